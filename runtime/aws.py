@@ -1,0 +1,74 @@
+"""Clients of AWS services, made once for each execution environment, and the credentials behind them.
+
+boto3 takes region, credentials and (on the embedded cloud) `AWS_ENDPOINT_URL` from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+
+@cache
+def client(service: str) -> Any:
+    """A client that retries what AWS says may be retried, with growing waits."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        service,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=16,
+            retries={"mode": "standard", "total_max_attempts": 6},
+            # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
+            s3={"addressing_style": "path"} if own_endpoint(os.environ) else None,
+        ),
+    )
+
+
+def own_endpoint(environ: Mapping[str, str]) -> str | None:
+    """The endpoint that stands in for all of AWS, if one is configured."""
+    return environ.get("AWS_ENDPOINT_URL") or None
+
+
+def credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """The function's credentials and region under the names that AWS's SDKs read; what is unknown is left
+    out.
+
+    In Lambda they stand in the environment; in a Batch job they come from the container credentials
+    endpoint, and boto3 knows how to ask it.
+    """
+    found = {
+        name: environ[name]
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        if environ.get(name)
+    }
+    if "AWS_SECRET_ACCESS_KEY" not in found:
+        found = _from_session()
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if region:
+        # Not every SDK reads AWS_REGION.
+        found |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    if endpoint := own_endpoint(environ):
+        # Else a script on the embedded cloud would speak to the real AWS.
+        found["AWS_ENDPOINT_URL"] = endpoint
+    return found
+
+
+def _from_session() -> dict[str, str]:
+    import boto3
+
+    session_credentials = boto3.session.Session().get_credentials()
+    if session_credentials is None:
+        return {}
+    frozen = session_credentials.get_frozen_credentials()
+    names = {
+        "AWS_ACCESS_KEY_ID": frozen.access_key,
+        "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
+        "AWS_SESSION_TOKEN": frozen.token,
+    }
+    return {name: value for name, value in names.items() if value}

@@ -1,0 +1,102 @@
+"""Batch's door: `python3 -m runtime.batch_job`, with the event in the job's environment (`delegation`).
+
+Runs the same `job` as Lambda does, with the time of a Batch job. Exit codes: 0 the run succeeded, or
+there was nothing to run; 1 it failed (so Batch counts an attempt and tries again); 2 the job is
+misconfigured: trying again will not help.
+
+AWS sends SIGTERM before it kills: when a job is terminated, when its time is up, when a Spot instance is
+taken back. The container is then killed, the folder removed, and the run has failed: nothing is uploaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from uuid import uuid4
+
+from runtime.config import FunctionConfig, load_config
+from runtime.delegation import event_of_job
+from runtime.errors import ContainerError, RunnerError
+from runtime.events import read_event
+from runtime.job import JobSetting, run_job
+from runtime.logs import Log
+
+DONE, FAILED, MISCONFIGURED = 0, 1, 2
+NOT_WORTH_RETRYING = ("Misconfigured", "BadEvent")
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Not an `Exception`: nothing on the way may take it for an error to retry."""
+
+
+def main(environ: Mapping[str, str] | None = None) -> int:
+    """Run the job that the environment describes; return the exit code."""
+    started = time.monotonic()
+    environ = os.environ if environ is None else environ
+    request_id = environ.get("AWS_BATCH_JOB_ID") or str(uuid4())
+    log = Log(fields={"request_id": request_id})
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        config = load_config(environ)
+        log = Log(config.log_level, {"request_id": request_id, "function": config.name, **_attempt(environ)})
+        return _run(config, environ, request_id, started, log)
+    except RunnerError as error:
+        log.failure(error)
+        return MISCONFIGURED if error.kind in NOT_WORTH_RETRYING else FAILED
+    except Terminated as error:
+        log.failure(error)
+        return FAILED
+    except Exception as error:
+        log.failure(error)
+        return FAILED
+
+
+def _run(
+    config: FunctionConfig, environ: Mapping[str, str], request_id: str, started: float, log: Log
+) -> int:
+    if config.batch is None:
+        raise RunnerError(
+            f"Function {config.name} has no settings for Batch",
+            advice="Deploy it in mode batch or lambda-batch.",
+            kind="Misconfigured",
+        )
+    work = read_event(event_of_job(environ), config)
+    for skipped in work.skipped:
+        log.info("skipped", subject=skipped.subject, reason=skipped.reason)
+    setting = JobSetting(
+        config=config,
+        environ=environ,
+        request_id=request_id,
+        deadline=started + config.batch.timeout_s - config.timeout_threshold_s,
+        log=log,
+        cold=True,
+    )
+    failures = [error for _, error in work.unreadable]
+    for invocation in work.invocations:
+        try:
+            run_job(invocation, setting)
+        except RunnerError as error:
+            failures.append(error)
+    for failure in failures:
+        more = {"exit_code": failure.exit_code} if isinstance(failure, ContainerError) else {}
+        log.failure(failure, **more)
+    if any(failure.kind in NOT_WORTH_RETRYING for failure in failures):
+        return MISCONFIGURED
+    return FAILED if failures else DONE
+
+
+def _attempt(environ: Mapping[str, str]) -> dict[str, str]:
+    attempt = environ.get("AWS_BATCH_JOB_ATTEMPT")
+    return {"attempt": attempt} if attempt else {}
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second one
+    raise Terminated("The job was told to end (SIGTERM), and the container was killed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""What runs in the container, as Docker and the kernel would have it.
+
+1. a script sent with the invocation (arguments sent with it are given to it), else
+2. arguments sent with the invocation: they stand in for the image's `CMD`, after its `ENTRYPOINT`, else
+3. the function's `init_script`, else
+4. the image's own `ENTRYPOINT` and `CMD`.
+
+A script runs under its shebang's interpreter where the image has it, else under `/bin/sh`. The look-up is
+done here and not left to the kernel, since every engine can start a program by its path in the image.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from runtime.config import FunctionConfig
+from runtime.errors import RunnerError
+from runtime.invocation import Invocation
+
+SHELL = "/bin/sh"
+SYMLINKS = 40
+"""As many as the kernel follows before it says ELOOP."""
+
+
+class ImageCommand(Protocol):
+    """The part of an image's configuration that says what runs."""
+
+    @property
+    def entrypoint(self) -> Sequence[str]:
+        """`ENTRYPOINT`; empty: none."""
+
+    @property
+    def cmd(self) -> Sequence[str]:
+        """`CMD`; empty: none."""
+
+
+def script_of(invocation: Invocation, config: FunctionConfig) -> bytes | None:
+    """The script that is to run, if one is: sent along, or the function's own (arguments sent along
+    replace it)."""
+    if invocation.script is not None:
+        return invocation.script
+    if invocation.arguments is None and config.init_script is not None:
+        return config.init_script.read_bytes()
+    return None
+
+
+def write_script(content: bytes, target: Path) -> bool:
+    """Put a script where the container can start it; True: its line ends were converted.
+
+    A script whose first line ends with CR LF was saved on Windows: no Unix shell can read it, so it is
+    converted, and a byte order mark before the shebang is dropped.
+    """
+    first, _, _ = content.partition(b"\n")
+    from_windows = first.endswith(b"\r")
+    if from_windows:
+        content = content.replace(b"\r\n", b"\n")
+    target.write_bytes(content.removeprefix(b"\xef\xbb\xbf"))
+    target.chmod(0o755)
+    return from_windows
+
+
+def prepare_argv(
+    root: Path,
+    image: ImageCommand,
+    script: Path | None,
+    arguments: Sequence[str] | None,
+    environment: Mapping[str, str],
+) -> list[str]:
+    """The program and its arguments, with paths in the image.
+
+    `script` is the path, the same outside and inside. Raises `RunnerError` (`NoCommand`, `NoInterpreter`).
+    """
+    if script is not None:
+        return [*_interpreter(root, script, environment), str(script), *(arguments or ())]
+    argv = [*image.entrypoint, *(image.cmd if arguments is None else arguments)]
+    if not argv:
+        raise RunnerError(
+            "There is nothing to run: no script was given, and the image has neither ENTRYPOINT nor CMD",
+            advice="Give the function an `init_script`.",
+            kind="NoCommand",
+        )
+    return argv
+
+
+def resolve_in_root(root: Path, path: str) -> Path | None:
+    """Where a path of the image is on this machine; None: nowhere.
+
+    Symlinks are followed as a process in the image would: an absolute one starts again at the image's
+    root, and `..` does not lead out of it. (Asking the operating system to follow them would show this
+    machine's own files to the image's author.)
+    """
+    pending = list(reversed(PurePosixPath("/", path).parts[1:]))
+    here = root
+    followed = 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            here = here if here == root else here.parent
+            continue
+        there = here / part
+        try:
+            mode = there.lstat().st_mode
+        except OSError:
+            return None
+        if stat.S_ISLNK(mode):
+            followed += 1
+            if followed > SYMLINKS:
+                return None
+            target = PurePosixPath(there.readlink().as_posix())
+            if target.is_absolute():
+                here = root
+            pending.extend(reversed([one for one in target.parts if one != "/"]))
+        else:
+            here = there
+    return here
+
+
+def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> list[str]:
+    with script.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"\x7fELF"):
+        return []
+    words = _shebang(start)
+    if words:
+        name, *rest = words
+        if PurePosixPath(name).name == "env":
+            found = _of_env(root, name, rest, environment)
+        else:
+            found = words if name.startswith("/") and _is_program(root, name) else None
+        if found:
+            return found
+    if not _is_program(root, SHELL):
+        raise RunnerError(
+            f"The image has neither the script's interpreter ({' '.join(words) or 'none named'}) nor {SHELL}",
+            advice="Take an image with a shell, or leave `init_script` out to run the image's entry point.",
+            kind="NoInterpreter",
+        )
+    return [SHELL]
+
+
+def _shebang(start: bytes) -> list[str]:
+    """Interpreter, and all that follows it as one argument, as the kernel reads them."""
+    if not start.startswith(b"#!"):
+        return []
+    line = start[2:].partition(b"\n")[0].strip(b" \t\r")
+    return [os.fsdecode(word).strip() for word in line.split(None, 1)]
+
+
+def _of_env(root: Path, env: str, rest: list[str], environment: Mapping[str, str]) -> list[str] | None:
+    """`#!/usr/bin/env bash`, `#!/usr/bin/env -S bash -e`: is the program itself there?"""
+    words = rest[0].split() if rest else []
+    if words[:1] == ["-S"]:
+        words = words[1:]
+    if not words or words[0].startswith("-") or "=" in words[0]:
+        return [env, *rest] if _is_program(root, env) else None
+    program = _in_path(root, words[0], environment.get("PATH", ""))
+    if program is None:
+        return None
+    return [env, *rest] if _is_program(root, env) else [program, *words[1:]]
+
+
+def _in_path(root: Path, program: str, path: str) -> str | None:
+    if "/" in program:
+        return program if _is_program(root, program) else None
+    candidates = (f"{folder.rstrip('/')}/{program}" for folder in path.split(":") if folder.startswith("/"))
+    return next((candidate for candidate in candidates if _is_program(root, candidate)), None)
+
+
+def _is_program(root: Path, path: str) -> bool:
+    found = resolve_in_root(root, path)
+    return found is not None and found.is_file() and bool(found.stat().st_mode & 0o111)

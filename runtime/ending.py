@@ -1,0 +1,87 @@
+"""How a run ends: in time or not, well or not.
+
+A container that did not end with exit code 0 has failed, whatever it left in its output folder. The error
+says how it ended, what most likely was the matter, and what it wrote last.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import ContainerError
+from runtime.workspace import is_full
+
+if TYPE_CHECKING:
+    from runtime.engines import ContainerResult
+
+
+@contextmanager
+def interrupted_at(deadline: float) -> Iterator[None]:
+    """Raise `TimedOut` out of whatever blocks at `deadline`: a download that hangs must not eat Lambda's
+    last second.
+
+    It works by SIGALRM, hence in the main thread only, where Lambda and Batch run us. The alarm repeats, as a
+    library on the way may take the first one for a network error and try again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise time_is_up("before the container was started")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.001), 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def time_is_up(when: str, output: str = "") -> ContainerError:
+    """The error of a run that took too long."""
+    return ContainerError(
+        f"The time of the function (`timeout` less `container.timeout_threshold`) was up {when}",
+        advice="Raise `timeout`, give the function more memory (and with it processor), or use "
+        "`execution_mode: lambda-batch` or `batch`.",
+        kind="TimedOut",
+        output=output,
+    )
+
+
+def require_success(ended: ContainerResult, last_lines: str, store: Path) -> None:
+    """Raise `ContainerError` (`TimedOut`, `ScriptFailed`) unless the container ended with exit code 0."""
+    if ended.timed_out:
+        raise time_is_up("and the container was killed", last_lines)
+    if ended.signal is None and ended.exit_code == 0:
+        return
+    advice = "What it wrote is in the log."
+    if is_full(store):
+        advice = "The disk is full: raise the function's `ephemeral_storage`, or use `execution_mode: batch`."
+    elif ended.signal == signal.SIGKILL:
+        advice = "Where nobody killed it by hand, memory ran out: raise the function's `memory`."
+    how = f"ended with exit code {ended.exit_code}"
+    if ended.signal is not None:
+        how = f"was killed by signal {ended.signal} ({_signal_name(ended.signal)})"
+    raise ContainerError(
+        f"The container {how}",
+        advice=advice,
+        kind="ScriptFailed",
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        output=last_lines,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,99 @@
+"""The container's environment, complete: nothing of the host's leaks in.
+
+Later ones win:
+
+1. what Docker gives every container: `PATH`, `HOME`
+2. the image's `ENV`
+3. query parameters of an HTTP request: a stranger's words override defaults of the image, and nothing else
+4. `CONT_VAR_*` of the function's environment, without the prefix
+5. credentials and region (`AWS_DEFAULT_REGION` beside `AWS_REGION`, as not every SDK reads the latter; and
+   `AWS_ENDPOINT_URL` where the runner itself has one, as on the embedded cloud)
+6. `container.environment.Variables` of the FDL file
+7. what the run is about: paths, key, event, request id
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from runtime import aws
+from runtime.command import resolve_in_root
+from runtime.config import FunctionConfig
+from runtime.invocation import Invocation
+from runtime.workspace import Workspace
+
+DOCKERS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PREFIX = "CONT_VAR_"
+
+
+def container_environment(
+    invocation: Invocation,
+    config: FunctionConfig,
+    workspace: Workspace,
+    *,
+    input_file: Path | None,
+    request_id: str,
+    environ: Mapping[str, str],
+    image_env: Iterable[str],
+    root: Path,
+    user: str,
+) -> dict[str, str]:
+    """Build it for one run; `image_env` holds `NAME=value` texts, `environ` is the runner's own
+    environment."""
+    variables = {"PATH": DOCKERS_PATH, "HOME": _home(root, user)}
+    variables |= dict(text.split("=", 1) for text in image_env if "=" in text)
+    variables |= invocation.variables
+    variables |= {
+        name.removeprefix(PREFIX): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and name != PREFIX
+    }
+    owner = config.container_environment
+    granted = aws.credentials(environ)
+    if "AWS_ACCESS_KEY_ID" in owner and "AWS_SESSION_TOKEN" not in owner:
+        granted.pop("AWS_SESSION_TOKEN", None)  # a token of the role makes another's key invalid
+    variables |= granted
+    variables |= owner
+    variables |= {
+        "TMP_INPUT_DIR": str(workspace.input),
+        "TMP_OUTPUT_DIR": str(workspace.output),
+        "EVENT": invocation.event_variable(),
+        "EVENT_TIME": invocation.time,
+        "REQUEST_ID": request_id,
+        "AWS_LAMBDA_REQUEST_ID": request_id,
+        "INSTANCE_IP": instance_address(),
+    }
+    if input_file is not None:
+        variables["INPUT_FILE_PATH"] = str(input_file)
+    if invocation.source is not None:
+        variables["STORAGE_OBJECT_KEY"] = invocation.source.key
+    if config.extra_payload is not None:
+        variables["EXTRA_PAYLOAD"] = str(config.extra_payload)
+    return variables
+
+
+@cache
+def instance_address() -> str:
+    """The address that this machine speaks to the world from. No packet is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737: belongs to nobody
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _home(root: Path, user: str) -> str:
+    """The home of `USER` after the image's own `/etc/passwd`; `/` for one that is not in it, as Docker
+    does."""
+    name = user.partition(":")[0] or "root"
+    accounts = resolve_in_root(root, "/etc/passwd")
+    if accounts is not None and accounts.is_file():
+        for line in accounts.read_text(errors="replace").splitlines():
+            fields = line.split(":")
+            if len(fields) == 7 and name in (fields[0], fields[2]) and fields[5]:  # noqa: PLR2004 (passwd(5))
+                return fields[5]
+    return "/root" if name in ("root", "0") else "/"

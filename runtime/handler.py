@@ -1,0 +1,166 @@
+"""Lambda's door: `handle(event, context)`.
+
+Mode `lambda`: each invocation of the event runs here. Mode `lambda-batch`: the same, and one whose time
+is up goes on in Batch. Mode `batch`: each is submitted to Batch. Filters are applied before any of that.
+
+How callers are answered:
+
+- storage events and direct calls: a small JSON object; a failure *raises*, so that Lambda retries the
+  event and then keeps it in the failure queue, with the whole reason in the error's message;
+- SQS: the ids of the messages that failed (`batchItemFailures`), the others are gone from the queue;
+- HTTP: the container's standard output, or a JSON error.
+
+Several records of one event run one after another, and all of them are tried: only then does a failed one
+fail the whole event. Lambda then retries the whole event, so no record is lost; those that were fine run
+again and overwrite their outputs with the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runtime import delegation, http_events
+from runtime.config import FunctionConfig, load_config
+from runtime.errors import InvocationError, RunnerError
+from runtime.events import Work, read_event
+from runtime.invocation import Invocation
+from runtime.job import JobResult, JobSetting, run_job
+from runtime.logs import Log
+
+UPLOADED_SHOWN = 1000
+"""Keys in an answer: Lambda's answers are limited, a run's outputs are not."""
+
+
+@dataclass
+class _ExecutionEnvironment:
+    """What outlives an invocation in the same process."""
+
+    cold: bool = True
+
+
+_here = _ExecutionEnvironment()
+
+
+def handle(event: object, context: Any) -> dict[str, Any]:
+    """Called by Lambda with the event, decoded, and its context object."""
+    started = time.monotonic()
+    cold, _here.cold = _here.cold, False
+    request_id = str(getattr(context, "aws_request_id", "") or "unknown")
+    log = Log(fields={"request_id": request_id})
+    is_http = http_events.is_http(event)
+    try:
+        config = load_config(os.environ)
+        log = Log(config.log_level, {"request_id": request_id, "function": config.name})
+        work = read_event(event, config)
+        for skipped in work.skipped:
+            log.info("skipped", subject=skipped.subject, reason=skipped.reason)
+        setting = JobSetting(
+            config=config,
+            environ=os.environ,
+            request_id=request_id,
+            deadline=started + _seconds_for_container(config, context),
+            log=log,
+            cold=cold,
+            delegate=_delegate(config, log) if config.execution_mode == "lambda-batch" else None,
+        )
+        return _answer(work, *_run_all(work, setting), setting)
+    except RunnerError as error:
+        if not isinstance(error, InvocationError):
+            log.failure(error)
+        if is_http:
+            return http_events.answer_error(_first_reason(error), request_id)
+        if isinstance(error, InvocationError):
+            raise
+        raise InvocationError([("event", error)], request_id=request_id) from None
+    except Exception as error:
+        log.failure(error)
+        if is_http:
+            return http_events.answer_error(
+                RunnerError("The function failed", kind="InternalError"), request_id
+            )
+        raise
+
+
+def _seconds_for_container(config: FunctionConfig, context: Any) -> float:
+    left: float = context.get_remaining_time_in_millis() / 1000
+    return min(config.timeout_s, left) - config.timeout_threshold_s
+
+
+def _run_all(work: Work, setting: JobSetting) -> tuple[list[JobResult], list[tuple[Invocation, RunnerError]]]:
+    run: Callable[[Invocation], JobResult]
+    if setting.config.execution_mode == "batch":
+        delegate = _delegate(setting.config, setting.log)
+
+        def run(invocation: Invocation) -> JobResult:
+            return JobResult(invocation.subject, status="delegated", job_id=delegate(invocation))
+    else:
+
+        def run(invocation: Invocation) -> JobResult:
+            return run_job(invocation, setting)
+
+    results, failures = [], []
+    for invocation in work.invocations:
+        try:
+            results.append(run(invocation))
+        except RunnerError as error:
+            failures.append((invocation, error))
+            setting.log.failure(error, subject=invocation.subject)
+    return results, failures
+
+
+def _delegate(config: FunctionConfig, log: Log) -> Callable[[Invocation], str]:
+    def delegate(invocation: Invocation) -> str:
+        job_id = delegation.submit(invocation, config, os.environ)
+        log.info("submitted", subject=invocation.subject, job_id=job_id)
+        return job_id
+
+    return delegate
+
+
+def _answer(
+    work: Work, results: list[JobResult], failures: list[tuple[Invocation, RunnerError]], setting: JobSetting
+) -> dict[str, Any]:
+    if work.door == "queue":
+        for item, error in work.unreadable:
+            setting.log.failure(error, message_id=item)
+        failed = [item for item, _ in work.unreadable] + [
+            one.item for one, _ in failures if one.item is not None
+        ]
+        return {"batchItemFailures": [{"itemIdentifier": item} for item in dict.fromkeys(failed)]}
+    if failures:
+        reasons = [(invocation.subject, error) for invocation, error in failures]
+        raise InvocationError(reasons, request_id=setting.request_id)
+    if work.door == "http":
+        result = results[0]
+        if result.job_id is not None:
+            return http_events.answer_accepted(result.job_id, setting.request_id)
+        return http_events.answer_output(result.stdout)
+    return {
+        "status": "ok",
+        "request_id": setting.request_id,
+        "results": [_told(result, work) for result in results],
+        "skipped": [{"subject": one.subject, "reason": one.reason} for one in work.skipped],
+    }
+
+
+def _told(result: JobResult, work: Work) -> dict[str, Any]:
+    told: dict[str, Any] = {"subject": result.subject, "status": result.status}
+    if result.job_id is not None:
+        told["job_id"] = result.job_id
+    if result.status == "done":
+        told |= {
+            "exit_code": result.exit_code,
+            "files": len(result.uploaded),
+            "uploaded": result.uploaded[:UPLOADED_SHOWN],
+        }
+    if work.door == "direct":
+        told["output"] = result.output
+    return told
+
+
+def _first_reason(error: RunnerError) -> RunnerError:
+    return error.failures[0][1] if isinstance(error, InvocationError) else error

@@ -1,0 +1,151 @@
+"""API Gateway proxy requests (payload format 1.0 of REST APIs, 2.0 of HTTP APIs), and their answers.
+
+Everything in a request was written by a stranger. Query parameters become variables of the container, but
+never ones that change how programs start, find files or reach AWS (`RESERVED`), and `environment` lets
+nothing that the function's owner set be overridden by them. The request itself cannot choose what runs.
+
+Answers: 200 with the container's standard output; 4xx for the caller's fault, 5xx for ours, both with a
+JSON body `{"error", "message", "request_id"}`. The container's output is not part of an error's answer:
+it stands in the log.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, TypeGuard
+
+from runtime.errors import RunnerError
+from runtime.invocation import Invocation
+
+ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
+"""Lambda answers up to 6 MB in all
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+RESERVED = re.compile(
+    r"(LD|DYLD|AWS|BASH|PYTHON|PERL|PERL5|RUBY|NODE|GIT|GLIBC|MALLOC|GCONV|FAKECHROOT|PROOT|SCAR|GTK|QT)(_.*)?"
+    r"|(PYTHON|PERL|RUBY|NODE|BASH|JAVA|JDK|_JAVA|LUA|PHP|TCL|GIT|R)[A-Z0-9_]*"
+    r"|PATH|HOME|USER|SHELL|SHELLOPTS|ENV|IFS|CDPATH|PS[0-9]|PROMPT_COMMAND|TMPDIR|HOSTNAME|LOCPATH|NLSPATH"
+    r"|EDITOR|VISUAL|PAGER|CLASSPATH|TERMINFO|(ALL|HTTP|HTTPS|FTP|NO)_PROXY|SSL_.*|CURL_.*|HOSTALIASES|RES_OPTIONS"
+    r"|EVENT|EVENT_TIME|REQUEST_ID|INSTANCE_IP|EXTRA_PAYLOAD|INPUT_FILE_PATH|STORAGE_OBJECT_KEY"
+    r"|TMP_INPUT_DIR|TMP_OUTPUT_DIR|CONT_VAR_.*",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+CALLERS_FAULT = {"BadRequest": 400, "MethodNotAllowed": 405, "EventTooLarge": 413}
+OUR_FAULT = {"TimedOut": 504}
+
+
+def is_http(event: object) -> TypeGuard[dict[str, Any]]:
+    """Does the event look like a proxy request?"""
+    if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
+        return False
+    return "httpMethod" in event or isinstance(event["requestContext"].get("http"), dict)
+
+
+def read_request(event: dict[str, Any]) -> Invocation:
+    """The one invocation of a request. Raises `RunnerError` of a kind in `CALLERS_FAULT`."""
+    context = event["requestContext"]
+    method = str(event.get("httpMethod") or context.get("http", {}).get("method", "")).upper()
+    if method not in ("GET", "POST"):
+        raise RunnerError(
+            f"Method {method} is not served", advice="Use GET or POST.", kind="MethodNotAllowed"
+        )
+    return Invocation(
+        event=event,
+        time=_time(context.get("requestTimeEpoch") or context.get("timeEpoch")),
+        body=_body(event),
+        variables=_variables(event),
+        http=True,
+    )
+
+
+def answer_output(output: bytes) -> dict[str, Any]:
+    """200 with the container's standard output: text as it is, anything else in base64."""
+    try:
+        text = output.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None or "\0" in text:
+        return _answer(200, "application/octet-stream", base64.b64encode(output).decode(), in_base64=True)
+    return _answer(200, _text_type(text), text)
+
+
+def answer_accepted(job_id: str, request_id: str) -> dict[str, Any]:
+    """202: the request was handed over to Batch, whose job has nobody to answer to."""
+    return _json(202, {"job_id": job_id, "request_id": request_id})
+
+
+def answer_error(error: RunnerError, request_id: str) -> dict[str, Any]:
+    """4xx for the caller's fault, 5xx for ours."""
+    status = CALLERS_FAULT.get(error.kind) or OUR_FAULT.get(error.kind, 500)
+    return _json(status, {"error": error.kind, "message": str(error), "request_id": request_id})
+
+
+def _json(status: int, content: dict[str, Any]) -> dict[str, Any]:
+    return _answer(status, "application/json", json.dumps(content))
+
+
+def _answer(status: int, kind: str, body: str, *, in_base64: bool = False) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": kind},
+        "body": body,
+        "isBase64Encoded": in_base64,
+    }
+
+
+def _text_type(text: str) -> str:
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return "application/json"
+    return "text/plain; charset=utf-8"
+
+
+def _body(event: dict[str, Any]) -> bytes | None:
+    body = event.get("body")
+    if not body:
+        return None
+    if not isinstance(body, str):
+        raise _bad("The body of the request is not text")
+    if not event.get("isBase64Encoded"):
+        return body.encode(errors="surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad("The body of the request is said to be base64, and is not") from None
+
+
+def _variables(event: dict[str, Any]) -> dict[str, str]:
+    """Names that no variable can have (`utm-source`) are left to `EVENT`; reserved ones are refused."""
+    several = event.get("multiValueQueryStringParameters") or {}
+    found = {**(event.get("queryStringParameters") or {})}
+    found |= {
+        name: ",".join(map(str, values)) for name, values in several.items() if isinstance(values, list)
+    }
+    variables = {}
+    for name, value in found.items():
+        if RESERVED.fullmatch(name):
+            raise _bad(f"The query parameter {name} may not be set", "Choose another name for it.")
+        if "\0" in str(value):
+            raise _bad(f"The query parameter {name} holds a NUL character")
+        if _VARIABLE.fullmatch(name):
+            variables[name] = str(value)
+    return variables
+
+
+def _time(milliseconds: object) -> str:
+    moment = milliseconds / 1000 if isinstance(milliseconds, int | float) else datetime.now(UTC).timestamp()
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _bad(cause: str, advice: str = "") -> RunnerError:
+    return RunnerError(cause, advice=advice, kind="BadRequest")

@@ -1,0 +1,73 @@
+"""One thing to run: what a door makes of an event, and what `job` runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from runtime.errors import RunnerError
+from runtime.storage.storage import StoredObject
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+VARIABLE_LIMIT = 128 * 1024 - 1
+"""Bytes of one `NAME=value` that Linux lets a program start with (MAX_ARG_STRLEN, less the NUL)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One run of the container, still without a request id or a folder."""
+
+    event: object
+    """The event of this run alone, as JSON: with one record where the original had several."""
+    time: str
+    """When it happened, ISO 8601."""
+    source: StoredObject | None = None
+    """The input object, decoded; None: there is none."""
+    body: bytes | None = field(default=None, repr=False)
+    """The body of an HTTP request: the input file."""
+    script: bytes | None = field(default=None, repr=False)
+    arguments: tuple[str, ...] | None = None
+    variables: Mapping[str, str] = field(default=_NOTHING, repr=False)
+    """Query parameters of an HTTP request."""
+    http: bool = False
+    """Somebody waits for the standard output as an HTTP answer."""
+    item: str | None = None
+    """Id of the SQS message that carried it."""
+
+    @property
+    def subject(self) -> str:
+        """What a person calls it: its object, or what kind of call it was."""
+        if self.source is not None:
+            return str(self.source)
+        return "HTTP request" if self.http else "direct invocation"
+
+    def event_variable(self) -> str:
+        """The value of `EVENT`.
+
+        The kernel refuses a program whose variable has over 128 KiB. What the run has as a file anyway (a
+        body, a script) is left out of a longer event; one that is still too long is an error, of kind
+        `EventTooLarge`.
+        """
+        text = event_json(self.event)
+        if not _fits(text) and isinstance(self.event, dict):
+            text = event_json({key: self.event[key] for key in self.event if key not in ("body", "script")})
+        if not _fits(text):
+            raise RunnerError(
+                f"The event has {len(text)} characters, and an environment variable holds "
+                f"{VARIABLE_LIMIT} bytes",
+                advice="Upload large data to an input folder, and send only its name.",
+                kind="EventTooLarge",
+            )
+        return text
+
+
+def event_json(event: object) -> str:
+    """Compact JSON, ASCII only."""
+    return json.dumps(event, separators=(",", ":"))
+
+
+def _fits(text: str) -> bool:
+    return len("EVENT=") + len(text) <= VARIABLE_LIMIT

@@ -1,0 +1,295 @@
+"""One invocation, from its input object to its uploaded files.
+
+    stage-in    the object is streamed to disk, or a request's body written        (storage)
+    image       the image's root file system is there                              (images)
+    run         script or entry point in the container, until it ends or time is up (engines)
+    stage-out   every file of TMP_OUTPUT_DIR is uploaded to the outputs that take it (outputs, storage)
+    result      folder and lease of the image are given back
+
+Each stage writes one log line, and the whole one summary, also when it fails. Nothing is uploaded before
+the container has ended well, so neither a failed run nor one that is killed at any moment leaves a
+half-written file that would start the next function of the workflow. The other way round, success means
+that all is uploaded.
+
+Time is up at `JobSetting.deadline`: the container is killed by the engine, a download is interrupted. In mode
+`lambda-batch` (`JobSetting.delegate`) Batch then takes over, from the start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime import outputs
+from runtime.command import SHELL, prepare_argv, resolve_in_root, script_of, write_script
+from runtime.config import FunctionConfig
+from runtime.ending import interrupted_at, require_success, time_is_up
+from runtime.environment import container_environment
+from runtime.errors import ContainerError, RunnerError
+from runtime.events import EMPTY
+from runtime.http_events import ANSWER_LIMIT
+from runtime.invocation import Invocation
+from runtime.logs import ContainerOutput, Log
+from runtime.storage.storage import open_storage
+from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
+
+if TYPE_CHECKING:
+    from runtime.images import RootFilesystem
+
+DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSetting:
+    """Where and for whom a job runs: what the doors know and the event does not."""
+
+    config: FunctionConfig
+    environ: Mapping[str, str]
+    """The runner's own environment."""
+    request_id: str
+    deadline: float
+    """When the container has to have ended, on the clock of `time.monotonic`."""
+    log: Log
+    cold: bool
+    """The first invocation of this execution environment."""
+    delegate: Callable[[Invocation], str] | None = None
+    """Called when time is up, instead of failing; returns the id of the Batch job."""
+
+    @property
+    def store(self) -> Path:
+        """Where images and the folders of invocations are."""
+        return Path(self.environ.get("SCAR_STORE") or DEFAULT_STORE)
+
+
+@dataclass(slots=True)
+class JobResult:
+    """What came of an invocation that did not fail."""
+
+    subject: str
+    status: str = "done"
+    """`done`, `skipped` (the object turned out to be empty) or `delegated`."""
+    exit_code: int | None = None
+    uploaded: list[str] = field(default_factory=list)
+    """URIs, complete."""
+    job_id: str | None = None
+    output: str = ""
+    """The last lines of the container's output."""
+    stdout: bytes = b""
+    """All of its standard output, for an HTTP request."""
+
+
+class EmptyInput(Exception):  # noqa: N818 (not an error: the way out of stage-in)
+    """The event did not give the object's size, and it is a zero-byte marker."""
+
+
+def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
+    """Run one invocation through all stages. Raises `RunnerError` if it failed."""
+    log = setting.log.bind(subject=invocation.subject)
+    summary: dict[str, object] = {"cold": setting.cold}
+    started = time.monotonic()
+
+    def sum_up(status: str, *, level: str = "INFO", **more: object) -> None:
+        total = round((time.monotonic() - started) * 1000, 1)
+        log.write(level, "summary", {"status": status, **summary, **more, "total_ms": total})
+
+    try:
+        result = _Job(invocation, setting, log, summary).run()
+    except RunnerError as error:
+        if error.kind == "TimedOut" and setting.delegate is not None:
+            job_id = setting.delegate(invocation)
+            sum_up("delegated", job_id=job_id)
+            return JobResult(invocation.subject, status="delegated", job_id=job_id)
+        if isinstance(error, ContainerError):
+            summary |= {"exit_code": error.exit_code, "signal": error.signal, "last_lines": error.output}
+        sum_up("failed", level="ERROR", kind=error.kind, error=str(error))
+        raise
+    except Exception as error:
+        sum_up("failed", level="ERROR", kind=type(error).__name__, error=str(error))
+        raise
+    sum_up(result.status)
+    return result
+
+
+class _Job:
+    """The stages of one invocation."""
+
+    def __init__(
+        self, invocation: Invocation, setting: JobSetting, log: Log, summary: dict[str, object]
+    ) -> None:
+        self.invocation = invocation
+        self.setting = setting
+        self.config = setting.config
+        self.log = log
+        self.summary = summary
+
+    def run(self) -> JobResult:
+        result = JobResult(self.invocation.subject)
+        with ExitStack() as held:
+            try:
+                workspace = held.enter_context(new_workspace(self.setting.store))
+                with interrupted_at(self.setting.deadline):
+                    input_file = self._stage_in(workspace)
+                    root = self._image(held)
+                result.exit_code = self._run(workspace, root, input_file, result)
+                result.uploaded = self._stage_out(workspace)
+            except EmptyInput:
+                self.log.info("skipped", reason=EMPTY)
+                result.status = "skipped"
+            except OSError as error:
+                raise explain_os_error(error, self.setting.store, "The run failed") from error
+            with self.log.stage("result") as stage:
+                stage.extra = {"status": result.status, "uploaded": len(result.uploaded)}
+                held.close()
+        return result
+
+    def _stage_in(self, workspace: Workspace) -> Path | None:
+        source, body = self.invocation.source, self.invocation.body
+        with self.log.stage("stage-in") as stage:
+            if source is None and body is None:
+                return None
+            if source is None:
+                target = workspace.input / "body"
+                require_space(workspace.input, len(body or b""), "The body of the request")
+                stage.bytes = target.write_bytes(body or b"")
+            else:
+                target = workspace.input / file_name(source.base_name)
+                if target.name != source.base_name:
+                    stage.extra["renamed_to"] = target.name
+
+                def check(size: int) -> None:
+                    if size == 0:
+                        raise EmptyInput
+                    require_space(workspace.input, size, f"The input {source}")
+
+                if source.size is not None:
+                    check(source.size)
+                stage.bytes = open_storage(source.provider).download(source, target, on_size=check)
+            target.chmod(0o644)
+            self.summary["input_bytes"] = stage.bytes
+        return target
+
+    def _image(self, held: ExitStack) -> RootFilesystem:
+        from runtime.images import ImageSource, prepare_image
+
+        environ = self.setting.environ
+        archive = environ.get("SCAR_IMAGE_FILE")
+        if self.config.image:
+            source = ImageSource.registry(self.config.image)
+        elif archive:
+            source = ImageSource.archive_in_s3(archive)
+        else:
+            raise RunnerError(
+                f"Function {self.config.name} has neither an image nor SCAR_IMAGE_FILE",
+                advice="Deploy the function again.",
+                kind="Misconfigured",
+            )
+        with self.log.stage("image") as stage:
+            root = held.enter_context(
+                prepare_image(
+                    source,
+                    store=self.setting.store,
+                    mirrors=environ.get("SCAR_REGISTRY_MIRRORS"),
+                    log=lambda message, fields: self.log.info(message, **fields),
+                )
+            )
+            stage.bytes = root.bytes_downloaded
+            stage.extra = {"digest": root.digest, "cached": root.cached}
+        self.summary["image_cached"] = root.cached
+        return root
+
+    def _run(
+        self, workspace: Workspace, root: RootFilesystem, input_file: Path | None, result: JobResult
+    ) -> int:
+        from runtime.engines import ContainerProcess, choose_engine
+
+        output = ContainerOutput()
+        with self.log.stage("run") as stage:
+            engine = choose_engine(self.setting.store, self.setting.environ.get("SCAR_ENGINE"))
+            stage.extra["engine"] = self.summary["engine"] = engine.name
+            user = root.config.user or ""
+            environment = container_environment(
+                self.invocation,
+                self.config,
+                workspace,
+                input_file=input_file,
+                request_id=self.setting.request_id,
+                environ=self.setting.environ,
+                image_env=root.config.env,
+                root=root.path,
+                user=user,
+            )
+            argv = self._argv(workspace, root, environment)
+            binds = {workspace.path: str(workspace.path)}
+            if self.config.extra_payload is not None:
+                binds[self.config.extra_payload] = str(self.config.extra_payload)
+            if time.monotonic() >= self.setting.deadline:
+                raise time_is_up("before the container was started")
+            ended = engine.run(
+                ContainerProcess(
+                    root=root,
+                    argv=argv,
+                    env=environment,
+                    working_dir=root.config.working_dir or "/",
+                    user=user,
+                    binds=binds,
+                    deadline=self.setting.deadline,
+                    on_output=output.feed,
+                )
+            )
+            if self.invocation.http:
+                result.stdout = _standard_output(workspace)
+                if ended.exit_code != 0:
+                    output.feed(result.stdout)
+            output.close()
+            stage.bytes = output.bytes
+            stage.extra["exit_code"] = ended.exit_code
+            require_success(ended, output.last_lines, self.setting.store)
+        result.output = output.last_lines
+        return 0
+
+    def _argv(self, workspace: Workspace, root: RootFilesystem, environment: Mapping[str, str]) -> list[str]:
+        content = script_of(self.invocation, self.config)
+        script = None
+        if content is not None:
+            script = workspace.script
+            if write_script(content, script):
+                self.log.warning(
+                    "script converted", reason="its lines ended with CR LF, as Windows writes them"
+                )
+        argv = prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
+        if self.invocation.http:
+            # The answer is standard output alone; what comes on standard error belongs into the log.
+            if resolve_in_root(root.path, SHELL) is None:
+                raise RunnerError(
+                    f"The image has no {SHELL}, which is needed to answer HTTP requests",
+                    advice="Take an image with a shell.",
+                    kind="NoInterpreter",
+                )
+            workspace.stdout.touch()
+            workspace.stdout.chmod(0o666)
+            argv = [SHELL, "-c", 'exec "$@" >"$0"', str(workspace.stdout), *argv]
+        return argv
+
+    def _stage_out(self, workspace: Workspace) -> list[str]:
+        with self.log.stage("stage-out") as stage:
+            plan = outputs.plan_uploads(workspace.output, self.config.outputs, self.log)
+            uploads = [(provider, upload) for provider, some in plan.items() for upload in some]
+            stage.bytes = sum(upload.size for _, upload in uploads)
+            stage.extra["files"] = len(uploads)
+            outputs.upload_all(plan)
+            self.summary |= {"output_bytes": stage.bytes, "output_files": len(uploads)}
+        return [f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads]
+
+
+def _standard_output(workspace: Workspace) -> bytes:
+    if workspace.stdout.stat().st_size > ANSWER_LIMIT:
+        raise RunnerError(
+            f"The answer has {workspace.stdout.stat().st_size} bytes, and Lambda takes up to {ANSWER_LIMIT}",
+            advice="Leave large results in TMP_OUTPUT_DIR, and answer where they are.",
+            kind="AnswerTooLarge",
+        )
+    return workspace.stdout.read_bytes()

@@ -1,0 +1,175 @@
+"""What the runner writes on standard output: JSON lines of its own, and the container's output as it comes.
+
+A line of the runner is one JSON object: `time`, `level`, `message` (the stage or the happening), then the
+bound fields (`request_id`, `function`, …) and the line's own. Neither the values of environment variables
+nor credentials nor bodies of events are ever given to it. Control characters of a hostile key cannot
+break a line: JSON escapes them.
+
+Output of the container is passed on line by line, with bounded memory whatever it writes, and the last
+lines are kept for the message of a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+
+LINE_LIMIT = 64 * 1024
+"""Bytes after which a line of the container is split; CloudWatch refuses log events over 256 KiB."""
+
+KEPT_LINES = 40
+KEPT_LINE_LENGTH = 500
+
+
+class Log:
+    """Writes JSON lines from a level upwards, with fields bound to it."""
+
+    def __init__(self, level: str = "INFO", fields: Mapping[str, object] | None = None) -> None:
+        self._level = level
+        self._fields = dict(fields or {})
+
+    def bind(self, **fields: object) -> Log:
+        """A log whose lines carry these fields too."""
+        return Log(self._level, {**self._fields, **fields})
+
+    def debug(self, message: str, **fields: object) -> None:
+        """For the developer of the runner."""
+        self.write("DEBUG", message, fields)
+
+    def info(self, message: str, **fields: object) -> None:
+        """For whoever follows what happens."""
+        self.write("INFO", message, fields)
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Something that may not be what the user meant."""
+        self.write("WARNING", message, fields)
+
+    def failure(self, error: BaseException, **fields: object) -> None:
+        """Something failed: the line `failed` with the error's kind and its whole text."""
+        self.write("ERROR", "failed", {**reason(error), **fields})
+
+    def write(self, level: str, message: str, fields: Mapping[str, object]) -> None:
+        """One line, if the level is high enough."""
+        if LEVELS[level] < LEVELS.get(self._level, LEVELS["INFO"]):
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": now, "level": level, "message": message, **self._fields, **fields}
+        _write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Time one stage and write its line, also when it fails (then at level ERROR, with the reason)."""
+        stage = Stage(name)
+        try:
+            yield stage
+        except Exception as error:
+            stage.end()
+            self.write("ERROR", "stage", {"stage": name, **stage.fields(), **reason(error)})
+            raise
+        stage.end()
+        self.info("stage", stage=name, **stage.fields())
+
+
+def reason(error: BaseException) -> dict[str, object]:
+    """`kind` and `error` of a line that tells of a failure."""
+    return {"kind": getattr(error, "kind", type(error).__name__), "error": str(error)}
+
+
+@dataclass
+class Stage:
+    """What the line of one stage says: filled in while the stage runs."""
+
+    name: str
+    bytes: int = 0
+    extra: dict[str, object] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    duration_ms: float = 0.0
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self.duration_ms = round((time.monotonic() - self.started) * 1000, 1)
+
+    def fields(self) -> dict[str, object]:
+        """As they stand in the line."""
+        return {"duration_ms": self.duration_ms, "bytes": self.bytes, **self.extra}
+
+
+class ContainerOutput:
+    """Takes the container's output as it comes, passes it on, and keeps the end of it.
+
+    Memory is bounded: at most one unfinished line of `LINE_LIMIT` bytes, the last `KEPT_LINES` lines,
+    each cut at `KEPT_LINE_LENGTH` characters.
+    """
+
+    def __init__(self) -> None:
+        self._unfinished = bytearray()
+        self._last: deque[str] = deque(maxlen=KEPT_LINES)
+        self.bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take some output; whole lines are passed on at once."""
+        self.bytes += len(data)
+        self._unfinished += data
+        lines: list[str] = []
+        start = 0
+        while True:
+            end = self._unfinished.find(b"\n", start, start + LINE_LIMIT)
+            if end < 0 and len(self._unfinished) - start < LINE_LIMIT:
+                break
+            after = end + 1
+            if end < 0:
+                end = after = _between_characters(self._unfinished, start + LINE_LIMIT)
+            lines.append(self._unfinished[start:end].decode(errors="replace"))
+            start = after
+        del self._unfinished[:start]
+        self._pass_on(lines)
+
+    def close(self) -> None:
+        """The container has ended: what stands after its last newline is a line too."""
+        if self._unfinished:
+            self._pass_on([self._unfinished.decode(errors="replace")])
+            self._unfinished.clear()
+
+    @property
+    def last_lines(self) -> str:
+        """The last lines, joined by newlines."""
+        return "\n".join(self._last)
+
+    def _pass_on(self, lines: list[str]) -> None:
+        if lines:
+            self._last.extend(_cut(line) for line in lines[-KEPT_LINES:])
+            _write("\n".join(lines) + "\n")
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= KEPT_LINE_LENGTH else line[:KEPT_LINE_LENGTH] + " […]"
+
+
+def _between_characters(data: bytearray, position: int) -> int:
+    """The nearest place at or before `position` that does not split a UTF-8 character."""
+    for back in range(4):
+        if data[position - back] & 0xC0 != 0x80:  # noqa: PLR2004 (10xxxxxx: inside of a character)
+            return position - back
+    return position
+
+
+_lock = threading.Lock()
+
+
+def _write(text: str) -> None:
+    # sys.stdout is looked up at each call: Lambda's runtime puts its own there, and so does the embedded cloud.
+    with _lock:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:  # a lone surrogate of a file's name, or a terminal that is not UTF-8
+            sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
+        sys.stdout.flush()

@@ -1,0 +1,130 @@
+"""The files that a container left in TMP_OUTPUT_DIR → which go where.
+
+Everything is looked at before the first byte is uploaded, so that a name that no key can have fails the
+run while nothing is visible yet. The folder was written by the user's program, and may hold anything:
+
+- a symlink is followed if it leads to a file inside of the folder, and uploaded under its own name; one
+  that leads out (to the machine's files) or to a folder (it may lead round in circles) is left, with a
+  log line;
+- sockets, pipes and devices are left, with a log line: opening one could wait forever;
+- a name that is not UTF-8 cannot be a key: the run fails, naming it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from runtime.config import StorageFolder
+from runtime.errors import RunnerError
+from runtime.logs import Log
+from runtime.storage.storage import Upload, open_storage
+
+KEY_LIMIT = 1024
+"""Bytes of a key (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)."""
+
+
+def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> dict[str, list[Upload]]:
+    """What to upload, by storage provider. Raises `RunnerError` (`OutputName`, `OutputFolderGone`)."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise RunnerError(
+            "The container removed TMP_OUTPUT_DIR, or put something else in its place",
+            advice="Write into the folder, and leave the folder itself as it is.",
+            kind="OutputFolderGone",
+        )
+    plan: dict[str, dict[tuple[str, str], Upload]] = {}
+    homeless: list[str] = []
+    for name, file in _files(folder, log):
+        targets = [output for output in outputs if output.accepts(name.rpartition("/")[2])]
+        if not targets:
+            homeless.append(name)
+        for target in targets:
+            key = target.key_prefix + name
+            if len(key.encode()) > KEY_LIMIT:
+                raise RunnerError(
+                    f"The output file {name!r} would get a key of {len(key.encode())} bytes",
+                    advice=f"Keys have up to {KEY_LIMIT} bytes: use shorter names.",
+                    kind="OutputName",
+                )
+            upload = Upload(file, target.bucket, key, file.stat().st_size)
+            # Two outputs may be one and the same place, with different filters.
+            plan.setdefault(target.provider, {})[target.bucket, key] = upload
+    if homeless:
+        log.warning(
+            "outputs not uploaded",
+            reason="no output of the function takes a file of such a name",
+            count=len(homeless),
+            files=homeless[:10],
+        )
+    return {provider: list(uploads.values()) for provider, uploads in plan.items()}
+
+
+def upload_all(plan: dict[str, list[Upload]]) -> None:
+    """Upload everything, and come back when all is there. Raises `RunnerError`."""
+    for provider, uploads in plan.items():
+        open_storage(provider).upload(uploads)
+
+
+def _files(folder: Path, log: Log) -> Iterator[tuple[str, Path]]:
+    """(name relative to the folder, file to read), in the order of the names."""
+    inside = folder.resolve()
+    for current, folders, names in os.walk(folder, onerror=_unreadable):
+        folders.sort()
+        here = Path(current)
+        for name in [*folders, *sorted(names)]:
+            path = here / name
+            relative = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                target = _inside(path, inside)
+                if target is None:
+                    log.warning(
+                        "output skipped",
+                        file=relative,
+                        reason="a symlink that leads out, to a folder or nowhere",
+                    )
+                    continue
+            elif path.is_dir():
+                continue
+            elif stat.S_ISREG(path.lstat().st_mode):
+                target = path
+            else:
+                log.warning("output skipped", file=relative, reason="not a regular file")
+                continue
+            yield _key_text(relative), _readable(target)
+
+
+def _unreadable(error: OSError) -> None:
+    """Files that nobody can see must not be left out in silence."""
+    raise RunnerError(
+        f"A folder of the outputs cannot be read: {error}",
+        advice="Leave folders in TMP_OUTPUT_DIR readable.",
+        kind="OutputUnreadable",
+    )
+
+
+def _inside(link: Path, inside: Path) -> Path | None:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    return target if target.is_relative_to(inside) and target.is_file() else None
+
+
+def _readable(file: Path) -> Path:
+    if not os.access(file, os.R_OK):
+        file.chmod(0o600)
+    return file
+
+
+def _key_text(relative: str) -> str:
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        raise RunnerError(
+            f"The output file {relative!a} has a name that is not UTF-8",
+            advice="Keys are UTF-8 text: have the script rename the file.",
+            kind="OutputName",
+        ) from None
+    return relative

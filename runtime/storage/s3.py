@@ -1,0 +1,167 @@
+"""Amazon S3, with the function's own role.
+
+A small object is one streamed GET; a large one is fetched in parallel ranges by boto3's transfer manager.
+Uploads all go through one transfer manager: files in parallel, large ones multipart, and S3 shows an
+object only when its upload is complete. A failed multipart upload is aborted; what a killed run leaves
+unfinished is invisible and falls to the bucket's life cycle rule.
+
+An event that names a version gets that very version, else the object as it is now: for an object that was
+overwritten since, each of the two events then processes the newer content.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime import aws
+from runtime.errors import RunnerError
+from runtime.storage.storage import StoredObject, Upload
+
+MIB = 1024 * 1024
+PARALLEL_FROM = 32 * MIB
+"""Objects from this size on are worth several connections."""
+CHUNK = MIB
+DOWNLOAD_ATTEMPTS = 3
+PARALLEL = 8
+
+
+class S3Storage:
+    """The `Storage` of provider `s3`."""
+
+    def __init__(self) -> None:
+        self._client = aws.client("s3")
+
+    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+        """See `Storage.download`."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            if source.size is not None and source.size >= PARALLEL_FROM:
+                return self._in_ranges(source, target, on_size)
+            return self._in_one_stream(source, target, on_size)
+        except ClientError as error:
+            raise _refused_read(source, error) from None
+        except (BotoCoreError, Boto3Error) as error:
+            raise RunnerError(
+                f"The input {source} could not be downloaded: {error}",
+                advice="The event will be retried.",
+                kind="DownloadFailed",
+            ) from None
+
+    def upload(self, uploads: Sequence[Upload]) -> None:
+        """See `Storage.upload`."""
+        from boto3.s3.transfer import TransferConfig, create_transfer_manager
+
+        settings = TransferConfig(
+            multipart_threshold=16 * MIB, multipart_chunksize=8 * MIB, max_concurrency=PARALLEL
+        )
+        with create_transfer_manager(self._client, settings) as manager:
+            futures = [
+                (
+                    upload,
+                    manager.upload(
+                        str(upload.file), upload.bucket, upload.key, {"ContentType": content_type(upload.key)}
+                    ),
+                )
+                for upload in uploads
+            ]
+            for upload, future in futures:
+                try:
+                    future.result()
+                except Exception as error:
+                    for _, other in futures:
+                        other.cancel()
+                    raise _failed_upload(upload, error) from None
+
+    def _in_one_stream(self, source: StoredObject, target: Path, on_size: Callable[[int], None]) -> int:
+        from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+        for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
+            # The client retries the request; a connection that breaks in the body is for us to retry.
+            answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **_version(source))
+            on_size(answer["ContentLength"])
+            written = 0
+            try:
+                with target.open("wb") as file:
+                    for chunk in answer["Body"].iter_chunks(CHUNK):
+                        written += file.write(chunk)
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                if attempt == DOWNLOAD_ATTEMPTS:
+                    raise
+            else:
+                break
+        return written
+
+    def _in_ranges(self, source: StoredObject, target: Path, on_size: Callable[[int], None]) -> int:
+        from boto3.s3.transfer import TransferConfig
+
+        facts = self._client.head_object(Bucket=source.bucket, Key=source.key, **_version(source))
+        size: int = facts["ContentLength"]
+        on_size(size)
+        settings = TransferConfig(multipart_chunksize=16 * MIB, max_concurrency=PARALLEL, max_io_queue=16)
+        self._client.download_file(
+            source.bucket, source.key, str(target), ExtraArgs=_version(source), Config=settings
+        )
+        return size
+
+
+def content_type(name: str) -> str:
+    """Guessed from the name's ending, as browsers will be told."""
+    kind, encoding = mimetypes.guess_type(name)
+    if encoding:  # `x.tar.gz` is gzip data: a Content-Type of the inside would make readers unpack it unasked
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
+            encoding, "application/octet-stream"
+        )
+    return kind or "application/octet-stream"
+
+
+def _version(source: StoredObject) -> dict[str, str]:
+    # "null" is what a bucket whose versioning was suspended writes: the object as it is now.
+    return {"VersionId": source.version_id} if source.version_id not in (None, "", "null") else {}
+
+
+def _code(error: Any) -> tuple[str, int]:
+    answer = error.response
+    return str(answer.get("Error", {}).get("Code", "")), answer.get("ResponseMetadata", {}).get(
+        "HTTPStatusCode", 0
+    )
+
+
+def _refused_read(source: StoredObject, error: Any) -> RunnerError:
+    code, status = _code(error)
+    if code in ("NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound"):
+        return RunnerError(
+            f"The input {source} does not exist (any more)",
+            advice="It was deleted or renamed after the event was sent; upload it again.",
+            kind="InputMissing",
+        )
+    if code in ("AccessDenied", "403", "Forbidden") or status == 403:  # noqa: PLR2004
+        right = "s3:GetObjectVersion" if _version(source) else "s3:GetObject"
+        return RunnerError(
+            f"Amazon S3 refused the input {source} ({code})",
+            advice=f"The function's role needs {right} on it. S3 also answers so for an object that does not "
+            "exist where the role may not list the bucket.",
+            kind="StorageRefused",
+        )
+    return RunnerError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
+
+
+def _failed_upload(upload: Upload, error: Exception) -> RunnerError:
+    from botocore.exceptions import ClientError
+
+    target = str(StoredObject(upload.bucket, upload.key))
+    if isinstance(error, ClientError) and _code(error)[0] in ("AccessDenied", "403", "NoSuchBucket"):
+        return RunnerError(
+            f"Amazon S3 refused the output {target} ({_code(error)[0]})",
+            advice="The bucket must exist, and the function's role needs s3:PutObject on it.",
+            kind="StorageRefused",
+        )
+    return RunnerError(
+        f"The output {target} ({upload.size} bytes) could not be uploaded: {error}",
+        advice="The event will be retried.",
+        kind="UploadFailed",
+    )
