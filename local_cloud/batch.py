@@ -1,0 +1,405 @@
+"""AWS Batch for the emulator: its API, with jobs that really run.
+
+ministack's own Batch keeps compute environments, queues and job definitions, and calls every job SUCCEEDED
+the moment that it is submitted. `install` replaces the calls about jobs and adds those that are missing; its
+stores stay, so that the state is saved and wiped with the emulator's other state. The jobs themselves are in
+`batch_jobs.py`, CloudFormation's types in `batch_stack.py`.
+
+Private names of ministack are used: `_DISPATCH` and the stores of `ministack.services.batch`. `emulator.py`
+checks the version.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import batch as stub
+
+from local_cloud import batch_attempt, batch_jobs
+from local_cloud.batch_jobs import JobRunner, Record, Scope
+
+Response = tuple[int, dict[str, str], bytes]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_log = logging.getLogger("batch")
+
+
+class ClientError(Exception):
+    """The caller's mistake: answered as Batch's ClientException, status 400."""
+
+
+class Batch:
+    """The calls of the Batch API, on ministack's stores."""
+
+    def __init__(self, *, parallel: int, endpoint: str) -> None:
+        self.runner = JobRunner(
+            parallel=parallel,
+            endpoint=endpoint,
+            vcpus_of_environment=self._vcpus_of_environment,
+            emit=emit_state_change,
+            credentials=role_credentials,
+            find=find_job,
+        )
+
+    def install(self) -> None:
+        """Put our calls into the emulator's table, and take part in saving, restoring and wiping state."""
+        calls: dict[str, Callable[[Record], Record]] = {
+            "describecomputeenvironments": self.describe_compute_environments,
+            "deletecomputeenvironment": self.delete_compute_environment,
+            "updatejobqueue": self.update_job_queue,
+            "deletejobqueue": self.delete_job_queue,
+            "registerjobdefinition": self.register_job_definition,
+            "describejobdefinitions": self.describe_job_definitions,
+            "deregisterjobdefinition": self.deregister_job_definition,
+            "submitjob": self.submit_job,
+            "describejobs": self.describe_jobs,
+            "listjobs": self.list_jobs,
+            "terminatejob": self.terminate_job,
+            "canceljob": self.cancel_job,
+        }
+        for name, call in calls.items():
+            stub._DISPATCH[f"/v1/{name}"] = _answering(call)
+        restore, reset, get_state = stub._restore_state, stub.reset, stub.get_state
+
+        def load_persisted_state(data: Record) -> None:
+            restore(data)
+            self._resume_interrupted()
+
+        def reset_all() -> None:
+            self.runner.forget_all()
+            reset()
+
+        def locked_state() -> Record:
+            with self.runner.lock:
+                state: Record = get_state()
+                return state
+
+        stub.load_persisted_state, stub.reset, stub.get_state = load_persisted_state, reset_all, locked_state
+
+    # Compute environments and queues.
+
+    def describe_compute_environments(self, request: Record) -> Record:
+        """DescribeComputeEnvironments, by names or ARNs."""
+        names = [_last(reference) for reference in request.get("computeEnvironments") or []]
+        found = [
+            environment for name, environment in stub._compute_envs.items() if not names or name in names
+        ]
+        return {"computeEnvironments": found}
+
+    def delete_compute_environment(self, request: Record) -> Record:
+        """DeleteComputeEnvironment: refused while a queue uses it."""
+        name = _last(request.get("computeEnvironment", ""))
+        for queue in stub._job_queues.values():
+            if name in [_last(entry["computeEnvironment"]) for entry in queue["computeEnvironmentOrder"]]:
+                raise ClientError(
+                    f"Cannot delete, found existing JobQueue relationship: {queue['jobQueueName']}"
+                )
+        stub._compute_envs.pop(name, None)
+        return {}
+
+    def update_job_queue(self, request: Record) -> Record:
+        """UpdateJobQueue."""
+        queue = _queue(request.get("jobQueue", ""))
+        for key in ("state", "priority", "computeEnvironmentOrder"):
+            if request.get(key) is not None:
+                queue[key] = request[key]
+        return {"jobQueueName": queue["jobQueueName"], "jobQueueArn": queue["jobQueueArn"]}
+
+    def delete_job_queue(self, request: Record) -> Record:
+        """DeleteJobQueue: its jobs are ended."""
+        name = _last(request.get("jobQueue", ""))
+        queue = stub._job_queues.pop(name, None)
+        if queue is not None:
+            scope = Scope(get_account_id(), get_region())
+            for job in list(stub._jobs.values()):
+                if job["jobQueue"] == queue["jobQueueArn"]:
+                    self.runner.stop(scope, job, "Job queue deleted", cancel=False)
+        return {}
+
+    # Job definitions.
+
+    def register_job_definition(self, request: Record) -> Record:
+        """RegisterJobDefinition: a new revision."""
+        name = request.get("jobDefinitionName") or ""
+        if not _NAME.fullmatch(name):
+            raise ClientError(f"jobDefinitionName {name!r} must be 1 to 128 letters, digits, - and _")
+        if request.get("type", "container") != "container" or "containerProperties" not in request:
+            raise ClientError(
+                "The embedded cloud runs job definitions of type container, with containerProperties"
+            )
+        revisions = stub._job_definitions.setdefault(name, [])
+        revision = 1 + max((int(known["revision"]) for known in revisions), default=0)
+        record = {
+            **{key: value for key, value in request.items() if value is not None},
+            "jobDefinitionArn": stub._jd_arn(name, revision),
+            "revision": revision,
+            "status": "ACTIVE",
+            "type": "container",
+            "containerOrchestrationType": "ECS",
+        }
+        revisions.append(record)
+        return {key: record[key] for key in ("jobDefinitionName", "jobDefinitionArn", "revision")}
+
+    def describe_job_definitions(self, request: Record) -> Record:
+        """DescribeJobDefinitions, by names, ARNs and status."""
+        wanted = [_last(reference) for reference in request.get("jobDefinitions") or []]
+        name, status = request.get("jobDefinitionName"), request.get("status")
+        return {
+            "jobDefinitions": [
+                definition
+                for revisions in stub._job_definitions.values()
+                for definition in revisions
+                if (not name or definition["jobDefinitionName"] == name)
+                and (not status or definition["status"] == status)
+                and (not wanted or _last(definition["jobDefinitionArn"]) in wanted)
+            ]
+        }
+
+    def deregister_job_definition(self, request: Record) -> Record:
+        """DeregisterJobDefinition: the revision becomes INACTIVE."""
+        reference = _last(request.get("jobDefinition", ""))
+        for revisions in stub._job_definitions.values():
+            for definition in revisions:
+                if _last(definition["jobDefinitionArn"]) == reference:
+                    definition["status"] = "INACTIVE"
+        return {}
+
+    # Jobs.
+
+    def submit_job(self, request: Record) -> Record:
+        """SubmitJob: from here on the job runs by itself."""
+        if "arrayProperties" in request or "nodeOverrides" in request:
+            raise ClientError("The embedded cloud has neither array jobs nor multi-node jobs")
+        if not _NAME.fullmatch(request.get("jobName") or ""):
+            raise ClientError(f"jobName {request.get('jobName')!r} must be 1 to 128 letters, digits, - and _")
+        queue = _queue(request.get("jobQueue", ""))
+        if queue["state"] != "ENABLED":
+            raise ClientError(f"Job Queue {queue['jobQueueArn']} is disabled")
+        job = _new_job(request, queue, _definition(request.get("jobDefinition", "")))
+        with self.runner.lock:
+            stub._jobs[job["jobId"]] = job
+            self.runner.submit(Scope(get_account_id(), get_region()), job)
+        return {key: job[key] for key in ("jobArn", "jobName", "jobId")}
+
+    def describe_jobs(self, request: Record) -> Record:
+        """DescribeJobs, by ids."""
+        with self.runner.lock:
+            found = [
+                stub._jobs[_last(job_id)]
+                for job_id in request.get("jobs") or []
+                if _last(job_id) in stub._jobs
+            ]
+            return {"jobs": [batch_jobs.describe(job) for job in found]}
+
+    def list_jobs(self, request: Record) -> Record:
+        """ListJobs of a queue, in one state; RUNNING if none is given, as on AWS; page by page."""
+        filters = {entry["name"]: entry["values"] for entry in request.get("filters") or []}
+        status = request.get("jobStatus") or (None if filters else "RUNNING")
+        queue = _queue(request.get("jobQueue", ""))["jobQueueArn"]
+        with self.runner.lock:
+            jobs = [job for job in stub._jobs.values() if job["jobQueue"] == queue]
+        jobs = [job for job in jobs if not status or job["status"] == status]
+        if "JOB_NAME" in filters:
+            jobs = [
+                job for job in jobs if any(_matches(job["jobName"], name) for name in filters["JOB_NAME"])
+            ]
+        jobs.sort(key=lambda job: -int(job["createdAt"]))
+        start = int(request.get("nextToken") or 0)
+        end = start + min(int(request.get("maxResults") or 1000), 1000)
+        page: Record = {"jobSummaryList": [_summary(job) for job in jobs[start:end]]}
+        if end < len(jobs):
+            page["nextToken"] = str(end)
+        return page
+
+    def terminate_job(self, request: Record) -> Record:
+        """TerminateJob: also one that runs."""
+        return self._stop(request, cancel=False)
+
+    def cancel_job(self, request: Record) -> Record:
+        """CancelJob: only one that has not started."""
+        return self._stop(request, cancel=True)
+
+    def _stop(self, request: Record, *, cancel: bool) -> Record:
+        if not request.get("reason"):
+            raise ClientError("reason is required")
+        job = stub._jobs.get(_last(request.get("jobId", "")))
+        if job is not None:
+            self.runner.stop(Scope(get_account_id(), get_region()), job, request["reason"], cancel=cancel)
+        return {}
+
+    def _vcpus_of_environment(self, scope: Scope, job: Record) -> tuple[str, float] | None:
+        with request_scope(scope.account, scope.region):
+            queue = stub._job_queues.get(_last(job["jobQueue"])) or {}
+            order = sorted(queue.get("computeEnvironmentOrder", []), key=lambda entry: int(entry["order"]))
+            for entry in order:
+                environment = stub._compute_envs.get(_last(entry["computeEnvironment"]))
+                if environment and environment["state"] == "ENABLED":
+                    maximum = (environment.get("computeResources") or {}).get("maxvCpus", 256)
+                    return str(environment["computeEnvironmentName"]), float(maximum)
+        return None
+
+    def _resume_interrupted(self) -> None:
+        """After a restart, what waited waits on; an attempt that ran has failed, as when AWS loses a host."""
+        for (account, region, _job_id), job in list(stub._jobs._data.items()):
+            if job["status"] in batch_jobs.TERMINAL:
+                continue
+            if job["status"] in ("STARTING", "RUNNING"):
+                reason = "Host terminated: the embedded cloud was stopped"
+                started_ms = int(job.get("startedAt") or job["createdAt"])
+                batch_jobs.record_attempt(job, {"reason": reason}, reason, started_ms, batch_attempt.now_ms())
+                if not batch_jobs.may_retry(job, None, reason, reason):
+                    job.update(status="FAILED", statusReason=reason, stoppedAt=batch_attempt.now_ms())
+                    continue
+                job["status"] = "PENDING"
+            self.runner.submit(Scope(account, region), job)
+
+
+def emit_state_change(scope: Scope, job: Record) -> None:
+    """Put `Batch Job State Change` on the account's default event bus."""
+    from ministack.services import eventbridge
+
+    entry = {
+        "Source": "aws.batch",
+        "DetailType": "Batch Job State Change",
+        "Resources": [job["jobArn"]],
+        "Detail": json.dumps(job),
+    }
+    with request_scope(scope.account, scope.region):
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def role_credentials(scope: Scope, job: Record) -> Mapping[str, str]:
+    """Environment variables with which a job may call the emulator in its job role."""
+    from ministack.core import lambda_runtime
+
+    role = job["container"].get("jobRoleArn", "")
+    name = re.sub(r"[^A-Za-z0-9-]", "-", job["jobName"])
+    credentials: dict[str, str] = lambda_runtime.execution_credentials(
+        {
+            "FunctionArn": f"arn:aws:lambda:{scope.region}:{scope.account}:function:{name}",
+            "FunctionName": name,
+            "Role": role,
+        }
+    )
+    return {name: value for name, value in credentials.items() if value}
+
+
+def find_job(scope: Scope, job_id: str) -> Record | None:
+    """The record of a job."""
+    with request_scope(scope.account, scope.region):
+        job: Record | None = stub._jobs.get(job_id)
+        return job
+
+
+def _answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]:
+    def answer(request: Record) -> Response:
+        try:
+            status, body = 200, call(request)
+        except ClientError as error:
+            status, body = 400, {"__type": "ClientException", "message": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            _log.exception("request %s", request)
+            status, body = 400, {"__type": "ClientException", "message": f"Malformed request: {error!r}"}
+        headers = {"Content-Type": "application/json"}
+        if status != 200:  # noqa: PLR2004
+            headers["x-amzn-ErrorType"] = body["__type"]
+        return status, headers, json.dumps(body).encode()
+
+    return answer
+
+
+def _new_job(request: Record, queue: Record, definition: Record) -> Record:
+    job_id = str(uuid.uuid4())
+    parameters = {**(definition.get("parameters") or {}), **(request.get("parameters") or {})}
+    overrides = request.get("containerOverrides") or {}
+    properties = definition["containerProperties"]
+    container = {**json.loads(json.dumps(properties))}
+    command = overrides.get("command") or properties.get("command") or []
+    if not command:
+        # Elsewhere the image's own command would run; there are no images here.
+        raise ClientError(
+            f"Job definition {definition['jobDefinitionArn']} has no command, which the embedded cloud needs"
+        )
+    container["command"] = batch_jobs.substitute(command, parameters)
+    container["environment"] = list(_merged(properties, overrides, "environment", "name"))
+    container["resourceRequirements"] = list(_merged(properties, overrides, "resourceRequirements", "type"))
+    container.setdefault("volumes", [])
+    container.setdefault("mountPoints", [])
+    for key in ("vcpus", "memory"):
+        if key in overrides:
+            container[key] = overrides[key]
+    strategy = request.get("retryStrategy") or definition.get("retryStrategy") or {}
+    job: Record = {
+        "jobArn": stub._job_arn(job_id),
+        "jobName": request["jobName"],
+        "jobId": job_id,
+        "jobQueue": queue["jobQueueArn"],
+        "status": "NEW",
+        "attempts": [],
+        "createdAt": batch_attempt.now_ms(),
+        "retryStrategy": {"evaluateOnExit": [], **strategy, "attempts": int(strategy.get("attempts", 1))},
+        "dependsOn": request.get("dependsOn") or [],
+        "jobDefinition": definition["jobDefinitionArn"],
+        "parameters": parameters,
+        "container": container,
+        "tags": {**(definition.get("tags") or {}), **(request.get("tags") or {})},
+        "platformCapabilities": definition.get("platformCapabilities") or ["EC2"],
+        "isCancelled": False,
+        "isTerminated": False,
+    }
+    timeout = request.get("timeout") or definition.get("timeout")
+    if timeout:
+        job["timeout"] = timeout
+    return job
+
+
+def _merged(properties: Record, overrides: Record, key: str, name: str) -> Iterator[Record]:
+    by_name = {entry[name]: entry for entry in properties.get(key) or []}
+    by_name.update({entry[name]: entry for entry in overrides.get(key) or []})
+    yield from by_name.values()
+
+
+def _queue(reference: str) -> Record:
+    queue: Record | None = stub._job_queues.get(_last(reference))
+    if queue is None or (reference.startswith("arn:") and reference != queue["jobQueueArn"]):
+        raise ClientError(f"Job queue {reference} does not exist")
+    return queue
+
+
+def _definition(reference: str) -> Record:
+    name, _colon, revision = _last(reference).partition(":")
+    active: list[Record] = [
+        definition
+        for definition in stub._job_definitions.get(name) or []
+        if definition["status"] == "ACTIVE" and revision in ("", str(definition["revision"]))
+    ]
+    if not active:
+        raise ClientError(f"JobDefinition {reference} not found or not ACTIVE")
+    return active[-1]
+
+
+def _summary(job: Record) -> Record:
+    keys = ("jobArn", "jobId", "jobName", "createdAt", "status", "statusReason", "startedAt", "stoppedAt")
+    summary = {key: job[key] for key in keys if key in job}
+    container: dict[str, Any] = {
+        key: job["container"][key] for key in ("exitCode", "reason") if key in job["container"]
+    }
+    return {**summary, "container": container}
+
+
+def _last(reference: str) -> str:
+    """The name in an ARN, or the name that it is already; a job definition's keeps its `:revision`."""
+    return reference.rpartition("/")[2]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return (
+        name.lower().startswith(pattern[:-1].lower())
+        if pattern.endswith("*")
+        else name.lower() == pattern.lower()
+    )

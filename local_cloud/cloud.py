@@ -1,0 +1,242 @@
+"""A cloud in a state folder: start it, stop it, ask it, wipe it.
+
+    cloud = Cloud(Path("~/.local/state/scar-cdk/cloud").expanduser())
+    running = cloud.start()
+    subprocess.run(["cdk", "deploy"], env={**os.environ, **running.environment()})
+    cloud.stop()
+
+Everything that the cloud keeps is below its folder; whether it runs is told by a lock that the supervisor
+holds, so a process id in a file is never mistaken for a cloud that is long gone. Nothing here loads the
+emulator.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_MARKER = "cloud-state"
+_MARKER_TEXT = "The state of an embedded cloud of scar-cdk. `scar local reset` empties this folder.\n"
+_STOP_WITHIN_S = 45.0
+ACCOUNT = "000000000000"
+
+
+class CloudError(Exception):
+    """Something that the caller can put right: `cause`, and what to do in `advice`."""
+
+    def __init__(self, cause: str, advice: str) -> None:
+        super().__init__(f"{cause}. {advice}.")
+        self.cause = cause
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cloud that runs."""
+
+    pid: int
+    """Of the supervisor; the cloud ends with it."""
+    emulator_pid: int
+    port: int
+    endpoint: str
+    region: str
+    parallel: int
+    """Lambda invocations, and Batch jobs, that run at once."""
+    enforce_iam: bool
+    started_at: int
+    """Seconds since the epoch."""
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables with which boto3, the cdk and aws command lines talk to this cloud."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "CDK_DEFAULT_ACCOUNT": ACCOUNT,
+            "CDK_DEFAULT_REGION": self.region,
+        }
+
+
+class Cloud:
+    """The embedded cloud whose state is in `state`, an absolute path."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def running(self) -> Running | None:
+        """What runs, or None."""
+        if self._holder() is None:
+            return None
+        try:
+            return Running(**json.loads((self.state / "running.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None  # it is starting, or stopping
+
+    def start(
+        self,
+        *,
+        port: int | None = None,
+        parallel: int | None = None,
+        region: str = "us-east-1",
+        enforce_iam: bool = False,
+    ) -> Running:
+        """Start the cloud and wait until it is ready. One that runs already is left as it is.
+
+        `port` None takes the port of last time, or any free one; `parallel` None the number of cores.
+
+        Raises:
+            CloudError: the port is taken, the folder is not a cloud's, or the emulator does not start.
+        """
+        self._claim_folder()
+        if (running := self.running()) is not None:
+            return running
+        process = subprocess.Popen(
+            [
+                *(sys.executable, str(Path(__file__).parent), "supervise"),
+                *("--state", str(self.state)),
+                *("--port", str(self._choose_port(port))),
+                *("--region", region),
+                *("--parallel", str(parallel or os.cpu_count() or 1)),
+                *(["--enforce-iam"] if enforce_iam else []),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+        )
+        try:
+            assert process.stdout is not None and process.stderr is not None  # noqa: S101 (opened above)
+            line = process.stdout.readline()
+            message: dict[str, Any] = json.loads(line) if line else {"error": "the supervisor did not start"}
+            if "ready" in message:
+                del message["ready"]
+                return Running(**message)
+            errors = process.stderr.read().decode(errors="replace").strip().splitlines()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        detail = errors[-1] if errors else self._last_log_line()
+        cause = f"The embedded cloud did not start: {message['error']}"
+        raise CloudError(f"{cause} ({detail})" if detail else cause, f"Its log is {self.state / 'cloud.log'}")
+
+    def stop(self) -> bool:
+        """Stop the cloud, saving its state, and wait until all of it is gone. False if none ran.
+
+        Raises:
+            CloudError: it does not end.
+        """
+        pid = self._holder()
+        if pid is None:
+            (self.state / "running.json").unlink(missing_ok=True)  # of a cloud that was killed
+            return False
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_WITHIN_S
+        killed = False
+        while self._holder() is not None:
+            if time.monotonic() > deadline:
+                if killed:
+                    raise CloudError(f"The embedded cloud (process {pid}) does not end", "End it yourself")
+                os.kill(pid, signal.SIGKILL)
+                killed, deadline = True, time.monotonic() + 5.0
+            time.sleep(0.02)
+        return True
+
+    def reset(self) -> None:
+        """Stop the cloud and forget everything that it kept.
+
+        Raises:
+            CloudError: the folder is not a cloud's.
+        """
+        if not self.state.exists():
+            return
+        self._check_folder()
+        self.stop()
+        for entry in self.state.iterdir():
+            if entry.name in (_MARKER, "cloud.lock"):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def _holder(self) -> int | None:
+        """Process id of who holds the lock."""
+        try:
+            with (self.state / "cloud.lock").open("rb") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    text = lock.read().strip()
+                    return int(text) if text.isdigit() else None
+        except FileNotFoundError:
+            pass
+        return None
+
+    def _claim_folder(self) -> None:
+        try:
+            self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not any(self.state.iterdir()):
+                (self.state / _MARKER).write_text(_MARKER_TEXT)
+        except OSError as error:
+            raise CloudError(
+                f"The state folder {self.state} cannot be used: {error.strerror}",
+                "Name another one with --state",
+            ) from error
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        if not (self.state / _MARKER).is_file():
+            raise CloudError(
+                f"The folder {self.state} holds something else than the state of an embedded cloud",
+                "Name an empty or new folder with --state",
+            )
+
+    def _choose_port(self, wanted: int | None) -> int:
+        if wanted:
+            if _is_free(wanted):
+                return wanted
+            raise CloudError(
+                f"Port {wanted} is taken", "Name another one with --port, or none for any free one"
+            )
+        # Names of queues hold the port, so shells and stacks of last time go on working if it stays.
+        try:
+            last = int(json.loads((self.state / "last.json").read_text())["port"])
+        except (OSError, ValueError, KeyError, TypeError):
+            last = 0
+        if last and _is_free(last):
+            return last
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return int(server.getsockname()[1])
+
+    def _last_log_line(self) -> str:
+        try:
+            lines = (self.state / "cloud.log").read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1][:300] if lines else ""
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,143 @@
+"""The emulator's process: ministack, with our Batch and our workarounds in it, bootstrapped for the CDK.
+
+The supervisor starts it with a clean environment and a pipe as standard input. When the pipe breaks, the
+supervisor is gone, and the emulator saves its state and ends. When all is ready, or cannot be, one line of
+JSON goes to the descriptor `--report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.metadata
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+MINISTACK_VERSION = "1.5.33"
+"""The one version that the private names in this room were taken from."""
+_READY_WITHIN_S = 60.0
+_END_WITHIN_S = 20.0
+
+
+class UnknownEmulatorError(Exception):
+    """This ministack does not have what our extensions replace."""
+
+
+def main(arguments: list[str]) -> None:
+    """Run until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="emulate")
+    parser.add_argument("--parallel", type=int, required=True)
+    parser.add_argument("--report", type=int, required=True)
+    options = parser.parse_args(arguments)
+    threading.Thread(target=_end_with_supervisor, daemon=True, name="supervisor-watch").start()
+    try:
+        install(parallel=options.parallel)
+    except UnknownEmulatorError as error:
+        _report(options.report, {"error": str(error)})
+        return
+    threading.Thread(target=_finish_start, args=(options.report,), daemon=True, name="bootstrap").start()
+
+    import ministack.app
+
+    sys.argv = ["ministack"]
+    ministack.app.main()
+
+
+def install(*, parallel: int) -> None:
+    """Put our extensions into the ministack of this process.
+
+    Raises:
+        UnknownEmulatorError: another version is installed, or a private name is missing.
+    """
+    check_version()
+    try:
+        from local_cloud.batch import Batch
+        from local_cloud.batch_stack import BatchStack
+        from local_cloud.lambda_workers import leash_workers
+
+        leash_workers()
+        batch = Batch(parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}")
+        batch.install()
+        BatchStack(batch).install()
+    except (ImportError, AttributeError) as error:
+        raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
+
+
+def check_version() -> None:
+    """Raise UnknownEmulatorError unless the installed ministack is the one that was tried."""
+    try:
+        version = importlib.metadata.version("ministack")
+    except importlib.metadata.PackageNotFoundError:
+        version = "none"
+    if version != MINISTACK_VERSION:
+        raise UnknownEmulatorError(
+            f"The embedded cloud needs ministack {MINISTACK_VERSION}, and {version} is installed. "
+            "Install the pinned one: pip install -r requirements.txt"
+        )
+
+
+def environment(state: Path, *, port: int, region: str, parallel: int, enforce_iam: bool) -> dict[str, str]:
+    """What ministack is told: everything on loopback, everything kept below `state`, nothing of Docker's."""
+    return {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "localhost",
+        "MINISTACK_REGION": region,
+        "AUTH": "true" if enforce_iam else "false",
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(state / "services"),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(state / "s3"),
+        "TMPDIR": str(state / "tmp"),
+        "LAMBDA_EXECUTOR": "local",
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(parallel),
+        # Listeners of services that nobody here needs.
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        # Never a Docker daemon, even where there is one.
+        "DOCKER_HOST": f"unix://{state}/no-docker.sock",
+    }
+
+
+def _finish_start(report: int) -> None:
+    """Wait for the server, bootstrap it, then say so."""
+    import ministack.app
+
+    from local_cloud.bootstrap import bootstrap
+
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while ministack.app._ready_scripts_state["status"] != "completed":
+        if time.monotonic() > deadline:
+            _report(report, {"error": f"The emulator was not ready within {_READY_WITHIN_S:g} seconds"})
+            return
+        time.sleep(0.02)
+    try:
+        region = os.environ["MINISTACK_REGION"]
+        asyncio.run_coroutine_threadsafe(bootstrap(region), ministack.app._MAIN_LOOP).result(
+            timeout=_READY_WITHIN_S
+        )
+    except Exception as error:
+        _report(report, {"error": f"The emulator could not be bootstrapped for the CDK: {error}"})
+        return
+    _report(report, {"ready": True})
+
+
+def _report(descriptor: int, message: dict[str, object]) -> None:
+    os.write(descriptor, json.dumps(message).encode() + b"\n")
+    os.close(descriptor)
+
+
+def _end_with_supervisor() -> None:
+    """SIGTERM ourselves when standard input hangs up, which saves the state; later SIGKILL."""
+    poll = select.poll()
+    poll.register(0, 0)
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_END_WITHIN_S)
+    os.kill(os.getpid(), signal.SIGKILL)

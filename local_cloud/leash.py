@@ -1,0 +1,181 @@
+"""Leash: a process and everything that it started end when its owner ends, however that happens.
+
+The emulator starts Lambda workers and Batch jobs, those start containers, and any of them may be killed at
+any moment. So each worker and each job runs below a *keeper*: a process that does nothing but wait. The
+keeper is a child subreaper, so that whatever its child leaves behind becomes the keeper's own child; it holds
+the reading end of a pipe whose writing end only the owner has, so that it notices when the owner is gone,
+even by SIGKILL. Then, and when it is told to stop, and when its child has ended, it kills all its descendants
+and ends itself.
+
+This file is also run as a program, `python -I -S leash.py [--grace SECONDS] -- COMMAND …`, and its text is
+put in front of the Lambda workers' script. So it imports the standard library alone, and little of it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+
+
+def keep(child: int, *, owner: int | None = 0, grace_s: float = 0.0) -> int:
+    """Wait for `child`, then end every descendant. Give the child's exit status, 128 + N if signal N ended
+    it.
+
+    `owner` is a descriptor of a pipe whose other end the owner holds open; when that is closed, or SIGTERM,
+    SIGINT or SIGHUP arrives, the child gets SIGTERM and `grace_s` seconds before it is killed. The caller is
+    already a subreaper.
+    """
+    wake_reader, wake_writer = os.pipe()
+    for descriptor in (wake_reader, wake_writer):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+    stops: list[int] = []
+
+    def note_stop(number: int, _frame: FrameType | None) -> None:
+        stops.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note_stop)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    poll = select.poll()
+    poll.register(wake_reader, select.POLLIN)
+    if owner is not None:
+        poll.register(owner, 0)  # no event asked for: a hang-up is always reported
+    status: int | None = None
+    kill_at: float | None = None
+    while True:
+        ended = _reap()
+        status = ended.get(child, status)
+        if status is not None or (kill_at is not None and time.monotonic() >= kill_at):
+            break
+        wait_ms = None if kill_at is None else max(0, int((kill_at - time.monotonic()) * 1000))
+        for descriptor, _event in poll.poll(wait_ms):
+            if descriptor == wake_reader:
+                os.read(wake_reader, 4096)
+            elif owner is not None:
+                poll.unregister(owner)
+                owner = None
+                stops.append(signal.SIGHUP)
+        if stops and kill_at is None:
+            kill_at = time.monotonic() + grace_s
+            if grace_s > 0:
+                _signal(child, signal.SIGTERM)
+    end = end_descendants()
+    status = end.get(child, status)
+    return 128 + signal.SIGKILL if status is None else status
+
+
+def become_subreaper() -> None:
+    """Orphans among our descendants become our children instead of init's (on Linux alone)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL us when the thread that forked us, of process `parent`, ends or has ended (on Linux)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
+
+
+def fork_keeper(*, owner: int = 0, grace_s: float = 0.0) -> None:
+    """Fork: this returns in the child, in a session of its own; the parent becomes its keeper."""
+    become_subreaper()
+    keeper = os.getpid()
+    child = os.fork()
+    if child:
+        # The child's output must reach end of file when the child's side closes it, not when the keeper ends.
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        os._exit(keep(child, owner=owner, grace_s=grace_s))
+    die_with_parent(keeper)
+    os.setsid()
+
+
+def end_descendants(deadline_s: float = 10.0) -> dict[int, int]:
+    """Kill all descendants of this process and reap them; give its children's exit statuses."""
+    ended: dict[int, int] = {}
+    deadline = time.monotonic() + deadline_s
+    while time.monotonic() < deadline:
+        ended.update(_reap())
+        # A process can fork between the listing and the signal, so this goes on until none is left.
+        left = descendants()
+        if not left:
+            break
+        for process in left:
+            _signal(process, signal.SIGKILL)
+        time.sleep(0.002)
+    return ended
+
+
+def descendants() -> list[int]:
+    """All descendants of this process that have not ended, nearest first."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112, PTH208 (pathlib loads slowly)
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", "rb") as stat:  # noqa: PTH123
+                    # After the name, which may hold spaces and brackets: state, then the parent's id.
+                    state, parent = stat.read().rpartition(b")")[2].split()[:2]
+            except OSError:
+                continue
+            if state not in (b"Z", b"X"):
+                children.setdefault(int(parent), []).append(int(entry))
+    found = list(children.get(os.getpid(), ()))
+    for process in found:
+        found.extend(children.get(process, ()))
+    return found
+
+
+def _reap() -> dict[int, int]:
+    ended: dict[int, int] = {}
+    while True:
+        try:
+            process, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if not process:
+            return ended
+        code = os.waitstatus_to_exitcode(status)
+        ended[process] = code if code >= 0 else 128 - code
+
+
+def _signal(process: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
+
+
+def _prctl(option: int, argument: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
+
+
+def _main(arguments: list[str]) -> None:
+    grace_s = 0.0
+    if arguments[:1] == ["--grace"]:
+        grace_s, arguments = float(arguments[1]), arguments[2:]
+    command = arguments[1:]  # after `--`
+    fork_keeper(grace_s=grace_s)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a program would inherit
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
+
+
+if __name__ == "__main__" and os.path.basename(sys.argv[0]) == "leash.py":  # noqa: PTH119
+    _main(sys.argv[1:])

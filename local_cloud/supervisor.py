@@ -1,0 +1,165 @@
+"""The process that holds a running cloud together.
+
+It has the state folder's lock for as long as the cloud runs, so that the kernel itself says whether one does;
+it starts the emulator with a clean environment, waits until that is ready, and then waits for its end. It is
+a child subreaper: whatever the emulator leaves behind when it ends, crashes or is killed becomes the
+supervisor's child, and is killed before it ends too. If the supervisor itself is killed, the emulator notices
+by its standard input, and workers and jobs by theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from local_cloud import leash
+from local_cloud.emulator import environment
+
+LOCK = "cloud.lock"
+RUNNING = "running.json"
+LOG = "cloud.log"
+_START_WITHIN_S = 90.0
+_SAVE_WITHIN_S = 30.0
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "AWS_CA_BUNDLE",
+)
+_INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def main(arguments: list[str]) -> None:
+    """Run a cloud until it is stopped. One line of JSON on standard output says whether it is ready."""
+    parser = argparse.ArgumentParser(prog="supervise")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--parallel", type=int, required=True)
+    parser.add_argument("--enforce-iam", action="store_true")
+    options = parser.parse_args(arguments)
+    state: Path = options.state
+    lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _answer({"error": "another start of this cloud is under way"})
+        return
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    leash.become_subreaper()
+    _fresh(state / "tmp")
+    emulator, report = _start_emulator(options)
+    message = _await_report(report)
+    if "ready" not in message:
+        leash.end_descendants()
+        _answer(message)
+        return
+    running = {
+        "pid": os.getpid(),
+        "emulator_pid": emulator.pid,
+        "port": options.port,
+        "endpoint": f"http://127.0.0.1:{options.port}",
+        "region": options.region,
+        "parallel": options.parallel,
+        "enforce_iam": options.enforce_iam,
+        "started_at": int(time.time()),
+    }
+    _write(state / RUNNING, running)
+    _write(state / "last.json", {"port": options.port})
+    _answer({"ready": True, **running})
+    # Nobody reads standard output from here on.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    leash.keep(emulator.pid, owner=None, grace_s=_SAVE_WITHIN_S)
+    (state / RUNNING).unlink(missing_ok=True)
+    shutil.rmtree(state / "tmp", ignore_errors=True)
+
+
+def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes], int]:
+    reader, writer = os.pipe()
+    state: Path = options.state
+    log_path = state / LOG
+    if log_path.exists():
+        log_path.replace(log_path.with_suffix(".log.1"))
+    with log_path.open("wb") as log:
+        emulator = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).parent),
+                "emulate",
+                "--parallel",
+                str(options.parallel),
+                "--report",
+                str(writer),
+            ],
+            stdin=subprocess.PIPE,  # never written: the emulator ends when it is closed
+            stdout=log,
+            stderr=log,
+            pass_fds=[writer],
+            start_new_session=True,
+            env={
+                **_inherited(),
+                **environment(
+                    state,
+                    port=options.port,
+                    region=options.region,
+                    parallel=options.parallel,
+                    enforce_iam=options.enforce_iam,
+                ),
+            },
+        )
+    os.close(writer)
+    return emulator, reader
+
+
+def _inherited() -> dict[str, str]:
+    """What a program needs to find its way: no credentials, no profile, no settings of Python."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _INHERITED or name.upper() in _INHERITED_ANY_CASE or name.startswith("SCAR_")
+    }
+    if any(name.upper().endswith("_PROXY") for name in kept):
+        # Calls to the cloud itself must not go to a proxy.
+        others = [kept.pop(name) for name in ("no_proxy", "NO_PROXY") if name in kept]
+        kept["no_proxy"] = kept["NO_PROXY"] = ",".join(["127.0.0.1", "localhost", *others[:1]])
+    return kept
+
+
+def _await_report(reader: int) -> dict[str, Any]:
+    """The emulator's one line; it gives none if it has died or hangs."""
+    if select.select([reader], [], [], _START_WITHIN_S)[0] and (line := os.read(reader, 65536)):
+        message: dict[str, Any] = json.loads(line)
+        return message
+    return {"error": "the emulator did not start"}
+
+
+def _answer(message: dict[str, Any]) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _fresh(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)

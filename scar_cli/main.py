@@ -1,0 +1,93 @@
+"""The `scar` command itself: its verbs, loaded one at a time, and what happens when one fails.
+
+Exit codes: 0 done; 1 done in part, or the function failed; 2 something to put right first (one sentence on
+standard error says what); 3 the embedded cloud does not run; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from scar_cli.errors import UserError
+
+_VERBS = {
+    "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
+    "put": ("scar_cli.put", "Upload files or folders into a bucket."),
+    "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
+}
+_INTERRUPTED = 130
+
+
+class _Verbs(click.Group):
+    """Lists the verbs from the table above, and imports the module of the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(_VERBS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _VERBS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"scar {version('scar-cdk')}")
+        ctx.exit()
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version.",
+)
+def scar() -> None:
+    """Run containers on files, on AWS Lambda and AWS Batch, from a short YAML file.
+
+    Deploy with `cdk deploy -c fdl=FILE`; the embedded cloud needs no account: eval "$(scar local env)".
+    """
+
+
+def run(command: Callable[..., Any], name: str) -> None:
+    """Run a command to its end and leave the process with its exit code."""
+    try:
+        result = command(prog_name=name, standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except UserError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has seen enough. Python would complain while it closes the
+        # pipe.
+        sys.stdout = None
+        sys.exit(_INTERRUPTED + 11)
+
+
+def main() -> None:
+    """Entry point of `scar`."""
+    run(scar, "scar")
