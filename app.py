@@ -1,0 +1,43 @@
+"""The CDK app: `cdk deploy -c fdl=FILE`. More context keys: `scar_constructs/deployment.py`."""
+
+from __future__ import annotations
+
+import sys
+
+from scar_constructs.interpreter import prepare_interpreter
+
+
+def main() -> int:
+    """Load the FDL file, synthesize its stack; 2 with a message and no template if that cannot be done."""
+    prepare_interpreter(__file__)
+    from aws_cdk import App
+
+    from fdl_schemas.diagnostics import FdlError
+    from fdl_schemas.load import load_workflow
+    from scar_constructs.deployment import Deployment, DeploymentError
+    from scar_constructs.workflow_stack import WorkflowStack
+
+    app = App()
+    try:
+        deployment = Deployment.from_context(app.node.get_all_context())
+        WorkflowStack(
+            app,
+            deployment.stack_name,
+            workflow=load_workflow(deployment.fdl),
+            bucket_suffix=deployment.bucket_suffix,
+            existing_buckets=deployment.existing_buckets,
+            destroy_buckets=deployment.destroy_buckets,
+            registry_mirrors=deployment.registry_mirrors,
+        )
+    except DeploymentError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except FdlError as problem:
+        print(problem.render(color=sys.stderr.isatty()), file=sys.stderr)
+        return 2
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""AWS Batch for one function: where its jobs run and wait, and what a job is. All about jobs stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aws_cdk import Aws, Duration, RemovalPolicy, Size
+from aws_cdk import aws_batch as batch
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from fdl_schemas.model import BatchJob, ComputeResources, Function
+from scar_constructs.data_access import grant_assets, grant_data_access
+from scar_constructs.network import BatchNetwork
+from scar_constructs.retention import retention
+
+JOB_IMAGE = "public.ecr.aws/docker/library/python:3.13-slim"
+"""Image that jobs start in: from the public ECR mirror, which has no pull limit. The user's runs in it."""
+
+_BOOTSTRAP = Path(__file__).parent / "batch_bootstrap.py"
+
+
+class BatchQueue(Construct):
+    """A Fargate compute environment, a job queue and a job definition for one function. Costs nothing while
+    no job runs.
+
+    A job fetches the runner and the function's package, and handles the event that it finds in `SCAR_EVENT`.
+    When its last attempt has failed, its state change (which holds the event) goes to the failure queue.
+
+    :param definition: the function; its `batch` is set.
+    :param buckets: the buckets that its entries name.
+    :param runner: the runner's asset.
+    :param package: the function's package.
+    :param image_file: the archive of its image, if the image comes from a file.
+    :param environment: variables of every job.
+    :param failure_queue: keeps what failed.
+    :param network: where jobs run if the function names no subnets.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        definition: Function,
+        buckets: Mapping[str, s3.IBucket],
+        runner: s3_assets.Asset,
+        package: s3_assets.Asset,
+        image_file: s3_assets.Asset | None,
+        environment: Mapping[str, str],
+        failure_queue: sqs.IQueue,
+        network: BatchNetwork | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        if definition.batch is None:
+            raise ValueError(f"function {definition.name} has no batch settings")
+        job = definition.batch
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/batch/{definition.name}",
+            retention=retention(definition.log_retention_days),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.job_role = iam.Role(
+            self,
+            "JobRole",
+            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+            description=f"What jobs of {definition.name} may do",
+        )
+        grant_data_access(self.job_role, definition, buckets)
+        grant_assets(self.job_role, [asset for asset in (runner, package, image_file) if asset is not None])
+        self.job_queue = self._queue(job, network)
+        self.job_definition = batch.EcsJobDefinition(
+            self,
+            "JobDefinition",
+            container=batch.EcsFargateContainerDefinition(
+                self,
+                "Container",
+                image=ecs.ContainerImage.from_registry(JOB_IMAGE),
+                command=["python3", "-c", _BOOTSTRAP.read_text(encoding="utf-8")],
+                cpu=job.vcpus,
+                memory=Size.mebibytes(job.memory_mib),
+                environment={
+                    **environment,
+                    **job.environment,
+                    "AWS_REGION": Aws.REGION,
+                    "SCAR_RUNNER_ASSET": runner.s3_object_url,
+                    "SCAR_FUNCTION_ASSET": package.s3_object_url,
+                },
+                job_role=self.job_role,
+                execution_role=iam.Role(
+                    self,
+                    "ExecutionRole",
+                    assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+                    description=f"Starts jobs of {definition.name} and writes their logs",
+                ),
+                logging=ecs.LogDriver.aws_logs(stream_prefix=definition.name, log_group=self.log_group),
+                assign_public_ip=True,
+                fargate_platform_version=ecs.FargatePlatformVersion.LATEST,
+            ),
+            retry_attempts=job.attempts,
+            timeout=Duration.seconds(job.timeout_s),
+        )
+        events.Rule(
+            self,
+            "LastAttemptFailed",
+            description=f"Keeps the event of a failed job of {definition.name}",
+            event_pattern=events.EventPattern(
+                source=["aws.batch"],
+                detail_type=["Batch Job State Change"],
+                detail={"status": ["FAILED"], "jobQueue": [self.job_queue.job_queue_arn]},
+            ),
+            targets=[targets.SqsQueue(failure_queue)],
+        )
+
+    def grant_submit(self, identity: iam.IGrantable) -> None:
+        """Let somebody submit jobs of this definition to this queue."""
+        self.job_definition.grant_submit_job(identity, self.job_queue)
+
+    def _queue(self, job: BatchJob, network: BatchNetwork | None) -> batch.JobQueue:
+        vpc, subnets, security_groups = self._placement(job.compute_resources, network)
+        environment = batch.FargateComputeEnvironment(
+            self,
+            "ComputeEnvironment",
+            vpc=vpc,
+            vpc_subnets=subnets,
+            security_groups=security_groups,
+            maxv_cpus=job.compute_resources.max_v_cpus,
+            spot=job.compute_resources.type == "FARGATE_SPOT",
+            enabled=job.state == "ENABLED",
+        )
+        return batch.JobQueue(
+            self,
+            "JobQueue",
+            compute_environments=[batch.OrderedComputeEnvironment(compute_environment=environment, order=1)],
+            enabled=job.state == "ENABLED",
+        )
+
+    def _placement(
+        self, resources: ComputeResources, network: BatchNetwork | None
+    ) -> tuple[ec2.IVpc, ec2.SubnetSelection, Sequence[ec2.ISecurityGroup]]:
+        if not resources.subnets:
+            if network is None:
+                raise ValueError("a function that names no subnets needs a network")
+            return (
+                network.vpc,
+                ec2.SubnetSelection(subnet_type=ec2.SubnetType.PUBLIC),
+                [network.security_group],
+            )
+        if not resources.security_group_ids:
+            raise ValueError(
+                "compute_resources.subnets need compute_resources.security_group_ids beside them"
+            )
+        # The construct wants a VPC, but only to find subnets and to make a security group: both are given.
+        vpc = ec2.Vpc.from_vpc_attributes(
+            self, "Vpc", vpc_id="given-by-subnets", availability_zones=["given-by-subnets"]
+        )
+        subnets = [
+            ec2.Subnet.from_subnet_id(self, f"Subnet{number}", subnet_id)
+            for number, subnet_id in enumerate(resources.subnets)
+        ]
+        groups = [
+            ec2.SecurityGroup.from_security_group_id(self, f"SecurityGroup{number}", group_id, mutable=False)
+            for number, group_id in enumerate(resources.security_group_ids)
+        ]
+        return vpc, ec2.SubnetSelection(subnets=subnets), groups

@@ -1,0 +1,138 @@
+"""One function of a workflow: it runs the user's container in AWS Lambda, or hands the event to AWS Batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration, RemovalPolicy, Size
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from fdl_schemas.model import ExecutionMode, Function
+from scar_constructs.batch_queue import BatchQueue
+from scar_constructs.data_access import grant_assets, grant_data_access, write_log_statement
+from scar_constructs.failure_queue import FailureQueue
+from scar_constructs.findings import acknowledge
+from scar_constructs.function_asset import FunctionAsset
+from scar_constructs.network import BatchNetwork
+from scar_constructs.retention import retention
+from scar_constructs.runner_asset import RunnerAsset
+
+HANDLER = "runtime.handler.handle"
+"""The runner's door, in the shared layer."""
+
+RETRY_ATTEMPTS = 2
+"""Of an event whose run failed; after the last one it goes to the failure queue."""
+
+
+class ContainerFunction(Construct):
+    """A Lambda function on the shared runner, with its log group, its role, its failure queue and, where
+    needed, its Batch queue.
+
+    :param definition: the function; its entries hold final bucket names.
+    :param buckets: the buckets that they name, by name.
+    :param runner: the shared runner.
+    :param network: where Batch jobs run if the function names no subnets of its own; needed in modes `batch`
+        and `lambda-batch`.
+    :param registry_mirrors: where the runner gets images from instead of their registries, `REGISTRY=BASE,…`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        definition: Function,
+        buckets: Mapping[str, s3.IBucket],
+        runner: RunnerAsset,
+        network: BatchNetwork | None = None,
+        registry_mirrors: str | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.definition = definition
+        self.failure_queue = FailureQueue(self, "FailureQueue").queue
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/lambda/{definition.name}",
+            retention=retention(definition.log_retention_days),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        package = FunctionAsset(self, "Package", definition=definition)
+        image_file = self._image_file()
+        environment = dict(definition.environment)
+        if registry_mirrors:
+            environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
+        if image_file is not None:
+            environment["SCAR_IMAGE_FILE"] = image_file.s3_object_url
+
+        self.batch: BatchQueue | None = None
+        if definition.batch is not None:
+            self.batch = BatchQueue(
+                self,
+                "Batch",
+                definition=definition,
+                buckets=buckets,
+                runner=runner.asset,
+                package=package.asset,
+                image_file=image_file,
+                environment=environment,
+                failure_queue=self.failure_queue,
+                network=network,
+            )
+            environment["SCAR_JOB_QUEUE"] = self.batch.job_queue.job_queue_arn
+            environment["SCAR_JOB_DEFINITION"] = self.batch.job_definition.job_definition_arn
+
+        self.role = self._role(buckets, image_file)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=definition.name,
+            description=definition.description
+            or f"Runs {definition.container.image or 'an image from a file'}",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            handler=HANDLER,
+            code=package.code,
+            layers=[runner.layer],
+            role=self.role,
+            memory_size=definition.memory_mib,
+            timeout=Duration.seconds(definition.timeout_s),
+            ephemeral_storage_size=Size.mebibytes(definition.ephemeral_storage_mib),
+            environment=environment,
+            log_group=self.log_group,
+            retry_attempts=RETRY_ATTEMPTS,
+            on_failure=destinations.SqsDestination(self.failure_queue),
+        )
+        resource = self.function.node.default_child
+        if isinstance(resource, lambda_.CfnFunction):
+            package.asset.add_resource_metadata(resource, "Code")
+        acknowledge(
+            self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
+        )
+
+    def _image_file(self) -> s3_assets.Asset | None:
+        file = self.definition.container.image_file
+        return s3_assets.Asset(self, "ImageFile", path=str(file)) if file is not None else None
+
+    def _role(self, buckets: Mapping[str, s3.IBucket], image_file: s3_assets.Asset | None) -> iam.IRole:
+        if self.definition.role_arn is not None:
+            # Its owner has decided what it may do: nothing is added.
+            return iam.Role.from_role_arn(self, "Role", self.definition.role_arn, mutable=False)
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"What function {self.definition.name} may do",
+        )
+        role.add_to_principal_policy(write_log_statement(self.log_group))
+        if self.definition.execution_mode is not ExecutionMode.BATCH:
+            grant_data_access(role, self.definition, buckets)
+            grant_assets(role, [image_file] if image_file is not None else [])
+        if self.batch is not None:
+            self.batch.grant_submit(role)
+        return role

@@ -1,0 +1,62 @@
+"""The rights of functions and jobs, each no wider than the thing that it is for.
+
+On data: read its input folders, write its output folders, nothing else.
+
+`grant_read` and `grant_write` of the CDK's buckets are not used here: they add listing the bucket, reading
+its settings, versions and tags, and deleting objects. No right to list is given; S3 therefore answers 403
+instead of 404 for a key that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+
+from fdl_schemas.model import Function, StorageEntry
+from scar_constructs.findings import acknowledge_wildcard
+
+_FOLDER = (
+    "The names of the objects are not known when the workflow is deployed; the right ends at the folder."
+)
+
+
+def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[str, s3.IBucket]) -> None:
+    """Let a role read the objects of the function's input folders and write objects into its output folders.
+
+    :param buckets: the buckets that the function's entries name. Entries of other storage providers need no
+        rights here.
+    """
+    if inputs := _object_arns(definition.inputs, buckets):
+        _grant(role, ["s3:GetObject"], inputs)
+    if outputs := _object_arns(definition.outputs, buckets):
+        # AbortMultipartUpload: a large file whose upload failed must not stay there, and be billed, in parts.
+        _grant(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)
+    for arn in dict.fromkeys((*inputs, *outputs)):
+        acknowledge_wildcard(role, arn, _FOLDER)
+
+
+def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:
+    """Let a role read exactly these assets (`Asset.grant_read` would open the whole bucket of assets)."""
+    if assets:
+        _grant(
+            role, ["s3:GetObject"], [asset.bucket.arn_for_objects(asset.s3_object_key) for asset in assets]
+        )
+
+
+def write_log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
+    """A statement that lets a role write into one log group, but make none (deleted logs stay so)."""
+    actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    return iam.PolicyStatement(actions=actions, resources=[log_group.log_group_arn])
+
+
+def _grant(role: iam.IRole, actions: list[str], resources: list[str]) -> None:
+    role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=resources))
+
+
+def _object_arns(entries: Iterable[StorageEntry], buckets: Mapping[str, s3.IBucket]) -> list[str]:
+    own = [entry for entry in entries if entry.provider == "s3"]
+    return list(dict.fromkeys(buckets[entry.bucket].arn_for_objects(f"{entry.key_prefix}*") for entry in own))

@@ -1,0 +1,175 @@
+"""What the deployer decides: the context values `-c KEY=VALUE`, checked, and the buckets' real names.
+
+An FDL file names buckets as its author likes. Where they are deployed they may need a suffix (bucket names
+are unique in the whole world), and some may be there already. `with_real_bucket_names` gives the same
+workflow with the final names, once, so that no later place can forget the suffix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from fdl_schemas.model import Function, StorageEntry, Workflow
+
+CONTEXT_KEYS: Mapping[str, str] = {
+    "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
+    "stack": "name of the stack; default: the FDL file's stem",
+    "bucket_suffix": "makes the names of new buckets unique: `scar-video` becomes `scar-video-SUFFIX`",
+    "existing_buckets": "comma-separated names of buckets that are there already",
+    "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
+    "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
+}
+"""Every context key that this app reads, and what it means."""
+
+_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
+_BUCKET_SUFFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_MIRROR = re.compile(r"[^=\s/]+(?:/[^=\s]*)?=(?:https?://[^\s/]+\S*|file:///\S*)")
+_LONGEST_BUCKET_NAME = 63
+_LONGEST_STACK_NAME = 128
+
+
+class DeploymentError(ValueError):
+    """This workflow cannot be deployed in this way; the text is one line for the deployer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The deployer's decisions."""
+
+    fdl: Path
+    stack_name: str
+    bucket_suffix: str | None = None
+    existing_buckets: tuple[str, ...] = ()
+    destroy_buckets: bool = False
+    registry_mirrors: str | None = None
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, object]) -> Deployment:
+        """Read the CDK app's context.
+
+        :raises DeploymentError: a value is missing or cannot be used.
+        """
+        _refuse_misspelt_keys(context)
+        fdl = _text(context, "fdl")
+        if fdl is None:
+            raise DeploymentError(f"no FDL file given: add -c fdl=FILE ({CONTEXT_KEYS['fdl']})")
+        stack_name = _text(context, "stack")
+        if stack_name is not None:
+            _expect(
+                "stack", stack_name, _STACK_NAME, "letters, digits and hyphens, a letter first, at most 128"
+            )
+        suffix = _text(context, "bucket_suffix")
+        if suffix is not None:
+            _expect(
+                "bucket_suffix",
+                suffix,
+                _BUCKET_SUFFIX,
+                "lower-case letters, digits and hyphens, no hyphen at its ends",
+            )
+        existing = _names(context, "existing_buckets")
+        for name in existing:
+            _expect("existing_buckets", name, _BUCKET_NAME, "names of S3 buckets, separated by commas")
+        removal = _text(context, "removal") or "retain"
+        if removal not in ("retain", "destroy"):
+            raise DeploymentError(f"-c removal={removal}: expected `retain` or `destroy`")
+        mirrors = _names(context, "registry_mirrors")
+        for mirror in mirrors:
+            _expect(
+                "registry_mirrors",
+                mirror,
+                _MIRROR,
+                "REGISTRY=BASE with a BASE of https://…, http://… or file:///folder",
+            )
+        return cls(
+            fdl=Path(fdl),
+            stack_name=stack_name or stack_name_for(Path(fdl).stem),
+            bucket_suffix=suffix,
+            existing_buckets=existing,
+            destroy_buckets=removal == "destroy",
+            registry_mirrors=",".join(mirrors) or None,
+        )
+
+
+def stack_name_for(stem: str) -> str:
+    """An FDL file's stem as a stack's name may be: letters, digits and hyphens, a letter first."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")
+    if not name[:1].isalpha():
+        name = f"scar-{name}" if name else "scar"
+    return name[:_LONGEST_STACK_NAME].rstrip("-")
+
+
+def with_real_bucket_names(
+    workflow: Workflow, *, bucket_suffix: str | None = None, existing_buckets: Iterable[str] = ()
+) -> Workflow:
+    """The same workflow with the names that its buckets have where it is deployed.
+
+    A bucket that is there already may stand in `existing_buckets` with or without the suffix; without it, it
+    is used under the very name of the FDL file. Every other bucket gets the suffix.
+
+    :raises DeploymentError: an existing bucket is not used by the workflow, or a name becomes too long.
+    """
+    existing = frozenset(existing_buckets)
+    names: dict[str, str] = {}
+    for bucket in workflow.buckets:
+        suffixed = f"{bucket}-{bucket_suffix}" if bucket_suffix else bucket
+        names[bucket] = bucket if bucket in existing and suffixed not in existing else suffixed
+        if len(names[bucket]) > _LONGEST_BUCKET_NAME:
+            raise DeploymentError(
+                f"-c bucket_suffix={bucket_suffix}: bucket name {names[bucket]} has {len(names[bucket])} "
+                f"characters, S3 takes at most {_LONGEST_BUCKET_NAME}"
+            )
+    unknown = sorted(existing - set(names.values()))
+    if unknown:
+        raise DeploymentError(
+            f"-c existing_buckets: {', '.join(unknown)} not used by {workflow.source.name}; "
+            f"its buckets are {', '.join(names.values()) or 'none'}"
+        )
+
+    def renamed(entries: tuple[StorageEntry, ...]) -> tuple[StorageEntry, ...]:
+        return tuple(
+            replace(entry, bucket=names[entry.bucket]) if entry.provider == "s3" else entry
+            for entry in entries
+        )
+
+    def with_names(function: Function) -> Function:
+        return replace(function, inputs=renamed(function.inputs), outputs=renamed(function.outputs))
+
+    return replace(workflow, functions=tuple(with_names(function) for function in workflow.functions))
+
+
+def _text(context: Mapping[str, object], key: str) -> str | None:
+    value = context.get(key)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise DeploymentError(f"context {key}: expected text ({CONTEXT_KEYS[key]}), found {value!r}")
+    return value.strip()
+
+
+def _names(context: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """A comma-separated text, or (from a cdk.json) a list of texts."""
+    value = context.get(key)
+    if value is None:
+        return ()
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise DeploymentError(f"context {key}: expected text ({CONTEXT_KEYS[key]}), found {value!r}")
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _expect(key: str, value: str, pattern: re.Pattern[str], expected: str) -> None:
+    if not pattern.fullmatch(value):
+        raise DeploymentError(f"-c {key}={value}: expected {expected}")
+
+
+def _refuse_misspelt_keys(context: Mapping[str, object]) -> None:
+    """A misspelt `-c` key would be ignored in silence: refuse one that is nearly ours."""
+    for key in context:
+        near = get_close_matches(key.lower().replace("-", "_"), CONTEXT_KEYS, n=1, cutoff=0.85)
+        if key not in CONTEXT_KEYS and near:
+            raise DeploymentError(f"-c {key}: unknown context key; did you mean {near[0]}?")

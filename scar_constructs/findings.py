@@ -1,0 +1,41 @@
+"""Answers to findings of cdk-nag and the CDK, beside the construct that they are about, each with its reason.
+
+The CDK keeps such acknowledgements by itself (`Validations`), so that cdk-nag is needed only where it is run:
+in the tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import Acknowledgment, Stack, Validations
+from constructs import IConstruct
+
+
+def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
+    """Say why a rule's finding on this construct (or on what it holds) is as it should be.
+
+    :param rule: the rule's id, e.g. `AwsSolutions-S1`.
+    """
+    Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
+
+
+def acknowledge_wildcard(construct: IConstruct, arn: str, reason: str) -> None:
+    """Say why a policy's resource ends in `*`.
+
+    :param arn: the resource as the policy's statement has it; may hold tokens.
+    """
+    acknowledge(construct, f"AwsSolutions-IAM5[Resource::{_flat(Stack.of(construct).resolve(arn))}]", reason)
+
+
+def _flat(value: Any) -> str:
+    """A resolved value in the words of cdk-nag's findings: `<LogicalId.Arn>/folder/*`."""
+    match value:
+        case {"Fn::Join": [str(delimiter), list(parts)]}:
+            return delimiter.join(_flat(part) for part in parts)
+        case {"Fn::GetAtt": [resource, attribute]}:
+            return f"<{resource}.{attribute}>"
+        case {"Ref": name}:
+            return f"<{name}>"
+        case _:
+            return str(value)

@@ -1,0 +1,75 @@
+"""A function's package: `function_config.json`, which tells the runner what to do, and the user's script.
+
+The package is small: the runner itself is in the shared layer. The script has a fixed name in it, so that
+nothing user-given becomes a path or a word of a command.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from fdl_schemas.model import Function, StorageEntry
+from scar_constructs.asset_code import code_of
+
+CONFIG_VERSION = 1
+"""Of `function_config.json`: the runner refuses a version that it does not know."""
+
+
+class FunctionAsset(Construct):
+    """The zip with a function's configuration and script.
+
+    :param definition: the function, with final bucket names.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, definition: Function) -> None:
+        super().__init__(scope, construct_id)
+        with tempfile.TemporaryDirectory(prefix="scar-function-") as folder:
+            write_package(definition, Path(folder))
+            self.asset = s3_assets.Asset(self, "Asset", path=folder)
+        self.code: lambda_.Code = code_of(self.asset)
+
+
+def write_package(definition: Function, folder: Path) -> None:
+    """Write the package's files into an empty folder."""
+    config = json.dumps(function_config(definition), indent=2, ensure_ascii=False, sort_keys=True)
+    (folder / "function_config.json").write_text(config + "\n", encoding="utf-8")
+    if definition.init_script is not None:
+        shutil.copyfile(definition.init_script, folder / "init_script")
+        (folder / "init_script").chmod(0o755)
+
+
+def function_config(definition: Function) -> Mapping[str, object]:
+    """What the runner reads: see `runtime/config.py`."""
+    batch = definition.batch
+    return {
+        "version": CONFIG_VERSION,
+        "name": definition.name,
+        "execution_mode": str(definition.execution_mode),
+        "log_level": definition.log_level,
+        "timeout_s": definition.timeout_s,
+        "timeout_threshold_s": definition.container.timeout_threshold_s,
+        "init_script": "init_script" if definition.init_script is not None else None,
+        "image": definition.container.image,
+        "container_environment": dict(definition.container.environment),
+        "inputs": [_entry(entry) for entry in definition.inputs],
+        "outputs": [_entry(entry) for entry in definition.outputs],
+        "batch": {"timeout_s": batch.timeout_s, "attempts": batch.attempts} if batch is not None else None,
+    }
+
+
+def _entry(entry: StorageEntry) -> Mapping[str, object]:
+    return {
+        "provider": entry.provider,
+        "bucket": entry.bucket,
+        "folder": entry.folder,
+        "prefixes": list(entry.prefixes),
+        "suffixes": list(entry.suffixes),
+    }

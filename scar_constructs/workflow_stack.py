@@ -1,0 +1,126 @@
+"""The stack of one workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import CfnOutput, Stack, Tags
+from constructs import Construct
+
+from fdl_schemas.model import StorageEntry, Workflow
+from scar_constructs.buckets import WorkflowBuckets
+from scar_constructs.container_function import ContainerFunction
+from scar_constructs.deployment import with_real_bucket_names
+from scar_constructs.network import BatchNetwork
+from scar_constructs.notifications import NotificationsHandler, notify
+from scar_constructs.runner_asset import RunnerAsset
+
+OUTPUT = "ScarWorkflow"
+"""Name of the output in which command-line tools find what is deployed, as JSON."""
+
+# The CDK writes "DependsOn" beside a reference to the same role: redundant and harmless.
+_LINTER_SETTINGS = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
+
+
+class WorkflowStack(Stack):
+    """Everything that one FDL file describes.
+
+    :param workflow: the validated FDL file.
+    :param stack_name: default: the construct's id.
+    :param bucket_suffix: appended, with a hyphen, to the names of the buckets that are made.
+    :param existing_buckets: real names of buckets that are there already.
+    :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
+        destroyed.
+    :param registry_mirrors: see `ContainerFunction`.
+    :raises DeploymentError: the workflow does not fit the deployer's decisions.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        workflow: Workflow,
+        stack_name: str | None = None,
+        bucket_suffix: str | None = None,
+        existing_buckets: Sequence[str] = (),
+        destroy_buckets: bool = False,
+        registry_mirrors: str | None = None,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            stack_name=stack_name,
+            description=f"SCAR workflow {workflow.name}: files in buckets, processed in containers",
+            tags={"createdby": "scar"},
+        )
+        workflow = with_real_bucket_names(
+            workflow, bucket_suffix=bucket_suffix, existing_buckets=existing_buckets
+        )
+        self.template_options.metadata = _LINTER_SETTINGS
+        self.buckets = WorkflowBuckets(
+            self, "Buckets", workflow=workflow, existing=existing_buckets, destroy=destroy_buckets
+        )
+        runner = RunnerAsset(self, "Runner")
+        network = BatchNetwork(self, "Network") if _needs_network(workflow) else None
+        functions = Construct(self, "Functions")
+        self.functions = [
+            ContainerFunction(
+                functions,
+                definition.name,
+                definition=definition,
+                buckets=self.buckets.by_name,
+                runner=runner,
+                network=network,
+                registry_mirrors=registry_mirrors,
+            )
+            for definition in workflow.functions
+        ]
+        self._connect()
+        CfnOutput(
+            self, OUTPUT, value=self.to_json_string(self._summary()), description="What is deployed, for scar"
+        )
+        Tags.of(self).add("createdby", "scar")
+
+    def _connect(self) -> None:
+        for function in self.functions:
+            for entry in function.definition.inputs:
+                member = self.buckets.members[entry.bucket]
+                # Folders first: on destroy, notifications then end before a bucket is emptied.
+                notify(member.bucket, function.function, entry, after=[member.folders])
+        NotificationsHandler.of(self).keep_log()
+
+    def _summary(self) -> Mapping[str, object]:
+        return {
+            "functions": [_summary(function) for function in self.functions],
+            "buckets": list(self.buckets.by_name),
+        }
+
+
+def _needs_network(workflow: Workflow) -> bool:
+    jobs = [function.batch for function in workflow.functions if function.batch is not None]
+    return any(not job.compute_resources.subnets for job in jobs)
+
+
+def _summary(function: ContainerFunction) -> Mapping[str, object]:
+    definition = function.definition
+    summary: dict[str, object] = {
+        "name": definition.name,
+        "mode": str(definition.execution_mode),
+        "log_group": f"/aws/lambda/{definition.name}",
+        "failure_queue_url": function.failure_queue.queue_url,
+        "image": definition.container.image,
+        "memory_mib": definition.memory_mib,
+        "timeout_s": definition.timeout_s,
+        "inputs": _paths(definition.inputs),
+        "outputs": _paths(definition.outputs),
+    }
+    if function.batch is not None:
+        summary["job_queue"] = function.batch.job_queue.job_queue_arn
+        summary["job_definition"] = function.batch.job_definition.job_definition_arn
+        summary["batch_log_group"] = f"/aws/batch/{definition.name}"
+    return summary
+
+
+def _paths(entries: Sequence[StorageEntry]) -> list[str]:
+    return [str(entry) for entry in entries]
