@@ -1,8 +1,8 @@
 """The model: what an FDL file means, with nothing left to guess.
 
 A `Workflow` is what the loader gives after an FDL file was read, checked against the JSON Schema and against
-the rules over the whole file. All defaults are filled in, so that no later room has a default of its own, and a
-`Workflow` that exists is valid: later rooms do not check it again.
+the rules over the whole file. All defaults are filled in, so that no later room has a default of its own, and
+a `Workflow` that exists is valid: later rooms do not check it again.
 
 Fields carry AWS's and FDL's own words; a number's unit is in its name (`memory_mib`, `timeout_s`).
 """
@@ -39,6 +39,8 @@ class StorageEntry:
     """The base name ends with one of these; empty: any name."""
     provider: str = "s3"
     """`KIND` or `KIND.NAME`; `s3` alone is the function's own account and role."""
+    topic_arn: str | None = None
+    """Of an input: the SNS topic that carries the bucket's notifications, where they do not come directly."""
 
     @property
     def key_prefix(self) -> str:
@@ -58,9 +60,13 @@ class Container:
     """Reference of an image in a registry, `[registry/]repository[:tag][@digest]`."""
     image_file: Path | None = None
     """Absolute path of an archive made by `docker save`, or of an OCI archive."""
-    environment: Mapping[str, str] = _NOTHING
+    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     timeout_threshold_s: int = 10
     """Kept back from the function's timeout, to upload outputs."""
+    registry_credentials: str | None = None
+    """Name or ARN of the Secrets Manager secret that holds a private registry's user name and password."""
+    create_image: bool = True
+    """With `runtime: image`: build an image; False takes a ready ECR image as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,26 @@ class ComputeResources:
     """Where Batch runs the jobs of one function."""
 
     type: str = "FARGATE"
-    """`FARGATE` or `FARGATE_SPOT`."""
+    """`FARGATE`, `FARGATE_SPOT`, `EC2` or `SPOT`."""
+    min_v_cpus: int = 0
+    desired_v_cpus: int = 0
     max_v_cpus: int = 2
+    instance_types: tuple[str, ...] = ("optimal",)
+    """Used by `EC2` and `SPOT` alone."""
     subnets: tuple[str, ...] = ()
     """Ids of subnets that are there already; empty: public subnets are made."""
     security_group_ids: tuple[str, ...] = ()
+    instance_role: str | None = None
+    """ARN or name of an instance profile that is there already; used by `EC2` and `SPOT` alone."""
+    launch_template_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MultiNode:
+    """A Batch job that runs on several nodes at once (MPI and the like)."""
+
+    number_nodes: int = 10
+    main_node_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +101,64 @@ class BatchJob:
     """The Batch job of a function in mode `batch` or `lambda-batch`."""
 
     vcpus: float = 1
-    memory_mib: int = 1024
+    memory_mib: int = 2048
+    """On Fargate always one of the sizes that it offers with `vcpus`."""
     timeout_s: int = 86400
     """Of one attempt."""
     attempts: int = 2
-    environment: Mapping[str, str] = _NOTHING
+    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     state: str = "ENABLED"
     compute_resources: ComputeResources = field(default_factory=ComputeResources)
+    service_role_arn: str | None = None
+    """A service role that is there already; None: Batch's service-linked role or one that is made."""
+    gpus: int = 0
+    multi_node: MultiNode | None = None
+    """Set where `multi_node_parallel.enabled` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vpc:
+    """The VPC that a function runs in."""
+
+    subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """An EFS access point, mounted into the function."""
+
+    arn: str
+    local_mount_path: str
+    """Below `/mnt/`."""
+
+
+class HttpAuth(StrEnum):
+    """Who may call a function's HTTP endpoint."""
+
+    NONE = "NONE"
+    AWS_IAM = "AWS_IAM"
+    API_KEY = "API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiGateway:
+    """The HTTP endpoint of one function."""
+
+    name: str
+    auth: HttpAuth = HttpAuth.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `scar run` does where its command line does not say otherwise; nothing of it is deployed."""
+
+    run_script: Path | None = None
+    """Absolute path of a script sent with each run."""
+    asynchronous: bool = False
+    invocation_type: str = "RequestResponse"
+    log_type: str = "Tail"
+    payload: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +176,7 @@ class Function:
     log_level: str = "INFO"
     init_script: Path | None = None
     """Absolute path of the script that runs in the container on every event."""
-    environment: Mapping[str, str] = _NOTHING
+    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     """The function's own environment, not the container's."""
     inputs: tuple[StorageEntry, ...] = ()
     outputs: tuple[StorageEntry, ...] = ()
@@ -113,6 +185,78 @@ class Function:
     log_retention_days: int = 30
     batch: BatchJob | None = None
     """Set in modes `batch` and `lambda-batch`."""
+    region: str | None = None
+    """None: the deployment's region."""
+    architecture: str = "x86_64"
+    """`x86_64` or `arm64`."""
+    image_runtime: bool = False
+    """`runtime: image`: a container-image function, instead of the packaged runner."""
+    delete_ecr_image: bool = True
+    """Whether destroying the stack removes the image made for `runtime: image`."""
+    layer_arns: tuple[str, ...] = ()
+    """Added to the runner's own layer."""
+    extra_payload: Path | None = None
+    """Absolute path of a file or folder packaged with the function."""
+    deployment_bucket: str | None = None
+    """Where a large image file is staged; None: with the stack's other assets."""
+    vpc: Vpc | None = None
+    file_systems: tuple[FileSystem, ...] = ()
+    reserved_concurrency: int | None = None
+    """Cap on parallel runs; None: the account's."""
+    retry_attempts: int = 2
+    """Of asynchronous invocations."""
+    tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    """The user's own; `createdby: scar` comes on top."""
+    preheat: bool = False
+    """Invoke once after deployment, so that the image is cached."""
+    api_gateway: ApiGateway | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class OscarService:
+    """One entry of `functions.oscar`: an on-premises service. Not deployed, but part of the graph."""
+
+    cluster: str
+    name: str
+    image: str = ""
+    memory: str = "256Mi"
+    cpu: str = "0.2"
+    log_level: str = "INFO"
+    script: str | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    inputs: tuple[StorageEntry, ...] = ()
+    outputs: tuple[StorageEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a storage provider: its value, or the place where a secret one is kept.
+
+    `repr()` never shows the value, so that no log or traceback does.
+    """
+
+    value: str = field(repr=False)
+    """The value itself, the name of an environment variable, or the name or ARN of a secret."""
+    kept_in: str = "file"
+    """`file` (the value itself), `environment` (`${ENV:NAME}`) or `secret` (`${SECRET:name-or-arn}`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageProvider:
+    """One connection of `storage_providers`."""
+
+    kind: str
+    """`s3`, `minio`, `webdav` or `onedata`."""
+    name: str
+    settings: Mapping[str, Setting]
+    verify: bool = True
+    """Of `minio`: whether the server's certificate is checked."""
+
+    @property
+    def reference(self) -> str:
+        """As a storage entry names it: `KIND.NAME`."""
+        return f"{self.kind}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +266,9 @@ class Workflow:
     source: Path
     """Absolute path of the FDL file."""
     functions: tuple[Function, ...]
+    oscar_services: tuple[OscarService, ...] = ()
+    storage_providers: tuple[StorageProvider, ...] = ()
+    allow_loops: bool = False
 
     @property
     def name(self) -> str:
@@ -130,13 +277,19 @@ class Workflow:
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """Names of all buckets of the function's own account, in the order of their first mention."""
+        """Names of all buckets of the function's own account, in the order of their first mention.
+
+        A bucket whose notifications come by a topic is somebody else's."""
         entries = (entry for function in self.functions for entry in (*function.inputs, *function.outputs))
-        return tuple(dict.fromkeys(entry.bucket for entry in entries if entry.provider == "s3"))
+        return tuple(
+            dict.fromkeys(
+                entry.bucket for entry in entries if entry.provider == "s3" and entry.topic_arn is None
+            )
+        )
 
     @property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """(function that writes, function that its output triggers), each pair once."""
         from fdl_schemas.graph import edges
 
-        return edges(self.functions)
+        return edges((*self.functions, *self.oscar_services))

@@ -1,0 +1,54 @@
+"""The sizes of jobs that Fargate offers: each number of vCPUs comes with a range of memory.
+
+Source: AWS Batch API reference, ResourceRequirement ("supported values" of MEMORY and VCPU for Fargate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+OFFERED: Final[Mapping[float, tuple[int, ...]]] = {
+    0.25: (512, 1024, 2048),
+    0.5: tuple(range(1024, 4096 + 1, 1024)),
+    1: tuple(range(2048, 8192 + 1, 1024)),
+    2: tuple(range(4096, 16384 + 1, 1024)),
+    4: tuple(range(8192, 30720 + 1, 1024)),
+    8: tuple(range(16384, 61440 + 1, 4096)),
+    16: tuple(range(32768, 122880 + 1, 8192)),
+}
+"""vCPUs to memory in MiB."""
+
+_DEFAULT_VCPUS: Final = 1.0
+_DEFAULT_MEMORY_MIB: Final = 1024
+
+
+def size(vcpus: float | None, memory_mib: int | None) -> tuple[float, int] | None:
+    """The size of a job, what is not given filled in; None if Fargate does not offer it.
+
+    FDL's defaults, 1 vCPU and 1024 MiB, are not a pair that Fargate offers. So a memory that is not given
+    becomes the smallest offered from 1024 MiB up, and vCPUs that are not given the number nearest to 1 with
+    that memory.
+    """
+    if vcpus is None and memory_mib is None:
+        vcpus = _DEFAULT_VCPUS
+    if vcpus is None:
+        fitting = [option for option, memories in OFFERED.items() if memory_mib in memories]
+        if not fitting or memory_mib is None:
+            return None
+        return min(fitting, key=lambda option: abs(option - _DEFAULT_VCPUS)), memory_mib
+    memories = OFFERED.get(vcpus, ())
+    if memory_mib is None:
+        enough = [option for option in memories if option >= _DEFAULT_MEMORY_MIB]
+        return (vcpus, enough[0]) if enough else None
+    return (vcpus, memory_mib) if memory_mib in memories else None
+
+
+def nearest(vcpus: float, memory_mib: int) -> tuple[float, int]:
+    """The smallest size offered that has at least so much of both, or the largest of all."""
+    for option, memories in OFFERED.items():
+        for memory in memories:
+            if option >= vcpus and memory >= memory_mib:
+                return option, memory
+    largest = max(OFFERED)
+    return largest, OFFERED[largest][-1]

@@ -1,0 +1,141 @@
+"""What the language has and the constructs have not learned yet. Refused, so that no key is silently ignored.
+
+`UNSUPPORTED` is the whole list for single keys: delete a line when the constructs (or the runner) know what
+to do with the key. The schema, the rules and the model know all of these keys already. Overlapping inputs
+concern the file as a whole, and stand below the table; delete their function the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fdl_schemas.build import Draft
+from fdl_schemas.diagnostics import quoted
+from fdl_schemas.findings import Findings
+from fdl_schemas.graph import overlapping_inputs
+from fdl_schemas.source import PathInFile
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A key, or some of its values, in an entry of `functions.aws`."""
+
+    path: str
+    """Where it stands, joined by dots; `*` is every entry of a list."""
+    what: str
+    when: Callable[[Any], bool] = lambda _: True
+    """Which of its values are refused; all, where nothing is said."""
+    instead: str = "remove the key"
+
+
+def _one_of(*values: object) -> Callable[[Any], bool]:
+    return lambda value: value in values
+
+
+_LAMBDAS_OWN_ATTEMPTS: Final = 2
+_ON: Callable[[Any], bool] = lambda value: value is True  # noqa: E731
+
+UNSUPPORTED: Final = (
+    # The function itself.
+    Unsupported(
+        "lambda.execution_mode", "mode `lambda-batch`", _one_of("lambda-batch"), "use `lambda` or `batch`"
+    ),
+    Unsupported("lambda.runtime", "`runtime: image`", _one_of("image")),
+    Unsupported("lambda.region", "a region of its own for a function", instead="deploy with AWS_REGION set"),
+    Unsupported(
+        "lambda.architectures", "architecture `arm64`", lambda value: "arm64" in value, "use `x86_64`"
+    ),
+    Unsupported("lambda.layers", "adding `layers`", bool),
+    Unsupported("lambda.run_script", "`run_script`", instead="use `init_script`"),
+    Unsupported("lambda.extra_payload", "`extra_payload`"),
+    Unsupported(
+        "lambda.container.registry_credentials",
+        "logging in to private registries",
+        instead="use `image_file`",
+    ),
+    Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
+    Unsupported("lambda.vpc", "running inside a `vpc`"),
+    Unsupported("lambda.file_system", "mounting a `file_system`", bool),
+    Unsupported("lambda.reserved_concurrency", "`reserved_concurrency`"),
+    Unsupported(
+        "lambda.retry_attempts",
+        "another number of `retry_attempts` than 2",
+        lambda value: value != _LAMBDAS_OWN_ATTEMPTS,
+    ),
+    Unsupported("lambda.tags", "`tags` of one's own", bool),
+    Unsupported("lambda.preheat", "`preheat`", _ON),
+    # Storage.
+    Unsupported("lambda.input.*.topic", "an input fed by a `topic`"),
+    Unsupported(
+        "lambda.output.*.storage_provider",
+        "an output on another provider than `s3`",
+        lambda value: value != "s3",
+        "use `storage_provider: s3`",
+    ),
+    # Services around it.
+    Unsupported("api_gateway.name", "an HTTP endpoint (`api_gateway`)"),
+    Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),
+    Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),
+    Unsupported("batch.service_role", "a `service_role` of one's own", bool),
+    Unsupported(
+        "batch.compute_resources.type", "EC2 and SPOT", _one_of("EC2", "SPOT"), "use FARGATE or FARGATE_SPOT"
+    ),
+    Unsupported("ecr", "`ecr`"),
+)
+
+
+def refuse_unsupported(draft: Draft, findings: Findings) -> None:
+    """Notes an error for everything in a draft that cannot be deployed yet."""
+    for entry in draft.functions:
+        for unsupported in UNSUPPORTED:
+            for steps, value in _values(entry.data, tuple(unsupported.path.split("."))):
+                if value is not None and unsupported.when(value):
+                    _refuse(unsupported.what, entry.at(*steps), unsupported.instead, findings)
+    _refuse_overlapping_inputs(draft, findings)
+
+
+def _values(data: Any, steps: tuple[str, ...]) -> list[tuple[PathInFile, Any]]:
+    found: list[tuple[PathInFile, Any]] = [((), data)]
+    for step in steps:
+        if step == "*":
+            found = [
+                ((*path, index), item)
+                for path, value in found
+                if isinstance(value, list)
+                for index, item in enumerate(value)
+            ]
+        else:
+            found = [
+                ((*path, step), value[step])
+                for path, value in found
+                if isinstance(value, dict) and step in value
+            ]
+    return found
+
+
+def _refuse_overlapping_inputs(draft: Draft, findings: Findings) -> None:
+    for (first, number), (second, second_number) in overlapping_inputs(
+        [entry.function for entry in draft.functions]
+    ):
+        one, other = draft.functions[first], draft.functions[second]
+        line = findings.document.value_position(one.at("lambda", "input", number)).line
+        storage = quoted(str(other.function.inputs[second_number]))
+        _refuse(
+            f"reading {storage}, which overlaps the input in line {line},",
+            other.at("lambda", "input", second_number, "path"),
+            "give each input a folder of its own",
+            findings,
+        )
+
+
+def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> None:
+    findings.error(
+        "FDL040",
+        f"{what} is not supported yet",
+        path,
+        expected="a workflow without it",
+        help=instead,
+        on_key=isinstance(path[-1], str) and path[-1] != "path",
+    )

@@ -1,0 +1,362 @@
+"""The rules that a schema cannot say: about names, files, limits of AWS, and the file as a whole.
+
+Each rule is a small function that looks at one function, or at the whole draft, and notes what it finds. All
+rules run, also where some parts of the file are wrong already: those are cut out of what the rules see, and a
+rule that would only report the consequence asks `findings` first whether its place is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from fdl_schemas import fargate
+from fdl_schemas.build import Draft, FunctionEntry
+from fdl_schemas.diagnostics import quoted
+from fdl_schemas.findings import Findings
+from fdl_schemas.graph import Station, loops
+from fdl_schemas.model import ExecutionMode
+from fdl_schemas.names import (
+    IMAGE_RULE,
+    container_variable_problem,
+    function_variable_problem,
+    image_problem,
+    job_variable_problem,
+)
+from fdl_schemas.not_supported_yet import refuse_unsupported
+from fdl_schemas.source import PathInFile
+from fdl_schemas.storage_rules import check_providers, check_storage
+from fdl_schemas.without_meaning import warn_of_keys_without_meaning
+
+MAX_ENVIRONMENT_BYTES: Final = 4096
+
+
+def check_rules(draft: Draft, findings: Findings) -> None:
+    """Runs every rule over a draft."""
+    for entry in draft.functions:
+        for rule in _FUNCTION_RULES:
+            rule(entry, findings)
+        check_storage(entry.function, entry.at("lambda"), draft, findings)
+        warn_of_keys_without_meaning(entry, findings)
+    for service in draft.oscar_services:
+        check_storage(service.service, service.path, draft, findings)
+    check_providers(draft, findings)
+    _check_unique_names(draft, findings)
+    _check_loops(draft, findings)
+    _warn_of_oscar(draft, findings)
+    refuse_unsupported(draft, findings)
+
+
+# One function
+
+
+def _check_image(entry: FunctionEntry, findings: Findings) -> None:
+    container = entry.function.container
+    path = entry.at("lambda", "container")
+    if container.image is None and container.image_file is None:
+        if findings.is_whole(path) and not findings.has_unknown_keys(entry.at("lambda")):
+            findings.error(
+                "FDL023",
+                f"function {quoted(entry.function.name)} has no container image",
+                path if entry.get("lambda", "container") is not None else entry.at("lambda"),
+                expected="`container` with `image` or `image_file`",
+                help="add `container:` with `image: REPOSITORY` below it",
+                on_key=True,
+            )
+        return
+    if container.image is not None and container.image_file is not None:
+        findings.error(
+            "FDL024",
+            "both `image` and `image_file` are given",
+            (*path, "image_file"),
+            expected="one of the two",
+            help="remove the one that is not meant",
+            on_key=True,
+        )
+    if container.image is not None and (problem := image_problem(container.image)):
+        findings.error(
+            "FDL025",
+            f"{quoted(container.image)} is not the reference of an image: {problem}",
+            (*path, "image"),
+            expected=IMAGE_RULE,
+            help="write the image as `docker pull` takes it",
+        )
+
+
+def _check_files(entry: FunctionEntry, findings: Findings) -> None:
+    function = entry.function
+    files: tuple[tuple[str, Path | None, tuple[str, ...], bool], ...] = (
+        ("init_script", function.init_script, ("lambda", "init_script"), False),
+        ("run_script", function.run.run_script, ("lambda", "run_script"), False),
+        ("image_file", function.container.image_file, ("lambda", "container", "image_file"), False),
+        ("extra_payload", function.extra_payload, ("lambda", "extra_payload"), True),
+    )
+    for key, file, steps, folder_will_do in files:
+        if file is None:
+            continue
+        problem = _file_problem(file, folder_will_do)
+        if problem:
+            findings.error(
+                "FDL022",
+                f"{key} {quoted(entry.get(*steps))} {problem}",
+                entry.at(*steps),
+                expected=f"a file{' or folder' if folder_will_do else ''} at {file}",
+                help="paths are relative to the FDL file; correct the path, or make the file",
+            )
+
+
+def _file_problem(file: Path, folder_will_do: bool) -> str | None:
+    try:
+        if not file.exists():
+            return "does not exist"
+        if file.is_file() or (folder_will_do and file.is_dir()):
+            return None
+        return "is a folder" if file.is_dir() else "is not a regular file"
+    except (OSError, ValueError, RuntimeError):
+        return (
+            "cannot be looked up"  # too long, a loop of links, a NUL byte, a folder that may not be entered
+        )
+
+
+def _check_time(entry: FunctionEntry, findings: Findings) -> None:
+    timeout, kept = entry.function.timeout_s, entry.function.container.timeout_threshold_s
+    if kept < timeout or entry.function.execution_mode is ExecutionMode.BATCH:
+        return
+    given = entry.get("lambda", "container", "timeout_threshold") is not None
+    steps = ("lambda", "container", "timeout_threshold") if given else ("lambda", "timeout")
+    if findings.is_whole(entry.at("lambda", "timeout")):
+        findings.error(
+            "FDL030",
+            f"timeout_threshold ({kept} s) leaves nothing of the timeout ({timeout} s) to run in",
+            entry.at(*steps),
+            expected=f"a timeout_threshold of less than {timeout} seconds",
+            help="raise `timeout`, or lower `container.timeout_threshold`",
+        )
+
+
+def _check_environment(entry: FunctionEntry, findings: Findings) -> None:
+    variables = entry.at("lambda", "environment", "Variables")
+    _check_variables(entry.function.environment, variables, function_variable_problem, findings)
+    # Lambda measures the map as JSON: "Environment variables size limit ... String measured: {...}".
+    text = json.dumps(dict(entry.function.environment), ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "replace"))
+    if size > MAX_ENVIRONMENT_BYTES:
+        findings.error(
+            "FDL031",
+            f"the function's environment has {size:,} bytes",
+            variables,
+            expected=f"at most {MAX_ENVIRONMENT_BYTES:,} bytes, all variables together",
+            help="put what the script needs into `container.environment`, or into a file of the input bucket",
+            on_key=True,
+        )
+    _check_variables(
+        entry.function.container.environment,
+        entry.at("lambda", "container", "environment", "Variables"),
+        container_variable_problem,
+        findings,
+    )
+    if entry.function.batch is not None:
+        _check_variables(
+            entry.function.batch.environment,
+            entry.at("batch", "environment", "Variables"),
+            job_variable_problem,
+            findings,
+        )
+
+
+def _check_variables(
+    variables: Mapping[str, str],
+    path: PathInFile,
+    problem_of: Callable[[str], str | None],
+    findings: Findings,
+) -> None:
+    for name, value in variables.items():
+        problem = problem_of(name)
+        if problem is None and "\0" in value:
+            problem = "its value holds a NUL character"
+        if problem:
+            findings.error(
+                "FDL032",
+                f"{quoted(name)} cannot be an environment variable here: {problem}",
+                (*path, name),
+                expected="another name" if "\0" not in value else "text without NUL characters",
+                help="rename or remove the variable",
+                on_key=True,
+            )
+
+
+def _check_batch(entry: FunctionEntry, findings: Findings) -> None:
+    job = entry.function.batch
+    if job is None:
+        return
+    resources = job.compute_resources
+    if resources.type.startswith("FARGATE"):
+        _check_fargate_size(entry, findings)
+        if job.gpus or job.multi_node is not None:
+            what = "a GPU" if job.gpus else "several nodes"
+            findings.error(
+                "FDL035",
+                f"Fargate has no jobs with {what}",
+                entry.at("batch", "compute_resources", "type"),
+                expected="type EC2 or SPOT",
+                help="remove `type`, or write `type: EC2`",
+            )
+    if resources.max_v_cpus < job.vcpus:
+        findings.error(
+            "FDL035",
+            f"a job of {job.vcpus:g} vCPUs never starts with max_v_cpus {resources.max_v_cpus}",
+            entry.at("batch", "compute_resources", "max_v_cpus"),
+            expected="max_v_cpus of at least the job's vcpus",
+            help="raise `max_v_cpus`: it caps all jobs that run at the same time",
+        )
+    if (
+        not resources.min_v_cpus
+        <= max(resources.desired_v_cpus, resources.min_v_cpus)
+        <= resources.max_v_cpus
+    ):
+        findings.error(
+            "FDL035",
+            "min_v_cpus and desired_v_cpus must not be above max_v_cpus",
+            entry.at("batch", "compute_resources"),
+            expected=f"at most max_v_cpus ({resources.max_v_cpus})",
+            help="raise `max_v_cpus`, or lower the others",
+            on_key=True,
+        )
+    if job.multi_node is not None and job.multi_node.main_node_index >= job.multi_node.number_nodes:
+        findings.error(
+            "FDL035",
+            f"there is no node {job.multi_node.main_node_index} among {job.multi_node.number_nodes}",
+            entry.at("batch", "multi_node_parallel", "main_node_index"),
+            expected=f"an index from 0 to {job.multi_node.number_nodes - 1}",
+            help="nodes are counted from 0",
+        )
+
+
+def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
+    vcpus, memory = entry.get("batch", "vcpus"), entry.get("batch", "memory")
+    if fargate.size(vcpus, memory) is not None:
+        return
+    near = fargate.nearest(vcpus or 1, memory or 1024)
+    if vcpus in fargate.OFFERED:
+        offered = fargate.OFFERED[vcpus]
+        expected = f"with {vcpus:g} vCPUs a memory of {offered[0]} to {offered[-1]} MiB"
+        expected += f", in steps of {offered[-1] - offered[-2]}"
+        about = f"{memory} MiB with {vcpus:g} vCPUs"
+    elif vcpus is not None:
+        expected = "vcpus of " + ", ".join(f"{option:g}" for option in fargate.OFFERED)
+        about = f"{vcpus:g} vCPUs"
+    else:
+        expected = "512 MiB, or a multiple of 1024 up to 122880"
+        about = f"{memory} MiB"
+    findings.error(
+        "FDL033",
+        f"Fargate does not offer jobs of {about}",
+        entry.at(
+            "batch",
+            "memory" if memory is not None and (vcpus is None or vcpus in fargate.OFFERED) else "vcpus",
+        ),
+        expected=expected,
+        help=f"the nearest is `vcpus: {near[0]:g}` with `memory: {near[1]}`",
+    )
+
+
+def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
+    path = entry.at("lambda", "file_system")
+    if (
+        entry.function.file_systems
+        and entry.function.vpc is None
+        and findings.is_whole(entry.at("lambda", "vpc"))
+    ):
+        findings.error(
+            "FDL034",
+            "`file_system` needs `vpc`: an EFS file system is reached from inside its VPC alone",
+            path,
+            expected="`vpc` with SubnetIds and SecurityGroupIds",
+            help="add `vpc:` to `lambda`",
+            on_key=True,
+        )
+
+
+_FUNCTION_RULES: Final = (
+    _check_image,
+    _check_files,
+    _check_time,
+    _check_environment,
+    _check_batch,
+    _check_file_system,
+)
+
+
+# The whole file
+
+
+def _check_unique_names(draft: Draft, findings: Findings) -> None:
+    named = [(entry.function.name, entry.at("lambda", "name")) for entry in draft.functions]
+    named += [(entry.service.name, (*entry.path, "name")) for entry in draft.oscar_services]
+    first: dict[str, PathInFile] = {}
+    for name, path in named:
+        if not name:
+            continue
+        if name in first:
+            line = findings.document.value_position(first[name]).line
+            findings.error(
+                "FDL021",
+                f"there are two functions called {quoted(name)}",
+                path,
+                expected="a name of its own for each function",
+                help=f"rename one of the two; the other is in line {line}",
+            )
+        first.setdefault(name, path)
+
+
+def _check_loops(draft: Draft, findings: Findings) -> None:
+    stations: list[Station] = [entry.function for entry in draft.functions]
+    stations += [entry.service for entry in draft.oscar_services]
+    paths: Sequence[PathInFile] = [
+        *(entry.at("lambda") for entry in draft.functions),
+        *(entry.path for entry in draft.oscar_services),
+    ]
+    for loop in loops(stations):
+        # The last step is the one that closes the loop.
+        station, output = loop.steps[-1]
+        path = (*paths[station], "output", output, "path")
+        what = "triggers itself" if len(loop.steps) == 1 else "trigger each other in a loop"
+        names = (
+            " and ".join(quoted(name) for name in loop.stations[:1] if len(loop.steps) == 1) or "functions"
+        )
+        if loop.sure and not draft.allow_loops:
+            findings.error(
+                "FDL020",
+                f"{names} {what}: {loop}",
+                path,
+                expected="an output that no function of the loop reads",
+                help="write to another folder; `allow_loops: true` at the top level accepts loops",
+            )
+        elif loop.sure:
+            findings.warning(
+                "FDL020",
+                f"{names} {what}: {loop}",
+                path,
+                help="`allow_loops` accepts it; every round is billed",
+            )
+        elif not draft.allow_loops:
+            findings.warning(
+                "FDL052",
+                f"{names} may {what.replace('triggers', 'trigger')}: {loop}",
+                path,
+                expected="an output that cannot write into an input folder of the loop",
+                help="files left in sub-folders may land there; write to a folder of its own",
+            )
+
+
+def _warn_of_oscar(draft: Draft, findings: Findings) -> None:
+    for entry in draft.oscar_services:
+        findings.warning(
+            "FDL054",
+            f"OSCAR service {quoted(entry.service.name)} is checked, but not deployed",
+            entry.path,
+            help="deploy it with oscar-cli; its outputs into S3 count as part of the workflow",
+            on_key=True,
+        )

@@ -1,0 +1,183 @@
+"""The rules about storage: paths, buckets, providers, and whether an input can trigger anything."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fdl_schemas.build import Draft
+from fdl_schemas.diagnostics import quoted
+from fdl_schemas.findings import Findings
+from fdl_schemas.model import Function, OscarService, Setting, StorageEntry
+from fdl_schemas.names import BUCKET_RULE, bucket_problem
+from fdl_schemas.source import PathInFile
+
+KINDS: Final = ("s3", "minio", "webdav", "onedata")
+_LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file needs a name too
+_SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@:!-]{1,2048}")
+
+
+def check_storage(
+    station: Function | OscarService, path: PathInFile, draft: Draft, findings: Findings
+) -> None:
+    """Checks inputs and outputs of a function, or of an OSCAR service; `path` is where they stand below."""
+    on_aws = isinstance(station, Function)
+    for key, entries in (("input", station.inputs), ("output", station.outputs)):
+        for index, entry in enumerate(entries):
+            at = (*path, key, index)
+            if not findings.is_whole(at):
+                continue
+            if _check_provider(entry, at, draft, on_aws, findings) and _check_path(entry, at, findings):
+                _check_bucket(entry, at, findings)
+            if key == "input" and on_aws and entry.provider != "s3":
+                findings.error(
+                    "FDL029",
+                    f"an input on {quoted(entry.provider)} cannot trigger a Lambda function",
+                    (*at, "storage_provider"),
+                    expected="`s3`: a bucket of the function's own account",
+                    help="use `storage_provider: s3`; other providers can be outputs",
+                )
+    if on_aws and isinstance(station, Function) and station.deployment_bucket is not None:
+        at = (*path, "deployment", "bucket")
+        problem = bucket_problem(station.deployment_bucket)
+        if problem:
+            _report_bucket(station.deployment_bucket, problem, at, findings)
+
+
+def _check_provider(
+    entry: StorageEntry, at: PathInFile, draft: Draft, on_aws: bool, findings: Findings
+) -> bool:
+    kind, _, name = entry.provider.partition(".")
+    path = (*at, "storage_provider")
+    if kind == "rucio":
+        _refuse_rucio(path, findings)
+        return False
+    if kind not in KINDS:
+        findings.error(
+            "FDL028",
+            f"unknown storage provider {quoted(entry.provider)}",
+            path,
+            expected="one of "
+            + ", ".join(f"`{option}`" for option in KINDS)
+            + ", with `.NAME` where it is named",
+            help="correct its spelling",
+        )
+        return False
+    if not on_aws or (kind == "s3" and not name):
+        return True  # an OSCAR cluster has connections of its own
+    known = [provider.provider.reference for provider in draft.providers]
+    if entry.provider in known or not findings.is_whole(("storage_providers",)):
+        return True
+    findings.error(
+        "FDL028",
+        f"storage provider {quoted(entry.provider)} is not defined",
+        path,
+        expected=f"`s3`, or an entry of `storage_providers`{': ' + ', '.join(known) if known else ''}",
+        help=f"add `storage_providers:` with `{kind}:` and `{name or 'NAME'}:` to the file"
+        if name
+        else f"name the connection: `{kind}.NAME`, and define it under `storage_providers`",
+    )
+    return False
+
+
+def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool:
+    written = findings.document.node((*at, "path")).text or ""
+    if (problem := _path_problem(entry, written)) is None:
+        return True
+    what, advice = problem
+    findings.error(
+        "FDL027",
+        f"{quoted(written)} is not a storage path: {what}",
+        (*at, "path"),
+        expected="`bucket` or `bucket/folder`",
+        help=advice,
+    )
+    return False
+
+
+def _path_problem(entry: StorageEntry, written: str) -> tuple[str, str] | None:  # noqa: PLR0911
+    if "://" in written:
+        return "it is an address", "remove the `s3://`"
+    if not entry.bucket:
+        return "it names no bucket", "write the bucket's name first"
+    if not written.isprintable():
+        return "it holds characters that cannot be printed", "remove them"
+    segments = entry.folder.split("/") if entry.folder else []
+    if "" in segments:
+        return "it has two slashes in a row", "remove one of them"
+    if "." in segments or ".." in segments:
+        return "`.` and `..` mean nothing in a bucket", "write the folder's whole path"
+    if len(entry.folder.encode("utf-8", "replace")) > _LONGEST_FOLDER:
+        return (
+            f"the folder has more than {_LONGEST_FOLDER} bytes",
+            "shorten it: keys of S3 have at most 1024 bytes",
+        )
+    return None
+
+
+def _check_bucket(entry: StorageEntry, at: PathInFile, findings: Findings) -> None:
+    if entry.provider.partition(".")[0] in ("s3", "minio") and (problem := bucket_problem(entry.bucket)):
+        _report_bucket(entry.bucket, problem, (*at, "path"), findings)
+
+
+def _report_bucket(bucket: str, problem: str, at: PathInFile, findings: Findings) -> None:
+    findings.error(
+        "FDL026",
+        f"{quoted(bucket)} cannot be the name of a bucket: {problem}",
+        at,
+        expected=BUCKET_RULE,
+        help="choose another name for the bucket",
+    )
+
+
+def check_providers(draft: Draft, findings: Findings) -> None:
+    """Checks `storage_providers`: references to secrets, and secrets in the clear."""
+    if draft.rucio:
+        _refuse_rucio(("storage_providers", "rucio"), findings)
+    for entry in draft.providers:
+        for key, setting in entry.provider.settings.items():
+            path = (*entry.path, key)
+            if key in _SECRETS and findings.is_whole(path):
+                _check_secret(setting, path, findings)
+
+
+def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> None:
+    allowed = {"environment": _ENVIRONMENT_NAME, "secret": _SECRET_NAME}.get(setting.kept_in)
+    if allowed is not None and not allowed.fullmatch(setting.value):
+        findings.error(
+            "FDL036",
+            f"{quoted(str(path[-1]))} does not name a secret",
+            path,
+            expected="${ENV:NAME} or ${SECRET:name-or-arn}",
+            help="write the name of the environment variable, or of the Secrets Manager secret",
+        )
+    elif allowed is None and setting.value.startswith("${"):
+        findings.error(
+            "FDL036",
+            f"{quoted(str(path[-1]))} looks like a reference, but is none",
+            path,
+            expected="${ENV:NAME} or ${SECRET:name-or-arn}",
+            help="correct the reference",
+        )
+    elif allowed is None and path[-1] in ("secret_key", "password", "token"):
+        findings.warning(
+            "FDL053",
+            f"{quoted(str(path[-1]))} stands in the clear",
+            path,
+            expected="${SECRET:name-or-arn} or ${ENV:NAME}",
+            help="keep it in AWS Secrets Manager, and never commit it",
+            on_key=True,
+        )
+
+
+def _refuse_rucio(path: PathInFile, findings: Findings) -> None:
+    findings.error(
+        "FDL041",
+        "Rucio is recognised, but not supported",
+        path,
+        expected="one of " + ", ".join(f"`{option}`" for option in KINDS),
+        help="write to S3, and let Rucio register the files from there",
+        on_key=path[-1] == "rucio",
+    )
