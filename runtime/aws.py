@@ -11,9 +11,14 @@ from functools import cache
 from typing import Any
 
 
-@cache
 def client(service: str) -> Any:
     """A client that retries what AWS says may be retried, with growing waits."""
+    return _client(service, own_endpoint(os.environ), os.environ.get("AWS_ACCESS_KEY_ID"))
+
+
+@cache
+def _client(service: str, endpoint: str | None, _: str | None) -> Any:
+    """One for each place and identity that the environment names; boto3 reads the rest by itself."""
     import boto3
     from botocore.config import Config
 
@@ -25,7 +30,7 @@ def client(service: str) -> Any:
             max_pool_connections=16,
             retries={"mode": "standard", "total_max_attempts": 6},
             # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
-            s3={"addressing_style": "path"} if own_endpoint(os.environ) else None,
+            s3={"addressing_style": "path"} if endpoint else None,
         ),
     )
 

@@ -22,6 +22,7 @@ from runtime.errors import RunnerError
 from runtime.invocation import Invocation
 
 SHELL = "/bin/sh"
+ELF = b"\x7fELF"
 SYMLINKS = 40
 """As many as the kernel follows before it says ELOOP."""
 
@@ -55,7 +56,7 @@ def write_script(content: bytes, target: Path) -> bool:
     converted, and a byte order mark before the shebang is dropped.
     """
     first, _, _ = content.partition(b"\n")
-    from_windows = first.endswith(b"\r")
+    from_windows = first.endswith(b"\r") and not content.startswith(ELF)
     if from_windows:
         content = content.replace(b"\r\n", b"\n")
     target.write_bytes(content.removeprefix(b"\xef\xbb\xbf"))
@@ -122,7 +123,7 @@ def resolve_in_root(root: Path, path: str) -> Path | None:
 def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> list[str]:
     with script.open("rb") as file:
         start = file.read(512)
-    if start.startswith(b"\x7fELF"):
+    if start.startswith(ELF):
         return []
     words = _shebang(start)
     if words:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from runtime.errors import RunnerError
 from runtime.storage.storage import StoredObject
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 VARIABLE_LIMIT = 128 * 1024 - 1
 """Bytes of one `NAME=value` that Linux lets a program start with (MAX_ARG_STRLEN, less the NUL)."""
@@ -30,7 +27,7 @@ class Invocation:
     """The body of an HTTP request: the input file."""
     script: bytes | None = field(default=None, repr=False)
     arguments: tuple[str, ...] | None = None
-    variables: Mapping[str, str] = field(default=_NOTHING, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Query parameters of an HTTP request."""
     http: bool = False
     """Somebody waits for the standard output as an HTTP answer."""

@@ -12,6 +12,7 @@ lines are kept for the message of a failure.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
@@ -123,7 +124,7 @@ class ContainerOutput:
         start = 0
         while True:
             end = self._unfinished.find(b"\n", start, start + LINE_LIMIT)
-            if end < 0 and len(self._unfinished) - start < LINE_LIMIT:
+            if end < 0 and len(self._unfinished) - start <= LINE_LIMIT:
                 break
             after = end + 1
             if end < 0:
@@ -166,10 +167,10 @@ _lock = threading.Lock()
 
 
 def _write(text: str) -> None:
-    # sys.stdout is looked up at each call: Lambda's runtime puts its own there, and so does the embedded cloud.
+    # sys.stdout is looked up at each call: Lambda's runtime puts its own there, the embedded cloud too.
     with _lock:
         try:
             sys.stdout.write(text)
         except UnicodeEncodeError:  # a lone surrogate of a file's name, or a terminal that is not UTF-8
-            sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
+            sys.stdout.write(re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text))
         sys.stdout.flush()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runtime.command import prepare_argv, resolve_in_root, write_script
+from runtime.errors import RunnerError
+
+PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+@dataclass(frozen=True)
+class Image:
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An image with sh, bash and env, where /bin is a symlink to usr/bin as in Debian."""
+    root = tmp_path / "root"
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "bin").symlink_to("usr/bin")
+    for name in ("sh", "bash", "env"):
+        (root / "usr/bin" / name).touch(mode=0o755)
+    (root / "usr/bin/python3").symlink_to("/etc/alternatives/python3")
+    (root / "etc/alternatives").mkdir(parents=True)
+    (root / "etc/alternatives/python3").symlink_to("/usr/bin/python3.11")
+    (root / "usr/bin/python3.11").touch(mode=0o755)
+    (root / "usr/bin/not-executable").touch(mode=0o644)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("first_line", "interpreter"),
+    [
+        ("#!/bin/sh", ["/bin/sh"]),
+        ("#! /bin/sh", ["/bin/sh"]),
+        ("#!\t/bin/bash -e  ", ["/bin/bash", "-e"]),
+        ("#!/bin/bash -e -x", ["/bin/bash", "-e -x"]),
+        ("#!/usr/bin/env bash", ["/usr/bin/env", "bash"]),
+        ("#!/usr/bin/env -S bash -e", ["/usr/bin/env", "-S bash -e"]),
+        ("#!/usr/bin/env python3", ["/usr/bin/env", "python3"]),
+        ("#!/usr/bin/python3", ["/usr/bin/python3"]),
+        ("#!/usr/bin/perl", ["/bin/sh"]),
+        ("#!/usr/bin/env perl", ["/bin/sh"]),
+        ("#!/usr/bin/not-executable", ["/bin/sh"]),
+        ("#!/usr/bin", ["/bin/sh"]),
+        ("#!bash", ["/bin/sh"]),
+        ("#!/../../../bin/bash", ["/../../../bin/bash"]),
+        ("#!", ["/bin/sh"]),
+        ("echo no shebang", ["/bin/sh"]),
+        ("", ["/bin/sh"]),
+    ],
+)
+def test_script_runs_under_its_interpreter_or_the_shell(
+    first_line: str, interpreter: list[str], root: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    write_script(f"{first_line}\necho hi\n".encode(), script)
+    assert prepare_argv(root, Image(("ignored",)), script, None, PATH) == [*interpreter, str(script)]
+
+
+def test_program_of_env_is_started_directly_where_env_is_missing(root: Path, tmp_path: Path) -> None:
+    (root / "usr/bin/env").unlink()
+    script = tmp_path / "script"
+    write_script(b"#!/usr/bin/env -S bash -e\n", script)
+    assert prepare_argv(root, Image(), script, ("a b",), PATH) == ["/usr/bin/bash", "-e", str(script), "a b"]
+
+
+def test_static_program_as_script_is_started_itself(root: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    write_script(b"\x7fELF\x02\r\n\x01", script)
+    assert prepare_argv(root, Image(), script, None, PATH) == [str(script)]
+
+
+def test_image_without_a_shell_cannot_run_a_script(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    write_script(b"#!/bin/bash\n", script)
+    with pytest.raises(RunnerError, match="neither the script's interpreter .*bin/bash.* nor /bin/sh"):
+        prepare_argv(tmp_path, Image(), script, None, PATH)
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [
+        (b"#!/bin/sh\r\necho a\r\n", b"#!/bin/sh\necho a\n"),
+        (b"\xef\xbb\xbf#!/bin/sh\necho a\n", b"#!/bin/sh\necho a\n"),
+        (b"#!/bin/sh\nprintf 'a\r\n'\n", b"#!/bin/sh\nprintf 'a\r\n'\n"),
+        (b"\x7fELF\r\n\x00\r\n", b"\x7fELF\r\n\x00\r\n"),
+    ],
+)
+def test_script_from_windows_is_made_readable(content: bytes, written: bytes, tmp_path: Path) -> None:
+    assert write_script(content, tmp_path / "script") == (content.startswith(b"#!/bin/sh\r"))
+    assert (tmp_path / "script").read_bytes() == written
+    assert (tmp_path / "script").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("image", "arguments", "argv"),
+    [
+        (Image(("a", "b"), ("c",)), None, ["a", "b", "c"]),
+        (Image((), ("c", "d")), None, ["c", "d"]),
+        (Image(("a",), ()), None, ["a"]),
+        (Image(("a",), ("c",)), ("x", "y z"), ["a", "x", "y z"]),
+        (Image((), ("c",)), ("x",), ["x"]),
+        (Image(("a",), ("c",)), (), ["a"]),
+    ],
+)
+def test_entry_point_and_command_are_joined_as_docker_does(
+    image: Image, arguments: tuple[str, ...] | None, argv: list[str], root: Path
+) -> None:
+    assert prepare_argv(root, image, None, arguments, PATH) == argv
+
+
+def test_image_with_nothing_to_run_is_refused(root: Path) -> None:
+    with pytest.raises(RunnerError, match="neither ENTRYPOINT nor CMD"):
+        prepare_argv(root, Image(), None, None, PATH)
+
+
+def test_symlinks_of_an_image_do_not_lead_out_of_it(root: Path) -> None:
+    (root / "up").symlink_to("../../../../../../etc/passwd")
+    (root / "host").symlink_to("/etc/hostname")
+    (root / "a").symlink_to("/b")
+    (root / "b").symlink_to("/a")
+    (root / "etc/passwd").write_text("the image's own")
+    assert resolve_in_root(root, "/up") == root / "etc/passwd"
+    assert resolve_in_root(root, "/host") is None
+    assert resolve_in_root(root, "/a") is None
+    assert resolve_in_root(root, "/bin/../../../bin/python3") == root / "usr/bin/python3.11"

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.config import StorageFolder
+from runtime.errors import RunnerError
+from runtime.logs import Log
+from runtime.outputs import plan_uploads
+
+EVERYTHING = (StorageFolder("s3", "b", "out"),)
+
+
+def targets(folder: Path, *outputs: StorageFolder) -> list[str]:
+    plan = plan_uploads(folder, outputs or EVERYTHING, Log())
+    return sorted(f"{upload.bucket}/{upload.key}" for uploads in plan.values() for upload in uploads)
+
+
+def test_sub_folders_are_kept_below_the_output(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a/b/c.txt").touch()
+    (tmp_path / "d'\"$(id)\n.txt").touch()
+    assert targets(tmp_path) == ["b/out/a/b/c.txt", "b/out/d'\"$(id)\n.txt"]
+    assert targets(tmp_path, StorageFolder("s3", "b")) == ["b/a/b/c.txt", "b/d'\"$(id)\n.txt"]
+
+
+def test_file_goes_to_every_output_whose_filters_match_its_base_name(
+    tmp_path: Path, log_lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    (tmp_path / "seq").mkdir()
+    for name in ("seq/a.jpg", "seq1.jpg", "seq2.txt", "note.txt"):
+        (tmp_path / name).touch()
+    found = targets(
+        tmp_path,
+        StorageFolder("s3", "images", "", suffixes=(".jpg", ".png")),
+        StorageFolder("s3", "seq", "", prefixes=("seq",), suffixes=(".jpg", ".txt")),
+    )
+    assert found == ["images/seq/a.jpg", "images/seq1.jpg", "seq/seq1.jpg", "seq/seq2.txt"]
+    (line,) = log_lines()
+    assert (line["message"], line["files"]) == ("outputs not uploaded", ["note.txt"])
+
+
+def test_symlinks_are_followed_inside_of_the_folder_only(
+    tmp_path: Path, log_lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    folder = tmp_path / "output"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "file").write_text("mine")
+    (tmp_path / "secret").write_text("not mine")
+    (tmp_path / "output-secret").write_text("not mine either")
+    (folder / "good").symlink_to("file")
+    (folder / "sub/absolute").symlink_to(folder / "file")
+    for name, target in {
+        "passwd": "/etc/passwd",
+        "up": "../secret",
+        "beside": "../output-secret",
+        "round": "round",
+        "gone": "nothing",
+        "parent": "..",
+        "sub/loop": "..",
+    }.items():
+        (folder / name).symlink_to(target)
+    (folder / "chain").symlink_to("up")
+    assert targets(folder) == ["b/out/file", "b/out/good", "b/out/sub/absolute"]
+    assert len(log_lines()) == 8
+
+
+def test_special_files_are_left_out(tmp_path: Path, log_lines: Callable[[], list[dict[str, Any]]]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(tmp_path)  # a socket's path has at most 108 characters
+        try:
+            server.bind("socket")
+        finally:
+            os.chdir(here)
+    (tmp_path / "file").touch()
+    assert targets(tmp_path) == ["b/out/file"]
+    assert {line["file"] for line in log_lines()} == {"pipe", "socket"}
+
+
+def test_name_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "good").touch()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff")).touch()
+    with pytest.raises(RunnerError, match="not UTF-8") as caught:
+        targets(tmp_path)
+    str(caught.value).encode()
+
+
+def test_key_that_s3_would_refuse_is_an_error(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["x" * 200] * 6)
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+    with pytest.raises(RunnerError, match="a key of 1214 bytes"):
+        targets(tmp_path)
+
+
+def test_output_folder_replaced_by_a_symlink_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "output").symlink_to("/etc")
+    with pytest.raises(RunnerError, match="TMP_OUTPUT_DIR"):
+        targets(tmp_path / "output")
+
+
+def test_same_place_is_written_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert targets(tmp_path, *EVERYTHING, StorageFolder("s3", "b", "out", suffixes=(".jpg",))) == [
+        "b/out/a.jpg"
+    ]

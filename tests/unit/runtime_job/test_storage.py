@@ -1,0 +1,97 @@
+"""Against the emulator's S3."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import RunnerError
+from runtime.storage import StoredObject, open_storage
+from runtime.storage.s3 import PARALLEL_FROM, content_type
+from runtime.storage.storage import Upload
+from tests.unit.runtime_job.conftest import Bucket
+
+NAMES = ["a b+c.jpg", "ü/ñ.png", "100%.txt", "x'\"$(id).txt", "-rf", "new\nline", "a/../b", "tail "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_object_of_any_name_comes_down_and_goes_up(name: str, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put(name, b"hello")
+    storage = open_storage("s3")
+    sizes: list[int] = []
+    assert storage.download(StoredObject(bucket.name, name), tmp_path / "file", on_size=sizes.append) == 5
+    assert sizes == [5]
+    assert (tmp_path / "file").read_bytes() == b"hello"
+    storage.upload([Upload(tmp_path / "file", bucket.name, "copy/" + name, 5)])
+    assert bucket.get("copy/" + name) == b"hello"
+
+
+def test_large_object_comes_in_ranges_and_goes_in_parts(bucket: Bucket, tmp_path: Path) -> None:
+    content = bytes(range(256)) * (PARALLEL_FROM // 256) + b"tail"
+    (tmp_path / "up").write_bytes(content)
+    storage = open_storage("s3")
+    storage.upload([Upload(tmp_path / "up", bucket.name, "large.bin", len(content))])
+    source = StoredObject(bucket.name, "large.bin", size=len(content))
+    assert storage.download(source, tmp_path / "down", on_size=lambda _: None) == len(content)
+    assert (tmp_path / "down").read_bytes() == content
+
+
+def test_version_of_the_event_is_what_is_fetched(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    first = bucket.client.put_object(Bucket=bucket.name, Key="k", Body=b"first")["VersionId"]
+    bucket.put("k", b"second")
+    source = StoredObject(bucket.name, "k", version_id=first)
+    open_storage("s3").download(source, tmp_path / "file", on_size=lambda _: None)
+    assert (tmp_path / "file").read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("size", [7, PARALLEL_FROM, None])
+def test_missing_object_is_told_clearly(size: int | None, bucket: Bucket, tmp_path: Path) -> None:
+    with pytest.raises(RunnerError) as caught:
+        open_storage("s3").download(
+            StoredObject(bucket.name, "gone", size=size), tmp_path / "file", on_size=lambda _: None
+        )
+    assert caught.value.kind == "InputMissing"
+    assert f"s3://{bucket.name}/gone does not exist" in caught.value.cause
+
+
+def test_many_files_go_up_with_their_content_types(bucket: Bucket, tmp_path: Path) -> None:
+    uploads = []
+    for number in range(30):
+        (tmp_path / f"{number}.png").write_bytes(b"x" * number)
+        uploads.append(Upload(tmp_path / f"{number}.png", bucket.name, f"out/{number}.png", number))
+    open_storage("s3").upload(uploads)
+    assert len(bucket.keys("out/")) == 30
+    assert bucket.content_type("out/7.png") == "image/png"
+
+
+def test_upload_that_fails_is_told(aws_environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    missing = f"missing-{uuid.uuid4().hex}"
+    with pytest.raises(RunnerError) as caught:
+        open_storage("s3").upload([Upload(tmp_path / "file", missing, "k", 0)])
+    assert f"s3://{missing}/k" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jpg", "image/jpeg"),
+        ("a.json", "application/json"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.svgz", "application/gzip"),
+        ("a", "application/octet-stream"),
+        ("a.unheard-of", "application/octet-stream"),
+    ],
+)
+def test_content_type_is_guessed_from_the_name(name: str, kind: str) -> None:
+    assert content_type(name) == kind
+
+
+@pytest.mark.parametrize("provider", ["webdav", "rucio.x", "s3.other"])
+def test_unknown_provider_is_refused(provider: str) -> None:
+    with pytest.raises(RunnerError) as caught:
+        open_storage(provider)
+    assert caught.value.kind == "UnknownStorage"
