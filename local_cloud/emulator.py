@@ -22,6 +22,7 @@ from pathlib import Path
 MINISTACK_VERSION = "1.5.33"
 """The one version that the private names in this room were taken from."""
 _READY_WITHIN_S = 60.0
+_FOR_CALLERS = 8
 _END_WITHIN_S = 20.0
 
 
@@ -59,9 +60,11 @@ def install(*, parallel: int) -> None:
     try:
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
+        from local_cloud.events import EventQueue
         from local_cloud.lambda_workers import leash_workers
 
         leash_workers()
+        EventQueue(parallel=parallel).install()
         batch = Batch(parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}")
         batch.install()
         BatchStack(batch).install()
@@ -96,7 +99,9 @@ def environment(state: Path, *, port: int, region: str, parallel: int, enforce_i
         "S3_DATA_DIR": str(state / "s3"),
         "TMPDIR": str(state / "tmp"),
         "LAMBDA_EXECUTOR": "local",
-        "LAMBDA_ACCOUNT_CONCURRENCY": str(parallel),
+        # The event queue runs `parallel` at once; these few more are for those who wait for an answer, such
+        # as a stack's custom resources and functions that call functions.
+        "LAMBDA_ACCOUNT_CONCURRENCY": str(parallel + _FOR_CALLERS),
         # Listeners of services that nobody here needs.
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",

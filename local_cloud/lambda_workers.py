@@ -13,6 +13,13 @@ from pathlib import Path
 
 from ministack.core import lambda_runtime
 
+_START = """
+fork_keeper()
+sys.stdin, sys.stdout = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+os.dup2(2, 1)
+"""
+
 
 def leash_workers() -> None:
     """Have ministack write our leash into each Python worker's script."""
@@ -22,7 +29,7 @@ def leash_workers() -> None:
     def with_leash(runtime: str) -> tuple[str, str]:
         binary, script = detect(runtime)
         if runtime.startswith("python"):
-            script = f"{leash}\n\nfork_keeper()\n{script}"
+            script = f"{leash}\n{_START}\n{script}"
         return binary, script
 
     lambda_runtime._detect_runtime_binary = with_leash

@@ -1,0 +1,252 @@
+"""Lambda's asynchronous invocations, queued as on AWS.
+
+ministack starts one thread per event, which counts a throttled invocation as a failed attempt: with two
+functions at once, 68 uploads at once would lose 60 events to the failure queue within seconds. It forgets
+what waits when it stops, and SNS and EventBridge bypass even that and lose an event that is throttled. Here
+all of them put their events into one queue, which - runs as many at once as the cloud was started with, in
+turn for each function, so that one with a long queue blocks no other; - waits where there is no room:
+throttling is no attempt; - retries a failed event after a growing delay, as often and as long as the
+function's event invoke configuration says, then
+  gives it to the on-failure destination;
+- is saved with the emulator's other state, what was running included: at least once, as on AWS.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import eventbridge, lambda_svc, sns
+
+Event = Any
+_RETRY_AFTER_S = (1.0, 2.0)
+"""Before the second and third attempt. (AWS: a minute and two; nobody waits so long for a try.)"""
+_NO_ROOM_FOR_S = 0.05
+_STATE_KEY = "scar_async_events"
+_log = logging.getLogger("lambda-events")
+
+
+@dataclass
+class Invocation:
+    """One event on its way to a function."""
+
+    account: str
+    region: str
+    function_arn: str
+    event: Event
+    queued_at: float
+    depth: int = 0
+    attempts: int = 0
+
+
+class EventQueue:
+    """The queue, and the threads that empty it."""
+
+    def __init__(self, *, parallel: int) -> None:
+        self._changed = threading.Condition()
+        self._waiting: dict[str, deque[Invocation]] = {}
+        self._delayed: list[tuple[float, int, Invocation]] = []
+        self._running: dict[int, Invocation] = {}
+        self._no_room_until: dict[str, float] = {}
+        self._sequence = 0
+        for number in range(parallel):
+            threading.Thread(target=self._work, daemon=True, name=f"lambda-events-{number}").start()
+
+    def install(self) -> None:
+        """Take the place of ministack's own asynchronous invocation, everywhere that has one."""
+        lambda_svc.invoke_async_with_retry = self.put
+        eventbridge._dispatch_to_lambda = self._from_event_bridge
+        sns._lambda_svc = _AsynchronousDoor(self.put)
+        get_state, load_state, reset = lambda_svc.get_state, lambda_svc.load_persisted_state, lambda_svc.reset
+
+        def get_all_state() -> dict[str, Any]:
+            return {**get_state(), _STATE_KEY: self.saved()}
+
+        def load_all_state(data: dict[str, Any]) -> None:
+            events = data.pop(_STATE_KEY, [])
+            load_state(data)
+            self.restore(events)
+
+        def reset_all() -> None:
+            self.forget_all()
+            reset()
+
+        lambda_svc.get_state, lambda_svc.load_persisted_state = get_all_state, load_all_state
+        lambda_svc.reset = reset_all
+
+    def put(self, function: dict[str, Any], event: Event) -> None:
+        """Queue an event for a function's record of ministack's."""
+        config = function.get("config") or function
+        self._add(
+            Invocation(
+                account=get_account_id(),
+                region=get_region(),
+                function_arn=config["FunctionArn"],
+                event=event,
+                queued_at=time.time(),
+                depth=lambda_svc._invoke_depth.get(),
+            )
+        )
+
+    def saved(self) -> list[dict[str, Any]]:
+        """Everything that has not been done, for `restore`."""
+        with self._changed:
+            waiting = [invocation for queue in self._waiting.values() for invocation in queue]
+            delayed = [
+                invocation
+                for _time, _sequence, invocation in sorted(self._delayed, key=lambda entry: entry[:2])
+            ]
+            return [asdict(invocation) for invocation in (*self._running.values(), *delayed, *waiting)]
+
+    def restore(self, saved: list[dict[str, Any]]) -> None:
+        """Queue again what `saved` gave."""
+        for entry in saved:
+            self._add(Invocation(**entry))
+
+    def forget_all(self) -> None:
+        """Drop everything that waits."""
+        with self._changed:
+            self._waiting.clear()
+            self._delayed.clear()
+
+    def _add(self, invocation: Invocation) -> None:
+        with self._changed:
+            self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                invocation = self._next()
+                self._running[id(invocation)] = invocation
+            try:
+                outcome = self._run(invocation)
+            except Exception:
+                _log.exception("event for %s is lost", invocation.function_arn)
+                outcome = None
+            with self._changed:
+                del self._running[id(invocation)]
+                if outcome is not None:
+                    outcome()
+                self._changed.notify()
+
+    def _next(self) -> Invocation:
+        """Wait for an event whose function has room. The lock is held."""
+        while True:
+            now = time.monotonic()
+            while self._delayed and self._delayed[0][0] <= now:
+                invocation = heapq.heappop(self._delayed)[2]
+                self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
+            wake_at = [self._delayed[0][0]] if self._delayed else []
+            for arn in list(self._waiting):
+                no_room_until = self._no_room_until.get(arn, 0.0)
+                if no_room_until > now:
+                    wake_at.append(no_room_until)
+                    continue
+                queue = self._waiting.pop(arn)
+                invocation = queue.popleft()
+                if queue:
+                    self._waiting[arn] = (
+                        queue  # at the end: its next event comes after one of each other function
+                    )
+                return invocation
+            self._changed.wait(None if not wake_at else max(0.0, min(wake_at) - now))
+
+    def _run(self, invocation: Invocation) -> Callable[[], None] | None:
+        """Invoke the function once. What is to be done next, with the lock held, or None if that was all."""
+        with request_scope(invocation.account, invocation.region):
+            # As it is now: a function that was updated while the event waited runs in its new form.
+            record, config, name = lambda_svc._get_func_record_for_ref(invocation.function_arn)
+            if not record or not config:
+                _log.warning("event for %s dropped: the function is gone", invocation.function_arn)
+                return None
+            function = lambda_svc._execution_record_for_config(
+                record, {**config, "FunctionArn": invocation.function_arn}
+            )
+            settings = _event_invoke_config(record, invocation.function_arn)
+            depth = lambda_svc._invoke_depth.set(invocation.depth)
+            try:
+                result = lambda_svc._execute_function(function, invocation.event)
+            except Exception as error:
+                _log.exception("invocation of %s", name)
+                result = {"error": True, "body": {"errorMessage": str(error), "errorType": type(error).__name__}}
+            finally:
+                lambda_svc._invoke_depth.reset(depth)
+            if result.get("throttle"):
+                return lambda: self._put_back(invocation)
+            invocation.attempts += 1
+            if log := result.get("log"):
+                _log.debug("%s, attempt %d:\n%s", name, invocation.attempts, log)
+            if not result.get("error"):
+                return None
+            retries = settings.get("MaximumRetryAttempts")
+            allowed = 2 if retries is None else int(retries)
+            if invocation.attempts <= allowed:
+                delay_s = _RETRY_AFTER_S[min(invocation.attempts, len(_RETRY_AFTER_S)) - 1]
+                age_s = time.time() - invocation.queued_at + delay_s
+                if age_s <= float(settings.get("MaximumEventAgeInSeconds") or 21600):
+                    return lambda: self._delay(invocation, delay_s)
+            _log.warning("event for %s failed %d times: %s", name, invocation.attempts, result.get("body"))
+            destination = _failure_destination(settings, config)
+            if destination:
+                _send_failure(destination, invocation, config, result)
+        return None
+
+    def _put_back(self, invocation: Invocation) -> None:
+        self._no_room_until[invocation.function_arn] = time.monotonic() + _NO_ROOM_FOR_S
+        self._waiting.setdefault(invocation.function_arn, deque()).appendleft(invocation)
+
+    def _delay(self, invocation: Invocation, delay_s: float) -> None:
+        self._sequence += 1
+        heapq.heappush(self._delayed, (time.monotonic() + delay_s, self._sequence, invocation))
+
+    def _from_event_bridge(self, arn: str, payload: str) -> None:
+        try:
+            event = json.loads(payload)
+        except ValueError:
+            event = {"body": payload}
+        record, config, _name = lambda_svc._get_func_record_for_ref(arn)
+        if record and config:
+            self.put(lambda_svc._execution_record_for_config(record, config), event)
+
+
+class _AsynchronousDoor:
+    """`lambda_svc` for SNS, whose deliveries to a function are asynchronous on AWS."""
+
+    def __init__(self, put: Callable[[dict[str, Any], Event], None]) -> None:
+        self._execute_function_with_config_scope = put
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(lambda_svc, name)
+
+
+def _event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
+    configs = record.get("event_invoke_configs") or {}
+    qualifier = arn.split(":", 7)[7] if arn.count(":") >= 7 else ""  # noqa: PLR2004 (arn:…:function:NAME:QUALIFIER)
+    found: dict[str, Any] = (
+        configs.get(qualifier)
+        or record.get("event_invoke_config")
+        or configs.get("$LATEST")
+        or configs.get("")
+        or {}
+    )
+    return found
+
+
+def _failure_destination(settings: dict[str, Any], config: dict[str, Any]) -> str:
+    on_failure = ((settings.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
+    return str(on_failure or (config.get("DeadLetterConfig") or {}).get("TargetArn") or "")
+
+
+def _send_failure(
+    destination: str, invocation: Invocation, config: dict[str, Any], result: dict[str, Any]
+) -> None:
+    lambda_svc._route_async_failure(destination, config["FunctionName"], invocation.event, result)
