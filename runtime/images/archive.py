@@ -1,0 +1,356 @@
+"""Images shipped as one file (`container.image_file`): what `docker save` writes, or an OCI layout in a tar.
+
+The archive lies in S3. Its table of contents is at no fixed place (docker save writes manifest.json last), so
+the headers are read first, by small ranged requests; then each layer is streamed by one ranged request.
+Nothing of it is kept on disk, unless somebody compressed the whole archive: then it is decompressed into the
+store first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+
+from runtime.errors import RunnerError
+from runtime.images.decompress import decompressed
+from runtime.images.layout import choose_tag
+from runtime.images.manifest import (
+    MAXIMUM_DOCUMENT_BYTES,
+    Descriptor,
+    broken,
+    is_digest,
+    parse_config,
+    parse_document,
+)
+from runtime.images.origin import ByteStream, FoundImage, Layer, VerifiedStream, find_image, read_all
+
+_MAXIMUM_MEMBERS = 10_000
+_WINDOW = 64 * 1024
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+
+
+class RangeSource(Protocol):
+    """A file that can be read at any place."""
+
+    size: int
+
+    def stream(self, offset: int, length: int) -> ByteStream:
+        """The bytes from `offset` on."""
+
+
+@contextlib.contextmanager
+def find_in_s3_archive(uri: str, architecture: str, scratch: Path) -> Iterator[FoundImage]:
+    """The image in the archive at `s3://bucket/key`; its layers can be opened until the end of the block.
+
+    `scratch` is a folder for a decompressed copy, should one be needed.
+    """
+    what = f"image archive {uri}"
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise RunnerError(
+            f"'{uri}' is not the address of an archive",
+            advice="Expected s3://bucket/key",
+            kind="BadConfiguration",
+        )
+    with _plain(_S3Object(bucket, key, what), scratch, what) as source:
+        yield find_in_archive(source, architecture, what)
+
+
+@contextlib.contextmanager
+def _plain(source: RangeSource, scratch: Path, what: str) -> Iterator[RangeSource]:
+    """`source`, or a decompressed temporary copy of it."""
+    head = source.stream(0, min(source.size, 4))
+    magic = head.read(4)
+    head.close()
+    if not magic.startswith(_COMPRESSED):
+        yield source
+        return
+    with tempfile.TemporaryFile(dir=scratch) as file:  # unnamed: gone with the process, even if it is killed
+        raw = source.stream(0, source.size)
+        plain = decompressed(raw, what)
+        try:
+            while chunk := plain.read(1 << 20):
+                file.write(chunk)
+                status = os.fstatvfs(file.fileno())
+                if status.f_bavail * status.f_frsize < (32 << 20):
+                    raise RunnerError(
+                        f"the disk is too small to decompress {what}",
+                        advice="Save it uncompressed (docker save -o image.tar), or set ephemeral_storage higher",
+                        kind="DiskFull",
+                    )
+        finally:
+            raw.close()
+        file.flush()
+        yield FileSource(file.fileno())
+
+
+def find_in_archive(source: RangeSource, architecture: str, what: str) -> FoundImage:
+    """The image in the uncompressed tar `source`, in either format."""
+    members = _Members(source, what)
+    # Docker 25 and later write both tables; manifest.json is the one that is always complete.
+    if "manifest.json" in members:
+        return _docker_save(members, architecture, what)
+    if "index.json" in members:
+        return find_image(_OciArchive(members, what), "latest", architecture, what)
+    raise broken(f"{what} is no image: it holds neither manifest.json (docker save) nor index.json (OCI)")
+
+
+def _docker_save(members: _Members, architecture: str, what: str) -> FoundImage:
+    try:
+        listed = json.loads(members.read_document("manifest.json"))
+        if len(listed) != 1:
+            raise RunnerError(
+                f"{what} holds {len(listed)} images, expected one",
+                advice="Save one image only",
+                kind="BadImage",
+            )
+        config_name, layer_names = str(listed[0]["Config"]), [str(name) for name in listed[0]["Layers"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise broken(f"manifest.json of {what} is malformed") from error
+    config = members.read_document(config_name)
+    parsed, diff_ids = parse_config(config, architecture, what)
+    if len(diff_ids) != len(layer_names) or not all(map(is_digest, diff_ids)):
+        raise broken(f"{what} lists {len(layer_names)} layers, its configuration {len(diff_ids)}")
+
+    def layer(name: str, diff_id: str) -> Layer:
+        return Layer(members.size(name), lambda: members.open(name), diff_id)
+
+    layers = tuple(layer(name, diff_id) for name, diff_id in zip(layer_names, diff_ids, strict=True))
+    return FoundImage(f"sha256:{hashlib.sha256(config).hexdigest()}", layers, lambda: parsed)
+
+
+class _OciArchive:
+    """The blobs of an OCI layout inside a tar."""
+
+    def __init__(self, members: _Members, what: str) -> None:
+        self._members = members
+        self._what = what
+
+    def read_manifest(self, version: str) -> tuple[bytes, str]:
+        if is_digest(version):
+            return self._members.read_document(_blob_name(version)), ""
+        index = parse_document(self._members.read_document("index.json"), f"index.json of {self._what}")
+        entries = index.get("manifests")
+        if isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
+            entries[0].pop("annotations", None)  # one image in the file: that one, whatever its tag was
+        entry = choose_tag(index, version, self._what, f"index.json of {self._what}")
+        return self._members.read_document(_blob_name(entry.digest)), entry.media_type
+
+    def open_blob(self, descriptor: Descriptor) -> ByteStream:
+        stream = self._members.open(_blob_name(descriptor.digest))
+        return VerifiedStream(stream, descriptor, f"a part of {self._what}")
+
+
+def _blob_name(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+class _Members:
+    """Where each file of the archive begins, and how long it is."""
+
+    def __init__(self, source: RangeSource, what: str) -> None:
+        self._source = source
+        self._what = what
+        self._places: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
+        try:
+            with tarfile.open(fileobj=cast(IO[bytes], _HeaderView(source)), mode="r:") as tar:
+                for count, member in enumerate(tar):
+                    if count > _MAXIMUM_MEMBERS:
+                        raise broken(
+                            f"{what} holds more than {_MAXIMUM_MEMBERS} files: it is no image archive"
+                        )
+                    name = posixpath.normpath(member.name)
+                    if member.isreg():
+                        self._places[name] = (member.offset_data, member.size)
+                    elif member.issym():  # older Dockers link to a layer that is there already
+                        links[name] = posixpath.normpath(
+                            posixpath.join(posixpath.dirname(name), member.linkname)
+                        )
+                    elif member.islnk():
+                        links[name] = posixpath.normpath(member.linkname)
+        except (tarfile.TarError, ValueError, EOFError) as error:
+            raise broken(f"{what} is not a tar file, or damaged") from error
+        for name, target in links.items():
+            if target in self._places:
+                self._places.setdefault(name, self._places[target])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def size(self, name: str) -> int:
+        return self._place(name)[1]
+
+    def open(self, name: str) -> ByteStream:
+        offset, size = self._place(name)
+        return self._source.stream(offset, size)
+
+    def read_document(self, name: str) -> bytes:
+        if self.size(name) > MAXIMUM_DOCUMENT_BYTES:
+            raise broken(f"'{name}' of {self._what} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
+        return read_all(self.open(name))
+
+    def _place(self, name: str) -> tuple[int, int]:
+        place = self._places.get(posixpath.normpath(name))
+        if place is None:
+            raise broken(f"{self._what} is incomplete: '{name}' is missing")
+        return place
+
+
+class _HeaderView:
+    """The archive as a seekable file for reading its headers: small reads, one remembered window."""
+
+    def __init__(self, source: RangeSource) -> None:
+        self._source = source
+        self._position = 0
+        self._window = (0, b"")
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        # tarfile reads an extended header as a whole, however large it claims to be.
+        if not 0 <= size <= MAXIMUM_DOCUMENT_BYTES:
+            raise ValueError("an extended header is too large")
+        parts: list[bytes] = []
+        while size:
+            start, content = self._window
+            if not start <= self._position < start + len(content):
+                length = min(_WINDOW, self._source.size - self._position)
+                if length <= 0:
+                    break
+                start, content = self._position, read_all(self._source.stream(self._position, length))
+                self._window = (start, content)
+            part = content[self._position - start :][:size]
+            parts.append(part)
+            self._position += len(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+class FileSource:
+    """An open file as a RangeSource."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def stream(self, offset: int, length: int) -> ByteStream:
+        """The bytes from `offset` on."""
+        return _FilePart(self._descriptor, offset, length)
+
+
+class _FilePart:
+    def __init__(self, descriptor: int, offset: int, length: int) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._end = offset + length
+
+    def read(self, size: int, /) -> bytes:
+        chunk = os.pread(self._descriptor, min(size, self._end - self._offset), self._offset)
+        self._offset += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        pass
+
+
+class _S3Object:
+    """An object in S3 as a RangeSource; all ranges are of the version that was seen first."""
+
+    def __init__(self, bucket: str, key: str, what: str) -> None:
+        import boto3
+        from botocore.config import Config
+
+        self._client = boto3.client(
+            "s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5})
+        )
+        self._bucket, self._key, self._what = bucket, key, what
+        head = self._call(lambda: self._client.head_object(Bucket=bucket, Key=key))
+        self.size = int(head["ContentLength"])
+        self._etag = str(head["ETag"])
+
+    def stream(self, offset: int, length: int) -> ByteStream:
+        return _S3Part(self, offset, length)
+
+    def open_at(self, offset: int, end: int) -> Any:
+        answer = self._call(
+            lambda: self._client.get_object(
+                Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-{end - 1}", IfMatch=self._etag
+            )
+        )
+        return answer["Body"]
+
+    def failed(self, error: Exception) -> RunnerError:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if code in ("404", "NoSuchKey", "NoSuchBucket"):
+            return RunnerError(
+                f"{self._what} does not exist",
+                advice="Deploy again: the archive of container.image_file is uploaded by cdk deploy",
+                kind="ImageNotFound",
+            )
+        return RunnerError(
+            f"{self._what} cannot be read: {error}",
+            advice="Check that the function's role may read it, and that S3 can be reached",
+            kind="RegistryUnavailable",
+        )
+
+    def _call(self, request: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return request()
+        except (BotoCoreError, ClientError) as error:
+            raise self.failed(error) from error
+
+
+class _S3Part:
+    """One range of the object, opened again where the connection broke."""
+
+    _ATTEMPTS = 5
+
+    def __init__(self, s3_object: _S3Object, offset: int, length: int) -> None:
+        self._object = s3_object
+        self._offset = offset
+        self._end = offset + length
+        self._body: Any = None
+        self._failures = 0
+
+    def read(self, size: int, /) -> bytes:
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        while self._offset < self._end:
+            try:
+                if self._body is None:
+                    self._body = self._object.open_at(self._offset, self._end)
+                chunk: bytes = self._body.read(min(size, self._end - self._offset))
+                if not chunk:
+                    raise ConnectionError("the connection was closed too early")
+            except (BotoCoreError, HTTPError, OSError) as error:
+                self.close()
+                self._failures += 1
+                if self._failures >= self._ATTEMPTS:
+                    raise self._object.failed(error) from error
+            else:
+                self._offset += len(chunk)
+                return chunk
+        return b""
+
+    def close(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None

@@ -1,0 +1,257 @@
+"""Compressed layer in, tar bytes out: gzip, zstd or plain, told apart by their first bytes.
+
+Media types are often wrong, magic numbers are not. Decompression runs in a thread of its own (zlib, isal and
+zstd let go of the interpreter lock), a few megabytes ahead of whoever writes the files, so that download,
+decompression and writing overlap while the memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import queue
+import threading
+import zlib
+from typing import Any, Protocol
+
+from runtime.errors import RunnerError
+from runtime.images.manifest import broken
+from runtime.images.origin import ByteStream
+
+_CHUNK = 1 << 20
+_AHEAD = 6  # chunks between the threads
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# A tar is followed by zeros up to its block size (10 KiB by custom). Gigabytes there are an attack.
+_MAXIMUM_TRAILER = 64 << 20
+
+
+class LayerReader:
+    """The uncompressed bytes of a layer.
+
+    `finish` must be called when the tar has ended: it reads what is left, so that the digest is checked. With
+    `diff_id` the digest of the uncompressed bytes is checked as well.
+    """
+
+    def __init__(self, raw: ByteStream, what: str, diff_id: str | None = None) -> None:
+        self._raw = raw
+        self._what = what
+        self._diff_id = diff_id
+        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
+        self._finishing = threading.Event()
+        self._abandoned = threading.Event()
+        self._ended = False
+        # A daemon: it may hang in a network read when a failed run ends, and must not keep the process.
+        threading.Thread(target=self._produce, name="layer-reader", daemon=True).start()
+
+    def read(self, _size: int, /) -> bytes:
+        """The next chunk (its size is the producer's choice), `b""` at the end."""
+        if self._ended:
+            return b""
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            self._ended = True
+            raise item
+        self._ended = not item
+        return item
+
+    def finish(self) -> None:
+        """Take note that the tar has ended; returns once the digests were found right, or raises
+        RunnerError."""
+        self._finishing.set()
+        while self.read(_CHUNK):
+            pass
+
+    def close(self) -> None:
+        """Give up; the thread lets go of the connection as soon as it notices."""
+        self._abandoned.set()
+
+    # -- the thread
+    # ------------------------------------------------------------------------------------------------
+
+    def _produce(self) -> None:
+        try:
+            self._read_plain(decompressed(self._raw, self._what))
+            while not self._abandoned.is_set() and self._raw.read(_CHUNK):
+                pass  # only the digest wants these: what follows the tar is never decompressed
+            self._offer(b"")
+        except BaseException as error:
+            self._offer(error)
+        finally:
+            self._raw.close()
+
+    def _read_plain(self, plain: ByteStream) -> None:
+        digest = hashlib.sha256() if self._diff_id else None
+        trailer = 0
+        while not self._abandoned.is_set():
+            finishing = self._finishing.is_set()
+            if finishing and digest is None:
+                return
+            chunk = plain.read(_CHUNK)
+            if not chunk:
+                break
+            if digest is not None:
+                digest.update(chunk)
+            if finishing:
+                trailer += len(chunk)
+                if trailer > _MAXIMUM_TRAILER:
+                    raise broken(f"{self._what} has more than {_MAXIMUM_TRAILER} bytes after its end")
+            else:
+                self._offer(chunk)
+        if (
+            digest is not None
+            and not self._abandoned.is_set()
+            and f"sha256:{digest.hexdigest()}" != self._diff_id
+        ):
+            raise RunnerError(
+                f"{self._what} is damaged: its content is sha256:{digest.hexdigest()}, not {self._diff_id}",
+                advice="Save the image again and deploy",
+                kind="DigestMismatch",
+            )
+
+    def _offer(self, item: bytes | BaseException) -> None:
+        while not self._abandoned.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+
+def decompressed(raw: ByteStream, what: str) -> ByteStream:
+    """`raw` without its compression. Raises RunnerError (kind `UnsupportedImage`) for zstd where Python has
+    none."""
+    head = b""
+    while len(head) < len(_ZSTD_MAGIC) and (more := raw.read(_CHUNK)):
+        head += more
+    if head.startswith(_GZIP_MAGIC):
+        return _Inflating(_Prefixed(head, raw), what)
+    if head.startswith(_ZSTD_MAGIC):
+        return _Zstandard(_Prefixed(head, raw), what)
+    return _Prefixed(head, raw)
+
+
+class _Prefixed:
+    """A stream of which the beginning was read already."""
+
+    def __init__(self, head: bytes, rest: ByteStream) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            part, self._head = self._head[:size], self._head[size:]
+            return part
+        return self._rest.read(size)
+
+    def close(self) -> None:
+        self._rest.close()
+
+
+class _GzipObject(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _new_gzip() -> _GzipObject:
+    """isal's decompressor (several times faster) if it is installed, else the standard library's."""
+    gzip_with_header = 16 + zlib.MAX_WBITS
+    try:
+        fast: Any = importlib.import_module("isal.isal_zlib")
+    except ImportError:
+        return zlib.decompressobj(gzip_with_header)
+    decompressor: _GzipObject = fast.decompressobj(gzip_with_header)
+    return decompressor
+
+
+class _Inflating:
+    """gzip; several members one after the other are one stream (RFC 1952)."""
+
+    def __init__(self, source: ByteStream, what: str) -> None:
+        self._source = source
+        self._what = what
+        self._decompressor: _GzipObject | None = _new_gzip()
+        self._pending = b""
+
+    def read(self, size: int, /) -> bytes:
+        while self._decompressor is not None:
+            if self._decompressor.eof:
+                self._next_member()
+                continue
+            data = self._pending or self._source.read(_CHUNK // 4)
+            try:
+                plain = self._decompressor.decompress(data, size)
+            except Exception as error:  # zlib and isal have error classes of their own
+                raise _damaged(self._what) from error
+            self._pending = self._decompressor.unconsumed_tail
+            if plain:
+                return plain
+            if not data and not self._decompressor.eof:
+                raise _damaged(self._what)
+        return b""
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _next_member(self) -> None:
+        assert self._decompressor is not None  # noqa: S101 - the caller's loop
+        rest = self._decompressor.unused_data.lstrip(b"\0") or self._source.read(_CHUNK // 4).lstrip(b"\0")
+        self._decompressor = _new_gzip() if rest.startswith(_GZIP_MAGIC[: len(rest)]) and rest else None
+        self._pending = rest
+
+
+class _Zstandard:
+    """zstd by the standard library (Python 3.14) or its backport."""
+
+    def __init__(self, source: ByteStream, what: str) -> None:
+        self._source = source
+        self._what = what
+        self._module = _zstd_module(what)
+        self._decompressor = self._module.ZstdDecompressor()
+
+    def read(self, size: int, /) -> bytes:
+        while True:
+            data = b""
+            if self._decompressor.eof:
+                data = self._decompressor.unused_data or self._source.read(_CHUNK // 4)
+                if not data:
+                    return b""
+                self._decompressor = self._module.ZstdDecompressor()
+            elif self._decompressor.needs_input:
+                data = self._source.read(_CHUNK // 4)
+                if not data:
+                    raise _damaged(self._what)
+            try:
+                plain: bytes = self._decompressor.decompress(data, size)
+            except Exception as error:
+                raise _damaged(self._what) from error
+            if plain:
+                return plain
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _zstd_module(what: str) -> Any:
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise RunnerError(
+        f"{what} is compressed with zstd, which this runner's Python cannot read",
+        advice="Push the image with gzip layers (docker buildx: compression=gzip,force-compression=true)",
+        kind="UnsupportedImage",
+    )
+
+
+def _damaged(what: str) -> RunnerError:
+    return broken(f"{what} is damaged: its compressed data is malformed or ends too early")

@@ -1,0 +1,102 @@
+"""Where to ask for an image: the mirrors that SCAR_REGISTRY_MIRRORS lists, then the registry itself.
+
+The variable is a comma-separated list of `REGISTRY=BASE`; several entries for one registry are asked in their
+order.
+
+| BASE | the image `docker.io/grycap/ffmpeg:latest` is |
+|---|---|
+| `https://host`, `http://host` | repository `grycap/ffmpeg` of that registry |
+| `https://host/prefix` | repository `prefix/grycap/ffmpeg` there, as pull-through caches name it |
+| `file:///folder` | the OCI image layout in `/folder/grycap/ffmpeg` |
+
+A mirror that fails or does not have the image is passed over. Plain HTTP is used where a mirror says
+`http://`, and for registries on this machine itself, where there is no network to listen on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import RunnerError
+from runtime.images.layout import LayoutFolder
+from runtime.images.origin import BlobStore
+from runtime.images.reference import DOCKER_HUB, ImageReference
+
+_DOCKER_HUB_HOST = "registry-1.docker.io"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place to ask. `local`: on this machine, so asking anew each time costs nothing."""
+
+    name: str
+    local: bool
+    open: Callable[[], BlobStore]
+
+
+def places_for(reference: ImageReference, mirrors: str | None) -> list[Place]:
+    """All places to ask for `reference`, in order; the registry itself is the last."""
+    what = f"image {reference}"
+    places = [
+        _mirror(base, reference, what)
+        for registry, base in parse_mirrors(mirrors)
+        if registry == reference.registry
+    ]
+    host = _DOCKER_HUB_HOST if reference.registry == DOCKER_HUB else reference.registry
+    scheme = "http" if is_loopback(host) else "https"
+    places.append(_registry(f"{scheme}://{host}", "", reference, what))
+    return places
+
+
+def parse_mirrors(text: str | None) -> list[tuple[str, str]]:
+    """(registry, base) for each entry; RunnerError (kind `BadConfiguration`) for one that is malformed."""
+    pairs: list[tuple[str, str]] = []
+    for entry in filter(None, (part.strip() for part in (text or "").split(","))):
+        registry, separator, base = entry.partition("=")
+        parts = urllib.parse.urlsplit(base)
+        usable = (
+            bool(parts.netloc) if parts.scheme in ("http", "https") else parts.scheme == "file" and parts.path
+        )
+        if not separator or not registry or not usable or parts.query or parts.fragment:
+            raise RunnerError(
+                f"SCAR_REGISTRY_MIRRORS has an entry that cannot be understood: '{entry}'",
+                advice="Write REGISTRY=BASE; BASE is https://host[/prefix], http://host or file:///folder",
+                kind="BadConfiguration",
+            )
+        pairs.append((registry.lower(), base.rstrip("/")))
+    return pairs
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host[:port]` is this machine."""
+    name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _mirror(base: str, reference: ImageReference, what: str) -> Place:
+    parts = urllib.parse.urlsplit(base)
+    if parts.scheme == "file":
+        folder = Path(urllib.parse.unquote(parts.path)) / reference.repository
+        return Place(base, True, lambda: LayoutFolder(folder, what))
+    return _registry(f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), reference, what)
+
+
+def _registry(origin: str, prefix: str, reference: ImageReference, what: str) -> Place:
+    repository = f"{prefix}/{reference.repository}" if prefix else reference.repository
+
+    def open_repository() -> BlobStore:
+        # urllib, ssl and its certificates take 50 ms to load; a warm run needs none of them.
+        from runtime.images.registry import RegistryRepository
+
+        return RegistryRepository(origin, repository, what)
+
+    return Place(origin, is_loopback(urllib.parse.urlsplit(origin).netloc), open_repository)

@@ -1,0 +1,296 @@
+"""The store: unpacked images by digest, shared by all processes of a machine, safe against `kill -9`.
+
+    images/<digest>/root/        the file system
+    images/<digest>/image.json   its configuration; its mtime says when it was used last
+    images/locks/<digest>        flock: exclusive while it is built or evicted, shared while it is in use (a
+    lease) images/refs/<hash>.json      which digest a name stood for; its mtime says when that was found out
+    images/tmp-<digest>-*        being unpacked or removed
+
+An image appears by one rename, so what is there is complete. The kernel drops a dead process's locks: a
+`tmp-` folder whose lock is free belongs to nobody and is removed by whoever comes next. Lock files stay (they
+are empty): removing one would let two processes hold "the" lock on two files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import RunnerError
+from runtime.images.manifest import ImageConfig
+
+RESERVE_BYTES = 32 << 20
+"""Disk that unpacking leaves free: the invocation's files need some, too."""
+
+_NAME_LENGTH = 24  # of the digest, in folder names: short paths, as a socket's path may have 108 bytes only
+_MIB = 1 << 20
+
+
+class Lease:
+    """Keeps an image from being evicted until it is released."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "rb")
+
+    def release(self) -> None:
+        """Let the image be evicted again. Releasing twice is harmless."""
+        self._file.close()
+
+
+class ImageStore:
+    """The images under `store`. Raises RunnerError (kind `StoreUnusable`) if the folder cannot be used."""
+
+    def __init__(self, store: Path) -> None:
+        self.folder = store / "images"
+        try:
+            for folder in (self.folder, self.folder / "locks", self.folder / "refs"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self.folder.stat()
+        except OSError as error:
+            raise RunnerError(
+                f"the image store {self.folder} cannot be used: {error.strerror}",
+                advice="Set SCAR_STORE to a folder that this user may write to",
+                kind="StoreUnusable",
+            ) from error
+        # In a shared /tmp somebody else could have made the folder, and put programs of theirs into "our"
+        # images.
+        if status.st_uid != os.geteuid():
+            raise RunnerError(
+                f"the image store {self.folder} belongs to another user (uid {status.st_uid})",
+                advice="Set SCAR_STORE to a folder of your own",
+                kind="StoreUnusable",
+            )
+
+    # -- images
+    # ------------------------------------------------------------------------------------------------------
+
+    def path(self, digest: str) -> Path:
+        """The folder of the image with `digest`."""
+        return self.folder / _short(digest)
+
+    def acquire(self, digest: str) -> tuple[Lease, ImageConfig] | None:
+        """A lease on the image and its configuration, or None if it is not in the store."""
+        record = self.path(digest) / "image.json"
+        if not record.exists():
+            return None
+        lease = Lease(self._lock(digest, fcntl.LOCK_SH))
+        try:
+            content = json.loads(record.read_bytes())
+            if content["digest"] == digest:
+                os.utime(record)
+                return lease, _config(content["config"])
+        except (OSError, ValueError, LookupError, TypeError):
+            pass  # evicted between the two looks, or damaged: as good as not there
+        lease.release()
+        return None
+
+    def holds(self, digest: str) -> bool:
+        """Whether the image is there, without taking a lease (for those who hold its lock)."""
+        try:
+            return bool(json.loads((self.path(digest) / "image.json").read_bytes())["digest"] == digest)
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+
+    @contextlib.contextmanager
+    def exclusive(self, digest: str) -> Iterator[None]:
+        """Hold the image's lock alone; waits while somebody else builds it."""
+        descriptor = self._lock(digest, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def new_image(self, digest: str) -> Iterator[Path]:
+        """A fresh folder to unpack into, removed if the block fails. Only inside `exclusive`."""
+        self.remove_leftovers(digest)
+        folder = self.folder / f"tmp-{_short(digest)}-{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
+        (folder / "root").mkdir(mode=0o700)
+        try:
+            yield folder
+        except BaseException:
+            remove_tree(folder)
+            raise
+
+    def publish(self, folder: Path, digest: str, config: ImageConfig) -> None:
+        """Make the image in `folder` visible to all. Only inside `exclusive`."""
+        record = {"digest": digest, "config": asdict(config)}
+        (folder / "image.json").write_text(json.dumps(record))
+        target = self.path(digest)
+        if target.exists():  # without a readable image.json, or acquire would have found it
+            remove_tree(target)
+        folder.rename(target)
+
+    def remove_leftovers(self, held: str | None = None) -> None:
+        """Remove what killed processes left half-done. `held` is a digest whose lock the caller has."""
+        for folder in self.folder.glob("tmp-*"):
+            name = folder.name.split("-")[1]
+            if held and name == _short(held):
+                remove_tree(folder)
+            elif (descriptor := self._try_lock(name)) is not None:
+                remove_tree(folder)
+                os.close(descriptor)
+
+    # -- disk
+    # --------------------------------------------------------------------------------------------------------
+
+    def free_bytes(self) -> int:
+        """What may still be written to the store's disk."""
+        status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize
+
+    def total_bytes(self) -> int:
+        """The size of the store's disk."""
+        status = os.statvfs(self.folder)
+        return status.f_blocks * status.f_frsize
+
+    def make_room(self, wanted_bytes: int) -> list[str]:
+        """Evict images that nobody uses, those unused for longest first, until so much is free; returns
+        which."""
+        evicted: list[str] = []
+        if self.free_bytes() >= wanted_bytes:
+            return evicted
+        self.remove_leftovers()
+        for record in sorted(self.folder.glob("*/image.json"), key=_last_use):
+            if self.free_bytes() >= wanted_bytes:
+                break
+            name = record.parent.name
+            if (descriptor := self._try_lock(name)) is None:
+                continue  # leased, or being built
+            trash = self.folder / f"tmp-{name}-{secrets.token_hex(4)}"
+            with contextlib.suppress(FileNotFoundError):
+                record.parent.rename(trash)
+                remove_tree(trash)
+                evicted.append(name)
+            os.close(descriptor)
+        return evicted
+
+    # -- names
+    # -------------------------------------------------------------------------------------------------------
+
+    def recall(self, name: str) -> tuple[str, float] | None:
+        """The digest that `name` stood for, and how many seconds ago that was found out."""
+        path = self._ref(name)
+        try:
+            content = json.loads(path.read_bytes())
+            age = max(0.0, time.time() - path.stat().st_mtime)
+            return (str(content["digest"]), age) if content["name"] == name else None
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def remember(self, name: str, digest: str) -> None:
+        """Note that `name` stands for `digest` now."""
+        path = self._ref(name)
+        temporary = path.with_suffix(f".{secrets.token_hex(4)}")
+        try:
+            temporary.write_text(json.dumps({"name": name, "digest": digest}))
+            temporary.replace(path)
+        except OSError:  # a full disk: the name is looked up again next time
+            temporary.unlink(missing_ok=True)
+
+    # -- locks
+    # -------------------------------------------------------------------------------------------------------
+
+    def _ref(self, name: str) -> Path:
+        return self.folder / "refs" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+    def _lock(self, digest: str, kind: int) -> int:
+        descriptor = self._open_lock(_short(digest))
+        fcntl.flock(descriptor, kind)
+        return descriptor
+
+    def _try_lock(self, name: str) -> int | None:
+        descriptor = self._open_lock(name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _open_lock(self, name: str) -> int:
+        return os.open(self.folder / "locks" / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+class DiskBudget:
+    """Counts what an image writes against the free disk; evicts others first, then gives up with the
+    numbers."""
+
+    def __init__(self, store: ImageStore, what: str, compressed_bytes: int) -> None:
+        self._store = store
+        self._what = what
+        # gzip makes a typical root file system 2.5 times smaller; the real size shows only while it is
+        # unpacked.
+        self._estimate = compressed_bytes * 5 // 2
+        self._written = 0
+        self._unchecked = 0
+        store.make_room(self._estimate + RESERVE_BYTES)
+        if store.free_bytes() < compressed_bytes + RESERVE_BYTES:
+            raise self.disk_full()
+
+    def charge(self, size: int) -> None:
+        """About to write `size` bytes. Raises RunnerError (kind `DiskFull`)."""
+        self._written += size
+        self._unchecked += size
+        if self._unchecked < 8 * _MIB:
+            return
+        wanted = self._unchecked + RESERVE_BYTES
+        if self._store.free_bytes() < wanted:
+            self._store.make_room(wanted)
+            if self._store.free_bytes() < wanted:
+                raise self.disk_full()
+        self._unchecked = 0
+
+    def disk_full(self) -> RunnerError:
+        """The error that says what is needed and what there is."""
+        needed = max(self._estimate, self._written) + RESERVE_BYTES
+        free, total = self._store.free_bytes(), self._store.total_bytes()
+        before = free + self._written
+        advised = (max(0, total - before) + needed) // _MIB + 1
+        return RunnerError(
+            f"the disk is too small for {self._what}: it needs about {needed // _MIB} MiB, "
+            f"{self._store.folder} has {before // _MIB} MiB free of {total // _MIB} MiB",
+            advice=f"Set ephemeral_storage to at least {advised} MiB, or make the image smaller",
+            kind="DiskFull",
+        )
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that was unpacked, even where an image's directories are not writable."""
+    if os.geteuid() != 0:
+        for path, _, _ in os.walk(folder):
+            with contextlib.suppress(OSError):
+                os.chmod(path, 0o700)  # noqa: PTH101 - os.walk gives names, and does not follow symlinks
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _config(value: Mapping[str, Any]) -> ImageConfig:
+    return ImageConfig(
+        env=tuple(value["env"]),
+        entrypoint=tuple(value["entrypoint"]),
+        cmd=tuple(value["cmd"]),
+        working_dir=value["working_dir"],
+        user=value["user"],
+    )
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:_NAME_LENGTH]
+
+
+def _last_use(record: Path) -> float:
+    try:
+        return record.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,354 @@
+"""Layers become a folder tree, although their authors are strangers.
+
+Layers are applied from the bottom up, each as a stream (OCI image-spec, layer.md): entries replace what a
+lower layer left at the same path, whiteouts remove it. What a layer asks for is done inside the root only.
+The checks, and what each one stops:
+
+- Names are made relative; `..` in a name is refused. Stops writing to `/etc/cron.d/x` or `../../x` of the
+  host.
+- Every parent directory is resolved inside the root, symlink by symlink, as the container itself would see
+  it. Stops `link -> /etc`, then `link/passwd`; and keeps `lib -> usr/lib` working.
+- Files are created with O_EXCL and O_NOFOLLOW after what stood there was removed. Stops writing through a
+  symlink or hard link that an earlier entry planted under the very name.
+- Hard links must lead to a file inside the root. Stops giving the host's files a second name that can be
+  written to.
+- Attributes of directories are set last, and only if no part of their path has meanwhile become a symlink.
+  Stops `chmod` of the host's directories by swapping a parent for a link.
+- Set-uid, set-gid, file capabilities and device nodes are left out. Stops a helper binary of an image from
+  giving whoever can reach the store more rights.
+- Bytes are counted against the free disk, entries against a limit. Stops decompression bombs.
+
+No other process writes to the tree while it is unpacked (it is a private folder), so a path that was checked
+stays as it was; names are bytes throughout, since a tar's names need not be UTF-8.
+"""
+
+# ruff: noqa: PTH - a tar's names are bytes, which pathlib does not know
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.errors import RunnerError
+from runtime.images import tar_stream
+from runtime.images.decompress import LayerReader
+from runtime.images.manifest import broken
+from runtime.images.origin import Layer
+from runtime.images.tar_stream import TarEntry, TarStream
+
+MAXIMUM_ENTRIES = 1_000_000  # a large image has 200 000; names of a million fit in memory, inodes usually too
+_MAXIMUM_SKIPPED = 1 << 30  # data of entries that are not kept costs time, not disk: bounded all the same
+_MAXIMUM_LINKS = 40  # as the kernel bounds the symlinks of one path
+_OPAQUE = b".wh..wh..opq"
+_WHITEOUT = b".wh."
+_WHITEOUT_META = b".wh..wh."
+_PERMISSIONS = 0o777
+_LARGEST_ID = 2**32 - 2
+
+
+class Unpacker:
+    """Applies layers to the folder `root`, which must exist and be empty.
+
+    `charge(bytes)` is called before anything is written; it raises when the disk would be full.
+    """
+
+    def __init__(
+        self, root: Path, *, charge: Callable[[int], None], what: str, maximum_entries: int = MAXIMUM_ENTRIES
+    ) -> None:
+        self._root = os.fsencode(root)
+        self._charge = charge
+        self._what = what
+        self._maximum_entries = maximum_entries
+        self._entries = 0
+        self._skipped = 0
+        self._set_owners = os.geteuid() == 0
+        self._parents: dict[bytes, bytes] = {}
+        self._directories: dict[bytes, tuple[int, float]] = {self._root: (0o755, 0.0)}
+        self._of_this_layer: set[int] = set()
+
+    def apply(self, layer: Layer) -> None:
+        """Unpack one layer on top of those before. Raises RunnerError (kinds `UnsafeImage`, `BadImage`,
+        …)."""
+        self._of_this_layer = set()
+        reader = LayerReader(layer.open(), f"a layer of {self._what}", layer.diff_id)
+        try:
+            tar = TarStream(reader, f"a layer of {self._what}")
+            for entry in tar:
+                self._count(entry)
+                self._apply_entry(entry, tar)
+            reader.finish()
+        finally:
+            reader.close()
+
+    def finish(self) -> None:
+        """Set modes and times of directories, and add the mount points that every container needs."""
+        for name in (b"dev", b"proc", b"sys", b"tmp", b"etc", b"run", b"var/tmp"):
+            self._parent(name.split(b"/"))
+        for name in (b"hosts", b"resolv.conf"):  # the host's are bound over them
+            path = self._parent([b"etc"]) + b"/" + name
+            if not os.path.lexists(path):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        real: dict[bytes, bool] = {self._root: True}
+        for path, (mode, mtime) in self._directories.items():
+            if self._is_real_directory(path, real):
+                os.chmod(path, mode)
+                os.utime(path, (mtime, mtime))
+
+    # -- one entry
+    # ---------------------------------------------------------------------------------------------------
+
+    def _count(self, entry: TarEntry) -> None:
+        self._entries += 1
+        if self._entries > self._maximum_entries:
+            raise self._unsafe(f"it holds more than {self._maximum_entries} files")
+        kept = entry.kind == tar_stream.REGULAR
+        self._charge((entry.stored if kept else 0) + 4096)
+        if not kept and entry.kind not in _KINDS:
+            self._skipped += entry.stored
+            if self._skipped > _MAXIMUM_SKIPPED:
+                raise self._unsafe("it holds more than a gigabyte of data that belongs to no file")
+
+    def _apply_entry(self, entry: TarEntry, tar: TarStream) -> None:
+        parts = self._parts(entry.name)
+        try:
+            if not parts:
+                if entry.kind == tar_stream.DIRECTORY:
+                    self._directories[self._root] = (_mode(entry, directory=True), _time(entry))
+                return
+            parent = self._parent(parts[:-1])
+            name = parts[-1]
+            if name.startswith(_WHITEOUT):
+                self._whiteout(parent, name)
+                return
+            path = parent + b"/" + name
+            if self._create(entry, path, tar):
+                self._remember(path)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise broken(
+                f"'{_shown(entry.name)}' of {self._what} cannot be unpacked: {error.strerror}"
+            ) from error
+
+    def _create(self, entry: TarEntry, path: bytes, tar: TarStream) -> bool:
+        """Create what `entry` describes at `path`; False if this kind of entry is left out."""
+        if entry.kind == tar_stream.REGULAR:
+            self._regular_file(entry, path, tar)
+        elif entry.kind == tar_stream.DIRECTORY:
+            self._directory(entry, path)
+        elif entry.kind == tar_stream.SYMLINK:
+            if not entry.link or b"\0" in entry.link:
+                raise self._unsafe(f"'{_shown(entry.name)}' is a symlink to nothing")
+            self._clear(path)
+            os.symlink(entry.link, path)
+            self._own(path, entry)
+        elif entry.kind == tar_stream.HARD_LINK:
+            self._hard_link(entry, path)
+        elif entry.kind == tar_stream.FIFO:
+            self._clear(path)
+            os.mkfifo(path, _mode(entry))
+            self._own(path, entry)
+        else:  # device nodes (the engine provides /dev), and kinds that only other systems know
+            return False
+        return True
+
+    def _regular_file(self, entry: TarEntry, path: bytes, tar: TarStream) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileExistsError:
+            self._clear(path)
+            descriptor = os.open(path, flags, 0o600)
+        try:
+            tar.copy_data(entry, descriptor)
+            if self._set_owners:
+                self._own(descriptor, entry)
+            os.fchmod(descriptor, _mode(entry))
+            moment = _time(entry)
+            os.utime(descriptor, (moment, moment))  # Python checks its compiled files by their source's time
+        finally:
+            os.close(descriptor)
+
+    def _directory(self, entry: TarEntry, path: bytes) -> None:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):  # a symlink to a directory gives way, too
+                self._clear(path)
+                os.mkdir(path, 0o700)
+        self._own(path, entry)
+        self._directories[path] = (_mode(entry, directory=True), _time(entry))
+
+    def _hard_link(self, entry: TarEntry, path: bytes) -> None:
+        parts = self._parts(entry.link)
+        if not parts:
+            raise self._unsafe(f"'{_shown(entry.name)}' is a hard link to the root")
+        try:
+            target = self._parent(parts[:-1], create=False) + b"/" + parts[-1]
+            kind = os.lstat(target).st_mode
+        except FileNotFoundError:
+            raise broken(
+                f"'{_shown(entry.name)}' of {self._what} is a hard link to '{_shown(entry.link)}', which is missing"
+            ) from None
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+            raise self._unsafe(f"'{_shown(entry.name)}' is a hard link to something that is no file")
+        if target == path:
+            return
+        self._clear(path)
+        os.link(target, path, follow_symlinks=False)
+
+    def _whiteout(self, parent: bytes, name: bytes) -> None:
+        if name == _OPAQUE:
+            for child in os.listdir(parent):
+                self._remove_lower(parent + b"/" + child)
+            return
+        if name.startswith(_WHITEOUT_META):
+            return  # aufs' own bookkeeping
+        hidden = name[len(_WHITEOUT) :]
+        if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
+            raise self._unsafe(f"it holds a whiteout for '{_shown(hidden)}'")
+        self._remove_lower(parent + b"/" + hidden)
+
+    # -- paths
+    # -------------------------------------------------------------------------------------------------------
+
+    def _parts(self, name: bytes) -> list[bytes]:
+        if b"\0" in name:
+            raise self._unsafe("it holds a name with a null byte")
+        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+        if b".." in parts:
+            raise self._unsafe(f"'{_shown(name)}' leads out of the image")
+        return parts
+
+    def _parent(self, parts: list[bytes], *, create: bool = True) -> bytes:
+        """The real directory that `parts` leads to inside the root, made if it is missing."""
+        key = b"/".join(parts)
+        known = self._parents.get(key)
+        if known is not None:
+            return known
+        real: list[bytes] = []
+        pending = deque(parts)
+        links = 0
+        while pending:
+            part = pending.popleft()
+            if part in (b"", b"."):
+                continue
+            if part == b"..":  # only from a symlink's target: above the root is the root
+                del real[-1:]
+                continue
+            path = b"/".join([self._root, *real, part])
+            try:
+                kind = os.lstat(path).st_mode
+            except FileNotFoundError:
+                if not create:
+                    raise
+                os.mkdir(path, 0o700)
+                self._directories[path] = (0o1777 if part == b"tmp" else 0o755, 0.0)
+                self._remember(path)
+                kind = stat.S_IFDIR
+            if stat.S_ISLNK(kind):
+                links += 1
+                if links > _MAXIMUM_LINKS:
+                    raise self._unsafe(f"'{_shown(key)}' is a loop of symlinks")
+                target = os.readlink(path)
+                if target.startswith(b"/"):
+                    real = []
+                pending.extendleft(reversed(target.split(b"/")))
+            elif stat.S_ISDIR(kind):
+                real.append(part)
+            else:
+                raise broken(f"'{_shown(key)}' of {self._what} leads through a file that is no directory")
+        resolved = b"/".join([self._root, *real])
+        self._parents[key] = resolved
+        return resolved
+
+    def _clear(self, path: bytes) -> None:
+        """Remove what stands at `path`, if anything does."""
+        try:
+            kind = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(kind):
+            self._parents.clear()  # what led through this directory leads elsewhere from now on
+            shutil.rmtree(path)
+        else:
+            if stat.S_ISLNK(kind):
+                self._parents.clear()
+            os.unlink(path)
+
+    def _remove_lower(self, path: bytes) -> None:
+        """Remove what lower layers left at and below `path`, but nothing that this layer brought."""
+        if hash(path) not in self._of_this_layer:
+            self._clear(path)
+        elif stat.S_ISDIR(os.lstat(path).st_mode):
+            for child in os.listdir(path):
+                self._remove_lower(path + b"/" + child)
+
+    def _remember(self, path: bytes) -> None:
+        while path != self._root and hash(path) not in self._of_this_layer:
+            self._of_this_layer.add(hash(path))
+            path = os.path.dirname(path)
+
+    def _is_real_directory(self, path: bytes, known: dict[bytes, bool]) -> bool:
+        """Whether `path` and all above it up to the root are directories, none of them a symlink."""
+        answer = known.get(path)
+        if answer is None:
+            try:
+                answer = self._is_real_directory(os.path.dirname(path), known) and stat.S_ISDIR(
+                    os.lstat(path).st_mode
+                )
+            except OSError:
+                answer = False
+            known[path] = answer
+        return answer
+
+    def _own(self, path: bytes | int, entry: TarEntry) -> None:
+        if not self._set_owners or not (0 <= entry.uid <= _LARGEST_ID and 0 <= entry.gid <= _LARGEST_ID):
+            return
+        try:
+            if isinstance(path, int):
+                os.fchown(path, entry.uid, entry.gid)
+            else:
+                os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        except PermissionError:  # root without CAP_CHOWN, or an id that a user namespace does not know
+            self._set_owners = False
+
+    def _unsafe(self, why: str) -> RunnerError:
+        return RunnerError(
+            f"{self._what} is not safe to unpack: {why}",
+            advice="Use an image from someone you trust, built by a current docker, podman or buildah",
+            kind="UnsafeImage",
+        )
+
+
+_KINDS = frozenset(
+    {
+        tar_stream.REGULAR,
+        tar_stream.HARD_LINK,
+        tar_stream.SYMLINK,
+        tar_stream.CHARACTER_DEVICE,
+        tar_stream.BLOCK_DEVICE,
+        tar_stream.DIRECTORY,
+        tar_stream.FIFO,
+    }
+)
+
+
+def _mode(entry: TarEntry, *, directory: bool = False) -> int:
+    """Permission bits without set-uid and set-gid; the sticky bit stays on directories (/tmp)."""
+    return entry.mode & (_PERMISSIONS | (stat.S_ISVTX if directory else 0))
+
+
+def _time(entry: TarEntry) -> float:
+    """The modification time, if the file system can hold it."""
+    return entry.mtime if 0 <= entry.mtime < 2**33 else 0.0
+
+
+def _shown(name: bytes) -> str:
+    """A stranger's name, fit for a log line."""
+    return ascii(name.decode("utf-8", "surrogateescape"))[1:-1][:200]
