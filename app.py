@@ -12,18 +12,23 @@ def main() -> int:
     prepare_interpreter(__file__)
     from aws_cdk import App
 
-    from fdl_schemas.diagnostics import FdlError
-    from fdl_schemas.load import load_workflow
+    from fdl_schemas.diagnostics import render
+    from fdl_schemas.load import check
     from scar_constructs.deployment import Deployment, DeploymentError
     from scar_constructs.workflow_stack import WorkflowStack
 
     app = App()
     try:
         deployment = Deployment.from_context(app.node.get_all_context())
+        checked = check(deployment.fdl)
+        if checked.diagnostics:
+            print(render(checked.diagnostics, sys.stderr.isatty()), file=sys.stderr)
+        if checked.workflow is None:
+            return 2
         WorkflowStack(
             app,
             deployment.stack_name,
-            workflow=load_workflow(deployment.fdl),
+            workflow=checked.workflow,
             bucket_suffix=deployment.bucket_suffix,
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
@@ -31,9 +36,6 @@ def main() -> int:
         )
     except DeploymentError as problem:
         print(f"error: {problem}", file=sys.stderr)
-        return 2
-    except FdlError as problem:
-        print(problem.render(color=sys.stderr.isatty()), file=sys.stderr)
         return 2
     app.synth()
     return 0

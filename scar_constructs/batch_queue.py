@@ -28,6 +28,8 @@ JOB_IMAGE = "public.ecr.aws/docker/library/python:3.13-slim"
 
 _BOOTSTRAP = Path(__file__).parent / "batch_bootstrap.py"
 
+_ARCHITECTURES = {"x86_64": ecs.CpuArchitecture.X86_64, "arm64": ecs.CpuArchitecture.ARM64}
+
 
 class BatchQueue(Construct):
     """A Fargate compute environment, a job queue and a job definition for one function. Costs nothing while
@@ -106,6 +108,8 @@ class BatchQueue(Construct):
                 ),
                 logging=ecs.LogDriver.aws_logs(stream_prefix=definition.name, log_group=self.log_group),
                 assign_public_ip=True,
+                fargate_cpu_architecture=_ARCHITECTURES[definition.architecture],
+                fargate_operating_system_family=ecs.OperatingSystemFamily.LINUX,
                 fargate_platform_version=ecs.FargatePlatformVersion.LATEST,
             ),
             retry_attempts=job.attempts,
@@ -138,6 +142,8 @@ class BatchQueue(Construct):
             maxv_cpus=job.compute_resources.max_v_cpus,
             spot=job.compute_resources.type == "FARGATE_SPOT",
             enabled=job.state == "ENABLED",
+            # None: Batch's own service-linked role.
+            service_role=self._service_role(job.service_role_arn),
         )
         return batch.JobQueue(
             self,
@@ -145,6 +151,9 @@ class BatchQueue(Construct):
             compute_environments=[batch.OrderedComputeEnvironment(compute_environment=environment, order=1)],
             enabled=job.state == "ENABLED",
         )
+
+    def _service_role(self, arn: str | None) -> iam.IRole | None:
+        return None if arn is None else iam.Role.from_role_arn(self, "ServiceRole", arn, mutable=False)
 
     def _placement(
         self, resources: ComputeResources, network: BatchNetwork | None

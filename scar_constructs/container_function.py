@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration, RemovalPolicy, Size
+from aws_cdk import Duration, RemovalPolicy, Size, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
@@ -26,8 +26,7 @@ from scar_constructs.runner_asset import RunnerAsset
 HANDLER = "runtime.handler.handle"
 """The runner's door, in the shared layer."""
 
-RETRY_ATTEMPTS = 2
-"""Of an event whose run failed; after the last one it goes to the failure queue."""
+_ARCHITECTURES = {"x86_64": lambda_.Architecture.X86_64, "arm64": lambda_.Architecture.ARM_64}
 
 
 class ContainerFunction(Construct):
@@ -98,22 +97,33 @@ class ContainerFunction(Construct):
             runtime=lambda_.Runtime.PYTHON_3_13,
             handler=HANDLER,
             code=package.code,
-            layers=[runner.layer],
+            architecture=_ARCHITECTURES[definition.architecture],
+            layers=[runner.layer, *self._layers()],
             role=self.role,
             memory_size=definition.memory_mib,
             timeout=Duration.seconds(definition.timeout_s),
             ephemeral_storage_size=Size.mebibytes(definition.ephemeral_storage_mib),
             environment=environment,
             log_group=self.log_group,
-            retry_attempts=RETRY_ATTEMPTS,
+            retry_attempts=definition.retry_attempts,
+            reserved_concurrent_executions=definition.reserved_concurrency,
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
+        for key, value in definition.tags.items():
+            Tags.of(self).add(key, value)
         resource = self.function.node.default_child
         if isinstance(resource, lambda_.CfnFunction):
             package.asset.add_resource_metadata(resource, "Code")
         acknowledge(
             self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
         )
+
+    def _layers(self) -> list[lambda_.ILayerVersion]:
+        """The user's own, which are there already."""
+        return [
+            lambda_.LayerVersion.from_layer_version_arn(self, f"Layer{number}", arn)
+            for number, arn in enumerate(self.definition.layer_arns)
+        ]
 
     def _image_file(self) -> s3_assets.Asset | None:
         file = self.definition.container.image_file
