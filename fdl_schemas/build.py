@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fdl_schemas import fargate
+from fdl_schemas.document import PathInFile
 from fdl_schemas.model import (
     ApiGateway,
     BatchJob,
@@ -33,7 +34,6 @@ from fdl_schemas.model import (
     Vpc,
     Workflow,
 )
-from fdl_schemas.source import PathInFile
 
 _REFERENCES = (("${ENV:", "environment"), ("${SECRET:", "secret"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from fdl_schemas.diagnostics import Diagnostic, Severity
-from fdl_schemas.source import Document, PathInFile
+from fdl_schemas.document import Document, PathInFile
 
 MOST: Final = 200
 """More problems than this are not looked for: the file is something else than an FDL file."""

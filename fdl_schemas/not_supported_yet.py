@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics import quoted
+from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import overlapping_inputs
-from fdl_schemas.source import PathInFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from fdl_schemas import fargate
+from fdl_schemas.batch_rules import check_batch
 from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics import quoted
+from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import Station, loops
 from fdl_schemas.model import ExecutionMode
@@ -26,7 +27,6 @@ from fdl_schemas.names import (
     job_variable_problem,
 )
 from fdl_schemas.not_supported_yet import refuse_unsupported
-from fdl_schemas.source import PathInFile
 from fdl_schemas.storage_rules import check_providers, check_storage
 from fdl_schemas.without_meaning import warn_of_keys_without_meaning
 
@@ -187,81 +187,6 @@ def _check_variables(
             )
 
 
-def _check_batch(entry: FunctionEntry, findings: Findings) -> None:
-    job = entry.function.batch
-    if job is None:
-        return
-    resources = job.compute_resources
-    if resources.type.startswith("FARGATE"):
-        _check_fargate_size(entry, findings)
-        if job.gpus or job.multi_node is not None:
-            what = "a GPU" if job.gpus else "several nodes"
-            findings.error(
-                "FDL035",
-                f"Fargate has no jobs with {what}",
-                entry.at("batch", "compute_resources", "type"),
-                expected="type EC2 or SPOT",
-                help="remove `type`, or write `type: EC2`",
-            )
-    if resources.max_v_cpus < job.vcpus:
-        findings.error(
-            "FDL035",
-            f"a job of {job.vcpus:g} vCPUs never starts with max_v_cpus {resources.max_v_cpus}",
-            entry.at("batch", "compute_resources", "max_v_cpus"),
-            expected="max_v_cpus of at least the job's vcpus",
-            help="raise `max_v_cpus`: it caps all jobs that run at the same time",
-        )
-    if (
-        not resources.min_v_cpus
-        <= max(resources.desired_v_cpus, resources.min_v_cpus)
-        <= resources.max_v_cpus
-    ):
-        findings.error(
-            "FDL035",
-            "min_v_cpus and desired_v_cpus must not be above max_v_cpus",
-            entry.at("batch", "compute_resources"),
-            expected=f"at most max_v_cpus ({resources.max_v_cpus})",
-            help="raise `max_v_cpus`, or lower the others",
-            on_key=True,
-        )
-    if job.multi_node is not None and job.multi_node.main_node_index >= job.multi_node.number_nodes:
-        findings.error(
-            "FDL035",
-            f"there is no node {job.multi_node.main_node_index} among {job.multi_node.number_nodes}",
-            entry.at("batch", "multi_node_parallel", "main_node_index"),
-            expected=f"an index from 0 to {job.multi_node.number_nodes - 1}",
-            help="nodes are counted from 0",
-        )
-
-
-def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
-    vcpus, memory = entry.get("batch", "vcpus"), entry.get("batch", "memory")
-    if fargate.size(vcpus, memory) is not None:
-        return
-    near = fargate.nearest(vcpus or 1, memory or 1024)
-    if vcpus in fargate.OFFERED:
-        offered = fargate.OFFERED[vcpus]
-        expected = f"with {vcpus:g} vCPUs a memory of {offered[0]} to {offered[-1]} MiB"
-        expected += f", in steps of {offered[-1] - offered[-2]}"
-        about = f"{memory} MiB with {vcpus:g} vCPUs"
-    elif vcpus is not None:
-        expected = "vcpus of " + ", ".join(f"{option:g}" for option in fargate.OFFERED)
-        about = f"{vcpus:g} vCPUs"
-    else:
-        expected = "512 MiB, or a multiple of 1024 up to 122880"
-        about = f"{memory} MiB"
-    findings.error(
-        "FDL033",
-        f"Fargate does not offer jobs of {about}",
-        entry.at(
-            "batch",
-            "memory" if memory is not None and (vcpus is None or vcpus in fargate.OFFERED) else "vcpus",
-        ),
-        expected=expected,
-        help=f"the nearest is `vcpus: {near[0]:g}` with `memory: {near[1]}`",
-    )
-
-
 def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
     path = entry.at("lambda", "file_system")
     if (
@@ -284,7 +209,7 @@ _FUNCTION_RULES: Final = (
     _check_files,
     _check_time,
     _check_environment,
-    _check_batch,
+    check_batch,
     _check_file_system,
 )
 

@@ -10,28 +10,20 @@ the right shape and can look for more problems in the same go.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from fdl_schemas.diagnostics import quoted
+from fdl_schemas.document import PathInFile
+from fdl_schemas.explain import called, explain, one_of, wrong_form
 from fdl_schemas.findings import Findings
-from fdl_schemas.source import PathInFile, kind_of
 
 SCHEMA_FILE: Final = Path(__file__).with_name("fdl.schema.json")
 
 _REPORTED_ELSEWHERE = frozenset({"oneOf"})  # image or image_file: `rules` says it better
-_KINDS: Final[Mapping[str, str]] = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "`true` or `false`",
-    "array": "a list",
-    "object": "a map",
-    "null": "nothing",
-}
 
 
 @cache
@@ -67,7 +59,7 @@ def _report(error: Any, findings: Findings) -> Iterable[PathInFile]:
     path: PathInFile = tuple(error.absolute_path)
     if "propertyNames" in error.absolute_schema_path:
         path = (*path, error.instance)
-        message, expected, advice = _wrong_form(error, f"the name {quoted(error.instance)}")
+        message, expected, advice = wrong_form(error, f"the name {quoted(error.instance)}")
         findings.error("FDL016", message, path, expected=expected, help=advice, on_key=True)
         findings.damage(path)
         return [path]
@@ -75,18 +67,9 @@ def _report(error: Any, findings: Findings) -> Iterable[PathInFile]:
         return _report_unknown_keys(error, path, findings)
     if error.validator == "required":
         return _report_missing_keys(error, path, findings)
-    explain = _EXPLAIN.get(error.validator, _wrong_form)
-    if error.validator == "type":
-        explain = _wrong_type
-        if path and error.instance is not None:
-            spelling = findings.document.node(path).text
-            message, expected, advice = _wrong_type(error, _called(path), spelling)
-        else:
-            message, expected, advice = _wrong_type(error, _called(path))
-    else:
-        message, expected, advice = explain(error, _called(path))
+    spelling = findings.document.node(path).text
+    code, (message, expected, advice) = explain(error, called(path), spelling)
     on_key = error.instance is None or error.validator in ("minProperties", "minItems")
-    code = _CODE_OF.get(error.validator, "FDL016")
     findings.error(code, message, path, expected=expected, help=advice, on_key=on_key and bool(path))
     findings.damage(path)
     return [path]
@@ -104,15 +87,17 @@ def _report_unknown_keys(error: Any, path: PathInFile, findings: Findings) -> li
         nearest = get_close_matches(key.lower()[:64], allowed, n=1, cutoff=0.6)
         if nearest:
             advice = f"did you mean {quoted(nearest[0])}?"
+        elif path == ("functions",):
+            advice = "list each function below `aws:`, as `- lambda:` with its `name` and its keys below that"
         elif homes := _homes_of(key):
             advice = f"{quoted(key)} belongs into {homes}"
         else:
             advice = "remove the key, or correct its spelling"
         findings.error(
             "FDL011",
-            f"unknown key {quoted(key)} in {_called(path)}",
+            f"unknown key {quoted(key)} in {called(path)}",
             (*path, key),
-            expected=_one_of(allowed),
+            expected=one_of(allowed),
             help=advice,
             on_key=True,
         )
@@ -133,7 +118,7 @@ def _report_missing_keys(error: Any, path: PathInFile, findings: Findings) -> li
         )
         findings.error(
             "FDL013",
-            f"{_called(path)} has no {quoted(key)}",
+            f"{called(path)} has no {quoted(key)}",
             path,
             expected=f"the key {quoted(key)}",
             help=advice,
@@ -145,144 +130,6 @@ def _report_missing_keys(error: Any, path: PathInFile, findings: Findings) -> li
 def _looks_misspelt(key: str, instance: Mapping[str, Any], schema_of_map: Mapping[str, Any]) -> bool:
     unknown = [name.lower()[:64] for name in instance if name not in schema_of_map.get("properties", {})]
     return bool(get_close_matches(key, unknown, n=1, cutoff=0.6))
-
-
-def _wrong_type(error: Any, name: str, spelling: str | None = None) -> tuple[str, str, str]:
-    wanted = _types(error.validator_value)
-    value = error.instance
-    expected = _expectation(error.schema)
-    if value is None:
-        return f"{name} has no value", expected, "give it a value, or remove the key"
-    message = f"{name} is {kind_of(value)}, not {' or '.join(_KINDS[kind] for kind in wanted)}"
-    return message, expected, _advice_for_type(value, wanted, spelling)
-
-
-def _advice_for_type(value: Any, wanted: list[str], spelling: str | None) -> str:  # noqa: PLR0911
-    if "string" in wanted and isinstance(value, (bool, int, float)):
-        written = spelling if spelling is not None else str(value)
-        if isinstance(value, bool) and written.lower() not in ("true", "false"):
-            return f'YAML reads {quoted(written)} as {str(value).lower()}; quote it: "{written[:60]}"'
-        return f'quote it: "{written[:60]}"'
-    if isinstance(value, str) and ("integer" in wanted or "number" in wanted):
-        digits = value.strip()
-        return (
-            f"remove the quotes: {digits}"
-            if digits.isdecimal() and len(digits) < _NUMBER_WIDTH
-            else _PLAIN_NUMBER
-        )
-    if isinstance(value, str) and "boolean" in wanted:
-        return "write true or false, without quotes"
-    if isinstance(value, float) and "integer" in wanted:
-        return "leave the fraction out"
-    if "array" in wanted:
-        return "start each entry with `- `" if isinstance(value, dict) else "write it as a list: [a, b]"
-    if "object" in wanted:
-        return "remove the `- `" if isinstance(value, list) else "write its keys below it, indented"
-    return "check the value"
-
-
-_NUMBER_WIDTH = 20
-_PLAIN_NUMBER = "write a plain number, without a unit"
-
-
-def _wrong_value(error: Any, name: str) -> tuple[str, str, str]:
-    advice = "choose one of the allowed values"
-    if isinstance(error.instance, str):
-        options = [option for option in error.validator_value if isinstance(option, str)]
-        lowered = {option.lower(): option for option in options}
-        nearest = get_close_matches(error.instance.lower()[:64], list(lowered), n=1, cutoff=0.6)
-        if nearest:
-            advice = f"did you mean {quoted(lowered[nearest[0]])}?"
-    elif isinstance(error.instance, (int, float)):
-        nearest_number = min(error.validator_value, key=lambda option: abs(option - error.instance))
-        advice = f"the nearest is {nearest_number}"
-    return f"{name} cannot be {quoted(error.instance)}", _expectation(error.schema), advice
-
-
-def _out_of_range(error: Any, name: str) -> tuple[str, str, str]:
-    kind, limit = ("least", "minimum") if error.validator == "minimum" else ("most", "maximum")
-    message = f"{name} is out of range: {quoted(error.instance)}"
-    return message, _expectation(error.schema), f"{kind} is {error.schema[limit]}"
-
-
-def _wrong_form(error: Any, name: str) -> tuple[str, str, str]:
-    expected = _expectation(error.schema)
-    if error.validator == "minLength":
-        return f"{name} is empty", expected, "give it a value, or remove the key"
-    if error.validator == "maxLength":
-        most = error.validator_value
-        return f"{name} has {len(error.instance)} characters", f"at most {most} characters", "shorten it"
-    return f"{name} has the wrong form: {quoted(error.instance)}", expected, "correct the value"
-
-
-def _wrong_count(error: Any, name: str) -> tuple[str, str, str]:
-    count, limit = len(error.instance), error.validator_value
-    entries = "entry" if limit == 1 else "entries"
-    if error.validator.startswith("min"):
-        return (
-            f"{name} has {count or 'no'} entries",
-            f"at least {limit} {entries}",
-            "add one, or remove the key",
-        )
-    return f"{name} has {count} entries", f"at most {limit} {entries}", "remove the others"
-
-
-_CODE_OF: Final[Mapping[str, str]] = {
-    "type": "FDL012",
-    "enum": "FDL014",
-    "minimum": "FDL015",
-    "maximum": "FDL015",
-    "minItems": "FDL017",
-    "maxItems": "FDL017",
-    "minProperties": "FDL017",
-    "maxProperties": "FDL017",
-}
-_EXPLAIN: Final[Mapping[str, Callable[[Any, str], tuple[str, str, str]]]] = {
-    "enum": _wrong_value,
-    "minimum": _out_of_range,
-    "maximum": _out_of_range,
-    "minItems": _wrong_count,
-    "maxItems": _wrong_count,
-    "minProperties": _wrong_count,
-    "maxProperties": _wrong_count,
-}
-
-
-def _expectation(about: Mapping[str, Any]) -> str:
-    """What a schema allows, in a person's words."""
-    if "enum" in about:
-        return _one_of(about["enum"])
-    if "x-expected" in about:
-        return str(about["x-expected"])
-    kinds = _types(about.get("type", "string"))
-    words = " or ".join(_KINDS[kind] for kind in kinds)
-    unit = f" ({about['x-unit']})" if "x-unit" in about else ""
-    if "minimum" in about and "maximum" in about:
-        return f"{words} from {about['minimum']} to {about['maximum']}{unit}"
-    if "minimum" in about:
-        return f"{words} of at least {about['minimum']}{unit}"
-    if kinds == ["object"] and "properties" in about:
-        return f"a map with the keys {_one_of(about['properties']).removeprefix('one of ')}"
-    return words + unit
-
-
-def _one_of(options: Iterable[object]) -> str:
-    return "one of " + ", ".join(quoted(option) for option in options)
-
-
-def _types(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _called(path: PathInFile) -> str:
-    """What a person calls the value at a path: its key, or the number of the entry in its list."""
-    if not path:
-        return "the file"
-    last = path[-1]
-    if isinstance(last, str):
-        return quoted(last)
-    list_name = next((step for step in reversed(path) if isinstance(step, str)), "the list")
-    return f"entry {last + 1} of {quoted(list_name)}"
 
 
 @cache

@@ -7,10 +7,10 @@ from typing import Final
 
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics import quoted
+from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 from fdl_schemas.model import Function, OscarService, Setting, StorageEntry
 from fdl_schemas.names import BUCKET_RULE, bucket_problem
-from fdl_schemas.source import PathInFile
 
 KINDS: Final = ("s3", "minio", "webdav", "onedata")
 _LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file needs a name too
@@ -31,7 +31,12 @@ def check_storage(
                 continue
             if _check_provider(entry, at, draft, on_aws, findings) and _check_path(entry, at, findings):
                 _check_bucket(entry, at, findings)
-            if key == "input" and on_aws and entry.provider != "s3":
+            if (
+                key == "input"
+                and on_aws
+                and entry.provider != "s3"
+                and entry.provider.partition(".")[0] in KINDS
+            ):
                 findings.error(
                     "FDL029",
                     f"an input on {quoted(entry.provider)} cannot trigger a Lambda function",
@@ -65,8 +70,10 @@ def _check_provider(
             help="correct its spelling",
         )
         return False
-    if not on_aws or (kind == "s3" and not name):
+    if not on_aws or entry.provider == "s3":
         return True  # an OSCAR cluster has connections of its own
+    if at[-2] == "input":
+        return True  # reported as one that cannot trigger
     known = [provider.provider.reference for provider in draft.providers]
     if entry.provider in known or not findings.is_whole(("storage_providers",)):
         return True

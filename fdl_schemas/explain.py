@@ -1,0 +1,171 @@
+"""The validator's errors in a person's words.
+
+Each function gives three parts of a diagnostic: the message, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from fdl_schemas.diagnostics import quoted
+from fdl_schemas.document import PathInFile
+from fdl_schemas.scalars import kind_of
+
+Words = tuple[str, str, str]
+"""Message, what was expected, what to do."""
+
+_KINDS: Final[Mapping[str, str]] = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "`true` or `false`",
+    "array": "a list",
+    "object": "a map",
+    "null": "nothing",
+}
+
+
+def explain(error: Any, name: str, spelling: str | None) -> tuple[str, Words]:
+    """The code of a diagnostic, and its words.
+
+    Args:
+        error: an error of the validator about one value.
+        name: what a person calls the value.
+        spelling: how the value is written in the file, if it is a scalar.
+    """
+    if error.validator == "type":
+        return "FDL012", _wrong_type(error, name, spelling)
+    code, words = _EXPLAIN.get(error.validator, ("FDL016", wrong_form))
+    return code, words(error, name)
+
+
+def _wrong_type(error: Any, name: str, spelling: str | None = None) -> Words:
+    wanted = _types(error.validator_value)
+    value = error.instance
+    expected = _expectation(error.schema)
+    if value is None:
+        return f"{name} has no value", expected, "give it a value, or remove the key"
+    message = f"{name} is {kind_of(value)}, not {' or '.join(_KINDS[kind] for kind in wanted)}"
+    return message, expected, _advice_for_type(value, wanted, spelling)
+
+
+def _advice_for_type(value: Any, wanted: list[str], spelling: str | None) -> str:  # noqa: PLR0911
+    if "string" in wanted and isinstance(value, (bool, int, float)):
+        written = spelling if spelling is not None else str(value)
+        if isinstance(value, bool) and written.lower() not in ("true", "false"):
+            return f'YAML reads {quoted(written)} as {str(value).lower()}; quote it: "{written[:60]}"'
+        return f'quote it: "{written[:60]}"'
+    if isinstance(value, str) and ("integer" in wanted or "number" in wanted):
+        digits = value.strip()
+        return (
+            f"remove the quotes: {digits}"
+            if digits.isdecimal() and len(digits) < _NUMBER_WIDTH
+            else _PLAIN_NUMBER
+        )
+    if isinstance(value, str) and "boolean" in wanted:
+        return "write true or false, without quotes"
+    if isinstance(value, float) and "integer" in wanted:
+        return "leave the fraction out"
+    if "array" in wanted:
+        return "start each entry with `- `" if isinstance(value, dict) else "write it as a list: [a, b]"
+    if "object" in wanted:
+        return "remove the `- `" if isinstance(value, list) else "write its keys below it, indented"
+    return "check the value"
+
+
+_NUMBER_WIDTH = 20
+_PLAIN_NUMBER = "write a plain number, without a unit"
+
+
+def _wrong_value(error: Any, name: str) -> Words:
+    advice = "choose one of the allowed values"
+    if isinstance(error.instance, str):
+        options = [option for option in error.validator_value if isinstance(option, str)]
+        lowered = {option.lower(): option for option in options}
+        nearest = get_close_matches(error.instance.lower()[:64], list(lowered), n=1, cutoff=0.6)
+        if nearest:
+            advice = f"did you mean {quoted(lowered[nearest[0]])}?"
+    elif isinstance(error.instance, (int, float)):
+        nearest_number = min(error.validator_value, key=lambda option: abs(option - error.instance))
+        advice = f"the nearest is {nearest_number}"
+    return f"{name} cannot be {quoted(error.instance)}", _expectation(error.schema), advice
+
+
+def _out_of_range(error: Any, name: str) -> Words:
+    side = "least" if error.validator == "minimum" else "most"
+    message = f"{name} is out of range: {quoted(error.instance)}"
+    return message, _expectation(error.schema), f"use at {side} {error.validator_value}"
+
+
+def wrong_form(error: Any, name: str) -> Words:
+    """A text of the wrong form or length."""
+    expected = _expectation(error.schema)
+    if error.validator == "minLength":
+        return f"{name} is empty", expected, "give it a value, or remove the key"
+    if error.validator == "maxLength":
+        most = error.validator_value
+        return f"{name} has {len(error.instance)} characters", f"at most {most} characters", "shorten it"
+    return f"{name} has the wrong form: {quoted(error.instance)}", expected, "correct the value"
+
+
+def _wrong_count(error: Any, name: str) -> Words:
+    count, limit = len(error.instance), error.validator_value
+    entries = "entry" if limit == 1 else "entries"
+    if error.validator.startswith("min"):
+        return (
+            f"{name} has {count or 'no'} entries",
+            f"at least {limit} {entries}",
+            "add one, or remove the key",
+        )
+    return f"{name} has {count} entries", f"at most {limit} {entries}", "remove the others"
+
+
+_EXPLAIN: Final[Mapping[str, tuple[str, Callable[[Any, str], Words]]]] = {
+    "enum": ("FDL014", _wrong_value),
+    "minimum": ("FDL015", _out_of_range),
+    "maximum": ("FDL015", _out_of_range),
+    "minItems": ("FDL017", _wrong_count),
+    "maxItems": ("FDL017", _wrong_count),
+    "minProperties": ("FDL017", _wrong_count),
+    "maxProperties": ("FDL017", _wrong_count),
+}
+
+
+def _expectation(about: Mapping[str, Any]) -> str:
+    """What a schema allows, in a person's words."""
+    if "enum" in about:
+        return one_of(about["enum"])
+    if "x-expected" in about:
+        return str(about["x-expected"])
+    kinds = _types(about.get("type", "string"))
+    words = " or ".join(_KINDS[kind] for kind in kinds)
+    unit = f" ({about['x-unit']})" if "x-unit" in about else ""
+    if "minimum" in about and "maximum" in about:
+        return f"{words} from {about['minimum']} to {about['maximum']}{unit}"
+    if "minimum" in about:
+        return f"{words} of at least {about['minimum']}{unit}"
+    if kinds == ["object"] and "properties" in about:
+        return f"a map with the keys {one_of(about['properties']).removeprefix('one of ')}"
+    return words + unit
+
+
+def one_of(options: Iterable[object]) -> str:
+    """A list of what is allowed."""
+    return "one of " + ", ".join(quoted(option) for option in options)
+
+
+def _types(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def called(path: PathInFile) -> str:
+    """What a person calls the value at a path: its key, or the number of the entry in its list."""
+    if not path:
+        return "the file"
+    last = path[-1]
+    if isinstance(last, str):
+        return quoted(last)
+    list_name = next((step for step in reversed(path) if isinstance(step, str)), "the list")
+    return f"entry {last + 1} of {quoted(list_name)}"
