@@ -1,0 +1,161 @@
+"""What an image takes from this machine: a shell, small programs, Python, and the libraries they need.
+
+The libraries of a program are those that this machine's own loader names (`ldd`). In the image they all
+stand in one folder, that of the C library, which the loader searches without being told; so an image needs
+no loader cache.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from images.root_filesystem import RootFilesystem
+
+PROGRAMS = (
+    *(
+        "sh",
+        "bash",
+        "basename",
+        "cat",
+        "chmod",
+        "cp",
+        "cut",
+        "date",
+        "dirname",
+        "echo",
+        "env",
+        "false",
+        "head",
+    ),
+    *(
+        "id",
+        "ln",
+        "ls",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "printf",
+        "pwd",
+        "rm",
+        "rmdir",
+        "sleep",
+        "sort",
+        "tail",
+        "tee",
+    ),
+    *("test", "touch", "tr", "true", "uname", "uniq", "wc"),
+)
+_NEEDED_PROGRAMS = {"sh", "cat", "ls", "mkdir", "env"}
+_FOUND = re.compile(r"(?:\S+ => )?(?P<path>/\S+) \(0x[0-9a-f]+\)")
+_MISSING = re.compile(r"(?P<name>\S+) => not found")
+_ELF = b"\x7fELF"
+_PYTHON = "opt/python"
+_NOT_OF_PYTHON = {
+    "__pycache__", "dist-packages", "site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo",
+    "lib2to3", "ensurepip", "pydoc_data", "distutils",
+}  # fmt: skip
+_NOT_OF_ITS_LIBRARIES = (
+    "_test",
+    "_tkinter",
+    "_curses",
+    "_dbm",
+    "_gdbm",
+    "_ctypes_test",
+    "readline",
+    "nis",
+    "xx",
+)
+
+
+class MachineError(Exception):
+    """This machine lacks something that an image takes from it."""
+
+
+def base_system() -> RootFilesystem:
+    """A small Linux user land: shell, small programs, users, `/tmp`; `/bin` and `/lib` are `/usr`'s."""
+    root = RootFilesystem()
+    for link in ("bin", "sbin", "lib", "lib64"):
+        root.add_link(link, f"usr/{link}" if link != "sbin" else "usr/bin")
+    for folder in ("dev", "proc", "sys", "root", "etc", "opt", "var", "usr/bin", "usr/lib", "usr/lib64"):
+        root.add_folder(folder)
+    root.add_folder("tmp", 0o1777)
+    root.add_content("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
+    root.add_content("etc/group", "root:x:0:\nnogroup:x:65534:\n")
+    root.add_content("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
+    root.add_content(
+        "etc/os-release", 'NAME="scar-cdk demo"\nID=scar-cdk-demo\nPRETTY_NAME="scar-cdk demo image"\n'
+    )
+    programs = {name: found for name in PROGRAMS if (found := shutil.which(name))}
+    if missing := sorted(_NEEDED_PROGRAMS - set(programs)):
+        raise MachineError(f"no {', '.join(missing)} in PATH. Install the coreutils and a POSIX shell.")
+    for name, found in programs.items():
+        root.add_file(f"usr/bin/{name}", Path(found), 0o755)
+    add_libraries(root, [Path(found) for found in programs.values()])
+    return root
+
+
+def add_python(root: RootFilesystem) -> str:
+    """Add this machine's Python without tests, tools, installed packages; returns its path in the image."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    program = Path(sys.base_prefix) / "bin" / version
+    library = Path(sysconfig.get_path("stdlib"))
+    if not program.is_file() or not library.is_dir():
+        raise MachineError(f"no whole Python under {sys.base_prefix}: {program} or {library} is missing.")
+    root.add_file(f"{_PYTHON}/bin/{version}", program, 0o755)
+    root.add_link(f"{_PYTHON}/bin/python3", version)
+    root.add_tree(f"{_PYTHON}/{sys.platlibdir}/{version}", library, _is_of_python)
+    extensions = [
+        file for file in (library / "lib-dynload").glob("*.so") if _is_of_python(_below(library, file))
+    ]
+    add_libraries(root, [program, *extensions])
+    return f"/{_PYTHON}/bin/python3"
+
+
+def add_libraries(root: RootFilesystem, programs: Iterable[Path], own: Path | None = None) -> None:
+    """Add the shared libraries that `programs` need, except those below `own`, which the caller adds."""
+    for library in _libraries(programs):
+        if own is None or not library.is_relative_to(own):
+            root.add_file(_place(library), library, 0o755)
+
+
+def _below(folder: Path, file: Path) -> PurePosixPath:
+    return PurePosixPath(file.relative_to(folder).as_posix())
+
+
+def _is_of_python(path: PurePosixPath) -> bool:
+    if not _NOT_OF_PYTHON.isdisjoint(path.parts) or path.parts[0].startswith("config-"):
+        return False
+    if path.parent.name == "lib-dynload" and path.name.startswith(_NOT_OF_ITS_LIBRARIES):
+        return False
+    return path.suffix not in {".a", ".exe"}
+
+
+def _libraries(programs: Iterable[Path]) -> list[Path]:
+    found: set[Path] = set()
+    for program in dict.fromkeys(path.resolve() for path in programs):
+        with program.open("rb") as file:
+            if file.read(len(_ELF)) != _ELF:
+                continue
+        answer = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
+        if missing := _MISSING.search(answer):
+            raise MachineError(
+                f"{program} needs {missing['name']}, which this machine does not have. Install it."
+            )
+        found.update(Path(match["path"]) for match in _FOUND.finditer(answer))
+    return sorted(found)
+
+
+def _place(library: Path) -> str:
+    """The loader stays where programs name it; all else goes beside the C library."""
+    if library.name.startswith("ld-"):
+        return f"usr/{library.parent.name}/{library.name}"
+    multiarch = sysconfig.get_config_var("MULTIARCH") or ""
+    debian = Path("/usr/lib") / multiarch / "libc.so.6"
+    folder = f"usr/lib/{multiarch}" if multiarch and debian.exists() else "usr/lib64"
+    return f"{folder}/{library.name}"

@@ -1,0 +1,112 @@
+"""A root file system on paper: which path of an image comes from where, before anything is copied.
+
+Entries are added in any order and written in one: sorted, owned by root, dated 1970. So the same inputs
+give the same bytes. `fingerprint` says cheaply whether the inputs are still those of the last build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+_FOLDER = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of an image: exactly one of `source`, `content`, `link_to` is set, or none for a folder."""
+
+    mode: int
+    source: Path | None = None
+    """A file of this machine."""
+    content: bytes | None = None
+    link_to: str | None = None
+    """Target of a symbolic link, as it is to be read inside the image."""
+
+
+@dataclass(slots=True)
+class RootFilesystem:
+    """The files of one image layer, by their path in the image without the leading `/`."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def add_folder(self, path: str, mode: int = _FOLDER) -> None:
+        """Add an empty folder."""
+        self._put(path, Entry(mode))
+
+    def add_file(self, path: str, source: Path, mode: int | None = None) -> None:
+        """Add a file of this machine, with links followed; without `mode`, executable as it is here."""
+        source = source.resolve(strict=True)
+        executable = source.stat().st_mode & 0o111
+        self._put(path, Entry(mode if mode is not None else (0o755 if executable else 0o644), source=source))
+
+    def add_content(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
+        """Add a file with this content."""
+        data = content.encode() if isinstance(content, str) else content
+        self._put(path, Entry(mode, content=data))
+
+    def add_link(self, path: str, target: str) -> None:
+        """Add a symbolic link."""
+        self._put(path, Entry(0o777, link_to=target))
+
+    def add_tree(self, path: str, source: Path, keep: Callable[[PurePosixPath], bool]) -> None:
+        """Add the files below `source` whose path relative to it `keep` accepts."""
+        for file in sorted(source.rglob("*")):
+            relative = PurePosixPath(file.relative_to(source).as_posix())
+            if file.is_file() and keep(relative):
+                self.add_file(f"{path}/{relative}", file)
+
+    def without(self, other: RootFilesystem) -> RootFilesystem:
+        """Only what `other`, a layer below this one, does not have already."""
+        return RootFilesystem({path: e for path, e in self.entries.items() if other.entries.get(path) != e})
+
+    def fingerprint(self) -> str:
+        """Changes when an entry does; a file's path, size and time stand for its bytes."""
+        digest = hashlib.sha256()
+        for path, entry in sorted(self.entries.items()):
+            seen: object = entry.content
+            if entry.source:
+                status = entry.source.stat()
+                seen = (str(entry.source), status.st_size, status.st_mtime_ns)
+            digest.update(repr((path, entry.mode, entry.link_to, seen)).encode())
+        return digest.hexdigest()
+
+    def write_tar(self, stream: io.RawIOBase | io.BufferedIOBase) -> None:
+        """Write the layer as a tar stream, the same bytes for the same entries."""
+        with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+            for path, entry in sorted(self._with_parents().items()):
+                member = tarfile.TarInfo(path)
+                member.mode = entry.mode
+                if entry.link_to is not None:
+                    member.type, member.linkname = tarfile.SYMTYPE, entry.link_to
+                    archive.addfile(member)
+                elif entry.source is not None:
+                    member.size = entry.source.stat().st_size
+                    with entry.source.open("rb") as file:
+                        archive.addfile(member, file)
+                elif entry.content is not None:
+                    member.size = len(entry.content)
+                    archive.addfile(member, io.BytesIO(entry.content))
+                else:
+                    member.type = tarfile.DIRTYPE
+                    archive.addfile(member)
+
+    def _put(self, path: str, entry: Entry) -> None:
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts:
+            raise ValueError(f"a path in an image is relative to its root, without '..': {path!r}")
+        self.entries[str(PurePosixPath(path))] = entry
+
+    def _with_parents(self) -> dict[str, Entry]:
+        """A tar without its folders leaves their mode to whoever unpacks it."""
+        parents = {
+            str(parent)
+            for path in self.entries
+            for parent in PurePosixPath(path).parents
+            if str(parent) not in (".", *self.entries)
+        }
+        return self.entries | dict.fromkeys(parents, Entry(_FOLDER))
