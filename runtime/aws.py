@@ -13,7 +13,7 @@ from typing import Any
 
 def client(service: str) -> Any:
     """A client that retries what AWS says may be retried, with growing waits."""
-    return _client(service, own_endpoint(os.environ), os.environ.get("AWS_ACCESS_KEY_ID"))
+    return _client(service, own_endpoint(os.environ, service), os.environ.get("AWS_ACCESS_KEY_ID"))
 
 
 @cache
@@ -35,9 +35,10 @@ def _client(service: str, endpoint: str | None, _: str | None) -> Any:
     )
 
 
-def own_endpoint(environ: Mapping[str, str]) -> str | None:
-    """The endpoint that stands in for all of AWS, if one is configured."""
-    return environ.get("AWS_ENDPOINT_URL") or None
+def own_endpoint(environ: Mapping[str, str], service: str | None = None) -> str | None:
+    """The endpoint that stands in for all of AWS, or for one service of it, if one is configured."""
+    of_service = environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") if service else None
+    return of_service or environ.get("AWS_ENDPOINT_URL") or None
 
 
 def credentials(environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,19 +12,17 @@ done here and not left to the kernel, since every engine can start a program by 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from runtime.config import FunctionConfig
 from runtime.errors import RunnerError
+from runtime.images import resolve_in_root
 from runtime.invocation import Invocation
 
 SHELL = "/bin/sh"
 ELF = b"\x7fELF"
-SYMLINKS = 40
-"""As many as the kernel follows before it says ELOOP."""
 
 
 class ImageCommand(Protocol):
@@ -85,39 +83,6 @@ def prepare_argv(
             kind="NoCommand",
         )
     return argv
-
-
-def resolve_in_root(root: Path, path: str) -> Path | None:
-    """Where a path of the image is on this machine; None: nowhere.
-
-    Symlinks are followed as a process in the image would: an absolute one starts again at the image's
-    root, and `..` does not lead out of it. (Asking the operating system to follow them would show this
-    machine's own files to the image's author.)
-    """
-    pending = list(reversed(PurePosixPath("/", path).parts[1:]))
-    here = root
-    followed = 0
-    while pending:
-        part = pending.pop()
-        if part == "..":
-            here = here if here == root else here.parent
-            continue
-        there = here / part
-        try:
-            mode = there.lstat().st_mode
-        except OSError:
-            return None
-        if stat.S_ISLNK(mode):
-            followed += 1
-            if followed > SYMLINKS:
-                return None
-            target = PurePosixPath(there.readlink().as_posix())
-            if target.is_absolute():
-                here = root
-            pending.extend(reversed([one for one in target.parts if one != "/"]))
-        else:
-            here = there
-    return here
 
 
 def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> list[str]:

@@ -21,27 +21,34 @@ if TYPE_CHECKING:
     from runtime.engines import ContainerResult
 
 
+class _Alarm(BaseException):
+    """Not an `Exception`: nothing on the way may take it for an error of the network, and try again."""
+
+
 @contextmanager
 def interrupted_at(deadline: float) -> Iterator[None]:
-    """Raise `TimedOut` out of whatever blocks at `deadline`: a download that hangs must not eat Lambda's
-    last second.
+    """Raise `TimedOut` out of whatever blocks at `deadline`: a download that hangs must not eat Lambda's last
+    second.
 
-    It works by SIGALRM, hence in the main thread only, where Lambda and Batch run us. The alarm repeats, as a
-    library on the way may take the first one for a network error and try again.
+    It works by SIGALRM, hence in the main thread only, where Lambda and Batch run us.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ring(*_: object) -> None:
-        raise time_is_up("before the container was started")
+        raise _Alarm
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.001), 1.0)
     try:
-        yield
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.001))
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Alarm:
+        raise time_is_up("before the container was started") from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 

@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from runtime import aws
-from runtime.command import resolve_in_root
 from runtime.config import FunctionConfig
+from runtime.images import resolve_in_root
 from runtime.invocation import Invocation
 from runtime.workspace import Workspace
 

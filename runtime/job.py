@@ -22,23 +22,20 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runtime import outputs
-from runtime.command import SHELL, prepare_argv, resolve_in_root, script_of, write_script
+from runtime.command import SHELL, prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
 from runtime.environment import container_environment
 from runtime.errors import ContainerError, RunnerError
 from runtime.events import EMPTY
 from runtime.http_events import ANSWER_LIMIT
+from runtime.images import ImageSource, RootFilesystem, prepare_image, resolve_in_root
 from runtime.invocation import Invocation
 from runtime.logs import ContainerOutput, Log
 from runtime.storage.storage import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
-
-if TYPE_CHECKING:
-    from runtime.images import RootFilesystem
 
 DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
@@ -131,9 +128,8 @@ class _Job:
         with ExitStack() as held:
             try:
                 workspace = held.enter_context(new_workspace(self.setting.store))
-                with interrupted_at(self.setting.deadline):
-                    input_file = self._stage_in(workspace)
-                    root = self._image(held)
+                input_file = self._stage_in(workspace)
+                root = self._image(held)
                 result.exit_code = self._run(workspace, root, input_file, result)
                 result.uploaded = self._stage_out(workspace)
             except EmptyInput:
@@ -148,7 +144,7 @@ class _Job:
 
     def _stage_in(self, workspace: Workspace) -> Path | None:
         source, body = self.invocation.source, self.invocation.body
-        with self.log.stage("stage-in") as stage:
+        with self.log.stage("stage-in") as stage, interrupted_at(self.setting.deadline):
             if source is None and body is None:
                 return None
             if source is None:
@@ -173,8 +169,6 @@ class _Job:
         return target
 
     def _image(self, held: ExitStack) -> RootFilesystem:
-        from runtime.images import ImageSource, prepare_image
-
         environ = self.setting.environ
         archive = environ.get("SCAR_IMAGE_FILE")
         if self.config.image:
@@ -187,7 +181,7 @@ class _Job:
                 advice="Deploy the function again.",
                 kind="Misconfigured",
             )
-        with self.log.stage("image") as stage:
+        with self.log.stage("image") as stage, interrupted_at(self.setting.deadline):
             root = held.enter_context(
                 prepare_image(
                     source,
