@@ -1,0 +1,190 @@
+"""What an engine is, and how one that works here is found.
+
+An engine runs one process tree inside an unpacked image. Three are known, best first:
+
+| name | how | needs |
+|---|---|---|
+| `namespaces` | user, mount, PID and IPC namespaces, overlayfs; as root or not | a kernel that allows them |
+| `fakechroot` | a preloaded library rewrites paths | the library, built for the image's C library |
+| `proot` | ptrace rewrites paths | proot, and leave to trace |
+
+Which one works cannot be told from names and versions: AWS Lambda, containers and hardened kernels refuse different
+steps. So each is tried for real (`probe`), once; the answer is kept in the store and read back in well under a
+millisecond.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from runtime.errors import RunnerError
+from runtime.images import RootFilesystem
+
+ENGINE_NAMES = ("namespaces", "fakechroot", "proot")
+
+
+@dataclass(frozen=True)
+class ContainerProcess:
+    """What to run, and where.
+
+    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added but
+    PATH and HOME where they are missing, as Docker does. `binds` maps host paths to the paths at which they are to
+    be seen inside. `deadline` is a value of `time.monotonic()`. `on_output` is given standard output and standard
+    error, mixed, as they come; while it does not return, the process is held up.
+    """
+
+    root: RootFilesystem
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    working_dir: str
+    user: str
+    binds: Mapping[Path, str]
+    deadline: float | None
+    on_output: Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class ContainerResult:
+    """How it ended: by `exit_code`, or by `signal`; `timed_out` if the deadline made it end."""
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+    duration_s: float
+
+
+class Engine(Protocol):
+    """Something that runs containers."""
+
+    @property
+    def name(self) -> str:
+        """One of ENGINE_NAMES."""
+
+    def run(self, process: ContainerProcess) -> ContainerResult:
+        """Run to the end. When this returns or raises, no process of the container is left.
+
+        A program that cannot be started gives exit code 127 (missing) or 126 (not executable) and a line of output
+        that says why, as with Docker. RunnerError is raised if the container cannot be set up.
+        """
+
+
+class ProbeFailed(Exception):  # noqa: N818 - a finding, not an error of the program
+    """This engine does not work here; the text says why."""
+
+
+def choose_engine(store: Path, override: str | None = None) -> Engine:
+    """The best engine that works here; `override` (SCAR_ENGINE) names the only one to consider.
+
+    The finding is remembered in `store`. Raises RunnerError (kind `NoEngine`, or `BadConfiguration` for an unknown
+    name) with the reason for each engine that was tried.
+    """
+    if override and override not in ENGINE_NAMES:
+        raise RunnerError(
+            f"SCAR_ENGINE is '{override}', which is no engine",
+            advice=f"Use one of {', '.join(ENGINE_NAMES)}, or leave it unset",
+            kind="BadConfiguration",
+        )
+    circumstances = _circumstances(override)
+    remembered = _recall(store, circumstances)
+    if remembered is not None:
+        return _restore(store, *remembered)
+    reasons: list[str] = []
+    for name in (override,) if override else ENGINE_NAMES:
+        try:
+            details = _probe(store, name)
+        except ProbeFailed as failure:
+            reasons.append(f"{name}: {failure}")
+            continue
+        _remember(store, circumstances, name, details)
+        return _restore(store, name, details)
+    raise RunnerError(
+        f"no way to run containers works here ({'; '.join(reasons)})",
+        advice="On AWS Lambda, package udocker's tools with the runner (SCAR_UDOCKER_TOOLS); "
+        "elsewhere allow user namespaces",
+        kind="NoEngine",
+    )
+
+
+def forget_engine(store: Path) -> None:
+    """Probe again next time: what was found does not hold any more."""
+    _memory(store).unlink(missing_ok=True)
+
+
+def _probe(store: Path, name: str) -> Mapping[str, str]:
+    """What the engine needs to know to work here. Raises ProbeFailed."""
+    if name == "namespaces":
+        from runtime.engines.namespaces import probe_namespaces
+
+        return probe_namespaces(store)
+    from runtime.engines.udocker import probe_fakechroot, probe_proot
+
+    return probe_fakechroot(store) if name == "fakechroot" else probe_proot(store)
+
+
+def _restore(store: Path, name: str, details: Mapping[str, str]) -> Engine:
+    if name == "namespaces":
+        from runtime.engines.namespaces import NamespacesEngine
+
+        return NamespacesEngine(store, details)
+    from runtime.engines.udocker import FakechrootEngine, ProotEngine
+
+    return FakechrootEngine(store, details) if name == "fakechroot" else ProotEngine(store, details)
+
+
+def _circumstances(override: str | None) -> dict[str, str]:
+    """What a finding depends on: the store may lie on a file system shared by machines, or outlive a deployment."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    tools = ("SCAR_UDOCKER_TOOLS", "UDOCKER_DIR", "UDOCKER_FAKECHROOT_SO", "UDOCKER_USE_PROOT_EXECUTABLE")
+    return {
+        "boot": boot,
+        "user": str(os.geteuid()),
+        "override": override or "",
+        "runner": __file__,
+        "namespaces": " ".join(_namespace_ids()),
+        **{name: os.environ.get(name, "") for name in tools},
+    }
+
+
+def _namespace_ids() -> list[str]:
+    """A jail on the same machine has namespaces of its own, and may refuse what the machine allows."""
+    ids: list[str] = []
+    for name in ("user", "mnt"):
+        try:
+            ids.append(str(Path(f"/proc/self/ns/{name}").readlink()))
+        except OSError:
+            ids.append("")
+    return ids
+
+
+def _memory(store: Path) -> Path:
+    return store / "engine.json"
+
+
+def _recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+    try:
+        content = json.loads(_memory(store).read_bytes())
+        if content["circumstances"] == circumstances and content["engine"] in ENGINE_NAMES:
+            return content["engine"], {str(k): str(v) for k, v in content["details"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass
+    return None
+
+
+def _remember(store: Path, circumstances: Mapping[str, str], name: str, details: Mapping[str, str]) -> None:
+    temporary = _memory(store).with_suffix(f".{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(
+            json.dumps({"circumstances": dict(circumstances), "engine": name, "details": dict(details)})
+        )
+        temporary.replace(_memory(store))
+    except OSError:  # then the next run probes again
+        temporary.unlink(missing_ok=True)

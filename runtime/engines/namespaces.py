@@ -1,0 +1,115 @@
+"""The namespaces engine: the kernel's own containers, set up in pure Python.
+
+Modes, found out by trying: as root with or without a user namespace, without privileges always with one; the run's
+writable layer on disk (overlayfs), in memory (overlayfs over tmpfs, where the disk's file system cannot carry an
+upper layer), or, where overlayfs is refused, the image read-only with fresh /tmp, /var/tmp and /run.
+
+Without privileges the container knows one user only, the image's USER, which is this process' own user outside.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from runtime.engines.engine import ContainerProcess, ContainerResult, ProbeFailed, forget_engine
+from runtime.engines.scratch import scratch_folder
+from runtime.engines.supervise import supervise
+from runtime.engines.user import ContainerUser, complete_environment, look_up_user
+from runtime.errors import RunnerError
+
+_HELPER = Path(__file__).with_name("container_init.py")
+_OVERLAYS = ("disk", "tmpfs", "none")
+
+
+class NamespacesEngine:
+    """Runs containers in the mode that `probe_namespaces` found."""
+
+    name = "namespaces"
+
+    def __init__(self, store: Path, details: Mapping[str, str]) -> None:
+        self._store = store
+        self._user_namespace = details["user_namespace"] == "yes"
+        self._overlay = details["overlay"]
+
+    def run(self, process: ContainerProcess) -> ContainerResult:
+        """Run to the end; see Engine."""
+        user = look_up_user(process.root.path, process.user)
+        if os.geteuid() == 0 and not self._user_namespace and user.uid != 0:
+            for host in process.binds:
+                _give(host, user)
+        with scratch_folder(self._store) as scratch:
+            task = {
+                "probe": False,
+                "user_namespace": self._user_namespace,
+                "overlay": self._overlay,
+                "root": str(process.root.path.absolute()),
+                "scratch": str(scratch.absolute()),
+                "binds": [[str(host.absolute()), inside] for host, inside in process.binds.items()],
+                "argv": list(process.argv),
+                "env": complete_environment(process.env, user),
+                "cwd": process.working_dir or "/",
+                "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)},
+            }
+            report = supervise(_HELPER, task, deadline=process.deadline, on_output=process.on_output)
+        if "failed" in report.fields:
+            forget_engine(self._store)
+            raise RunnerError(
+                f"the container cannot be set up: {report.fields['failed']}",
+                advice="Try another engine with SCAR_ENGINE",
+                kind="EngineFailed",
+            )
+        if "not_started" in report.fields:
+            process.on_output(f"{report.fields['not_started']}\n".encode())
+        return ContainerResult(
+            report.fields.get("exit"), report.fields.get("signal"), report.timed_out, report.duration_s
+        )
+
+
+def probe_namespaces(store: Path) -> Mapping[str, str]:
+    """The best mode that works here, tried with an empty image. Raises ProbeFailed."""
+    reasons: list[str] = []
+    for user_namespace, overlay in _modes(reasons):
+        with scratch_folder(store) as scratch:
+            root = scratch / "image"
+            for name in ("proc", "dev", "sys", "etc", "tmp", "run", "var/tmp"):
+                (root / name).mkdir(parents=True)
+            (root / "tmp").chmod(0o1777)
+            work = scratch / "work-area"
+            work.mkdir()
+            task = {
+                "probe": True,
+                "user_namespace": user_namespace,
+                "overlay": overlay,
+                "root": str(root.absolute()),
+                "scratch": str(work.absolute()),
+                "binds": [],
+                "argv": [],
+                "env": {},
+                "cwd": "/",
+                "user": {"uid": 0, "gid": 0, "groups": []},
+            }
+            report = supervise(_HELPER, task, deadline=None, on_output=lambda _: None)
+        if report.fields.get("exit") == 0:
+            return {"user_namespace": "yes" if user_namespace else "no", "overlay": overlay}
+        reasons.append(str(report.fields.get("failed", report.fields)))
+    raise ProbeFailed(", ".join(dict.fromkeys(reasons)))
+
+
+def _modes(reasons: list[str]) -> Iterator[tuple[bool, str]]:
+    """Modes from best to worst; where namespaces themselves are refused, the file system makes no difference."""
+    for user_namespace in (False, True) if os.geteuid() == 0 else (True,):
+        for overlay in _OVERLAYS:
+            before = len(reasons)
+            yield user_namespace, overlay
+            if len(reasons) > before and "refused" in reasons[-1] and "mounting" not in reasons[-1]:
+                break
+
+
+def _give(path: Path, user: ContainerUser) -> None:
+    """Let the image's user write to the invocation's folder, which root has made."""
+    os.chown(path, user.uid, user.gid, follow_symlinks=False)
+    for folder, names, files in os.walk(path):
+        for name in (*names, *files):
+            os.chown(Path(folder) / name, user.uid, user.gid, follow_symlinks=False)

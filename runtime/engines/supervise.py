@@ -1,0 +1,166 @@
+"""The caller's side of a running container: start the helper, pass its output on, keep the time, make sure it ends.
+
+The helper program gets its task as JSON on one pipe and reports on another: `{"exit": 3}`, `{"signal": 9}`,
+`{"not_started": "...", "exit": 127}`, or `{"failed": "...", "step": "..."}` if the container could not be set up.
+It understands two signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It holds both
+pipes, so that their end means that it has gone, and the whole container with it.
+
+It is a program of its own, because setting up namespaces takes a fork without an exec, which is not safe in a Python
+process with threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GRACE_S = 2.0
+"""Time between SIGTERM and SIGKILL when the deadline has passed."""
+
+_READ_SIZE = 64 * 1024
+_END_S = 10.0  # a helper that does not end by then is killed itself
+_MAXIMUM_REPORT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the helper said at its end, and what the clock said."""
+
+    fields: Mapping[str, Any]
+    timed_out: bool
+    duration_s: float
+
+
+def supervise(
+    helper: Path, task: Mapping[str, object], *, deadline: float | None, on_output: Callable[[bytes], None]
+) -> Report:
+    """Run `helper` with `task` until it and all that it started have ended."""
+    started = time.monotonic()
+    task_read, task_write = os.pipe()
+    report_read, report_write = os.pipe()
+    output_read, output_write = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(helper), str(task_read), str(report_write)],
+            stdin=subprocess.DEVNULL,
+            stdout=output_write,
+            stderr=output_write,
+            env={},  # nothing of ours is to be found in /proc/PID/environ of a process next to the container's
+            cwd="/",
+            pass_fds=(task_read, report_write),
+            start_new_session=True,
+        )
+    except BaseException:
+        for descriptor in (task_read, task_write, report_read, report_write, output_read, output_write):
+            os.close(descriptor)
+        raise
+    for descriptor in (task_read, report_write, output_write):
+        os.close(descriptor)
+    watch = _Watch(process, report_read, output_read, deadline, on_output)
+    try:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(task_write, "wb") as file:
+            file.write(json.dumps({**task, "parent": os.getpid()}).encode())
+        watch.until_end()
+    finally:
+        watch.make_sure_of_end()
+        os.close(report_read)
+        os.close(output_read)
+    return Report(watch.report(), watch.timed_out, time.monotonic() - started)
+
+
+class _Watch:
+    """One helper being watched."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        report: int,
+        output: int,
+        deadline: float | None,
+        on_output: Callable[[bytes], None],
+    ) -> None:
+        self._process = process
+        self._report_descriptor = report
+        self._output = output
+        self._next_step_at = deadline
+        self._on_output = on_output
+        self._report = b""
+        self.timed_out = False
+        self._killed = False
+
+    def until_end(self) -> None:
+        """Pass output on until the helper has gone; end the container when its time is up."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._output, selectors.EVENT_READ)
+            selector.register(self._report_descriptor, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = selector.select(self._timeout())
+                for key, _ in ready:
+                    if not self._read(key.fd):
+                        selector.unregister(key.fd)
+                if self._next_step_at is not None and time.monotonic() >= self._next_step_at:
+                    self._next_step()
+
+    def _timeout(self) -> float | None:
+        return None if self._next_step_at is None else max(0.0, self._next_step_at - time.monotonic())
+
+    def _read(self, descriptor: int) -> bool:
+        chunk = os.read(descriptor, _READ_SIZE)
+        if descriptor == self._output:
+            if chunk:
+                self._on_output(chunk)
+        elif len(self._report) < _MAXIMUM_REPORT:
+            self._report += chunk
+        return bool(chunk)
+
+    def _next_step(self) -> None:
+        """SIGTERM at the deadline, SIGKILL after the grace, and the helper itself if even that has no effect."""
+        now = time.monotonic()
+        if not self.timed_out:
+            self.timed_out = True
+            self._signal(signal.SIGTERM)
+            self._next_step_at = now + GRACE_S
+        elif not self._killed:
+            self._killed = True
+            self._signal(signal.SIGUSR1)
+            self._next_step_at = now + _END_S
+        else:
+            self._signal(signal.SIGKILL)
+            self._next_step_at = None
+
+    def make_sure_of_end(self) -> None:
+        """Whatever happened: the helper has gone when this returns."""
+        if self._process.poll() is None:
+            # Normally it is about to exit, as its pipes are closed. Otherwise we were interrupted, or on_output failed.
+            try:
+                self._process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGUSR1)
+                try:
+                    self._process.wait(_END_S)
+                except subprocess.TimeoutExpired:
+                    self._signal(signal.SIGKILL)
+                    self._process.wait()
+
+    def report(self) -> Mapping[str, Any]:
+        """The helper's last word; a helper that was killed leaves none."""
+        lines = [line for line in self._report.splitlines() if line]
+        with contextlib.suppress(ValueError):
+            if lines and isinstance(fields := json.loads(lines[0]), dict):
+                return fields
+        code = self._process.returncode
+        return {"signal": -code} if code < 0 else {"failed": f"its helper ended with {code}", "step": "helper"}
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
