@@ -74,6 +74,7 @@ class Cloud:
 
     def __init__(self, state: Path) -> None:
         self.state = state
+        self._process: subprocess.Popen[bytes] | None = None
 
     def running(self) -> Running | None:
         """What runs, or None."""
@@ -91,51 +92,43 @@ class Cloud:
         parallel: int | None = None,
         region: str = "us-east-1",
         enforce_iam: bool = False,
+        tied: bool = False,
     ) -> Running:
         """Start the cloud and wait until it is ready. One that runs already is left as it is.
 
-        `port` None takes the port of last time, or any free one; `parallel` None the number of cores.
+        `port` None takes the port of last time, or any free one; `parallel` None the number of cores; `tied`
+        ends the cloud when this process ends, however it does, or gives up the Cloud object.
 
         Raises:
             CloudError: the port is taken, the folder is not a cloud's, or the emulator does not start.
         """
         self._claim_folder()
-        if (running := self.running()) is not None:
-            return running
-        process = subprocess.Popen(
-            [
-                *(sys.executable, str(Path(__file__).parent), "supervise"),
-                *("--state", str(self.state)),
-                *("--port", str(self._choose_port(port))),
-                *("--region", region),
-                *("--parallel", str(parallel or os.cpu_count() or 1)),
-                *(["--enforce-iam"] if enforce_iam else []),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-        )
-        try:
-            assert process.stdout is not None and process.stderr is not None  # noqa: S101 (opened above)
-            line = process.stdout.readline()
-            message: dict[str, Any] = json.loads(line) if line else {"error": "the supervisor did not start"}
+        while True:
+            if (running := self._wait_while_starting()) is not None:
+                return running
+            message, errors = self._supervise(
+                [
+                    *("--port", str(self._choose_port(port))),
+                    *("--region", region),
+                    *("--parallel", str(parallel or os.cpu_count() or 1)),
+                    *(["--enforce-iam"] if enforce_iam else []),
+                    *(["--tied"] if tied else []),
+                ],
+                tied=tied,
+            )
             if "ready" in message:
                 del message["ready"]
                 return Running(**message)
-            errors = process.stderr.read().decode(errors="replace").strip().splitlines()
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait()
-            raise
-        finally:
-            for stream in (process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
+            if "busy" not in message:  # someone else starts it in this very moment
+                break
         detail = errors[-1] if errors else self._last_log_line()
         cause = f"The embedded cloud did not start: {message['error']}"
         raise CloudError(f"{cause} ({detail})" if detail else cause, f"Its log is {self.state / 'cloud.log'}")
+
+    @property
+    def started_here(self) -> bool:
+        """Whether the running cloud was started by this object."""
+        return self._process is not None
 
     def stop(self) -> bool:
         """Stop the cloud, saving its state, and wait until all of it is gone. False if none ran.
@@ -157,6 +150,9 @@ class Cloud:
                 os.kill(pid, signal.SIGKILL)
                 killed, deadline = True, time.monotonic() + 5.0
             time.sleep(0.02)
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
         return True
 
     def reset(self) -> None:
@@ -176,6 +172,36 @@ class Cloud:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+    def _wait_while_starting(self) -> Running | None:
+        """What runs, once it runs, or None if nothing does."""
+        while (running := self.running()) is None and self._holder() is not None:
+            time.sleep(0.05)
+        return running
+
+    def _supervise(self, options: list[str], *, tied: bool) -> tuple[dict[str, Any], list[str]]:
+        """Start a supervisor: what it says, and the lines of its errors."""
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent), "supervise", "--state", str(self.state), *options],
+            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+        )
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101 (opened above)
+        with process.stdout, process.stderr:
+            try:
+                line = process.stdout.readline()
+                message = json.loads(line) if line else {"error": "the supervisor did not start"}
+                if "ready" in message:
+                    self._process = process  # and with it the pipe that a tied cloud ends by
+                    return message, []
+                return message, process.stderr.read().decode(errors="replace").strip().splitlines()
+            except BaseException:  # Ctrl-C above all
+                process.terminate()
+                process.wait()
+                raise
 
     def _holder(self) -> int | None:
         """Process id of who holds the lock."""

@@ -177,7 +177,10 @@ class EventQueue:
                 result = lambda_svc._execute_function(function, invocation.event)
             except Exception as error:
                 _log.exception("invocation of %s", name)
-                result = {"error": True, "body": {"errorMessage": str(error), "errorType": type(error).__name__}}
+                result = {
+                    "error": True,
+                    "body": {"errorMessage": str(error), "errorType": type(error).__name__},
+                }
             finally:
                 lambda_svc._invoke_depth.reset(depth)
             if result.get("throttle"):

@@ -52,13 +52,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--region", required=True)
     parser.add_argument("--parallel", type=int, required=True)
     parser.add_argument("--enforce-iam", action="store_true")
+    parser.add_argument("--tied", action="store_true", help="end when standard input hangs up")
     options = parser.parse_args(arguments)
     state: Path = options.state
     lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _answer({"error": "another start of this cloud is under way"})
+        _answer({"busy": True})
         return
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -83,10 +84,11 @@ def main(arguments: list[str]) -> None:
     _write(state / RUNNING, running)
     _write(state / "last.json", {"port": options.port})
     _answer({"ready": True, **running})
-    # Nobody reads standard output from here on.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    leash.keep(emulator.pid, owner=None, grace_s=_SAVE_WITHIN_S)
+    # Nobody reads our output from here on.
+    log = os.open(state / LOG, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    leash.keep(emulator.pid, owner=0 if options.tied else None, grace_s=_SAVE_WITHIN_S)
     (state / RUNNING).unlink(missing_ok=True)
     shutil.rmtree(state / "tmp", ignore_errors=True)
 

@@ -64,8 +64,7 @@ def start(
 ) -> None:
     """Start the cloud and wait until it is ready. If it runs already, say so."""
     cloud = Cloud(_absolute(state))
-    was_running = cloud.running()
-    running = was_running or _checked(
+    running = cloud.running() or _checked(
         lambda: cloud.start(port=port, parallel=parallel, region=region, enforce_iam=enforce_iam)
     )
     if port is not None and running.port != port:
@@ -74,9 +73,9 @@ def start(
             "Stop it first, with `scar local stop`, to start it on another port",
         )
     if as_json:
-        click.echo(json.dumps({"started": was_running is None, **_facts(cloud, running)}))
+        click.echo(json.dumps({"started": cloud.started_here, **_facts(cloud, running)}))
         return
-    word = "runs already" if was_running else "is ready"
+    word = "is ready" if cloud.started_here else "runs already"
     click.echo(f"The embedded cloud {word} at {running.endpoint}, state in {cloud.state}")
     click.echo('To use it in this shell:  eval "$(scar local env)"')
 

@@ -1,0 +1,5 @@
+"""`python -m scar_cli` is `scar`."""
+
+from scar_cli.main import main
+
+main()

@@ -1,0 +1,168 @@
+"""What the tests of the embedded cloud share: the `scar local` command, functions, queues, and patience."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local_cloud.cloud import Cloud, Running
+
+SCAR = [sys.executable, "-m", "scar_cli"]
+ROLE = "arn:aws:iam::000000000000:role/any"
+
+
+@dataclass(frozen=True)
+class CloudUnderTest:
+    """A running embedded cloud, and how to talk to it."""
+
+    cloud: Cloud
+    running: Running
+
+    @property
+    def endpoint(self) -> str:
+        """URL of every service."""
+        return self.running.endpoint
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the cloud, whatever this process's own environment says."""
+        environment = self.running.environment()
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self.running.region,
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"max_attempts": 10, "mode": "standard"}, read_timeout=300),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that is to talk to the cloud, such as the cdk command line."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**ours, **self.running.environment()}
+
+
+class Shell:
+    """The `scar local` command on a state folder of its own; every process that it starts bears a mark."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.mark = f"SCAR_TEST_MARK={uuid.uuid4().hex}"
+
+    def scar(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        name, _equals, value = self.mark.partition("=")
+        environment = {**os.environ, name: value, "SCAR_LOCAL_STATE": str(self.state)}
+        return subprocess.run(
+            [*SCAR, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        done = self.scar(*arguments, "--json")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def client(self, service: str) -> Any:
+        variables = self.json("local", "env")
+        return boto3.client(
+            service,
+            endpoint_url=variables["AWS_ENDPOINT_URL"],
+            region_name=variables["AWS_REGION"],
+            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def processes(self) -> list[int]:
+        """Every process that carries the mark."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    environment = (folder / "environ").read_bytes()
+                except OSError:
+                    continue
+                if self.mark.encode() in environment.split(b"\0"):
+                    found.append(int(folder.name))
+        return found
+
+
+def until(probe: Callable[[], Any], wanted: Callable[[Any], bool] = bool, within_s: float = 30.0) -> Any:
+    """Ask again until the answer is as wanted."""
+    deadline = time.monotonic() + within_s
+    while not wanted(answer := probe()):
+        assert time.monotonic() < deadline, f"still {answer!r} after {within_s:g} s"
+        time.sleep(0.05)
+    return answer
+
+
+def zipped(**files: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+    return buffer.getvalue()
+
+
+def make_function(cloud: CloudUnderTest, name: str, source: str, **settings: Any) -> str:
+    created = cloud.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Role=ROLE,
+        Handler="index.handle",
+        Code={"ZipFile": zipped(index__py=source)},
+        **settings,
+    )
+    return str(created["FunctionArn"])
+
+
+def make_queue(batch: Any, command: list[str], **definition: Any) -> tuple[str, str]:
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    environment = batch.create_compute_environment(
+        computeEnvironmentName=name,
+        type="MANAGED",
+        computeResources={"type": "FARGATE", "maxvCpus": 2, "subnets": ["subnet-1"]},
+    )
+    queue = batch.create_job_queue(
+        jobQueueName=name,
+        priority=1,
+        computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment["computeEnvironmentArn"]}],
+    )
+    properties = {
+        "image": "public.ecr.aws/docker/library/python:3.13-slim",
+        "command": command,
+        "environment": [{"name": "GIVEN", "value": "by the definition"}],
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
+        **definition.pop("containerProperties", {}),
+    }
+    registered = batch.register_job_definition(
+        jobDefinitionName=name, type="container", containerProperties=properties, **definition
+    )
+    return queue["jobQueueArn"], registered["jobDefinitionArn"]
+
+
+def finished(cloud: CloudUnderTest, job_id: str) -> Any:
+    def describe() -> Any:
+        return cloud.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
+
+    return until(describe, lambda job: job["status"] in ("SUCCEEDED", "FAILED"))
+
+
+def log_of(cloud: CloudUnderTest, job: Any) -> list[str]:
+    options = (job["container"].get("logConfiguration") or {}).get("options", {})
+    events = cloud.client("logs").get_log_events(
+        logGroupName=options.get("awslogs-group", "/aws/batch/job"),
+        logStreamName=job["container"]["logStreamName"],
+        startFromHead=True,
+    )
+    return [event["message"] for event in events["events"]]
