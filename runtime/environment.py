@@ -2,7 +2,7 @@
 
 Later ones win:
 
-1. what Docker gives every container: `PATH`, `HOME`
+1. Docker's `PATH` (its `HOME` is set by the engine, which knows the user)
 2. the image's `ENV`
 3. query parameters of an HTTP request: a stranger's words override defaults of the image, and nothing else
 4. `CONT_VAR_*` of the function's environment, without the prefix
@@ -21,7 +21,6 @@ from pathlib import Path
 
 from runtime import aws
 from runtime.config import FunctionConfig
-from runtime.images import resolve_in_root
 from runtime.invocation import Invocation
 from runtime.workspace import Workspace
 
@@ -38,12 +37,10 @@ def container_environment(
     request_id: str,
     environ: Mapping[str, str],
     image_env: Iterable[str],
-    root: Path,
-    user: str,
 ) -> dict[str, str]:
     """Build it for one run; `image_env` holds `NAME=value` texts, `environ` is the runner's own
     environment."""
-    variables = {"PATH": DOCKERS_PATH, "HOME": _home(root, user)}
+    variables = {"PATH": DOCKERS_PATH}
     variables |= dict(text.split("=", 1) for text in image_env if "=" in text)
     variables |= invocation.variables
     variables |= {
@@ -84,16 +81,3 @@ def instance_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
-
-
-def _home(root: Path, user: str) -> str:
-    """The home of `USER` after the image's own `/etc/passwd`; `/` for one that is not in it, as Docker
-    does."""
-    name = user.partition(":")[0] or "root"
-    accounts = resolve_in_root(root, "/etc/passwd")
-    if accounts is not None and accounts.is_file():
-        for line in accounts.read_text(errors="replace").splitlines():
-            fields = line.split(":")
-            if len(fields) == 7 and name in (fields[0], fields[2]) and fields[5]:  # noqa: PLR2004 (passwd(5))
-                return fields[5]
-    return "/root" if name in ("root", "0") else "/"

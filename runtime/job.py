@@ -204,7 +204,6 @@ class _Job:
         with self.log.stage("run") as stage:
             engine = choose_engine(self.setting.store, self.setting.environ.get("SCAR_ENGINE"))
             stage.extra["engine"] = self.summary["engine"] = engine.name
-            user = root.config.user or ""
             environment = container_environment(
                 self.invocation,
                 self.config,
@@ -213,8 +212,6 @@ class _Job:
                 request_id=self.setting.request_id,
                 environ=self.setting.environ,
                 image_env=root.config.env,
-                root=root.path,
-                user=user,
             )
             argv = self._argv(workspace, root, environment)
             binds = {workspace.path: str(workspace.path)}
@@ -228,7 +225,7 @@ class _Job:
                     argv=argv,
                     env=environment,
                     working_dir=root.config.working_dir or "/",
-                    user=user,
+                    user=root.config.user,
                     binds=binds,
                     deadline=self.setting.deadline,
                     on_output=output.feed,

@@ -5,14 +5,15 @@ Uploads all go through one transfer manager: files in parallel, large ones multi
 object only when its upload is complete. A failed multipart upload is aborted; what a killed run leaves
 unfinished is invisible and falls to the bucket's life cycle rule.
 
-An event that names a version gets that very version, else the object as it is now: for an object that was
-overwritten since, each of the two events then processes the newer content.
+An event that names a version gets that very version, if the role may read versions, else the object as it is
+now: for an object that was overwritten since, each of the two events then processes the newer content.
 """
 
 from __future__ import annotations
 
 import mimetypes
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class S3Storage:
                 return self._in_ranges(source, target, on_size)
             return self._in_one_stream(source, target, on_size)
         except ClientError as error:
+            if _is_denied(error) and _version(source):
+                # A role that a user brings may well have s3:GetObject and not s3:GetObjectVersion.
+                return self.download(replace(source, version_id=None), target, on_size=on_size)
             raise _refused_read(source, error) from None
         except (BotoCoreError, Boto3Error) as error:
             raise RunnerError(
@@ -124,27 +128,28 @@ def _version(source: StoredObject) -> dict[str, str]:
     return {"VersionId": source.version_id} if source.version_id not in (None, "", "null") else {}
 
 
-def _code(error: Any) -> tuple[str, int]:
-    answer = error.response
-    return str(answer.get("Error", {}).get("Code", "")), answer.get("ResponseMetadata", {}).get(
-        "HTTPStatusCode", 0
-    )
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_denied(error: Any) -> bool:
+    # An answer without a body, as to a HEAD request, has its status for a code.
+    return _code(error) in ("AccessDenied", "403", "Forbidden")
 
 
 def _refused_read(source: StoredObject, error: Any) -> RunnerError:
-    code, status = _code(error)
+    code = _code(error)
     if code in ("NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound"):
         return RunnerError(
             f"The input {source} does not exist (any more)",
             advice="It was deleted or renamed after the event was sent; upload it again.",
             kind="InputMissing",
         )
-    if code in ("AccessDenied", "403", "Forbidden") or status == 403:  # noqa: PLR2004
-        right = "s3:GetObjectVersion" if _version(source) else "s3:GetObject"
+    if _is_denied(error):
         return RunnerError(
             f"Amazon S3 refused the input {source} ({code})",
-            advice=f"The function's role needs {right} on it. S3 also answers so for an object that does not "
-            "exist where the role may not list the bucket.",
+            advice="The function's role needs s3:GetObject on it. S3 also answers so for an object that is "
+            "not there, where the role may not list the bucket.",
             kind="StorageRefused",
         )
     return RunnerError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
@@ -154,9 +159,9 @@ def _failed_upload(upload: Upload, error: Exception) -> RunnerError:
     from botocore.exceptions import ClientError
 
     target = str(StoredObject(upload.bucket, upload.key))
-    if isinstance(error, ClientError) and _code(error)[0] in ("AccessDenied", "403", "NoSuchBucket"):
+    if isinstance(error, ClientError) and (_is_denied(error) or _code(error) == "NoSuchBucket"):
         return RunnerError(
-            f"Amazon S3 refused the output {target} ({_code(error)[0]})",
+            f"Amazon S3 refused the output {target} ({_code(error)})",
             advice="The bucket must exist, and the function's role needs s3:PutObject on it.",
             kind="StorageRefused",
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.command import prepare_argv, resolve_in_root, write_script
+from runtime.command import prepare_argv, write_script
 from runtime.errors import RunnerError
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -79,7 +79,7 @@ def test_static_program_as_script_is_started_itself(root: Path, tmp_path: Path) 
 def test_image_without_a_shell_cannot_run_a_script(tmp_path: Path) -> None:
     script = tmp_path / "script"
     write_script(b"#!/bin/bash\n", script)
-    with pytest.raises(RunnerError, match="neither the script's interpreter .*bin/bash.* nor /bin/sh"):
+    with pytest.raises(RunnerError, match=r"neither the script's interpreter .*bin/bash.* nor /bin/sh"):
         prepare_argv(tmp_path, Image(), script, None, PATH)
 
 
@@ -118,15 +118,3 @@ def test_entry_point_and_command_are_joined_as_docker_does(
 def test_image_with_nothing_to_run_is_refused(root: Path) -> None:
     with pytest.raises(RunnerError, match="neither ENTRYPOINT nor CMD"):
         prepare_argv(root, Image(), None, None, PATH)
-
-
-def test_symlinks_of_an_image_do_not_lead_out_of_it(root: Path) -> None:
-    (root / "up").symlink_to("../../../../../../etc/passwd")
-    (root / "host").symlink_to("/etc/hostname")
-    (root / "a").symlink_to("/b")
-    (root / "b").symlink_to("/a")
-    (root / "etc/passwd").write_text("the image's own")
-    assert resolve_in_root(root, "/up") == root / "etc/passwd"
-    assert resolve_in_root(root, "/host") is None
-    assert resolve_in_root(root, "/a") is None
-    assert resolve_in_root(root, "/bin/../../../bin/python3") == root / "usr/bin/python3.11"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,34 @@ def test_version_of_the_event_is_what_is_fetched(bucket: Bucket, tmp_path: Path)
     source = StoredObject(bucket.name, "k", version_id=first)
     open_storage("s3").download(source, tmp_path / "file", on_size=lambda _: None)
     assert (tmp_path / "file").read_bytes() == b"first"
+
+
+def test_role_that_may_not_read_versions_gets_the_object_as_it_is(
+    aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class NoVersions(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            denied = "versionId=" in self.path
+            body = b"<Error><Code>AccessDenied</Code></Error>" if denied else b"now"
+            self.send_response(403 if denied else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoVersions) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+            source = StoredObject("bucket", "k", size=3, version_id="v1")
+            open_storage("s3").download(source, tmp_path / "file", on_size=lambda _: None)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (tmp_path / "file").read_bytes() == b"now"
 
 
 @pytest.mark.parametrize("size", [7, PARALLEL_FROM, None])

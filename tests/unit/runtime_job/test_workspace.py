@@ -97,7 +97,7 @@ def test_tree_without_permissions_is_removed_by_a_plain_user(tmp_path: Path) -> 
 def test_file_has_the_objects_base_name(name: str, tmp_path: Path) -> None:
     assert file_name(name) == name
     (tmp_path / name).touch()
-    assert os.listdir(tmp_path) == [name]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
