@@ -30,9 +30,7 @@ def compose(text: str, file: str) -> Document:
     """Parses one YAML document; `file` is its name in diagnostics.
 
     Raises:
-        FdlError: the text is no YAML, is empty, too deep or too large, or uses YAML in a way that FDL does
-        not
-            allow.
+        FdlError: the text is no YAML, is empty, too deep or too large, or uses what FDL does not allow.
     """
     return _Composer(file, text).compose()
 
@@ -40,7 +38,7 @@ def compose(text: str, file: str) -> Document:
 class _Open:
     """A collection that is being read."""
 
-    __slots__ = ("anchor", "children", "is_map", "key", "merges", "node")
+    __slots__ = ("anchor", "is_map", "key", "merges", "node")
 
     def __init__(self, node: Node, is_map: bool, anchor: str | None) -> None:
         self.node = node
@@ -178,7 +176,7 @@ class _Composer:
 
     def _merge(self, target: Node, position: Position, merged: Node) -> None:
         """`<<: *anchor`: keys that the map has itself win, then those of the first map merged."""
-        sources = [merged] if isinstance(merged.data, dict) else list(merged.children.values())
+        sources = list(merged.children.values()) if isinstance(merged.data, list) else [merged]
         if not all(isinstance(source.data, dict) for source in sources):
             self._report(
                 "FDL010",

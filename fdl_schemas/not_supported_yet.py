@@ -16,6 +16,7 @@ from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import overlapping_inputs
+from fdl_schemas.storage_rules import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ UNSUPPORTED: Final = (
     Unsupported(
         "lambda.architectures", "architecture `arm64`", lambda value: "arm64" in value, "use `x86_64`"
     ),
-    Unsupported("lambda.layers", "adding `layers`", bool),
+    Unsupported("lambda.layers", "`layers`", bool),
     Unsupported("lambda.run_script", "`run_script`", instead="use `init_script`"),
     Unsupported("lambda.extra_payload", "`extra_payload`"),
     Unsupported(
@@ -56,8 +57,8 @@ UNSUPPORTED: Final = (
         instead="use `image_file`",
     ),
     Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
-    Unsupported("lambda.vpc", "running inside a `vpc`"),
-    Unsupported("lambda.file_system", "mounting a `file_system`", bool),
+    Unsupported("lambda.vpc", "`vpc`"),
+    Unsupported("lambda.file_system", "`file_system`", bool),
     Unsupported("lambda.reserved_concurrency", "`reserved_concurrency`"),
     Unsupported(
         "lambda.retry_attempts",
@@ -71,7 +72,7 @@ UNSUPPORTED: Final = (
     Unsupported(
         "lambda.output.*.storage_provider",
         "an output on another provider than `s3`",
-        lambda value: value != "s3",
+        lambda value: value != "s3" and value.partition(".")[0] in KINDS,
         "use `storage_provider: s3`",
     ),
     # Services around it.
@@ -80,7 +81,10 @@ UNSUPPORTED: Final = (
     Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),
     Unsupported("batch.service_role", "a `service_role` of one's own", bool),
     Unsupported(
-        "batch.compute_resources.type", "EC2 and SPOT", _one_of("EC2", "SPOT"), "use FARGATE or FARGATE_SPOT"
+        "batch.compute_resources.type",
+        "compute resources of type EC2 and SPOT",
+        _one_of("EC2", "SPOT"),
+        "use FARGATE or FARGATE_SPOT",
     ),
     Unsupported("ecr", "`ecr`"),
 )
@@ -123,7 +127,7 @@ def _refuse_overlapping_inputs(draft: Draft, findings: Findings) -> None:
         line = findings.document.value_position(one.at("lambda", "input", number)).line
         storage = quoted(str(other.function.inputs[second_number]))
         _refuse(
-            f"reading {storage}, which overlaps the input in line {line},",
+            f"reading {storage}, which overlaps the input in line {line}",
             other.at("lambda", "input", second_number, "path"),
             "give each input a folder of its own",
             findings,
@@ -133,7 +137,7 @@ def _refuse_overlapping_inputs(draft: Draft, findings: Findings) -> None:
 def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> None:
     findings.error(
         "FDL040",
-        f"{what} is not supported yet",
+        f"not supported yet: {what}",
         path,
         expected="a workflow without it",
         help=instead,

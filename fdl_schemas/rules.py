@@ -102,7 +102,7 @@ def _check_files(entry: FunctionEntry, findings: Findings) -> None:
                 "FDL022",
                 f"{key} {quoted(entry.get(*steps))} {problem}",
                 entry.at(*steps),
-                expected=f"a file{' or folder' if folder_will_do else ''} at {file}",
+                expected=f"a file{' or folder' if folder_will_do else ''} at {quoted(str(file), 200)}",
                 help="paths are relative to the FDL file; correct the path, or make the file",
             )
 

@@ -47,7 +47,7 @@ def kind_of(value: object) -> str:
     kinds: Mapping[type, str] = {
         bool: "a boolean",
         int: "a number",
-        float: "a number",
+        float: "a decimal number",
         str: "text",
         list: "a list",
         dict: "a map",

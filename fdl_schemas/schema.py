@@ -59,7 +59,7 @@ def _report(error: Any, findings: Findings) -> Iterable[PathInFile]:
     path: PathInFile = tuple(error.absolute_path)
     if "propertyNames" in error.absolute_schema_path:
         path = (*path, error.instance)
-        message, expected, advice = wrong_form(error, f"the name {quoted(error.instance)}")
+        message, expected, advice = wrong_form(error, "this key")
         findings.error("FDL016", message, path, expected=expected, help=advice, on_key=True)
         findings.damage(path)
         return [path]
@@ -90,7 +90,7 @@ def _report_unknown_keys(error: Any, path: PathInFile, findings: Findings) -> li
         elif path == ("functions",):
             advice = "list each function below `aws:`, as `- lambda:` with its `name` and its keys below that"
         elif homes := _homes_of(key):
-            advice = f"{quoted(key)} belongs into {homes}"
+            advice = f"{quoted(key)} belongs in {homes}"
         else:
             advice = "remove the key, or correct its spelling"
         findings.error(

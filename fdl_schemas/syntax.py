@@ -10,9 +10,13 @@ from fdl_schemas.document import Document, lines_of
 
 def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diagnostic:
     """The diagnostic for a text that the YAML parser does not accept."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    mark, context_mark = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read")
     lines = lines_of(text)
+    if "end of stream" in problem or "stream end" in problem or mark is None:
+        mark = (
+            context_mark or mark
+        )  # where the quotes or brackets were opened says more than the end of the file
     if mark is None:
         offset = getattr(error, "position", 0)
         before = lines_of(text[: offset if isinstance(offset, int) else 0])

@@ -1,0 +1,248 @@
+"""Each rule of the language: a bad file, and the exact words that a person gets to read.
+
+The cases stand in `diagnostics/CODE.md`, a YAML block and the text that it leads to. After a change of
+wording `UPDATE_FDL_DIAGNOSTICS=1 pytest tests/unit/fdl_schemas/test_diagnostics.py` writes the
+texts anew, for the reviewer to read in the diff.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fdl_schemas.diagnostics import CODES, Diagnostic, FdlError, Severity, in_order, printable, render
+from fdl_schemas.load import check, load_workflow
+
+CASES = Path(__file__).with_name("diagnostics")
+BLOCK = re.compile(
+    r"^## (?P<name>.+)\n\n```yaml\n(?P<fdl>(?:.*\n)*?)```\n\n```text\n(?P<text>(?:.*\n)*?)```\n", re.MULTILINE
+)
+TESTED_BELOW = {"FDL001", "FDL002"}
+
+
+@dataclass(frozen=True)
+class Case:
+    code: str
+    name: str
+    fdl: str
+    text: str
+
+
+def all_cases() -> list[Case]:
+    return [
+        Case(file.stem, found["name"], found["fdl"], found["text"])
+        for file in sorted(CASES.glob("*.md"))
+        for found in BLOCK.finditer(file.read_text(encoding="utf-8"))
+    ]
+
+
+def said_about(fdl: str, folder: Path) -> str:
+    """The diagnostics of a file `workflow.yaml` that has a script `s.sh` and a folder `models` beside it."""
+    (folder / "s.sh").write_text("#!/bin/sh\n")
+    (folder / "models").mkdir(exist_ok=True)
+    file = folder / "workflow.yaml"
+    file.write_text(fdl, encoding="utf-8")
+    return render(check(file).diagnostics).replace(f"{folder}/", "") + "\n"
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=lambda case: f"{case.code}: {case.name}")
+def test_bad_file_gets_exactly_this_text(case: Case, tmp_path: Path) -> None:
+    said = said_about(case.fdl, tmp_path)
+    if os.environ.get("UPDATE_FDL_DIAGNOSTICS"):
+        file = CASES / f"{case.code}.md"
+        old = f"## {case.name}\n\n```yaml\n{case.fdl}```\n\n```text\n{case.text}```\n"
+        new = old.replace(f"```text\n{case.text}```", f"```text\n{said}```")
+        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        return
+    assert said == case.text
+    assert re.search(rf"^workflow.yaml(:\d+:\d+)?: (error|warning) {case.code}: ", said, re.MULTILINE)
+
+
+def test_every_code_has_a_case() -> None:
+    assert {case.code for case in all_cases()} | TESTED_BELOW == set(CODES)
+
+
+def only_problem(path: Path) -> Diagnostic:
+    result = check(path)
+    assert result.workflow is None
+    assert len(result.diagnostics) == 1
+    return result.diagnostics[0]
+
+
+def test_missing_file_is_a_diagnostic(tmp_path: Path) -> None:
+    file = tmp_path / "none.yaml"
+    assert only_problem(file).render() == (
+        f"{file}: error FDL001: cannot read the file: there is no such file\n"
+        "  help: check the path; it is relative to the current folder"
+    )
+
+
+def test_folder_instead_of_a_file_is_a_diagnostic(tmp_path: Path) -> None:
+    assert only_problem(tmp_path).message == "cannot read the file: it is a folder"
+
+
+def test_loop_of_symbolic_links_is_a_diagnostic(tmp_path: Path) -> None:
+    link = tmp_path / "loop.yaml"
+    link.symlink_to(link)
+    found = only_problem(link)
+    assert found.code == "FDL001"
+    assert found.line is None
+
+
+def test_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    assert only_problem(pipe).message == "cannot read the file: it is not a regular file"
+
+
+def test_path_with_nul_or_too_long_is_a_diagnostic(tmp_path: Path) -> None:
+    assert only_problem(tmp_path / "a\0b").code == "FDL001"
+    assert only_problem(tmp_path / ("x" * 300)).code == "FDL001"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_file_is_a_diagnostic(tmp_path: Path) -> None:
+    file = tmp_path / "secret.yaml"
+    file.write_text("functions:\n")
+    file.chmod(0)
+    assert only_problem(file).message == "cannot read the file: permission denied"
+
+
+def test_latin1_is_shown_at_the_byte_that_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_bytes("functions:\n  aws: # caf\u00e9\n".encode("latin-1"))
+    assert only_problem(file).render() == (
+        f"{file}:2:13: error FDL002: the file is not UTF-8: byte 0xe9 cannot stand here\n"
+        "      aws: # caf\N{REPLACEMENT CHARACTER}\n"
+        "                ^\n"
+        "  expected: UTF-8 text\n"
+        "  help: save the file as UTF-8 text"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("functions:\n".encode("utf-16"), "the file is UTF-16"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is binary: it holds NUL bytes"),
+    ],
+)
+def test_other_encodings_and_pictures_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_bytes(content)
+    found = only_problem(file)
+    assert (found.code, found.message) == ("FDL002", message)
+
+
+def test_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_bytes(b"\xef\xbb\xbffunctions:\n  aws: 1\n")
+    assert only_problem(file).code == "FDL012"
+
+
+def test_ten_megabytes_are_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_bytes(b"# " + b"x" * 10_000_000)
+    assert only_problem(file).code == "FDL003"
+
+
+def test_name_of_a_script_may_be_longer_than_the_file_system_allows(tmp_path: Path) -> None:
+    function = f"{{name: f, init_script: {'x' * 300}, container: {{image: a}}}}"
+    fdl = f"functions:\n  aws:\n  - lambda: {function}\n"
+    assert "FDL022: init_script `xxxx" in said_about(fdl, tmp_path)
+
+
+def test_control_characters_of_the_file_never_reach_the_terminal(tmp_path: Path) -> None:
+    said = said_about('functions: {aws: [{lambda: {name: "\\e]0;owned\\a", "\\u202Eevil": 1}}]}\n', tmp_path)
+    assert "FDL011" in said
+    assert said.replace("\n", "").isprintable()
+    assert "\N{REPLACEMENT CHARACTER}" in said
+
+
+def test_all_problems_come_at_once_errors_first(tmp_path: Path) -> None:
+    fdl = """\
+functions:
+  aws:
+  - lambda:
+      boto_profile: default
+      name: resize
+      memory: "1024"
+      init_script: nowhere.sh
+      container:
+        imag: grycap/imagemagick
+      input:
+      - path: Bad/Bucket
+"""
+    (tmp_path / "w.yaml").write_text(fdl)
+    found = [(one.severity, one.code, one.line) for one in check(tmp_path / "w.yaml").diagnostics]
+    assert found == [
+        (Severity.ERROR, "FDL012", 6),
+        (Severity.ERROR, "FDL011", 9),
+        (Severity.ERROR, "FDL022", 7),
+        (Severity.ERROR, "FDL026", 11),
+        (Severity.WARNING, "FDL050", 4),
+    ]
+
+
+def test_mistake_under_an_anchor_is_said_once(tmp_path: Path) -> None:
+    fdl = """\
+functions:
+  aws:
+  - lambda:
+      name: a
+      container: &c {image: a, alpine: maybe}
+  - lambda: {name: b, container: *c}
+  - lambda: {name: c, container: *c}
+"""
+    assert said_about(fdl, tmp_path).count("FDL012") == 1
+
+
+def test_long_line_is_cut_around_the_caret() -> None:
+    line = "x" * 500 + "HERE" + "y" * 500
+    shown = Diagnostic("FDL012", "m", "f", 1, 501, 4, line).render().splitlines()
+    assert len(shown[1]) < 200
+    assert shown[1][shown[2].index("^") : shown[2].rindex("^") + 1] == "HERE"
+
+
+def test_caret_stands_below_wide_characters() -> None:
+    shown = Diagnostic("FDL012", "m", "f", 1, 5, 1, "日本: x").render().splitlines()
+    assert shown[2] == "    " + " " * 6 + "^"
+
+
+def test_colours_only_when_asked() -> None:
+    found = Diagnostic("FDL012", "m", "f", 1, 1, 1, "x", severity=Severity.WARNING)
+    assert "\x1b" not in found.render()
+    assert "\x1b[1;33mwarning FDL012:\x1b[0m" in found.render(color=True)
+
+
+def test_only_the_first_of_very_many_are_shown() -> None:
+    text = render([Diagnostic("FDL012", "m", "f")] * 60)
+    assert text.endswith("… and 10 more")
+
+
+def test_warnings_come_last() -> None:
+    warning = Diagnostic("FDL050", "w", "f", 1, 1, severity=Severity.WARNING)
+    error = Diagnostic("FDL040", "e", "f", 9, 1)
+    assert in_order([warning, error]) == (error, warning)
+
+
+def test_code_outside_the_table_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ValueError, match="FDL999"):
+        Diagnostic("FDL999", "m", "f")
+
+
+def test_load_workflow_raises_what_check_says(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("functions: 1\n")
+    with pytest.raises(FdlError) as raised:
+        load_workflow(file)
+    assert raised.value.diagnostics == check(file).diagnostics
+    assert raised.value.render() == render(raised.value.diagnostics) == str(raised.value)
+
+
+def test_printable_keeps_what_people_write() -> None:
+    assert printable("Größe 日本 🙂 a-b_c") == "Größe 日本 🙂 a-b_c"
