@@ -1,9 +1,9 @@
 """Engines: run a process inside an unpacked image, without Docker.
 
-`engine` says what an engine is and finds one that works; `namespaces` and `udocker` (fakechroot, proot) are the
-engines. Each starts a small helper program of its own (`container_init.py`, `process_init.py`) which sets the
-container up, watches over its processes, and ends with its caller; `supervise` is the caller's side of that.
-`user` reads USER as Docker does, `scratch` gives each run a private folder that does not outlive it.
+`engine` says what an engine is and finds one that works; `namespaces` and `udocker` (fakechroot, proot) are
+the engines. Each starts a small helper program of its own (`container_init.py`, `process_init.py`) which sets
+the container up, watches over its processes, and ends with its caller; `supervise` is the caller's side of
+that. `user` reads USER as Docker does, `scratch` gives each run a private folder that does not outlive it.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ An engine runs one process tree inside an unpacked image. Three are known, best 
 | `fakechroot` | a preloaded library rewrites paths | the library, built for the image's C library |
 | `proot` | ptrace rewrites paths | proot, and leave to trace |
 
-Which one works cannot be told from names and versions: AWS Lambda, containers and hardened kernels refuse different
-steps. So each is tried for real (`probe`), once; the answer is kept in the store and read back in well under a
-millisecond.
+Which one works cannot be told from names and versions: AWS Lambda, containers and hardened kernels refuse
+different steps. So each is tried for real (`probe`), once; the answer is kept in the store and read back in
+well under a millisecond.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ENGINE_NAMES = ("namespaces", "fakechroot", "proot")
 class ContainerProcess:
     """What to run, and where.
 
-    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added but
-    PATH and HOME where they are missing, as Docker does. `binds` maps host paths to the paths at which they are to
-    be seen inside. `deadline` is a value of `time.monotonic()`. `on_output` is given standard output and standard
-    error, mixed, as they come; while it does not return, the process is held up.
+    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added
+    but PATH and HOME where they are missing, as Docker does. `binds` maps host paths to the paths at which
+    they are to be seen inside. `deadline` is a value of `time.monotonic()`. `on_output` is given standard
+    output and standard error, mixed, as they come; while it does not return, the process is held up.
     """
 
     root: RootFilesystem
@@ -69,8 +69,8 @@ class Engine(Protocol):
     def run(self, process: ContainerProcess) -> ContainerResult:
         """Run to the end. When this returns or raises, no process of the container is left.
 
-        A program that cannot be started gives exit code 127 (missing) or 126 (not executable) and a line of output
-        that says why, as with Docker. RunnerError is raised if the container cannot be set up.
+        A program that cannot be started gives exit code 127 (missing) or 126 (not executable) and a line of
+        output that says why, as with Docker. RunnerError is raised if the container cannot be set up.
         """
 
 
@@ -81,8 +81,8 @@ class ProbeFailed(Exception):  # noqa: N818 - a finding, not an error of the pro
 def choose_engine(store: Path, override: str | None = None) -> Engine:
     """The best engine that works here; `override` (SCAR_ENGINE) names the only one to consider.
 
-    The finding is remembered in `store`. Raises RunnerError (kind `NoEngine`, or `BadConfiguration` for an unknown
-    name) with the reason for each engine that was tried.
+    The finding is remembered in `store`. Raises RunnerError (kind `NoEngine`, or `BadConfiguration` for an
+    unknown name) with the reason for each engine that was tried.
     """
     if override and override not in ENGINE_NAMES:
         raise RunnerError(
@@ -138,7 +138,8 @@ def _restore(store: Path, name: str, details: Mapping[str, str]) -> Engine:
 
 
 def _circumstances(override: str | None) -> dict[str, str]:
-    """What a finding depends on: the store may lie on a file system shared by machines, or outlive a deployment."""
+    """What a finding depends on: the store may lie on a file system shared by machines, or outlive a
+    deployment."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -1,10 +1,11 @@
 """The namespaces engine: the kernel's own containers, set up in pure Python.
 
-Modes, found out by trying: as root with or without a user namespace, without privileges always with one; the run's
-writable layer on disk (overlayfs), in memory (overlayfs over tmpfs, where the disk's file system cannot carry an
-upper layer), or, where overlayfs is refused, the image read-only with fresh /tmp, /var/tmp and /run.
+Modes, found out by trying: as root with or without a user namespace, without privileges always with one; the
+run's writable layer on disk (overlayfs), in memory (overlayfs over tmpfs, where the disk's file system cannot
+carry an upper layer), or, where overlayfs is refused, the image read-only with fresh /tmp, /var/tmp and /run.
 
-Without privileges the container knows one user only, the image's USER, which is this process' own user outside.
+Without privileges the container knows one user only, the image's USER, which is this process' own user
+outside.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from runtime.engines.supervise import supervise
 from runtime.engines.user import ContainerUser, complete_environment, look_up_user
 from runtime.errors import RunnerError
 
-_HELPER = Path(__file__).with_name("container_init.py")
+_HELPER = "container_init"
 _OVERLAYS = ("disk", "tmpfs", "none")
 
 
@@ -53,24 +54,25 @@ class NamespacesEngine:
                 "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)},
             }
             report = supervise(_HELPER, task, deadline=process.deadline, on_output=process.on_output)
-        if "failed" in report.fields:
+        if report.failed is not None:
             forget_engine(self._store)
             raise RunnerError(
-                f"the container cannot be set up: {report.fields['failed']}",
+                f"the container cannot be set up: {report.failed}",
                 advice="Try another engine with SCAR_ENGINE",
                 kind="EngineFailed",
             )
-        if "not_started" in report.fields:
-            process.on_output(f"{report.fields['not_started']}\n".encode())
-        return ContainerResult(
-            report.fields.get("exit"), report.fields.get("signal"), report.timed_out, report.duration_s
-        )
+        if report.not_started:
+            process.on_output(f"{report.not_started}\n".encode())
+        return ContainerResult(report.exit_code, report.signal, report.timed_out, report.duration_s)
 
 
 def probe_namespaces(store: Path) -> Mapping[str, str]:
     """The best mode that works here, tried with an empty image. Raises ProbeFailed."""
     reasons: list[str] = []
-    for user_namespace, overlay in _modes(reasons):
+    refused: set[bool] = set()
+    for user_namespace, overlay in _modes():
+        if user_namespace in refused:
+            continue  # where namespaces themselves are refused, the file system makes no difference
         with scratch_folder(store) as scratch:
             root = scratch / "image"
             for name in ("proc", "dev", "sys", "etc", "tmp", "run", "var/tmp"):
@@ -91,20 +93,19 @@ def probe_namespaces(store: Path) -> Mapping[str, str]:
                 "user": {"uid": 0, "gid": 0, "groups": []},
             }
             report = supervise(_HELPER, task, deadline=None, on_output=lambda _: None)
-        if report.fields.get("exit") == 0:
+        if report.exit_code == 0:
             return {"user_namespace": "yes" if user_namespace else "no", "overlay": overlay}
-        reasons.append(str(report.fields.get("failed", report.fields)))
+        reasons.append(report.failed or f"the helper ended by signal {report.signal}")
+        if report.step == "namespace":
+            refused.add(user_namespace)
     raise ProbeFailed(", ".join(dict.fromkeys(reasons)))
 
 
-def _modes(reasons: list[str]) -> Iterator[tuple[bool, str]]:
-    """Modes from best to worst; where namespaces themselves are refused, the file system makes no difference."""
+def _modes() -> Iterator[tuple[bool, str]]:
+    """Modes from best to worst."""
     for user_namespace in (False, True) if os.geteuid() == 0 else (True,):
         for overlay in _OVERLAYS:
-            before = len(reasons)
             yield user_namespace, overlay
-            if len(reasons) > before and "refused" in reasons[-1] and "mounting" not in reasons[-1]:
-                break
 
 
 def _give(path: Path, user: ContainerUser) -> None:

@@ -1,7 +1,7 @@
 """A private folder for one run, which is gone afterwards, even if the run is killed.
 
-Each folder lies beside a lock file that its owner holds. A folder whose lock is free has lost its owner, and is
-removed by the next run.
+Each folder lies beside a lock file that its owner holds. A folder whose lock is free has lost its owner, and
+is removed by the next run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def _remove_orphans(base: Path) -> None:
             descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Between its creation and its lock a file looks orphaned: give a starting run the time to lock it.
+                # Between its creation and its lock a file looks orphaned: give a starting run the time to
+                # lock it.
                 if os.fstat(descriptor).st_nlink and _age_s(descriptor) > 60:  # noqa: PLR2004
                     remove_tree(lock.with_suffix(""))
                     lock.unlink(missing_ok=True)

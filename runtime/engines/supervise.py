@@ -1,18 +1,21 @@
-"""The caller's side of a running container: start the helper, pass its output on, keep the time, make sure it ends.
+"""The caller's side of a running container: start the helper, pass its output on, keep the time, make sure it
+ends.
 
 The helper program gets its task as JSON on one pipe and reports on another: `{"exit": 3}`, `{"signal": 9}`,
-`{"not_started": "...", "exit": 127}`, or `{"failed": "...", "step": "..."}` if the container could not be set up.
-It understands two signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It holds both
-pipes, so that their end means that it has gone, and the whole container with it.
+`{"not_started": "...", "exit": 127}`, or `{"failed": "...", "step": "..."}` if the container could not be set
+up. It understands two signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It
+holds both pipes, so that their end means that it has gone, and the whole container with it.
 
-It is a program of its own, because setting up namespaces takes a fork without an exec, which is not safe in a Python
-process with threads.
+It is a program of its own, because setting up namespaces takes a fork without an exec, which is not safe in a
+Python process with threads.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import importlib.util
+import marshal
 import os
 import selectors
 import signal
@@ -20,9 +23,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from importlib.machinery import SourceFileLoader
+from types import CodeType
 
 GRACE_S = 2.0
 """Time between SIGTERM and SIGKILL when the deadline has passed."""
@@ -32,26 +35,53 @@ _END_S = 10.0  # a helper that does not end by then is killed itself
 _MAXIMUM_REPORT = 64 * 1024
 
 
+_PACKAGE = "runtime.engines.helper"
+_MODULES = {
+    "container_init": ("kernel", "filesystem", "program", "container_init"),
+    "process_init": ("kernel", "program", "process_init"),
+}
+# The helper's beginning: make modules of the code that comes through the pipe, and call `main` of the last
+# one.
+_BOOT = """
+import marshal, os, sys
+with open(int(sys.argv[1]), "rb") as file:
+    modules, task = marshal.load(file)
+os.set_inheritable(int(sys.argv[2]), False)
+for name, code in modules:
+    module = sys.modules[name] = type(sys)(name)
+    exec(code, module.__dict__)
+os._exit(module.main(task, int(sys.argv[2])))
+"""
+
+
 @dataclass(frozen=True)
 class Report:
-    """What the helper said at its end, and what the clock said."""
+    """How the helper and the container ended.
 
-    fields: Mapping[str, Any]
-    timed_out: bool
-    duration_s: float
+    Exactly one of `exit_code`, `signal` and `failed` (the container could not be set up, at `step`) is set.
+    `not_started` says why the program itself did not run; `exit_code` is 126 or 127 then.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    failed: str | None = None
+    step: str = ""
+    not_started: str | None = None
+    timed_out: bool = False
+    duration_s: float = 0.0
 
 
 def supervise(
-    helper: Path, task: Mapping[str, object], *, deadline: float | None, on_output: Callable[[bytes], None]
+    helper: str, task: Mapping[str, object], *, deadline: float | None, on_output: Callable[[bytes], None]
 ) -> Report:
-    """Run `helper` with `task` until it and all that it started have ended."""
+    """Run `helper` (a module of the package) with `task` until it and all that it started have ended."""
     started = time.monotonic()
     task_read, task_write = os.pipe()
     report_read, report_write = os.pipe()
     output_read, output_write = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(helper), str(task_read), str(report_write)],
+            [sys.executable, "-I", "-S", "-c", _BOOT, str(task_read), str(report_write)],
             stdin=subprocess.DEVNULL,
             stdout=output_write,
             stderr=output_write,
@@ -69,13 +99,26 @@ def supervise(
     watch = _Watch(process, report_read, output_read, deadline, on_output)
     try:
         with contextlib.suppress(BrokenPipeError), os.fdopen(task_write, "wb") as file:
-            file.write(json.dumps({**task, "parent": os.getpid()}).encode())
+            marshal.dump((_code(helper), {**task, "parent": os.getpid()}), file)
         watch.until_end()
     finally:
         watch.make_sure_of_end()
         os.close(report_read)
         os.close(output_read)
-    return Report(watch.report(), watch.timed_out, time.monotonic() - started)
+    return replace(watch.report(), timed_out=watch.timed_out, duration_s=time.monotonic() - started)
+
+
+@functools.cache
+def _code(helper: str) -> list[tuple[str, CodeType]]:
+    """The helper's modules, compiled; read once in the life of this process."""
+    modules: list[tuple[str, CodeType]] = []
+    for name in (f"{_PACKAGE}.{module}" for module in _MODULES[helper]):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and isinstance(spec.loader, SourceFileLoader)  # noqa: S101 - our own package
+        code = spec.loader.get_code(name)
+        assert code is not None  # noqa: S101
+        modules.append((name, code))
+    return modules
 
 
 class _Watch:
@@ -124,7 +167,8 @@ class _Watch:
         return bool(chunk)
 
     def _next_step(self) -> None:
-        """SIGTERM at the deadline, SIGKILL after the grace, and the helper itself if even that has no effect."""
+        """SIGTERM at the deadline, SIGKILL after the grace, and the helper itself if even that has no
+        effect."""
         now = time.monotonic()
         if not self.timed_out:
             self.timed_out = True
@@ -141,7 +185,8 @@ class _Watch:
     def make_sure_of_end(self) -> None:
         """Whatever happened: the helper has gone when this returns."""
         if self._process.poll() is None:
-            # Normally it is about to exit, as its pipes are closed. Otherwise we were interrupted, or on_output failed.
+            # Normally it is about to exit, as its pipes are closed. Otherwise we were interrupted, or
+            # on_output failed.
             try:
                 self._process.wait(0.05)
             except subprocess.TimeoutExpired:
@@ -152,14 +197,24 @@ class _Watch:
                     self._signal(signal.SIGKILL)
                     self._process.wait()
 
-    def report(self) -> Mapping[str, Any]:
-        """The helper's last word; a helper that was killed leaves none."""
-        lines = [line for line in self._report.splitlines() if line]
-        with contextlib.suppress(ValueError):
-            if lines and isinstance(fields := json.loads(lines[0]), dict):
-                return fields
+    def report(self) -> Report:
+        """The helper's word; a helper that was killed leaves none."""
+        kind, _, rest = self._report.decode("utf-8", "replace").partition("\n")[0].partition(" ")
+        first, _, text = rest.partition(" ")
+        if kind == "exit":
+            return Report(exit_code=int(first))
+        if kind == "signal":
+            return Report(signal=int(first))
+        if kind == "not_started":
+            return Report(exit_code=int(first), not_started=text)
+        if kind == "failed":
+            return Report(failed=text, step=first)
         code = self._process.returncode
-        return {"signal": -code} if code < 0 else {"failed": f"its helper ended with {code}", "step": "helper"}
+        return (
+            Report(signal=-code)
+            if code < 0
+            else Report(failed=f"the helper ended with {code}", step="helper")
+        )
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

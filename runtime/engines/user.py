@@ -30,7 +30,8 @@ class ContainerUser:
 
 
 def look_up_user(root: Path, user: str) -> ContainerUser:
-    """The user named by `user` (empty: root) in the image at `root`. Raises RunnerError (kind `UnknownUser`)."""
+    """The user named by `user` (empty: root) in the image at `root`. Raises RunnerError (kind
+    `UnknownUser`)."""
     name, separator, group = user.partition(":")
     name = name or "0"
     entry = _find(_entries(root, "/etc/passwd", 7), name)
@@ -65,7 +66,8 @@ def _entries(root: Path, path: str, fields: int) -> list[list[str]]:
     real = resolve_in_root(root, path)
     if real is None:
         return []
-    # The image's author may have put a FIFO or something endless there: it must neither block nor fill the memory.
+    # The image's author may have put a FIFO or something endless there: it must neither block nor fill the
+    # memory.
     try:
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -78,7 +80,9 @@ def _entries(root: Path, path: str, fields: int) -> list[list[str]]:
     entries = [line.split(":") for line in content.decode("utf-8", "replace").splitlines()]
     numbers = slice(2, 4) if fields == 7 else slice(2, 3)  # noqa: PLR2004 - passwd has seven fields, group four
     return [
-        entry for entry in entries if len(entry) >= fields and all(n.isascii() and n.isdigit() for n in entry[numbers])
+        entry
+        for entry in entries
+        if len(entry) >= fields and all(n.isascii() and n.isdigit() for n in entry[numbers])
     ]
 
 

@@ -83,7 +83,7 @@ def _plain(source: RangeSource, scratch: Path, what: str) -> Iterator[RangeSourc
                 if status.f_bavail * status.f_frsize < (32 << 20):
                     raise RunnerError(
                         f"the disk is too small to decompress {what}",
-                        advice="Save it uncompressed (docker save -o image.tar), or set ephemeral_storage higher",
+                        advice="Save it uncompressed (docker save -o image.tar) or raise ephemeral_storage",
                         kind="DiskFull",
                     )
         finally:

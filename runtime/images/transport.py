@@ -117,7 +117,7 @@ class Transport:
         if problem.status == 429:  # noqa: PLR2004
             return RunnerError(
                 f"{self._server} limits how often images may be pulled, and the limit is reached (HTTP 429)",
-                advice="Wait, use a mirror (-c registry_mirrors=...), or ship the image by container.image_file",
+                advice="Wait, use a mirror (-c registry_mirrors=...), or use container.image_file",
                 kind="PullLimit",
             )
         return RunnerError(

@@ -22,7 +22,8 @@ No other process writes to the tree while it is unpacked (it is a private folder
 stays as it was; names are bytes throughout, since a tar's names need not be UTF-8.
 """
 
-# ruff: noqa: PTH - a tar's names are bytes, which pathlib does not know
+# ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH120, PTH208, PTH211
+# A tar's names are bytes, which pathlib does not know.
 
 from __future__ import annotations
 
@@ -193,7 +194,7 @@ class Unpacker:
             kind = os.lstat(target).st_mode
         except FileNotFoundError:
             raise broken(
-                f"'{_shown(entry.name)}' of {self._what} is a hard link to '{_shown(entry.link)}', which is missing"
+                f"'{_shown(entry.name)}' of {self._what} links to '{_shown(entry.link)}', a missing file"
             ) from None
         if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
             raise self._unsafe(f"'{_shown(entry.name)}' is a hard link to something that is no file")
