@@ -74,7 +74,7 @@ def job_name(function: str, invocation: Invocation) -> str:
     """Function and object, in the characters that Batch allows; names of jobs need not be unique."""
     subject = invocation.source.base_name if invocation.source is not None else "direct"
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", subject).strip("-")
-    return f"{function}-{safe}"[:NAME_LIMIT].strip("-_")
+    return f"{function}-{safe}"[:NAME_LIMIT].strip("-_") or "job"
 
 
 def _variable(invocation: Invocation) -> tuple[str, str]:

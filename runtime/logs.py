@@ -16,11 +16,14 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from runtime.errors import RunnerError
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
@@ -55,7 +58,12 @@ class Log:
         self.write("WARNING", message, fields)
 
     def failure(self, error: BaseException, **fields: object) -> None:
-        """Something failed: the line `failed` with the error's kind and its whole text."""
+        """Something failed: the line `failed` with the error's kind and its whole text.
+
+        An error that was not foreseen brings its traceback: that one is for the developer of the runner.
+        """
+        if not isinstance(error, RunnerError) and isinstance(error, Exception):
+            fields["traceback"] = "".join(traceback.format_exception(error))
         self.write("ERROR", "failed", {**reason(error), **fields})
 
     def write(self, level: str, message: str, fields: Mapping[str, object]) -> None:

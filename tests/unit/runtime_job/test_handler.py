@@ -15,6 +15,7 @@ import pytest
 
 from runtime import handler
 from runtime.errors import InvocationError
+from tests import oci_images
 from tests.unit.runtime_job.conftest import BatchApi, Function
 from tests.unit.runtime_job.event_shapes import event_bridge, rest_request, s3_event, sqs
 
@@ -273,6 +274,17 @@ def test_nothing_of_one_invocation_is_seen_by_the_next(function: Function) -> No
     for _ in range(2):
         assert "mine" not in function.invoke({})["results"][0]["output"].split()
     assert function.leftovers() == []
+
+
+def test_image_comes_from_an_archive_in_the_bucket(
+    function: Function, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = oci_images.Image([oci_images.host_shell_layer()], {"Cmd": ["/bin/echo", "from an archive"]})
+    archive = oci_images.docker_save(tmp_path / "image.tar", image)
+    function.bucket.put("image.tar", archive.read_bytes())
+    monkeypatch.setenv("SCAR_IMAGE_FILE", f"s3://{function.bucket.name}/image.tar")
+    function.deploy(image=None)
+    assert function.invoke({})["results"][0]["output"] == "from an archive"
 
 
 def test_extra_payload_is_in_the_container(function: Function) -> None:
