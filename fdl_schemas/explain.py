@@ -42,12 +42,14 @@ def explain(error: Any, name: str, spelling: str | None) -> tuple[str, Words]:
 
 
 def _wrong_type(error: Any, name: str, spelling: str | None = None) -> Words:
-    wanted = _types(error.validator_value)
+    wanted = types_of(error.validator_value)
     value = error.instance
     expected = _expectation(error.schema)
     if value is None:
         return f"{name} has no value", expected, "give it a value, or remove the key"
     message = f"{name} is {kind_of(value)}, not {' or '.join(_KINDS[kind] for kind in wanted)}"
+    if "enum" in error.schema and spelling not in map(str, error.schema["enum"]):
+        return message, expected, "choose one of the allowed values"
     return message, expected, _advice_for_type(value, wanted, spelling)
 
 
@@ -139,7 +141,7 @@ def _expectation(about: Mapping[str, Any]) -> str:
         return one_of(about["enum"])
     if "x-expected" in about:
         return str(about["x-expected"])
-    kinds = _types(about.get("type", "string"))
+    kinds = types_of(about.get("type", "string"))
     words = " or ".join(_KINDS[kind] for kind in kinds)
     unit = f" ({about['x-unit']})" if "x-unit" in about else ""
     if "minimum" in about and "maximum" in about:
@@ -156,7 +158,8 @@ def one_of(options: Iterable[object]) -> str:
     return "one of " + ", ".join(quoted(option) for option in options)
 
 
-def _types(value: str | list[str]) -> list[str]:
+def types_of(value: str | list[str]) -> list[str]:
+    """The keyword `type` as a list."""
     return [value] if isinstance(value, str) else list(value)
 
 

@@ -138,8 +138,8 @@ class _Graph:
         numbers: dict[_Output, int] = {}
         for index, station in enumerate(stations):
             for entry in station.inputs:
-                if not entry.bucket or entry.topic_arn is not None:
-                    continue  # a topic carries the events of somebody else's bucket
+                if not entry.bucket:
+                    continue
                 key = _key(entry)
                 if key not in numbers:
                     numbers[key] = len(self.readers)

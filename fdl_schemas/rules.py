@@ -121,19 +121,22 @@ def _file_problem(file: Path, folder_will_do: bool) -> str | None:
 
 
 def _check_time(entry: FunctionEntry, findings: Findings) -> None:
-    timeout, kept = entry.function.timeout_s, entry.function.container.timeout_threshold_s
-    if kept < timeout or entry.function.execution_mode is ExecutionMode.BATCH:
-        return
-    given = entry.get("lambda", "container", "timeout_threshold") is not None
-    steps = ("lambda", "container", "timeout_threshold") if given else ("lambda", "timeout")
-    if findings.is_whole(entry.at("lambda", "timeout")):
-        findings.error(
-            "FDL030",
-            f"timeout_threshold ({kept} s) leaves nothing of the timeout ({timeout} s) to run in",
-            entry.at(*steps),
-            expected=f"a timeout_threshold of less than {timeout} seconds",
-            help="raise `timeout`, or lower `container.timeout_threshold`",
-        )
+    kept = entry.function.container.timeout_threshold_s
+    limits: list[tuple[int, tuple[str, ...]]] = []
+    if entry.function.execution_mode is not ExecutionMode.BATCH:
+        limits.append((entry.function.timeout_s, ("lambda", "timeout")))
+    if entry.function.batch is not None:
+        limits.append((entry.function.batch.timeout_s, ("batch", "timeout")))
+    given = ("lambda", "container", "timeout_threshold")
+    for timeout, steps in limits:
+        if kept >= timeout and findings.is_whole(entry.at(*steps)) and findings.is_whole(entry.at(*given)):
+            findings.error(
+                "FDL030",
+                f"timeout_threshold ({kept} s) leaves nothing of the timeout ({timeout} s) to run in",
+                entry.at(*(steps if entry.get(*given) is None else given)),
+                expected=f"a timeout_threshold of less than {timeout} seconds",
+                help="raise `timeout`, or lower `container.timeout_threshold`",
+            )
 
 
 def _check_environment(entry: FunctionEntry, findings: Findings) -> None:

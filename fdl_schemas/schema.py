@@ -10,7 +10,8 @@ the right shape and can look for more problems in the same go.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
-from fdl_schemas.explain import called, explain, one_of, wrong_form
+from fdl_schemas.explain import called, explain, one_of, types_of, wrong_form
 from fdl_schemas.findings import Findings
 
 SCHEMA_FILE: Final = Path(__file__).with_name("fdl.schema.json")
@@ -49,14 +50,34 @@ def check_shape(findings: Findings) -> Any:
 
 @cache
 def _validator() -> Any:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
-    return Draft202012Validator(schema())
+    extend: Any = validators.extend
+    return extend(Draft202012Validator, {"pattern": _match_whole_text})(schema())
+
+
+def _match_whole_text(validator: Any, pattern: str, instance: Any, about: Any) -> Iterator[Any]:
+    """The keyword `pattern`, with `$` as JSON Schema means it.
+
+    Python's `$` also matches before a line end that comes last, and would let a name of two lines through.
+    """
+    from jsonschema import ValidationError
+
+    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError("does not match")
+
+
+def _has_wrong_type_too(error: Any) -> bool:
+    return "type" in error.schema and not any(
+        _validator().is_type(error.instance, kind) for kind in types_of(error.schema["type"])
+    )
 
 
 def _report(error: Any, findings: Findings) -> Iterable[PathInFile]:
     """Says what one error of the validator means; gives the paths that have to be cut out."""
     path: PathInFile = tuple(error.absolute_path)
+    if error.validator != "type" and _has_wrong_type_too(error):
+        return []  # an error of its own, and the cause of this one
     if "propertyNames" in error.absolute_schema_path:
         path = (*path, error.instance)
         message, expected, advice = wrong_form(error, "this key")

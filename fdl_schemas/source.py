@@ -33,7 +33,7 @@ def parse(content: bytes, file: str) -> Document:
             [
                 Diagnostic(
                     "FDL003",
-                    f"the file has {len(content):,} bytes",
+                    f"the file has more than {MAX_BYTES:,} bytes",
                     file,
                     expected=f"at most {MAX_BYTES:,} bytes",
                     help="split the workflow into several FDL files",

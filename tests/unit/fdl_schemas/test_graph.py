@@ -161,8 +161,8 @@ def test_whole_bucket_overlaps_all_its_folders() -> None:
     }
 
 
-def test_topic_overlaps_nothing_and_is_triggered_by_nobody_here() -> None:
+def test_input_fed_by_a_topic_overlaps_nothing_but_can_be_triggered() -> None:
     fed = StorageEntry("b", "in", topic_arn="arn:aws:sns:us-east-1:123456789012:t")
     stations = [function("a", [fed], []), function("b", "b/in", []), function("c", [], "b/in")]
     assert overlapping_inputs(stations) == ()
-    assert edges(stations) == (("c", "b"),)
+    assert edges(stations) == (("c", "a"), ("c", "b"))
