@@ -183,6 +183,7 @@ def _recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[st
 def _remember(store: Path, circumstances: Mapping[str, str], name: str, details: Mapping[str, str]) -> None:
     temporary = _memory(store).with_suffix(f".{secrets.token_hex(4)}")
     try:
+        store.mkdir(parents=True, exist_ok=True)
         temporary.write_text(
             json.dumps({"circumstances": dict(circumstances), "engine": name, "details": dict(details)})
         )

@@ -85,7 +85,7 @@ def supervise(
             stdin=subprocess.DEVNULL,
             stdout=output_write,
             stderr=output_write,
-            env={},  # nothing of ours is to be found in /proc/PID/environ of a process next to the container's
+            env={},  # a process next to the container's must hold nothing of ours in /proc/PID/environ
             cwd="/",
             pass_fds=(task_read, report_write),
             start_new_session=True,

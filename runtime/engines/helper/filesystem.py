@@ -1,9 +1,6 @@
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH116, PTH120, PTH123, PTH211, S103,
-# S108, SIM105, PLR0912 pathlib and contextlib take longer to load than this program takes to run; /tmp is the
-# container's.
-
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH116, PTH120, PTH123,
-# PTH208, PTH211 (pathlib takes longer to load than this program takes to run)
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH110, PTH112, PTH114, PTH116, PTH120, PTH123
+# ruff: noqa: PTH211, S103, S108, SIM105, PLR0912
+# pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
 
 """The container's file system: the image, a fresh layer, and what the host shows of itself.
 

@@ -75,24 +75,24 @@ def remount_read_only(path: str, flags: int) -> None:
     remount(path, flags | MS_RDONLY)
 
 
-def limit_capabilities() -> None:
+def limit_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
     """No program started from here on can gain more than the kept ones."""
     for number in range(LAST_CAPABILITY + 1):
-        if number not in KEPT_CAPABILITIES and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
+        if number not in kept and libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
             if ctypes.get_errno() == errno.EINVAL:
                 return  # past the last one that this kernel knows
             raise StepFailed("setup", "capabilities cannot be dropped")
 
 
-def drop_capabilities() -> None:
+def drop_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
     """Give up all capabilities but the kept ones, those that we have of them."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()
     call("capget", libc.capget(header, data))
-    kept = sum(1 << number for number in KEPT_CAPABILITIES)
+    bits = sum(1 << number for number in kept)
     for word in (0, 1):
         effective, permitted, inheritable = range(3 * word, 3 * word + 3)
-        mask = kept >> (32 * word) & 0xFFFFFFFF
+        mask = bits >> (32 * word) & 0xFFFFFFFF
         data[effective] &= mask
         data[permitted] &= mask
         data[inheritable] = 0

@@ -12,7 +12,14 @@ from __future__ import annotations
 
 import os
 
-from runtime.engines.helper.kernel import StepFailed, adopt_orphans, die_with_parent, forbid_privileges
+from runtime.engines.helper.kernel import (
+    StepFailed,
+    adopt_orphans,
+    die_with_parent,
+    drop_capabilities,
+    forbid_privileges,
+    limit_capabilities,
+)
 from runtime.engines.helper.program import execute, not_started, report, report_status, reset_signals
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
@@ -58,6 +65,9 @@ def run_program(task: dict[str, Any], report_fd: int) -> int:
         die_with_parent(signal.SIGKILL)
         os.umask(0o022)
         forbid_privileges()
+        if os.geteuid() == 0:  # without them even root keeps to the image's read-only modes
+            limit_capabilities(frozenset())
+        drop_capabilities(frozenset())
         try:
             os.chdir(task["cwd"])
         except OSError as error:
