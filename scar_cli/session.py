@@ -1,0 +1,128 @@
+"""boto3 clients for the commands, and what boto3's errors mean in words.
+
+boto3 takes a third of a second to load, so it is imported when a client is asked for.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from scar_cli.errors import UserError
+
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+_UNKNOWN_KEY = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "AuthFailure",
+    }
+)
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_THROTTLED = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown"})
+
+
+def client(service: str, *, region: str | None = None, **settings: Any) -> Any:
+    """A boto3 client from the environment's credentials, that slows down when it is throttled.
+
+    `settings` are botocore's Config.
+
+    Raises:
+        UserError: no region, a profile that does not exist, or an embedded cloud that does not run.
+    """
+    with explained():
+        import boto3
+        from botocore.config import Config
+
+        retries = settings.pop("retries", {"mode": "adaptive", "max_attempts": 10})
+        made = boto3.Session(region_name=region).client(service, config=Config(retries=retries, **settings))
+    _check_that_it_listens(made.meta.endpoint_url)
+    return made
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what boto3 raises inside into a UserError that says what to do."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        told = explain(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def explain(error: BaseException) -> UserError | None:
+    """What an error of boto3's means; None if it is not one of those."""
+    from boto3.exceptions import Boto3Error
+    from botocore import exceptions
+
+    told: UserError | None = None
+    if isinstance(error, exceptions.ClientError):
+        told = _explain_refusal(error)
+    elif isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+        told = UserError(
+            "There are no AWS credentials here",
+            'Run `aws configure`, set AWS_PROFILE, or use the embedded cloud: eval "$(scar local env)"',
+        )
+    elif isinstance(error, exceptions.NoRegionError):
+        told = UserError("No AWS region is set", "Set AWS_REGION, for example to us-east-1")
+    elif isinstance(error, exceptions.ProfileNotFound):
+        told = UserError(str(error), "Set AWS_PROFILE to one of those in ~/.aws/config, or unset it")
+    elif isinstance(error, (exceptions.EndpointConnectionError, exceptions.ConnectionClosedError)):
+        told = _explain_silence(str(error.kwargs.get("endpoint_url", "AWS")))
+    elif isinstance(error, (exceptions.BotoCoreError, Boto3Error)):
+        told = UserError(str(error).rstrip("."))
+    return told
+
+
+def error_code(error: BaseException) -> str:
+    """AWS's code of a refused call, such as `NoSuchBucket`; empty for other errors."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _check_that_it_listens(endpoint: str) -> None:
+    """A cloud on this machine that does not run is said at once, instead of after ten attempts."""
+    address = urlsplit(endpoint)
+    if address.hostname not in _LOOPBACK:
+        return
+    try:
+        socket.create_connection((address.hostname, address.port or 80), timeout=5).close()
+    except OSError as error:
+        raise _explain_silence(endpoint) from error
+
+
+def _explain_silence(endpoint: str) -> UserError:
+    if urlsplit(endpoint).hostname in _LOOPBACK:
+        advice = 'If that was the embedded cloud: `scar local start`, then eval "$(scar local env)"'
+    else:
+        advice = "Look at the network connection and at AWS_ENDPOINT_URL"
+    return UserError(f"Nothing answers at {endpoint}", advice)
+
+
+def _explain_refusal(error: Any) -> UserError:
+    code, message = error_code(error), str(error.response.get("Error", {}).get("Message", "")).rstrip(".")
+    if code in _EXPIRED:
+        return UserError("The AWS credentials have expired", "Log in again, for example with `aws sso login`")
+    if code in _UNKNOWN_KEY:
+        return UserError(
+            "AWS does not accept the credentials",
+            "Look at AWS_ACCESS_KEY_ID or AWS_PROFILE, and unset an AWS_SESSION_TOKEN that is left over",
+        )
+    if code in _DENIED:
+        return UserError(
+            f"{error.operation_name} is not allowed: {message or code}",
+            "Ask for that permission, or use another profile by AWS_PROFILE",
+        )
+    if code in _THROTTLED:
+        return UserError("AWS is throttling these calls", "Wait a little, or lower --concurrency")
+    return UserError(f"{error.operation_name} failed: {message or code}")

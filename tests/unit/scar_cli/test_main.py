@@ -1,0 +1,120 @@
+"""The `scar` command as a process: help, versions, exit codes, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def scar(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SCAR_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "scar_cli", *arguments],
+        env={**clean, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_every_verb_and_loads_nothing_slow() -> None:
+    program = (
+        "import sys; import scar_cli.main\n"
+        "try: scar_cli.main.main()\n"
+        "finally: print(sorted(set(sys.argv[2:]) & set(sys.modules)))"
+    )
+    slow = ("boto3", "botocore", "rich", "yaml", "aws_cdk", "ministack", "jsonschema")
+    shown = subprocess.run(
+        [sys.executable, "-c", program, "--help", *slow],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert shown.stdout.endswith("[]\n")
+    for verb in ("local", "put", "validate"):
+        assert verb in shown.stdout
+
+
+def test_help_comes_at_once() -> None:
+    times = []
+    for _ in range(5):
+        started = time.monotonic()
+        assert scar("--help").returncode == 0
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.3
+
+
+def test_the_version_is_shown() -> None:
+    assert scar("--version").stdout.startswith("scar 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "No such command 'nonsense'"),
+        (("put",), "Missing option"),
+        (
+            ("put", "-b", "b", "-p", "/does/not/exist"),
+            "/does/not/exist does not exist. Look at the spelling.",
+        ),
+        (("local", "start", "--port", "70000"), "70000"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence_with_exit_code_2(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = scar(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_credentials_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    done = scar("put", "-b", "bucket", "-p", str(tmp_path / "a"), AWS_REGION="us-east-1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("scar: There are no AWS credentials here. Run `aws configure`")
+
+
+def test_a_cloud_that_does_not_answer_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_MAX_ATTEMPTS": "1"}
+    endpoint = "http://127.0.0.1:9"
+    arguments = ("put", "-b", "bucket", "-p", str(tmp_path / "a"))
+    done = scar(*arguments, AWS_REGION="us-east-1", AWS_ENDPOINT_URL=endpoint, **keys)
+    assert done.returncode == 2
+    assert f"Nothing answers at {endpoint}" in done.stderr
+    assert "scar local start" in done.stderr
+
+
+def test_a_dry_run_needs_no_cloud(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").write_text("1234")
+    done = scar("put", "-b", "bucket/in", "-p", str(tmp_path), "--dry-run", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["files"] == [
+        {"path": str(tmp_path / "a b.txt"), "key": "in/a b.txt", "bytes": 4}
+    ]
+
+
+def test_validate_tells_right_from_wrong(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(
+        "functions:\n  aws:\n  - lambda:\n      name: f\n      container: {image: grycap/cowsay}\n"
+    )
+    bad.write_text("functions:\n  aws:\n  - lambda:\n      name: f\n      colour: red\n")
+    done = scar("validate", str(good), str(bad))
+    assert done.returncode == 2
+    assert done.stdout == f"{good}: valid, 1 function\n"
+    assert f"{bad}:5:" in done.stderr
+    answers = json.loads(scar("validate", "--json", str(good), str(bad)).stdout)
+    assert [answer["valid"] for answer in answers] == [True, False]
+    assert answers[0]["functions"] == ["f"]
+    assert scar("validate", str(good)).returncode == 0
