@@ -166,3 +166,24 @@ def log_of(cloud: CloudUnderTest, job: Any) -> list[str]:
         startFromHead=True,
     )
     return [event["message"] for event in events["events"]]
+
+
+def notify(cloud: CloudUnderTest, bucket: str, functions: dict[str, str]) -> None:
+    cloud.client("s3").put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration={
+            "LambdaFunctionConfigurations": [
+                {
+                    "LambdaFunctionArn": arn,
+                    "Events": ["s3:ObjectCreated:*"],
+                    "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
+                }
+                for prefix, arn in functions.items()
+            ]
+        },
+    )
+
+
+def keys(cloud: CloudUnderTest, bucket: str, prefix: str) -> list[str]:
+    pages = cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]

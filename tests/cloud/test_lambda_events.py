@@ -7,25 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.embedded import ROLE, CloudUnderTest, Shell, make_function, until, zipped
+from tests.cloud.embedded import ROLE, CloudUnderTest, Shell, keys, make_function, notify, until, zipped
 
 pytestmark = pytest.mark.cloud
-
-
-def notify(cloud: CloudUnderTest, bucket: str, functions: dict[str, str]) -> None:
-    cloud.client("s3").put_bucket_notification_configuration(
-        Bucket=bucket,
-        NotificationConfiguration={
-            "LambdaFunctionConfigurations": [
-                {
-                    "LambdaFunctionArn": arn,
-                    "Events": ["s3:ObjectCreated:*"],
-                    "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
-                }
-                for prefix, arn in functions.items()
-            ]
-        },
-    )
 
 
 COPY = """
@@ -36,11 +20,6 @@ def handle(event, context):
         bucket, key = record["s3"]["bucket"]["name"], urllib.parse.unquote_plus(record["s3"]["object"]["key"])
         s3.put_object(Bucket=bucket, Key=f"{context.function_name}/{key}", Body=b"")
 """
-
-
-def keys(cloud: CloudUnderTest, bucket: str, prefix: str) -> list[str]:
-    pages = cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
 def test_two_hundred_uploads_at_once_lose_no_event(cloud: CloudUnderTest) -> None:
