@@ -9,7 +9,7 @@ set -eu
 
 echo "Splitting $INPUT_FILE_PATH: one picture a second"
 cd "$TMP_OUTPUT_DIR"
-ffmpeg -hide_banner -loglevel warning -nostdin -i "file:$INPUT_FILE_PATH" -vf fps=1 -q:v 2 -an out%03d.jpg
+ffmpeg -hide_banner -loglevel error -nostdin -i "file:$INPUT_FILE_PATH" -vf fps=1 -q:v 2 -an out%03d.jpg
 
 set -- out*.jpg
 if [ ! -s "$1" ]; then

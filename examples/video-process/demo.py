@@ -1,0 +1,262 @@
+"""`make demo`: the video workflow of scar-video-process.yaml, for real, on this machine.
+
+    images ─► video ─► embedded cloud ─► cdk deploy ─► scar put ─► watch ─► results, table, page
+
+1 video becomes 68 images (a Batch job) becomes 68 results (Lambda invocations); anything else is a failure,
+with its reason and exit code 1. Everything is below build/: images and wheels are kept for the next run,
+the cloud's state and the results are made anew. The cloud runs only as long as this program: it ends with
+it, however that ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deployment import DeploymentError, clients_for, deploy, environment_for, put
+from images.build_images import build_images, ffmpeg_program
+from images.machine_files import MachineError
+from images.wheels import WheelError
+from make_video import SECONDS, VideoError, make_video, truth
+from processes import ProgramError
+from results.contact_sheet import draw_contact_sheet
+from results.frames import FrameResult, read_results, recalls
+from results.page import Report, write_page
+from rich.console import Console
+from watching.figures import FunctionFigures, read_figures
+from watching.live_view import LiveView
+from watching.times_table import times_table
+from watching.workflow import Progress, VideoWorkflow
+
+from local_cloud.cloud import Cloud, CloudError, Running
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+BUILD = REPOSITORY / "build"
+DEMO = BUILD / "demo"
+FDL = HERE / "scar-video-process.yaml"
+_RUN_WITHIN_S = 30 * 60.0
+_POLL_EVERY_S = 0.5
+_INTERRUPTED, _TERMINATED = 130, 143
+_TITLE = "1 video, 68 images, 68 results"
+
+
+class DemoError(Exception):
+    """The demo failed; the text says why and where to look."""
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="make demo", description="The video workflow on the embedded cloud."
+    )
+    parser.add_argument(
+        "--images",
+        choices=("local", "hub"),
+        default="local",
+        help="containers built here, or Docker Hub's (default: local)",
+    )
+    images = parser.parse_args().images
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _terminate)
+    known = (DemoError, DeploymentError, ProgramError, WheelError, MachineError, VideoError, CloudError)
+    try:
+        DEMO.mkdir(parents=True, exist_ok=True)
+        with _alone():
+            return Demo(console, images).run()
+    except known as error:
+        console.print(f"\n[bold red]The demo failed.[/] {_plain(str(error))}", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. All that was started is stopped.")
+        return _INTERRUPTED
+
+
+class Demo:
+    """One run of it: a method a station."""
+
+    def __init__(self, console: Console, images: str) -> None:
+        self.console, self.images = console, images
+        self.started = time.monotonic()
+
+    def run(self) -> int:
+        """All stations; returns the exit code."""
+        for old in ("results", "store", "contact-sheet.png", "index.html"):
+            _remove(DEMO / old)
+        if self.images == "local":
+            with self.station("Container images") as note:
+                built = build_images(BUILD / "images", BUILD / "wheels", lambda _: None)
+                note(", ".join(f"{image.name} {image.size / 1e6:.0f} MB" for image in built))
+        with self.station("Video") as note:
+            video = self.video()
+            note(f"{video.name}, {SECONDS} s, {video.stat().st_size / 1e6:.1f} MB")
+        # The cloud and its workers inherit these: where images come from, and where they are unpacked.
+        os.environ["SCAR_STORE"] = str(DEMO / "store")
+        os.environ.pop("SCAR_REGISTRY_MIRRORS", None)
+        if self.images == "local":
+            mirror = (BUILD / "images").as_uri().replace(",", "%2C")
+            os.environ["SCAR_REGISTRY_MIRRORS"] = f"docker.io={mirror}"
+        cloud = Cloud(DEMO / "cloud")
+        cloud.reset()
+        try:
+            with self.station("Embedded cloud") as note:
+                running = cloud.start(tied=True)
+                note(running.endpoint)
+            return self.in_cloud(running, video)
+        finally:
+            cloud.stop()
+            _remove(DEMO / "store")
+
+    def video(self) -> Path:
+        """The video; one made by the same program is taken again."""
+        sources = b"".join((HERE / name).read_bytes() for name in ("make_video.py", "pictures.txt"))
+        folder = DEMO / f"video-{hashlib.sha256(sources).hexdigest()[:12]}"
+        make_video(ffmpeg_program(BUILD / "wheels"), BUILD / "wheels", folder / "seq1.avi")
+        return folder / "seq1.avi"
+
+    def in_cloud(self, running: Running, video: Path) -> int:
+        """Deploy, upload, watch, and show what came of it."""
+        environment = environment_for(running)
+        with self.station("cdk deploy -c fdl=examples/video-process/scar-video-process.yaml") as note:
+            deploy(FDL, DEMO, environment, note)
+        workflow = VideoWorkflow(clients_for(running), FDL.stem)
+        with self.station(f"scar put -b {workflow.split.inputs[0]} -p {video.name}"):
+            put(video, workflow.split.inputs[0], DEMO, environment)
+        uploaded = time.monotonic()
+        progress = self.watch(workflow, running.parallel)
+        elapsed_s = time.monotonic() - uploaded
+        figures = [
+            read_figures(workflow.split.name, "Batch", workflow.log_lines(workflow.split)),
+            read_figures(workflow.detect.name, "Lambda", workflow.log_lines(workflow.detect)),
+        ]
+        _check(progress, workflow)
+        frames = self.download(workflow, clients_for(running)("s3"))
+        self.report(frames, figures, progress, elapsed_s)
+        return 0
+
+    def watch(self, workflow: VideoWorkflow, parallel: int) -> Progress:
+        """Show how far it is until it is at rest or has failed."""
+        deadline = time.monotonic() + _RUN_WITHIN_S
+        with LiveView(self.console, SECONDS, parallel).shown() as view:
+            while True:
+                progress = workflow.progress()
+                view.update(progress)
+                if progress.at_rest or progress.job_failed or progress.failures:
+                    return progress
+                if time.monotonic() > deadline:
+                    raise DemoError(
+                        f"After {_RUN_WITHIN_S / 60:.0f} minutes it is not done: {view.line(progress)}. "
+                        f"The cloud's log is {DEMO / 'cloud' / 'cloud.log'}"
+                    )
+                time.sleep(_POLL_EVERY_S)
+
+    def download(self, workflow: VideoWorkflow, s3: Any) -> list[FrameResult]:
+        """The output folder's files into build/demo/results, compared with the truth."""
+        folder = DEMO / "results"
+        folder.mkdir()
+        path = workflow.detect.outputs[0]
+        for key in workflow.keys(path):
+            name = key.rpartition("/")[2]
+            if name not in ("", ".", ".."):
+                s3.download_file(path.partition("/")[0], key, str(folder / name))
+        return read_results(folder, truth)
+
+    def report(
+        self, frames: list[FrameResult], figures: list[FunctionFigures], progress: Progress, elapsed_s: float
+    ) -> None:
+        """The table, the contact sheet and the page."""
+        sheet, page = DEMO / "contact-sheet.png", DEMO / "index.html"
+        detector = "OpenCV's Haar cascades" if self.images == "local" else "darknet"
+        subtitle = f"{FDL.name} on the embedded cloud; frames looked at by {detector}"
+        draw_contact_sheet(frames, sheet, _TITLE, subtitle)
+        failed = progress.failures
+        write_page(
+            Report(
+                _TITLE, subtitle, progress.images, progress.results, failed, elapsed_s, frames, figures, sheet
+            ),
+            page,
+        )
+        self.console.print()
+        self.console.print(times_table(figures))
+        for recall in recalls(frames):
+            more = f", and in {recall.imagined} without one" if recall.imagined else ""
+            self.console.print(f"  {recall.label}: seen in {recall.seen} of {recall.there} frames{more}")
+        self.console.print(
+            f"\n[bold green]1 video became {progress.images} images became {progress.results} results[/] "
+            f"in {elapsed_s:.0f} s ({time.monotonic() - self.started:.0f} s with everything around it)."
+        )
+        self.console.print(
+            f"  results        {DEMO / 'results'}\n  contact sheet  {sheet}\n  page           {page}"
+        )
+
+    @contextmanager
+    def station(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Show that something is under way and, in the end, how long it took; yields a way to note details."""
+        started, said = time.monotonic(), [""]
+        with self.console.status(f"{name} …") as status:
+
+            def note(text: str) -> None:
+                said[0] = text
+                status.update(f"{name} … [dim]{text}[/]")
+
+            yield note
+        took = time.monotonic() - started
+        details = f"  [dim]{said[0]}[/]" if said[0] else ""
+        self.console.print(f"[green]✓[/] {name} [dim]{took:.1f} s[/]{details}", soft_wrap=True)
+
+
+def _check(progress: Progress, workflow: VideoWorkflow) -> None:
+    if progress.images == progress.results == SECONDS and not progress.failures and not progress.job_failed:
+        return
+    what = (
+        f"1 video should have become {SECONDS} images and {SECONDS} results; there are {progress.images} images, "
+        f"{progress.results} results and {progress.failures} failures"
+    )
+    if reason := workflow.reason():
+        what += f". The last reason: {reason}"
+    raise DemoError(f"{what}\nThe cloud's log is {DEMO / 'cloud' / 'cloud.log'}")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One demo at a time in a checkout: a second one would wipe the first one's cloud."""
+    with (DEMO / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(
+                "Another demo runs in this folder. Wait for it, or stop it with Ctrl-C."
+            ) from None
+        yield
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    """SIGTERM unwinds as Ctrl-C does, so that whatever was started is stopped."""
+    raise SystemExit(_TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

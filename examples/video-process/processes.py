@@ -1,0 +1,91 @@
+"""Programs that the demo runs: their lines as they come, and nothing of them left when the demo ends.
+
+Each runs in a session of its own: Ctrl-C reaches the demo alone, which then ends the program and all that
+it started (the cdk starts Node, which starts Python).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_GRACE_S = 5.0
+_LINES_SHOWN = 12
+
+
+class ProgramError(Exception):
+    """A program failed; the text holds the last of what it said."""
+
+
+def run_program(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    timeout_s: float,
+    on_line: Callable[[str], None],
+) -> None:
+    """Run a program to its end, its output into `log` and line by line to `on_line`.
+
+    Raises:
+        ProgramError: It ends with another exit code than 0, or not in time.
+    """
+    name = " ".join([Path(command[0]).name, *command[1:2]])
+    lines: list[str] = []
+    late = threading.Event()
+    with (
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+
+        def end_late() -> None:
+            late.set()
+            _end(process)
+
+        clock = threading.Timer(timeout_s, end_late)
+        clock.start()
+        try:
+            for line in process.stdout or ():
+                file.write(line)
+                file.flush()
+                lines.append(line.rstrip())
+                on_line(line.rstrip())
+            process.wait()
+        finally:
+            clock.cancel()
+            _end(process)
+    if late.is_set():
+        raise ProgramError(f"{name} did not end within {timeout_s / 60:.0f} minutes. Its output is in {log}")
+    if process.returncode:
+        said = "\n  ".join([line for line in lines if line.strip()][-_LINES_SHOWN:])
+        raise ProgramError(f"{name} ended with {process.returncode}:\n  {said}\nAll that it said is in {log}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program that still runs, with its whole session."""
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,1 @@
+"""What came out: results read and compared with the truth, the contact sheet, the results page."""

@@ -1,0 +1,36 @@
+"""What ran and how long it took, as a table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from watching.figures import FunctionFigures, Times
+
+
+def seconds(milliseconds: float) -> str:
+    """A duration for people: `0.42 s`, `3.1 s`, `75 s`."""
+    value = milliseconds / 1000
+    digits = 2 if value < 1 else 1 if value < 60 else 0  # noqa: PLR2004 - three significant digits or so
+    return f"{value:.{digits}f} s"
+
+
+def times_table(figures: Sequence[FunctionFigures]) -> Table:
+    """A row for each function."""
+    table = Table(header_style="bold", title="What ran", title_justify="left")
+    table.add_column("Function")
+    table.add_column("In")
+    for name in ("Files", "Failed", "Cold", "median", "max", "Warm", "median", "max"):
+        table.add_column(name, justify="right")
+
+    def cells(times: Times) -> tuple[str, str, str]:
+        return (
+            str(times.count),
+            *((seconds(times.median_ms), seconds(times.max_ms)) if times.count else ("", "")),
+        )
+
+    for one in figures:
+        counts = (str(one.files), str(one.failures))
+        table.add_row(one.name, one.where, *counts, *cells(one.cold), *cells(one.warm))
+    return table

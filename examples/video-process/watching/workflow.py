@@ -1,0 +1,147 @@
+"""A deployed video workflow, seen through AWS: how far it is, and why it failed if it did.
+
+What is deployed is read from the stack's output `ScarWorkflow`, so nothing here knows a queue's or a log
+group's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_OUTPUT = "ScarWorkflow"
+_JOB_STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+NO_JOB = "not submitted"
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedFunction:
+    """One function of the stack."""
+
+    name: str
+    log_group: str
+    failure_queue_url: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    job_queue: str | None
+    batch_log_group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the workflow is."""
+
+    job_state: str
+    images: int
+    results: int
+    """Images whose text and picture are both there."""
+    failures: int
+    """Events that stand in a failure queue after their last attempt."""
+
+    @property
+    def job_failed(self) -> bool:
+        """The split has used up its attempts."""
+        return self.job_state == "FAILED"
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing more will come: the split has ended, and each of its images has its result."""
+        return self.job_state == "SUCCEEDED" and self.images == self.results
+
+
+class VideoWorkflow:
+    """The stack of `scar-video-process.yaml`: a function that splits in Batch, one that detects in Lambda.
+
+    Args:
+        client: Gives the boto3 client of a service by its name.
+        stack: Name of the stack.
+    """
+
+    def __init__(self, client: Callable[[str], Any], stack: str) -> None:
+        self._s3, self._sqs = client("s3"), client("sqs")
+        self._batch, self._logs = client("batch"), client("logs")
+        (found,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        text = next(out["OutputValue"] for out in found["Outputs"] if out["OutputKey"] == _OUTPUT)
+        functions = [_function(entry) for entry in json.loads(text)["functions"]]
+        self.split = next(function for function in functions if function.job_queue)
+        self.detect = next(function for function in functions if not function.job_queue)
+
+    def progress(self) -> Progress:
+        """Ask AWS how far it is."""
+        jobs = self.jobs()
+        images = self.keys(self.split.outputs[0])
+        results = self.keys(self.detect.outputs[0])
+        return Progress(
+            job_state=str(jobs[-1]["status"]) if jobs else NO_JOB,
+            images=len(images),
+            results=len(complete_results(results)),
+            failures=sum(self._queued(function) for function in (self.split, self.detect)),
+        )
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The Batch jobs of the split, oldest first, as `list_jobs` tells of them."""
+        found = [
+            job
+            for state in _JOB_STATES
+            for job in self._batch.list_jobs(jobQueue=self.split.job_queue, jobStatus=state)["jobSummaryList"]
+        ]
+        return sorted(found, key=lambda job: job["createdAt"])
+
+    def keys(self, path: str) -> list[str]:
+        """Keys in a folder, `bucket/folder`, without its marker."""
+        bucket, _, folder = path.partition("/")
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/")
+        keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+        return sorted(key for key in keys if not key.endswith("/"))
+
+    def log_lines(self, function: DeployedFunction) -> Iterator[str]:
+        """Everything that a function has logged, its jobs included."""
+        for group in filter(None, (function.log_group, function.batch_log_group)):
+            for page in self._logs.get_paginator("filter_log_events").paginate(logGroupName=group):
+                yield from (str(event["message"]) for event in page["events"])
+
+    def reason(self) -> str:
+        """What the runner says last of a failure, or nothing."""
+        said = ""
+        for function in (self.split, self.detect):
+            for line in self.log_lines(function):
+                record = json_line(line)
+                if record.get("level") == "ERROR" and record.get("error"):
+                    said = f"{function.name}: {record['error']}"
+        return said
+
+    def _queued(self, function: DeployedFunction) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self._sqs.get_queue_attributes(QueueUrl=function.failure_queue_url, AttributeNames=names)
+        return sum(int(answer["Attributes"].get(name, 0)) for name in names)
+
+
+def complete_results(keys: list[str]) -> list[str]:
+    """Of the keys of an output folder, those of texts whose picture is there too."""
+    pictures = {key.rpartition(".")[0] for key in keys if key.endswith((".png", ".jpg"))}
+    return [key for key in keys if key.endswith(".out") and key.removesuffix(".out") in pictures]
+
+
+def json_line(line: str) -> dict[str, Any]:
+    """The structured line that a log event holds; empty for anything else, such as a container's output."""
+    if not line.startswith("{"):
+        return {}
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _function(entry: dict[str, Any]) -> DeployedFunction:
+    return DeployedFunction(
+        name=entry["name"],
+        log_group=entry["log_group"],
+        failure_queue_url=entry["failure_queue_url"],
+        inputs=tuple(entry["inputs"]),
+        outputs=tuple(entry["outputs"]),
+        job_queue=entry.get("job_queue"),
+        batch_log_group=entry.get("batch_log_group"),
+    )
