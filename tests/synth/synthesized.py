@@ -1,0 +1,56 @@
+"""What a synthesis gave, and how tests look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """What a synthesis gave."""
+
+    folder: Path
+    template: dict[str, Any]
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Logical id → properties of all resources of a type."""
+        resources = self.template["Resources"].items()
+        return {name: found.get("Properties", {}) for name, found in resources if found["Type"] == kind}
+
+    def one(self, kind: str, **properties: object) -> dict[str, Any]:
+        """The only resource of a type, among those with these properties."""
+        found = [
+            resource
+            for resource in self.of_type(kind).values()
+            if all(resource.get(key) == value for key, value in properties.items())
+        ]
+        assert len(found) == 1, f"{len(found)} resources {kind} with {properties}"
+        return found[0]
+
+    def package(self, function_name: str) -> Path:
+        """The folder that becomes a function's code."""
+        key = self.one("AWS::Lambda::Function", FunctionName=function_name)["Code"]["S3Key"]
+        return self.folder / f"asset.{key.removesuffix('.zip')}"
+
+    def statements(self, part_of_name: str) -> list[dict[str, Any]]:
+        """All statements of the policies of roles whose logical id contains a text."""
+        roles = self.of_type("AWS::IAM::Role")
+        policies = self.of_type("AWS::IAM::Policy")
+        documents = [
+            policy["PolicyDocument"]
+            for name, role in roles.items()
+            if part_of_name in name
+            for policy in role.get("Policies", [])
+        ]
+        documents += [
+            policy["PolicyDocument"]
+            for policy in policies.values()
+            if any(part_of_name in role["Ref"] for role in policy["Roles"])
+        ]
+        return [statement for document in documents for statement in document["Statement"]]
+
+
+Synthesize = Callable[..., Synthesized]

@@ -1,0 +1,135 @@
+"""The custom resource that makes folders, run against a real S3 server."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.util
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import scar_constructs
+from tests.synth.s3_server import S3Server
+
+HANDLER = Path(scar_constructs.__file__).parent / "bucket_folders_handler" / "index.py"
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def handler(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    spec = importlib.util.spec_from_file_location("bucket_folders_handler_index", HANDLER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def ask(handler: ModuleType) -> Iterator[Ask]:
+    """Sends a request as CloudFormation does, and gives the answer that comes to its address."""
+    answers: list[dict[str, Any]] = []
+
+    class ResponseUrl(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), ResponseUrl)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+
+    def send(kind: str, bucket: str, *folders: str, empty: bool = False) -> dict[str, Any]:
+        request = {
+            "RequestType": kind,
+            "ResponseURL": f"http://127.0.0.1:{server.server_address[1]}/",
+            "StackId": "stack",
+            "RequestId": "request",
+            "LogicalResourceId": "Folders",
+            "ResourceProperties": {
+                "BucketName": bucket,
+                "Folders": list(folders),
+                "EmptyOnDelete": str(empty).lower(),
+            },
+        }
+        if kind != "Create":
+            request["PhysicalResourceId"] = bucket
+        handler.handler(request, None)
+        assert len(answers) == 1
+        return answers.pop()
+
+    yield send
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, request: pytest.FixtureRequest) -> str:
+    name = request.node.name.replace("_", "-")[:63].strip("-")
+    s3_server.client().create_bucket(Bucket=name)
+    return str(name)
+
+
+def keys(server: S3Server, bucket: str) -> list[str]:
+    return [found["Key"] for found in server.client().list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def test_missing_folders_are_made(ask: Ask, s3_server: S3Server, bucket: str) -> None:
+    answer = ask("Create", bucket, "input", "a/b c")
+    assert answer["Status"] == "SUCCESS"
+    assert answer["PhysicalResourceId"] == bucket
+    assert keys(s3_server, bucket) == ["a/b c/", "input/"]
+
+
+def test_again_changes_nothing(ask: Ask, s3_server: S3Server, bucket: str) -> None:
+    s3 = s3_server.client()
+    s3.put_object(Bucket=bucket, Key="input/", Body=b"somebody put something here")
+    assert ask("Update", bucket, "input", "output")["Status"] == "SUCCESS"
+    assert s3.get_object(Bucket=bucket, Key="input/")["Body"].read() == b"somebody put something here"
+    assert keys(s3_server, bucket) == ["input/", "output/"]
+
+
+def test_delete_leaves_everything_in_a_bucket_that_is_kept(
+    ask: Ask, s3_server: S3Server, bucket: str
+) -> None:
+    s3_server.client().put_object(Bucket=bucket, Key="input/file", Body=b"x")
+    assert ask("Delete", bucket, "input")["Status"] == "SUCCESS"
+    assert keys(s3_server, bucket) == ["input/file"]
+
+
+def test_delete_empties_a_bucket_that_goes_too(ask: Ask, s3_server: S3Server, bucket: str) -> None:
+    s3 = s3_server.client()
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for number in range(3):
+        s3.put_object(Bucket=bucket, Key="input/file", Body=bytes(number))
+    s3.delete_object(Bucket=bucket, Key="input/file")
+    assert ask("Delete", bucket, "input", empty=True)["Status"] == "SUCCESS"
+    s3.delete_bucket(Bucket=bucket)  # succeeds on an empty bucket alone
+
+
+def test_delete_of_a_bucket_that_is_gone_succeeds(ask: Ask) -> None:
+    assert ask("Delete", "never-there-was-one", empty=True)["Status"] == "SUCCESS"
+
+
+def test_a_failure_is_answered_with_its_reason(ask: Ask) -> None:
+    answer = ask("Create", "never-there-was-one", "input")
+    assert answer["Status"] == "FAILED"
+    assert "bucket never-there-was-one" in answer["Reason"]
+    assert "NoSuchBucket" in answer["Reason"]
+
+
+def test_handler_fits_into_a_template() -> None:
+    assert len(HANDLER.read_text()) <= 4096

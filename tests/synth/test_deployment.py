@@ -1,0 +1,109 @@
+"""The deployer's context values, and the buckets' real names. No CDK is loaded here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fdl_schemas.model import Container, Function, StorageEntry, Workflow
+from scar_constructs.deployment import Deployment, DeploymentError, stack_name_for, with_real_bucket_names
+
+
+def workflow(*paths: str) -> Workflow:
+    entries = tuple(StorageEntry(*path.split("/", 1)) for path in paths)
+    function = Function(
+        name="f", container=Container(image="alpine"), inputs=entries[:1], outputs=entries[1:]
+    )
+    return Workflow(source=Path("/x/w.yaml"), functions=(function,))
+
+
+def test_defaults_keep_everything() -> None:
+    found = Deployment.from_context(
+        {"fdl": "examples/darknet.yaml", "@aws-cdk/aws-iam:minimizePolicies": True}
+    )
+    assert found == Deployment(fdl=Path("examples/darknet.yaml"), stack_name="darknet")
+
+
+def test_all_keys_are_read() -> None:
+    found = Deployment.from_context(
+        {
+            "fdl": "w.yaml",
+            "stack": "My-Stack",
+            "bucket_suffix": "prod-7",
+            "existing_buckets": "one, two,,one",
+            "removal": "destroy",
+            "registry_mirrors": "docker.io=https://mirror.example.org/hub, ghcr.io=file:///images",
+        }
+    )
+    assert found.stack_name == "My-Stack"
+    assert found.bucket_suffix == "prod-7"
+    assert found.existing_buckets == ("one", "two")
+    assert found.destroy_buckets
+    assert found.registry_mirrors == "docker.io=https://mirror.example.org/hub,ghcr.io=file:///images"
+
+
+def test_lists_of_a_cdk_json_are_taken() -> None:
+    found = Deployment.from_context({"fdl": "w.yaml", "existing_buckets": ["one", "two"]})
+    assert found.existing_buckets == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        ({}, "add -c fdl=FILE"),
+        ({"fdl": ""}, "add -c fdl=FILE"),
+        ({"fdl": 7}, "context fdl: expected text"),
+        ({"fdl": "w.yaml", "removal": "keep"}, "expected `retain` or `destroy`"),
+        ({"fdl": "w.yaml", "stack": "a_b"}, "-c stack=a_b: expected letters, digits and hyphens"),
+        ({"fdl": "w.yaml", "stack": "x" * 129}, "at most 128"),
+        ({"fdl": "w.yaml", "bucket_suffix": "Prod"}, "-c bucket_suffix=Prod: expected lower-case"),
+        ({"fdl": "w.yaml", "bucket_suffix": "-a"}, "no hyphen at its ends"),
+        ({"fdl": "w.yaml", "existing_buckets": "a/b"}, "names of S3 buckets"),
+        ({"fdl": "w.yaml", "existing_buckets": 3}, "context existing_buckets: expected text"),
+        ({"fdl": "w.yaml", "registry_mirrors": "docker.io"}, "expected REGISTRY=BASE"),
+        ({"fdl": "w.yaml", "registry_mirrors": "docker.io=ftp://x"}, "expected REGISTRY=BASE"),
+        ({"fdl": "w.yaml", "bucket_sufix": "x"}, "did you mean bucket_suffix?"),
+        ({"fdl": "w.yaml", "existing-buckets": "x"}, "did you mean existing_buckets?"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_one_clear_line(context: dict[str, object], words: str) -> None:
+    with pytest.raises(DeploymentError) as caught:
+        Deployment.from_context(context)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("scar-video-process", "scar-video-process"),
+        ("my_workflow v2", "my-workflow-v2"),
+        ("2nd", "scar-2nd"),
+        ("été", "t"),
+        ("___", "scar"),
+        ("a" * 200, "a" * 128),
+    ],
+)
+def test_stack_name_comes_from_the_file_name(stem: str, name: str) -> None:
+    assert stack_name_for(stem) == name
+
+
+def test_suffix_is_applied_to_every_entry() -> None:
+    (function,) = with_real_bucket_names(workflow("a/in", "a/out", "b"), bucket_suffix="x").functions
+    assert [str(entry) for entry in (*function.inputs, *function.outputs)] == ["a-x/in", "a-x/out", "b-x"]
+
+
+def test_a_bucket_that_exists_may_be_named_with_or_without_the_suffix() -> None:
+    named = with_real_bucket_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["a", "b-x"])
+    assert named.buckets == ("a", "b-x")
+
+
+def test_an_unused_existing_bucket_is_refused_with_the_buckets_that_are_used() -> None:
+    with pytest.raises(DeploymentError, match=r"other not used by w\.yaml; its buckets are a-x, b-x"):
+        with_real_bucket_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["other"])
+
+
+def test_a_suffix_that_makes_a_name_too_long_is_refused() -> None:
+    with pytest.raises(DeploymentError, match="has 66 characters, S3 takes at most 63"):
+        with_real_bucket_names(workflow("a" * 60 + "/in"), bucket_suffix="12345")

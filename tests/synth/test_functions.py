@@ -1,0 +1,70 @@
+"""Lambda functions: each key of the FDL has its effect."""
+
+from __future__ import annotations
+
+import json
+
+from tests.synth.synthesized import Synthesized
+
+
+def test_settings_arrive(rich: Synthesized) -> None:
+    function = rich.one("AWS::Lambda::Function", FunctionName="filtered")
+    assert function["MemorySize"] == 1024
+    assert function["Timeout"] == 60
+    assert function["EphemeralStorage"] == {"Size": 2048}
+    assert function["Architectures"] == ["x86_64"]
+    assert function["Environment"]["Variables"] == {
+        "KEY": "value",
+        "SCAR_REGISTRY_MIRRORS": "docker.io=file:///images",
+    }
+
+
+def test_container_environment_and_log_level_are_packaged_not_set_on_the_function(rich: Synthesized) -> None:
+    config = json.loads((rich.package("filtered") / "function_config.json").read_text())
+    assert config["container_environment"] == {"MODE": "fast", "Ü": "ä"}
+    assert config["log_level"] == "DEBUG"
+    assert config["inputs"][1]["prefixes"] == ["x"]
+    assert config["inputs"][1]["suffixes"] == [".txt", "s.txt"]
+
+
+def test_log_group_has_the_functions_name_and_retention(rich: Synthesized) -> None:
+    assert rich.one("AWS::Logs::LogGroup", LogGroupName="/aws/lambda/filtered")["RetentionInDays"] == 7
+
+
+def test_events_that_failed_go_to_a_queue_of_the_functions_own(rich: Synthesized) -> None:
+    settings = rich.of_type("AWS::Lambda::EventInvokeConfig").values()
+    queues = {json.dumps(setting["DestinationConfig"]["OnFailure"]["Destination"]) for setting in settings}
+    assert len(queues) == len(settings) == 5
+    assert sorted(setting["MaximumRetryAttempts"] for setting in settings) == [0, 2, 2, 2, 2]
+
+
+def test_failure_queue_is_encrypted_and_keeps_events_for_14_days(rich: Synthesized) -> None:
+    queues = rich.of_type("AWS::SQS::Queue").values()
+    assert all(
+        queue["SqsManagedSseEnabled"] and queue["MessageRetentionPeriod"] == 1209600 for queue in queues
+    )
+
+
+def test_an_image_file_is_uploaded_and_named_to_the_runner(rich: Synthesized) -> None:
+    variables = rich.one("AWS::Lambda::Function", FunctionName="from_file")["Environment"]["Variables"]
+    uri = variables["SCAR_IMAGE_FILE"]["Fn::Sub"]
+    archive = rich.folder / f"asset.{uri.rpartition('/')[2]}"
+    assert uri.startswith("s3://cdk-")
+    assert archive.read_bytes() == b"an archive"
+    config = json.loads((rich.package("from_file") / "function_config.json").read_text())
+    assert config["image"] is None
+
+
+def test_a_given_role_is_used_as_it_is(rich: Synthesized) -> None:
+    function = rich.one("AWS::Lambda::Function", FunctionName="given_role")
+    assert function["Role"] == "arn:aws:iam::123456789012:role/theirs"
+    assert function["Description"] == "uses a role of its owner"
+    assert function["ReservedConcurrentExecutions"] == 4
+    assert {"Key": "team", "Value": "blue"} in function["Tags"]
+    assert not [
+        policy for policy in rich.of_type("AWS::IAM::Policy").values() if "theirs" in json.dumps(policy)
+    ]
+
+
+def test_a_function_without_script_has_none_in_its_package(rich: Synthesized) -> None:
+    assert [path.name for path in rich.package("whole_bucket").iterdir()] == ["function_config.json"]

@@ -1,0 +1,136 @@
+"""Roles: each may do what its holder is for, on things that are named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.synth.synthesized import Synthesized
+
+Right = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Effect, actions, resources."""
+
+
+def normalized(statement: dict[str, Any]) -> Right:
+    """A statement with logical ids in angle brackets, without the hashes at their ends."""
+    actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+    resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+    return (
+        statement["Effect"],
+        tuple(sorted(actions)),
+        tuple(sorted(flat(resource) for resource in resources)),
+    )
+
+
+def flat(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if "Fn::Join" in value:
+        return str(value["Fn::Join"][0]).join(flat(part) for part in value["Fn::Join"][1])
+    if "Fn::GetAtt" in value:
+        return "<" + str(value["Fn::GetAtt"][0]).rstrip("0123456789ABCDEF") + ">"
+    if "Ref" in value:
+        return "<" + str(value["Ref"]).rstrip("0123456789ABCDEF") + ">"
+    return str(value["Fn::Sub"])
+
+
+def rights(synthesized: Synthesized, role: str) -> set[Right]:
+    return {normalized(statement) for statement in synthesized.statements(role)}
+
+
+QUEUE_RIGHTS = ("sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage")
+LOG_RIGHTS = ("logs:CreateLogStream", "logs:PutLogEvents")
+BUCKET = "<BucketsscarvideoBucket>"
+
+
+def test_a_lambda_function_reads_its_input_and_writes_its_output_and_no_more(seed: Synthesized) -> None:
+    assert rights(seed, "FunctionsscarlambdadarknetRole") == {
+        ("Allow", LOG_RIGHTS, ("<FunctionsscarlambdadarknetLogs>",)),
+        ("Allow", ("s3:GetObject",), (f"{BUCKET}/split-images/*",)),
+        ("Allow", ("s3:AbortMultipartUpload", "s3:PutObject"), (f"{BUCKET}/output/*",)),
+        ("Allow", QUEUE_RIGHTS, ("<FunctionsscarlambdadarknetFailureQueue>",)),
+    }
+
+
+def test_a_batch_function_may_submit_its_job_but_not_touch_data(seed: Synthesized) -> None:
+    assert rights(seed, "FunctionsscarbatchffmpegsplitRole") == {
+        ("Allow", LOG_RIGHTS, ("<FunctionsscarbatchffmpegsplitLogs>",)),
+        (
+            "Allow",
+            ("batch:SubmitJob",),
+            (
+                "<FunctionsscarbatchffmpegsplitBatchJobDefinition>",
+                "<FunctionsscarbatchffmpegsplitBatchJobQueue>",
+            ),
+        ),
+        ("Allow", QUEUE_RIGHTS, ("<FunctionsscarbatchffmpegsplitFailureQueue>",)),
+    }
+
+
+def test_a_job_has_the_data_and_its_two_packages(seed: Synthesized) -> None:
+    found = rights(seed, "FunctionsscarbatchffmpegsplitBatchJobRole")
+    reading = [resource for _, actions, names in found for resource in names if actions == ("s3:GetObject",)]
+    packages = [resource for resource in reading if resource.endswith(".zip")]
+    assert len(packages) == 2
+    assert all("*" not in resource for resource in packages)
+    assert set(reading) - set(packages) == {f"{BUCKET}/input/*"}
+    assert {entry for entry in found if entry[1] != ("s3:GetObject",)} == {
+        ("Allow", ("s3:AbortMultipartUpload", "s3:PutObject"), (f"{BUCKET}/split-images/*",))
+    }
+
+
+def test_whoever_starts_a_job_may_write_its_log_alone(seed: Synthesized) -> None:
+    assert rights(seed, "BatchExecutionRole") == {
+        ("Allow", LOG_RIGHTS, ("<FunctionsscarbatchffmpegsplitBatchLogs>",))
+    }
+
+
+def test_the_helpers_may_do_their_one_thing(seed: Synthesized) -> None:
+    assert rights(seed, "BucketFoldersProviderRole") == {
+        ("Allow", LOG_RIGHTS, ("<BucketFoldersProviderLogs>",)),
+        ("Allow", ("s3:PutObject",), (f"{BUCKET}/input/", f"{BUCKET}/output/", f"{BUCKET}/split-images/")),
+    }
+    assert rights(seed, "BucketNotificationsRole") == {
+        ("Allow", LOG_RIGHTS, ("<BucketNotificationsLogs>",)),
+        ("Allow", ("s3:PutBucketNotification",), (BUCKET,)),
+    }
+
+
+def test_an_image_file_may_be_read_by_who_runs_it(rich: Synthesized) -> None:
+    def reads_tar(role: str) -> bool:
+        return any(".tar" in name for _, _, resources in rights(rich, role) for name in resources)
+
+    assert reads_tar("FunctionsfromfileRole")
+    assert reads_tar("FunctionsfromfileBatchJobRole")
+    assert reads_tar("FunctionsfileinbatchBatchJobRole")
+    assert not reads_tar("FunctionsfileinbatchRole")
+    assert not reads_tar("FunctionsfilteredRole")
+
+
+def test_deleting_is_allowed_only_to_empty_a_bucket_that_is_to_be_destroyed(rich: Synthesized) -> None:
+    deleting = [
+        (name, normalized(statement))
+        for name in rich.of_type("AWS::IAM::Role")
+        for statement in rich.statements(name)
+        if any("Delete" in action for action in normalized(statement)[1])
+    ]
+    assert {name.rstrip("0123456789ABCDEF") for name, _ in deleting} == {"BucketFoldersProviderRole"}
+    emptied = {resource for _, (_, _, resources) in deleting for resource in resources}
+    assert emptied == {"<Bucketsdatax1Bucket>/*", "<Bucketswholex1Bucket>/*"}
+
+
+def test_no_statement_allows_all_actions_or_all_resources(seed: Synthesized, rich: Synthesized) -> None:
+    for synthesized in (seed, rich):
+        for name in synthesized.of_type("AWS::IAM::Role"):
+            for statement in synthesized.statements(name):
+                _, actions, resources = normalized(statement)
+                assert not any("*" in action for action in actions), name
+                # A wildcard stands at the end alone, and behind the name of a bucket.
+                assert all("*" not in text.removesuffix("/*") for text in resources), name
+                assert "*" not in resources, name
+
+
+def test_no_managed_policies(seed: Synthesized, rich: Synthesized) -> None:
+    for synthesized in (seed, rich):
+        for role in synthesized.of_type("AWS::IAM::Role").values():
+            assert "ManagedPolicyArns" not in role, json.dumps(role)
