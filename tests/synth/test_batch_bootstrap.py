@@ -25,6 +25,7 @@ from botocore.credentials import Credentials
 from scar_constructs import batch_bootstrap
 from tests.synth.s3_server import S3Server
 
+Request = http.server.BaseHTTPRequestHandler
 TEXT = Path(batch_bootstrap.__file__).read_text()
 # Stands in for the runner: tells what it was started with.
 RUNNER = """
@@ -88,9 +89,7 @@ def assets(s3_server: S3Server) -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize("name", ["this", "python3.11", "python3.12", "python3.13"])
-def test_the_runner_continues_in_the_jobs_process(
-    assets: Mapping[str, str], tmp_path: Path, name: str
-) -> None:
+def test_runner_continues_in_the_jobs_process(assets: Mapping[str, str], tmp_path: Path, name: str) -> None:
     python = sys.executable if name == "this" else shutil.which(name)
     if python is None or subprocess.run([python, "-V"], capture_output=True, check=False).returncode:
         pytest.skip(f"no {name} here")
@@ -157,8 +156,8 @@ def test_no_credentials_is_told(assets: Mapping[str, str], tmp_path: Path) -> No
 
 
 @contextmanager
-def http_server(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+def http_server(answer: Callable[[Request], None]) -> Iterator[str]:
+    class Handler(Request):
         def do_GET(self) -> None:
             answer(self)
 
@@ -176,9 +175,7 @@ def http_server(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) ->
         thread.join()
 
 
-def send(
-    request: http.server.BaseHTTPRequestHandler, status: int, body: bytes, length: int | None = None
-) -> None:
+def send(request: Request, status: int, body: bytes, length: int | None = None) -> None:
     request.send_response(status)
     request.send_header("Content-Length", str(len(body) if length is None else length))
     request.end_headers()
@@ -188,7 +185,7 @@ def send(
 def test_what_passes_is_tried_again(assets: Mapping[str, str], tmp_path: Path) -> None:
     seen: list[str] = []
 
-    def flaky(request: http.server.BaseHTTPRequestHandler) -> None:
+    def flaky(request: Request) -> None:
         seen.append(request.path)
         body = RUNNER_ZIP if "runner" in request.path else FUNCTION_ZIP
         if len(seen) == 1:
@@ -205,15 +202,15 @@ def test_what_passes_is_tried_again(assets: Mapping[str, str], tmp_path: Path) -
 
 
 def test_credentials_of_the_job_role_are_used(assets: Mapping[str, str], tmp_path: Path) -> None:
-    def role(request: http.server.BaseHTTPRequestHandler) -> None:
+    def role(request: Request) -> None:
         assert request.headers["Authorization"] == "secret token"
         found = {"AccessKeyId": "ASIA1", "SecretAccessKey": "key", "Token": "session"}
         send(request, 200, json.dumps(found).encode())
 
     headers: list[Mapping[str, str]] = []
 
-    def s3(request: http.server.BaseHTTPRequestHandler) -> None:
-        headers.append(dict(request.headers))
+    def s3(request: Request) -> None:
+        headers.append({name.lower(): value for name, value in request.headers.items()})
         send(request, 200, RUNNER_ZIP if "runner" in request.path else FUNCTION_ZIP)
 
     with http_server(role) as credentials, http_server(s3) as endpoint:
@@ -228,8 +225,8 @@ def test_credentials_of_the_job_role_are_used(assets: Mapping[str, str], tmp_pat
         }
         job = start(tmp_path, **variables)
     assert job.returncode == 7, job.stdout + job.stderr
-    assert "Credential=ASIA1/" in headers[0]["Authorization"]
-    assert headers[0]["X-amz-security-token"] == "session"
+    assert "Credential=ASIA1/" in headers[0]["authorization"]
+    assert headers[0]["x-amz-security-token"] == "session"
 
 
 @pytest.mark.parametrize(

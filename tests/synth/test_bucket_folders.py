@@ -102,9 +102,7 @@ def test_again_changes_nothing(ask: Ask, s3_server: S3Server, bucket: str) -> No
     assert keys(s3_server, bucket) == ["input/", "output/"]
 
 
-def test_delete_leaves_everything_in_a_bucket_that_is_kept(
-    ask: Ask, s3_server: S3Server, bucket: str
-) -> None:
+def test_delete_leaves_everything_in_a_kept_bucket(ask: Ask, s3_server: S3Server, bucket: str) -> None:
     s3_server.client().put_object(Bucket=bucket, Key="input/file", Body=b"x")
     assert ask("Delete", bucket, "input")["Status"] == "SUCCESS"
     assert keys(s3_server, bucket) == ["input/file"]

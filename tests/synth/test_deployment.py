@@ -11,7 +11,8 @@ from scar_constructs.deployment import Deployment, DeploymentError, stack_name_f
 
 
 def workflow(*paths: str) -> Workflow:
-    entries = tuple(StorageEntry(*path.split("/", 1)) for path in paths)
+    parts = [path.partition("/") for path in paths]
+    entries = tuple(StorageEntry(bucket, folder) for bucket, _, folder in parts)
     function = Function(
         name="f", container=Container(image="alpine"), inputs=entries[:1], outputs=entries[1:]
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from aws_cdk import App, Stack
 from aws_cdk import aws_s3 as s3
-from cfnlint import lint_file
+from cfnlint import lint_file  # type: ignore[import-untyped]
 
 from fdl_schemas.model import Workflow
 from scar_constructs.workflow_stack import WorkflowStack
