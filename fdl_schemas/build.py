@@ -83,7 +83,9 @@ class Draft:
     oscar_services: tuple[OscarEntry, ...]
     providers: tuple[ProviderEntry, ...]
     allow_loops: bool
-    rucio: bool = False
+    connections: Mapping[str, StorageProvider]
+    """`storage_providers` by the reference that storage entries use, `KIND.NAME`."""
+    rucio: bool
     """Whether the file has connections to Rucio, which are recognised and refused."""
 
     def workflow(self, source: Path) -> Workflow:
@@ -100,6 +102,12 @@ class Draft:
 def build(data: Any, folder: Path) -> Draft:
     """Makes the model's objects; `folder` is the FDL file's, which the paths in it start from."""
     functions = _map(_map(data).get("functions"))
+    providers = tuple(
+        ProviderEntry(("storage_providers", kind, name), _storage_provider(kind, name, _map(settings)))
+        for kind, connections in _map(_map(data).get("storage_providers")).items()
+        if kind != "rucio"
+        for name, settings in _map(connections).items()
+    )
     return Draft(
         functions=tuple(
             FunctionEntry(("functions", "aws", index), entry, _function(entry, folder))
@@ -111,13 +119,9 @@ def build(data: Any, folder: Path) -> Draft:
             for index, entry in enumerate(functions.get("oscar") or ())
             for cluster, service in _map(entry).items()
         ),
-        providers=tuple(
-            ProviderEntry(("storage_providers", kind, name), _storage_provider(kind, name, _map(settings)))
-            for kind, connections in _map(_map(data).get("storage_providers")).items()
-            if kind != "rucio"
-            for name, settings in _map(connections).items()
-        ),
+        providers=providers,
         allow_loops=bool(_map(data).get("allow_loops")),
+        connections={entry.provider.reference: entry.provider for entry in providers},
         rucio="rucio" in _map(_map(data).get("storage_providers")),
     )
 

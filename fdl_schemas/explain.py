@@ -48,7 +48,7 @@ def _wrong_type(error: Any, name: str, spelling: str | None = None) -> Words:
     if value is None:
         return f"{name} has no value", expected, "give it a value, or remove the key"
     message = f"{name} is {kind_of(value)}, not {' or '.join(_KINDS[kind] for kind in wanted)}"
-    if "enum" in error.schema and spelling not in map(str, error.schema["enum"]):
+    if "enum" in error.schema and spelling not in [str(option) for option in error.schema["enum"]]:
         return message, expected, "choose one of the allowed values"
     return message, expected, _advice_for_type(value, wanted, spelling)
 

@@ -92,6 +92,19 @@ def loops(stations: Sequence[Station]) -> tuple[Loop, ...]:
     return tuple(found)
 
 
+def most_comparisons(stations: Sequence[Station]) -> int:
+    """How many pairs of distinct outputs and inputs the busiest bucket has.
+
+    Filters have to be compared pair by pair. Whoever reads a stranger's file looks here first.
+    """
+    counts: dict[str, tuple[set[_Output], set[_Output]]] = defaultdict(lambda: (set(), set()))
+    for station in stations:
+        for side, entries in enumerate((station.inputs, station.outputs)):
+            for entry in entries:
+                counts[_world(entry)][side].add(_key(entry))
+    return max((len(read) * len(written) for read, written in counts.values()), default=0)
+
+
 def overlapping_inputs(stations: Sequence[Station]) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
     """Pairs of inputs that read the same or nested folders of one bucket; each input in one pair at most.
 
@@ -169,7 +182,8 @@ class _Graph:
         result: list[dict[int, int]] = []
         for station in self._stations:
             reached: dict[int, int] = {}
-            for number, output in enumerate(station.outputs):
+            first = {output: number for number, output in reversed(list(enumerate(station.outputs)))}
+            for output, number in first.items():
                 for trigger in self.triggers(output, possible):
                     reached.setdefault(count + trigger, number)
             result.append(reached)

@@ -17,7 +17,7 @@ from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
-from fdl_schemas.graph import Station, loops
+from fdl_schemas.graph import Station, loops, most_comparisons
 from fdl_schemas.model import ExecutionMode
 from fdl_schemas.names import (
     IMAGE_RULE,
@@ -31,11 +31,15 @@ from fdl_schemas.storage_rules import check_providers, check_storage
 from fdl_schemas.without_meaning import warn_of_keys_without_meaning
 
 MAX_ENVIRONMENT_BYTES: Final = 4096
+MAX_COMPARISONS: Final = 2_000_000
+"""A thousand functions in a row on one bucket have half as many."""
 
 
 def check_rules(draft: Draft, findings: Findings) -> None:
     """Runs every rule over a draft."""
     for entry in draft.functions:
+        if findings.full:
+            return
         for rule in _FUNCTION_RULES:
             rule(entry, findings)
         check_storage(entry.function, entry.at("lambda"), draft, findings)
@@ -242,6 +246,16 @@ def _check_unique_names(draft: Draft, findings: Findings) -> None:
 def _check_loops(draft: Draft, findings: Findings) -> None:
     stations: list[Station] = [entry.function for entry in draft.functions]
     stations += [entry.service for entry in draft.oscar_services]
+    if most_comparisons(stations) > MAX_COMPARISONS:
+        findings.error(
+            "FDL003",
+            "too many different inputs and outputs on one bucket",
+            ("functions",),
+            expected=f"at most {MAX_COMPARISONS:,} pairs of an output and an input",
+            help="split the workflow into several FDL files",
+            on_key=True,
+        )
+        return
     paths: Sequence[PathInFile] = [
         *(entry.at("lambda") for entry in draft.functions),
         *(entry.path for entry in draft.oscar_services),

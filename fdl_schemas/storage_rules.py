@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from fdl_schemas.build import Draft
@@ -13,6 +15,7 @@ from fdl_schemas.model import Function, OscarService, Setting, StorageEntry
 from fdl_schemas.names import BUCKET_RULE, bucket_problem
 
 KINDS: Final = ("s3", "minio", "webdav", "onedata")
+_NAMED_AT_MOST: Final = 5
 _LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file needs a name too
 _SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -74,19 +77,23 @@ def _check_provider(
         return True  # an OSCAR cluster has connections of its own
     if at[-2] == "input":
         return True  # reported as one that cannot trigger
-    known = [provider.provider.reference for provider in draft.providers]
-    if entry.provider in known or not findings.is_whole(("storage_providers",)):
+    if entry.provider in draft.connections or not findings.is_whole(("storage_providers",)):
         return True
     findings.error(
         "FDL028",
         f"storage provider {quoted(entry.provider)} is not defined",
         path,
-        expected=f"`s3`, or an entry of `storage_providers`{': ' + ', '.join(known) if known else ''}",
+        expected=f"`s3`, or an entry of `storage_providers`{_some_of(draft.connections)}",
         help=f"add `storage_providers:` with `{kind}:` and `{name or 'NAME'}:` to the file"
         if name
         else f"name the connection: `{kind}.NAME`, and define it under `storage_providers`",
     )
     return False
+
+
+def _some_of(connections: Iterable[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in islice(connections, _NAMED_AT_MOST))
+    return f", such as {listed}" if listed else ""
 
 
 def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool:
