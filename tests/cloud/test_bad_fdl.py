@@ -1,0 +1,65 @@
+"""Bad FDL files and bad context on the way that everybody goes: `cdk synth`. One message, no template."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.cdk_cli import Cdk
+
+GOOD = """functions:
+  aws:
+    - lambda:
+        name: one
+        init_script: script.sh
+        container:
+          image: busybox
+        input:
+          - storage_provider: s3
+            path: bucket-one/in
+        output:
+          - storage_provider: s3
+            path: bucket-one/out
+"""
+
+BAD = {
+    "not YAML": ("functions: [aws: {", r":\d+:\d+: error FDL\d+"),
+    "empty": ("", r"error FDL\d+: .*empty"),
+    "unknown key": (
+        GOOD.replace("init_script", "initscript"),
+        r":5:9: error FDL\d+: unknown key `initscript`",
+    ),
+    "wrong type": (GOOD.replace("name: one", "name: one\n        memory: much"), r":5:17: error FDL\d+"),
+    "missing script": (GOOD.replace("script.sh", "nothing.sh"), r":5:22: error FDL\d+: .*nothing.sh"),
+    "missing image": (GOOD.replace("image: busybox", "environment: {}"), r":6:9: error FDL\d+"),
+    "bad bucket name": (
+        GOOD.replace("path: bucket-one/in", "path: Bucket_One/in"),
+        r":10:19: error FDL\d+: .*Bucket_One",
+    ),
+    "duplicate function": (GOOD + GOOD.partition("aws:\n")[2], r":\d+:15: error FDL\d+: .*one"),
+    "loop": (GOOD.replace("bucket-one/out", "bucket-one/in"), r":13:19: error FDL\d+: .*one"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_file_gives_one_diagnostic_and_no_template(what: str, tmp_path: Path) -> None:
+    text, expected = BAD[what]
+    (tmp_path / "script.sh").write_text("#!/bin/sh\n")
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    done = Cdk({}, tmp_path / "cdk.out")("synth", file, check=False)
+    assert done.returncode == 1
+    said = done.stdout_and_stderr
+    assert len(re.findall(r"(error|warning) FDL", said)) == 1, said
+    assert re.search(re.escape(str(file)) + ".*" + expected, said), said
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("cdk.out/*.template.json"))
+
+
+def test_missing_fdl_file_is_named(tmp_path: Path) -> None:
+    done = Cdk({}, tmp_path / "cdk.out")("synth", tmp_path / "nowhere.yaml", check=False)
+    assert done.returncode == 1
+    assert "nowhere.yaml" in done.stdout_and_stderr
+    assert "Traceback" not in done.stdout_and_stderr

@@ -1,0 +1,313 @@
+"""From an FDL file to processed files, the whole way: the real cdk, CloudFormation, events, runner, containers.
+
+One stack serves all tests here, since a deployment takes its time: seven functions on one bucket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import oci_images
+from tests.cloud.cdk_cli import Cdk
+from tests.cloud.embedded import CloudUnderTest
+from tests.registry_server import REGISTRY_PROGRAM, real_registry
+
+pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("workflow")]
+
+BUCKET = "odd-files"
+SLEEP = "987654"
+
+SCRIPTS = {
+    "copy.sh": '#!/bin/sh\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n',
+    # No shebang's interpreter of this name is in the image: /bin/sh has to do.
+    "shout.sh": '#!/bin/bash\ntr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${STORAGE_OBJECT_KEY##*/}"\n',
+    "fails.sh": '#!/bin/sh\necho half > "$TMP_OUTPUT_DIR/half"\necho the disk of the instrument is upside down\nexit 7\n',
+    "once.sh": """#!/bin/sh
+echo half > "$TMP_OUTPUT_DIR/half.txt"
+if [ "$(wget -q -O - "$COUNTER/${STORAGE_OBJECT_KEY%%/*}")" = 1 ]; then
+  {first}
+fi
+rm "$TMP_OUTPUT_DIR/half.txt"
+cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
+""",
+}
+
+
+def fdl(registry: str, counter: str) -> str:
+    def function(name: str, script: str, source: str, target: str, container: str, more: str = "") -> str:
+        return f"""
+    - lambda:
+        name: {name}
+        init_script: {script}
+        timeout: 120
+        container:
+          {container}
+          environment: {{Variables: {{COUNTER: "{counter}"}}}}
+        input: [{{storage_provider: s3, path: {BUCKET}/{source}}}]
+        output: [{{storage_provider: s3, path: {BUCKET}/{target}}}]
+        {more}"""
+
+    image = f"image: {registry}/scar/tools:1"
+    return "functions:\n  aws:" + "".join(
+        (
+            function("odd-copy", "copy.sh", "in", "mid", image),
+            function("odd-shout", "shout.sh", "mid", "out", "image: scar/tools:1"),
+            function("odd-fails", "fails.sh", "fails", "fails-out", image),
+            function("odd-killed", "killed.sh", "killed", "killed-out", image),
+            function("odd-archive", "copy.sh", "archive", "archive-out", "image_file: tools.tar"),
+            function("odd-job", "flaky.sh", "job", "job-out", image, "execution_mode: batch"),
+            function("odd-bad-job", "fails.sh", "bad-job", "bad-job-out", image, "execution_mode: batch"),
+        )
+    )
+
+
+@dataclass
+class Deployed:
+    """The stack under test."""
+
+    cloud: CloudUnderTest
+    s3: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.s3 = self.cloud.client("s3")
+
+    def put(self, key: str, body: bytes) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def keys(self, folder: str) -> dict[str, int]:
+        """Keys below a folder, without its marker, and how often each was written."""
+        versions = self.s3.list_object_versions(Bucket=BUCKET, Prefix=f"{folder}/").get("Versions", [])
+        return dict(Counter(entry["Key"] for entry in versions if not entry["Key"].endswith("/")))
+
+    def logs(self, group: str) -> list[dict[str, Any]]:
+        """The structured lines of a log group."""
+        pages = self.cloud.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        lines = [event["message"].strip() for page in pages for event in page["events"]]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def failure(self, function: str) -> dict[str, Any]:
+        """The message in a function's failure queue, once it is there."""
+        url = next(entry["failure_queue_url"] for entry in self.outputs() if entry["name"] == function)
+        sqs = self.cloud.client("sqs")
+
+        def receive() -> list[Any]:
+            return sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
+
+        (message,) = eventually(receive, f"the failure of {function}", 120)
+        content = json.loads(message["Body"])
+        assert isinstance(content, dict)
+        return content
+
+    def outputs(self) -> list[dict[str, Any]]:
+        (stack,) = self.cloud.client("cloudformation").describe_stacks(StackName="odd")["Stacks"]
+        (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
+        functions = json.loads(value)["functions"]
+        assert isinstance(functions, list)
+        return functions
+
+
+def eventually(probe: Callable[[], T], what: str, seconds: float = 90) -> T:
+    """What `probe` gives, as soon as it gives something."""
+    until = time.monotonic() + seconds
+    while not (found := probe()):
+        assert time.monotonic() < until, f"{what} did not come within {seconds:g} s"
+        time.sleep(0.2)
+    return found
+
+
+class Attempts(ThreadingHTTPServer):
+    """Answers each path with how often it was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.count: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Attempts)
+        with server.lock:
+            server.count[urllib.parse.unquote(self.path[1:])] += 1
+            body = str(server.count[urllib.parse.unquote(self.path[1:])]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def attempts() -> Iterator[Attempts]:
+    server = Attempts()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if REGISTRY_PROGRAM is None:
+        pytest.skip("a registry server is needed (Debian: apt install docker-registry)")
+    with real_registry(tmp_path_factory.mktemp("registry")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    cloud: CloudUnderTest,
+    registry: str,
+    attempts: Attempts,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Deployed:
+    folder = tmp_path_factory.mktemp("odd")
+    layer = oci_images.busybox_layer()
+    if layer is None:
+        pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
+    image = oci_images.Image([layer])
+    oci_images.push(registry, "scar/tools", "1", image)
+    oci_images.docker_save(folder / "tools.tar", image)
+    for name, text in SCRIPTS.items():
+        (folder / name).write_text(text)
+    once = SCRIPTS["once.sh"]
+    (folder / "killed.sh").write_text(once.replace("{first}", f"exec sleep {SLEEP}"))
+    (folder / "flaky.sh").write_text(once.replace("{first}", "exit 3"))
+    file = folder / "odd.yaml"
+    file.write_text(fdl(registry.removeprefix("http://"), attempts.url))
+    deploy = Cdk(cloud.environment(), folder / "cdk.out")
+    deploy("deploy", file, registry_mirrors=f"docker.io={registry}")
+    cloud.client("s3").put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return Deployed(cloud)
+
+
+ODD_NAMES = ["a b+c.jpg", "100%.txt", "x'\"$(id).txt", "-rf", "new\nline.txt", "&<>;|*?[.txt", "日本.txt"]
+
+
+def test_files_with_odd_names_go_through_two_functions_of_one_bucket(deployed: Deployed) -> None:
+    content = {f"in/{name}": f"this is {name}".encode() for name in ODD_NAMES}
+    content["in/ü/ñ.png"] = "deeper".encode()
+    for key, body in content.items():
+        deployed.put(key, body)
+    expected = {f"out/{key.rpartition('/')[2]}": body for key, body in content.items()}
+    eventually(lambda: deployed.keys("out").keys() == expected.keys(), "the copies of odd names", 240)
+    for key, body in expected.items():
+        found = deployed.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        assert found == bytes(c - 32 if 97 <= c <= 122 else c for c in body)
+    assert set(deployed.keys("mid").values()) == {1}
+    assert set(deployed.keys("out").values()) == {1}
+
+
+def test_folder_markers_and_empty_objects_start_nothing(deployed: Deployed) -> None:
+    deployed.put("archive/marker/", b"")
+    deployed.put("archive/empty.txt", b"")
+    deployed.put("archive/full.txt", b"full")
+    eventually(lambda: deployed.keys("archive-out"), "the file that is not empty", 120)
+
+    def skipped() -> set[str]:
+        return {
+            line["subject"]
+            for line in deployed.logs("/aws/lambda/odd-archive")
+            if line["message"] == "skipped"
+        }
+
+    eventually(
+        lambda: {"s3://odd-files/archive/marker/", "s3://odd-files/archive/empty.txt"} <= skipped(),
+        "the log of both",
+    )
+    assert deployed.keys("archive-out") == {"archive-out/full.txt": 1}
+
+
+def test_folders_of_the_workflow_are_there_from_the_start(deployed: Deployed) -> None:
+    for folder in ("in/", "mid/", "out/", "job/", "job-out/"):
+        assert deployed.s3.head_object(Bucket=BUCKET, Key=folder)["ContentLength"] == 0
+
+
+def test_script_that_always_fails_leaves_its_event_in_the_failure_queue_and_uploads_nothing(
+    deployed: Deployed,
+) -> None:
+    deployed.put("fails/input.txt", b"x")
+    message = deployed.failure("odd-fails")
+    record = message["requestPayload"]["Records"][0]
+    assert record["s3"]["object"]["key"] == "fails/input.txt"
+    assert "upside down" in json.dumps(message["responsePayload"])
+    summaries = [line for line in deployed.logs("/aws/lambda/odd-fails") if line["message"] == "summary"]
+    assert [line["exit_code"] for line in summaries] == [7, 7, 7], (
+        "Lambda's first attempt and its two retries"
+    )
+    assert "upside down" in json.dumps(summaries)
+    assert deployed.keys("fails-out") == {}
+
+
+def test_container_that_is_killed_is_run_again_and_its_output_appears_once(
+    deployed: Deployed, attempts: Attempts
+) -> None:
+    deployed.put("killed/input.txt", b"survives")
+    eventually(lambda: attempts.count["killed"], "the first attempt", 120)
+    victim = eventually(lambda: processes_with_argument(SLEEP), "the container's process")
+    for process in victim:
+        os.kill(process, signal.SIGKILL)
+    eventually(lambda: deployed.keys("killed-out"), "the output of the second attempt", 120)
+    assert deployed.keys("killed-out") == {"killed-out/input.txt": 1}
+    assert attempts.count["killed"] == 2
+
+
+def test_batch_job_that_fails_once_is_run_again(deployed: Deployed, attempts: Attempts) -> None:
+    deployed.put("job/a b+ü.txt", b"by a job")
+    eventually(lambda: deployed.keys("job-out"), "the output of the job's second attempt", 120)
+    assert deployed.keys("job-out") == {"job-out/a b+ü.txt": 1}
+    (queue,) = [f["job_queue"] for f in deployed.outputs() if f["name"] == "odd-job"]
+    batch = deployed.cloud.client("batch")
+    (job,) = eventually(
+        lambda: batch.list_jobs(jobQueue=queue, jobStatus="SUCCEEDED")["jobSummaryList"], "the job's success"
+    )
+    (details,) = batch.describe_jobs(jobs=[job["jobId"]])["jobs"]
+    assert [attempt["container"]["exitCode"] for attempt in details["attempts"]] == [1, 0]
+    summaries = [line for line in deployed.logs("/aws/batch/odd-job") if line["message"] == "summary"]
+    assert [line["status"] for line in summaries] == ["failed", "done"]
+
+
+def test_batch_job_that_uses_up_its_attempts_is_kept_in_the_failure_queue(deployed: Deployed) -> None:
+    deployed.put("bad-job/input.txt", b"x")
+    message = deployed.failure("odd-bad-job")
+    assert message["detail"]["status"] == "FAILED"
+    variables = {pair["name"]: pair["value"] for pair in message["detail"]["container"]["environment"]}
+    assert json.loads(variables["SCAR_EVENT"])["Records"][0]["s3"]["object"]["key"] == "bad-job/input.txt"
+    assert deployed.keys("bad-job-out") == {}
+
+
+def processes_with_argument(argument: str) -> list[int]:
+    """Process ids of those that were started with exactly this argument."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # ended meanwhile
+            if argument.encode() in arguments:
+                found.append(int(folder.name))
+    return found
