@@ -14,7 +14,8 @@ path, and does the same for programs started in turn. Neither engine can mount, 
   of an image after the other have them. (An execution environment of Lambda runs one invocation at a time
   anyway.)
 - absolute symlinks are made relative, which means the same inside the image and is right from outside, too,
-- USER cannot be honoured: everything runs as the runner's user.
+- USER cannot be honoured: everything runs as the runner's user (proot pretends otherwise),
+- proot reports a program that was killed by a signal as exit code 255.
 
 Limits: a program that wants to can leave (it is no security boundary between invocations of one function),
 static binaries run under proot only, and so do images whose C library none of the fakechroot libraries fits.
@@ -133,6 +134,9 @@ class ProotEngine:
         """Run to the end; see Engine."""
         root = process.root.path.resolve()
         prepare_root(root)
+        found = _program(process, process.argv[0])
+        if isinstance(found, ContainerResult):
+            return found
         user = look_up_user(root, process.user)
         with scratch_folder(self._store) as scratch, _exclusive(process) as in_time:
             if not in_time:
@@ -245,11 +249,9 @@ def _command(process: ContainerProcess, recipe: _Recipe) -> list[str] | Containe
     none."""
     argv = list(process.argv)
     for _ in range(_MAXIMUM_SHEBANGS):
-        found = _find_program(process, argv[0])
-        if found is None:
-            return _not_started(process, argv[0], "no such file in the image", 127)
-        if not os.access(found, os.X_OK) or not found.is_file():
-            return _not_started(process, argv[0], "it is not executable for this user", 126)
+        found = _program(process, argv[0])
+        if isinstance(found, ContainerResult):
+            return found
         program = read_program(found)
         if program.shebang:
             # The script keeps its path as seen inside; only what the linker itself opens must be a path
@@ -265,6 +267,16 @@ def _command(process: ContainerProcess, recipe: _Recipe) -> list[str] | Containe
         name_option = [recipe.argv0_option, argv[0]] if recipe.argv0_option else []
         return [recipe.loader, *name_option, str(found), *argv[1:]]
     return _not_started(process, argv[0], "too many levels of #! lines", 126)
+
+
+def _program(process: ContainerProcess, name: str) -> Path | ContainerResult:
+    """The program's file, or the result that says why it cannot be started."""
+    found = _find_program(process, name)
+    if found is None:
+        return _not_started(process, name, "no such file in the image", 127)
+    if not os.access(found, os.X_OK) or not found.is_file():
+        return _not_started(process, name, "it is not executable for this user", 126)
+    return found
 
 
 def _find_program(process: ContainerProcess, name: str) -> Path | None:

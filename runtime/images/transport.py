@@ -57,11 +57,14 @@ class Patience:
         return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - not for secrets
 
 
+DEFAULT_PATIENCE = Patience()
+
+
 class Transport:
     """Opens URLs with GET; `server` names the other side in messages."""
 
     def __init__(self, server: str, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
+        self.patience = patience or DEFAULT_PATIENCE
         self._server = server
         self._opener = urllib.request.OpenerDirector()
         for handler in (  # no file:, ftp: or data: handler: a redirect must not reach them

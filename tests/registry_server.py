@@ -1,0 +1,121 @@
+"""Registries for tests: Debian's `docker-registry`, and one that misbehaves on purpose.
+
+Both listen on loopback ports that the system chooses, and are stopped by whoever started them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+REGISTRY_PROGRAM = shutil.which("docker-registry")
+
+
+@contextlib.contextmanager
+def real_registry(folder: Path) -> Iterator[str]:
+    """A docker-registry that keeps its images in `folder`; gives its address (http://127.0.0.1:port)."""
+    assert REGISTRY_PROGRAM is not None
+    port = _free_port()
+    configuration = folder / "config.yml"
+    configuration.write_text(
+        f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
+        f"http: {{addr: 127.0.0.1:{port}}}\n"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [REGISTRY_PROGRAM, "serve", str(configuration)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+    try:
+        _wait_until_ready(f"http://127.0.0.1:{port}/v2/", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(1000):
+        assert process.poll() is None, "docker-registry ended at once"
+        try:
+            opener.open(url, timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+    raise AssertionError("docker-registry does not become ready")
+
+
+@dataclass
+class Answer:
+    """What the scripted server is to answer; `body` is cut after `cut_at` bytes if that is given."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut_at: int | None = None
+
+
+@dataclass
+class Request:
+    path: str
+    headers: Mapping[str, str]
+
+
+class ScriptedServer:
+    """An HTTP server whose every answer comes from `answer(request)`; `requests` lists what was asked."""
+
+    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+        self.requests: list[Request] = []
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                request = Request(self.path, dict(self.headers.items()))
+                server.requests.append(request)
+                given = answer(request)
+                self.send_response(given.status)
+                for name, value in given.headers.items():
+                    self.send_header(name, value)
+                if "Content-Length" not in given.headers:
+                    self.send_header("Content-Length", str(len(given.body)))
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    self.wfile.write(given.body[: given.cut_at])
+                    self.wfile.flush()
+                self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def __enter__(self) -> ScriptedServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

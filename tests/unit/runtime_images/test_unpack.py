@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import RunnerError
+from runtime.images.origin import Layer
+from runtime.images.unpack import Unpacker
+from tests.oci_images import File, directory, hard_link, symlink, tar_of
+
+
+def unpack(root: Path, *layers: bytes, maximum_entries: int = 1000) -> Path:
+    root.mkdir(exist_ok=True)
+    unpacker = Unpacker(root, charge=lambda _: None, what="image test", maximum_entries=maximum_entries)
+    for layer in layers:
+        unpacker.apply(Layer(len(layer), lambda layer=layer: io.BytesIO(layer)))  # type: ignore[misc]
+    unpacker.finish()
+    return root
+
+
+def refused(root: Path, *layers: bytes) -> RunnerError:
+    with pytest.raises(RunnerError) as caught:
+        unpack(root, *layers)
+    return caught.value
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder beside the root that no image may touch."""
+    folder = tmp_path / "outside"
+    folder.mkdir(mode=0o700)
+    (folder / "secret").write_text("untouched")
+    return folder
+
+
+def assert_untouched(outside: Path) -> None:
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+    assert (outside / "secret").read_text() == "untouched"
+    assert (outside / "secret").stat().st_nlink == 1
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o700
+
+
+# -- ordinary layers
+# --------------------------------------------------------------------------------------------------
+
+
+def test_files_keep_content_mode_and_time(tmp_path: Path) -> None:
+    layer = tar_of([directory("a", 0o750), File("a/b", b"content", 0o640, mtime=1_600_000_000)])
+    root = unpack(tmp_path / "root", layer)
+    status = (root / "a/b").stat()
+    assert (root / "a/b").read_bytes() == b"content"
+    assert (stat.S_IMODE(status.st_mode), int(status.st_mtime)) == (0o640, 1_600_000_000)
+    assert stat.S_IMODE((root / "a").stat().st_mode) == 0o750
+
+
+def test_gzip_with_several_members_is_one_stream(tmp_path: Path) -> None:
+    layer = tar_of([File("a", b"x" * 5000), File("b", b"y" * 5000)])
+    root = unpack(tmp_path / "root", gzip.compress(layer[:3000]) + gzip.compress(layer[3000:]))
+    assert (root / "b").read_bytes() == b"y" * 5000
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_and_non_utf8_names(tmp_path: Path, format: int) -> None:
+    long_name = "/".join(["d" * 100] * 4) + "/" + "f" * 200
+    odd = os.fsdecode(b"\xff\xfe-name")
+    layer = tar_of([File(long_name, b"1"), File(odd, b"2"), symlink("link", "t" * 300)], format)
+    root = unpack(tmp_path / "root", layer)
+    assert (root / long_name).read_bytes() == b"1"
+    assert (root / odd).read_bytes() == b"2"
+    assert os.readlink(root / "link") == "t" * 300
+
+
+def test_a_later_layer_replaces_files(tmp_path: Path) -> None:
+    root = unpack(
+        tmp_path / "root", tar_of([File("a", b"old"), hard_link("b", "a")]), tar_of([File("a", b"new")])
+    )
+    assert (root / "a").read_bytes() == b"new"
+    assert (root / "b").read_bytes() == b"old"
+
+
+def test_whiteout_removes_what_lower_layers_left(tmp_path: Path) -> None:
+    lower = tar_of([directory("d"), File("d/a", b"1"), File("d/b", b"2"), directory("e"), File("e/x", b"3")])
+    root = unpack(tmp_path / "root", lower, tar_of([File("d/.wh.a"), File(".wh.e")]))
+    assert [path.name for path in (root / "d").iterdir()] == ["b"]
+    assert not (root / "e").exists()
+
+
+def test_opaque_directory_hides_lower_layers_but_not_its_own(tmp_path: Path) -> None:
+    lower = tar_of([directory("d"), File("d/old"), directory("d/sub"), File("d/sub/old")])
+    upper = tar_of(
+        [directory("d"), directory("d/sub"), File("d/sub/new"), File("d/new"), File("d/.wh..wh..opq")]
+    )
+    root = unpack(tmp_path / "root", lower, upper)
+    assert sorted(str(path.relative_to(root)) for path in (root / "d").rglob("*")) == [
+        "d/new",
+        "d/sub",
+        "d/sub/new",
+    ]
+
+
+def test_hard_link_across_layers(tmp_path: Path) -> None:
+    root = unpack(tmp_path / "root", tar_of([File("a", b"1")]), tar_of([hard_link("b/c", "a")]))
+    assert (root / "a").samefile(root / "b/c")
+
+
+def test_files_go_through_links_between_directories_of_the_image(tmp_path: Path) -> None:
+    lower = tar_of(
+        [directory("usr"), directory("usr/lib"), symlink("lib", "usr/lib"), symlink("abs", "/usr/lib")]
+    )
+    root = unpack(tmp_path / "root", lower, tar_of([File("lib/a", b"1"), File("abs/b", b"2")]))
+    assert (root / "usr/lib/a").read_bytes() == b"1"
+    assert (root / "usr/lib/b").read_bytes() == b"2"
+    assert (root / "lib").is_symlink()
+
+
+def test_directory_replaced_by_symlink_and_back(tmp_path: Path) -> None:
+    first = tar_of([directory("d"), File("d/a", b"1"), directory("other")])
+    second = tar_of([symlink("d", "other"), File("d/b", b"2")])
+    root = unpack(tmp_path / "root", first, second)
+    assert (root / "other/b").read_bytes() == b"2"
+    assert not (root / "other/a").exists()
+    root = unpack(tmp_path / "root2", first, second, tar_of([directory("d"), File("d/c", b"3")]))
+    assert not (root / "d").is_symlink()
+    assert (root / "d/c").read_bytes() == b"3"
+
+
+def test_read_only_directories_can_be_filled(tmp_path: Path) -> None:
+    layers = [tar_of([directory("d", 0o555), File("d/a", b"1")]), tar_of([File("d/b", b"2")])]
+    root = unpack(tmp_path / "root", *layers)
+    assert (root / "d/b").read_bytes() == b"2"
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o555
+
+
+def test_set_uid_bits_and_devices_are_left_out(tmp_path: Path) -> None:
+    layer = tar_of(
+        [
+            File("su", b"x", 0o6755),
+            directory("tmp", 0o1777),
+            File("disk", kind=tarfile.BLKTYPE),
+            File("console", kind=tarfile.CHRTYPE),
+        ]
+    )
+    root = unpack(tmp_path / "root", layer)
+    assert stat.S_IMODE((root / "su").stat().st_mode) == 0o755
+    assert stat.S_IMODE((root / "tmp").stat().st_mode) == 0o1777
+    assert not (root / "disk").exists()
+    assert not (root / "console").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owners_are_kept_as_root(tmp_path: Path) -> None:
+    root = unpack(tmp_path / "root", tar_of([File("a", uid=12, gid=34), directory("d", uid=56, gid=78)]))
+    assert ((root / "a").stat().st_uid, (root / "a").stat().st_gid) == (12, 34)
+    assert ((root / "d").stat().st_uid, (root / "d").stat().st_gid) == (56, 78)
+
+
+@pytest.mark.parametrize(
+    "version", ["--sparse-version=0.0", "--sparse-version=0.1", "--sparse-version=1.0", "--format=gnu"]
+)
+def test_sparse_files_of_gnu_tar(tmp_path: Path, version: str) -> None:
+    import subprocess
+
+    source = tmp_path / "sparse"
+    with source.open("wb") as file:
+        for offset in range(0, 40 << 20, 4 << 20):
+            file.seek(offset + 8192)
+            file.write(b"data at %d" % offset)
+        file.truncate(41 << 20)
+    format = [] if version == "--format=gnu" else ["--format=pax"]
+    subprocess.run(["tar", "-cSf", "t.tar", *format, version, "sparse"], cwd=tmp_path, check=True)
+    root = unpack(tmp_path / "root", (tmp_path / "t.tar").read_bytes())
+    assert (root / "sparse").read_bytes() == source.read_bytes()
+    assert (root / "sparse").stat().st_blocks * 512 < 1 << 20
+
+
+# -- hostile layers
+# ---------------------------------------------------------------------------------------------------
+
+
+def test_absolute_names_stay_inside(tmp_path: Path, outside: Path) -> None:
+    root = unpack(tmp_path / "root", tar_of([File(f"{outside}/secret", b"overwritten")]))
+    assert_untouched(outside)
+    assert (root / str(outside)[1:] / "secret").read_bytes() == b"overwritten"
+
+
+@pytest.mark.parametrize("name", ["../outside/secret", "a/../../outside/secret", "a/..", ".."])
+def test_names_that_lead_up_are_refused(tmp_path: Path, outside: Path, name: str) -> None:
+    assert refused(tmp_path / "root", tar_of([directory("a"), File(name, b"x")])).kind == "UnsafeImage"
+    assert_untouched(outside)
+
+
+@pytest.mark.parametrize("target", ["../outside", "{outside}", "/../../../../{outside}", "a/../../outside"])
+def test_writing_through_a_symlink_to_outside_stays_inside(
+    tmp_path: Path, outside: Path, target: str
+) -> None:
+    link = symlink("link", target.format(outside=outside))
+    unpack(
+        tmp_path / "root",
+        tar_of([directory("a"), link]),
+        tar_of([File("link/secret", b"x"), directory("link/d")]),
+    )
+    assert_untouched(outside)
+
+
+def test_file_written_where_a_symlink_stands_replaces_the_link(tmp_path: Path, outside: Path) -> None:
+    root = unpack(tmp_path / "root", tar_of([symlink("f", f"{outside}/secret"), File("f", b"x")]))
+    assert_untouched(outside)
+    assert (root / "f").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("target", ["{outside}/secret", "../outside/secret", "link/secret"])
+def test_hard_link_to_outside_is_refused(tmp_path: Path, outside: Path, target: str) -> None:
+    layer = tar_of([symlink("link", str(outside)), hard_link("h", target.format(outside=outside))])
+    assert refused(tmp_path / "root", layer).kind in ("UnsafeImage", "BadImage")
+    assert_untouched(outside)
+
+
+def test_hard_link_to_a_symlink_does_not_follow_it(tmp_path: Path, outside: Path) -> None:
+    root = unpack(tmp_path / "root", tar_of([symlink("s", f"{outside}/secret"), hard_link("h", "s")]))
+    assert (root / "h").is_symlink()
+    assert_untouched(outside)
+
+
+def test_writing_to_a_hard_link_does_not_write_to_its_target(tmp_path: Path) -> None:
+    root = unpack(tmp_path / "root", tar_of([File("a", b"1"), hard_link("b", "a"), File("b", b"2")]))
+    assert (root / "a").read_bytes() == b"1"
+
+
+def test_directory_swapped_for_a_symlink_by_a_later_layer(tmp_path: Path, outside: Path) -> None:
+    first = tar_of([directory("d"), directory("d/sub", 0o777), File("d/sub/x")])
+    second = tar_of([symlink("d", str(outside)), directory("d/sub"), File("d/sub/y"), File("d/secret", b"x")])
+    unpack(tmp_path / "root", first, second)
+    assert_untouched(outside)
+
+
+def test_modes_of_directories_are_not_set_through_a_swapped_parent(tmp_path: Path, outside: Path) -> None:
+    (outside / "secret").unlink()
+    (outside / "sub").mkdir(mode=0o700)
+    first = tar_of([directory("d"), directory("d/sub", 0o777)])
+    unpack(tmp_path / "root", first, tar_of([symlink("d", str(outside))]))
+    assert stat.S_IMODE((outside / "sub").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", [".wh...", ".wh..", ".wh.", "d/.wh..."])
+def test_whiteout_of_the_directory_above_is_refused(tmp_path: Path, outside: Path, name: str) -> None:
+    assert refused(tmp_path / "root", tar_of([directory("d"), File(name)])).kind == "UnsafeImage"
+    assert_untouched(outside)
+
+
+def test_whiteout_through_a_symlink_stays_inside(tmp_path: Path, outside: Path) -> None:
+    unpack(
+        tmp_path / "root", tar_of([symlink("l", str(outside)), File("l/.wh.secret"), File("l/.wh..wh..opq")])
+    )
+    assert_untouched(outside)
+
+
+def test_symlink_loop_is_refused(tmp_path: Path) -> None:
+    layer = tar_of([symlink("a", "b"), symlink("b", "a"), File("a/x")])
+    assert refused(tmp_path / "root", layer).kind == "UnsafeImage"
+
+
+def test_too_many_entries_are_refused(tmp_path: Path) -> None:
+    layer = tar_of([File(f"f{n}") for n in range(20)])
+    with pytest.raises(RunnerError) as caught:
+        unpack(tmp_path / "root", layer, maximum_entries=10)
+    assert caught.value.kind == "UnsafeImage"
+
+
+def test_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 8 << 30
+    layer = header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)
+    assert refused(tmp_path / "root", layer).kind == "BadImage"
+
+
+@pytest.mark.parametrize("cut", [100, 700, 5000])
+def test_truncated_layer_is_a_clear_error(tmp_path: Path, cut: int) -> None:
+    layer = tar_of([File("a", b"x" * 10_000)])
+    assert refused(tmp_path / "root", layer[:cut]).kind == "BadImage"
+    assert refused(tmp_path / "root2", gzip.compress(layer)[:-12]).kind == "BadImage"
+
+
+def test_garbage_is_a_clear_error(tmp_path: Path) -> None:
+    assert refused(tmp_path / "root", os.urandom(4096)).kind == "BadImage"
+    assert refused(tmp_path / "root2", b"\x1f\x8b" + os.urandom(4096)).kind == "BadImage"
+
+
+def test_what_follows_the_tar_is_not_decompressed(tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(64 << 20), 9) * 200  # 12 GB of zeros after the end of the archive
+    root = unpack(tmp_path / "root", gzip.compress(tar_of([File("a", b"1")])) + bomb)
+    assert (root / "a").read_bytes() == b"1"
+
+
+def test_file_in_the_way_of_a_directory_is_a_clear_error(tmp_path: Path) -> None:
+    assert refused(tmp_path / "root", tar_of([File("a"), File("a/b")])).kind == "BadImage"
