@@ -45,6 +45,7 @@ class Cdk:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=280,
+            check=False,
         )
         if check:
             assert done.returncode == 0, f"cdk {verb} ended with {done.returncode}\n{done.stdout}"

@@ -1,4 +1,4 @@
-"""From an FDL file to processed files, the whole way: the real cdk, CloudFormation, events, runner, containers.
+"""From an FDL file to processed files, the whole way: real cdk, CloudFormation, events, runner, containers.
 
 One stack serves all tests here, since a deployment takes its time: seven functions on one bucket.
 """
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,6 +24,8 @@ from tests import oci_images
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
+
+Found = TypeVar("Found")
 
 pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("workflow")]
 
@@ -33,8 +35,14 @@ SLEEP = "987654"
 SCRIPTS = {
     "copy.sh": '#!/bin/sh\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n',
     # No shebang's interpreter of this name is in the image: /bin/sh has to do.
-    "shout.sh": '#!/bin/bash\ntr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${STORAGE_OBJECT_KEY##*/}"\n',
-    "fails.sh": '#!/bin/sh\necho half > "$TMP_OUTPUT_DIR/half"\necho the disk of the instrument is upside down\nexit 7\n',
+    "shout.sh": """#!/bin/bash
+tr a-z A-Z < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${STORAGE_OBJECT_KEY##*/}"
+""",
+    "fails.sh": """#!/bin/sh
+echo half > "$TMP_OUTPUT_DIR/half"
+echo the disk of the instrument is upside down
+exit 7
+""",
     "once.sh": """#!/bin/sh
 echo half > "$TMP_OUTPUT_DIR/half.txt"
 if [ "$(wget -q -O - "$COUNTER/${STORAGE_OBJECT_KEY%%/*}")" = 1 ]; then
@@ -47,7 +55,8 @@ cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
 
 
 def fdl(registry: str, counter: str) -> str:
-    def function(name: str, script: str, source: str, target: str, container: str, more: str = "") -> str:
+    def function(name: str, script: str, source: str, container: str, more: str = "") -> str:
+        target = {"in": "mid", "mid": "out"}.get(source, f"{source}-out")
         return f"""
     - lambda:
         name: {name}
@@ -63,13 +72,13 @@ def fdl(registry: str, counter: str) -> str:
     image = f"image: {registry}/scar/tools:1"
     return "functions:\n  aws:" + "".join(
         (
-            function("odd-copy", "copy.sh", "in", "mid", image),
-            function("odd-shout", "shout.sh", "mid", "out", "image: scar/tools:1"),
-            function("odd-fails", "fails.sh", "fails", "fails-out", image),
-            function("odd-killed", "killed.sh", "killed", "killed-out", image),
-            function("odd-archive", "copy.sh", "archive", "archive-out", "image_file: tools.tar"),
-            function("odd-job", "flaky.sh", "job", "job-out", image, "execution_mode: batch"),
-            function("odd-bad-job", "fails.sh", "bad-job", "bad-job-out", image, "execution_mode: batch"),
+            function("odd-copy", "copy.sh", "in", image),
+            function("odd-shout", "shout.sh", "mid", "image: scar/tools:1"),
+            function("odd-fails", "fails.sh", "fails", image),
+            function("odd-killed", "killed.sh", "killed", image),
+            function("odd-archive", "copy.sh", "archive", "image_file: tools.tar"),
+            function("odd-job", "flaky.sh", "job", image, "execution_mode: batch"),
+            function("odd-bad-job", "fails.sh", "bad-job", image, "execution_mode: batch"),
         )
     )
 
@@ -104,7 +113,8 @@ class Deployed:
         sqs = self.cloud.client("sqs")
 
         def receive() -> list[Any]:
-            return sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
+            messages: list[Any] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
+            return messages
 
         (message,) = eventually(receive, f"the failure of {function}", 120)
         content = json.loads(message["Body"])
@@ -119,7 +129,7 @@ class Deployed:
         return functions
 
 
-def eventually(probe: Callable[[], T], what: str, seconds: float = 90) -> T:
+def eventually(probe: Callable[[], Found], what: str, seconds: float = 90) -> Found:
     """What `probe` gives, as soon as it gives something."""
     until = time.monotonic() + seconds
     while not (found := probe()):
@@ -209,7 +219,7 @@ ODD_NAMES = ["a b+c.jpg", "100%.txt", "x'\"$(id).txt", "-rf", "new\nline.txt", "
 
 def test_files_with_odd_names_go_through_two_functions_of_one_bucket(deployed: Deployed) -> None:
     content = {f"in/{name}": f"this is {name}".encode() for name in ODD_NAMES}
-    content["in/ü/ñ.png"] = "deeper".encode()
+    content["in/ü/ñ.png"] = b"deeper"
     for key, body in content.items():
         deployed.put(key, body)
     expected = {f"out/{key.rpartition('/')[2]}": body for key, body in content.items()}

@@ -1,0 +1,30 @@
+"""What a person waits for before anything is deployed."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measure import Comparison, in_turns, process
+
+_FUNCTION = """
+    - lambda:
+        name: function-{number}
+        init_script: script.sh
+        container: {{image: busybox}}
+        input: [{{storage_provider: s3, path: bench-bucket/folder-{number}}}]
+        output: [{{storage_provider: s3, path: bench-bucket/folder-{number}-out}}]"""
+
+
+def compare() -> Iterator[Comparison]:
+    """`scar` against the Python process that only loads the libraries that it cannot do without."""
+    scar = str(Path(sys.executable).with_name("scar"))
+    libraries = process([sys.executable, "-c", "import yaml, jsonschema"])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "script.sh").write_text("#!/bin/sh\n")
+        file = Path(folder) / "ten.yaml"
+        file.write_text("functions:\n  aws:" + "".join(_FUNCTION.format(number=n) for n in range(10)) + "\n")
+        yield in_turns("validate_vs_libraries", process([scar, "validate", str(file)]), libraries, 9)
+    yield in_turns("help_vs_python", process([scar, "--help"]), process([sys.executable, "-c", ""]), 9)
