@@ -46,7 +46,8 @@ BUILD = REPOSITORY / "build"
 DEMO = BUILD / "demo"
 FDL = HERE / "scar-video-process.yaml"
 _RUN_WITHIN_S = 30 * 60.0
-_POLL_EVERY_S = 0.5
+_POLL_EVERY_S = 1.0
+_LAST_LINE_WITHIN_S = 20.0
 _INTERRUPTED, _TERMINATED = 130, 143
 _TITLE = "1 video, 68 images, 68 results"
 
@@ -135,11 +136,8 @@ class Demo:
         uploaded = time.monotonic()
         progress = self.watch(workflow, running.parallel)
         elapsed_s = time.monotonic() - uploaded
-        figures = [
-            read_figures(workflow.split.name, "Batch", workflow.log_lines(workflow.split)),
-            read_figures(workflow.detect.name, "Lambda", workflow.log_lines(workflow.detect)),
-        ]
         _check(progress, workflow)
+        figures = _figures(workflow)
         frames = self.download(workflow, clients_for(running)("s3"))
         self.report(frames, figures, progress, elapsed_s)
         return 0
@@ -201,7 +199,7 @@ class Demo:
 
     @contextmanager
     def station(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Show that something is under way and, in the end, how long it took; yields a way to note details."""
+        """Show that something is under way, and then how long it took; yields a way to note details."""
         started, said = time.monotonic(), [""]
         with self.console.status(f"{name} …") as status:
 
@@ -215,12 +213,25 @@ class Demo:
         self.console.print(f"[green]✓[/] {name} [dim]{took:.1f} s[/]{details}", soft_wrap=True)
 
 
+def _figures(workflow: VideoWorkflow) -> list[FunctionFigures]:
+    """What the logs tell; the line of the last invocation comes a moment after its result."""
+    deadline = time.monotonic() + _LAST_LINE_WITHIN_S
+    while True:
+        figures = [
+            read_figures(workflow.split.name, "Batch", workflow.log_lines(workflow.split)),
+            read_figures(workflow.detect.name, "Lambda", workflow.log_lines(workflow.detect)),
+        ]
+        if [one.files for one in figures] == [1, SECONDS] or time.monotonic() > deadline:
+            return figures
+        time.sleep(_POLL_EVERY_S)
+
+
 def _check(progress: Progress, workflow: VideoWorkflow) -> None:
     if progress.images == progress.results == SECONDS and not progress.failures and not progress.job_failed:
         return
     what = (
-        f"1 video should have become {SECONDS} images and {SECONDS} results; there are {progress.images} images, "
-        f"{progress.results} results and {progress.failures} failures"
+        f"1 video should have become {SECONDS} images and {SECONDS} results; there are {progress.images} "
+        f"images, {progress.results} results and {progress.failures} failures"
     )
     if reason := workflow.reason():
         what += f". The last reason: {reason}"

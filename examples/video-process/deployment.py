@@ -1,4 +1,4 @@
-"""The commands that a person would type against the embedded cloud: `cdk deploy`, `scar put`, and AWS by boto3."""
+"""What a person would type against the embedded cloud: `cdk deploy`, `scar put`; and AWS by boto3."""
 
 from __future__ import annotations
 

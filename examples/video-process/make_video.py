@@ -18,7 +18,7 @@ from images.wheels import fetch_wheels
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 SECONDS = 68
-FRAMES_PER_SECOND = 12
+FRAMES_PER_SECOND = 10
 WIDTH, HEIGHT = 640, 360
 _HERE = Path(__file__).resolve().parent
 _COLORS = ("#0f172a", "#1e3a8a", "#0e7490", "#6d28d9", "#9d174d", "#b45309")
@@ -123,7 +123,7 @@ def draw_frame(time_s: float, photographs: dict[str, Image.Image]) -> Image.Imag
     frame = _background(time_s)
     shown = _scene(int(time_s)).photographs
     for place, photograph in enumerate(shown):
-        middle = WIDTH * (place + 1) / (len(shown) + 1)
+        middle = WIDTH * (place + 0.5) / len(shown)
         zoom, sway = (0.92, 90) if len(shown) == 1 else (0.84, 12)
         movement = _Movement(middle, sway, zoom, photograph.tilt)
         _lay(frame, photographs[photograph.file], movement, time_s + 2.3 * place)
@@ -149,7 +149,9 @@ def _photographs(wheels: Path) -> dict[str, Image.Image]:
             picture = file.convert("RGB").crop(photograph.crop) if photograph.crop else file.convert("RGB")
         height = round(picture.height * photograph.width / picture.width)
         picture = picture.resize((photograph.width, height), Image.Resampling.LANCZOS)
-        pictures[photograph.file] = ImageOps.expand(picture, 5, "white").convert("RGBA")
+        print_of_it = ImageOps.expand(picture, 5, "white").convert("RGBA")
+        # The transparent rim is what makes the edges of a turned print smooth.
+        pictures[photograph.file] = ImageOps.expand(print_of_it, 2, (255, 255, 255, 0))
     return pictures
 
 

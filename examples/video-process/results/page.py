@@ -132,7 +132,8 @@ def _times(figures: Sequence[FunctionFigures]) -> str:
     rows = "".join(
         f"<tr><td>{escape(function.name)}</td><td>{escape(function.where)}</td>"
         f'<td class="number">{function.files}</td><td class="number">{function.failures}</td>'
-        f"{cells(function.cold)}{cells(function.warm)}<td>{stages(function)}</td></tr>"
+        f"{cells(function.cold)}{cells(function.warm)}"
+        f'<td class="wrap">{stages(function)}</td></tr>'
         for function in figures
     )
     number = 'class="number"'

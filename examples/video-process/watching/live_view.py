@@ -55,7 +55,7 @@ class LiveView:
         if line != self._last_line and (
             states or now - self._last_time >= _PLAIN_LINE_EVERY_S or progress.at_rest
         ):
-            self.console.print(f"  {now - self.started:5.1f} s  {line}", highlight=False)
+            self.console.print(f"  {now - self.started:5.1f} s  {line}", highlight=False, soft_wrap=True)
             self._last_line, self._last_time = line, now
 
     def line(self, progress: Progress) -> str:

@@ -17,20 +17,18 @@ def seconds(milliseconds: float) -> str:
 
 
 def times_table(figures: Sequence[FunctionFigures]) -> Table:
-    """A row for each function."""
+    """A row for each function; narrow enough for 80 columns."""
     table = Table(header_style="bold", title="What ran", title_justify="left")
     table.add_column("Function")
-    table.add_column("In")
-    for name in ("Files", "Failed", "Cold", "median", "max", "Warm", "median", "max"):
+    for name in ("Files", "Failed", "Cold: median, max", "Warm: median, max"):
         table.add_column(name, justify="right")
-
-    def cells(times: Times) -> tuple[str, str, str]:
-        return (
-            str(times.count),
-            *((seconds(times.median_ms), seconds(times.max_ms)) if times.count else ("", "")),
-        )
-
     for one in figures:
-        counts = (str(one.files), str(one.failures))
-        table.add_row(one.name, one.where, *counts, *cells(one.cold), *cells(one.warm))
+        name = f"{one.name}\n[dim]{one.where}[/]"
+        table.add_row(name, str(one.files), str(one.failures), _cell(one.cold), _cell(one.warm))
     return table
+
+
+def _cell(times: Times) -> str:
+    if not times.count:
+        return "none"
+    return f"{times.count}: {seconds(times.median_ms)}, {seconds(times.max_ms)}"

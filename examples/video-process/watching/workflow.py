@@ -67,27 +67,36 @@ class VideoWorkflow:
         functions = [_function(entry) for entry in json.loads(text)["functions"]]
         self.split = next(function for function in functions if function.job_queue)
         self.detect = next(function for function in functions if not function.job_queue)
+        self._job_id, self._job_state = "", NO_JOB
 
     def progress(self) -> Progress:
         """Ask AWS how far it is."""
-        jobs = self.jobs()
+        state = self.job_state()  # first: once the split has succeeded, all of its images are there
         images = self.keys(self.split.outputs[0])
         results = self.keys(self.detect.outputs[0])
         return Progress(
-            job_state=str(jobs[-1]["status"]) if jobs else NO_JOB,
+            job_state=state,
             images=len(images),
             results=len(complete_results(results)),
             failures=sum(self._queued(function) for function in (self.split, self.detect)),
         )
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """The Batch jobs of the split, oldest first, as `list_jobs` tells of them."""
-        found = [
-            job
-            for state in _JOB_STATES
-            for job in self._batch.list_jobs(jobQueue=self.split.job_queue, jobStatus=state)["jobSummaryList"]
-        ]
-        return sorted(found, key=lambda job: job["createdAt"])
+    def job_state(self) -> str:
+        """State of the Batch job that splits the video; once it has ended, Batch is not asked again."""
+        if self._job_state in ("SUCCEEDED", "FAILED"):
+            return self._job_state
+        if not self._job_id:
+            for state in _JOB_STATES:
+                found = self._batch.list_jobs(jobQueue=self.split.job_queue, jobStatus=state)[
+                    "jobSummaryList"
+                ]
+                if found:
+                    self._job_id, self._job_state = str(found[0]["jobId"]), state
+                    return self._job_state
+            return NO_JOB
+        (job,) = self._batch.describe_jobs(jobs=[self._job_id])["jobs"]
+        self._job_state = str(job["status"])
+        return self._job_state
 
     def keys(self, path: str) -> list[str]:
         """Keys in a folder, `bucket/folder`, without its marker."""
