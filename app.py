@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from scar_constructs.interpreter import prepare_interpreter
@@ -10,21 +11,23 @@ from scar_constructs.interpreter import prepare_interpreter
 def main() -> int:
     """Load the FDL file, synthesize its stack; 2 with a message and no template if that cannot be done."""
     prepare_interpreter(__file__)
-    from aws_cdk import App
-
     from fdl_schemas.diagnostics import render
     from fdl_schemas.load import check
-    from scar_constructs.deployment import Deployment, DeploymentError
-    from scar_constructs.workflow_stack import WorkflowStack
+    from scar_constructs.deployment import Deployment, DeploymentError, cdk_context
 
-    app = App()
     try:
-        deployment = Deployment.from_context(app.node.get_all_context())
+        deployment = Deployment.from_context(cdk_context(os.environ))
         checked = check(deployment.fdl)
         if checked.diagnostics:
             print(render(checked.diagnostics, sys.stderr.isatty()), file=sys.stderr)
         if checked.workflow is None:
             return 2
+
+        from aws_cdk import App
+
+        from scar_constructs.workflow_stack import WorkflowStack
+
+        app = App(auto_synth=False)
         WorkflowStack(
             app,
             deployment.stack_name,

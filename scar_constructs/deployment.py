@@ -7,6 +7,7 @@ workflow with the final names, once, so that no later place can forget the suffi
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -93,6 +94,17 @@ class Deployment:
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
         )
+
+
+def cdk_context(environ: Mapping[str, str]) -> Mapping[str, object]:
+    """The context that the cdk command gives its app: in a variable, and in a file what is too long for one.
+
+    `App` reads the same by itself, but takes seconds to load: too long to wait for "file not found".
+    """
+    context: dict[str, object] = json.loads(environ.get("CDK_CONTEXT_JSON") or "{}")
+    if overflow := environ.get("CONTEXT_OVERFLOW_LOCATION_ENV"):
+        context |= json.loads(Path(overflow).read_text(encoding="utf-8"))
+    return context
 
 
 def stack_name_for(stem: str) -> str:

@@ -46,8 +46,9 @@ def notify(
 
 def key_filters(entry: StorageEntry) -> Iterator[s3.NotificationKeyFilter | None]:
     """The S3 filters that together let through every object that the entry can take, each object once."""
-    # S3 wants a filter's value encoded as it encodes keys in its events.
-    prefix = quote_plus(entry.key_prefix, safe="/") or None
+    # S3 wants a space as `+` and all but its "safe characters" percent-encoded:
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+    prefix = quote_plus(entry.key_prefix, safe="/!*'()") or None
     suffixes = entry.suffixes if s3_can_tell_apart(entry.suffixes) else ()
     if prefix is None and not suffixes:
         yield None

@@ -158,7 +158,7 @@ def test_no_credentials_is_told(assets: Mapping[str, str], tmp_path: Path) -> No
 @contextmanager
 def http_server(answer: Callable[[Request], None]) -> Iterator[str]:
     class Handler(Request):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802
             answer(self)
 
         def log_message(self, *_: Any) -> None:
