@@ -8,6 +8,7 @@ plain HTTP, and to no other scheme. Proxies come from the environment, as urllib
 from __future__ import annotations
 
 import email.utils
+import functools
 import http.client
 import random
 import socket
@@ -70,7 +71,7 @@ class Transport:
         for handler in (  # no file:, ftp: or data: handler: a redirect must not reach them
             urllib.request.ProxyHandler(),
             urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+            _Https(),
             _Redirects(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
@@ -143,6 +144,21 @@ class Transport:
             advice="Use the registry's proper name; a private authority is made known by SSL_CERT_FILE",
             kind="RegistryUnavailable",
         )
+
+
+class _Https(urllib.request.AbstractHTTPHandler):
+    """urllib's HTTPSHandler, which loads all certificates of the machine (20 ms) only when there is need."""
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """The response to a request over TLS."""
+        return self.do_open(http.client.HTTPSConnection, request, context=_tls())
+
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -159,8 +159,9 @@ def test_the_anonymous_token_is_asked_for_with_service_and_scope() -> None:
         if request.path.startswith("/token"):
             return Answer(200, b'{"token": "abc"}')
         if request.headers.get("Authorization") != "Bearer abc":
-            realm = f'Bearer realm="{server.address}/token",service="registry.x",scope="repository:some/image:pull"'
-            return Answer(401, headers={"WWW-Authenticate": realm})
+            parameters = 'service="registry.x",scope="repository:some/image:pull"'
+            challenge = f'Bearer realm="{server.address}/token",{parameters}'
+            return Answer(401, headers={"WWW-Authenticate": challenge})
         return Answer(200, BLOB)
 
     with ScriptedServer(answer) as server:

@@ -73,7 +73,7 @@ def test_long_and_non_utf8_names(tmp_path: Path, format: int) -> None:
     root = unpack(tmp_path / "root", layer)
     assert (root / long_name).read_bytes() == b"1"
     assert (root / odd).read_bytes() == b"2"
-    assert os.readlink(root / "link") == "t" * 300
+    assert (root / "link").readlink() == Path("t" * 300)
 
 
 def test_a_later_layer_replaces_files(tmp_path: Path) -> None:
