@@ -228,6 +228,7 @@ def host_shell_layer() -> bytes:
         "rm",
         "readlink",
         "setsid",
+        "chmod",
         "head",
         "grep",
     )

@@ -155,8 +155,8 @@ class ProotEngine:
                 "-r",
                 str(root),
                 *(word for bind in binds for word in ("-b", bind)),
-                "-i",
-                f"{user.uid}:{user.gid}",
+                # Not for root: proot's imitation of root makes read-only files writable behind our back.
+                *(("-i", f"{user.uid}:{user.gid}") if user.uid else ()),
                 "-w",
                 cwd,
                 *process.argv,

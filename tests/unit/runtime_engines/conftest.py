@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,3 +111,36 @@ def make_runner(engine: str, layouts: Path, store: Path) -> Iterator[Runner]:
 @pytest.fixture
 def namespaces(layouts: Path, tmp_path: Path) -> Iterator[Runner]:
     yield from make_runner("namespaces", layouts, tmp_path / "store")
+
+
+FAKECHROOT = next(iter(sorted(Path("/usr/lib").glob("*/fakechroot/libfakechroot.so"))), None)
+
+
+@pytest.fixture(scope="session")
+def tools() -> Iterator[Path]:
+    """A folder of tools as udocker lays them out, filled with what Debian's packages carry."""
+    if FAKECHROOT is None:
+        pytest.skip("the package libfakechroot is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="scar-tools-"))
+    folder.chmod(0o755)
+    (folder / "lib").mkdir()
+    shutil.copy(FAKECHROOT, folder / f"lib/libfakechroot-Debian-12-{platform.machine()}.so")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def fakechroot(
+    layouts: Path, tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runner]:
+    monkeypatch.setenv("SCAR_UDOCKER_TOOLS", str(tools))
+    yield from make_runner("fakechroot", layouts, tmp_path / "store")
+
+
+@pytest.fixture
+def proot(layouts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    program = shutil.which("proot")
+    if program is None:
+        pytest.skip("the package proot is not installed")
+    monkeypatch.setenv("UDOCKER_USE_PROOT_EXECUTABLE", program)
+    yield from make_runner("proot", layouts, tmp_path / "store")
