@@ -11,27 +11,34 @@ from functools import cache
 from typing import Any
 
 
-def client(service: str) -> Any:
-    """A client that retries what AWS says may be retried, with growing waits."""
-    return _client(service, own_endpoint(os.environ, service), os.environ.get("AWS_ACCESS_KEY_ID"))
+def client(service: str, region: str | None = None) -> Any:
+    """A client that retries what AWS says may be retried, with growing waits; of the environment's region,
+    or of another one."""
+    return _client(service, own_endpoint(os.environ, service), os.environ.get("AWS_ACCESS_KEY_ID"), region)
 
 
 @cache
-def _client(service: str, endpoint: str | None, _: str | None) -> Any:
+def _client(service: str, endpoint: str | None, _: str | None, region: str | None) -> Any:
     """One for each place and identity that the environment names; boto3 reads the rest by itself."""
     import boto3
+
+    # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
+    return boto3.session.Session().client(
+        service, region_name=region, config=client_config(path_style=endpoint is not None)
+    )
+
+
+def client_config(*, path_style: bool = False, attempts: int = 6, **more: Any) -> Any:
+    """botocore's `Config` of every client here."""
     from botocore.config import Config
 
-    return boto3.session.Session().client(
-        service,
-        config=Config(
-            connect_timeout=5,
-            read_timeout=60,
-            max_pool_connections=16,
-            retries={"mode": "standard", "total_max_attempts": 6},
-            # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
-            s3={"addressing_style": "path"} if endpoint else None,
-        ),
+    return Config(
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=16,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        s3={"addressing_style": "path"} if path_style else None,
+        **more,
     )
 
 

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import uuid4
 
 from runtime.config import FunctionConfig, load_config
@@ -77,7 +78,8 @@ def _run(
     failures = [error for _, error in work.unreadable]
     for invocation in work.invocations:
         try:
-            run_job(invocation, setting)
+            # Whoever sent an HTTP request was answered long ago: its standard output belongs into the log.
+            run_job(replace(invocation, awaited=False), setting)
         except RunnerError as error:
             failures.append(error)
     for failure in failures:

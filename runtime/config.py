@@ -2,13 +2,35 @@
 
 Read once for each execution environment. Whatever is wrong with it is the deployment's fault, not the
 event's: one `RunnerError` of kind `Misconfigured` that names the file and the key.
+
+`storage_providers` is an object; each key is the name that inputs and outputs use, `KIND.NAME`:
+
+    {"minio.lab":   {"kind": "minio", "endpoint": "https://minio.example.org", "region": "us-east-1",
+                     "verify": true, "access_key": FIELD, "secret_key": FIELD},
+     "s3.partner":  {"kind": "s3", "region": "eu-west-1", "access_key": FIELD, "secret_key": FIELD},
+     "webdav.home": {"kind": "webdav", "hostname": "https://dav.example.org/files",
+                     "login": FIELD, "password": FIELD},
+     "onedata.eosc": {"kind": "onedata", "oneprovider_host": "provider.example.org", "space": "My Space",
+                      "token": FIELD}}
+
+- `kind` repeats the part of the name before its first dot. Missing keys of `OPTIONAL` take their defaults:
+  `region` the function's own (`s3`) or `us-east-1` (`minio`), `verify` true. Unknown keys are errors.
+- `endpoint`, `hostname`, `oneprovider_host`: `HOST`, `HOST:PORT` or a URL, also with a path. HTTPS, unless
+  it says `http://`. Without a name and password in it, and without `?` or `#`.
+- FIELD is `{"secret": "NAME-OR-ARN"}`, a secret of the user in AWS Secrets Manager (ARN: in its own region,
+  name: in the function's), or `{"stack_secret": true}`, in the secret whose ARN is the environment variable
+  `SCAR_STORAGE_SECRET`: a JSON object `{"minio.lab": {"access_key": "…", "secret_key": "…"}, …}`.
+  The value of a user's secret is its SecretString; if that is a JSON object, the member that is named like
+  the field (`access_key`, …), and it is an error if there is none.
+- `access_key` and `login` may be plain strings too. `secret_key`, `password` and `token` may not: whatever
+  stands here lies unencrypted in a bucket.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +40,16 @@ FILE_NAME = "function_config.json"
 VERSION = 1
 MODES = ("lambda", "lambda-batch", "batch")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+REQUIRED = {
+    "s3": ("access_key", "secret_key"),
+    "minio": ("endpoint", "access_key", "secret_key"),
+    "webdav": ("hostname", "login", "password"),
+    "onedata": ("oneprovider_host", "token", "space"),
+}
+OPTIONAL = {"s3": ("region",), "minio": ("region", "verify")}
+MAY_BE_SECRET = ("access_key", "login", "secret_key", "password", "token")
+MUST_BE_SECRET = ("secret_key", "password", "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +79,30 @@ class StorageFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretField:
+    """A setting whose value is kept in AWS Secrets Manager."""
+
+    secret: str | None
+    """Name or ARN of the user's secret; None: it is in the secret of the stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageProvider:
+    """One connection of `storage_providers`."""
+
+    name: str
+    """As inputs and outputs name it: `KIND.NAME`."""
+    settings: Mapping[str, str | SecretField] = field(repr=False)
+    verify: bool = True
+    """Whether the server's certificate is checked."""
+
+    @property
+    def kind(self) -> str:
+        """`s3`, `minio`, `webdav` or `onedata`."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSettings:
     """Of the function's Batch jobs."""
 
@@ -73,6 +129,7 @@ class FunctionConfig:
     inputs: tuple[StorageFolder, ...]
     outputs: tuple[StorageFolder, ...]
     batch: BatchSettings | None
+    storage_providers: Mapping[str, StorageProvider] = field(default_factory=dict)
 
 
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
@@ -114,6 +171,7 @@ class _Reader:
     def function(self) -> FunctionConfig:
         data = self._data
         batch = self._optional(data, "batch", dict, "an object or null")
+        providers = self._providers(data)
         return FunctionConfig(
             name=self._take(data, "name", str, "a string"),
             execution_mode=self._one_of(data, "execution_mode", MODES),
@@ -124,8 +182,9 @@ class _Reader:
             extra_payload=self._file(data, "extra_payload"),
             image=self._optional(data, "image", str, "a string or null"),
             container_environment=self._variables(data, "container_environment"),
-            inputs=self._folders(data, "inputs"),
-            outputs=self._folders(data, "outputs"),
+            inputs=self._folders(data, "inputs", providers),
+            outputs=self._folders(data, "outputs", providers),
+            storage_providers=providers,
             batch=None
             if batch is None
             else BatchSettings(
@@ -147,10 +206,10 @@ class _Reader:
     def _optional(self, data: dict[str, Any], key: str, kind: type, expected: str) -> Any:
         return None if data.get(key) is None else self._is(data[key], kind, key, expected)
 
-    def _one_of(self, data: dict[str, Any], key: str, values: tuple[str, ...]) -> str:
-        value: str = self._take(data, key, str, " or ".join(values))
+    def _one_of(self, data: dict[str, Any], key: str, values: tuple[str, ...], where: str = "") -> str:
+        value: str = self._take(data, key, str, " or ".join(values), where)
         if value not in values:
-            raise _wrong(self._path, f"{key}: expected one of {', '.join(values)}, found {value!r}")
+            raise _wrong(self._path, f"{where}{key}: expected one of {', '.join(values)}, found {value!r}")
         return value
 
     def _file(self, data: dict[str, Any], key: str) -> Path | None:
@@ -170,14 +229,56 @@ class _Reader:
             self._is(value, str, f"{key}.{name}", "a string")
         return dict(found)
 
-    def _folders(self, data: dict[str, Any], key: str) -> tuple[StorageFolder, ...]:
-        entries = self._optional(data, key, list, "a list") or []
-        return tuple(self._folder(entry, f"{key}[{index}]") for index, entry in enumerate(entries))
+    def _providers(self, data: dict[str, Any]) -> dict[str, StorageProvider]:
+        entries = self._optional(data, "storage_providers", dict, "an object") or {}
+        return {name: self._provider(name, entry) for name, entry in entries.items()}
 
-    def _folder(self, entry: object, where: str) -> StorageFolder:
+    def _provider(self, name: str, entry: object) -> StorageProvider:
+        where = f"storage_providers.{name}"
         data = self._is(entry, dict, where, "an object")
+        kind = self._one_of(data, "kind", tuple(REQUIRED), where + ".")
+        if not name.startswith(f"{kind}.") or name == f"{kind}.":
+            raise _wrong(self._path, f"{where}: expected a name like {kind}.NAME")
+        known = (*REQUIRED[kind], *OPTIONAL.get(kind, ()))
+        if unknown := sorted(data.keys() - {"kind", *known}):
+            raise _wrong(self._path, f"{where}.{unknown[0]}: unknown; expected {', '.join(known)}")
+        settings = {
+            key: self._field(data, key, where)
+            for key in known
+            if key != "verify" and (key in data or key in REQUIRED[kind])
+        }
+        verify = self._is(data.get("verify", True), bool, where + ".verify", "true or false")
+        return StorageProvider(name, settings, verify)
+
+    def _field(self, data: dict[str, Any], key: str, where: str) -> str | SecretField:
+        """No message of this shows a value: it may be a secret that came where it does not belong."""
+        value = data.get(key)
+        if isinstance(value, str) and value and key not in MUST_BE_SECRET:
+            return value
+        if isinstance(value, dict) and key in MAY_BE_SECRET:
+            name = value.get("secret")
+            if value.keys() == {"secret"} and isinstance(name, str) and name:
+                return SecretField(name)
+            if value == {"stack_secret": True}:
+                return SecretField(None)
+        texts = () if key in MUST_BE_SECRET else ("a string",)
+        places = ('{"secret": NAME-OR-ARN}', '{"stack_secret": true}') if key in MAY_BE_SECRET else ()
+        raise _wrong(self._path, f"{where}.{key}: expected {' or '.join((*texts, *places))}")
+
+    def _folders(
+        self, data: dict[str, Any], key: str, providers: Mapping[str, StorageProvider]
+    ) -> tuple[StorageFolder, ...]:
+        entries = self._optional(data, key, list, "a list") or []
+        return tuple(self._folder(entry, f"{key}[{index}]", providers) for index, entry in enumerate(entries))
+
+    def _folder(self, entry: object, where: str, providers: Mapping[str, StorageProvider]) -> StorageFolder:
+        data = self._is(entry, dict, where, "an object")
+        provider = self._take(data, "provider", str, "a string", where + ".")
+        if provider != "s3" and provider not in providers:
+            known = ", ".join(("s3", *providers))
+            raise _wrong(self._path, f"{where}.provider: expected one of {known}, found {provider!r}")
         return StorageFolder(
-            provider=self._take(data, "provider", str, "a string", where + "."),
+            provider=provider,
             bucket=self._take(data, "bucket", str, "a string", where + "."),
             folder=self._is(data.get("folder", ""), str, where + ".folder", "a string").strip("/"),
             prefixes=self._strings(data.get("prefixes", []), where + ".prefixes"),

@@ -2,9 +2,10 @@
 
 Later ones win:
 
-1. Docker's `PATH` (its `HOME` is set by the engine, which knows the user)
-2. the image's `ENV`
-3. query parameters of an HTTP request: a stranger's words override defaults of the image, and nothing else
+1. query parameters of an HTTP request: a stranger's words override nothing (and those that would change how
+   programs run are refused before, see `http_events`)
+2. Docker's `PATH` (its `HOME` is set by the engine, which knows the user)
+3. the image's `ENV`
 4. `CONT_VAR_*` of the function's environment, without the prefix
 5. credentials and region (`AWS_DEFAULT_REGION` beside `AWS_REGION`, as not every SDK reads the latter; and
    `AWS_ENDPOINT_URL` where the runner itself has one, as on the embedded cloud)
@@ -40,9 +41,8 @@ def container_environment(
 ) -> dict[str, str]:
     """Build it for one run; `image_env` holds `NAME=value` texts, `environ` is the runner's own
     environment."""
-    variables = {"PATH": DOCKERS_PATH}
+    variables = {**invocation.variables, "PATH": DOCKERS_PATH}
     variables |= dict(text.split("=", 1) for text in image_env if "=" in text)
-    variables |= invocation.variables
     variables |= {
         name.removeprefix(PREFIX): value
         for name, value in environ.items()

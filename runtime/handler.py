@@ -8,7 +8,7 @@ How callers are answered:
 - storage events and direct calls: a small JSON object; a failure *raises*, so that Lambda retries the
   event and then keeps it in the failure queue, with the whole reason in the error's message;
 - SQS: the ids of the messages that failed (`batchItemFailures`), the others are gone from the queue;
-- HTTP: the container's standard output, or a JSON error.
+- HTTP: the container's standard output, or a JSON error; requests that nobody waits for fail like events.
 
 Several records of one event run one after another, and all of them are tried: only then does a failed one
 fail the whole event. Lambda then retries the whole event, so no record is lost; those that were fine run
@@ -51,7 +51,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
     cold, _here.cold = _here.cold, False
     request_id = str(getattr(context, "aws_request_id", "") or "unknown")
     log = Log(fields={"request_id": request_id})
-    is_http = http_events.is_http(event)
+    is_awaited = http_events.is_http(event) and http_events.is_awaited(event)
     try:
         config = load_config(os.environ)
         log = Log(config.log_level, {"request_id": request_id, "function": config.name})
@@ -71,14 +71,14 @@ def handle(event: object, context: Any) -> dict[str, Any]:
     except RunnerError as error:
         if not isinstance(error, InvocationError):
             log.failure(error)
-        if is_http:
+        if is_awaited:
             return http_events.answer_error(_first_reason(error), request_id)
         if isinstance(error, InvocationError):
             raise
         raise InvocationError([("event", error)], request_id=request_id) from None
     except Exception as error:
         log.failure(error)
-        if is_http:
+        if is_awaited:
             return http_events.answer_error(
                 RunnerError("The function failed", kind="InternalError"), request_id
             )

@@ -1,8 +1,12 @@
 """API Gateway proxy requests (payload format 1.0 of REST APIs, 2.0 of HTTP APIs), and their answers.
 
 Everything in a request was written by a stranger. Query parameters become variables of the container, but
-never ones that change how programs start, find files or reach AWS (`RESERVED`), and `environment` lets
-nothing that the function's owner set be overridden by them. The request itself cannot choose what runs.
+never ones that change how programs start, find files or reach AWS (`RESERVED`, though no such list is ever
+complete), and `environment` lets them override neither what the function's owner set nor the image's own `ENV`. The
+request itself cannot choose what runs.
+
+A request with the header `X-Amz-Invocation-Type: Event` was accepted by API Gateway, and nobody waits for its
+answer: it is run, and fails, like an event.
 
 Answers: 200 with the container's standard output; 4xx for the caller's fault, 5xx for ours, both with a
 JSON body `{"error", "message", "request_id"}`. The container's output is not part of an error's answer:
@@ -19,22 +23,35 @@ from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 from runtime.errors import RunnerError
-from runtime.invocation import Invocation
+from runtime.invocation import VARIABLE_LIMIT, Invocation
 
 ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
 """Lambda answers up to 6 MB in all
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 RESERVED = re.compile(
-    r"(LD|DYLD|AWS|BASH|PYTHON|PERL|PERL5|RUBY|NODE|GIT|GLIBC|MALLOC|GCONV|FAKECHROOT|PROOT|SCAR|GTK|QT)(_.*)?"
-    r"|(PYTHON|PERL|RUBY|NODE|BASH|JAVA|JDK|_JAVA|LUA|PHP|TCL|GIT|R)[A-Z0-9_]*"
-    r"|PATH|HOME|USER|SHELL|SHELLOPTS|ENV|IFS|CDPATH|PS[0-9]|PROMPT_COMMAND|TMPDIR|HOSTNAME|LOCPATH|NLSPATH"
-    r"|EDITOR|VISUAL|PAGER|CLASSPATH|TERMINFO|(ALL|HTTP|HTTPS|FTP|NO)_PROXY|SSL_.*|CURL_.*|HOSTALIASES|RES_OPTIONS"
-    r"|EVENT|EVENT_TIME|REQUEST_ID|INSTANCE_IP|EXTRA_PAYLOAD|INPUT_FILE_PATH|STORAGE_OBJECT_KEY"
-    r"|TMP_INPUT_DIR|TMP_OUTPUT_DIR|CONT_VAR_.*",
+    # Families, in any case. How programs start and what they load: the linker, interpreters, build tools.
+    r"(LD|DYLD|GLIBC|MALLOC|GCONV|BASH|PERL|PYTHON|RUBY|GEM|BUNDLE|NODE|NPM|YARN|DENO|BUN|JAVA|JDK|_JAVA|JVM|LUA"
+    r"|PHP|TCL|R|JULIA|OCAML|CAML|GUILE|ERL|DOTNET|CORECLR|COMPLUS|MONO|RUST|CARGO|CONDA|PIP|PKG|MAKE|CMAKE"
+    # Options that common programs take from the environment, and where they find modules and data.
+    r"|GIT|SSH|RSYNC|CURL|WGET|SSL|OPENSSL|KRB5|XDG|GTK|QT|GIO|GST|MAGICK|FFMPEG|GDAL|PROJ|HDF5|OMP|KMP|CUDA"
+    r"|NVIDIA|OCL|VK|LIBGL|MPI|OMPI|TF|TORCH|HF|GREP|TAR|ZSTD|XZ|DOCKER|KUBE"
+    # AWS and other clouds, and what this runner and its engines read.
+    r"|AWS|GOOGLE|AZURE|FAKECHROOT|FAKEROOT|PROOT|SCAR|CONT_VAR)_.*"
+    r"|(ALL|HTTP|HTTPS|FTP|NO)_PROXY|.*_CA_BUNDLE|RES_OPTIONS|LESS(OPEN|CLOSE|KEY)"
+    # Words, as they are written: `user` and `path` are parameters like any other.
+    r"|(?-i:_?(PYTHON|PERL|RUBY|JAVA)[A-Z0-9_]*|LUA_?C?PATH[0-9_]*|TCLLIBPATH|CLASSPATH|PHPRC|BASHOPTS|GODEBUG"
+    r"|MAKEFLAGS|MAKEFILES|CC|CXX|CFLAGS|CXXFLAGS|LDFLAGS|VIRTUAL_ENV"
+    r"|PATH|HOME|PWD|OLDPWD|USER|LOGNAME|USERNAME|UID|EUID|SHELL|SHELLOPTS|ENV|IFS|CDPATH|FPATH|ZDOTDIR|PS[0-9]"
+    r"|PROMPT_COMMAND|EXECIGNORE|GLOBIGNORE|POSIXLY_CORRECT|HISTFILE|INPUTRC|OPTIND|TMP|TEMP|TMPDIR|HOSTNAME"
+    r"|EDITOR|VISUAL|PAGER|MANPAGER|BROWSER|LESS|TERM|TERM(CAP|INFO|INFO_DIRS)"
+    r"|FFREPORT|MAGIC|WGETRC|NETRC|SSLKEYLOGFILE|KUBECONFIG|GZIP|BZIP2?|ZIPOPT|UNZIP|LOCPATH|NLSPATH|TZDIR"
+    r"|HOSTALIASES|LOCALDOMAIN|FAKECHROOTKEY|FAKEROOTKEY"
+    r"|EVENT|EVENT_TIME|REQUEST_ID|INSTANCE_IP|EXTRA_PAYLOAD|INPUT_FILE_PATH|STORAGE_OBJECT_KEY|TMP_INPUT_DIR"
+    r"|TMP_OUTPUT_DIR)",
     re.IGNORECASE,
 )
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 CALLERS_FAULT = {"BadRequest": 400, "MethodNotAllowed": 405, "EventTooLarge": 413}
 OUR_FAULT = {"TimedOut": 504}
@@ -61,6 +78,18 @@ def read_request(event: dict[str, Any]) -> Invocation:
         body=_body(event),
         variables=_variables(event),
         http=True,
+        awaited=is_awaited(event),
+    )
+
+
+def is_awaited(event: dict[str, Any]) -> bool:
+    """Does somebody wait for the answer?"""
+    headers = event.get("headers")
+    if not isinstance(headers, dict):
+        return True
+    return not any(
+        str(name).lower() == "x-amz-invocation-type" and str(value).lower() == "event"
+        for name, value in headers.items()
     )
 
 
@@ -126,20 +155,31 @@ def _body(event: dict[str, Any]) -> bytes | None:
 
 def _variables(event: dict[str, Any]) -> dict[str, str]:
     """Names that no variable can have (`utm-source`) are left to `EVENT`; reserved ones are refused."""
-    several = event.get("multiValueQueryStringParameters") or {}
-    found = {**(event.get("queryStringParameters") or {})}
+    single, several = event.get("queryStringParameters"), event.get("multiValueQueryStringParameters")
+    found = dict(single) if isinstance(single, dict) else {}
+    several = several if isinstance(several, dict) else {}
     found |= {
         name: ",".join(map(str, values)) for name, values in several.items() if isinstance(values, list)
     }
     variables = {}
-    for name, value in found.items():
+    for name, value in ((name, str(value)) for name, value in found.items()):
         if RESERVED.fullmatch(name):
             raise _bad(f"The query parameter {name} may not be set", "Choose another name for it.")
-        if "\0" in str(value):
-            raise _bad(f"The query parameter {name} holds a NUL character")
+        if "\0" in value or not _is_unicode(value):
+            raise _bad(f"The query parameter {name!a} holds what no variable can: NUL, or half a character")
+        if len(name) + 1 + len(value.encode()) > VARIABLE_LIMIT:
+            raise _bad(f"The query parameter {name!a} is too long", "Send long data as the request's body.")
         if _VARIABLE.fullmatch(name):
-            variables[name] = str(value)
+            variables[name] = value
     return variables
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _time(milliseconds: object) -> str:

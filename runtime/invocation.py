@@ -30,6 +30,8 @@ class Invocation:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Query parameters of an HTTP request."""
     http: bool = False
+    """It is an HTTP request."""
+    awaited: bool = False
     """Somebody waits for the standard output as an HTTP answer."""
     item: str | None = None
     """Id of the SQS message that carried it."""

@@ -97,7 +97,11 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
         result = _Job(invocation, setting, log, summary).run()
     except RunnerError as error:
         if error.kind == "TimedOut" and setting.delegate is not None:
-            job_id = setting.delegate(invocation)
+            try:
+                job_id = setting.delegate(invocation)
+            except RunnerError as refused:
+                sum_up("failed", level="ERROR", kind=refused.kind, error=str(refused))
+                raise
             sum_up("delegated", job_id=job_id)
             return JobResult(invocation.subject, status="delegated", job_id=job_id)
         if isinstance(error, ContainerError):
@@ -163,7 +167,8 @@ class _Job:
 
                 if source.size is not None:
                     check(source.size)
-                stage.bytes = open_storage(source.provider).download(source, target, on_size=check)
+                storage = open_storage(source.provider, self.config.storage_providers)
+                stage.bytes = storage.download(source, target, on_size=check)
             target.chmod(0o644)
             self.summary["input_bytes"] = stage.bytes
         return target
@@ -231,7 +236,7 @@ class _Job:
                     on_output=output.feed,
                 )
             )
-            if self.invocation.http:
+            if self.invocation.awaited:
                 result.stdout = _standard_output(workspace)
                 if ended.exit_code != 0:
                     output.feed(result.stdout)
@@ -252,7 +257,7 @@ class _Job:
                     "script converted", reason="its lines ended with CR LF, as Windows writes them"
                 )
         argv = prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
-        if self.invocation.http:
+        if self.invocation.awaited:
             # The answer is standard output alone; what comes on standard error belongs into the log.
             if resolve_in_root(root.path, SHELL) is None:
                 raise RunnerError(
@@ -271,7 +276,7 @@ class _Job:
             uploads = [(provider, upload) for provider, some in plan.items() for upload in some]
             stage.bytes = sum(upload.size for _, upload in uploads)
             stage.extra["files"] = len(uploads)
-            outputs.upload_all(plan)
+            outputs.upload_all(plan, self.config.storage_providers)
             self.summary |= {"output_bytes": stage.bytes, "output_files": len(uploads)}
         return [f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads]
 

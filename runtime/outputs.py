@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from runtime.config import StorageFolder
+from runtime.config import StorageFolder, StorageProvider
 from runtime.errors import RunnerError
 from runtime.logs import Log
 from runtime.storage.storage import Upload, open_storage
@@ -61,10 +61,14 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
     return {provider: list(uploads.values()) for provider, uploads in plan.items()}
 
 
-def upload_all(plan: dict[str, list[Upload]]) -> None:
-    """Upload everything, and come back when all is there. Raises `RunnerError`."""
-    for provider, uploads in plan.items():
-        open_storage(provider).upload(uploads)
+def upload_all(plan: dict[str, list[Upload]], providers: Mapping[str, StorageProvider]) -> None:
+    """Upload everything, and come back when all is there. Raises `RunnerError`.
+
+    The function's own buckets come last: a file there may start the next function of the workflow, which is
+    not to happen while an upload elsewhere can still fail the run.
+    """
+    for provider in sorted(plan, key=lambda name: name == "s3"):
+        open_storage(provider, providers).upload(plan[provider])
 
 
 def _files(folder: Path, log: Log) -> Iterator[tuple[str, Path]]:

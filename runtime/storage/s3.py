@@ -1,4 +1,4 @@
-"""Amazon S3, with the function's own role.
+"""Amazon S3, with the function's own role (with keys: `s3_keyed`).
 
 A small object is one streamed GET; a large one is fetched in parallel ranges by boto3's transfer manager.
 Uploads all go through one transfer manager: files in parallel, large ones multipart, and S3 shows an
@@ -32,8 +32,26 @@ PARALLEL = 8
 class S3Storage:
     """The `Storage` of provider `s3`."""
 
+    provider = "s3"
+
     def __init__(self) -> None:
-        self._client = aws.client("s3")
+        self._client = self.connect()
+
+    def connect(self) -> Any:
+        """The client of boto3."""
+        return aws.client("s3")
+
+    def refused(self, action: str, subject: str, code: str) -> RunnerError:
+        """The error of an object that may not be read (`action`: `s3:GetObject`) or written."""
+        what, but = ("output", "The bucket must exist, and the") if "Put" in action else ("input", "The")
+        advice = f"{but} function's role needs {action} on it."
+        if what == "input":
+            advice += (
+                " S3 also answers so for an object that is not there, where the role may not list the bucket."
+            )
+        return RunnerError(
+            f"Amazon S3 refused the {what} {subject} ({code})", advice=advice, kind="StorageRefused"
+        )
 
     def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
         """See `Storage.download`."""
@@ -45,10 +63,10 @@ class S3Storage:
                 return self._in_ranges(source, target, on_size)
             return self._in_one_stream(source, target, on_size)
         except ClientError as error:
-            if _is_denied(error) and _version(source):
+            if self.is_denied(error_code(error)) and _version(source):
                 # A role that a user brings may well have s3:GetObject and not s3:GetObjectVersion.
                 return self.download(replace(source, version_id=None), target, on_size=on_size)
-            raise _refused_read(source, error) from None
+            raise self._failed_download(source, error) from None
         except (BotoCoreError, Boto3Error) as error:
             raise RunnerError(
                 f"The input {source} could not be downloaded: {error}",
@@ -79,7 +97,7 @@ class S3Storage:
                 except Exception as error:
                     for _, other in futures:
                         other.cancel()
-                    raise _failed_upload(upload, error) from None
+                    raise self._failed_upload(upload, error) from None
 
     def _in_one_stream(self, source: StoredObject, target: Path, on_size: Callable[[int], None]) -> int:
         from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -112,6 +130,36 @@ class S3Storage:
         )
         return size
 
+    def is_denied(self, code: str) -> bool:
+        """Is it about who asks, and not about what is asked for?"""
+        return code in ("AccessDenied", "403", "Forbidden")
+
+    def _failed_download(self, source: StoredObject, error: Any) -> RunnerError:
+        code = error_code(error)
+        if code in ("NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound"):
+            return RunnerError(
+                f"The input {source} does not exist (any more)",
+                advice="It was deleted or renamed after the event was sent; upload it again.",
+                kind="InputMissing",
+            )
+        if self.is_denied(code):
+            return self.refused("s3:GetObject", str(source), code)
+        return RunnerError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
+
+    def _failed_upload(self, upload: Upload, error: Exception) -> RunnerError:
+        from botocore.exceptions import ClientError
+
+        target = str(StoredObject(upload.bucket, upload.key, provider=self.provider))
+        if isinstance(error, ClientError):
+            code = error_code(error)
+            if self.is_denied(code) or code == "NoSuchBucket":
+                return self.refused("s3:PutObject", target, code)
+        return RunnerError(
+            f"The output {target} ({upload.size} bytes) could not be uploaded: {error}",
+            advice="The event will be retried.",
+            kind="UploadFailed",
+        )
+
 
 def content_type(name: str) -> str:
     """Guessed from the name's ending, as browsers will be told."""
@@ -128,45 +176,6 @@ def _version(source: StoredObject) -> dict[str, str]:
     return {"VersionId": source.version_id} if source.version_id not in (None, "", "null") else {}
 
 
-def _code(error: Any) -> str:
+def error_code(error: Any) -> str:
+    """Of an answer of S3; an answer without a body, as to a HEAD request, has its status for a code."""
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _is_denied(error: Any) -> bool:
-    # An answer without a body, as to a HEAD request, has its status for a code.
-    return _code(error) in ("AccessDenied", "403", "Forbidden")
-
-
-def _refused_read(source: StoredObject, error: Any) -> RunnerError:
-    code = _code(error)
-    if code in ("NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound"):
-        return RunnerError(
-            f"The input {source} does not exist (any more)",
-            advice="It was deleted or renamed after the event was sent; upload it again.",
-            kind="InputMissing",
-        )
-    if _is_denied(error):
-        return RunnerError(
-            f"Amazon S3 refused the input {source} ({code})",
-            advice="The function's role needs s3:GetObject on it. S3 also answers so for an object that is "
-            "not there, where the role may not list the bucket.",
-            kind="StorageRefused",
-        )
-    return RunnerError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
-
-
-def _failed_upload(upload: Upload, error: Exception) -> RunnerError:
-    from botocore.exceptions import ClientError
-
-    target = str(StoredObject(upload.bucket, upload.key))
-    if isinstance(error, ClientError) and (_is_denied(error) or _code(error) == "NoSuchBucket"):
-        return RunnerError(
-            f"Amazon S3 refused the output {target} ({_code(error)})",
-            advice="The bucket must exist, and the function's role needs s3:PutObject on it.",
-            kind="StorageRefused",
-        )
-    return RunnerError(
-        f"The output {target} ({upload.size} bytes) could not be uploaded: {error}",
-        advice="The event will be retried.",
-        kind="UploadFailed",
-    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from runtime.config import StorageProvider
 from runtime.errors import RunnerError
+
+NO_PROVIDERS: Mapping[str, StorageProvider] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Storage(Protocol):
     def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
         """Write the object into the new file `target`, with flat memory; return its bytes.
 
-        `on_size` is called with the object's true size before the first byte is written, and may raise.
+        `on_size` is called with the object's true size before the first byte is written (after the last
+        one, if a server does not tell), and may raise.
         Raises `RunnerError` (`InputMissing`, `StorageRefused`, `DownloadFailed`).
         """
         ...
@@ -57,38 +61,70 @@ class Storage(Protocol):
     def upload(self, uploads: Sequence[Upload]) -> None:
         """Write all the files, in parallel, each visible only when it is complete; return when all are.
 
-        Raises `RunnerError` (`UploadFailed`, `StorageRefused`) after the retries of one of them are used up.
+        Raises `RunnerError` (`UploadFailed`, `StorageRefused`, `StorageFull`, `OutputName`) after the retries
+        of one of them are used up.
         """
         ...
 
 
-def register(kind: str, opener: Callable[[str], Storage]) -> None:
-    """Make a kind known: `opener` is given the whole provider (`KIND` or `KIND.NAME`)."""
+class CredentialsRefusedError(RunnerError):
+    """The storage refused, and newer credentials might help."""
+
+    def __init__(self, cause: str, *, advice: str = "") -> None:
+        super().__init__(cause, advice=advice, kind="StorageRefused")
+
+
+def register(kind: str, opener: Callable[[StorageProvider, Mapping[str, str]], Storage]) -> None:
+    """Make a kind of `storage_providers` known.
+
+    `opener` is given one connection and all of its settings, those from Secrets Manager included.
+    """
     _KINDS[kind] = opener
 
 
-def open_storage(provider: str) -> Storage:
-    """The storage that an FDL file calls `provider`. Raises `RunnerError` of kind `UnknownStorage`."""
-    opener = _KINDS.get(provider.partition(".")[0])
-    if opener is None:
+def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PROVIDERS) -> Storage:
+    """The storage that an FDL file calls `provider`: `s3`, or one of `providers`, `KIND.NAME`.
+
+    Raises `RunnerError` of kind `UnknownStorage`.
+    """
+    if provider == "s3":
+        from runtime.storage.s3 import S3Storage
+
+        return S3Storage()
+    connection = providers.get(provider)
+    opener = _KINDS.get(connection.kind) if connection is not None else None
+    if connection is None or opener is None:
         raise RunnerError(
-            f"This runner has no storage provider {provider!r}",
-            advice=f"It knows: {', '.join(sorted(_KINDS))}.",
+            f"This function has no storage provider {provider!r}",
+            advice=f"It knows: {', '.join(('s3', *providers))}.",
             kind="UnknownStorage",
         )
-    return opener(provider)
+    from runtime.storage.named import NamedStorage
+
+    return NamedStorage(connection, opener)
 
 
-def _open_s3(provider: str) -> Storage:
-    from runtime.storage.s3 import S3Storage
+def _open_keyed_s3(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
+    from runtime.storage.s3_keyed import KeyedS3Storage
 
-    if provider != "s3":
-        raise RunnerError(
-            f"This runner cannot reach the storage provider {provider!r}",
-            advice="Use `s3`: the function's own account and role.",
-            kind="UnknownStorage",
-        )
-    return S3Storage()
+    return KeyedS3Storage(provider, settings)
 
 
-_KINDS: dict[str, Callable[[str], Storage]] = {"s3": _open_s3}
+def _open_webdav(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
+    from runtime.storage.webdav import WebDavStorage
+
+    return WebDavStorage(provider, settings)
+
+
+def _open_onedata(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
+    from runtime.storage.onedata import OnedataStorage
+
+    return OnedataStorage(provider, settings)
+
+
+_KINDS: dict[str, Callable[[StorageProvider, Mapping[str, str]], Storage]] = {
+    "s3": _open_keyed_s3,
+    "minio": _open_keyed_s3,
+    "webdav": _open_webdav,
+    "onedata": _open_onedata,
+}

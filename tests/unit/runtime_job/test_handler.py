@@ -314,10 +314,16 @@ def test_failed_http_request_is_answered_with_an_error_and_no_output(function: F
     assert function.invoke(rest_request("GET", None, {"LD_PRELOAD": "x"}))["statusCode"] == 400
 
 
-def test_query_parameter_overrides_the_image_but_not_the_owner(function: Function) -> None:
-    function.deploy("#!/bin/sh\necho $FROM_IMAGE $COLOR\n", container_environment={"COLOR": "mine"})
-    answer = function.invoke(rest_request("GET", None, {"FROM_IMAGE": "theirs", "COLOR": "theirs"}))
-    assert answer["body"] == "theirs mine\n"
+def test_query_parameter_overrides_neither_the_image_nor_the_owner(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONT_VAR_WIDTH", "mine too")
+    function.deploy(
+        "#!/bin/sh\necho $FROM_IMAGE $COLOR $WIDTH $height\n", container_environment={"COLOR": "mine"}
+    )
+    parameters = dict.fromkeys(("FROM_IMAGE", "COLOR", "WIDTH", "height"), "theirs")
+    answer = function.invoke(rest_request("GET", None, parameters))
+    assert answer["body"] == "image mine mine too theirs\n"
 
 
 def test_batch_mode_submits_each_object_and_runs_nothing(function: Function, batch_api: BatchApi) -> None:

@@ -120,7 +120,7 @@ def test_content_type_is_guessed_from_the_name(name: str, kind: str) -> None:
     assert content_type(name) == kind
 
 
-@pytest.mark.parametrize("provider", ["webdav", "rucio.x", "s3.other"])
+@pytest.mark.parametrize("provider", ["webdav", "rucio.x", "s3.other", "minio.x"])
 def test_unknown_provider_is_refused(provider: str) -> None:
     with pytest.raises(RunnerError) as caught:
         open_storage(provider)

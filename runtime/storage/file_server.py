@@ -1,0 +1,244 @@
+"""What storages have in common that are servers of files over HTTP, with folders and a way to rename.
+
+An upload has three steps, each in parallel where that helps:
+
+1. folders: those that the files need are made, where they are missing;
+2. send: each file goes to a temporary name beside its own, `.scar-RANDOM.part`;
+3. publish: each is renamed to its own name, when *all* of them are there.
+
+So a name never shows half a file, and an upload that fails while sending shows nothing at all. What was sent
+is then removed, as far as the server still answers; a runner that is killed leaves temporary names behind.
+
+Every step is tried again when the server stumbles. A rename whose answer was lost is the one that cannot just
+be repeated: it may have happened. `_publish` then looks whether the temporary name is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Protocol, TypeVar
+
+from runtime.errors import RunnerError
+from runtime.storage.address import encoded_path
+from runtime.storage.http import (
+    NETWORK_ERRORS,
+    NO_SPACE,
+    NOT_FOUND,
+    UNAUTHORIZED,
+    Answer,
+    HttpServer,
+    StumbledError,
+)
+from runtime.storage.s3 import content_type
+from runtime.storage.storage import StoredObject, Upload
+
+Result = TypeVar("Result")
+
+PARALLEL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One file on its way. Paths are those of the files, not yet of URLs."""
+
+    upload: Upload
+    folder: str
+    temporary: str
+    target: str
+
+
+class FileProtocol(Protocol):
+    """What differs from one kind of server to another. Paths are percent-encoded and start with `/`."""
+
+    server: HttpServer
+
+    def url_path(self, path: str) -> str:
+        """The whole path of a file's URL; `path` is encoded, below the root of the storage."""
+        ...
+
+    def make_folder(self, path: str) -> Answer | None:
+        """Make one folder; None: it is there now. Otherwise the answer that says why not."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Is there a file or folder of that name?"""
+        ...
+
+    def rename(self, source: str, target: str) -> Answer:
+        """Give a file another name, in place of what was there."""
+        ...
+
+    def media_type(self, guessed: str) -> str:
+        """The Content-Type of a file that looks like one of `guessed`."""
+        ...
+
+
+class FileServerStorage:
+    """A `Storage` by means of a `FileProtocol`."""
+
+    def __init__(self, protocol: FileProtocol) -> None:
+        self._protocol = protocol
+        self._server = protocol.server
+
+    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+        """See `Storage.download`."""
+        what = f"the input {source}"
+        try:
+            path = self._protocol.url_path(encoded_path(source.bucket, source.key))
+        except ValueError:
+            raise RunnerError(
+                f"The input {source} has a key that is no path of files",
+                advice="Segments of a path are neither empty nor `.` or `..`.",
+                kind="InputMissing",
+            ) from None
+
+        def fetch() -> Answer:
+            with target.open("wb") as file:
+                return self._server.fetch(path, file, on_size)
+
+        try:
+            answer = self._server.persistently(
+                fetch,
+                lambda reason: RunnerError(
+                    f"T{what[1:]} could not be downloaded: {reason}",
+                    advice="The event will be retried.",
+                    kind="DownloadFailed",
+                ),
+            )
+        finally:
+            self._server.close()
+        if answer.ok:
+            return target.stat().st_size
+        if answer.status == NOT_FOUND:
+            raise RunnerError(
+                f"The input {source} does not exist (any more)",
+                advice="It was deleted or renamed; upload it again, or correct the path.",
+                kind="InputMissing",
+            )
+        raise self._server.refusal(answer, what) or RunnerError(
+            f"T{what[1:]} could not be downloaded: {self._said(answer)}", kind="DownloadFailed"
+        )
+
+    def upload(self, uploads: Sequence[Upload]) -> None:
+        """See `Storage.upload`."""
+        run = token_hex(8)
+        plan = [self._plan(upload, f".scar-{run}-{number}.part") for number, upload in enumerate(uploads)]
+        try:
+            made: set[str] = set()
+            for sending in plan:
+                self._make_folders(sending, made)
+            try:
+                _in_parallel(self._send, plan)
+                _in_parallel(self._publish, plan)
+            except BaseException:
+                self._discard(plan)
+                raise
+        finally:
+            self._server.close()
+
+    def _plan(self, upload: Upload, temporary: str) -> _Sending:
+        try:
+            target = encoded_path(upload.bucket, upload.key)
+        except ValueError:
+            raise RunnerError(
+                f"The output {self._name(upload)} has a path that {self._server.name} cannot hold",
+                advice="Segments of a path are neither empty nor `.` or `..`; correct `path` of the output.",
+                kind="OutputName",
+            ) from None
+        folder = target.rpartition("/")[0]
+        return _Sending(upload, folder, f"{folder}/{temporary}", target)
+
+    def _make_folders(self, sending: _Sending, made: set[str]) -> None:
+        """From the deepest one upwards until one is there, and back: mostly that is one request."""
+        wanted = [sending.folder]
+        while wanted:
+            folder = wanted[-1]
+            if not folder or folder in made:
+                wanted.pop()
+                continue
+            answer = self._patiently(sending, partial(self._protocol.make_folder, folder))
+            if answer is None:
+                made.add(wanted.pop())
+                continue
+            parent = folder.rpartition("/")[0]
+            if answer.status in (UNAUTHORIZED, NO_SPACE) or not parent or parent in made:
+                raise self._refused(sending, answer, "its folder could not be made")
+            wanted.append(parent)
+
+    def _send(self, sending: _Sending) -> None:
+        kind = content_type(sending.upload.key)
+        headers = {"Content-Type": self._protocol.media_type(kind)}
+        path = self._protocol.url_path(sending.temporary)
+
+        def send() -> Answer:
+            with sending.upload.file.open("rb") as file:
+                return self._server.send(path, file, sending.upload.size, headers)
+
+        answer = self._patiently(sending, send)
+        if not answer.ok:
+            raise self._refused(sending, answer, "it was not taken")
+
+    def _publish(self, sending: _Sending) -> None:
+        in_doubt = False
+
+        def publish() -> Answer | None:
+            nonlocal in_doubt
+            if in_doubt and not self._protocol.exists(sending.temporary):
+                if self._protocol.exists(sending.target):
+                    return None  # the rename had happened, only its answer was lost
+                raise StumbledError("the file is gone from under its temporary name")
+            in_doubt = True
+            return self._protocol.rename(sending.temporary, sending.target)
+
+        answer = self._patiently(sending, publish)
+        if answer is not None and not answer.ok:
+            raise self._refused(sending, answer, "it could not be renamed to its own name")
+
+    def _discard(self, plan: Iterable[_Sending]) -> None:
+        for sending in plan:
+            try:
+                self._server.ask("DELETE", self._protocol.url_path(sending.temporary))
+            except StumbledError:
+                continue
+            except (*NETWORK_ERRORS, RunnerError):
+                return  # the server is gone; more of the same would only take time
+
+    def _patiently(self, sending: _Sending, work: Callable[[], Result]) -> Result:
+        return self._server.persistently(
+            work,
+            lambda reason: RunnerError(
+                f"The output {self._name(sending.upload)} ({sending.upload.size} bytes) could not be "
+                f"uploaded: {reason}",
+                advice="The event will be retried.",
+                kind="UploadFailed",
+            ),
+        )
+
+    def _refused(self, sending: _Sending, answer: Answer, problem: str) -> RunnerError:
+        name = f"the output {self._name(sending.upload)}"
+        return self._server.refusal(answer, name) or RunnerError(
+            f"T{name[1:]} could not be uploaded, {problem}: {self._said(answer)}", kind="UploadFailed"
+        )
+
+    def _said(self, answer: Answer) -> str:
+        return f"{self._server} answers {answer.said}"
+
+    def _name(self, upload: Upload) -> str:
+        return str(StoredObject(upload.bucket, upload.key, provider=self._server.name))
+
+
+def _in_parallel(work: Callable[[_Sending], None], plan: Sequence[_Sending]) -> None:
+    """Do it for all; the first failure stops what has not begun, and is raised when the rest has ended."""
+    with ThreadPoolExecutor(max(1, min(PARALLEL, len(plan)))) as pool:
+        futures = [pool.submit(work, sending) for sending in plan]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise

@@ -1,0 +1,264 @@
+"""HTTP to a server that keeps files: streams in both directions, patient with a server that stumbles, strict
+with where credentials go.
+
+- Bodies are read and written in pieces; connections are used again (`connections`).
+- Connection errors, 429 and 5xx are tried again with a growing pause, or the one that `Retry-After` asks for.
+- TLS certificates are checked. Only `http` and `https` are spoken, and `http` only to a server whose address
+  the user wrote so.
+- A redirect is followed on the same server only (scheme, host, port). To any other place it is an error:
+  following would hand credentials or data to whomever the answer names, or fetch from this machine's own
+  services.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import errno
+import http.client
+import random
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from runtime.errors import RunnerError
+from runtime.storage.address import ServerAddress
+from runtime.storage.connections import PIECE, Connections
+from runtime.storage.storage import CredentialsRefusedError
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 10.0
+MAXIMUM_REDIRECTS = 3
+MAXIMUM_ANSWER = 64 * 1024
+WORTH_RETRYING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 509})
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, NO_SPACE = 401, 403, 404, 413, 507
+NETWORK_ERRORS = (OSError, http.client.HTTPException)
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said, with the start of the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    detail: str = ""
+    """What the server adds to the status, for messages."""
+
+    @property
+    def said(self) -> str:
+        """For messages."""
+        return f"HTTP {self.status}" + (f", {self.detail}" if self.detail else "")
+
+    @property
+    def ok(self) -> bool:
+        """2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004
+
+
+class StumbledError(Exception):
+    """The server did not do it this time, and may do it the next."""
+
+    def __init__(self, reason: str, retry_after: str | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class HttpServer:
+    """One server and the credentials for it.
+
+    `name` is the provider's, for messages; `understand` puts into an answer's status and detail what a server
+    of that kind says in its body."""
+
+    def __init__(
+        self,
+        name: str,
+        address: ServerAddress,
+        headers: Mapping[str, str],
+        understand: Callable[[Answer], Answer] = lambda answer: answer,
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._headers = dict(headers)
+        self._understand = understand
+        self._connections = Connections(address)
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.name} ({self.address.origin})"
+
+    def persistently(self, work: Callable[[], Result], failure: Callable[[str], RunnerError]) -> Result:
+        """The result of `work`, tried again while it raises `StumbledError` or a network error.
+
+        When the attempts are used up, what `failure` makes of the reason is raised.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            retry_after = None
+            try:
+                return work()
+            except ssl.SSLCertVerificationError as error:
+                raise RunnerError(
+                    f"{self} shows a certificate that is not trusted: {error.verify_message}",
+                    advice="Use the server's proper name; SSL_CERT_FILE names a private authority.",
+                    kind="StorageRefused",
+                ) from None
+            except StumbledError as error:
+                reason, retry_after = str(error), error.retry_after
+            except NETWORK_ERRORS as error:
+                if getattr(error, "errno", None) in _OF_THE_DISK:
+                    raise  # it is our own file that fails
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            if attempt == ATTEMPTS:
+                break
+            time.sleep(_pause_s(attempt, retry_after))
+        raise failure(f"{self}: {reason}")
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Ask once; a status that is worth it raises `StumbledError`, any other is an answer."""
+        with self._response(method, path, headers or {}, body) as response:
+            return self._answer(method, response)
+
+    def send(self, path: str, file: BinaryIO, size: int, headers: Mapping[str, str]) -> Answer:
+        """PUT all of `file`, which has `size` bytes; otherwise as `ask`."""
+        with self._response("PUT", path, {**headers, "Content-Length": str(size)}, file) as response:
+            return self._answer("PUT", response)
+
+    def fetch(self, path: str, target: BinaryIO, on_size: Callable[[int], None]) -> Answer:
+        """GET into `target`; on success the answer's body is empty, and nothing was written otherwise."""
+        with self._response("GET", path, {}, None) as response:
+            if not 200 <= response.status < 300:  # noqa: PLR2004
+                return self._answer("GET", response)
+            length = response.length
+            if length is not None:
+                on_size(length)
+            written = 0
+            while piece := response.read(PIECE):
+                written += target.write(piece)
+            if length is None:
+                on_size(written)
+            elif written != length:
+                raise StumbledError(f"the connection ended after {written} of {length} bytes")
+            return self._answer("GET", response)
+
+    def close(self) -> None:
+        """End the connections that are kept."""
+        self._connections.close()
+
+    def refusal(self, answer: Answer, what: str) -> RunnerError | None:
+        """The error of a status that means the same for whatever was tried; None: it has no such meaning."""
+        if answer.status == UNAUTHORIZED:
+            return CredentialsRefusedError(
+                f"{self} did not accept the credentials ({answer.said}), for {what}",
+                advice=f"Correct those of {self.name} in `storage_providers`, or its secret.",
+            )
+        if answer.status == FORBIDDEN:
+            return CredentialsRefusedError(
+                f"{self} does not permit it ({answer.said}): {what}",
+                advice=f"The account behind {self.name} needs the right to read and write there.",
+            )
+        if answer.status in (NO_SPACE, TOO_LARGE):
+            return RunnerError(
+                f"{self} has no room ({answer.said}) for {what}",
+                advice="Free some space there, or have the quota raised.",
+                kind="StorageFull",
+            )
+        return None
+
+    def _answer(self, method: str, response: http.client.HTTPResponse) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = self._understand(Answer(response.status, headers, response.read(MAXIMUM_ANSWER)))
+        if answer.status in WORTH_RETRYING:
+            raise StumbledError(f"{answer.said} to a {method}", headers.get("retry-after"))
+        return answer
+
+    @contextlib.contextmanager
+    def _response(
+        self, method: str, path: str, headers: Mapping[str, str], body: BinaryIO | bytes | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The response after redirects, still unread; the connection is kept if it can be."""
+        for _ in range(MAXIMUM_REDIRECTS + 1):
+            connection = self._connections.take()
+            keep = False
+            try:
+                response = _exchange(connection, method, path, {**self._headers, **headers}, body)
+                place = self._redirect(method, path, response)
+                if place is None:
+                    yield response
+                    keep = response.isclosed() and not response.will_close
+                    return
+            finally:
+                if keep:
+                    self._connections.give_back(connection)
+                else:
+                    connection.close()
+            path = place
+            if body is not None and not isinstance(body, bytes):
+                body.seek(0)
+        raise RunnerError(f"{self} redirects in circles", kind="StorageRefused")
+
+    def _redirect(self, method: str, path: str, response: http.client.HTTPResponse) -> str | None:
+        location = response.headers.get("Location")
+        if response.status not in (301, 302, 303, 307, 308) or location is None:
+            return None
+        here = self.address
+        try:
+            there = urlsplit(urljoin(here.origin + path, location))
+            port = there.port or (443 if there.scheme == "https" else 80)
+        except ValueError:
+            there, port = urlsplit(""), 0
+        if (there.scheme, there.hostname, port) != (here.scheme, here.host, here.port):
+            # Only the origin is told: what follows it may be a signed address.
+            place = ascii(f"{there.scheme}://{there.netloc.rpartition('@')[2]}")
+            raise RunnerError(
+                f"{self} redirects to another server, {place}; credentials do not go there",
+                advice=f"If that server is the right one, name it in `storage_providers` as {self.name}.",
+                kind="StorageRefused",
+            )
+        if method not in ("GET", "PROPFIND") and response.status not in (307, 308):
+            raise RunnerError(
+                f"{self} redirects a {method} to another path (HTTP {response.status})",
+                advice="Name the path where its files are, as its documentation gives it.",
+                kind="StorageRefused",
+            )
+        return there.path + (f"?{there.query}" if there.query else "")
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: BinaryIO | bytes | None,
+) -> http.client.HTTPResponse:
+    try:
+        connection.request(method, path, body=body, headers=dict(headers))
+    except (BrokenPipeError, ConnectionResetError):
+        # A server that refuses early does not read the rest of the body; its answer may be there already.
+        with contextlib.suppress(*NETWORK_ERRORS):
+            return connection.getresponse()
+        raise
+    return connection.getresponse()
+
+
+def _pause_s(failures: int, retry_after: str | None) -> float:
+    if retry_after:
+        with contextlib.suppress(ValueError, TypeError):
+            text = retry_after.strip()
+            asked = (
+                float(text)
+                if text.isdigit()
+                else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+            )
+            return min(max(asked, 0.0), LONGEST_PAUSE_S)
+    ceiling: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1))
+    # Jitter, so that many runs that failed together do not come back in step.
+    return ceiling * (0.5 + random.random() / 2)  # noqa: S311 (not for secrets)

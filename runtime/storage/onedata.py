@@ -1,0 +1,116 @@
+"""Onedata, through the CDMI interface of a Oneprovider (CDMI 1.1.1).
+
+`path: folder/sub` of an output is below the `space`. As Onedata documents it
+(https://onedata.org/#/home/documentation, "CDMI"; its server's `cdmi_handler` says the same):
+
+- the access token is sent as `X-Auth-Token`; paths are `/cdmi/SPACE/FOLDER/FILE`, with a `/` after a folder;
+- a request *without* `X-CDMI-Specification-Version` and CDMI's media types carries a file's bytes as they
+  are, and is streamed; with them it is JSON. A PUT makes a file, or writes it anew, where its folder is;
+- a PUT of a container (a folder) makes it, and does nothing to one that is there;
+- a PUT with `{"move": PATH}` renames, if there is nothing of the new name. So an older file is deleted just
+  before: for that moment the name is missing, but it never shows half a file;
+- errors of its file system are 400 with the POSIX error's name in a JSON body.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import unquote
+
+from runtime.config import StorageProvider
+from runtime.errors import RunnerError
+from runtime.storage.address import ServerAddress, encoded_path
+from runtime.storage.file_server import FileServerStorage
+from runtime.storage.http import (
+    FORBIDDEN,
+    NO_SPACE,
+    NOT_FOUND,
+    Answer,
+    HttpServer,
+    StumbledError,
+)
+
+BAD_REQUEST, CONFLICT = 400, 409
+_VERSION = {"X-CDMI-Specification-Version": "1.1.1"}
+_STATUS_OF_ERRNO = {
+    "enoent": NOT_FOUND,
+    "eacces": FORBIDDEN,
+    "eperm": FORBIDDEN,
+    "enospc": NO_SPACE,
+    "edquot": NO_SPACE,
+    "eexist": CONFLICT,
+}
+
+
+class OnedataStorage(FileServerStorage):
+    """The `Storage` of providers `onedata.NAME`."""
+
+    def __init__(self, provider: StorageProvider, settings: Mapping[str, str]) -> None:
+        address = ServerAddress.parse(settings["oneprovider_host"], f"oneprovider_host of {provider.name}")
+        try:
+            space = encoded_path(settings["space"])
+        except ValueError:
+            raise RunnerError(
+                f"The space of {provider.name} is not the name of a space",
+                advice="Expected its name, as Onedata shows it.",
+                kind="Misconfigured",
+            ) from None
+        server = HttpServer(provider.name, address, {"X-Auth-Token": settings["token"]}, _understand)
+        super().__init__(_Cdmi(server, space))
+
+
+class _Cdmi:
+    """CDMI as a `FileProtocol`."""
+
+    def __init__(self, server: HttpServer, space: str) -> None:
+        self.server = server
+        self._space = space
+
+    def url_path(self, path: str) -> str:
+        return f"{self.server.address.path}/cdmi{self._space}{path}"
+
+    def media_type(self, guessed: str) -> str:
+        # Else the content of a file that is called `x.cdmio` would be taken for a command.
+        return "application/octet-stream" if guessed.startswith("application/cdmi") else guessed
+
+    def make_folder(self, path: str) -> Answer | None:
+        answer = self.server.ask(
+            "PUT",
+            self.url_path(path) + "/",
+            {**_VERSION, "Content-Type": "application/cdmi-container"},
+            b"{}",
+        )
+        return None if answer.ok or answer.status == CONFLICT else answer
+
+    def exists(self, path: str) -> bool:
+        answer = self.server.ask("GET", self.url_path(path) + "?objectName", _VERSION)
+        if answer.ok or answer.status == NOT_FOUND:
+            return answer.ok
+        raise StumbledError(f"{answer.said} to a GET")
+
+    def rename(self, source: str, target: str) -> Answer:
+        removed = self.server.ask("DELETE", self.url_path(target))
+        if not removed.ok and removed.status != NOT_FOUND:
+            return removed
+        return self.server.ask(
+            "PUT",
+            self.url_path(target),
+            {**_VERSION, "Content-Type": "application/cdmi-object"},
+            json.dumps({"move": unquote(self._space + source)}).encode(),
+        )
+
+
+def _understand(answer: Answer) -> Answer:
+    """A POSIX error's own status: Onedata answers 400 to all of them."""
+    if answer.ok:
+        return answer
+    try:
+        error = json.loads(answer.body)["error"]
+        errno, told = error.get("details", {}).get("errno"), str(error.get("description", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return answer
+    status = _STATUS_OF_ERRNO.get(errno, answer.status) if isinstance(errno, str) else answer.status
+    detail = told[:200] if told.isprintable() else ""
+    return replace(answer, status=status if answer.status == BAD_REQUEST else answer.status, detail=detail)

@@ -1,0 +1,90 @@
+"""S3 with keys of its own: `s3.NAME`, another account of AWS, and `minio.NAME`, any server that speaks S3.
+
+The keys replace the function's role altogether: neither its session token nor its credentials are ever sent
+there. Checksums that only newer servers understand are left out for `minio`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from runtime import aws
+from runtime.config import StorageProvider
+from runtime.errors import RunnerError
+from runtime.storage.address import ServerAddress
+from runtime.storage.s3 import S3Storage
+from runtime.storage.storage import CredentialsRefusedError
+
+ATTEMPTS = 4
+_ABOUT_KEYS = (
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "401",
+    "Unauthorized",
+)
+
+
+class KeyedS3Storage(S3Storage):
+    """The `Storage` of providers `s3.NAME` and `minio.NAME`."""
+
+    def __init__(self, provider: StorageProvider, settings: Mapping[str, str]) -> None:
+        self.provider = provider.name
+        self._verify = provider.verify
+        self._settings = settings
+        super().__init__()
+
+    def connect(self) -> Any:
+        """A client with the keys. It is made anew for each use, as keys get changed."""
+        import boto3
+
+        endpoint, region = None, self._settings.get("region")
+        more: dict[str, Any] = {}
+        path_style = aws.own_endpoint(os.environ, "s3") is not None
+        if "endpoint" in self._settings:
+            endpoint = ServerAddress.parse(self._settings["endpoint"], f"endpoint of {self.provider}").url
+            region = region or "us-east-1"
+            path_style = True
+            # Since 1.36 botocore adds a CRC trailer to every upload, which older servers do not know.
+            more = {
+                "request_checksum_calculation": "when_required",
+                "response_checksum_validation": "when_required",
+            }
+        if not self._verify:
+            import warnings
+
+            from urllib3.exceptions import InsecureRequestWarning
+
+            warnings.simplefilter("ignore", InsecureRequestWarning)  # the user said so; once is enough
+        return boto3.session.Session().client(
+            "s3",
+            aws_access_key_id=self._settings["access_key"],
+            aws_secret_access_key=self._settings["secret_key"],
+            region_name=region,
+            endpoint_url=endpoint,
+            verify=None if self._verify else False,
+            config=aws.client_config(path_style=path_style, attempts=ATTEMPTS, **more),
+        )
+
+    def is_denied(self, code: str) -> bool:
+        """Wrong keys too."""
+        return super().is_denied(code) or code in _ABOUT_KEYS
+
+    def refused(self, action: str, subject: str, code: str) -> RunnerError:
+        """See `S3Storage.refused`; newer keys might help."""
+        what, can = ("output", "write to") if "Put" in action else ("input", "read")
+        if code == "NoSuchBucket":
+            return RunnerError(
+                f"The bucket of the {what} {subject} does not exist",
+                advice=f"Create it at {self.provider}, or correct the path.",
+                kind="StorageRefused",
+            )
+        return CredentialsRefusedError(
+            f"{self.provider} refused the {what} {subject} ({code})",
+            advice=f"Look at its access_key and secret_key, and at whether they may {can} that bucket.",
+        )

@@ -1,0 +1,88 @@
+"""WebDAV (RFC 4918): Nextcloud, ownCloud, dCache, Apache and the like, with HTTP's Basic authentication.
+
+`path: folder/sub` of an output is below the path of `hostname`. Folders are made by MKCOL; a file is PUT
+under a temporary name, and MOVEd to its own: in place of an older file, never of a folder, since a server
+that obeys `Overwrite: T` would remove that with all that is in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from runtime.config import StorageProvider
+from runtime.storage.address import ServerAddress
+from runtime.storage.connections import basic
+from runtime.storage.file_server import FileServerStorage
+from runtime.storage.http import NOT_FOUND, Answer, HttpServer, StumbledError
+
+METHOD_NOT_ALLOWED, CONFLICT, GONE, PRECONDITION_FAILED, MULTI_STATUS = 405, 409, 410, 412, 207
+_ASK_FOR_TYPE = b'<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
+_COLLECTION = re.compile(rb"<(?:[\w.-]+:)?collection[\s/>]")
+
+
+class WebDavStorage(FileServerStorage):
+    """The `Storage` of providers `webdav.NAME`."""
+
+    def __init__(self, provider: StorageProvider, settings: Mapping[str, str]) -> None:
+        address = ServerAddress.parse(settings["hostname"], f"hostname of {provider.name}")
+        authorization = basic(settings["login"], settings["password"])
+        super().__init__(_WebDav(HttpServer(provider.name, address, {"Authorization": authorization})))
+
+
+class _WebDav:
+    """WebDAV as a `FileProtocol`."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+
+    def url_path(self, path: str) -> str:
+        return self.server.address.path + path
+
+    def media_type(self, guessed: str) -> str:
+        return guessed
+
+    def make_folder(self, path: str) -> Answer | None:
+        answer = self.server.ask("MKCOL", self.url_path(path) + "/")
+        if (
+            answer.ok or answer.status == METHOD_NOT_ALLOWED
+        ):  # RFC 4918, 9.3.1: 405, something is there already
+            return None
+        if answer.status != CONFLICT and self._look(path + "/").ok:
+            return None  # an account may be kept from making what is there already
+        return answer
+
+    def exists(self, path: str) -> bool:
+        answer = self._look(path)
+        if answer.ok:
+            return True
+        if answer.status in (NOT_FOUND, GONE):
+            return False
+        raise StumbledError(f"{answer.said} to a PROPFIND")
+
+    def rename(self, source: str, target: str) -> Answer:
+        answer = self._move(source, target, overwrite=False)
+        if answer.status != PRECONDITION_FAILED:
+            return answer
+        there = self._look(target)
+        if _COLLECTION.search(there.body):
+            return Answer(CONFLICT, {}, b"", "there is a folder of that name")
+        return self._move(source, target, overwrite=True)
+
+    def _move(self, source: str, target: str, *, overwrite: bool) -> Answer:
+        answer = self.server.ask(
+            "MOVE",
+            self.url_path(source),
+            {
+                "Destination": self.server.address.origin + self.url_path(target),
+                "Overwrite": "T" if overwrite else "F",
+            },
+        )
+        if answer.status == MULTI_STATUS:  # for one file, that tells of a failure (RFC 4918, 9.9.4)
+            return Answer(CONFLICT, answer.headers, b"", "the server could not move it")
+        return answer
+
+    def _look(self, path: str) -> Answer:
+        return self.server.ask(
+            "PROPFIND", self.url_path(path), {"Depth": "0", "Content-Type": "application/xml"}, _ASK_FOR_TYPE
+        )
