@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from watching.figures import FunctionFigures, Times
@@ -18,9 +19,10 @@ def seconds(milliseconds: float) -> str:
 
 def times_table(figures: Sequence[FunctionFigures]) -> Table:
     """A row for each function; narrow enough for 80 columns."""
-    table = Table(header_style="bold", title="What ran", title_justify="left")
+    title = "What ran; cold and warm: number, median, longest"
+    table = Table(header_style="bold", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Function")
-    for name in ("Files", "Failed", "Cold: median, max", "Warm: median, max"):
+    for name in ("Files", "Failed", "Cold", "Warm"):
         table.add_column(name, justify="right")
     for one in figures:
         name = f"{one.name}\n[dim]{one.where}[/]"
