@@ -67,6 +67,9 @@ CODES: Final[dict[str, str]] = {
     "FDL054": "OSCAR services are not deployed",
 }
 
+DOCUMENTATION: Final = "docs/fdl.md"
+"""Written by `python -m fdl_schemas.docs`; from the top folder of this repository."""
+
 _SHOWN_AT_MOST = 50
 _LINE_WIDTH = 160
 
@@ -114,6 +117,11 @@ class Diagnostic:
         """What the code means, whatever the file."""
         return CODES[self.code]
 
+    @property
+    def see(self) -> str:
+        """Where the code is explained, with a bad and a good example: a link inside this repository."""
+        return f"{DOCUMENTATION}#{self.code.lower()}"
+
     def render(self, color: bool = False) -> str:
         """The diagnostic as several lines of text, without an end of line; with ANSI colours if asked."""
         paint = _PAINTED if color else _PLAIN
@@ -131,6 +139,7 @@ class Diagnostic:
             lines.append(f"  expected: {printable(self.expected)}")
         if self.help:
             lines.append(f"  help: {printable(self.help)}")
+        lines.append(f"  see {self.see}")
         return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The validator's errors in a person's words.
+"""What does not match the schema, in a person's words.
 
 Each function gives three parts of a diagnostic: the message, what was expected, and what to do.
 """
@@ -12,6 +12,7 @@ from typing import Any, Final
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.scalars import kind_of
+from fdl_schemas.validator import Mismatch, types_of
 
 Words = tuple[str, str, str]
 """Message, what was expected, what to do."""
@@ -27,28 +28,28 @@ _KINDS: Final[Mapping[str, str]] = {
 }
 
 
-def explain(error: Any, name: str, spelling: str | None) -> tuple[str, Words]:
+def explain(found: Mismatch, name: str, spelling: str | None) -> tuple[str, Words]:
     """The code of a diagnostic, and its words.
 
     Args:
-        error: an error of the validator about one value.
+        found: a value that is not as the schema wants it.
         name: what a person calls the value.
         spelling: how the value is written in the file, if it is a scalar.
     """
-    if error.validator == "type":
-        return "FDL012", _wrong_type(error, name, spelling)
-    code, words = _EXPLAIN.get(error.validator, ("FDL016", wrong_form))
-    return code, words(error, name)
+    if found.keyword == "type":
+        return "FDL012", _wrong_type(found, name, spelling)
+    code, words = _EXPLAIN.get(found.keyword, ("FDL016", wrong_form))
+    return code, words(found, name)
 
 
-def _wrong_type(error: Any, name: str, spelling: str | None = None) -> Words:
-    wanted = types_of(error.validator_value)
-    value = error.instance
-    expected = _expectation(error.schema)
+def _wrong_type(found: Mismatch, name: str, spelling: str | None = None) -> Words:
+    wanted = types_of(found.wanted)
+    value = found.value
+    expected = _expectation(found.schema)
     if value is None:
         return f"{name} has no value", expected, "give it a value, or remove the key"
     message = f"{name} is {kind_of(value)}, not {' or '.join(_KINDS[kind] for kind in wanted)}"
-    if "enum" in error.schema and spelling not in [str(option) for option in error.schema["enum"]]:
+    if "enum" in found.schema and spelling not in [str(option) for option in found.schema["enum"]]:
         return message, expected, "choose one of the allowed values"
     return message, expected, _advice_for_type(value, wanted, spelling)
 
@@ -81,41 +82,41 @@ _NUMBER_WIDTH = 20
 _PLAIN_NUMBER = "write a plain number, without a unit"
 
 
-def _wrong_value(error: Any, name: str) -> Words:
+def _wrong_value(found: Mismatch, name: str) -> Words:
     advice = "choose one of the allowed values"
-    if isinstance(error.instance, str):
-        options = [option for option in error.validator_value if isinstance(option, str)]
+    if isinstance(found.value, str):
+        options = [option for option in found.wanted if isinstance(option, str)]
         lowered = {option.lower(): option for option in options}
-        nearest = get_close_matches(error.instance.lower()[:64], list(lowered), n=1, cutoff=0.6)
+        nearest = get_close_matches(found.value.lower()[:64], list(lowered), n=1, cutoff=0.6)
         if nearest:
             advice = f"did you mean {quoted(lowered[nearest[0]])}?"
-    elif isinstance(error.instance, (int, float)):
-        nearest_number = min(error.validator_value, key=lambda option: abs(option - error.instance))
+    elif isinstance(found.value, (int, float)):
+        nearest_number = min(found.wanted, key=lambda option: abs(option - found.value))
         advice = f"the nearest is {nearest_number}"
-    return f"{name} cannot be {quoted(error.instance)}", _expectation(error.schema), advice
+    return f"{name} cannot be {quoted(found.value)}", _expectation(found.schema), advice
 
 
-def _out_of_range(error: Any, name: str) -> Words:
-    side = "least" if error.validator == "minimum" else "most"
-    message = f"{name} is out of range: {quoted(error.instance)}"
-    return message, _expectation(error.schema), f"use at {side} {error.validator_value}"
+def _out_of_range(found: Mismatch, name: str) -> Words:
+    side = "least" if found.keyword == "minimum" else "most"
+    message = f"{name} is out of range: {quoted(found.value)}"
+    return message, _expectation(found.schema), f"use at {side} {found.wanted}"
 
 
-def wrong_form(error: Any, name: str) -> Words:
+def wrong_form(found: Mismatch, name: str) -> Words:
     """A text of the wrong form or length."""
-    expected = _expectation(error.schema)
-    if error.validator == "minLength":
+    expected = _expectation(found.schema)
+    if found.keyword == "minLength":
         return f"{name} is empty", expected, "give it a value, or remove the key"
-    if error.validator == "maxLength":
-        most = error.validator_value
-        return f"{name} has {len(error.instance)} characters", f"at most {most} characters", "shorten it"
-    return f"{name} has the wrong form: {quoted(error.instance)}", expected, "correct the value"
+    if found.keyword == "maxLength":
+        most = found.wanted
+        return f"{name} has {len(found.value)} characters", f"at most {most} characters", "shorten it"
+    return f"{name} has the wrong form: {quoted(found.value)}", expected, "correct the value"
 
 
-def _wrong_count(error: Any, name: str) -> Words:
-    count, limit = len(error.instance), error.validator_value
+def _wrong_count(found: Mismatch, name: str) -> Words:
+    count, limit = len(found.value), found.wanted
     entries = "entry" if limit == 1 else "entries"
-    if error.validator.startswith("min"):
+    if found.keyword.startswith("min"):
         return (
             f"{name} has {count or 'no'} entries",
             f"at least {limit} {entries}",
@@ -124,7 +125,7 @@ def _wrong_count(error: Any, name: str) -> Words:
     return f"{name} has {count} entries", f"at most {limit} {entries}", "remove the others"
 
 
-_EXPLAIN: Final[Mapping[str, tuple[str, Callable[[Any, str], Words]]]] = {
+_EXPLAIN: Final[Mapping[str, tuple[str, Callable[[Mismatch, str], Words]]]] = {
     "enum": ("FDL014", _wrong_value),
     "minimum": ("FDL015", _out_of_range),
     "maximum": ("FDL015", _out_of_range),
@@ -156,11 +157,6 @@ def _expectation(about: Mapping[str, Any]) -> str:
 def one_of(options: Iterable[object]) -> str:
     """A list of what is allowed."""
     return "one of " + ", ".join(quoted(option) for option in options)
-
-
-def types_of(value: str | list[str]) -> list[str]:
-    """The keyword `type` as a list."""
-    return [value] if isinstance(value, str) else list(value)
 
 
 def called(path: PathInFile) -> str:

@@ -1,8 +1,9 @@
 """The list that the stations write down what they find in, while a file is being checked.
 
-It knows two things that keep diagnostics useful: nothing is said twice (an anchor with a mistake may be used
-ten times), and what is *damaged*: the places where something is wrong already, so that a later station does
-not report the consequence (an `image` of the wrong type is not a missing image too).
+It knows what keeps diagnostics useful: one mistake is one diagnostic. Nothing is said twice (an anchor with a
+mistake may be used ten times, and so may the name of a bucket), and what is *damaged* is known: the places
+where something is wrong already, so that a later station does not report the consequence (an `image` of the
+wrong type is not a missing image too).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Findings:
         self._diagnostics: dict[tuple[object, ...], Diagnostic] = {}
         self._damaged: set[PathInFile] = set()
         self._with_unknown_keys: set[PathInFile] = set()
+        self._mentioned: set[tuple[str, str]] = set()
 
     @property
     def document(self) -> Document:
@@ -77,6 +79,13 @@ class Findings:
             self._damaged.add(path[:length])
         if unknown_key:
             self._with_unknown_keys.add(path[:-1])
+
+    def is_first_mention(self, code: str, subject: str) -> bool:
+        """Whether nothing was said under this code about this bucket, this file or the like before."""
+        if (code, subject) in self._mentioned:
+            return False
+        self._mentioned.add((code, subject))
+        return True
 
     def is_whole(self, path: PathInFile) -> bool:
         """Whether nothing was found wrong with the value at `path`, or inside it."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdl_schemas.build import build
+from fdl_schemas.build import Draft, build
 from fdl_schemas.diagnostics import Diagnostic, FdlError, Severity, in_order
+from fdl_schemas.document import Document
 from fdl_schemas.findings import Findings
 from fdl_schemas.model import Workflow
 from fdl_schemas.rules import check_rules
 from fdl_schemas.schema import check_shape
-from fdl_schemas.source import read
+from fdl_schemas.source import parse, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class CheckResult:
     """None where the file has errors."""
     diagnostics: tuple[Diagnostic, ...]
     """Errors and warnings, most important first."""
+    draft: Draft | None = None
+    """What could be understood of the file, errors or not: enough for a picture. None if it is no YAML."""
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -56,9 +59,27 @@ def check(path: str | Path) -> CheckResult:
         document = read(path)
     except FdlError as error:
         return CheckResult(None, error.diagnostics)
-    source = Path(path).absolute()
+    return _check(document, Path(path).absolute())
+
+
+def check_text(content: bytes, path: str | Path, *, called: str | None = None) -> CheckResult:
+    """Checks the content of a file that is not on the disk (yet), such as standard input.
+
+    Args:
+        content: the file's bytes.
+        path: where the file would be: paths in it start from its folder.
+        called: the file's name in diagnostics, where that is not the path.
+    """
+    try:
+        document = parse(content, called or str(path))
+    except FdlError as error:
+        return CheckResult(None, error.diagnostics)
+    return _check(document, Path(path).absolute())
+
+
+def _check(document: Document, source: Path) -> CheckResult:
     findings = Findings(document)
     draft = build(check_shape(findings), source.parent)
     check_rules(draft, findings)
     workflow = None if findings.has_errors else draft.workflow(source)
-    return CheckResult(workflow, in_order(findings.diagnostics))
+    return CheckResult(workflow, in_order(findings.diagnostics), draft)

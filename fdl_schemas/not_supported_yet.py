@@ -126,6 +126,8 @@ def _refuse_overlapping_inputs(draft: Draft, findings: Findings) -> None:
         if findings.full:
             return
         one, other = draft.functions[first], draft.functions[second]
+        if one.function.name and one.function.name == other.function.name:
+            continue  # a copy of the whole function, reported as such
         line = findings.document.value_position(one.at("lambda", "input", number)).line
         storage = quoted(str(other.function.inputs[second_number]))
         _refuse(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from fdl_schemas.batch_rules import check_batch
 from fdl_schemas.build import Draft, FunctionEntry
@@ -18,7 +19,7 @@ from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import Station, loops, most_comparisons
-from fdl_schemas.model import ExecutionMode
+from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
 from fdl_schemas.names import (
     IMAGE_RULE,
     container_variable_problem,
@@ -33,6 +34,9 @@ from fdl_schemas.without_meaning import warn_of_keys_without_meaning
 MAX_ENVIRONMENT_BYTES: Final = 4096
 MAX_COMPARISONS: Final = 2_000_000
 """A thousand functions in a row on one bucket have half as many."""
+
+
+_Station = TypeVar("_Station", Function, OscarService)
 
 
 def check_rules(draft: Draft, findings: Findings) -> None:
@@ -101,7 +105,7 @@ def _check_files(entry: FunctionEntry, findings: Findings) -> None:
         if file is None:
             continue
         problem = _file_problem(file, folder_will_do)
-        if problem:
+        if problem and findings.is_first_mention("FDL022", f"{file} {problem}"):
             findings.error(
                 "FDL022",
                 f"{key} {quoted(entry.get(*steps))} {problem}",
@@ -244,8 +248,12 @@ def _check_unique_names(draft: Draft, findings: Findings) -> None:
 
 
 def _check_loops(draft: Draft, findings: Findings) -> None:
-    stations: list[Station] = [entry.function for entry in draft.functions]
-    stations += [entry.service for entry in draft.oscar_services]
+    if not findings.is_whole(("allow_loops",)):
+        return
+    stations: list[Station] = [
+        *(_whole_part(entry.function, entry.at("lambda"), findings) for entry in draft.functions),
+        *(_whole_part(entry.service, entry.path, findings) for entry in draft.oscar_services),
+    ]
     if most_comparisons(stations) > MAX_COMPARISONS:
         findings.error(
             "FDL003",
@@ -291,6 +299,21 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
                 expected="an output that cannot write into an input folder of the loop",
                 help="files left in sub-folders may land there; write to a folder of its own",
             )
+
+
+def _whole_part(station: _Station, path: PathInFile, findings: Findings) -> _Station:
+    """A function without the inputs and outputs that something is wrong with: a lost filter is no loop."""
+    if findings.is_whole((*path, "input")) and findings.is_whole((*path, "output")):
+        return station
+    nothing = StorageEntry("")  # keeps the place of the others
+    inputs, outputs = (
+        tuple(
+            entry if findings.is_whole((*path, key, index)) else nothing
+            for index, entry in enumerate(entries)
+        )
+        for key, entries in (("input", station.inputs), ("output", station.outputs))
+    )
+    return replace(station, inputs=inputs, outputs=outputs)
 
 
 def _warn_of_oscar(draft: Draft, findings: Findings) -> None:

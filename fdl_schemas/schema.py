@@ -1,17 +1,16 @@
 """The shape of the data, checked against `fdl.schema.json`.
 
-The JSON Schema is the language: editors read it, the documentation comes from it, and `jsonschema` judges by
-it here. What this module adds is words. A validator says "'1024' is not of type 'integer'"; a person wants to
-know that the quotes have to go. Each of the validator's errors becomes one diagnostic at the key or value it
-is about, and the offending part is cut out of the data, so that the stations after this one see only what has
+The JSON Schema is the language: editors read it, the documentation comes from it, and `validator` judges by
+it here. What this module adds is words. A validator says that `"1024"` is not of type `integer`; a person
+wants to know that the quotes have to go. Each mismatch becomes one diagnostic at the key or value that it is
+about, and the offending part is cut out of the data, so that the stations after this one see only what has
 the right shape and can look for more problems in the same go.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -19,12 +18,11 @@ from typing import Any, Final
 
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
-from fdl_schemas.explain import called, explain, one_of, types_of, wrong_form
+from fdl_schemas.explain import called, explain, one_of, wrong_form
 from fdl_schemas.findings import Findings
+from fdl_schemas.validator import Mismatch, mismatches, part
 
 SCHEMA_FILE: Final = Path(__file__).with_name("fdl.schema.json")
-
-_REPORTED_ELSEWHERE = frozenset({"oneOf"})  # image or image_file: `rules` says it better
 
 
 @cache
@@ -38,67 +36,40 @@ def check_shape(findings: Findings) -> Any:
     """Checks the document against the schema; gives its data without the parts that are wrong."""
     data = findings.document.data
     cut: list[PathInFile] = []
-    for error in _validator().iter_errors(data):
+    for found in mismatches(data, schema(), schema()):
         if findings.full:
             return {}  # what was not looked at has perhaps the wrong shape, and is nothing for the rules
-        if error.validator not in _REPORTED_ELSEWHERE:
-            cut += _report(error, findings)
+        cut += _report(found, findings)
     if not cut:
         return data
     return _without(data, cut)
 
 
-@cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator, validators
-
-    extend: Any = validators.extend
-    return extend(Draft202012Validator, {"pattern": _match_whole_text})(schema())
-
-
-def _match_whole_text(validator: Any, pattern: str, instance: Any, about: Any) -> Iterator[Any]:
-    """The keyword `pattern`, with `$` as JSON Schema means it.
-
-    Python's `$` also matches before a line end that comes last, and would let a name of two lines through.
-    """
-    from jsonschema import ValidationError
-
-    if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
-        yield ValidationError("does not match")
-
-
-def _has_wrong_type_too(error: Any) -> bool:
-    return "type" in error.schema and not any(
-        _validator().is_type(error.instance, kind) for kind in types_of(error.schema["type"])
-    )
-
-
-def _report(error: Any, findings: Findings) -> Iterable[PathInFile]:
-    """Says what one error of the validator means; gives the paths that have to be cut out."""
-    path: PathInFile = tuple(error.absolute_path)
-    if error.validator != "type" and _has_wrong_type_too(error):
-        return []  # an error of its own, and the cause of this one
-    if "propertyNames" in error.absolute_schema_path:
-        path = (*path, error.instance)
-        message, expected, advice = wrong_form(error, "this key")
+def _report(found: Mismatch, findings: Findings) -> Iterable[PathInFile]:
+    """Says what one mismatch means; gives the paths that have to be cut out."""
+    path = found.path
+    if found.about_key:
+        path = (*path, found.value)
+        message, expected, advice = wrong_form(found, "this key")
         findings.error("FDL016", message, path, expected=expected, help=advice, on_key=True)
         findings.damage(path)
         return [path]
-    if error.validator == "additionalProperties":
-        return _report_unknown_keys(error, path, findings)
-    if error.validator == "required":
-        return _report_missing_keys(error, path, findings)
+    if found.keyword == "additionalProperties":
+        return _report_unknown_keys(found, findings)
+    if found.keyword == "required":
+        return _report_missing_keys(found, findings)
     spelling = findings.document.node(path).text
-    code, (message, expected, advice) = explain(error, called(path), spelling)
-    on_key = error.instance is None or error.validator in ("minProperties", "minItems")
+    code, (message, expected, advice) = explain(found, called(path), spelling)
+    on_key = found.value is None or found.keyword in ("minProperties", "minItems")
     findings.error(code, message, path, expected=expected, help=advice, on_key=on_key and bool(path))
     findings.damage(path)
     return [path]
 
 
-def _report_unknown_keys(error: Any, path: PathInFile, findings: Findings) -> list[PathInFile]:
-    allowed = list(error.schema.get("properties", {}))
-    unknown = [key for key in error.instance if key not in error.schema.get("properties", {})]
+def _report_unknown_keys(found: Mismatch, findings: Findings) -> list[PathInFile]:
+    path = found.path
+    allowed = list(found.schema.get("properties", {}))
+    unknown = [key for key in found.value if key not in found.schema.get("properties", {})]
     paths = []
     for key in unknown:
         paths.append((*path, key))
@@ -108,6 +79,7 @@ def _report_unknown_keys(error: Any, path: PathInFile, findings: Findings) -> li
         nearest = get_close_matches(key.lower()[:64], allowed, n=1, cutoff=0.6)
         if nearest:
             advice = f"did you mean {quoted(nearest[0])}?"
+            findings.damage((*path, nearest[0]))  # what was meant by it is not known
         elif path == ("functions",):
             advice = "list each function below `aws:`, as `- lambda:` with its `name` and its keys below that"
         elif homes := _homes_of(key):
@@ -125,14 +97,15 @@ def _report_unknown_keys(error: Any, path: PathInFile, findings: Findings) -> li
     return paths
 
 
-def _report_missing_keys(error: Any, path: PathInFile, findings: Findings) -> list[PathInFile]:
-    for key in error.validator_value:
-        if key in error.instance:
+def _report_missing_keys(found: Mismatch, findings: Findings) -> list[PathInFile]:
+    path = found.path
+    for key in found.wanted:
+        if key in found.value:
             continue
         findings.damage((*path, key))
-        if findings.has_unknown_keys(path) and _looks_misspelt(key, error.instance, error.schema):
+        if findings.has_unknown_keys(path) and _looks_misspelt(key, found.value, found.schema):
             continue  # the unknown key is the problem, and was reported
-        about = error.schema.get("properties", {}).get(key, {})
+        about = found.schema.get("properties", {}).get(key, {})
         examples = about.get("examples") or _resolve(about).get("examples") or []
         advice = (
             f"add `{key}: {examples[0]}`" if examples and isinstance(examples[0], str) else f"add `{key}:`"
@@ -174,12 +147,8 @@ def _homes_of(key: str) -> str:
 
 
 def _resolve(about: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "$ref" not in about:
-        return about
-    target: Any = schema()
-    for step in about["$ref"].removeprefix("#/").split("/"):
-        target = target[step]
-    return {**target, **{key: value for key, value in about.items() if key != "$ref"}}
+    """A part of the schema with what it refers to; what it says itself wins."""
+    return {**part(about["$ref"], schema()), **about} if "$ref" in about else about
 
 
 def _without(data: Any, paths: Iterable[PathInFile]) -> Any:

@@ -101,6 +101,7 @@ def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool
     if (problem := _path_problem(entry, written)) is None:
         return True
     what, advice = problem
+    findings.damage(at)
     findings.error(
         "FDL027",
         f"{quoted(written)} is not a storage path: {what}",
@@ -137,12 +138,14 @@ def _check_bucket(entry: StorageEntry, at: PathInFile, findings: Findings) -> No
 
 
 def _report_bucket(bucket: str, problem: str, at: PathInFile, findings: Findings) -> None:
+    if not findings.is_first_mention("FDL026", bucket):
+        return
     findings.error(
         "FDL026",
         f"{quoted(bucket)} cannot be the name of a bucket: {problem}",
         at,
         expected=BUCKET_RULE,
-        help="choose another name for the bucket",
+        help="choose another name for the bucket, wherever the file names it",
     )
 
 

@@ -58,11 +58,18 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
         entry.get("api_gateway")
         and entry.get("api_gateway", "name") is None
         and entry.get("api_gateway", "auth")
+        and findings.is_whole(entry.at("api_gateway", "name"))
     ):
         _no_effect(entry, ("api_gateway", "auth"), "without `name` no HTTP endpoint is made", findings)
-    if not entry.function.image_runtime and entry.get("lambda", "container", "create_image") is not None:
+    if (
+        not entry.function.image_runtime
+        and findings.is_whole(entry.at("lambda", "runtime"))
+        and entry.get("lambda", "container", "create_image") is not None
+    ):
         _no_effect(entry, ("lambda", "container", "create_image"), "it belongs to `runtime: image`", findings)
-    if entry.function.container.image is None and entry.get("lambda", "container", "registry_credentials"):
+    if entry.function.container.image_file is not None and entry.get(
+        "lambda", "container", "registry_credentials"
+    ):
         _no_effect(
             entry,
             ("lambda", "container", "registry_credentials"),
@@ -76,7 +83,7 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
     if not isinstance(settings, dict):
         return
     if entry.function.batch is None:
-        if settings.keys() - _IGNORED_IN_BATCH:
+        if findings.is_whole(entry.at("lambda", "execution_mode")) and settings.keys() - _IGNORED_IN_BATCH:
             _no_effect(entry, ("batch",), "it belongs to execution_mode `batch` or `lambda-batch`", findings)
         return
     if entry.function.batch.compute_resources.type.startswith("FARGATE"):

@@ -78,7 +78,8 @@ def test_missing_file_is_a_diagnostic(tmp_path: Path) -> None:
     file = tmp_path / "none.yaml"
     assert only_problem(file).render() == (
         f"{file}: error FDL001: cannot read the file: there is no such file\n"
-        "  help: check the path; it is relative to the current folder"
+        "  help: check the path; it is relative to the current folder\n"
+        "  see docs/fdl.md#fdl001"
     )
 
 
@@ -121,7 +122,8 @@ def test_latin1_is_shown_at_the_byte_that_is_wrong(tmp_path: Path) -> None:
         "      aws: # caf\N{REPLACEMENT CHARACTER}\n"
         "                ^\n"
         "  expected: UTF-8 text\n"
-        "  help: save the file as UTF-8 text"
+        "  help: save the file as UTF-8 text\n"
+        "  see docs/fdl.md#fdl002"
     )
 
 
