@@ -22,6 +22,7 @@ def main() -> int:
             print(render(checked.diagnostics, sys.stderr.isatty()), file=sys.stderr)
         if checked.workflow is None:
             return 2
+        workflow = deployment.with_bucket_names(checked.workflow)
 
         from aws_cdk import App
 
@@ -31,8 +32,7 @@ def main() -> int:
         WorkflowStack(
             app,
             deployment.stack_name,
-            workflow=checked.workflow,
-            bucket_suffix=deployment.bucket_suffix,
+            workflow=workflow,
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,

@@ -95,6 +95,12 @@ class Deployment:
             registry_mirrors=",".join(mirrors) or None,
         )
 
+    def with_bucket_names(self, workflow: Workflow) -> Workflow:
+        """`with_real_bucket_names` of this deployment."""
+        return with_real_bucket_names(
+            workflow, bucket_suffix=self.bucket_suffix, existing_buckets=self.existing_buckets
+        )
+
 
 def cdk_context(environ: Mapping[str, str]) -> Mapping[str, object]:
     """The context that the cdk command gives its app: in a variable, and in a file what is too long for one.

@@ -10,7 +10,6 @@ from constructs import Construct
 from fdl_schemas.model import StorageEntry, Workflow
 from scar_constructs.buckets import WorkflowBuckets
 from scar_constructs.container_function import ContainerFunction
-from scar_constructs.deployment import with_real_bucket_names
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify
 from scar_constructs.runner_asset import RunnerAsset
@@ -25,14 +24,14 @@ _LINTER_SETTINGS = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
 class WorkflowStack(Stack):
     """Everything that one FDL file describes.
 
-    :param workflow: the validated FDL file.
+    :param workflow: the validated FDL file, with the final names of its buckets
+        (`deployment.with_real_bucket_names`).
     :param stack_name: default: the construct's id.
-    :param bucket_suffix: appended, with a hyphen, to the names of the buckets that are made.
-    :param existing_buckets: real names of buckets that are there already.
+    :param existing_buckets: names of those buckets that are there already.
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
-    :raises DeploymentError: the workflow does not fit the deployer's decisions.
+    :raises DeploymentError: a function names subnets without security groups.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class WorkflowStack(Stack):
         *,
         workflow: Workflow,
         stack_name: str | None = None,
-        bucket_suffix: str | None = None,
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
@@ -53,9 +51,6 @@ class WorkflowStack(Stack):
             stack_name=stack_name,
             description=f"SCAR workflow {workflow.name}: files in buckets, processed in containers",
             tags={"createdby": "scar"},
-        )
-        workflow = with_real_bucket_names(
-            workflow, bucket_suffix=bucket_suffix, existing_buckets=existing_buckets
         )
         self.template_options.metadata = _LINTER_SETTINGS
         self.buckets = WorkflowBuckets(
