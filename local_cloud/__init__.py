@@ -9,6 +9,8 @@
                      CloudFormation
     events.py        Lambda's asynchronous invocations: a queue that waits where the emulator's own would lose
                      events
+    s3_reads.py      parts of large objects, read without the whole
+    saving.py        keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
     bootstrap.py     what `cdk bootstrap` would make
     leash.py         how a process and all that it started end when its owner does
 

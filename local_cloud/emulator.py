@@ -58,16 +58,20 @@ def install(*, parallel: int) -> None:
     """
     check_version()
     try:
+        from local_cloud import s3_reads
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
         from local_cloud.lambda_workers import leash_workers
+        from local_cloud.saving import RegularSaves
 
         leash_workers()
         EventQueue(parallel=parallel).install()
         batch = Batch(parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}")
         batch.install()
         BatchStack(batch).install()
+        s3_reads.install()
+        RegularSaves().install()
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
 

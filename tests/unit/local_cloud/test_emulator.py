@@ -1,0 +1,63 @@
+"""The embedded cloud hangs on private names of one version of ministack. This fails loudly if they move."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+from local_cloud import emulator
+
+
+def test_the_pinned_ministack_is_the_one_that_was_tried() -> None:
+    assert importlib.metadata.version("ministack") == emulator.MINISTACK_VERSION
+
+
+def test_another_version_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _name: "9.9.9")
+    with pytest.raises(emulator.UnknownEmulatorError, match=r"needs ministack .*, and 9\.9\.9 is installed"):
+        emulator.check_version()
+
+
+def test_every_private_name_that_is_used_is_there() -> None:
+    """In a process of its own, since it changes ministack and takes its seconds."""
+    program = """
+import os; os.environ["GATEWAY_PORT"] = "4566"
+from ministack.services.cloudformation import provisioners
+from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, ssm
+from ministack.core import lambda_runtime, persistence
+import ministack.app
+names = [
+    (ministack.app, "_MAIN_LOOP _ready_scripts_state _build_persistence_save_dict save_all app main"),
+    (persistence, "save_state"),
+    (provisioners, "_RESOURCE_HANDLERS _REPLACING_PROPERTIES _physical_name _delete_predecessor"),
+    (batch, "_DISPATCH _compute_envs _job_queues _job_definitions _jobs _restore_state reset get_state"),
+    (batch, "load_persisted_state _jd_arn _job_arn _create_compute_environment _update_compute_environment"),
+    (batch, "_create_job_queue"),
+    (cloudwatch_logs, "_log_groups _create_log_group _create_log_stream _put_log_events"),
+    (eventbridge, "_put_events _dispatch_to_lambda"),
+    (lambda_runtime, "_detect_runtime_binary execution_credentials"),
+    (lambda_svc, "invoke_async_with_retry _execute_function _get_func_record_for_ref _route_async_failure"),
+    (lambda_svc, "_execution_record_for_config _invoke_depth get_state load_persisted_state reset"),
+    (s3, "_get_object _read_body _object_disk_path"),
+    (sns, "_lambda_svc _deliver_to_lambda"),
+    (ssm, "_parameters"),
+]
+used = [(module, name) for module, listed in names for name in listed.split()]
+missing = [f"{module.__name__}.{name}" for module, name in used if not hasattr(module, name)]
+assert not missing, missing
+before = dict(batch._DISPATCH)
+from local_cloud.emulator import install
+install(parallel=1)
+assert before["/v1/submitjob"] is not batch._DISPATCH["/v1/submitjob"]
+kinds = ("ComputeEnvironment", "JobQueue", "JobDefinition")
+assert all(f"AWS::Batch::{kind}" in provisioners._RESOURCE_HANDLERS for kind in kinds)
+binary, script = lambda_runtime._detect_runtime_binary("python3.13")
+assert "fork_keeper()" in script and "def run():" in script
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
