@@ -1,9 +1,10 @@
 """Engines: run a process inside an unpacked image, without Docker.
 
-`engine` says what an engine is and finds one that works; `namespaces` and `udocker` (fakechroot, proot) are
-the engines. Each starts a small helper program of its own (`container_init.py`, `process_init.py`) which sets
-the container up, watches over its processes, and ends with its caller; `supervise` is the caller's side of
-that. `user` reads USER as Docker does, `scratch` gives each run a private folder that does not outlive it.
+`engine` says what an engine is and finds one that works. `namespaces` is the kernel's way; `fakechroot` and
+`proot` (with `udocker`, `udocker_tools`, `prepared_root` and `elf`, which both need) serve where namespaces
+are refused. Each starts a small helper program (package `helper`) which sets the container up, watches over
+its processes, and ends with its caller; `supervise` is the caller's side of that. `user` reads USER as Docker
+does, `scratch` gives each run a private folder that does not outlive it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class ContainerProcess:
     `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added
     but PATH and HOME where they are missing, as Docker does. `binds` maps host paths to the paths at which
     they are to be seen inside. `deadline` is a value of `time.monotonic()`. `on_output` is given standard
-    output and standard error, mixed, as they come; while it does not return, the process is held up.
+    output and standard error, mixed, as they come; while it does not return, the process is held up. With
+    `on_error_output`, standard error goes there instead.
     """
 
     root: RootFilesystem
@@ -47,6 +48,7 @@ class ContainerProcess:
     binds: Mapping[Path, str]
     deadline: float | None
     on_output: Callable[[bytes], None]
+    on_error_output: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,24 @@ class Engine(Protocol):
         A program that cannot be started gives exit code 127 (missing) or 126 (not executable) and a line of
         output that says why, as with Docker. RunnerError is raised if the container cannot be set up.
         """
+
+
+def check_process(process: ContainerProcess) -> None:
+    """RunnerError (kind `BadConfiguration`) for a request that no system call can take."""
+    texts = [*process.argv, *process.env, *process.env.values(), process.working_dir]
+    if not process.argv or any("\0" in text for text in texts) or any(not k or "=" in k for k in process.env):
+        raise RunnerError(
+            "the command or an environment variable cannot be passed to a program: "
+            "it is empty, or holds a null byte, or a variable's name holds '='",
+            advice="Correct the command, the script's arguments or the function's variables",
+            kind="BadConfiguration",
+        )
+    if not process.working_dir.startswith("/") and process.working_dir:
+        raise RunnerError(
+            f"the working directory '{process.working_dir}' is not absolute",
+            advice="Correct WORKDIR in the image's Dockerfile",
+            kind="BadImage",
+        )
 
 
 class ProbeFailed(Exception):  # noqa: N818 - a finding, not an error of the program
@@ -122,9 +142,13 @@ def _probe(store: Path, name: str) -> Mapping[str, str]:
         from runtime.engines.namespaces import probe_namespaces
 
         return probe_namespaces(store)
-    from runtime.engines.udocker import probe_fakechroot, probe_proot
+    if name == "fakechroot":
+        from runtime.engines.fakechroot import probe_fakechroot
 
-    return probe_fakechroot(store) if name == "fakechroot" else probe_proot(store)
+        return probe_fakechroot(store)
+    from runtime.engines.proot import probe_proot
+
+    return probe_proot(store)
 
 
 def _restore(store: Path, name: str, details: Mapping[str, str]) -> Engine:
@@ -132,9 +156,13 @@ def _restore(store: Path, name: str, details: Mapping[str, str]) -> Engine:
         from runtime.engines.namespaces import NamespacesEngine
 
         return NamespacesEngine(store, details)
-    from runtime.engines.udocker import FakechrootEngine, ProotEngine
+    if name == "fakechroot":
+        from runtime.engines.fakechroot import FakechrootEngine
 
-    return FakechrootEngine(store, details) if name == "fakechroot" else ProotEngine(store, details)
+        return FakechrootEngine(store, details)
+    from runtime.engines.proot import ProotEngine
+
+    return ProotEngine(store, details)
 
 
 def _circumstances(override: str | None) -> dict[str, str]:

@@ -14,7 +14,13 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runtime.engines.engine import ContainerProcess, ContainerResult, ProbeFailed, forget_engine
+from runtime.engines.engine import (
+    ContainerProcess,
+    ContainerResult,
+    ProbeFailed,
+    check_process,
+    forget_engine,
+)
 from runtime.engines.scratch import scratch_folder
 from runtime.engines.supervise import supervise
 from runtime.engines.user import ContainerUser, complete_environment, look_up_user
@@ -36,6 +42,7 @@ class NamespacesEngine:
 
     def run(self, process: ContainerProcess) -> ContainerResult:
         """Run to the end; see Engine."""
+        check_process(process)
         user = look_up_user(process.root.path, process.user)
         if os.geteuid() == 0 and not self._user_namespace and user.uid != 0:
             for host in process.binds:
@@ -53,7 +60,13 @@ class NamespacesEngine:
                 "cwd": process.working_dir or "/",
                 "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)},
             }
-            report = supervise(_HELPER, task, deadline=process.deadline, on_output=process.on_output)
+            report = supervise(
+                _HELPER,
+                task,
+                deadline=process.deadline,
+                on_output=process.on_output,
+                on_error_output=process.on_error_output,
+            )
         if report.failed is not None:
             forget_engine(self._store)
             raise RunnerError(
@@ -62,7 +75,7 @@ class NamespacesEngine:
                 kind="EngineFailed",
             )
         if report.not_started:
-            process.on_output(f"{report.not_started}\n".encode())
+            (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())
         return ContainerResult(report.exit_code, report.signal, report.timed_out, report.duration_s)
 
 

@@ -32,6 +32,7 @@ GRACE_S = 2.0
 
 _READ_SIZE = 64 * 1024
 _END_S = 10.0  # a helper that does not end by then is killed itself
+_LAST_OUTPUT_S = 2.0  # what is in the pipes when the helper has gone is read in less
 _MAXIMUM_REPORT = 64 * 1024
 
 
@@ -72,39 +73,63 @@ class Report:
 
 
 def supervise(
-    helper: str, task: Mapping[str, object], *, deadline: float | None, on_output: Callable[[bytes], None]
+    helper: str,
+    task: Mapping[str, object],
+    *,
+    deadline: float | None,
+    on_output: Callable[[bytes], None],
+    on_error_output: Callable[[bytes], None] | None = None,
 ) -> Report:
-    """Run `helper` (a module of the package) with `task` until it and all that it started have ended."""
+    """Run `helper` (a module of the package) with `task` until it and all that it started have ended.
+
+    Standard error goes to `on_output`, too, unless it has a listener of its own.
+    """
     started = time.monotonic()
     task_read, task_write = os.pipe()
     report_read, report_write = os.pipe()
     output_read, output_write = os.pipe()
+    error_read, error_write = os.pipe() if on_error_output else (-1, output_write)
+    pipes = {
+        task_read,
+        task_write,
+        report_read,
+        report_write,
+        output_read,
+        output_write,
+        error_read,
+        error_write,
+    }
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOT, str(task_read), str(report_write)],
             stdin=subprocess.DEVNULL,
             stdout=output_write,
-            stderr=output_write,
-            env={},  # a process next to the container's must hold nothing of ours in /proc/PID/environ
+            stderr=error_write,
+            # A process next to the container's must hold nothing of ours in /proc/PID/environ. On Lambda,
+            # Python itself may need its library path.
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
             cwd="/",
             pass_fds=(task_read, report_write),
             start_new_session=True,
         )
     except BaseException:
-        for descriptor in (task_read, task_write, report_read, report_write, output_read, output_write):
+        for descriptor in pipes - {-1}:
             os.close(descriptor)
         raise
-    for descriptor in (task_read, report_write, output_write):
+    for descriptor in {task_read, report_write, output_write, error_write}:
         os.close(descriptor)
-    watch = _Watch(process, report_read, output_read, deadline, on_output)
+    listeners = {output_read: on_output}
+    if on_error_output:
+        listeners[error_read] = on_error_output
+    watch = _Watch(process, report_read, listeners, deadline)
     try:
         with contextlib.suppress(BrokenPipeError), os.fdopen(task_write, "wb") as file:
             marshal.dump((_code(helper), {**task, "parent": os.getpid()}), file)
         watch.until_end()
     finally:
         watch.make_sure_of_end()
-        os.close(report_read)
-        os.close(output_read)
+        for descriptor in (report_read, *listeners):
+            os.close(descriptor)
     return replace(watch.report(), timed_out=watch.timed_out, duration_s=time.monotonic() - started)
 
 
@@ -128,15 +153,14 @@ class _Watch:
         self,
         process: subprocess.Popen[bytes],
         report: int,
-        output: int,
+        listeners: Mapping[int, Callable[[bytes], None]],
         deadline: float | None,
-        on_output: Callable[[bytes], None],
     ) -> None:
         self._process = process
         self._report_descriptor = report
-        self._output = output
+        self._listeners = listeners
         self._next_step_at = deadline
-        self._on_output = on_output
+        self._output_until: float | None = None
         self._report = b""
         self.timed_out = False
         self._killed = False
@@ -144,24 +168,29 @@ class _Watch:
     def until_end(self) -> None:
         """Pass output on until the helper has gone; end the container when its time is up."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._output, selectors.EVENT_READ)
-            selector.register(self._report_descriptor, selectors.EVENT_READ)
+            for descriptor in (self._report_descriptor, *self._listeners):
+                selector.register(descriptor, selectors.EVENT_READ)
             while selector.get_map():
                 ready = selector.select(self._timeout())
                 for key, _ in ready:
                     if not self._read(key.fd):
                         selector.unregister(key.fd)
+                        if key.fd == self._report_descriptor:
+                            self._output_until = time.monotonic() + _LAST_OUTPUT_S
+                if self._output_until is not None and time.monotonic() >= self._output_until:
+                    return  # the helper was killed, and something that it should have ended holds the pipe
                 if self._next_step_at is not None and time.monotonic() >= self._next_step_at:
                     self._next_step()
 
     def _timeout(self) -> float | None:
-        return None if self._next_step_at is None else max(0.0, self._next_step_at - time.monotonic())
+        moments = [moment for moment in (self._next_step_at, self._output_until) if moment is not None]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _read(self, descriptor: int) -> bool:
         chunk = os.read(descriptor, _READ_SIZE)
-        if descriptor == self._output:
+        if descriptor in self._listeners:
             if chunk:
-                self._on_output(chunk)
+                self._listeners[descriptor](chunk)
         elif len(self._report) < _MAXIMUM_REPORT:
             self._report += chunk
         return bool(chunk)

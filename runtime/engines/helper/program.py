@@ -50,6 +50,8 @@ def not_started(report_fd: int, path: str, error: OSError, code: int) -> int:
         )
     elif error.errno == errno.EACCES:
         why = "it is not executable for this user"
+    elif error.errno == errno.E2BIG:
+        why = "its arguments and environment are too large (a single one may have 128 KiB)"
     elif error.errno == errno.ENOEXEC:
         why = "its format is wrong: another architecture, or a script without a #! line"
     else:

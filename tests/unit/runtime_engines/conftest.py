@@ -59,14 +59,12 @@ class Runner:
     engine: Engine
     root: RootFilesystem
     store: Path
-    count: int = 0
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
 
     def prepare(self, **files: str) -> Path:
         """The folder of the next run, with executable files."""
-        self.count += 1
-        folder = self.store / "run" / str(self.count)
-        folder.mkdir(parents=True)
+        (self.store / "run").mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self.store / "run"))
         for name, content in files.items():
             (folder / name).write_text(content)
             (folder / name).chmod(0o755)
@@ -108,8 +106,20 @@ def make_runner(engine: str, layouts: Path, store: Path) -> Iterator[Runner]:
         yield Runner(chosen, root, store)
 
 
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores that all tests share, so that the image is unpacked once for each engine."""
+    return tmp_path_factory.mktemp("stores")
+
+
 @pytest.fixture
-def namespaces(layouts: Path, tmp_path: Path) -> Iterator[Runner]:
+def namespaces(layouts: Path, stores: Path) -> Iterator[Runner]:
+    yield from make_runner("namespaces", layouts, stores / "namespaces")
+
+
+@pytest.fixture
+def fresh_namespaces(layouts: Path, tmp_path: Path) -> Iterator[Runner]:
+    """With an image that the test may change."""
     yield from make_runner("namespaces", layouts, tmp_path / "store")
 
 
@@ -130,17 +140,15 @@ def tools() -> Iterator[Path]:
 
 
 @pytest.fixture
-def fakechroot(
-    layouts: Path, tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Runner]:
+def fakechroot(layouts: Path, stores: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     monkeypatch.setenv("SCAR_UDOCKER_TOOLS", str(tools))
-    yield from make_runner("fakechroot", layouts, tmp_path / "store")
+    yield from make_runner("fakechroot", layouts, stores / "fakechroot")
 
 
 @pytest.fixture
-def proot(layouts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+def proot(layouts: Path, stores: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     program = shutil.which("proot")
     if program is None:
         pytest.skip("the package proot is not installed")
     monkeypatch.setenv("UDOCKER_USE_PROOT_EXECUTABLE", program)
-    yield from make_runner("proot", layouts, tmp_path / "store")
+    yield from make_runner("proot", layouts, stores / "proot")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runtime.engines import ContainerProcess
 from runtime.engines import namespaces as engine_module
 from runtime.engines.namespaces import NamespacesEngine
 from runtime.errors import RunnerError
@@ -100,7 +101,7 @@ def test_nothing_of_one_run_reaches_the_next(namespaces: Runner) -> None:
     assert second.output.count("No such file") == 6
     assert "root:x:0:0" in second.output
     assert not (namespaces.root.path / "left").exists()
-    assert [path.name for path in (namespaces.store / "scratch").iterdir()] == []
+    assert list((namespaces.store / "scratch").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,10 @@ def test_root_of_the_image_is_not_root_of_the_host(namespaces: Runner) -> None:
     assert "sda" not in run.output.split()
 
 
-def test_symlinks_of_the_image_do_not_lead_mounts_to_the_host(namespaces: Runner, tmp_path: Path) -> None:
+def test_symlinks_of_the_image_do_not_lead_mounts_to_the_host(
+    fresh_namespaces: Runner, tmp_path: Path
+) -> None:
+    namespaces = fresh_namespaces
     target = tmp_path / "host-folder"
     target.mkdir()
     root = namespaces.root.path
@@ -297,6 +301,40 @@ def test_sixteen_at_once(namespaces: Runner) -> None:
             )
         )
     assert [run.output.strip() for run in runs] == [folder.name for folder in folders]
+
+
+def test_standard_error_can_have_a_listener_of_its_own(namespaces: Runner) -> None:
+    output: list[bytes] = []
+    errors: list[bytes] = []
+    argv = ["sh", "-c", "echo out; echo err >&2; exit 4"]
+    process = ContainerProcess(namespaces.root, argv, {}, "/", "", {}, None, output.append, errors.append)
+    assert namespaces.engine.run(process).exit_code == 4
+    assert (b"".join(output), b"".join(errors)) == (b"out\n", b"err\n")
+
+
+def test_names_that_are_not_ascii_pass_unchanged(namespaces: Runner) -> None:
+    odd = "\u00fc/\u00f1 \u65e5.png" + os.fsdecode(b"\xff")
+    folder = namespaces.prepare()
+    inner = folder / odd.replace("/", "-")
+    inner.write_text("content")
+    script = 'cat "$1"; echo "$X" > $F'
+    env = {"X": odd, "F": f"{folder}/out"}
+    run = namespaces(["sh", "-c", script, "sh", str(inner)], env=env, folder=folder)
+    assert run.output.startswith("content"), run.output
+    assert os.fsdecode((folder / "out").read_bytes()) == odd + "\n"
+
+
+@pytest.mark.parametrize("env", [{"A": "x\0y"}, {"": "x"}, {"A=B": "x"}])
+def test_what_cannot_be_an_environment_is_refused(namespaces: Runner, env: dict[str, str]) -> None:
+    with pytest.raises(RunnerError) as caught:
+        namespaces("true", env=env)
+    assert caught.value.kind == "BadConfiguration"
+
+
+def test_a_variable_that_is_too_large_is_explained(namespaces: Runner) -> None:
+    run = namespaces("true", env={"BIG": "x" * 200_000, "PATH": "/usr/bin"})
+    assert run.result.exit_code == 126
+    assert "too large" in run.output
 
 
 def test_a_large_environment_passes(namespaces: Runner) -> None:

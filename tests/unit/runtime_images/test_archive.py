@@ -11,8 +11,9 @@ import pytest
 
 from runtime.errors import RunnerError
 from runtime.images import archive
-from runtime.images.archive import FileSource, find_in_archive
+from runtime.images.archive import find_in_archive
 from runtime.images.origin import FoundImage, Layer
+from runtime.images.ranges import FileSource
 from runtime.images.unpack import Unpacker
 from tests.oci_images import File, Image, docker_save, oci_archive, symlink, tar_of, write_layout
 
