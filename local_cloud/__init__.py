@@ -1,18 +1,17 @@
 """The embedded cloud: an AWS emulator on loopback whose Batch really runs its jobs.
 
-    cloud.py         what everybody uses: start, stop, status, reset and the environment of a cloud in a state
-                     folder
-    supervisor.py    the process that holds a running cloud together, and outlives its emulator to clean up
-    emulator.py      the emulator's process: ministack, our extensions and workarounds, then the bootstrap for
-                     the CDK
-    batch.py         AWS Batch's API; batch_jobs.py runs the jobs; batch_stack.py is `AWS::Batch::*` in
-                     CloudFormation
-    events.py        Lambda's asynchronous invocations: a queue that waits where the emulator's own would lose
-                     events
-    s3_reads.py      parts of large objects, read without the whole
-    saving.py        keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
-    bootstrap.py     what `cdk bootstrap` would make
-    leash.py         how a process and all that it started end when its owner does
+    cloud.py           what everybody uses: start, stop and reset a cloud, and the environment to use it
+    supervisor.py      the process that holds a running cloud together, and outlives its emulator to clean up
+    emulator.py        the emulator's process: ministack with everything below in it
+    batch.py           AWS Batch's API, on records of batch_records.py
+    batch_jobs.py      runs the jobs: each attempt in batch_attempt.py, its output to batch_logs.py
+    batch_stack.py     `AWS::Batch::*` in CloudFormation
+    events.py          asynchronous invocations: a queue that waits where the emulator's own would lose events
+    lambda_workers.py  Lambda's processes, kept on a leash
+    s3_reads.py        parts of large objects, read without the whole
+    saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
+    bootstrap.py       what `cdk bootstrap` would make
+    leash.py           how a process and all that it started end when its owner does
 
 This room knows nothing about FDL. It imports the standard library, and ministack in the emulator's process
 alone, so that the command line can load it in no time.

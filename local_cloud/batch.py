@@ -14,23 +14,25 @@ from __future__ import annotations
 import json
 import logging
 import re
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import batch as stub
 
 from local_cloud import batch_attempt, batch_jobs
 from local_cloud.batch_jobs import JobRunner, Record, Scope
+from local_cloud.batch_records import (
+    NAME,
+    ClientError,
+    find_definition,
+    find_queue,
+    last_part,
+    new_job,
+    summary,
+)
 
 Response = tuple[int, dict[str, str], bytes]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _log = logging.getLogger("batch")
-
-
-class ClientError(Exception):
-    """The caller's mistake: answered as Batch's ClientException, status 400."""
 
 
 class Batch:
@@ -85,7 +87,7 @@ class Batch:
 
     def describe_compute_environments(self, request: Record) -> Record:
         """DescribeComputeEnvironments, by names or ARNs."""
-        names = [_last(reference) for reference in request.get("computeEnvironments") or []]
+        names = [last_part(reference) for reference in request.get("computeEnvironments") or []]
         found = [
             environment for name, environment in stub._compute_envs.items() if not names or name in names
         ]
@@ -93,9 +95,9 @@ class Batch:
 
     def delete_compute_environment(self, request: Record) -> Record:
         """DeleteComputeEnvironment: refused while a queue uses it."""
-        name = _last(request.get("computeEnvironment", ""))
+        name = last_part(request.get("computeEnvironment", ""))
         for queue in stub._job_queues.values():
-            if name in [_last(entry["computeEnvironment"]) for entry in queue["computeEnvironmentOrder"]]:
+            if name in [last_part(entry["computeEnvironment"]) for entry in queue["computeEnvironmentOrder"]]:
                 raise ClientError(
                     f"Cannot delete, found existing JobQueue relationship: {queue['jobQueueName']}"
                 )
@@ -104,7 +106,7 @@ class Batch:
 
     def update_job_queue(self, request: Record) -> Record:
         """UpdateJobQueue."""
-        queue = _queue(request.get("jobQueue", ""))
+        queue = find_queue(request.get("jobQueue", ""))
         for key in ("state", "priority", "computeEnvironmentOrder"):
             if request.get(key) is not None:
                 queue[key] = request[key]
@@ -112,7 +114,7 @@ class Batch:
 
     def delete_job_queue(self, request: Record) -> Record:
         """DeleteJobQueue: its jobs are ended."""
-        name = _last(request.get("jobQueue", ""))
+        name = last_part(request.get("jobQueue", ""))
         queue = stub._job_queues.pop(name, None)
         if queue is not None:
             scope = Scope(get_account_id(), get_region())
@@ -126,7 +128,7 @@ class Batch:
     def register_job_definition(self, request: Record) -> Record:
         """RegisterJobDefinition: a new revision."""
         name = request.get("jobDefinitionName") or ""
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ClientError(f"jobDefinitionName {name!r} must be 1 to 128 letters, digits, - and _")
         if request.get("type", "container") != "container" or "containerProperties" not in request:
             raise ClientError(
@@ -147,7 +149,7 @@ class Batch:
 
     def describe_job_definitions(self, request: Record) -> Record:
         """DescribeJobDefinitions, by names, ARNs and status."""
-        wanted = [_last(reference) for reference in request.get("jobDefinitions") or []]
+        wanted = [last_part(reference) for reference in request.get("jobDefinitions") or []]
         name, status = request.get("jobDefinitionName"), request.get("status")
         return {
             "jobDefinitions": [
@@ -156,16 +158,16 @@ class Batch:
                 for definition in revisions
                 if (not name or definition["jobDefinitionName"] == name)
                 and (not status or definition["status"] == status)
-                and (not wanted or _last(definition["jobDefinitionArn"]) in wanted)
+                and (not wanted or last_part(definition["jobDefinitionArn"]) in wanted)
             ]
         }
 
     def deregister_job_definition(self, request: Record) -> Record:
         """DeregisterJobDefinition: the revision becomes INACTIVE."""
-        reference = _last(request.get("jobDefinition", ""))
+        reference = last_part(request.get("jobDefinition", ""))
         for revisions in stub._job_definitions.values():
             for definition in revisions:
-                if _last(definition["jobDefinitionArn"]) == reference:
+                if last_part(definition["jobDefinitionArn"]) == reference:
                     definition["status"] = "INACTIVE"
         return {}
 
@@ -175,12 +177,12 @@ class Batch:
         """SubmitJob: from here on the job runs by itself."""
         if "arrayProperties" in request or "nodeOverrides" in request:
             raise ClientError("The embedded cloud has neither array jobs nor multi-node jobs")
-        if not _NAME.fullmatch(request.get("jobName") or ""):
+        if not NAME.fullmatch(request.get("jobName") or ""):
             raise ClientError(f"jobName {request.get('jobName')!r} must be 1 to 128 letters, digits, - and _")
-        queue = _queue(request.get("jobQueue", ""))
+        queue = find_queue(request.get("jobQueue", ""))
         if queue["state"] != "ENABLED":
             raise ClientError(f"Job Queue {queue['jobQueueArn']} is disabled")
-        job = _new_job(request, queue, _definition(request.get("jobDefinition", "")))
+        job = new_job(request, queue, find_definition(request.get("jobDefinition", "")))
         with self.runner.lock:
             stub._jobs[job["jobId"]] = job
             self.runner.submit(Scope(get_account_id(), get_region()), job)
@@ -190,9 +192,9 @@ class Batch:
         """DescribeJobs, by ids."""
         with self.runner.lock:
             found = [
-                stub._jobs[_last(job_id)]
+                stub._jobs[last_part(job_id)]
                 for job_id in request.get("jobs") or []
-                if _last(job_id) in stub._jobs
+                if last_part(job_id) in stub._jobs
             ]
             return {"jobs": [batch_jobs.describe(job) for job in found]}
 
@@ -200,7 +202,7 @@ class Batch:
         """ListJobs of a queue, in one state; RUNNING if none is given, as on AWS; page by page."""
         filters = {entry["name"]: entry["values"] for entry in request.get("filters") or []}
         status = request.get("jobStatus") or (None if filters else "RUNNING")
-        queue = _queue(request.get("jobQueue", ""))["jobQueueArn"]
+        queue = find_queue(request.get("jobQueue", ""))["jobQueueArn"]
         with self.runner.lock:
             jobs = [job for job in stub._jobs.values() if job["jobQueue"] == queue]
         jobs = [job for job in jobs if not status or job["status"] == status]
@@ -211,7 +213,7 @@ class Batch:
         jobs.sort(key=lambda job: -int(job["createdAt"]))
         start = int(request.get("nextToken") or 0)
         end = start + min(int(request.get("maxResults") or 1000), 1000)
-        page: Record = {"jobSummaryList": [_summary(job) for job in jobs[start:end]]}
+        page: Record = {"jobSummaryList": [summary(job) for job in jobs[start:end]]}
         if end < len(jobs):
             page["nextToken"] = str(end)
         return page
@@ -227,17 +229,17 @@ class Batch:
     def _stop(self, request: Record, *, cancel: bool) -> Record:
         if not request.get("reason"):
             raise ClientError("reason is required")
-        job = stub._jobs.get(_last(request.get("jobId", "")))
+        job = stub._jobs.get(last_part(request.get("jobId", "")))
         if job is not None:
             self.runner.stop(Scope(get_account_id(), get_region()), job, request["reason"], cancel=cancel)
         return {}
 
     def _vcpus_of_environment(self, scope: Scope, job: Record) -> tuple[str, float] | None:
         with request_scope(scope.account, scope.region):
-            queue = stub._job_queues.get(_last(job["jobQueue"])) or {}
+            queue = stub._job_queues.get(last_part(job["jobQueue"])) or {}
             order = sorted(queue.get("computeEnvironmentOrder", []), key=lambda entry: int(entry["order"]))
             for entry in order:
-                environment = stub._compute_envs.get(_last(entry["computeEnvironment"]))
+                environment = stub._compute_envs.get(last_part(entry["computeEnvironment"]))
                 if environment and environment["state"] == "ENABLED":
                     maximum = (environment.get("computeResources") or {}).get("maxvCpus", 256)
                     return str(environment["computeEnvironmentName"]), float(maximum)
@@ -311,90 +313,6 @@ def _answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]
         return status, headers, json.dumps(body).encode()
 
     return answer
-
-
-def _new_job(request: Record, queue: Record, definition: Record) -> Record:
-    job_id = str(uuid.uuid4())
-    parameters = {**(definition.get("parameters") or {}), **(request.get("parameters") or {})}
-    overrides = request.get("containerOverrides") or {}
-    properties = definition["containerProperties"]
-    container = {**json.loads(json.dumps(properties))}
-    command = overrides.get("command") or properties.get("command") or []
-    if not command:
-        # Elsewhere the image's own command would run; there are no images here.
-        raise ClientError(
-            f"Job definition {definition['jobDefinitionArn']} has no command, which the embedded cloud needs"
-        )
-    container["command"] = batch_jobs.substitute(command, parameters)
-    container["environment"] = list(_merged(properties, overrides, "environment", "name"))
-    container["resourceRequirements"] = list(_merged(properties, overrides, "resourceRequirements", "type"))
-    container.setdefault("volumes", [])
-    container.setdefault("mountPoints", [])
-    for key in ("vcpus", "memory"):
-        if key in overrides:
-            container[key] = overrides[key]
-    strategy = request.get("retryStrategy") or definition.get("retryStrategy") or {}
-    job: Record = {
-        "jobArn": stub._job_arn(job_id),
-        "jobName": request["jobName"],
-        "jobId": job_id,
-        "jobQueue": queue["jobQueueArn"],
-        "status": "NEW",
-        "attempts": [],
-        "createdAt": batch_attempt.now_ms(),
-        "retryStrategy": {"evaluateOnExit": [], **strategy, "attempts": int(strategy.get("attempts", 1))},
-        "dependsOn": request.get("dependsOn") or [],
-        "jobDefinition": definition["jobDefinitionArn"],
-        "parameters": parameters,
-        "container": container,
-        "tags": {**(definition.get("tags") or {}), **(request.get("tags") or {})},
-        "platformCapabilities": definition.get("platformCapabilities") or ["EC2"],
-        "isCancelled": False,
-        "isTerminated": False,
-    }
-    timeout = request.get("timeout") or definition.get("timeout")
-    if timeout:
-        job["timeout"] = timeout
-    return job
-
-
-def _merged(properties: Record, overrides: Record, key: str, name: str) -> Iterator[Record]:
-    by_name = {entry[name]: entry for entry in properties.get(key) or []}
-    by_name.update({entry[name]: entry for entry in overrides.get(key) or []})
-    yield from by_name.values()
-
-
-def _queue(reference: str) -> Record:
-    queue: Record | None = stub._job_queues.get(_last(reference))
-    if queue is None or (reference.startswith("arn:") and reference != queue["jobQueueArn"]):
-        raise ClientError(f"Job queue {reference} does not exist")
-    return queue
-
-
-def _definition(reference: str) -> Record:
-    name, _colon, revision = _last(reference).partition(":")
-    active: list[Record] = [
-        definition
-        for definition in stub._job_definitions.get(name) or []
-        if definition["status"] == "ACTIVE" and revision in ("", str(definition["revision"]))
-    ]
-    if not active:
-        raise ClientError(f"JobDefinition {reference} not found or not ACTIVE")
-    return active[-1]
-
-
-def _summary(job: Record) -> Record:
-    keys = ("jobArn", "jobId", "jobName", "createdAt", "status", "statusReason", "startedAt", "stoppedAt")
-    summary = {key: job[key] for key in keys if key in job}
-    container: dict[str, Any] = {
-        key: job["container"][key] for key in ("exitCode", "reason") if key in job["container"]
-    }
-    return {**summary, "container": container}
-
-
-def _last(reference: str) -> str:
-    """The name in an ARN, or the name that it is already; a job definition's keeps its `:revision`."""
-    return reference.rpartition("/")[2]
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -14,8 +14,9 @@ from typing import Any
 from ministack.services import batch as stub
 from ministack.services.cloudformation import provisioners
 
-from local_cloud.batch import Batch, ClientError
+from local_cloud.batch import Batch
 from local_cloud.batch_jobs import Record
+from local_cloud.batch_records import ClientError
 
 _Provisioned = tuple[str, dict[str, str]]
 _VERBATIM = frozenset({"Tags", "Parameters", "Options"})
