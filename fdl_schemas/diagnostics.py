@@ -67,6 +67,9 @@ CODES: Final[dict[str, str]] = {
     "FDL054": "OSCAR services are not deployed",
 }
 
+FIRST_WARNING: Final = "FDL050"
+"""From here on codes are warnings; one before is an error, or what somebody has allowed (`allow_loops`)."""
+
 DOCUMENTATION: Final = "docs/fdl.md"
 """Written by `python -m fdl_schemas.docs`; from the top folder of this repository."""
 

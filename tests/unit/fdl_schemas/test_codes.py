@@ -1,0 +1,54 @@
+"""The explanations of codes: their examples are what they claim to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fdl_schemas.codes import Explanation, explanations
+from fdl_schemas.diagnostics import CODES, FIRST_WARNING, Severity
+from fdl_schemas.load import CheckResult, check
+
+FILES = {code: about for code, about in explanations().items() if about.language == "yaml"}
+# What the language has and cannot be deployed yet comes on top of what the example is about.
+NOT_SUPPORTED_YET = "FDL040"
+OTHERS = {"FDL054": {"FDL054"}}
+
+
+def test_every_code_is_explained_under_its_own_title() -> None:
+    assert {code: about.title.lower() for code, about in explanations().items()} == {
+        code: title.lower() for code, title in CODES.items()
+    }
+
+
+def test_explanations_stand_in_the_order_of_codes() -> None:
+    assert list(explanations()) == sorted(CODES)
+
+
+def checked(text: str, folder: Path) -> CheckResult:
+    (folder / "script.sh").touch()
+    file = folder / "workflow.yaml"
+    file.write_text(text.replace("... more than 4096 characters ...", "x" * 4097))
+    return check(file)
+
+
+@pytest.mark.parametrize(("code", "about"), FILES.items(), ids=list(FILES))
+def test_bad_example_leads_to_the_code_and_to_nothing_else(
+    code: str, about: Explanation, tmp_path: Path
+) -> None:
+    found = checked(about.bad, tmp_path).diagnostics
+    assert {one.code for one in found} - {NOT_SUPPORTED_YET} == {code} - {NOT_SUPPORTED_YET}
+    assert code in {one.code for one in found}
+    assert {one.severity for one in found if one.code == code} == {
+        Severity.WARNING if code >= FIRST_WARNING else Severity.ERROR
+    }
+
+
+@pytest.mark.parametrize(("code", "about"), FILES.items(), ids=list(FILES))
+def test_good_example_is_good(code: str, about: Explanation, tmp_path: Path) -> None:
+    assert {one.code for one in checked(about.good, tmp_path).diagnostics} <= {NOT_SUPPORTED_YET}
+
+
+def test_plain_text_has_no_links() -> None:
+    assert "](" not in "".join(about.plain for about in explanations().values())
