@@ -200,7 +200,11 @@ def _memory(store: Path) -> Path:
 
 def _recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     try:
-        content = json.loads(_memory(store).read_bytes())
+        with _memory(store).open("rb") as file:
+            # In a shared /tmp somebody else could have put a file there that names a program of theirs.
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            content = json.loads(file.read())
         if content["circumstances"] == circumstances and content["engine"] in ENGINE_NAMES:
             return content["engine"], {str(k): str(v) for k, v in content["details"].items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -55,7 +55,7 @@ class ImageStore:
         try:
             for folder in (self.folder, self.folder / "locks", self.folder / "refs"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = self.folder.stat()
+            owners = {store: store.stat().st_uid, self.folder: self.folder.stat().st_uid}
         except OSError as error:
             raise RunnerError(
                 f"the image store {self.folder} cannot be used: {error.strerror}",
@@ -236,6 +236,7 @@ class DiskBudget:
         self._written = 0
         self._unchecked = 0
         store.make_room(self._estimate + RESERVE_BYTES)
+        self._free_before = store.free_bytes()
         if store.free_bytes() < compressed_bytes + RESERVE_BYTES:
             raise self.disk_full()
 
@@ -255,8 +256,7 @@ class DiskBudget:
     def disk_full(self) -> RunnerError:
         """The error that says what is needed and what there is."""
         needed = max(self._estimate, self._written) + RESERVE_BYTES
-        free, total = self._store.free_bytes(), self._store.total_bytes()
-        before = free + self._written
+        before, total = self._free_before, self._store.total_bytes()
         advised = (max(0, total - before) + needed) // _MIB + 1
         return RunnerError(
             f"the disk is too small for {self._what}: it needs about {needed // _MIB} MiB, "

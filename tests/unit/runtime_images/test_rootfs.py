@@ -320,9 +320,10 @@ def test_image_too_large_for_the_disk_is_refused_before_the_download(tmp_path: P
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder for somebody else")
-def test_a_store_that_belongs_to_somebody_else_is_not_trusted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["store", "store/images"])
+def test_a_store_that_belongs_to_somebody_else_is_not_trusted(tmp_path: Path, folder: str) -> None:
     (tmp_path / "store/images").mkdir(parents=True)
-    os.chown(tmp_path / "store/images", 12345, 12345)
+    os.chown(tmp_path / folder, 12345, 12345)
     with pytest.raises(RunnerError) as caught:
         ImageStore(tmp_path / "store")
     assert caught.value.kind == "StoreUnusable"
