@@ -63,13 +63,14 @@ class ImageStore:
                 kind="StoreUnusable",
             ) from error
         # In a shared /tmp somebody else could have made the folder, and put programs of theirs into "our"
-        # images.
-        if status.st_uid != os.geteuid():
-            raise RunnerError(
-                f"the image store {self.folder} belongs to another user (uid {status.st_uid})",
-                advice="Set SCAR_STORE to a folder of your own",
-                kind="StoreUnusable",
-            )
+        # images, or swap it for another one later.
+        for folder, owner in owners.items():
+            if owner not in ((os.geteuid(), 0) if folder == store else (os.geteuid(),)):
+                raise RunnerError(
+                    f"the image store {folder} belongs to another user (uid {owner})",
+                    advice="Set SCAR_STORE to a folder of your own",
+                    kind="StoreUnusable",
+                )
 
     # -- images
     # ------------------------------------------------------------------------------------------------------
