@@ -2,8 +2,8 @@
 
 Everything in a request was written by a stranger. Query parameters become variables of the container, but
 never ones that change how programs start, find files or reach AWS (`RESERVED`, though no such list is ever
-complete), and `environment` lets them override neither what the function's owner set nor the image's own `ENV`. The
-request itself cannot choose what runs.
+complete), and `environment` lets them override neither what the function's owner set nor the image's own
+`ENV`. The request itself cannot choose what runs.
 
 A request with the header `X-Amz-Invocation-Type: Event` was accepted by API Gateway, and nobody waits for its
 answer: it is run, and fails, like an event.

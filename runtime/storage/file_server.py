@@ -15,7 +15,7 @@ be repeated: it may have happened. `_publish` then looks whether the temporary n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -164,6 +164,7 @@ class FileServerStorage:
             answer = self._patiently(sending, partial(self._protocol.make_folder, folder))
             if answer is None:
                 made.add(wanted.pop())
+                made.update(_parents(folder))  # where it is, they are
                 continue
             parent = folder.rpartition("/")[0]
             if answer.status in (UNAUTHORIZED, NO_SPACE) or not parent or parent in made:
@@ -230,6 +231,11 @@ class FileServerStorage:
 
     def _name(self, upload: Upload) -> str:
         return str(StoredObject(upload.bucket, upload.key, provider=self._server.name))
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _in_parallel(work: Callable[[_Sending], None], plan: Sequence[_Sending]) -> None:

@@ -5,7 +5,7 @@ with where credentials go.
 - Connection errors, 429 and 5xx are tried again with a growing pause, or the one that `Retry-After` asks for.
 - TLS certificates are checked. Only `http` and `https` are spoken, and `http` only to a server whose address
   the user wrote so.
-- A redirect is followed on the same server only (scheme, host, port). To any other place it is an error:
+- A redirect of a request that only reads is followed on the same server (scheme, host, port). Else it fails:
   following would hand credentials or data to whomever the answer names, or fetch from this machine's own
   services.
 """
@@ -201,8 +201,6 @@ class HttpServer:
                 else:
                     connection.close()
             path = place
-            if body is not None and not isinstance(body, bytes):
-                body.seek(0)
         raise RunnerError(f"{self} redirects in circles", kind="StorageRefused")
 
     def _redirect(self, method: str, path: str, response: http.client.HTTPResponse) -> str | None:
@@ -223,7 +221,7 @@ class HttpServer:
                 advice=f"If that server is the right one, name it in `storage_providers` as {self.name}.",
                 kind="StorageRefused",
             )
-        if method not in ("GET", "PROPFIND") and response.status not in (307, 308):
+        if method not in ("GET", "PROPFIND"):
             raise RunnerError(
                 f"{self} redirects a {method} to another path (HTTP {response.status})",
                 advice="Name the path where its files are, as its documentation gives it.",

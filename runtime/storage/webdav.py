@@ -18,6 +18,9 @@ from runtime.storage.http import NOT_FOUND, Answer, HttpServer, StumbledError
 
 METHOD_NOT_ALLOWED, CONFLICT, GONE, PRECONDITION_FAILED, MULTI_STATUS = 405, 409, 410, 412, 207
 _ASK_FOR_TYPE = b'<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
+_SPECIAL = re.compile(
+    "%(3F|23|3B)"
+)  # ? # ; in a name: some servers decode a Destination before they split it
 _COLLECTION = re.compile(rb"<(?:[\w.-]+:)?collection[\s/>]")
 
 
@@ -62,12 +65,13 @@ class _WebDav:
 
     def rename(self, source: str, target: str) -> Answer:
         answer = self._move(source, target, overwrite=False)
-        if answer.status != PRECONDITION_FAILED:
-            return answer
-        there = self._look(target)
-        if _COLLECTION.search(there.body):
-            return Answer(CONFLICT, {}, b"", "there is a folder of that name")
-        return self._move(source, target, overwrite=True)
+        if answer.status == PRECONDITION_FAILED:
+            if _COLLECTION.search(self._look(target).body):
+                return Answer(CONFLICT, {}, b"", "there is a folder of that name")
+            answer = self._move(source, target, overwrite=True)
+        if answer.ok and _SPECIAL.search(target) and not self.exists(target):
+            return Answer(CONFLICT, {}, b"", "the server took the file's name for another one")
+        return answer
 
     def _move(self, source: str, target: str, *, overwrite: bool) -> Answer:
         answer = self.server.ask(

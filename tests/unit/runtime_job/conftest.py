@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,12 +33,18 @@ from tests import oci_images
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an emulated AWS that ends with the tests."""
+    with emulator(tmp_path_factory.mktemp("cloud")) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def emulator(folder: Path, **settings: str) -> Iterator[str]:
+    """An emulated AWS on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("cloud")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "HOME": str(folder)}
+    environment |= {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "HOME": str(folder), **settings}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ministack"],
