@@ -122,6 +122,9 @@ class Demo:
         """The video; one made by the same program is taken again."""
         sources = b"".join((HERE / name).read_bytes() for name in ("make_video.py", "pictures.txt"))
         folder = DEMO / f"video-{hashlib.sha256(sources).hexdigest()[:12]}"
+        for old in DEMO.glob("video-*"):
+            if old != folder:
+                _remove(old)
         make_video(ffmpeg_program(BUILD / "wheels"), BUILD / "wheels", folder / "seq1.avi")
         return folder / "seq1.avi"
 
@@ -191,10 +194,12 @@ class Demo:
             self.console.print(f"  {recall.label}: seen in {recall.seen} of {recall.there} frames{more}")
         self.console.print(
             f"\n[bold green]1 video became {progress.images} images became {progress.results} results[/] "
-            f"in {elapsed_s:.0f} s ({time.monotonic() - self.started:.0f} s with everything around it)."
+            f"in {elapsed_s:.0f} s ({time.monotonic() - self.started:.0f} s with everything around it).",
+            soft_wrap=True,
         )
         self.console.print(
-            f"  results        {DEMO / 'results'}\n  contact sheet  {sheet}\n  page           {page}"
+            f"  results        {DEMO / 'results'}\n  contact sheet  {sheet}\n  page           {page}",
+            soft_wrap=True,
         )
 
     @contextmanager
@@ -231,7 +236,7 @@ def _check(progress: Progress, workflow: VideoWorkflow) -> None:
         return
     what = (
         f"1 video should have become {SECONDS} images and {SECONDS} results; there are {progress.images} "
-        f"images, {progress.results} results and {progress.failures} failures"
+        f"images and {progress.results} results (failures: {progress.failures})"
     )
     if reason := workflow.reason():
         what += f". The last reason: {reason}"

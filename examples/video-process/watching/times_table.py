@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.table import Table
 
 from watching.figures import FunctionFigures, Times
@@ -20,7 +19,7 @@ def seconds(milliseconds: float) -> str:
 def times_table(figures: Sequence[FunctionFigures]) -> Table:
     """A row for each function; narrow enough for 80 columns."""
     title = "What ran; cold and warm: number, median, longest"
-    table = Table(header_style="bold", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(header_style="bold", title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("Function")
     for name in ("Files", "Failed", "Cold", "Warm"):
         table.add_column(name, justify="right")
