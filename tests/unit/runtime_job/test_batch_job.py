@@ -9,15 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.config import load_config
-from runtime.delegation import submit
+from runtime.delegation import event_of_job, submit
 from runtime.errors import RunnerError
 from runtime.events import read_event
 from tests.unit.runtime_job.conftest import BatchApi, Function
-from tests.unit.runtime_job.event_shapes import event_bridge, s3_event
+from tests.unit.runtime_job.event_shapes import event_bridge, rest_request, s3_event
 
 BATCH = {"execution_mode": "batch", "batch": {"timeout_s": 600, "attempts": 2}}
 ROOT = Path(__file__).parents[3]
@@ -53,6 +54,24 @@ def test_what_the_function_submits_is_what_the_job_runs(
     assert job.returncode == 0, output
     assert function.bucket.get("out/job-1") == b"hello"
     assert function.leftovers() == []
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_lambda_batch_hands_over_the_whole_http_request(
+    size: int, function: Function, batch_api: BatchApi, start: Start
+) -> None:
+    event = {**rest_request("POST", "x" * size, {"color": "red"}), "headers": {"Accept": "text/plain"}}
+    settings: dict[str, Any] = {**BATCH, "execution_mode": "lambda-batch"}
+    function.deploy("#!/bin/sh\nsleep 60\n", **settings)
+    answer = function.invoke(event, remaining_ms=5800)
+    assert (answer["statusCode"], json.loads(answer["body"])["job_id"]) == (202, "job-1")
+    assert event_of_job(batch_api.environment()) == event
+
+    function.deploy('#!/bin/sh\nbody=$(cat "$INPUT_FILE_PATH")\necho "$color" ${#body}\n', **settings)
+    job = start(batch_api.environment())
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode == 0, output
+    assert f"red {size}" in output.splitlines()  # nobody is there to be answered: it is in the log
 
 
 def test_event_that_no_job_can_carry_is_refused(function: Function, batch_api: BatchApi) -> None:

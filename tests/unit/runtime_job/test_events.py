@@ -215,13 +215,97 @@ def test_body_in_base64_is_decoded(config: FunctionConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "LD_PRELOAD", "AWS_ACCESS_KEY_ID", "TMP_OUTPUT_DIR", "ld_preload", "PYTHONPATH"]
+    "name",
+    [
+        *(
+            "PATH",
+            "LD_PRELOAD",
+            "AWS_ACCESS_KEY_ID",
+            "TMP_OUTPUT_DIR",
+            "ld_preload",
+            "PYTHONPATH",
+            "ENV",
+            "IFS",
+        ),
+        *(
+            "BASH_ENV",
+            "BASH_FUNC_ls%%",
+            "GIT_SSH_COMMAND",
+            "NODE_OPTIONS",
+            "PERL5OPT",
+            "RUBYOPT",
+            "JAVA_TOOL_OPTIONS",
+        ),
+        *("_JAVA_OPTIONS", "LUA_INIT", "GLIBC_TUNABLES", "MAGICK_CONFIGURE_PATH", "FFREPORT", "OPENSSL_CONF"),
+        *(
+            "http_proxy",
+            "REQUESTS_CA_BUNDLE",
+            "LESSOPEN",
+            "SCAR_STORAGE_SECRET",
+            "CONT_VAR_X",
+            "EVENT",
+            "PROOT_X",
+        ),
+    ],
 )
 def test_query_parameter_may_not_change_how_programs_run(name: str, config: FunctionConfig) -> None:
     with pytest.raises(RunnerError) as caught:
         read_event(rest_request("GET", None, {name: "x"}), config)
     assert caught.value.kind == "BadRequest"
     assert name in caught.value.cause
+
+
+def test_ordinary_query_parameters_are_variables(config: FunctionConfig) -> None:
+    """Also those that start like a reserved one."""
+    parameters = dict.fromkeys(
+        (
+            "rotation",
+            "resize",
+            "node",
+            "git",
+            "user",
+            "path",
+            "term",
+            "temp",
+            "_x",
+            "ldap",
+            "W1",
+            "javascript",
+        ),
+        "1",
+    )
+    (invocation,) = read_event(rest_request("GET", None, parameters), config).invocations
+    assert invocation.variables == parameters
+
+
+def test_query_parameter_that_no_variable_can_have_is_left_to_the_event(config: FunctionConfig) -> None:
+    parameters = {"utm-source": "1", "1a": "1", "a b": "1", "": "1", "x" * 129: "1", "ä": "1", "a=b": "1"}
+    (invocation,) = read_event(rest_request("GET", None, parameters), config).invocations
+    assert invocation.variables == {}
+    assert json.loads(invocation.event_variable())["queryStringParameters"] == parameters
+
+
+@pytest.mark.parametrize("value", ["nul\0", "half\ud800", "x" * 131_072])
+def test_query_parameter_that_no_variable_can_hold_is_refused(value: str, config: FunctionConfig) -> None:
+    with pytest.raises(RunnerError) as caught:
+        read_event(rest_request("GET", None, {"name": value}), config)
+    assert caught.value.kind == "BadRequest"
+
+
+@pytest.mark.parametrize(
+    ("headers", "awaited"),
+    [
+        (None, True),
+        ({"Accept": "*/*"}, True),
+        ({"X-Amz-Invocation-Type": "RequestResponse"}, True),
+        ({"x-amz-invocation-type": "Event"}, False),
+    ],
+)
+def test_request_is_awaited_unless_it_was_sent_as_an_event(
+    headers: dict[str, str] | None, awaited: bool, config: FunctionConfig
+) -> None:
+    (invocation,) = read_event({**rest_request(), "headers": headers}, config).invocations
+    assert (invocation.http, invocation.awaited) == (True, awaited)
 
 
 @pytest.mark.parametrize(

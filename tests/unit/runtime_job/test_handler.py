@@ -314,6 +314,19 @@ def test_failed_http_request_is_answered_with_an_error_and_no_output(function: F
     assert function.invoke(rest_request("GET", None, {"LD_PRELOAD": "x"}))["statusCode"] == 400
 
 
+def test_request_that_nobody_waits_for_fails_like_an_event(
+    function: Function, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = {**rest_request("GET", None, {"code": "0"}), "headers": {"X-Amz-Invocation-Type": "Event"}}
+    function.deploy("#!/bin/sh\necho said\nexit $code\n")
+    assert function.invoke(event)["statusCode"] == 200
+    assert "said" in capsys.readouterr().out.splitlines()
+    with pytest.raises(InvocationError, match="exit code 3"):
+        function.invoke({**event, "multiValueQueryStringParameters": {"code": ["3"]}})
+    with pytest.raises(InvocationError, match="BadRequest"):
+        function.invoke({**event, "multiValueQueryStringParameters": {"PATH": ["/"]}})
+
+
 def test_query_parameter_overrides_neither_the_image_nor_the_owner(
     function: Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
