@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -139,6 +141,48 @@ def test_certificate_is_checked(
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         place.upload(tmp_path, a=b"1")
         assert running.watch.files() == {"out/a": b"1"}
+
+
+def test_proxy_of_the_environment_is_a_tunnel_that_sees_no_credentials(
+    certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heads: list[str] = []
+
+    class Tunnel(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            heads.append(f"{self.path} {self.headers}")
+            host, _, port = self.path.rpartition(":")
+            with socket.create_connection((host, int(port))) as there:
+                self.send_response(200)
+                self.end_headers()
+                poll = select.poll()
+                ways = {
+                    self.connection.fileno(): (self.connection, there),
+                    there.fileno(): (there, self.connection),
+                }
+                for descriptor in ways:
+                    poll.register(descriptor, select.POLLIN)
+                while True:
+                    source, target = ways[poll.poll()[0][0]]
+                    if not (piece := source.recv(65536)):
+                        return
+                    target.sendall(piece)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with webdav_server(tmp_path / "dav", certificate=certificate) as running, threaded(Tunnel) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.replace("//", "//user:pass@"))
+        webdav_place(running).upload(tmp_path, a=b"1")
+        assert running.watch.files() == {"out/a": b"1"}
+        through = list(heads)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        webdav_place(running).upload(tmp_path, a=b"1")
+    assert through
+    assert heads == through
+    assert all("Proxy-Authorization: Basic dXNlcjpwYXNz" in head for head in heads)
+    assert not any("\nAuthorization" in head for head in heads)
 
 
 def test_connection_that_ends_early_is_tried_again(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from runtime.errors import RunnerError
 from runtime.storage.s3_keyed import KeyedS3Storage
 from runtime.storage.storage import CredentialsRefusedError, StoredObject, Upload
 from tests.unit.runtime_storage.conftest import S3Server
+from tests.unit.runtime_storage.servers import threaded
 
 NAMES = ["a b+c.jpg", "ü/ñ.png", "100%.txt", "x'\"$(id).txt"]
 
@@ -96,6 +99,36 @@ def test_server_that_is_gone_is_told(
             upload(minio(s3_server, endpoint=endpoint), tmp_path, "bucket", "k")
     assert caught.value.kind == "UploadFailed"
     assert endpoint in str(caught.value)
+
+
+def test_certificate_is_checked_unless_the_user_says_otherwise(
+    certificate: tuple[Path, Path],
+    aws_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("runtime.storage.s3_keyed.ATTEMPTS", 1)
+
+    class AnyObject(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    source = StoredObject("bucket", "k", provider="minio.lab")
+    with threaded(AnyObject, context) as endpoint:
+        settings = {"endpoint": endpoint, "access_key": "a", "secret_key": "b"}
+        strict = KeyedS3Storage(StorageProvider("minio.lab", {}), settings)
+        with pytest.raises(RunnerError, match="CERTIFICATE_VERIFY_FAILED"):
+            strict.download(source, tmp_path / "down", on_size=lambda _: None)
+        trusting = KeyedS3Storage(StorageProvider("minio.lab", {}, verify=False), settings)
+        assert trusting.download(source, tmp_path / "down", on_size=lambda _: None) == 5
 
 
 @pytest.mark.parametrize("endpoint", ["ftp://h", "https://ann:top-secret@h", ""])
