@@ -142,6 +142,8 @@ class Demo:
         _check(progress, workflow)
         figures = _figures(workflow)
         frames = self.download(workflow, clients_for(running)("s3"))
+        if [frame.second for frame in frames] != list(range(SECONDS)):
+            raise DemoError(f"The results are not those of {SECONDS} seconds. They are in {DEMO / 'results'}")
         self.report(frames, figures, progress, elapsed_s)
         return 0
 
