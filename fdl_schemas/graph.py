@@ -22,10 +22,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
+from fdl_schemas.components import components
 from fdl_schemas.model import StorageEntry
 
 
@@ -84,12 +86,77 @@ def loops(stations: Sequence[Station]) -> tuple[Loop, ...]:
     covered: set[int] = set()
     for possible in (False, True):
         successors = graph.successors(possible)
-        for component in _components(successors):
+        for component in components(successors):
             # A component of one node is no loop: no station leads to itself but over a trigger.
             if len(component) > 1 and covered.isdisjoint(component):
                 covered.update(component)
                 found.append(_shortest(stations, successors, component, sure=not possible))
     return tuple(found)
+
+
+class Danger(IntEnum):
+    """Whether something is a part of a loop."""
+
+    NONE = 0
+    POSSIBLE = 1
+    SURE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An output that sets off a trigger: one of the distinct inputs of the file."""
+
+    writer: int
+    output: int
+    """Index of the writer's output."""
+    trigger: StorageEntry
+    sure: bool
+    danger: Danger
+
+
+def links(stations: Sequence[Station]) -> tuple[tuple[Link, ...], Mapping[tuple[int, int], Danger]]:
+    """What a picture shows: every link, also those that are only possible; and which inputs, as (index of the
+    station, index of the input), are part of a loop.
+    """
+    graph = _Graph(stations)
+    sure = _component_of_each(graph.successors(possible=False))
+    possible = _component_of_each(graph.successors(possible=True))
+
+    def danger(one: int, other: int) -> Danger:
+        if sure[one] is not None and sure[one] == sure[other]:
+            return Danger.SURE
+        return (
+            Danger.POSSIBLE if possible[one] is not None and possible[one] == possible[other] else Danger.NONE
+        )
+
+    found = []
+    for index, station in enumerate(stations):
+        for number, output in enumerate(station.outputs):
+            certain = frozenset(graph.triggers(output))
+            for trigger in graph.triggers(output, possible=True):
+                link_danger = danger(index, len(stations) + trigger)
+                if trigger not in certain:
+                    link_danger = min(link_danger, Danger.POSSIBLE)
+                found.append(
+                    Link(index, number, graph.inputs[trigger], trigger in certain, Danger(link_danger))
+                )
+    inputs = {
+        (index, number): danger(index, len(stations) + graph.number(entry))
+        for index, station in enumerate(stations)
+        for number, entry in enumerate(station.inputs)
+        if entry.bucket
+    }
+    return tuple(found), inputs
+
+
+def _component_of_each(successors: _Successors) -> list[int | None]:
+    """For each node the number of its loop, or None."""
+    found: list[int | None] = [None] * len(successors)
+    for number, component in enumerate(components(successors)):
+        if len(component) > 1:
+            for node in component:
+                found[node] = number
+    return found
 
 
 def most_comparisons(stations: Sequence[Station]) -> int:
@@ -144,23 +211,28 @@ class _Graph:
         self._stations = stations
         self.readers: list[list[int]] = []
         """For each trigger: the stations that have it as an input."""
-        self._inputs: list[StorageEntry] = []
+        self.inputs: list[StorageEntry] = []
+        """For each trigger: what it is."""
         self._by_folder: dict[str, dict[tuple[str, ...], list[int]]] = defaultdict(dict)
         self._sorted_folders: dict[str, list[tuple[str, ...]]] = {}
         self._known: dict[tuple[_Output, bool], tuple[int, ...]] = {}
-        numbers: dict[_Output, int] = {}
+        self._numbers: dict[_Output, int] = {}
         for index, station in enumerate(stations):
             for entry in station.inputs:
                 if not entry.bucket:
                     continue
                 key = _key(entry)
-                if key not in numbers:
-                    numbers[key] = len(self.readers)
+                if key not in self._numbers:
+                    self._numbers[key] = len(self.readers)
                     self.readers.append([])
-                    self._inputs.append(entry)
-                    self._by_folder[key[0]].setdefault(key[1], []).append(numbers[key])
-                if not self.readers[numbers[key]] or self.readers[numbers[key]][-1] != index:
-                    self.readers[numbers[key]].append(index)
+                    self.inputs.append(entry)
+                    self._by_folder[key[0]].setdefault(key[1], []).append(self._numbers[key])
+                if not self.readers[self._numbers[key]] or self.readers[self._numbers[key]][-1] != index:
+                    self.readers[self._numbers[key]].append(index)
+
+    def number(self, entry: StorageEntry) -> int:
+        """The trigger that an input is."""
+        return self._numbers[_key(entry)]
 
     def triggers(self, output: StorageEntry, possible: bool = False) -> tuple[int, ...]:
         """The triggers that an output sets off: surely, or with `possible` those that it may set off too."""
@@ -172,7 +244,7 @@ class _Graph:
             candidates = self._above(key)
             if possible:
                 candidates += self._below(key)
-            known = tuple(number for number in candidates if _names_can_pass(output, self._inputs[number]))
+            known = tuple(number for number in candidates if _names_can_pass(output, self.inputs[number]))
             self._known[(key, possible)] = known
         return known
 
@@ -234,52 +306,6 @@ def _world(entry: StorageEntry) -> str:
 
 def _segments(folder: str) -> tuple[str, ...]:
     return tuple(folder.split("/")) if folder else ()
-
-
-def _components(successors: _Successors) -> Iterable[list[int]]:
-    """Strongly connected components (Tarjan), in the order of their first member; without recursion."""
-    count = len(successors)
-    order = [-1] * count
-    low = [0] * count
-    on_stack = [False] * count
-    stack: list[int] = []
-    found: list[list[int]] = []
-    visited = 0
-    for start in range(count):
-        if order[start] >= 0:
-            continue
-        work = [(start, iter(successors[start]))]
-        order[start] = low[start] = visited
-        visited += 1
-        stack.append(start)
-        on_stack[start] = True
-        while work:
-            node, remaining = work[-1]
-            for following in remaining:
-                if order[following] < 0:
-                    order[following] = low[following] = visited
-                    visited += 1
-                    stack.append(following)
-                    on_stack[following] = True
-                    work.append((following, iter(successors[following])))
-                    break
-                if on_stack[following]:
-                    low[node] = min(low[node], order[following])
-            else:
-                work.pop()
-                if work:
-                    parent = work[-1][0]
-                    low[parent] = min(low[parent], low[node])
-                if low[node] == order[node]:
-                    component = []
-                    while True:
-                        member = stack.pop()
-                        on_stack[member] = False
-                        component.append(member)
-                        if member == node:
-                            break
-                    found.append(sorted(component))
-    return sorted(found)
 
 
 def _shortest(

@@ -16,6 +16,7 @@ import click
 from scar_cli.errors import UserError
 
 _VERBS = {
+    "graph": ("scar_cli.graph", "Draw the workflow of an FDL file."),
     "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
     "put": ("scar_cli.put", "Upload files or folders into a bucket."),
     "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
