@@ -72,6 +72,10 @@ def ranks(diagram: Diagram) -> Ranks:
     columns: list[list[int]] = [[] for _ in range(max(column_of, default=-1) + 1)]
     for node, column in enumerate(column_of):
         columns[column].append(node)
+    # Whatever leads back starts just below the node that it leads to.
+    first = {bend: ends[number][1] + 0.5 for number in backward for bend in bends[number]}
+    for items in columns:
+        items.sort(key=lambda item: first.get(item, item))
     _order(columns, column_of, neighbours, beside)
     return Ranks(
         tuple(map(tuple, columns)),
