@@ -8,6 +8,7 @@ with rights on exactly those markers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 
 from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
@@ -23,13 +24,23 @@ from scar_constructs.findings import acknowledge, acknowledge_wildcard
 _HANDLER = Path(__file__).parent / "bucket_folders_handler" / "index.py"
 
 
+class OnDelete(StrEnum):
+    """What becomes of a bucket's content when its `BucketFolders` is removed."""
+
+    KEEP = "keep"
+    """Nothing is deleted."""
+    TIDY = "tidy"
+    """The markers go, if nothing else is there: a bucket whose deployment failed can then be deleted."""
+    EMPTY = "empty"
+    """Every object goes, so that the bucket can be deleted."""
+
+
 class BucketFolders(Construct):
     """Puts folder markers into a bucket, new or already there; existing objects are left alone.
 
     :param bucket: the bucket.
     :param folders: paths without leading or trailing `/`.
-    :param empty_on_delete: take all objects out of the bucket when this construct is removed, so that the
-        bucket can be deleted too. False: nothing is ever deleted.
+    :param on_delete: what is deleted when this construct is removed.
     """
 
     def __init__(
@@ -39,11 +50,11 @@ class BucketFolders(Construct):
         *,
         bucket: s3.IBucket,
         folders: Sequence[str],
-        empty_on_delete: bool = False,
+        on_delete: OnDelete = OnDelete.KEEP,
     ) -> None:
         super().__init__(scope, construct_id)
         provider = _Provider.of(self)
-        provider.allow(bucket, folders, empty_on_delete=empty_on_delete)
+        provider.allow(bucket, folders, on_delete)
         self.resource = CustomResource(
             self,
             "Resource",
@@ -54,7 +65,7 @@ class BucketFolders(Construct):
             properties={
                 "BucketName": bucket.bucket_name,
                 "Folders": list(folders),
-                "EmptyOnDelete": str(empty_on_delete).lower(),
+                "OnDelete": str(on_delete),
             },
         )
 
@@ -98,11 +109,16 @@ class _Provider(Construct):
         found = stack.node.try_find_child("BucketFoldersProvider")
         return found if isinstance(found, _Provider) else cls(stack, "BucketFoldersProvider")
 
-    def allow(self, bucket: s3.IBucket, folders: Sequence[str], *, empty_on_delete: bool) -> None:
+    def allow(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
         if folders:
             markers = [bucket.arn_for_objects(f"{folder}/") for folder in folders]
-            self._policy.add_statements(iam.PolicyStatement(actions=["s3:PutObject"], resources=markers))
-        if empty_on_delete:
+            actions = ["s3:PutObject", *(["s3:DeleteObject"] if on_delete is OnDelete.TIDY else [])]
+            self._policy.add_statements(iam.PolicyStatement(actions=actions, resources=markers))
+        if folders and on_delete is OnDelete.TIDY:
+            self._policy.add_statements(
+                iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn])
+            )
+        if on_delete is OnDelete.EMPTY:
             objects = bucket.arn_for_objects("*")
             self._policy.add_statements(
                 iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[bucket.bucket_arn]),

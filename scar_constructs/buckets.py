@@ -10,17 +10,21 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from fdl_schemas.model import Workflow
-from scar_constructs.bucket_folders import BucketFolders
+from scar_constructs.bucket_folders import BucketFolders, OnDelete
 from scar_constructs.findings import acknowledge
 from scar_constructs.notifications import NotificationsHandler
+
+_KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+"""Kept, but for a deployment that fails while it makes it."""
 
 
 class WorkflowBucket(Construct):
     """One bucket with its folders.
 
     A bucket that is made is encrypted (SSE-S3), closed to the public, reached over TLS only, owned whole by
-    its account, and cleans up uploads that were never finished. It stays when the stack is destroyed, unless
-    `destroy` is set: then it goes with all that is in it.
+    its account, and cleans up uploads that were not finished within a day. It stays when the stack is
+    destroyed, unless `destroy` is set: then it goes with all that is in it. Where the very deployment that
+    makes it fails, it goes too, as it is still empty: else its name would be in the way of the next try.
 
     :param bucket_name: the final name.
     :param folders: paths below the bucket, made if they are not there.
@@ -49,8 +53,9 @@ class WorkflowBucket(Construct):
         else:
             self.bucket = self._made(bucket_name, handler, destroy=destroy)
         handler.allow(self.bucket, existing=existing)
+        on_delete = OnDelete.KEEP if existing else OnDelete.EMPTY if destroy else OnDelete.TIDY
         self.folders = BucketFolders(
-            self, "Folders", bucket=self.bucket, folders=folders, empty_on_delete=destroy and not existing
+            self, "Folders", bucket=self.bucket, folders=folders, on_delete=on_delete
         )
 
     def _made(self, bucket_name: str, handler: NotificationsHandler, *, destroy: bool) -> s3.Bucket:
@@ -62,13 +67,13 @@ class WorkflowBucket(Construct):
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
-            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(7))],
-            removal_policy=RemovalPolicy.DESTROY if destroy else RemovalPolicy.RETAIN,
+            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1))],
+            removal_policy=RemovalPolicy.DESTROY if destroy else _KEEP,
             notifications_handler_role=handler.role,
         )
         if bucket.policy is not None and not destroy:
             # A bucket that is kept keeps its policy: files that stay are still not to be had without TLS.
-            bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)
+            bucket.policy.apply_removal_policy(_KEEP)
         acknowledge(
             bucket,
             "AwsSolutions-S1",

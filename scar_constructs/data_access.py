@@ -1,10 +1,12 @@
 """The rights of functions and jobs, each no wider than the thing that it is for.
 
-On data: read its input folders, write its output folders, nothing else.
+On data: read its input folders (the very version that an event names, where a bucket keeps versions), write
+its output folders, nothing else.
 
 `grant_read` and `grant_write` of the CDK's buckets are not used here: they add listing the bucket, reading
-its settings, versions and tags, and deleting objects. No right to list is given; S3 therefore answers 403
-instead of 404 for a key that is gone.
+its settings and tags, and deleting objects. No right to list is given; S3 therefore answers 403 instead of
+404 for a key that is gone. (A right to list that ends at a folder would not change that: S3 looks for a right
+to list the bucket as a whole before it says 404.)
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[st
         rights here.
     """
     if inputs := _object_arns(definition.inputs, buckets):
-        _grant(role, ["s3:GetObject"], inputs)
+        _grant(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
     if outputs := _object_arns(definition.outputs, buckets):
         # AbortMultipartUpload: a large file whose upload failed must not stay there, and be billed, in parts.
         _grant(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)

@@ -1,8 +1,8 @@
 """Custom resource `Custom::ScarBucketFolders`: the folders of a workflow's bucket.
 
 Create and Update put an empty object `folder/` for every folder that is not there, so that people see where
-to upload. Delete takes everything out of a bucket that is to be deleted (EmptyOnDelete); of a bucket that is
-kept it takes nothing.
+to upload. Delete does what OnDelete says: takes everything out of a bucket that is to be deleted (empty),
+takes the folders of a bucket that holds nothing else (tidy), or takes nothing (keep).
 """
 
 import json
@@ -24,8 +24,10 @@ def handler(event: dict[str, Any], context: Any) -> None:
         if event["RequestType"] != "Delete":
             answer["PhysicalResourceId"] = wish["BucketName"]
             make_folders(wish["BucketName"], wish["Folders"])
-        elif wish["EmptyOnDelete"] == "true":
+        elif wish["OnDelete"] == "empty":
             empty(wish["BucketName"])
+        elif wish["OnDelete"] == "tidy":
+            tidy(wish["BucketName"], {f"{folder}/" for folder in wish["Folders"]})
         answer["Status"] = "SUCCESS"
     except Exception as problem:
         answer.update(Status="FAILED", Reason=f"bucket {wish['BucketName']}: {problem}"[:1000])
@@ -44,6 +46,21 @@ def make_folders(bucket: str, folders: list[str]) -> None:
         except ClientError as problem:
             if problem.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise
+
+
+def tidy(bucket: str, markers: set[str]) -> None:
+    """Delete the markers, if nothing else is there."""
+    if not markers:
+        return
+    try:
+        found = s3.list_objects_v2(Bucket=bucket, MaxKeys=len(markers) + 1).get("Contents", [])
+    except ClientError as problem:
+        if problem.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+        return
+    if all(one["Key"] in markers and not one["Size"] for one in found):
+        for one in found:
+            s3.delete_object(Bucket=bucket, Key=one["Key"])
 
 
 def empty(bucket: str) -> None:

@@ -17,8 +17,19 @@ from tests.synth.synthesized import Synthesize, Synthesized
 
 choose_node()
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
 SEED = REPOSITORY / "examples" / "video-process" / "scar-video-process.yaml"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share something slow run in one process: templates in one, the S3 server's in another."""
+    for item in items:
+        names = getattr(item, "fixturenames", ()) if HERE in item.path.parents else ()
+        for fixture in ("s3_server", "synthesize"):
+            if fixture in names:
+                item.add_marker(pytest.mark.xdist_group(fixture))
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def ask(handler: ModuleType) -> Iterator[Ask]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
 
-    def send(kind: str, bucket: str, *folders: str, empty: bool = False) -> dict[str, Any]:
+    def send(kind: str, bucket: str, *folders: str, on_delete: str = "keep") -> dict[str, Any]:
         request = {
             "RequestType": kind,
             "ResponseURL": f"http://127.0.0.1:{server.server_address[1]}/",
@@ -61,7 +61,7 @@ def ask(handler: ModuleType) -> Iterator[Ask]:
             "ResourceProperties": {
                 "BucketName": bucket,
                 "Folders": list(folders),
-                "EmptyOnDelete": str(empty).lower(),
+                "OnDelete": on_delete,
             },
         }
         if kind != "Create":
@@ -114,12 +114,28 @@ def test_delete_empties_a_bucket_that_goes_too(ask: Ask, s3_server: S3Server, bu
     for number in range(3):
         s3.put_object(Bucket=bucket, Key="input/file", Body=bytes(number))
     s3.delete_object(Bucket=bucket, Key="input/file")
-    assert ask("Delete", bucket, "input", empty=True)["Status"] == "SUCCESS"
+    assert ask("Delete", bucket, "input", on_delete="empty")["Status"] == "SUCCESS"
     s3.delete_bucket(Bucket=bucket)  # succeeds on an empty bucket alone
 
 
-def test_delete_of_a_bucket_that_is_gone_succeeds(ask: Ask) -> None:
-    assert ask("Delete", "never-there-was-one", empty=True)["Status"] == "SUCCESS"
+def test_a_bucket_of_folders_alone_is_tidied_so_that_it_can_go(
+    ask: Ask, s3_server: S3Server, bucket: str
+) -> None:
+    ask("Create", bucket, "input", "a/b")
+    assert ask("Delete", bucket, "input", "a/b", on_delete="tidy")["Status"] == "SUCCESS"
+    assert keys(s3_server, bucket) == []
+
+
+def test_a_bucket_with_a_file_is_not_tidied(ask: Ask, s3_server: S3Server, bucket: str) -> None:
+    ask("Create", bucket, "input", "output")
+    s3_server.client().put_object(Bucket=bucket, Key="input/file", Body=b"x")
+    assert ask("Delete", bucket, "input", "output", on_delete="tidy")["Status"] == "SUCCESS"
+    assert keys(s3_server, bucket) == ["input/", "input/file", "output/"]
+
+
+@pytest.mark.parametrize("on_delete", ["empty", "tidy"])
+def test_delete_of_a_bucket_that_is_gone_succeeds(ask: Ask, on_delete: str) -> None:
+    assert ask("Delete", "never-there-was-one", "input", on_delete=on_delete)["Status"] == "SUCCESS"
 
 
 def test_a_failure_is_answered_with_its_reason(ask: Ask) -> None:

@@ -20,12 +20,15 @@ def test_a_made_bucket_is_closed_encrypted_and_kept(seed: Synthesized) -> None:
     rules = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rules == [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert bucket["UpdateReplacePolicy"] == "Retain"
+    (rule,) = properties["LifecycleConfiguration"]["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
 
 
 def test_a_kept_bucket_keeps_its_tls_only_policy(seed: Synthesized) -> None:
     (policy,) = resources(seed, "AWS::S3::BucketPolicy")
-    assert policy["DeletionPolicy"] == "Retain"
+    assert policy["DeletionPolicy"] == "RetainExceptOnCreate"
     (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -36,11 +39,11 @@ def test_destroy_deletes_and_empties_the_stacks_own_buckets_alone(rich: Synthesi
     assert [bucket["Properties"]["BucketName"] for bucket in made] == ["data-x1", "whole-x1"]
     assert {bucket["DeletionPolicy"] for bucket in made} == {"Delete"}
     emptied = {
-        json.dumps(found["BucketName"]): found["EmptyOnDelete"]
+        json.dumps(found["BucketName"]): found["OnDelete"]
         for found in rich.of_type("Custom::ScarBucketFolders").values()
     }
-    assert emptied.pop('"results"') == "false"
-    assert list(emptied.values()) == ["true", "true"]
+    assert emptied.pop('"results"') == "keep"
+    assert list(emptied.values()) == ["empty", "empty"]
 
 
 def test_folders_are_made_in_existing_buckets_too(rich: Synthesized) -> None:

@@ -70,7 +70,7 @@ def test_one_bucket_feeds_both_functions_each_by_its_folder(seed: Synthesized) -
 def test_folders_that_the_workflow_names_are_made(seed: Synthesized) -> None:
     resource = seed.one("Custom::ScarBucketFolders")
     assert resource["Folders"] == ["input", "split-images", "output"]
-    assert resource["EmptyOnDelete"] == "false"
+    assert resource["OnDelete"] == "tidy"
 
 
 def test_functions_run_the_shared_runner(seed: Synthesized) -> None:
