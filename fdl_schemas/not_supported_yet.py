@@ -35,37 +35,18 @@ def _one_of(*values: object) -> Callable[[Any], bool]:
     return lambda value: value in values
 
 
-_LAMBDAS_OWN_ATTEMPTS: Final = 2
 _ON: Callable[[Any], bool] = lambda value: value is True  # noqa: E731
 
 UNSUPPORTED: Final = (
     # The function itself.
-    Unsupported(
-        "lambda.execution_mode", "mode `lambda-batch`", _one_of("lambda-batch"), "use `lambda` or `batch`"
-    ),
     Unsupported("lambda.runtime", "`runtime: image`", _one_of("image")),
     Unsupported("lambda.region", "a region of its own for a function", instead="deploy with AWS_REGION set"),
-    Unsupported(
-        "lambda.architectures", "architecture `arm64`", lambda value: "arm64" in value, "use `x86_64`"
-    ),
-    Unsupported("lambda.layers", "`layers`", bool),
-    Unsupported("lambda.run_script", "`run_script`", instead="use `init_script`"),
-    Unsupported("lambda.extra_payload", "`extra_payload`"),
     Unsupported(
         "lambda.container.registry_credentials",
         "logging in to private registries",
         instead="use `image_file`",
     ),
     Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
-    Unsupported("lambda.vpc", "`vpc`"),
-    Unsupported("lambda.file_system", "`file_system`", bool),
-    Unsupported("lambda.reserved_concurrency", "`reserved_concurrency`"),
-    Unsupported(
-        "lambda.retry_attempts",
-        "another number of `retry_attempts` than 2",
-        lambda value: value != _LAMBDAS_OWN_ATTEMPTS,
-    ),
-    Unsupported("lambda.tags", "`tags` of one's own", bool),
     Unsupported("lambda.preheat", "`preheat`", _ON),
     # Storage.
     Unsupported("lambda.input.*.topic", "an input fed by a `topic`"),
@@ -79,7 +60,6 @@ UNSUPPORTED: Final = (
     Unsupported("api_gateway.name", "an HTTP endpoint (`api_gateway`)"),
     Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),
     Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),
-    Unsupported("batch.service_role", "a `service_role` of one's own", bool),
     Unsupported(
         "batch.compute_resources.type",
         "compute resources of type EC2 and SPOT",
@@ -97,6 +77,13 @@ def refuse_unsupported(draft: Draft, findings: Findings) -> None:
             for steps, value in _values(entry.data, tuple(unsupported.path.split("."))):
                 if value is not None and unsupported.when(value):
                     _refuse(unsupported.what, entry.at(*steps), unsupported.instead, findings)
+        if entry.function.batch is not None and entry.get("lambda", "file_system"):
+            _refuse(
+                "`file_system` for Batch jobs",
+                entry.at("lambda", "file_system"),
+                "use `execution_mode: lambda`",
+                findings,
+            )
     _refuse_overlapping_inputs(draft, findings)
 
 

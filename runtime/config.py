@@ -130,6 +130,8 @@ class FunctionConfig:
     outputs: tuple[StorageFolder, ...]
     batch: BatchSettings | None
     storage_providers: Mapping[str, StorageProvider] = field(default_factory=dict)
+    file_systems: tuple[Path, ...] = ()
+    """Where file systems of the function's owner are mounted; the container sees them at the same paths."""
 
 
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
@@ -185,6 +187,7 @@ class _Reader:
             inputs=self._folders(data, "inputs", providers),
             outputs=self._folders(data, "outputs", providers),
             storage_providers=providers,
+            file_systems=tuple(map(Path, self._strings(data.get("file_systems", []), "file_systems"))),
             batch=None
             if batch is None
             else BatchSettings(

@@ -222,6 +222,7 @@ class _Job:
             binds = {workspace.path: str(workspace.path)}
             if self.config.extra_payload is not None:
                 binds[self.config.extra_payload] = str(self.config.extra_payload)
+            binds |= {path: str(path) for path in self.config.file_systems if path.is_dir()}
             if time.monotonic() >= self.setting.deadline:
                 raise time_is_up("before the container was started")
             ended = engine.run(

@@ -19,6 +19,7 @@ from scar_constructs.data_access import grant_assets, grant_data_access, write_l
 from scar_constructs.failure_queue import FailureQueue
 from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
+from scar_constructs.function_network import mount, place_in_vpc
 from scar_constructs.network import BatchNetwork
 from scar_constructs.retention import retention
 from scar_constructs.runner_asset import RunnerAsset
@@ -109,6 +110,10 @@ class ContainerFunction(Construct):
             reserved_concurrent_executions=definition.reserved_concurrency,
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
+        if definition.vpc is not None:
+            place_in_vpc(self.function, definition.vpc, function_name=definition.name)
+        if definition.file_systems:
+            mount(self.function, definition.file_systems)
         for key, value in definition.tags.items():
             Tags.of(self).add(key, value)
         resource = self.function.node.default_child

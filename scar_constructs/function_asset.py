@@ -1,7 +1,8 @@
-"""A function's package: `function_config.json`, which tells the runner what to do, and the user's script.
+"""A function's package: `function_config.json`, which tells the runner what to do, the user's script, and
+extra files.
 
-The package is small: the runner itself is in the shared layer. The script has a fixed name in it, so that
-nothing user-given becomes a path or a word of a command.
+The package is small: the runner itself is in the shared layer. The script and the folder of extra files have
+fixed names in it, so that nothing user-given becomes a path or a word of a command.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from scar_constructs.asset_code import code_of
 
 CONFIG_VERSION = 1
 """Of `function_config.json`: the runner refuses a version that it does not know."""
+
+EXTRA_PAYLOAD = "extra_payload"
+"""The folder of the user's extra files in the package; the container finds its path in a variable."""
 
 
 class FunctionAsset(Construct):
@@ -44,6 +48,8 @@ def write_package(definition: Function, folder: Path) -> None:
     if definition.init_script is not None:
         shutil.copyfile(definition.init_script, folder / "init_script")
         (folder / "init_script").chmod(0o755)
+    if definition.extra_payload is not None:
+        _copy_payload(definition.extra_payload, folder / EXTRA_PAYLOAD)
 
 
 def function_config(definition: Function) -> Mapping[str, object]:
@@ -57,12 +63,23 @@ def function_config(definition: Function) -> Mapping[str, object]:
         "timeout_s": definition.timeout_s,
         "timeout_threshold_s": definition.container.timeout_threshold_s,
         "init_script": "init_script" if definition.init_script is not None else None,
+        "extra_payload": EXTRA_PAYLOAD if definition.extra_payload is not None else None,
         "image": definition.container.image,
         "container_environment": dict(definition.container.environment),
         "inputs": [_entry(entry) for entry in definition.inputs],
         "outputs": [_entry(entry) for entry in definition.outputs],
+        "file_systems": [system.local_mount_path for system in definition.file_systems],
         "batch": {"timeout_s": batch.timeout_s, "attempts": batch.attempts} if batch is not None else None,
     }
+
+
+def _copy_payload(source: Path, target: Path) -> None:
+    """A file arrives as the only one of the folder, a folder with all that is in it."""
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        target.mkdir()
+        shutil.copy(source, target / source.name)
 
 
 def _entry(entry: StorageEntry) -> Mapping[str, object]:

@@ -44,6 +44,7 @@ class RunnerAsset(Construct):
             "Layer",
             code=code_of(self.asset),
             compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+            compatible_architectures=[lambda_.Architecture.X86_64, lambda_.Architecture.ARM_64],
             description="Runs a user's container: the runner and its libraries",
             license="Apache-2.0",
         )

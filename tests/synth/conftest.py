@@ -51,7 +51,7 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory, feature_flags: Mapping[
         app = App(outdir=str(folder), context=dict(feature_flags), analytics_reporting=False)
         WorkflowStack(app, "workflow", workflow=workflow, **options)
         app.synth()
-        return Synthesized(folder, json.loads((folder / "workflow.template.json").read_text()))
+        return Synthesized(folder, json.loads((folder / "workflow.template.json").read_text()), app)
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ class Synthesized:
 
     folder: Path
     template: dict[str, Any]
+    app: Any
+    """The CDK's `App`."""
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Logical id → properties of all resources of a type."""
@@ -51,6 +54,33 @@ class Synthesized:
             if any(part_of_name in role["Ref"] for role in policy["Roles"])
         ]
         return [statement for document in documents for statement in document["Statement"]]
+
+    def findings(self) -> list[str]:
+        """What cdk-nag's pack AwsSolutions finds, and nobody has given a reason for."""
+        return nag(self.app)
+
+    def said(self) -> list[object]:
+        """Warnings, errors and remarks of the CDK."""
+        manifest = json.loads((self.folder / "manifest.json").read_text())
+        return [
+            (path, entry)
+            for artifact in manifest["artifacts"].values()
+            for path, entries in artifact.get("metadata", {}).items()
+            for entry in entries
+            if entry["type"] in ("aws:cdk:warning", "aws:cdk:error", "aws:cdk:info")
+        ]
+
+
+def nag(app: Any) -> list[str]:
+    """The findings of cdk-nag's pack AwsSolutions."""
+    from cdk_nag import AwsSolutionsChecks
+
+    report = AwsSolutionsChecks(app).validate_scope(app)
+    return [
+        f"{violation.rule_name}: {resource.construct_path}"
+        for violation in report.violations
+        for resource in violation.violating_resources
+    ]
 
 
 Synthesize = Callable[..., Synthesized]

@@ -95,6 +95,7 @@ def test_package_holds_the_configuration_and_the_script(seed: Synthesized) -> No
         "timeout_s": 300,
         "timeout_threshold_s": 10,
         "init_script": "init_script",
+        "extra_payload": None,
         "image": "grycap/darknet",
         "container_environment": {},
         "inputs": [
@@ -109,6 +110,7 @@ def test_package_holds_the_configuration_and_the_script(seed: Synthesized) -> No
         "outputs": [
             {"provider": "s3", "bucket": "scar-video", "folder": "output", "prefixes": [], "suffixes": []}
         ],
+        "file_systems": [],
         "batch": None,
     }
 

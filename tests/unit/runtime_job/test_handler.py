@@ -294,6 +294,14 @@ def test_extra_payload_is_in_the_container(function: Function) -> None:
     assert function.invoke({})["results"][0]["output"] == "weights"
 
 
+def test_mounted_file_systems_are_in_the_container(function: Function, tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "mounted/model").write_text("weights")
+    there = str(tmp_path / "mounted")
+    function.deploy(f"#!/bin/sh\ncat {there}/model\n", file_systems=[there, str(tmp_path / "absent")])
+    assert function.invoke({})["results"][0]["output"] == "weights"
+
+
 def test_http_request_is_answered_with_standard_output(function: Function) -> None:
     function.deploy('#!/bin/sh\necho noise >&2\nprintf "%s:" "$color"; cat "$INPUT_FILE_PATH"\n')
     answer = function.invoke(rest_request("POST", "höla", {"color": "red"}))

@@ -1,0 +1,91 @@
+"""A workflow that uses every key of the language that can be deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FDL = """
+functions:
+  aws:
+    - lambda:
+        name: settings
+        description: each setting of a function
+        memory: 1024
+        timeout: 60
+        ephemeral_storage: 2048
+        architectures: [arm64]
+        execution_mode: lambda
+        log_level: DEBUG
+        layers: ["arn:aws:lambda:us-east-1:123456789012:layer:theirs:7"]
+        environment: {Variables: {KEY: value}}
+        init_script: run.sh
+        run_script: run.sh
+        extra_payload: models
+        asynchronous: true
+        invocation_type: Event
+        log_type: None
+        payload: '{"a": 1}'
+        reserved_concurrency: 4
+        retry_attempts: 1
+        tags: {team: blue}
+        vpc:
+          SubnetIds: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]
+          SecurityGroupIds: [sg-0123456789abcdef0]
+        file_system:
+          - Arn: arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0
+            LocalMountPath: /mnt/data
+        container:
+          image: registry.example.org/tools/convert:7
+          timeout_threshold: 15
+          environment: {Variables: {MODE: fast}}
+        input:
+          - {storage_provider: s3, path: pictures/raw, suffix: [.jpg, .png]}
+          - {storage_provider: s3, path: words/raw, prefix: x, suffix: .txt}
+        output:
+          - {storage_provider: s3, path: pictures/small, suffix: .jpg}
+          - {storage_provider: s3, path: words/out}
+      cloudwatch: {log_retention_policy_in_days: 7}
+    - lambda:
+        name: given-role
+        extra_payload: models/weights.bin
+        container: {image: alpine}
+        input: [{storage_provider: s3, path: pictures/small}]
+      iam: {role: "arn:aws:iam::123456789012:role/theirs"}
+    - lambda:
+        name: goes-on-in-batch
+        execution_mode: lambda-batch
+        timeout: 30
+        architectures: [arm64]
+        init_script: run.sh
+        container: {image_file: image.tar}
+        input: [{storage_provider: s3, path: words/long}]
+        output: [{storage_provider: s3, path: words/done}]
+      batch:
+        vcpus: 0.5
+        memory: 2048
+        timeout: 120
+        attempts: 3
+        service_role: arn:aws:iam::123456789012:role/batch
+        environment: {Variables: {JOB: "1"}}
+        state: DISABLED
+        compute_resources:
+          type: FARGATE_SPOT
+          max_v_cpus: 8
+          subnets: [subnet-0123456789abcdef0]
+          security_group_ids: [sg-0123456789abcdef0]
+    - lambda:
+        name: called-by-hand
+        container: {image: alpine}
+"""
+
+
+def write(folder: Path) -> Path:
+    """The FDL file and what it names, in a folder."""
+    (folder / "run.sh").write_text("#!/bin/sh\nexit 0\n")
+    (folder / "models" / "sub").mkdir(parents=True)
+    (folder / "models" / "weights.bin").write_bytes(b"weights")
+    (folder / "models" / "sub" / "labels.txt").write_text("cat\ndog\n")
+    (folder / "image.tar").write_bytes(b"an archive")
+    file = folder / "everything.yaml"
+    file.write_text(FDL)
+    return file

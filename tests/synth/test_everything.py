@@ -1,0 +1,165 @@
+"""Every key of the language has its effect in the template, or in the packaged configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from fdl_schemas.load import check
+from tests.synth import everything
+from tests.synth.synthesized import Synthesize, Synthesized
+
+
+@pytest.fixture(scope="session")
+def every(synthesize: Synthesize, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    checked = check(everything.write(tmp_path_factory.mktemp("everything")))
+    assert checked.workflow is not None, [diagnostic.render() for diagnostic in checked.diagnostics]
+    return synthesize(checked.workflow)
+
+
+def function(every: Synthesized, name: str) -> dict[str, Any]:
+    return every.one("AWS::Lambda::Function", FunctionName=name)
+
+
+def config(every: Synthesized, name: str) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads((every.package(name) / "function_config.json").read_text())
+    return content
+
+
+def job(every: Synthesized, name: str) -> dict[str, Any]:
+    (found,) = [
+        properties
+        for properties in every.of_type("AWS::Batch::JobDefinition").values()
+        if properties["ContainerProperties"]["LogConfiguration"]["Options"]["awslogs-stream-prefix"] == name
+    ]
+    return found
+
+
+def test_settings_of_the_function(every: Synthesized) -> None:
+    found = function(every, "settings")
+    assert found["Description"] == "each setting of a function"
+    assert (found["MemorySize"], found["Timeout"]) == (1024, 60)
+    assert found["EphemeralStorage"] == {"Size": 2048}
+    assert found["ReservedConcurrentExecutions"] == 4
+    assert {"Key": "team", "Value": "blue"} in found["Tags"]
+    assert {"Key": "createdby", "Value": "scar"} in found["Tags"]
+
+
+def test_retry_attempts(every: Synthesized) -> None:
+    (logical_id,) = [
+        name
+        for name, found in every.of_type("AWS::Lambda::Function").items()
+        if found.get("FunctionName") == "settings"
+    ]
+    settings = every.one("AWS::Lambda::EventInvokeConfig", FunctionName={"Ref": logical_id})
+    assert settings["MaximumRetryAttempts"] == 1
+
+
+def test_layers_are_added_to_the_runners(every: Synthesized) -> None:
+    (runner,) = every.of_type("AWS::Lambda::LayerVersion")
+    layers = function(every, "settings")["Layers"]
+    assert len(layers) == 2
+    assert {"Ref": runner} in layers
+    assert "arn:aws:lambda:us-east-1:123456789012:layer:theirs:7" in layers
+
+
+def test_arm64_reaches_function_layer_and_job(every: Synthesized) -> None:
+    assert function(every, "settings")["Architectures"] == ["arm64"]
+    assert function(every, "called-by-hand")["Architectures"] == ["x86_64"]
+    assert every.one("AWS::Lambda::LayerVersion")["CompatibleArchitectures"] == ["x86_64", "arm64"]
+    platform = job(every, "goes-on-in-batch")["ContainerProperties"]["RuntimePlatform"]
+    assert platform["CpuArchitecture"] == "ARM64"
+
+
+def test_extra_files_are_packaged_below_a_fixed_name(every: Synthesized) -> None:
+    package = every.package("settings")
+    assert (package / "extra_payload" / "weights.bin").read_bytes() == b"weights"
+    assert (package / "extra_payload" / "sub" / "labels.txt").read_text() == "cat\ndog\n"
+    assert config(every, "settings")["extra_payload"] == "extra_payload"
+    single = every.package("given-role") / "extra_payload"
+    assert [path.name for path in single.iterdir()] == ["weights.bin"]
+    assert config(every, "called-by-hand")["extra_payload"] is None
+
+
+def test_run_script_is_stored_nowhere(every: Synthesized) -> None:
+    assert not [path for path in every.package("settings").iterdir() if path.name == "run.sh"]
+
+
+def test_function_in_a_vpc(every: Synthesized) -> None:
+    assert function(every, "settings")["VpcConfig"] == {
+        "SubnetIds": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+        "SecurityGroupIds": ["sg-0123456789abcdef0"],
+    }
+    about_interfaces = [
+        statement
+        for statement in every.statements("FunctionssettingsRole")
+        if "ec2:CreateNetworkInterface" in statement["Action"]
+    ]
+    assert [statement["Effect"] for statement in about_interfaces] == ["Allow", "Deny"]
+    condition = about_interfaces[1]["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]
+    assert condition["Fn::Join"][1][-1] == ":function:settings"
+
+
+def test_file_system_is_mounted_into_function_and_container(every: Synthesized) -> None:
+    arn = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0"
+    assert function(every, "settings")["FileSystemConfigs"] == [{"Arn": arn, "LocalMountPath": "/mnt/data"}]
+    assert config(every, "settings")["file_systems"] == ["/mnt/data"]
+    (statement,) = [
+        statement
+        for statement in every.statements("FunctionssettingsRole")
+        if "elasticfilesystem:ClientMount" in statement["Action"]
+    ]
+    assert statement["Action"] == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+    assert statement["Condition"] == {"StringEquals": {"elasticfilesystem:AccessPointArn": arn}}
+
+
+def test_a_given_role_is_used_as_it_is(every: Synthesized) -> None:
+    assert function(every, "given-role")["Role"] == "arn:aws:iam::123456789012:role/theirs"
+    assert not [
+        policy for policy in every.of_type("AWS::IAM::Policy").values() if "theirs" in json.dumps(policy)
+    ]
+
+
+def test_lambda_batch_has_data_image_and_job(every: Synthesized) -> None:
+    variables = function(every, "goes-on-in-batch")["Environment"]["Variables"]
+    assert {"SCAR_JOB_QUEUE", "SCAR_JOB_DEFINITION", "SCAR_IMAGE_FILE"} <= set(variables)
+    assert config(every, "goes-on-in-batch")["execution_mode"] == "lambda-batch"
+    assert config(every, "goes-on-in-batch")["batch"] == {"timeout_s": 120, "attempts": 3}
+    text = json.dumps(every.statements("FunctionsgoesoninbatchRole"))
+    for right in ("batch:SubmitJob", "s3:GetObject", "/long/*", "/done/*", ".tar"):
+        assert right in text
+
+
+def test_batch_settings(every: Synthesized) -> None:
+    environment = every.one("AWS::Batch::ComputeEnvironment")
+    assert environment["ServiceRole"] == "arn:aws:iam::123456789012:role/batch"
+    assert environment["State"] == every.one("AWS::Batch::JobQueue")["State"] == "DISABLED"
+    assert environment["ComputeResources"] == {
+        "Type": "FARGATE_SPOT",
+        "MaxvCpus": 8,
+        "Subnets": ["subnet-0123456789abcdef0"],
+        "SecurityGroupIds": ["sg-0123456789abcdef0"],
+    }
+    variables = job(every, "goes-on-in-batch")["ContainerProperties"]["Environment"]
+    assert {"Name": "JOB", "Value": "1"} in variables
+
+
+def test_a_function_without_input_has_no_trigger(every: Synthesized) -> None:
+    assert config(every, "called-by-hand")["inputs"] == []
+    permissions = json.dumps(list(every.of_type("AWS::Lambda::Permission").values()))
+    assert "calledbyhand" not in permissions
+
+
+def test_linters_find_nothing(every: Synthesized) -> None:
+    from cfnlint import lint_file  # type: ignore[import-untyped]
+
+    template = every.folder / "workflow.template.json"
+    assert [str(match) for match in lint_file(template)] == []
+
+
+def test_cdk_nag_and_the_cdk_find_nothing(every: Synthesized) -> None:
+    assert every.findings() == []
+    assert every.said() == []
