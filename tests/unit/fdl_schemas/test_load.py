@@ -444,7 +444,8 @@ def test_every_entry_of_the_unsupported_table_is_refused(tmp_path: Path) -> None
         EVERY_KEY.replace("        min_v_cpus", "        type: EC2\n        min_v_cpus")
     )
     refused = {found.message for found in check(tmp_path / "w.yaml").errors}
-    assert refused == {f"not supported yet: {entry.what}" for entry in UNSUPPORTED}
+    by_two_keys = {"not supported yet: `file_system` for Batch jobs"}
+    assert refused - by_two_keys == {f"not supported yet: {entry.what}" for entry in UNSUPPORTED}
 
 
 def test_keys_at_their_defaults_are_not_refused(tmp_path: Path) -> None:
