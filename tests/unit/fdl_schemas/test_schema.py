@@ -62,3 +62,14 @@ def test_every_map_of_the_language_is_closed() -> None:
 def test_schema_lies_beside_the_code() -> None:
     assert SCHEMA_FILE.is_file()
     assert SCHEMA_FILE.name == "fdl.schema.json"
+
+
+def test_editors_find_the_description_beside_each_key() -> None:
+    # yaml-language-server does not follow `$ref` for what it shows while a key is being typed.
+    for path, about in PROPERTIES:
+        assert {"title", "description"} <= about.keys(), path
+
+
+def test_schema_has_a_name_of_its_own() -> None:
+    assert schema()["$id"] == "urn:scar-cdk:fdl"
+    assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
