@@ -7,8 +7,11 @@
     batch_jobs.py      runs the jobs: each attempt in batch_attempt.py, its output to batch_logs.py
     batch_stack.py     `AWS::Batch::*` in CloudFormation
     events.py          asynchronous invocations: a queue that waits where the emulator's own would lose events
+    event_failures.py  what becomes of an event that failed for good
     lambda_workers.py  Lambda's processes, kept on a leash
+    iam.py             policies are enforced as on AWS, where the emulator's view of requests is not AWS's
     s3_reads.py        parts of large objects, read without the whole
+    s3_filters.py      filters of bucket notifications, which are URL-encoded
     saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
     bootstrap.py       what `cdk bootstrap` would make
     leash.py           how a process and all that it started end when its owner does

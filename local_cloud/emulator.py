@@ -58,7 +58,7 @@ def install(*, parallel: int) -> None:
     """
     check_version()
     try:
-        from local_cloud import s3_reads
+        from local_cloud import iam, s3_filters, s3_reads
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
@@ -71,6 +71,8 @@ def install(*, parallel: int) -> None:
         batch.install()
         BatchStack(batch).install()
         s3_reads.install()
+        s3_filters.install()
+        iam.install()
         RegularSaves().install()
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error

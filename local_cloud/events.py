@@ -3,28 +3,34 @@
 ministack starts one thread per event, which counts a throttled invocation as a failed attempt: with two
 functions at once, 68 uploads at once would lose 60 events to the failure queue within seconds. It forgets
 what waits when it stops, and SNS and EventBridge bypass even that and lose an event that is throttled. Here
-all of them put their events into one queue, which - runs as many at once as the cloud was started with, in
-turn for each function, so that one with a long queue blocks no other; - waits where there is no room:
-throttling is no attempt; - retries a failed event after a growing delay, as often and as long as the
-function's event invoke configuration says, then
-  gives it to the on-failure destination;
+all of them put their events into one queue, which
+
+- runs as many at once as the cloud was started with, in turn for each function, so that one with a long queue
+  blocks no other;
+- waits where there is no room: throttling is no attempt;
+- retries a failed event after a growing delay, as often and as long as the function's event invoke
+  configuration says, then hands it on (`event_failures.py`);
 - is saved with the emulator's other state, what was running included: at least once, as on AWS.
 """
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import json
 import logging
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
+
+from local_cloud import event_failures
 
 Event = Any
 _RETRY_AFTER_S = (1.0, 2.0)
@@ -32,6 +38,8 @@ _RETRY_AFTER_S = (1.0, 2.0)
 _NO_ROOM_FOR_S = 0.05
 _STATE_KEY = "scar_async_events"
 _log = logging.getLogger("lambda-events")
+_request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
+"""Of the event whose attempt runs in this thread."""
 
 
 @dataclass
@@ -45,6 +53,8 @@ class Invocation:
     queued_at: float
     depth: int = 0
     attempts: int = 0
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """The same for each attempt, as on AWS: programs tell a retry by it."""
 
 
 class EventQueue:
@@ -65,6 +75,9 @@ class EventQueue:
         lambda_svc.invoke_async_with_retry = self.put
         eventbridge._dispatch_to_lambda = self._from_event_bridge
         sns._lambda_svc = _AsynchronousDoor(self.put)
+        lambda_svc._execute_function_dispatch = _with_the_events_request_id(
+            lambda_svc._execute_function_dispatch
+        )
         get_state, load_state, reset = lambda_svc.get_state, lambda_svc.load_persisted_state, lambda_svc.reset
 
         def get_all_state() -> dict[str, Any]:
@@ -173,6 +186,7 @@ class EventQueue:
             )
             settings = _event_invoke_config(record, invocation.function_arn)
             depth = lambda_svc._invoke_depth.set(invocation.depth)
+            request_id = _request_id.set(invocation.request_id)
             try:
                 result = lambda_svc._execute_function(function, invocation.event)
             except Exception as error:
@@ -183,6 +197,7 @@ class EventQueue:
                 }
             finally:
                 lambda_svc._invoke_depth.reset(depth)
+                _request_id.reset(request_id)
             if result.get("throttle"):
                 return lambda: self._put_back(invocation)
             invocation.attempts += 1
@@ -192,15 +207,23 @@ class EventQueue:
                 return None
             retries = settings.get("MaximumRetryAttempts")
             allowed = 2 if retries is None else int(retries)
+            condition = event_failures.RETRIES_EXHAUSTED
             if invocation.attempts <= allowed:
                 delay_s = _RETRY_AFTER_S[min(invocation.attempts, len(_RETRY_AFTER_S)) - 1]
                 age_s = time.time() - invocation.queued_at + delay_s
                 if age_s <= float(settings.get("MaximumEventAgeInSeconds") or 21600):
                     return lambda: self._delay(invocation, delay_s)
+                condition = event_failures.EVENT_AGE_EXCEEDED
             _log.warning("event for %s failed %d times: %s", name, invocation.attempts, result.get("body"))
-            destination = _failure_destination(settings, config)
-            if destination:
-                _send_failure(destination, invocation, config, result)
+            failure = event_failures.Failure(
+                request_id=invocation.request_id,
+                function_arn=invocation.function_arn,
+                event=invocation.event,
+                attempts=invocation.attempts,
+                condition=condition,
+                result=result,
+            )
+            event_failures.send(failure, settings, config, self.put)
         return None
 
     def _put_back(self, invocation: Invocation) -> None:
@@ -231,6 +254,15 @@ class _AsynchronousDoor:
         return getattr(lambda_svc, name)
 
 
+def _with_the_events_request_id(dispatch: Callable[..., Any]) -> Callable[..., Any]:
+    """Have an attempt run under its event's request id; the emulator makes up one for each."""
+
+    def dispatch_with_it(function: Any, config: Any, event: Event, request_id: str, started: float) -> Any:
+        return dispatch(function, config, event, _request_id.get() or request_id, started)
+
+    return dispatch_with_it
+
+
 def _event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
     configs = record.get("event_invoke_configs") or {}
     qualifier = arn.split(":", 7)[7] if arn.count(":") >= 7 else ""  # noqa: PLR2004 (arn:…:function:NAME:QUALIFIER)
@@ -242,14 +274,3 @@ def _event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
         or {}
     )
     return found
-
-
-def _failure_destination(settings: dict[str, Any], config: dict[str, Any]) -> str:
-    on_failure = ((settings.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
-    return str(on_failure or (config.get("DeadLetterConfig") or {}).get("TargetArn") or "")
-
-
-def _send_failure(
-    destination: str, invocation: Invocation, config: dict[str, Any], result: dict[str, Any]
-) -> None:
-    lambda_svc._route_async_failure(destination, config["FunctionName"], invocation.event, result)

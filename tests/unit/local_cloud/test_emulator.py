@@ -26,11 +26,12 @@ def test_every_private_name_that_is_used_is_there() -> None:
     program = """
 import os; os.environ["GATEWAY_PORT"] = "4566"
 from ministack.services.cloudformation import provisioners
-from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, ssm
-from ministack.core import lambda_runtime, persistence
+from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, sqs, ssm
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, persistence
 import ministack.app
 names = [
-    (ministack.app, "_MAIN_LOOP _ready_scripts_state _build_persistence_save_dict save_all app main"),
+    (ministack.app, "pin_request_origin"),
+    (ministack.app, "_MAIN_LOOP _ready_scripts_state _build_persistence_save_dict save_all app main AUTH"),
     (persistence, "save_state"),
     (provisioners, "_RESOURCE_HANDLERS _REPLACING_PROPERTIES _physical_name _delete_predecessor"),
     (batch, "_DISPATCH _compute_envs _job_queues _job_definitions _jobs _restore_state reset get_state"),
@@ -39,10 +40,14 @@ names = [
     (cloudwatch_logs, "_log_groups _create_log_group _create_log_stream _put_log_events"),
     (eventbridge, "_put_events _dispatch_to_lambda"),
     (lambda_runtime, "_detect_runtime_binary execution_credentials"),
-    (lambda_svc, "invoke_async_with_retry _execute_function _get_func_record_for_ref _route_async_failure"),
+    (lambda_svc, "invoke_async_with_retry _execute_function _get_func_record_for_ref"),
     (lambda_svc, "_execution_record_for_config _invoke_depth get_state load_persisted_state reset"),
-    (s3, "_get_object _read_body _object_disk_path"),
-    (sns, "_lambda_svc _deliver_to_lambda"),
+    (iam_actions, "extract_resource_arn s3_additional_checks"),
+    (iam_evaluator, "enforce"),
+    (s3, "_key_matches_filter _get_object _read_body _object_disk_path"),
+    (lambda_svc, "_execute_function_dispatch"),
+    (sns, "_lambda_svc _deliver_to_lambda _topics _fanout"),
+    (sqs, "_queue_by_arn _act_send_message"),
     (ssm, "_parameters"),
 ]
 used = [(module, name) for module, listed in names for name in listed.split()]
