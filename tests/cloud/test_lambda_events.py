@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 
+from fdl_schemas.model import StorageEntry
+from scar_constructs.notifications import key_filters
 from tests.cloud.embedded import ROLE, CloudUnderTest, Shell, keys, make_function, notify, until, zipped
 
 pytestmark = pytest.mark.cloud
@@ -42,28 +47,80 @@ def test_two_hundred_uploads_at_once_lose_no_event(cloud: CloudUnderTest) -> Non
     assert {*keys(cloud, "many", "left/"), *keys(cloud, "many", "right/")} == set(wanted.values())
 
 
-def test_an_event_that_always_fails_is_tried_three_times_and_then_kept(
-    cloud: CloudUnderTest, tmp_path: Path
+@pytest.mark.parametrize("retries", [0, 2])
+def test_an_event_that_always_fails_is_retried_and_then_kept_with_what_happened(
+    cloud: CloudUnderTest, tmp_path: Path, retries: int
 ) -> None:
-    sqs = cloud.client("sqs")
-    url = sqs.create_queue(QueueName="kept-events")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    name = f"fails-{retries}"
+    url, arn = _queue(cloud, name)
     witness = tmp_path / "attempts"
     source = (
         "def handle(event, context):\n"
-        f"    open({str(witness)!r}, 'a').write('x')\n"
+        f"    open({str(witness)!r}, 'a').write(context.aws_request_id + '\\n')\n"
         "    raise ValueError('no')\n"
     )
-    make_function(cloud, "fails", source)
+    function_arn = make_function(cloud, name, source)
     cloud.client("lambda").put_function_event_invoke_config(
-        FunctionName="fails", MaximumRetryAttempts=2, DestinationConfig={"OnFailure": {"Destination": arn}}
+        FunctionName=name, MaximumRetryAttempts=retries, DestinationConfig={"OnFailure": {"Destination": arn}}
     )
-    cloud.client("lambda").invoke(FunctionName="fails", InvocationType="Event", Payload=b'{"kept": true}')
-    messages = until(
-        lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages"), within_s=30
+    cloud.client("lambda").invoke(FunctionName=name, InvocationType="Event", Payload=b'{"kept": true}')
+    kept = json.loads(_message(cloud, url)["Body"])
+    requests = witness.read_text().split()
+    assert len(requests) == 1 + retries
+    assert len(set(requests)) == 1, "a retry has the request id of its event, as on AWS"
+    assert kept["requestPayload"] == {"kept": True}
+    assert kept["requestContext"] == {
+        "requestId": requests[0],
+        "functionArn": f"{function_arn}:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 1 + retries,
+    }
+    assert kept["responsePayload"]["errorMessage"] == "no"
+    assert kept["responseContext"]["functionError"] == "Unhandled"
+
+
+def test_a_dead_letter_queue_gets_the_event_alone(cloud: CloudUnderTest) -> None:
+    url, arn = _queue(cloud, "dead-letters")
+    source = "def handle(event, context):\n    raise ValueError('no')\n"
+    make_function(cloud, "dies", source, DeadLetterConfig={"TargetArn": arn})
+    cloud.client("lambda").put_function_event_invoke_config(FunctionName="dies", MaximumRetryAttempts=0)
+    cloud.client("lambda").invoke(FunctionName="dies", InvocationType="Event", Payload=b'{"kept": true}')
+    message = _message(cloud, url)
+    assert json.loads(message["Body"]) == {"kept": True}
+    assert message["MessageAttributes"]["ErrorMessage"]["StringValue"] == "no"
+
+
+def _queue(cloud: CloudUnderTest, name: str) -> tuple[str, str]:
+    sqs = cloud.client("sqs")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def _message(cloud: CloudUnderTest, url: str) -> Any:
+    sqs = cloud.client("sqs")
+    (message,) = until(
+        lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2, MessageAttributeNames=["All"]).get(
+            "Messages"
+        ),
+        within_s=30,
     )
-    assert json.loads(messages[0]["Body"])["requestPayload"] == {"kept": True}
-    assert witness.read_text() == "xxx"
+    return message
+
+
+@pytest.mark.parametrize("folder", ["words and more", "a+b", "ü/ñ", "100%", "a&b=c", "plain"])
+def test_a_folder_of_any_name_can_trigger_a_function(cloud: CloudUnderTest, folder: str) -> None:
+    """Its name stands URL-encoded in the filter, as S3 wants it and the constructs write it."""
+    bucket = f"folder-{hashlib.sha256(folder.encode()).hexdigest()[:12]}"
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    arn = make_function(cloud, bucket, COPY, Timeout=60)
+    (filter_,) = key_filters(StorageEntry(bucket, folder))
+    assert filter_ is not None
+    notify(cloud, bucket, {str(filter_.prefix): arn})
+    for key in ("elsewhere/x", f"{quote_plus(folder)}-/x", f"{folder}x", f"{folder}/x"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    until(lambda: keys(cloud, bucket, f"{bucket}/"), within_s=60)
+    assert keys(cloud, bucket, f"{bucket}/") == [f"{bucket}/{folder}/x"]
 
 
 def test_waiting_events_survive_a_restart(shell: Shell, tmp_path: Path) -> None:
