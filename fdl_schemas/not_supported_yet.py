@@ -1,8 +1,7 @@
 """What the language has and the constructs have not learned yet. Refused, so that no key is silently ignored.
 
 `UNSUPPORTED` is the whole list for single keys: delete a line when the constructs (or the runner) know what
-to do with the key. The schema, the rules and the model know all of these keys already. Overlapping inputs
-concern the file as a whole, and stand below the table; delete their function the same way.
+to do with the key. The schema, the rules and the model know all of these keys already.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fdl_schemas.build import Draft
-from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
-from fdl_schemas.graph import overlapping_inputs
 from fdl_schemas.storage_rules import KINDS
 
 
@@ -49,7 +46,6 @@ UNSUPPORTED: Final = (
     Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
     Unsupported("lambda.preheat", "`preheat`", _ON),
     # Storage.
-    Unsupported("lambda.input.*.topic", "an input fed by a `topic`"),
     Unsupported(
         "lambda.output.*.storage_provider",
         "an output on another provider than `s3`",
@@ -84,7 +80,6 @@ def refuse_unsupported(draft: Draft, findings: Findings) -> None:
                 "use `execution_mode: lambda`",
                 findings,
             )
-    _refuse_overlapping_inputs(draft, findings)
 
 
 def _values(data: Any, steps: tuple[str, ...]) -> list[tuple[PathInFile, Any]]:
@@ -106,25 +101,6 @@ def _values(data: Any, steps: tuple[str, ...]) -> list[tuple[PathInFile, Any]]:
     return found
 
 
-def _refuse_overlapping_inputs(draft: Draft, findings: Findings) -> None:
-    for (first, number), (second, second_number) in overlapping_inputs(
-        [entry.function for entry in draft.functions]
-    ):
-        if findings.full:
-            return
-        one, other = draft.functions[first], draft.functions[second]
-        if one.function.name and one.function.name == other.function.name:
-            continue  # a copy of the whole function, reported as such
-        line = findings.document.value_position(one.at("lambda", "input", number)).line
-        storage = quoted(str(other.function.inputs[second_number]))
-        _refuse(
-            f"reading {storage}, which overlaps the input in line {line}",
-            other.at("lambda", "input", second_number, "path"),
-            "give each input a folder of its own",
-            findings,
-        )
-
-
 def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> None:
     findings.error(
         "FDL040",
@@ -132,5 +108,5 @@ def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> No
         path,
         expected="a workflow without it",
         help=instead,
-        on_key=isinstance(path[-1], str) and path[-1] != "path",
+        on_key=isinstance(path[-1], str),
     )

@@ -104,7 +104,8 @@ class WorkflowBuckets(Construct):
         folders: dict[str, list[str]] = {name: [] for name in workflow.buckets}
         for function in workflow.functions:
             for entry in (*function.inputs, *function.outputs):
-                if entry.provider == "s3" and entry.folder and entry.folder not in folders[entry.bucket]:
+                own = entry.provider == "s3" and entry.topic_arn is None
+                if own and entry.folder and entry.folder not in folders[entry.bucket]:
                     folders[entry.bucket].append(entry.folder)
         self.members: Mapping[str, WorkflowBucket] = MappingProxyType(
             {

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
@@ -29,12 +30,12 @@ _FOLDER = (
 def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[str, s3.IBucket]) -> None:
     """Let a role read the objects of the function's input folders and write objects into its output folders.
 
-    :param buckets: the buckets that the function's entries name. Entries of other storage providers need no
-        rights here.
+    :param buckets: the buckets that the function's entries name, but for those that are fed by a topic: they
+        are somebody else's. Entries of other storage providers need no rights here.
     """
-    if inputs := _object_arns(definition.inputs, buckets):
+    if inputs := _object_arns(role, definition.inputs, buckets):
         _grant(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
-    if outputs := _object_arns(definition.outputs, buckets):
+    if outputs := _object_arns(role, definition.outputs, buckets):
         # AbortMultipartUpload: a large file whose upload failed must not stay there, and be billed, in parts.
         _grant(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)
     for arn in dict.fromkeys((*inputs, *outputs)):
@@ -59,6 +60,15 @@ def _grant(role: iam.IRole, actions: list[str], resources: list[str]) -> None:
     role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=resources))
 
 
-def _object_arns(entries: Iterable[StorageEntry], buckets: Mapping[str, s3.IBucket]) -> list[str]:
-    own = [entry for entry in entries if entry.provider == "s3"]
-    return list(dict.fromkeys(buckets[entry.bucket].arn_for_objects(f"{entry.key_prefix}*") for entry in own))
+def _object_arns(
+    role: iam.IRole, entries: Iterable[StorageEntry], buckets: Mapping[str, s3.IBucket]
+) -> list[str]:
+    def arn(entry: StorageEntry) -> str:
+        objects = f"{entry.key_prefix}*"
+        if entry.topic_arn is None:
+            return buckets[entry.bucket].arn_for_objects(objects)
+        return Stack.of(role).format_arn(
+            service="s3", region="", account="", resource=entry.bucket, resource_name=objects
+        )
+
+    return list(dict.fromkeys(arn(entry) for entry in entries if entry.provider == "s3"))

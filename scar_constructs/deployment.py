@@ -150,7 +150,9 @@ def with_real_bucket_names(
 
     def renamed(entries: tuple[StorageEntry, ...]) -> tuple[StorageEntry, ...]:
         return tuple(
-            replace(entry, bucket=names[entry.bucket]) if entry.provider == "s3" else entry
+            replace(entry, bucket=names[entry.bucket])
+            if entry.provider == "s3" and entry.topic_arn is None
+            else entry  # somebody else's
             for entry in entries
         )
 

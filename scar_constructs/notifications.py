@@ -39,9 +39,14 @@ def notify(
             s3_notifications.LambdaDestination(function),
             *([filter_] if filter_ else []),
         )
+    wait_for(bucket, *after)
+
+
+def wait_for(bucket: s3.IBucket, *before: IDependable) -> None:
+    """Let a bucket send its first notification when something else is there."""
     notifications = bucket.node.try_find_child("Notifications")
-    if notifications is not None and after:
-        notifications.node.add_dependency(*after)
+    if notifications is not None and before:
+        notifications.node.add_dependency(*before)
 
 
 def key_filters(entry: StorageEntry) -> Iterator[s3.NotificationKeyFilter | None]:

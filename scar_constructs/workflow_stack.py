@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Stack, Tags
@@ -10,9 +11,11 @@ from constructs import Construct
 from fdl_schemas.model import StorageEntry, Workflow
 from scar_constructs.buckets import WorkflowBuckets
 from scar_constructs.container_function import ContainerFunction
+from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
 from scar_constructs.network import BatchNetwork
-from scar_constructs.notifications import NotificationsHandler, notify
+from scar_constructs.notifications import NotificationsHandler, notify, wait_for
 from scar_constructs.runner_asset import RunnerAsset
+from scar_constructs.topics import TopicTrigger
 
 OUTPUT = "ScarWorkflow"
 """Name of the output in which command-line tools find what is deployed, as JSON."""
@@ -71,19 +74,47 @@ class WorkflowStack(Stack):
             )
             for definition in workflow.functions
         ]
-        self._connect()
+        self._event_bridge = buckets_for_event_bridge(workflow.functions)
+        for function in self.functions:
+            self._connect(function)
+        NotificationsHandler.of(self).keep_log()
         CfnOutput(
             self, OUTPUT, value=self.to_json_string(self._summary()), description="What is deployed, for scar"
         )
         Tags.of(self).add("createdby", "scar")
 
-    def _connect(self) -> None:
-        for function in self.functions:
-            for entry in function.definition.inputs:
+    def _connect(self, function: ContainerFunction) -> None:
+        """Let the function's inputs trigger it: by S3's notifications, by EventBridge, by topics."""
+        by_bucket: dict[str, list[StorageEntry]] = defaultdict(list)
+        by_topic: dict[str, list[StorageEntry]] = defaultdict(list)
+        for entry in function.definition.inputs:
+            if entry.topic_arn is not None:
+                by_topic[entry.topic_arn].append(entry)
+            elif entry.bucket in self._event_bridge:
+                by_bucket[entry.bucket].append(entry)
+            else:
                 member = self.buckets.members[entry.bucket]
                 # Folders first: on destroy, notifications then end before a bucket is emptied.
                 notify(member.bucket, function.function, entry, after=[member.folders])
-        NotificationsHandler.of(self).keep_log()
+        for name, entries in by_bucket.items():
+            ObjectCreatedRule(
+                function,
+                f"From-{name}",
+                bucket=self.buckets.by_name[name],
+                function=function.function,
+                entries=entries,
+                failure_queue=function.failure_queue,
+            )
+            wait_for(self.buckets.by_name[name], self.buckets.members[name].folders)
+        for number, (topic_arn, entries) in enumerate(by_topic.items()):
+            TopicTrigger(
+                function,
+                f"Topic{number}",
+                topic_arn=topic_arn,
+                function=function.function,
+                entries=entries,
+                failure_queue=function.failure_queue,
+            )
 
     def _summary(self) -> Mapping[str, object]:
         return {

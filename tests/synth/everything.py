@@ -74,6 +74,26 @@ functions:
           subnets: [subnet-0123456789abcdef0]
           security_group_ids: [sg-0123456789abcdef0]
     - lambda:
+        name: shared-first
+        container: {image: alpine}
+        input: [{storage_provider: s3, path: shared/in, suffix: [.txt, "*.csv"]}]
+    - lambda:
+        name: shared-second
+        container: {image: alpine}
+        input:
+          - {storage_provider: s3, path: shared/in/deep}
+          - {storage_provider: s3, path: shared/in/deep/er}
+          - {storage_provider: s3, path: shared/elsewhere}
+    - lambda:
+        name: fed-by-topic
+        container: {image: alpine}
+        input:
+          - storage_provider: s3
+            path: public-satellite/scenes
+            suffix: .tif
+            topic: arn:aws:sns:us-east-1:987654321098:new-scenes
+        output: [{storage_provider: s3, path: pictures/satellite}]
+    - lambda:
         name: called-by-hand
         container: {image: alpine}
 """

@@ -147,6 +147,63 @@ def test_batch_settings(every: Synthesized) -> None:
     assert {"Name": "JOB", "Value": "1"} in variables
 
 
+def rules(every: Synthesized, name: str) -> list[dict[str, Any]]:
+    return [
+        found
+        for found in every.of_type("AWS::Events::Rule").values()
+        if any(name in json.dumps(target["Arn"]) for target in found["Targets"])
+        and found["EventPattern"]["source"] == ["aws.s3"]
+    ]
+
+
+def test_overlapping_inputs_go_over_event_bridge_to_all_functions(every: Synthesized) -> None:
+    (first,) = rules(every, "sharedfirst")
+    (second,) = rules(every, "sharedsecond")
+    assert first["EventPattern"]["detail-type"] == ["Object Created"]
+    assert first["EventPattern"]["detail"]["object"]["key"] == [
+        {"wildcard": "in/*.txt"},
+        {"wildcard": "in/*\\*.csv"},
+    ]
+    assert second["EventPattern"]["detail"]["object"]["key"] == [
+        {"prefix": "in/deep/"},
+        {"prefix": "in/deep/er/"},
+        {"prefix": "elsewhere/"},
+    ]
+    for rule in (first, second):
+        (target,) = rule["Targets"]
+        assert "FailureQueue" in json.dumps(target["DeadLetterConfig"])
+        assert "Ref" in rule["EventPattern"]["detail"]["bucket"]["name"][0]
+
+
+def test_only_the_shared_bucket_goes_over_event_bridge(every: Synthesized) -> None:
+    kinds = {
+        json.dumps(found["BucketName"]): set(found["NotificationConfiguration"])
+        for found in every.of_type("Custom::S3BucketNotifications").values()
+    }
+    assert {name.split("Buckets")[1][:6]: kind for name, kind in kinds.items()} == {
+        "shared": {"EventBridgeConfiguration"},
+        "pictur": {"LambdaFunctionConfigurations"},
+        "wordsB": {"LambdaFunctionConfigurations"},
+    }
+
+
+def test_a_topic_feeds_a_function(every: Synthesized) -> None:
+    found = every.one("AWS::SNS::Subscription")
+    assert found["TopicArn"] == "arn:aws:sns:us-east-1:987654321098:new-scenes"
+    assert found["Protocol"] == "lambda"
+    assert found["Region"] == "us-east-1"
+    assert found["FilterPolicyScope"] == "MessageBody"
+    assert found["FilterPolicy"] == {
+        "Records": {
+            "s3": {"bucket": {"name": ["public-satellite"]}, "object": {"key": [{"prefix": "scenes/"}]}}
+        }
+    }
+    assert "FailureQueue" in json.dumps(found["RedrivePolicy"])
+    assert "public-satellite/scenes/*" in json.dumps(every.statements("FunctionsfedbytopicRole"))
+    assert "public-satellite" not in json.dumps(list(every.of_type("AWS::S3::Bucket").values()))
+    assert config(every, "fed-by-topic")["inputs"][0]["bucket"] == "public-satellite"
+
+
 def test_a_function_without_input_has_no_trigger(every: Synthesized) -> None:
     assert config(every, "called-by-hand")["inputs"] == []
     permissions = json.dumps(list(every.of_type("AWS::Lambda::Permission").values()))

@@ -1,0 +1,93 @@
+"""Functions that are fed by an SNS topic: public data sets tell of their new objects in this way.
+
+The topic and the bucket belong to somebody else. The topic is subscribed to, with a filter on what its
+messages (S3 notifications) say about bucket and key; the runner looks at both again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aws_cdk import Arn, ArnFormat, Stack, Token
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from fdl_schemas.model import StorageEntry
+
+
+class TopicTrigger(Construct):
+    """Subscribes a function to a topic that carries notifications of S3, whosever it is.
+
+    A message that cannot be handed over to the function goes to the failure queue, where topic and function
+    are in one region (SNS has no such queues across regions).
+
+    :param topic_arn: the topic. Its owner has to let this account subscribe.
+    :param entries: the inputs that the topic feeds.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        topic_arn: str,
+        function: lambda_.IFunction,
+        entries: Sequence[StorageEntry],
+        failure_queue: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        region = Stack.of(self).region
+        topic_region = Arn.split(topic_arn, ArnFormat.NO_RESOURCE_NAME).region
+        same = Token.is_unresolved(region) or region == topic_region
+        topic = sns.Topic.from_topic_arn(self, "Topic", topic_arn)
+        self.subscription = topic.add_subscription(
+            subscriptions.LambdaSubscription(
+                function,
+                dead_letter_queue=failure_queue if same else None,
+                filter_policy_with_message_body=message_filter(entries),
+            )
+        )
+
+
+def message_filter(entries: Sequence[StorageEntry]) -> Mapping[str, sns.FilterOrPolicy]:
+    """A filter on messages that are S3 notifications
+    (https://docs.aws.amazon.com/sns/latest/dg/example-filter-policies.html), in favour of too much: a key
+    has one condition, and those of several inputs are taken together.
+    """
+    s3: dict[str, sns.FilterOrPolicy] = {"bucket": _policy(name=_one_of(entries))}
+    prefixes = [entry.key_prefix for entry in entries]
+    # A key in a notification is URL-encoded: what another encoding could change is left to the runner.
+    if all(_is_plain(prefix) for prefix in prefixes):
+        s3["object"] = _policy(key=sns.SubscriptionFilter.string_filter(match_prefixes=_distinct(prefixes)))
+    else:
+        suffixes = [suffix for entry in entries for suffix in entry.suffixes or ("",)]
+        if all(_is_plain(suffix) for suffix in suffixes):
+            s3["object"] = _policy(
+                key=sns.SubscriptionFilter.string_filter(match_suffixes=_distinct(suffixes))
+            )
+    return {"Records": _policy(s3=sns.FilterOrPolicy.policy(s3))}
+
+
+def _policy(**members: Any) -> sns.FilterOrPolicy:
+    return sns.FilterOrPolicy.policy(
+        {
+            name: sns.FilterOrPolicy.filter(member) if isinstance(member, sns.SubscriptionFilter) else member
+            for name, member in members.items()
+        }
+    )
+
+
+def _one_of(entries: Sequence[StorageEntry]) -> sns.SubscriptionFilter:
+    return sns.SubscriptionFilter.string_filter(allowlist=_distinct([entry.bucket for entry in entries]))
+
+
+def _distinct(texts: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _is_plain(text: str) -> bool:
+    return bool(text) and all(letter.isascii() and (letter.isalnum() or letter in "/._-") for letter in text)
