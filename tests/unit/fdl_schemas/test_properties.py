@@ -9,6 +9,7 @@ import copy
 import os
 import string
 import time
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fdl_schemas.diagnostics import render
-from fdl_schemas.load import CheckResult, check
+from fdl_schemas.load import CheckResult, check, check_text
+from fdl_schemas.picture.diagram import diagram
+from fdl_schemas.picture.layout import layout
+from fdl_schemas.picture.mermaid import mermaid
+from fdl_schemas.picture.svg import svg
 from fdl_schemas.schema import schema
 from fdl_schemas.source import read
 
@@ -135,6 +140,20 @@ def mutated_documents(draw: st.DrawFn) -> Any:
 @given(mutated_documents())
 def test_mutated_documents(tmp_path: Path, data: Any) -> None:
     judge(yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"), tmp_path)
+
+
+@SETTINGS
+@given(mutated_documents())
+def test_pictures_of_mutated_documents(tmp_path: Path, data: Any) -> None:
+    (tmp_path / "s.sh").touch()
+    content = yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass")
+    draft = check_text(content, tmp_path / "w.yaml").draft
+    if draft is not None:
+        drawn = diagram(draft, "w")
+        assert len(list(ET.fromstring(svg(layout(drawn))).iter("{http://www.w3.org/2000/svg}g"))) == len(
+            drawn.nodes
+        )
+        assert mermaid(drawn).isascii() or mermaid(drawn).replace("\n", "").isprintable()
 
 
 @SETTINGS
