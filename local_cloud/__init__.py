@@ -12,6 +12,7 @@
     iam.py             policies are enforced as on AWS, where the emulator's view of requests is not AWS's
     s3_reads.py        parts of large objects, read without the whole
     s3_filters.py      filters of bucket notifications, which are URL-encoded
+    s3_stack.py        CloudFormation deletes no bucket that holds something
     saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
     bootstrap.py       what `cdk bootstrap` would make
     leash.py           how a process and all that it started end when its owner does

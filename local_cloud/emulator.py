@@ -58,7 +58,7 @@ def install(*, parallel: int) -> None:
     """
     check_version()
     try:
-        from local_cloud import iam, s3_filters, s3_reads
+        from local_cloud import iam, s3_filters, s3_reads, s3_stack
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
@@ -72,6 +72,7 @@ def install(*, parallel: int) -> None:
         BatchStack(batch).install()
         s3_reads.install()
         s3_filters.install()
+        s3_stack.install()
         iam.install()
         RegularSaves().install()
     except (ImportError, AttributeError) as error:

@@ -1,0 +1,34 @@
+"""`AWS::S3::Bucket` in the emulator's CloudFormation: a bucket that holds objects is not deleted.
+
+ministack drops the bucket with all that is in it, and leaves its files on disk, so that they come back with
+the next start. AWS deletes no object: the deletion fails, the stack says so, and the data stay. So here it is
+S3's own DeleteBucket that decides.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ministack.services import s3
+from ministack.services.cloudformation import provisioners
+
+_NO_CONTENT, _NOT_FOUND = 204, 404
+
+
+def install() -> None:
+    """Take the place of ministack's deletion."""
+    provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]["delete"] = delete_bucket
+
+
+def delete_bucket(physical_id: str, _props: dict[str, Any]) -> None:
+    """Delete an empty bucket, or one that is gone already.
+
+    Raises:
+        ValueError: it holds objects, or S3 refuses for another reason.
+    """
+    status, _headers, body = s3._delete_bucket(physical_id)
+    if status not in (_NO_CONTENT, _NOT_FOUND):
+        text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+        message = re.search(r"<Message>(.*?)</Message>", text)
+        raise ValueError(message[1] if message else text)

@@ -1,0 +1,161 @@
+"""Stacks that fail half-way, by CloudFormation itself: what stays, what goes, and that the next try works."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cloud.embedded import CloudUnderTest, Shell, make_function, until
+
+pytestmark = pytest.mark.cloud
+
+ANSWERS = """
+import json, urllib.request
+def handle(event, context):
+    failing = event["RequestType"] != "Delete" and event["ResourceProperties"]["Fails"] == "yes"
+    answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
+    answer.update(Status="FAILED" if failing else "SUCCESS", Reason="as it was told", PhysicalResourceId="it")
+    request = urllib.request.Request(event["ResponseURL"], json.dumps(answer).encode(), method="PUT")
+    urllib.request.urlopen(request).close()
+"""
+KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "RetainExceptOnCreate"}
+
+
+class Stack:
+    """A stack of buckets, and at its end a resource that fails if it is told to."""
+
+    def __init__(self, cloud: CloudUnderTest, name: str) -> None:
+        self.name = name
+        self.cloudformation = cloud.client("cloudformation")
+        self.s3 = cloud.client("s3")
+        self.answers = make_function(cloud, f"answers-{name}", ANSWERS, Timeout=30)
+
+    def template(self, *buckets: str, fails: bool, policy: dict[str, str] = KEPT) -> str:
+        resources: dict[str, Any] = {
+            f"Bucket{number}": {
+                "Type": "AWS::S3::Bucket",
+                **policy,
+                "Properties": {"BucketName": f"{self.name}-{name}"},
+            }
+            for number, name in enumerate(buckets)
+        }
+        resources["Last"] = {
+            "Type": "Custom::Last",
+            "DependsOn": list(resources),
+            "Properties": {"ServiceToken": self.answers, "Fails": "yes" if fails else "no"},
+        }
+        return json.dumps({"Resources": resources})
+
+    def create(self, *buckets: str, fails: bool = False, **more: Any) -> str:
+        self.cloudformation.create_stack(
+            StackName=self.name, TemplateBody=self.template(*buckets, fails=fails, **more)
+        )
+        return self.status()
+
+    def update(self, *buckets: str, fails: bool = False) -> str:
+        self.cloudformation.update_stack(
+            StackName=self.name, TemplateBody=self.template(*buckets, fails=fails)
+        )
+        return self.status()
+
+    def delete(self) -> None:
+        self.cloudformation.delete_stack(StackName=self.name)
+        until(lambda: self.name not in self.living())
+
+    def status(self) -> str:
+        def ask() -> str:
+            return str(self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"])
+
+        return str(until(ask, lambda status: not status.endswith("IN_PROGRESS")))
+
+    def living(self) -> list[str]:
+        return [
+            entry["StackName"]
+            for entry in self.cloudformation.list_stacks()["StackSummaries"]
+            if entry["StackStatus"] != "DELETE_COMPLETE"
+        ]
+
+    def buckets(self) -> list[str]:
+        names = [entry["Name"] for entry in self.s3.list_buckets()["Buckets"]]
+        prefix = f"{self.name}-"
+        return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def test_a_create_that_fails_takes_back_what_is_kept_otherwise_and_the_next_try_works(
+    cloud: CloudUnderTest,
+) -> None:
+    stack = Stack(cloud, "next-try")
+    assert stack.create("data", fails=True) == "ROLLBACK_COMPLETE"
+    assert stack.buckets() == []
+    stack.delete()
+    assert stack.create("data") == "CREATE_COMPLETE"
+    assert stack.buckets() == ["data"]
+
+
+def test_deleting_a_stack_keeps_it(cloud: CloudUnderTest) -> None:
+    stack = Stack(cloud, "deleted")
+    stack.create("data")
+    stack.s3.put_object(Bucket="deleted-data", Key="precious", Body=b"precious")
+    stack.delete()
+    assert stack.s3.get_object(Bucket="deleted-data", Key="precious")["Body"].read() == b"precious"
+
+
+def test_taking_it_out_of_the_template_keeps_it(cloud: CloudUnderTest) -> None:
+    stack = Stack(cloud, "taken-out")
+    stack.create("data", "more")
+    assert stack.update("data") == "UPDATE_COMPLETE"
+    assert stack.buckets() == ["data", "more"]
+
+
+def test_an_update_that_fails_takes_back_what_it_made_and_keeps_what_was_there(cloud: CloudUnderTest) -> None:
+    stack = Stack(cloud, "failed-update")
+    stack.create("data")
+    stack.s3.put_object(Bucket="failed-update-data", Key="precious", Body=b"precious")
+    assert stack.update("data", "more", fails=True) == "UPDATE_ROLLBACK_COMPLETE"
+    assert stack.buckets() == ["data"]
+    assert stack.update("data", "more") == "UPDATE_COMPLETE"
+    assert stack.buckets() == ["data", "more"]
+
+
+def test_plain_retain_is_kept_even_by_a_create_that_fails(cloud: CloudUnderTest) -> None:
+    stack = Stack(cloud, "plain-retain")
+    retain = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+    assert stack.create("data", fails=True, policy=retain) == "ROLLBACK_COMPLETE"
+    assert stack.buckets() == ["data"]
+
+
+def test_a_bucket_that_holds_something_fails_the_rollback_and_is_named(cloud: CloudUnderTest) -> None:
+    """As on AWS, CloudFormation deletes no object: a bucket has to be empty."""
+    stack = Stack(cloud, "full")
+    template = json.loads(stack.template("data", fails=True))
+    source = ANSWERS.replace(
+        "    answer.update(",
+        "    import boto3; boto3.client('s3').put_object(Bucket='full-data', Key='x', Body=b'')\n"
+        "    answer.update(",
+    )
+    template["Resources"]["Last"]["Properties"]["ServiceToken"] = make_function(cloud, "fills-full", source)
+    stack.cloudformation.create_stack(StackName="full", TemplateBody=json.dumps(template))
+    assert stack.status() == "ROLLBACK_FAILED"
+    assert stack.buckets() == ["data"]
+    events = stack.cloudformation.describe_stack_events(StackName="full")["StackEvents"]
+    reasons = [entry.get("ResourceStatusReason", "") for entry in events]
+    assert any("not empty" in reason for reason in reasons)
+
+
+def test_a_bucket_of_a_deleted_stack_is_gone_after_a_restart_too(shell: Shell) -> None:
+    shell.json("local", "start")
+    cloudformation = shell.client("cloudformation")
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "short-lived"}}
+    cloudformation.create_stack(StackName="short", TemplateBody=json.dumps({"Resources": {"Bucket": bucket}}))
+    until(lambda: "short-lived" in names(shell))
+    cloudformation.delete_stack(StackName="short")
+    until(lambda: "short-lived" not in names(shell))
+    shell.scar("local", "stop")
+    shell.json("local", "start")
+    assert "short-lived" not in names(shell)
+
+
+def names(shell: Shell) -> list[str]:
+    return [entry["Name"] for entry in shell.client("s3").list_buckets()["Buckets"]]
