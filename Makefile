@@ -22,7 +22,7 @@ help: ## list these verbs
 
 setup: .venv/.ready node_modules/.ready ## install what `scar` and `cdk` need, into this folder
 
-demo: setup .venv/.demo ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
+demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
 	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
 
 test: setup .venv/.dev ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
@@ -67,11 +67,7 @@ clean: ## remove everything that these verbs have made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.venv/.demo: .venv/.ready examples/video-process/requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r examples/video-process/requirements.txt
-	@touch $@
-
-.venv/.dev: .venv/.ready .venv/.demo requirements-dev.txt
+.venv/.dev: .venv/.ready requirements-dev.txt
 	@echo "Installing the Python packages of requirements-dev.txt into .venv …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -36,7 +36,7 @@ def check_shape(findings: Findings) -> Any:
     """Checks the document against the schema; gives its data without the parts that are wrong."""
     data = findings.document.data
     cut: list[PathInFile] = []
-    for found in mismatches(data, schema(), schema()):
+    for found in mismatches(data, schema()):
         if findings.full:
             return {}  # what was not looked at has perhaps the wrong shape, and is nothing for the rules
         cut += _report(found, findings)
