@@ -14,6 +14,7 @@ def main() -> int:
     from fdl_schemas.diagnostics import render
     from fdl_schemas.load import check
     from scar_constructs.deployment import Deployment, DeploymentError, cdk_context
+    from scar_constructs.storage_settings import with_environment_values
 
     try:
         deployment = Deployment.from_context(cdk_context(os.environ))
@@ -22,7 +23,7 @@ def main() -> int:
             print(render(checked.diagnostics, sys.stderr.isatty()), file=sys.stderr)
         if checked.workflow is None:
             return 2
-        workflow = deployment.with_bucket_names(checked.workflow)
+        workflow = with_environment_values(deployment.with_bucket_names(checked.workflow), os.environ)
 
         from aws_cdk import App
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 from fdl_schemas.build import Draft
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
-from fdl_schemas.storage_rules import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +44,6 @@ UNSUPPORTED: Final = (
     ),
     Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
     Unsupported("lambda.preheat", "`preheat`", _ON),
-    # Storage.
-    Unsupported(
-        "lambda.output.*.storage_provider",
-        "an output on another provider than `s3`",
-        lambda value: value != "s3" and value.partition(".")[0] in KINDS,
-        "use `storage_provider: s3`",
-    ),
     # Services around it.
     Unsupported("api_gateway.name", "an HTTP endpoint (`api_gateway`)"),
     Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),

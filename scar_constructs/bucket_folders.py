@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from aws_cdk import CustomResource, Duration, RemovalPolicy, Stack
+from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from scar_constructs.data_access import write_log_statement
-from scar_constructs.findings import acknowledge, acknowledge_wildcard
+from scar_constructs.findings import acknowledge_wildcard
+from scar_constructs.handler_function import SERVICE_TIMEOUT, HandlerFunction
 
 _HANDLER = Path(__file__).parent / "bucket_folders_handler" / "index.py"
 
@@ -54,14 +52,13 @@ class BucketFolders(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         provider = _Provider.of(self)
-        provider.allow(bucket, folders, on_delete)
+        provider.allow_on(bucket, folders, on_delete)
         self.resource = CustomResource(
             self,
             "Resource",
             resource_type="Custom::ScarBucketFolders",
             service_token=provider.function.function_arn,
-            # Two minutes over the function's own limit: CloudFormation's default wait is an hour.
-            service_timeout=Duration.minutes(17),
+            service_timeout=SERVICE_TIMEOUT,
             properties={
                 "BucketName": bucket.bucket_name,
                 "Folders": list(folders),
@@ -70,57 +67,32 @@ class BucketFolders(Construct):
         )
 
 
-class _Provider(Construct):
+class _Provider(HandlerFunction):
     """The one function of a stack that makes folders."""
-
-    def __init__(self, scope: Construct, construct_id: str) -> None:
-        super().__init__(scope, construct_id)
-        log_group = logs.LogGroup(
-            self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
-        )
-        self._policy = iam.PolicyDocument(statements=[write_log_statement(log_group)])
-        self.role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description="Makes the folders of the workflow's buckets",
-            # A policy of the role itself: it is there before the function runs, and until after its last run.
-            inline_policies={"Folders": self._policy},
-        )
-        self.function = lambda_.Function(
-            self,
-            "Function",
-            runtime=lambda_.Runtime.PYTHON_3_13,
-            handler="index.handler",
-            code=lambda_.Code.from_inline(_HANDLER.read_text(encoding="utf-8")),
-            role=self.role,
-            log_group=log_group,
-            timeout=Duration.minutes(15),
-            memory_size=256,
-            description="Makes the folders of the workflow's buckets",
-        )
-        acknowledge(
-            self.function, "AwsSolutions-L1", "Python 3.13 is the version that this code is tested with."
-        )
 
     @classmethod
     def of(cls, scope: Construct) -> _Provider:
         stack = Stack.of(scope)
         found = stack.node.try_find_child("BucketFoldersProvider")
-        return found if isinstance(found, _Provider) else cls(stack, "BucketFoldersProvider")
+        if isinstance(found, _Provider):
+            return found
+        return cls(
+            stack,
+            "BucketFoldersProvider",
+            handler=_HANDLER,
+            description="Makes the folders of the workflow's buckets",
+        )
 
-    def allow(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
+    def allow_on(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
         if folders:
             markers = [bucket.arn_for_objects(f"{folder}/") for folder in folders]
             actions = ["s3:PutObject", *(["s3:DeleteObject"] if on_delete is OnDelete.TIDY else [])]
-            self._policy.add_statements(iam.PolicyStatement(actions=actions, resources=markers))
+            self.allow(iam.PolicyStatement(actions=actions, resources=markers))
         if folders and on_delete is OnDelete.TIDY:
-            self._policy.add_statements(
-                iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn])
-            )
+            self.allow(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
         if on_delete is OnDelete.EMPTY:
             objects = bucket.arn_for_objects("*")
-            self._policy.add_statements(
+            self.allow(
                 iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[bucket.bucket_arn]),
                 iam.PolicyStatement(
                     actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[objects]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration, RemovalPolicy, Size, Tags
 from aws_cdk import aws_iam as iam
@@ -13,9 +13,9 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from fdl_schemas.model import ExecutionMode, Function
+from fdl_schemas.model import ExecutionMode, Function, StorageProvider
 from scar_constructs.batch_queue import BatchQueue
-from scar_constructs.data_access import grant_assets, grant_data_access, write_log_statement
+from scar_constructs.data_access import grant_assets, grant_data_access, grant_secrets, write_log_statement
 from scar_constructs.failure_queue import FailureQueue
 from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
@@ -23,6 +23,8 @@ from scar_constructs.function_network import mount, place_in_vpc
 from scar_constructs.network import BatchNetwork
 from scar_constructs.retention import retention
 from scar_constructs.runner_asset import RunnerAsset
+from scar_constructs.storage_secret import StorageSecret
+from scar_constructs.storage_settings import foreign_secrets, stack_values
 
 HANDLER = "runtime.handler.handle"
 """The runner's door, in the shared layer."""
@@ -39,6 +41,9 @@ class ContainerFunction(Construct):
     :param runner: the shared runner.
     :param network: where Batch jobs run if the function names no subnets of its own; needed in modes `batch`
         and `lambda-batch`.
+    :param providers: the storage providers that it writes to, without variables in their settings
+        (`storage_settings.with_environment_values`).
+    :param storage_secret: holds their secrets, as far as they are not kept by the user.
     :param registry_mirrors: where the runner gets images from instead of their registries, `REGISTRY=BASE,…`.
     """
 
@@ -51,6 +56,8 @@ class ContainerFunction(Construct):
         buckets: Mapping[str, s3.IBucket],
         runner: RunnerAsset,
         network: BatchNetwork | None = None,
+        providers: Sequence[StorageProvider] = (),
+        storage_secret: StorageSecret | None = None,
         registry_mirrors: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -63,13 +70,19 @@ class ContainerFunction(Construct):
             retention=retention(definition.log_retention_days),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        package = FunctionAsset(self, "Package", definition=definition)
+        package = FunctionAsset(self, "Package", definition=definition, providers=providers)
         image_file = self._image_file()
         environment = dict(definition.environment)
         if registry_mirrors:
             environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
         if image_file is not None:
             environment["SCAR_IMAGE_FILE"] = image_file.s3_object_url
+        secrets = list(foreign_secrets(providers))
+        needs_stack_secret = bool(stack_values(providers))
+        if needs_stack_secret:
+            if storage_secret is None:
+                raise ValueError(f"function {definition.name} needs a storage secret")
+            environment["SCAR_STORAGE_SECRET"] = storage_secret.secret.secret_arn
 
         self.batch: BatchQueue | None = None
         if definition.batch is not None:
@@ -85,10 +98,13 @@ class ContainerFunction(Construct):
                 failure_queue=self.failure_queue,
                 network=network,
             )
+            self._grant_secrets(self.batch.job_role, secrets, storage_secret if needs_stack_secret else None)
             environment["SCAR_JOB_QUEUE"] = self.batch.job_queue.job_queue_arn
             environment["SCAR_JOB_DEFINITION"] = self.batch.job_definition.job_definition_arn
 
         self.role = self._role(buckets, image_file)
+        if definition.execution_mode is not ExecutionMode.BATCH:
+            self._grant_secrets(self.role, secrets, storage_secret if needs_stack_secret else None)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -110,6 +126,8 @@ class ContainerFunction(Construct):
             reserved_concurrent_executions=definition.reserved_concurrency,
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
+        if needs_stack_secret and storage_secret is not None:
+            self.function.node.add_dependency(storage_secret.stored)
         if definition.vpc is not None:
             place_in_vpc(self.function, definition.vpc, function_name=definition.name)
         if definition.file_systems:
@@ -122,6 +140,15 @@ class ContainerFunction(Construct):
         acknowledge(
             self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
         )
+
+    def _grant_secrets(self, role: iam.IRole, names: Sequence[str], ours: StorageSecret | None) -> None:
+        grant_secrets(role, names)
+        if ours is not None:
+            role.add_to_principal_policy(
+                iam.PolicyStatement(
+                    actions=["secretsmanager:GetSecretValue"], resources=[ours.secret.secret_arn]
+                )
+            )
 
     def _layers(self) -> list[lambda_.ILayerVersion]:
         """The user's own, which are there already."""

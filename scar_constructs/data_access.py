@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
@@ -40,6 +40,29 @@ def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[st
         _grant(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)
     for arn in dict.fromkeys((*inputs, *outputs)):
         acknowledge_wildcard(role, arn, _FOLDER)
+
+
+def grant_secrets(role: iam.IRole, names: Sequence[str]) -> None:
+    """Let a role read secrets of AWS Secrets Manager.
+
+    :param names: names in the stack's own region, and ARNs: whole ones, or without the six characters that
+        the service puts at their end.
+    """
+    arns: list[str] = []
+    for name in names:
+        if name.startswith("arn:"):
+            arns += [name, f"{name}-??????"]
+        else:
+            arns.append(
+                Stack.of(role).format_arn(
+                    service="secretsmanager",
+                    resource="secret",
+                    resource_name=f"{name}-??????",
+                    arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                )
+            )
+    if arns:
+        _grant(role, ["secretsmanager:GetSecretValue"], list(dict.fromkeys(arns)))
 
 
 def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:

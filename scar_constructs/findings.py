@@ -6,6 +6,7 @@ in the tests.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aws_cdk import Acknowledgment, Stack, Validations
@@ -35,6 +36,8 @@ def _flat(value: Any) -> str:
             return delimiter.join(_flat(part) for part in parts)
         case {"Fn::GetAtt": [resource, attribute]}:
             return f"<{resource}.{attribute}>"
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([^}]+)\}", r"<\1>", text)
         case {"Ref": name}:
             return f"<{name}>"
         case _:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from fdl_schemas.model import Function, StorageEntry
+from fdl_schemas.model import Function, StorageEntry, StorageProvider
 from scar_constructs.asset_code import code_of
+from scar_constructs.storage_settings import packaged
 
 CONFIG_VERSION = 1
 """Of `function_config.json`: the runner refuses a version that it does not know."""
@@ -31,19 +32,27 @@ class FunctionAsset(Construct):
     """The zip with a function's configuration and script.
 
     :param definition: the function, with final bucket names.
+    :param providers: the storage providers that it writes to.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, definition: Function) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        definition: Function,
+        providers: Sequence[StorageProvider] = (),
+    ) -> None:
         super().__init__(scope, construct_id)
         with tempfile.TemporaryDirectory(prefix="scar-function-") as folder:
-            write_package(definition, Path(folder))
+            write_package(definition, Path(folder), providers)
             self.asset = s3_assets.Asset(self, "Asset", path=folder)
         self.code: lambda_.Code = code_of(self.asset)
 
 
-def write_package(definition: Function, folder: Path) -> None:
+def write_package(definition: Function, folder: Path, providers: Sequence[StorageProvider] = ()) -> None:
     """Write the package's files into an empty folder."""
-    config = json.dumps(function_config(definition), indent=2, ensure_ascii=False, sort_keys=True)
+    config = json.dumps(function_config(definition, providers), indent=2, ensure_ascii=False, sort_keys=True)
     (folder / "function_config.json").write_text(config + "\n", encoding="utf-8")
     if definition.init_script is not None:
         shutil.copyfile(definition.init_script, folder / "init_script")
@@ -52,7 +61,7 @@ def write_package(definition: Function, folder: Path) -> None:
         _copy_payload(definition.extra_payload, folder / EXTRA_PAYLOAD)
 
 
-def function_config(definition: Function) -> Mapping[str, object]:
+def function_config(definition: Function, providers: Sequence[StorageProvider] = ()) -> Mapping[str, object]:
     """What the runner reads: see `runtime/config.py`."""
     batch = definition.batch
     return {
@@ -68,6 +77,7 @@ def function_config(definition: Function) -> Mapping[str, object]:
         "container_environment": dict(definition.container.environment),
         "inputs": [_entry(entry) for entry in definition.inputs],
         "outputs": [_entry(entry) for entry in definition.outputs],
+        "storage_providers": packaged(providers),
         "file_systems": [system.local_mount_path for system in definition.file_systems],
         "batch": {"timeout_s": batch.timeout_s, "attempts": batch.attempts} if batch is not None else None,
     }

@@ -15,6 +15,8 @@ from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bri
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for
 from scar_constructs.runner_asset import RunnerAsset
+from scar_constructs.storage_secret import StorageSecret
+from scar_constructs.storage_settings import providers_of, stack_values
 from scar_constructs.topics import TopicTrigger
 
 OUTPUT = "ScarWorkflow"
@@ -28,7 +30,8 @@ class WorkflowStack(Stack):
     """Everything that one FDL file describes.
 
     :param workflow: the validated FDL file, with the final names of its buckets
-        (`deployment.with_real_bucket_names`).
+        (`deployment.with_real_bucket_names`) and without variables in the settings of storage providers
+        (`storage_settings.with_environment_values`).
     :param stack_name: default: the construct's id.
     :param existing_buckets: names of those buckets that are there already.
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
@@ -61,6 +64,9 @@ class WorkflowStack(Stack):
         )
         runner = RunnerAsset(self, "Runner")
         network = BatchNetwork(self, "Network") if _needs_network(workflow) else None
+        used = [one for definition in workflow.functions for one in providers_of(definition, workflow)]
+        values = stack_values(used)
+        storage_secret = StorageSecret(self, "StorageSecret", values=values) if values else None
         functions = Construct(self, "Functions")
         self.functions = [
             ContainerFunction(
@@ -70,6 +76,8 @@ class WorkflowStack(Stack):
                 buckets=self.buckets.by_name,
                 runner=runner,
                 network=network,
+                providers=providers_of(definition, workflow),
+                storage_secret=storage_secret,
                 registry_mirrors=registry_mirrors,
             )
             for definition in workflow.functions

@@ -94,9 +94,45 @@ functions:
             topic: arn:aws:sns:us-east-1:987654321098:new-scenes
         output: [{storage_provider: s3, path: pictures/satellite}]
     - lambda:
+        name: writes-elsewhere
+        container: {image: alpine}
+        execution_mode: lambda-batch
+        input: [{storage_provider: s3, path: words/spread}]
+        output:
+          - {storage_provider: minio.lab, path: results/words}
+          - {storage_provider: s3.partner, path: partner-bucket/words}
+          - {storage_provider: webdav.home, path: words}
+          - {storage_provider: onedata.eosc, path: words/out}
+    - lambda:
         name: called-by-hand
         container: {image: alpine}
+storage_providers:
+  minio:
+    lab:
+      endpoint: https://minio.example.org
+      access_key: minio-access-key
+      secret_key: "${ENV:LAB_SECRET_KEY}"
+      verify: false
+    unused: {endpoint: "https://other.example.org", access_key: a, secret_key: "${ENV:NOT_SET}"}
+  s3:
+    partner:
+      access_key: "${SECRET:partner/keys}"
+      secret_key: "${SECRET:partner/keys}"
+      region: eu-west-1
+  webdav:
+    home:
+      hostname: "${ENV:HOME_SERVER}"
+      login: webdav-login
+      password: webdav-password-in-the-clear
+  onedata:
+    eosc:
+      oneprovider_host: provider.example.org
+      token: "${SECRET:arn:aws:secretsmanager:us-east-1:123456789012:secret:onedata-AbCdEf}"
+      space: My Space
 """
+
+ENVIRONMENT = {"LAB_SECRET_KEY": "key-of-the-lab", "HOME_SERVER": "https://dav.example.org"}
+SECRETS = ("minio-access-key", "key-of-the-lab", "webdav-login", "webdav-password-in-the-clear")
 
 
 def write(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fdl_schemas.load import check
+from scar_constructs.storage_settings import with_environment_values
 from tests.synth import everything
 from tests.synth.synthesized import Synthesize, Synthesized
 
@@ -17,7 +18,7 @@ from tests.synth.synthesized import Synthesize, Synthesized
 def every(synthesize: Synthesize, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     checked = check(everything.write(tmp_path_factory.mktemp("everything")))
     assert checked.workflow is not None, [diagnostic.render() for diagnostic in checked.diagnostics]
-    return synthesize(checked.workflow)
+    return synthesize(with_environment_values(checked.workflow, everything.ENVIRONMENT))
 
 
 def function(every: Synthesized, name: str) -> dict[str, Any]:
@@ -134,9 +135,9 @@ def test_lambda_batch_has_data_image_and_job(every: Synthesized) -> None:
 
 
 def test_batch_settings(every: Synthesized) -> None:
-    environment = every.one("AWS::Batch::ComputeEnvironment")
+    environment = every.one("AWS::Batch::ComputeEnvironment", State="DISABLED")
     assert environment["ServiceRole"] == "arn:aws:iam::123456789012:role/batch"
-    assert environment["State"] == every.one("AWS::Batch::JobQueue")["State"] == "DISABLED"
+    assert every.one("AWS::Batch::JobQueue", State="DISABLED")
     assert environment["ComputeResources"] == {
         "Type": "FARGATE_SPOT",
         "MaxvCpus": 8,
@@ -202,6 +203,75 @@ def test_a_topic_feeds_a_function(every: Synthesized) -> None:
     assert "public-satellite/scenes/*" in json.dumps(every.statements("FunctionsfedbytopicRole"))
     assert "public-satellite" not in json.dumps(list(every.of_type("AWS::S3::Bucket").values()))
     assert config(every, "fed-by-topic")["inputs"][0]["bucket"] == "public-satellite"
+
+
+def test_storage_providers_are_packaged_without_secrets(every: Synthesized) -> None:
+    ours = {"stack_secret": True}
+    partner = {"secret": "partner/keys"}
+    assert config(every, "writes-elsewhere")["storage_providers"] == {
+        "minio.lab": {
+            "kind": "minio",
+            "endpoint": "https://minio.example.org",
+            "region": "us-east-1",
+            "verify": False,
+            "access_key": ours,
+            "secret_key": ours,
+        },
+        "s3.partner": {"kind": "s3", "region": "eu-west-1", "access_key": partner, "secret_key": partner},
+        "webdav.home": {
+            "kind": "webdav",
+            "hostname": "https://dav.example.org",
+            "login": ours,
+            "password": ours,
+        },
+        "onedata.eosc": {
+            "kind": "onedata",
+            "oneprovider_host": "provider.example.org",
+            "space": "My Space",
+            "token": {"secret": "arn:aws:secretsmanager:us-east-1:123456789012:secret:onedata-AbCdEf"},
+        },
+    }
+    assert config(every, "settings")["storage_providers"] == {}
+
+
+def test_secrets_stand_in_one_private_file_and_nowhere_else(every: Synthesized) -> None:
+    holding = {
+        path.name
+        for path in every.folder.rglob("*")
+        if path.is_file() and any(secret.encode() in path.read_bytes() for secret in everything.SECRETS)
+    }
+    key = every.one("Custom::ScarStorageSecret")["Key"]
+    assert holding == {key}
+    assert (every.folder / key).stat().st_mode & 0o777 == 0o600
+    assert json.loads((every.folder / key).read_text()) == {
+        "minio.lab": {"access_key": "minio-access-key", "secret_key": "key-of-the-lab"},
+        "webdav.home": {"login": "webdav-login", "password": "webdav-password-in-the-clear"},
+    }
+
+
+def test_secrets_may_be_read_by_those_who_need_them(every: Synthesized) -> None:
+    (secret,) = every.of_type("AWS::SecretsManager::Secret")
+    for role in ("FunctionswriteselsewhereRole", "FunctionswriteselsewhereBatchJobRole"):
+        resources = [
+            resource
+            for statement in every.statements(role)
+            if statement["Action"] == "secretsmanager:GetSecretValue"
+            for resource in (
+                statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            )
+        ]
+        assert {"Ref": secret} in resources
+        text = json.dumps(resources)
+        assert "secret:partner/keys-??????" in text
+        assert "secret:onedata-AbCdEf" in text
+        assert len(resources) == 4
+    assert "secretsmanager:GetSecretValue" not in json.dumps(every.statements("FunctionssettingsRole"))
+    variables = function(every, "writes-elsewhere")["Environment"]["Variables"]
+    assert variables["SCAR_STORAGE_SECRET"] == {"Ref": secret}
+    assert {"Name": "SCAR_STORAGE_SECRET", "Value": {"Ref": secret}} in job(every, "writes-elsewhere")[
+        "ContainerProperties"
+    ]["Environment"]
+    assert "SCAR_STORAGE_SECRET" not in json.dumps(function(every, "settings"))
 
 
 def test_a_function_without_input_has_no_trigger(every: Synthesized) -> None:

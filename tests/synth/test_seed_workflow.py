@@ -110,6 +110,7 @@ def test_package_holds_the_configuration_and_the_script(seed: Synthesized) -> No
         "outputs": [
             {"provider": "s3", "bucket": "scar-video", "folder": "output", "prefixes": [], "suffixes": []}
         ],
+        "storage_providers": {},
         "file_systems": [],
         "batch": None,
     }

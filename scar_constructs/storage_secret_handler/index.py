@@ -1,0 +1,68 @@
+"""Custom resource `Custom::ScarStorageSecret`: takes secrets from an asset into AWS Secrets Manager.
+
+Create and Update read the asset, store it as the secret's new version, and leave an empty object in its
+place: the cdk command sees that the asset is there, and does not upload it again. An empty asset was stored
+before (a deployment went back to it): its version becomes the current one again. Delete removes the object.
+No secret is printed, and none is part of an answer.
+"""
+
+import json
+import urllib.request
+from typing import Any
+
+import boto3
+
+s3 = boto3.client("s3")
+secrets = boto3.client("secretsmanager")
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Do what CloudFormation asks for, and answer in any case: without an answer it waits for an hour."""
+    wish = event["ResourceProperties"]
+    answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
+    answer["PhysicalResourceId"] = event.get("PhysicalResourceId") or wish["Key"]
+    try:
+        if event["RequestType"] == "Delete":
+            remove(wish["Bucket"], answer["PhysicalResourceId"], all_versions=True)
+        else:
+            answer["PhysicalResourceId"] = wish["Key"]
+            store(wish)
+        answer["Status"] = "SUCCESS"
+    except Exception as problem:
+        answer.update(Status="FAILED", Reason=f"secrets of storage providers: {problem}"[:1000])
+    print(json.dumps(answer))
+    request = urllib.request.Request(  # noqa: S310 (CloudFormation's own address)
+        event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"
+    )
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+
+
+def store(wish: dict[str, str]) -> None:
+    """Make the asset's content the secret's current version, and the asset empty."""
+    bucket, key, secret, version = wish["Bucket"], wish["Key"], wish["SecretId"], wish["Version"]
+    content = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    if content:
+        secrets.put_secret_value(SecretId=secret, ClientRequestToken=version, SecretString=content)
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        remove(bucket, key, all_versions=False)
+        return
+    known = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
+    if version not in known:
+        remove(bucket, key, all_versions=True)
+        raise RuntimeError("an earlier deployment has used up the asset; deploy again")
+    (current,) = [name for name, stages in known.items() if "AWSCURRENT" in stages]
+    if current != version:
+        secrets.update_secret_version_stage(
+            SecretId=secret,
+            VersionStage="AWSCURRENT",
+            MoveToVersionId=version,
+            RemoveFromVersionId=current,
+        )
+
+
+def remove(bucket: str, key: str, *, all_versions: bool) -> None:
+    """Delete an object's older versions, or all of them. (Without versions: nothing, or the object.)"""
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+        for one in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+            if one["Key"] == key and (all_versions or not one["IsLatest"]):
+                s3.delete_object(Bucket=bucket, Key=key, VersionId=one["VersionId"])
