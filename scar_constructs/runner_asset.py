@@ -22,6 +22,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.asset_code import code_of
+from scar_constructs.udocker_tools import add_udocker_tools
 
 RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
 """Distributions that go into the layer."""
@@ -63,11 +64,12 @@ def runner_folder() -> Path:
 def build_runner(folder: Path) -> None:
     """Write the layer's content into an empty folder: `python/` as AWS Lambda expects it, and `licenses/`.
 
-    :raises RuntimeError: a library is not installed.
+    :raises RuntimeError: a library is not installed, or UDOCKER_TARBALL cannot be used.
     """
     for source in sorted(_RUNTIME.rglob("*")):
         if source.is_file() and not _left_out(PurePosixPath(source.relative_to(_RUNTIME).as_posix())):
             _copy(source, folder / "python" / "runtime" / source.relative_to(_RUNTIME))
+    add_udocker_tools(folder / "python" / "runtime" / "udocker_tools")
     for name in RUNNER_LIBRARIES:
         for path, source in _installed_files(name):
             if path.parts[0].endswith(".dist-info"):
