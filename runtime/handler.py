@@ -8,7 +8,8 @@ How callers are answered:
 - storage events and direct calls: a small JSON object; a failure *raises*, so that Lambda retries the
   event and then keeps it in the failure queue, with the whole reason in the error's message;
 - SQS: the ids of the messages that failed (`batchItemFailures`), the others are gone from the queue;
-- HTTP: the container's standard output, or a JSON error; requests that nobody waits for fail like events.
+- HTTP: the container's standard output, or a JSON error; a request that nobody waits for is handed on, and
+  then fails like an event (`http_async`).
 
 Several records of one event run one after another, and all of them are tried: only then does a failed one
 fail the whole event. Lambda then retries the whole event, so no record is lost; those that were fine run
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runtime import delegation, http_events
+from runtime import delegation, http_async, http_events
 from runtime.config import FunctionConfig, load_config
 from runtime.errors import InvocationError, RunnerError
 from runtime.events import Work, read_event
@@ -51,18 +52,22 @@ def handle(event: object, context: Any) -> dict[str, Any]:
     cold, _here.cold = _here.cold, False
     request_id = str(getattr(context, "aws_request_id", "") or "unknown")
     log = Log(fields={"request_id": request_id})
-    is_awaited = http_events.is_http(event) and http_events.is_awaited(event)
+    is_answered = http_async.is_answered(event)
+    gateway_waits, own_time = http_async.seconds_left(event), 0.0
     try:
         config = load_config(os.environ)
         log = Log(config.log_level, {"request_id": request_id, "function": config.name})
         work = read_event(event, config)
         for skipped in work.skipped:
             log.info("skipped", subject=skipped.subject, reason=skipped.reason)
+        if http_async.is_to_be_handed_on(event) and config.execution_mode != "batch":
+            return _hand_on(event, config, log)
+        own_time = _seconds_for_container(config, context)
         setting = JobSetting(
             config=config,
             environ=os.environ,
             request_id=request_id,
-            deadline=started + _seconds_for_container(config, context),
+            deadline=started + (own_time if gateway_waits is None else min(own_time, gateway_waits)),
             log=log,
             cold=cold,
             delegate=_delegate(config, log) if config.execution_mode == "lambda-batch" else None,
@@ -71,18 +76,27 @@ def handle(event: object, context: Any) -> dict[str, Any]:
     except RunnerError as error:
         if not isinstance(error, InvocationError):
             log.failure(error)
-        if is_awaited:
-            return http_events.answer_error(_first_reason(error), request_id)
+        if is_answered:
+            reason = _first_reason(error)
+            if reason.kind == "TimedOut" and gateway_waits is not None:
+                reason = http_async.too_slow() if gateway_waits < own_time else reason
+            return http_events.answer_error(reason, request_id)
         if isinstance(error, InvocationError):
             raise
         raise InvocationError([("event", error)], request_id=request_id) from None
     except Exception as error:
         log.failure(error)
-        if is_awaited:
+        if is_answered:
             return http_events.answer_error(
                 RunnerError("The function failed", kind="InternalError"), request_id
             )
         raise
+
+
+def _hand_on(event: Any, config: FunctionConfig, log: Log) -> dict[str, Any]:
+    request_id = http_async.hand_on(event, os.environ.get("AWS_LAMBDA_FUNCTION_NAME") or config.name)
+    log.info("handed on", subject="HTTP request", handed_to=request_id)
+    return http_events.answer_handed_on(request_id)
 
 
 def _seconds_for_container(config: FunctionConfig, context: Any) -> float:

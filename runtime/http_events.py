@@ -5,8 +5,8 @@ never ones that change how programs start, find files or reach AWS (`RESERVED`, 
 complete), and `environment` lets them override neither what the function's owner set nor the image's own
 `ENV`. The request itself cannot choose what runs.
 
-A request with the header `X-Amz-Invocation-Type: Event` was accepted by API Gateway, and nobody waits for its
-answer: it is run, and fails, like an event.
+Nobody waits for the answer to a request with the header `X-Amz-Invocation-Type: Event` (`http_async`): it is
+run, and fails, like an event.
 
 Answers: 200 with the container's standard output; 4xx for the caller's fault, 5xx for ours, both with a
 JSON body `{"error", "message", "request_id"}`. The container's output is not part of an error's answer:
@@ -107,6 +107,11 @@ def answer_output(output: bytes) -> dict[str, Any]:
 def answer_accepted(job_id: str, request_id: str) -> dict[str, Any]:
     """202: the request was handed over to Batch, whose job has nobody to answer to."""
     return _json(202, {"job_id": job_id, "request_id": request_id})
+
+
+def answer_handed_on(request_id: str) -> dict[str, Any]:
+    """202: another run of the function has the request, and nobody to answer to."""
+    return _json(202, {"request_id": request_id})
 
 
 def answer_error(error: RunnerError, request_id: str) -> dict[str, Any]:

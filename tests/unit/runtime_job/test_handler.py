@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import signal
 import socket
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtime import handler
+from runtime import aws, handler, http_async
 from runtime.errors import InvocationError
 from tests import oci_images
 from tests.unit.runtime_job.conftest import BatchApi, Function
@@ -325,7 +328,11 @@ def test_failed_http_request_is_answered_with_an_error_and_no_output(function: F
 def test_request_that_nobody_waits_for_fails_like_an_event(
     function: Function, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    event = {**rest_request("GET", None, {"code": "0"}), "headers": {"X-Amz-Invocation-Type": "Event"}}
+    event = {
+        **rest_request("GET", None, {"code": "0"}),
+        "headers": {"X-Amz-Invocation-Type": "Event"},
+        http_async.MARK: True,
+    }
     function.deploy("#!/bin/sh\necho said\nexit $code\n")
     assert function.invoke(event)["statusCode"] == 200
     assert "said" in capsys.readouterr().out.splitlines()
@@ -333,6 +340,72 @@ def test_request_that_nobody_waits_for_fails_like_an_event(
         function.invoke({**event, "multiValueQueryStringParameters": {"code": ["3"]}})
     with pytest.raises(InvocationError, match="BadRequest"):
         function.invoke({**event, "multiValueQueryStringParameters": {"PATH": ["/"]}})
+
+
+def asynchronous(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, "headers": {"x-amz-invocation-type": "Event"}}
+
+
+def test_request_that_nobody_waits_for_is_handed_on_to_the_function_itself(
+    function: Function, aws_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"itself-{tmp_path.name}"
+    seen = tmp_path / "seen"
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr(
+            "index.py",
+            f"def handle(event, context): open({str(seen)!r}, 'a').write(__import__('json').dumps(event))",
+        )
+    aws.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Role="arn:aws:iam::000000000000:role/any",
+        Handler="index.handle",
+        Code={"ZipFile": code.getvalue()},
+    )
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
+    function.deploy("#!/bin/sh\nexit 1\n")
+    event = asynchronous(rest_request("POST", "höla", {"color": "red"}))
+    answer = function.invoke(event)
+    assert answer["statusCode"] == 202
+    assert set(json.loads(answer["body"])) == {"request_id"}
+    until = time.monotonic() + 30
+    while not (seen.exists() and seen.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert json.loads(seen.read_text()) == {**event, http_async.MARK: True}
+
+
+def test_bad_request_is_refused_before_it_is_handed_on(function: Function) -> None:
+    function.deploy("#!/bin/sh\n")
+    answer = function.invoke(asynchronous(rest_request("GET", None, {"PATH": "/"})))
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "BadRequest")
+
+
+def test_function_that_may_not_invoke_itself_says_so(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "there-is-no-such-function")
+    function.deploy("#!/bin/sh\n")
+    answer = function.invoke(asynchronous(rest_request()))
+    assert answer["statusCode"] == 500
+    assert "lambda:InvokeFunction" in json.loads(answer["body"])["message"]
+
+
+def test_slow_request_is_answered_before_the_gateway_gives_up(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_async, "GATEWAY_WAITS_S", 3.0)
+    function.deploy("#!/bin/sh\nsleep 60\n")
+    event = rest_request()
+    event["requestContext"] |= {"apiId": "a1", "requestTimeEpoch": int(time.time() * 1000)}
+    began = time.monotonic()
+    answer = function.invoke(event)
+    assert time.monotonic() - began < 2.9
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["error"]) == (504, "TimedOut")
+    assert "X-Amz-Invocation-Type: Event" in body["message"]
 
 
 def test_query_parameter_overrides_neither_the_image_nor_the_owner(
