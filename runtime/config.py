@@ -132,6 +132,9 @@ class FunctionConfig:
     storage_providers: Mapping[str, StorageProvider] = field(default_factory=dict)
     file_systems: tuple[Path, ...] = ()
     """Where file systems of the function's owner are mounted; the container sees them at the same paths."""
+    registry_credentials: str | None = None
+    """Name or ARN of the secret with the registry's login; None: it is asked as nobody (Amazon ECR: with the
+    function's role)."""
 
 
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
@@ -183,6 +186,7 @@ class _Reader:
             init_script=self._file(data, "init_script"),
             extra_payload=self._file(data, "extra_payload"),
             image=self._optional(data, "image", str, "a string or null"),
+            registry_credentials=self._optional(data, "registry_credentials", str, "a string or null"),
             container_environment=self._variables(data, "container_environment"),
             inputs=self._folders(data, "inputs", providers),
             outputs=self._folders(data, "outputs", providers),

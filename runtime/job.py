@@ -24,14 +24,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime import outputs
-from runtime.command import SHELL, prepare_argv, script_of, write_script
+from runtime.answer import Answer
+from runtime.command import prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
 from runtime.environment import container_environment
 from runtime.errors import ContainerError, RunnerError
 from runtime.events import EMPTY
-from runtime.http_events import ANSWER_LIMIT
-from runtime.images import ImageSource, RootFilesystem, prepare_image, resolve_in_root
+from runtime.images import ImageSource, RootFilesystem, prepare_image
 from runtime.invocation import Invocation
 from runtime.logs import ContainerOutput, Log
 from runtime.storage.storage import open_storage
@@ -115,6 +115,18 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
     return result
 
 
+def preheat(setting: JobSetting) -> dict[str, object]:
+    """Have image and engine ready for the first event, and run nothing. Raises `RunnerError`."""
+    from runtime.engines import choose_engine
+
+    told: dict[str, object] = {}
+    with ExitStack() as held:
+        _Job(Invocation(event={}, time=""), setting, setting.log, told).fetch_image(held)
+        told["engine"] = choose_engine(setting.store, setting.environ.get("SCAR_ENGINE")).name
+    setting.log.info("preheated", **told)
+    return told
+
+
 class _Job:
     """The stages of one invocation."""
 
@@ -133,7 +145,7 @@ class _Job:
             try:
                 workspace = held.enter_context(new_workspace(self.setting.store))
                 input_file = self._stage_in(workspace)
-                root = self._image(held)
+                root = self.fetch_image(held)
                 result.exit_code = self._run(workspace, root, input_file, result)
                 result.uploaded = self._stage_out(workspace)
             except EmptyInput:
@@ -173,7 +185,7 @@ class _Job:
             self.summary["input_bytes"] = stage.bytes
         return target
 
-    def _image(self, held: ExitStack) -> RootFilesystem:
+    def fetch_image(self, held: ExitStack) -> RootFilesystem:
         environ = self.setting.environ
         archive = environ.get("SCAR_IMAGE_FILE")
         if self.config.image:
@@ -192,6 +204,7 @@ class _Job:
                     source,
                     store=self.setting.store,
                     mirrors=environ.get("SCAR_REGISTRY_MIRRORS"),
+                    registry_credentials=self.config.registry_credentials,
                     log=lambda message, fields: self.log.info(message, **fields),
                 )
             )
@@ -206,6 +219,7 @@ class _Job:
         from runtime.engines import ContainerProcess, choose_engine
 
         output = ContainerOutput()
+        answer = Answer()
         with self.log.stage("run") as stage:
             engine = choose_engine(self.setting.store, self.setting.environ.get("SCAR_ENGINE"))
             stage.extra["engine"] = self.summary["engine"] = engine.name
@@ -234,13 +248,15 @@ class _Job:
                     user=root.config.user,
                     binds=binds,
                     deadline=self.setting.deadline,
-                    on_output=output.feed,
+                    # The answer to a request is standard output alone; standard error belongs into the log.
+                    on_output=answer.feed if self.invocation.awaited else output.feed,
+                    on_error_output=output.feed if self.invocation.awaited else None,
                 )
             )
             if self.invocation.awaited:
-                result.stdout = _standard_output(workspace)
                 if ended.exit_code != 0:
-                    output.feed(result.stdout)
+                    output.feed(answer.beginning)
+                result.stdout = answer.complete()
             output.close()
             stage.bytes = output.bytes
             stage.extra["exit_code"] = ended.exit_code
@@ -257,19 +273,7 @@ class _Job:
                 self.log.warning(
                     "script converted", reason="its lines ended with CR LF, as Windows writes them"
                 )
-        argv = prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
-        if self.invocation.awaited:
-            # The answer is standard output alone; what comes on standard error belongs into the log.
-            if resolve_in_root(root.path, SHELL) is None:
-                raise RunnerError(
-                    f"The image has no {SHELL}, which is needed to answer HTTP requests",
-                    advice="Take an image with a shell.",
-                    kind="NoInterpreter",
-                )
-            workspace.stdout.touch()
-            workspace.stdout.chmod(0o666)
-            argv = [SHELL, "-c", 'exec "$@" >"$0"', str(workspace.stdout), *argv]
-        return argv
+        return prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
 
     def _stage_out(self, workspace: Workspace) -> list[str]:
         with self.log.stage("stage-out") as stage:
@@ -280,13 +284,3 @@ class _Job:
             outputs.upload_all(plan, self.config.storage_providers)
             self.summary |= {"output_bytes": stage.bytes, "output_files": len(uploads)}
         return [f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads]
-
-
-def _standard_output(workspace: Workspace) -> bytes:
-    if workspace.stdout.stat().st_size > ANSWER_LIMIT:
-        raise RunnerError(
-            f"The answer has {workspace.stdout.stat().st_size} bytes, and Lambda takes up to {ANSWER_LIMIT}",
-            advice="Leave large results in TMP_OUTPUT_DIR, and answer where they are.",
-            kind="AnswerTooLarge",
-        )
-    return workspace.stdout.read_bytes()

@@ -54,11 +54,6 @@ class Workspace:
         """Where a script is put."""
         return self.path / "script"
 
-    @property
-    def stdout(self) -> Path:
-        """Where the standard output of a run is kept whose caller waits for it."""
-        return self.path / "stdout"
-
 
 @contextmanager
 def new_workspace(store: Path) -> Iterator[Workspace]:

@@ -7,6 +7,7 @@ names.
 
 from __future__ import annotations
 
+import base64
 import functools
 import gzip
 import hashlib
@@ -157,8 +158,8 @@ def oci_archive(path: Path, folder: Path) -> Path:
 
 
 def push(registry: str, repository: str, tag: str, image: Image) -> str:
-    """Push to the registry at `registry` (http://host:port) by the distribution protocol; returns the
-    digest."""
+    """Push to the registry at `registry` (http://[name:password@]host:port) by the distribution protocol;
+    returns the digest."""
     manifest, config, layers = image.blobs()
     for blob in (config, *layers):
         push_blob(registry, repository, blob)
@@ -167,7 +168,8 @@ def push(registry: str, repository: str, tag: str, image: Image) -> str:
 
 def push_blob(registry: str, repository: str, blob: bytes) -> None:
     with _send("POST", f"{registry}/v2/{repository}/blobs/uploads/") as answer:
-        location = urllib.parse.urljoin(registry, answer.headers["Location"])
+        there = urllib.parse.urlsplit(urllib.parse.urljoin(registry, answer.headers["Location"]))
+    location = there._replace(netloc=urllib.parse.urlsplit(registry).netloc).geturl()
     separator = "&" if "?" in location else "?"
     headers = {"Content-Type": "application/octet-stream"}
     _send("PUT", f"{location}{separator}digest={digest_of(blob)}", blob, headers).close()
@@ -181,8 +183,14 @@ def push_manifest(registry: str, repository: str, tag: str, manifest: bytes, med
 
 
 def _send(method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None):  # type: ignore[no-untyped-def]
+    address = urllib.parse.urlsplit(url)
+    more = {}
+    if address.username:
+        login = f"{address.username}:{address.password}".encode()
+        more["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        url = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
     request = urllib.request.Request(
-        url, data=body if body is not None else b"", method=method, headers=dict(headers or {})
+        url, data=body if body is not None else b"", method=method, headers={**(headers or {}), **more}
     )
     return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30)
 

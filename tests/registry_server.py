@@ -22,15 +22,20 @@ REGISTRY_PROGRAM = shutil.which("docker-registry")
 
 
 @contextlib.contextmanager
-def real_registry(folder: Path) -> Iterator[str]:
-    """A docker-registry that keeps its images in `folder`; gives its address (http://127.0.0.1:port)."""
+def real_registry(folder: Path, *, htpasswd: str = "") -> Iterator[str]:
+    """A docker-registry that keeps its images in `folder`; gives its address (http://127.0.0.1:port).
+
+    `htpasswd` is the content of a password file (bcrypt), without which nobody is let in then.
+    """
     assert REGISTRY_PROGRAM is not None
     port = _free_port()
     configuration = folder / "config.yml"
+    (folder / "htpasswd").write_text(htpasswd)
+    access = f"auth: {{htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}}}\n" if htpasswd else ""
     configuration.write_text(
         f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
-        f"http: {{addr: 127.0.0.1:{port}}}\n"
+        f"http: {{addr: 127.0.0.1:{port}}}\n{access}"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -80,6 +85,7 @@ class Answer:
 class Request:
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 class ScriptedServer:
@@ -91,7 +97,8 @@ class ScriptedServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                request = Request(self.path, dict(self.headers.items()))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                request = Request(self.path, dict(self.headers.items()), body)
                 server.requests.append(request)
                 given = answer(request)
                 self.send_response(given.status)
@@ -104,6 +111,8 @@ class ScriptedServer:
                     self.wfile.write(given.body[: given.cut_at])
                     self.wfile.flush()
                 self.close_connection = True
+
+            do_POST = do_GET  # noqa: N815 - the server looks for this name
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

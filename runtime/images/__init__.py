@@ -1,14 +1,14 @@
 """Images: from a name in the FDL file to a root file system that an engine can run.
 
-`reference` reads the name, `mirrors` says where to ask for it. `registry` (over `transport`), `layout` and
-`archive` are the places an image can lie in; to `origin` they are alike, and `manifest` understands what they
-hold. `decompress`, `tar_stream` and `unpack` turn layers into files, `store` keeps them by digest, and
-`rootfs` ties it together: `prepare_image` is the room's only door.
+`reference` reads the name, `mirrors` says where to ask for it, `credentials` who asks. `registry` (over
+`transport`), `layout` and `archive` are the places an image can lie in; to `origin` they are alike, and
+`manifest` understands what they hold. `decompress`, `tar_stream` and `unpack` turn layers into files, `store`
+keeps them by digest, and `rootfs` ties it together: `prepare_image` is the room's only door.
 
 Everything that comes in was written by strangers. Kinds of RunnerError that come out: `InvalidReference`,
 `ImageNotFound`, `ImagePrivate`, `PullLimit`, `RegistryUnavailable`, `RegistryError`, `WrongArchitecture`,
 `UnsupportedImage`, `BadImage`, `DigestMismatch`, `UnsafeImage`, `DiskFull`, `StoreUnusable`,
-`BadConfiguration`.
+`BadConfiguration`, `SecretUnavailable`.
 """
 
 from __future__ import annotations

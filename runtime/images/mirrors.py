@@ -38,8 +38,13 @@ class Place:
     open: Callable[[], BlobStore]
 
 
-def places_for(reference: ImageReference, mirrors: str | None) -> list[Place]:
-    """All places to ask for `reference`, in order; the registry itself is the last."""
+def places_for(
+    reference: ImageReference, mirrors: str | None, registry_credentials: str | None = None
+) -> list[Place]:
+    """All places to ask for `reference`, in order; the registry itself is the last.
+
+    `registry_credentials` is the name or ARN of the secret with the registry's login. No mirror sees it.
+    """
     what = f"image {reference}"
     places = [
         _mirror(base, reference, what)
@@ -48,7 +53,7 @@ def places_for(reference: ImageReference, mirrors: str | None) -> list[Place]:
     ]
     host = _DOCKER_HUB_HOST if reference.registry == DOCKER_HUB else reference.registry
     scheme = "http" if is_loopback(host) else "https"
-    places.append(_registry(f"{scheme}://{host}", "", reference, what))
+    places.append(_registry(f"{scheme}://{host}", "", reference, what, registry_credentials))
     return places
 
 
@@ -90,13 +95,16 @@ def _mirror(base: str, reference: ImageReference, what: str) -> Place:
     return _registry(f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), reference, what)
 
 
-def _registry(origin: str, prefix: str, reference: ImageReference, what: str) -> Place:
+def _registry(
+    origin: str, prefix: str, reference: ImageReference, what: str, secret: str | None = None
+) -> Place:
     repository = f"{prefix}/{reference.repository}" if prefix else reference.repository
 
     def open_repository() -> BlobStore:
         # urllib, ssl and its certificates take 50 ms to load; a warm run needs none of them.
+        from runtime.images.credentials import credentials_for
         from runtime.images.registry import RegistryRepository
 
-        return RegistryRepository(origin, repository, what)
+        return RegistryRepository(origin, repository, what, credentials=credentials_for(secret))
 
     return Place(origin, is_loopback(urllib.parse.urlsplit(origin).netloc), open_repository)

@@ -56,6 +56,7 @@ class RegistryRepository:
         self._credentials = credentials or (lambda _host: None)
         self._transport = Transport(f"registry {self._host}", patience)
         self._authorization: str | None = None
+        self._logged_in = False
 
     def read_manifest(self, version: str) -> tuple[bytes, str]:
         """The manifest for a tag or digest, and the media type that the registry gives it."""
@@ -93,18 +94,28 @@ class RegistryRepository:
                 from_registry = urllib.parse.urlsplit(error.url).netloc == self._host
                 if error.status == _UNAUTHORIZED and first and from_registry:
                     self._authorization = self._authorize(error.headers)
-                    continue
+                    if self._authorization is not None:
+                        continue
                 raise self._explain(error, not_found) from error
         raise AssertionError("unreachable")
 
     def _explain(self, error: HttpStatusError, not_found: Callable[[], RunnerError]) -> RunnerError:
         if error.status == _NOT_FOUND:
             return not_found()
+        if error.status in (_UNAUTHORIZED, _FORBIDDEN) and self._logged_in:
+            return RunnerError(
+                f"registry {self._host} does not give out {self._what} to the login that it was given "
+                f"(HTTP {error.status})" + _server_message(error.body),
+                advice="Check container.image, name and password in the secret of "
+                "container.registry_credentials (Amazon ECR: the function's role), and that they may pull it",
+                kind="ImagePrivate",
+            )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN):
             return RunnerError(
                 f"registry {self._host} does not give out {self._what} (HTTP {error.status}): "
                 "it does not exist or is private" + _server_message(error.body),
-                advice="Check container.image; a private image needs credentials, or container.image_file",
+                advice="Check container.image; a private image needs container.registry_credentials, or "
+                "container.image_file",
                 kind="ImagePrivate",
             )
         return RunnerError(
@@ -133,6 +144,7 @@ class RegistryRepository:
         login = self._credentials(self._host)
         basic = None
         if login:
+            self._logged_in = True
             basic = "Basic " + base64.b64encode(f"{login[0]}:{login[1]}".encode()).decode()
         for challenge in headers.get_all("WWW-Authenticate") or []:
             scheme, _, rest = challenge.strip().partition(" ")

@@ -23,7 +23,7 @@ from runtime.images.archive import find_in_s3_archive
 from runtime.images.manifest import ImageConfig, host_architecture
 from runtime.images.mirrors import Place, places_for
 from runtime.images.origin import FoundImage, find_image
-from runtime.images.reference import parse_reference
+from runtime.images.reference import ImageReference, parse_reference
 from runtime.images.store import DiskBudget, ImageStore, Lease
 from runtime.images.unpack import Unpacker
 
@@ -91,12 +91,14 @@ def prepare_image(
     store: Path,
     mirrors: str | None = None,
     architecture: str | None = None,
+    registry_credentials: str | None = None,
     log: Log = lambda _message, _fields: None,
 ) -> RootFilesystem:
     """The image of `source`, unpacked in `store` and leased.
 
     `mirrors` is written as SCAR_REGISTRY_MIRRORS, and taken from there if None. `architecture` defaults to
-    this machine's. Raises RunnerError; its kinds are listed in docs of the package.
+    this machine's. `registry_credentials` is the name or ARN of a secret with the registry's login (see
+    `credentials`); Amazon ECR needs none. Raises RunnerError; its kinds are listed in docs of the package.
     """
     architecture = architecture or host_architecture()
     images = ImageStore(store)
@@ -106,17 +108,23 @@ def prepare_image(
         raise RunnerError(
             "no image was given", advice="Set container.image or container.image_file", kind="NoImage"
         )
-    return _prepare_reference(source.reference, images, mirrors, architecture, log)
+    reference = parse_reference(source.reference)
+    mirrors = os.environ.get("SCAR_REGISTRY_MIRRORS", "") if mirrors is None else mirrors
+    places = places_for(reference, mirrors, registry_credentials)
+    name = f"{reference} {architecture} {mirrors}"
+    return _prepare_reference(reference, name, places, images, architecture=architecture, log=log)
 
 
 def _prepare_reference(
-    text: str, images: ImageStore, mirrors: str | None, architecture: str, log: Log
+    reference: ImageReference,
+    name: str,
+    places: list[Place],
+    images: ImageStore,
+    *,
+    architecture: str,
+    log: Log,
 ) -> RootFilesystem:
-    reference = parse_reference(text)
     what = f"image {reference}"
-    mirrors = os.environ.get("SCAR_REGISTRY_MIRRORS", "") if mirrors is None else mirrors
-    name = f"{reference} {architecture} {mirrors}"
-    places = places_for(reference, mirrors)
     known = images.recall(name)
     if not places[0].local and (
         digest := _still_valid(images, name, known, pinned=reference.digest is not None)

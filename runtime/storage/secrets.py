@@ -40,7 +40,7 @@ def settings_of(provider: StorageProvider, *, fresh: bool = False) -> dict[str, 
 def _value(provider: StorageProvider, key: str, field: SecretField) -> str:
     where = f"{key} of the storage provider {provider.name}"
     name = _name_of(provider, field)
-    text = _secret_string(name, where)
+    text = secret_string(name, where)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -90,11 +90,13 @@ def _cache_key(name: str) -> tuple[str | None, str]:
     return aws.own_endpoint(os.environ, "secrets_manager"), name
 
 
-def _secret_string(name: str, where: str) -> str:
+def secret_string(name: str, where: str, *, fresh: bool = False) -> str:
+    """The text of the secret with this name or ARN; `where` says in messages what it is for, `fresh` that it
+    has to be read again. Raises `RunnerError` (`SecretUnavailable`)."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     key = _cache_key(name)
-    if key in _read:
+    if key in _read and not fresh:
         return _read[key]
     try:
         answer: Mapping[str, object] = aws.client("secretsmanager", _region_of(name)).get_secret_value(

@@ -1,0 +1,34 @@
+"""The answer to a request: the standard output of the container, while somebody waits for it."""
+
+from __future__ import annotations
+
+from runtime.errors import RunnerError
+from runtime.http_events import ANSWER_LIMIT
+
+
+class Answer:
+    """Standard output as it comes, as far as Lambda can carry it."""
+
+    def __init__(self) -> None:
+        self._content = bytearray()
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take what the container wrote; what is too much is counted, and not kept."""
+        self._size += len(chunk)
+        self._content += chunk[: max(0, ANSWER_LIMIT - len(self._content))]
+
+    @property
+    def beginning(self) -> bytes:
+        """What there is, up to the limit."""
+        return bytes(self._content)
+
+    def complete(self) -> bytes:
+        """All of it. Raises `RunnerError` (`AnswerTooLarge`)."""
+        if self._size > ANSWER_LIMIT:
+            raise RunnerError(
+                f"The answer has {self._size} bytes, and Lambda takes up to {ANSWER_LIMIT}",
+                advice="Leave large results in TMP_OUTPUT_DIR, and answer where they are.",
+                kind="AnswerTooLarge",
+            )
+        return bytes(self._content)
