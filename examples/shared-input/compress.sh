@@ -1,0 +1,5 @@
+#!/bin/sh
+# A file, compressed.
+set -eu
+
+gzip -9 < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${INPUT_FILE_PATH##*/}.gz"

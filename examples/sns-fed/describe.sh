@@ -1,0 +1,8 @@
+#!/bin/sh
+# A new file of the satellite becomes a line in JSON: its key, its size, its checksum.
+set -eu
+
+size=$(wc -c < "$INPUT_FILE_PATH")
+sum=$(sha256sum < "$INPUT_FILE_PATH" | cut -d ' ' -f 1)
+printf '{"key": "%s", "bytes": %d, "sha256": "%s"}\n' "$STORAGE_OBJECT_KEY" "$size" "$sum" \
+    | tee "$TMP_OUTPUT_DIR/${INPUT_FILE_PATH##*/}.json"

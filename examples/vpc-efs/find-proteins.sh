@@ -1,0 +1,7 @@
+#!/bin/sh
+# The proteins of a FASTA file are looked up in a database that is too large for an image: it lies on EFS.
+set -eu
+
+name=${INPUT_FILE_PATH##*/}
+blastp -query "$INPUT_FILE_PATH" -db "$DATABASE" -num_threads "$(nproc)" -evalue 1e-5 -outfmt 7 \
+    -out "$TMP_OUTPUT_DIR/${name%.*}.hits"
