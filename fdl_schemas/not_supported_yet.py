@@ -43,9 +43,7 @@ UNSUPPORTED: Final = (
         instead="use `image_file`",
     ),
     Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
-    Unsupported("lambda.preheat", "`preheat`", _ON),
     # Services around it.
-    Unsupported("api_gateway.name", "an HTTP endpoint (`api_gateway`)"),
     Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),
     Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),
     Unsupported(

@@ -29,11 +29,14 @@ from runtime.config import FunctionConfig, load_config
 from runtime.errors import InvocationError, RunnerError
 from runtime.events import Work, read_event
 from runtime.invocation import Invocation
-from runtime.job import JobResult, JobSetting, run_job
+from runtime.job import JobResult, JobSetting, preheat, run_job
 from runtime.logs import Log
 
 UPLOADED_SHOWN = 1000
 """Keys in an answer: Lambda's answers are limited, a run's outputs are not."""
+
+PREHEAT = {"preheat": True}
+"""The event that a deployment sends to a function with `preheat: true`."""
 
 
 @dataclass
@@ -72,6 +75,8 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             cold=cold,
             delegate=_delegate(config, log) if config.execution_mode == "lambda-batch" else None,
         )
+        if event == PREHEAT:
+            return {"status": "ok", "request_id": request_id, **preheat(setting)}
         return _answer(work, *_run_all(work, setting), setting)
     except RunnerError as error:
         if not isinstance(error, InvocationError):

@@ -20,7 +20,9 @@ from scar_constructs.failure_queue import FailureQueue
 from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
 from scar_constructs.function_network import mount, place_in_vpc
+from scar_constructs.http_endpoint import HttpEndpoint
 from scar_constructs.network import BatchNetwork
+from scar_constructs.preheating import Preheating
 from scar_constructs.retention import retention
 from scar_constructs.runner_asset import RunnerAsset
 from scar_constructs.storage_secret import StorageSecret
@@ -77,11 +79,11 @@ class ContainerFunction(Construct):
             environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
         if image_file is not None:
             environment["SCAR_IMAGE_FILE"] = image_file.s3_object_url
-        secrets = list(foreign_secrets(providers))
-        needs_stack_secret = bool(stack_values(providers))
-        if needs_stack_secret:
-            if storage_secret is None:
-                raise ValueError(f"function {definition.name} needs a storage secret")
+        if not stack_values(providers):
+            storage_secret = None
+        elif storage_secret is None:
+            raise ValueError(f"function {definition.name} needs a storage secret")
+        else:
             environment["SCAR_STORAGE_SECRET"] = storage_secret.secret.secret_arn
 
         self.batch: BatchQueue | None = None
@@ -98,13 +100,13 @@ class ContainerFunction(Construct):
                 failure_queue=self.failure_queue,
                 network=network,
             )
-            self._grant_secrets(self.batch.job_role, secrets, storage_secret if needs_stack_secret else None)
+            _grant_storage(self.batch.job_role, providers, storage_secret)
             environment["SCAR_JOB_QUEUE"] = self.batch.job_queue.job_queue_arn
             environment["SCAR_JOB_DEFINITION"] = self.batch.job_definition.job_definition_arn
 
         self.role = self._role(buckets, image_file)
         if definition.execution_mode is not ExecutionMode.BATCH:
-            self._grant_secrets(self.role, secrets, storage_secret if needs_stack_secret else None)
+            _grant_storage(self.role, providers, storage_secret)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -126,12 +128,10 @@ class ContainerFunction(Construct):
             reserved_concurrent_executions=definition.reserved_concurrency,
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
-        if needs_stack_secret and storage_secret is not None:
+        if storage_secret is not None:
             self.function.node.add_dependency(storage_secret.stored)
-        if definition.vpc is not None:
-            place_in_vpc(self.function, definition.vpc, function_name=definition.name)
-        if definition.file_systems:
-            mount(self.function, definition.file_systems)
+        self.endpoint = self._endpoint()
+        self._set_options([asset for asset in (package.asset, runner.asset, image_file) if asset is not None])
         for key, value in definition.tags.items():
             Tags.of(self).add(key, value)
         resource = self.function.node.default_child
@@ -141,14 +141,33 @@ class ContainerFunction(Construct):
             self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
         )
 
-    def _grant_secrets(self, role: iam.IRole, names: Sequence[str], ours: StorageSecret | None) -> None:
-        grant_secrets(role, names)
-        if ours is not None:
-            role.add_to_principal_policy(
-                iam.PolicyStatement(
-                    actions=["secretsmanager:GetSecretValue"], resources=[ours.secret.secret_arn]
-                )
-            )
+    def _set_options(self, assets: Sequence[s3_assets.Asset]) -> None:
+        """What most functions do without: a VPC, file systems, preheating."""
+        definition = self.definition
+        if definition.vpc is not None:
+            place_in_vpc(self.function, definition.vpc, function_name=definition.name)
+        if definition.file_systems:
+            mount(self.function, definition.file_systems)
+        # In mode `batch` there is nothing to preheat: every job has a disk of its own.
+        if definition.preheat and definition.execution_mode is not ExecutionMode.BATCH:
+            hashes = [asset.asset_hash for asset in assets]
+            Preheating(self, "Preheating", function=self.function, changes=hashes)
+
+    def _endpoint(self) -> HttpEndpoint | None:
+        definition = self.definition
+        if definition.api_gateway is None:
+            return None
+        endpoint = HttpEndpoint(
+            self,
+            "Http",
+            api=definition.api_gateway,
+            function=self.function,
+            function_name=definition.name,
+            retention=retention(definition.log_retention_days),
+        )
+        if definition.execution_mode is not ExecutionMode.BATCH:
+            endpoint.grant_hand_on(self.role, definition.name)
+        return endpoint
 
     def _layers(self) -> list[lambda_.ILayerVersion]:
         """The user's own, which are there already."""
@@ -178,3 +197,10 @@ class ContainerFunction(Construct):
         if self.batch is not None:
             self.batch.grant_submit(role)
         return role
+
+
+def _grant_storage(role: iam.IRole, providers: Sequence[StorageProvider], ours: StorageSecret | None) -> None:
+    """Let a role read the secrets of the storage providers that it writes to."""
+    grant_secrets(role, foreign_secrets(providers))
+    if ours is not None:
+        ours.grant_value(role)

@@ -6,8 +6,8 @@ many may read, and assets, which go into the private and encrypted bucket of the
 
 1. the values are written into a file of the cloud assembly that only its owner can read;
 2. the cdk command uploads it, as an asset under a name of this stack;
-3. a custom resource stores it in AWS Secrets Manager, and puts an empty object in its place, which keeps the
-   cdk command from uploading it again. Older versions of the object are deleted.
+3. a custom resource stores it in AWS Secrets Manager, and puts a note in its place, which keeps the cdk
+   command from uploading it again. Older versions of the object are deleted.
 
 The asset's name is made from its content by scrypt, with the stack's name: whoever can read the template
 cannot try out passwords at any useful speed.
@@ -109,6 +109,12 @@ class StorageSecret(Construct):
             },
         )
 
+    def grant_value(self, role: iam.IRole) -> None:
+        """Let a role read the secret (`Secret.grant_read` adds reading all about it)."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self.secret.secret_arn])
+        )
+
 
 def _write_private(scope: Construct, name: str, content: bytes) -> str:
     """Write a file of the cloud assembly that nobody but its owner can read; return its name in there."""
@@ -116,7 +122,8 @@ def _write_private(scope: Construct, name: str, content: bytes) -> str:
     if stage is None:
         raise ValueError("a secret needs a cloud assembly to be written to")
     path = Path(stage.outdir) / name
-    path.unlink(missing_ok=True)
+    for older in path.parent.glob(name[: name.rindex("-")] + "-*.json"):  # of this stack, synthesized before
+        older.unlink()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
     return name

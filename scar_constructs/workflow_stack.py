@@ -151,6 +151,10 @@ def _summary(function: ContainerFunction) -> Mapping[str, object]:
         summary["job_queue"] = function.batch.job_queue.job_queue_arn
         summary["job_definition"] = function.batch.job_definition.job_definition_arn
         summary["batch_log_group"] = f"/aws/batch/{definition.name}"
+    if function.endpoint is not None:
+        summary["api_url"] = function.endpoint.url
+        if function.endpoint.api_key_id is not None:
+            summary["api_key_id"] = function.endpoint.api_key_id
     return summary
 
 

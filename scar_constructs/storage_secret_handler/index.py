@@ -1,8 +1,9 @@
 """Custom resource `Custom::ScarStorageSecret`: takes secrets from an asset into AWS Secrets Manager.
 
-Create and Update read the asset, store it as the secret's new version, and leave an empty object in its
-place: the cdk command sees that the asset is there, and does not upload it again. An empty asset was stored
-before (a deployment went back to it): its version becomes the current one again. Delete removes the object.
+Create and Update read the asset, store it as the secret's new version, and leave a note in its place: the cdk
+command sees that the asset is there, and does not upload it again. Where the note is found instead of secrets
+(a deployment went back to what was stored before), that version becomes the current one again. Delete removes
+the object.
 No secret is printed, and none is part of an answer.
 """
 
@@ -14,6 +15,8 @@ import boto3
 
 s3 = boto3.client("s3")
 secrets = boto3.client("secretsmanager")
+# The cdk command takes objects of up to 22 bytes for failed uploads.
+NOTE = b'{"stored in": "AWS Secrets Manager"}'
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
@@ -38,12 +41,12 @@ def handler(event: dict[str, Any], context: Any) -> None:
 
 
 def store(wish: dict[str, str]) -> None:
-    """Make the asset's content the secret's current version, and the asset empty."""
+    """Make the asset's content the secret's current version, and the asset a note."""
     bucket, key, secret, version = wish["Bucket"], wish["Key"], wish["SecretId"], wish["Version"]
-    content = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
-    if content:
-        secrets.put_secret_value(SecretId=secret, ClientRequestToken=version, SecretString=content)
-        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    if content != NOTE:
+        secrets.put_secret_value(SecretId=secret, ClientRequestToken=version, SecretString=content.decode())
+        s3.put_object(Bucket=bucket, Key=key, Body=NOTE)
         remove(bucket, key, all_versions=False)
         return
     known = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]

@@ -104,6 +104,22 @@ functions:
           - {storage_provider: webdav.home, path: words}
           - {storage_provider: onedata.eosc, path: words/out}
     - lambda:
+        name: public
+        preheat: true
+        container: {image: alpine}
+        output: [{storage_provider: s3, path: words/http}]
+      api_gateway: {name: public-endpoint}
+    - lambda:
+        name: for-aws-users
+        execution_mode: batch
+        preheat: true
+        container: {image: alpine}
+      api_gateway: {name: iam-endpoint, auth: AWS_IAM}
+    - lambda:
+        name: for-key-holders
+        container: {image: alpine}
+      api_gateway: {name: key-endpoint, auth: API_KEY}
+    - lambda:
         name: called-by-hand
         container: {image: alpine}
 storage_providers:

@@ -274,6 +274,77 @@ def test_secrets_may_be_read_by_those_who_need_them(every: Synthesized) -> None:
     assert "SCAR_STORAGE_SECRET" not in json.dumps(function(every, "settings"))
 
 
+def methods(every: Synthesized, name: str) -> list[dict[str, Any]]:
+    return [
+        found
+        for logical_id, found in every.of_type("AWS::ApiGateway::Method").items()
+        if logical_id.startswith(f"Functions{name}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "authorization", "key"),
+    [("public", "NONE", False), ("forawsusers", "AWS_IAM", False), ("forkeyholders", "NONE", True)],
+)
+def test_http_endpoint_takes_get_and_post_from_whom_it_should(
+    every: Synthesized, name: str, authorization: str, key: bool
+) -> None:
+    found = methods(every, name)
+    assert {method["HttpMethod"] for method in found} == {"GET", "POST"}
+    assert {method["AuthorizationType"] for method in found} == {authorization}
+    assert {method["ApiKeyRequired"] for method in found} == {key}
+    assert {method["Integration"]["Type"] for method in found} == {"AWS_PROXY"}
+
+
+def test_http_endpoint_is_regional_throttled_logged_and_takes_any_body(every: Synthesized) -> None:
+    api = every.one("AWS::ApiGateway::RestApi", Name="public-endpoint")
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert api["BinaryMediaTypes"] == ["*/*"]
+    for stage in every.of_type("AWS::ApiGateway::Stage").values():
+        (setting,) = stage["MethodSettings"]
+        assert (setting["ThrottlingRateLimit"], setting["ThrottlingBurstLimit"]) == (20, 40)
+        assert "AccessLog" in json.dumps(stage["AccessLogSetting"]["DestinationArn"])
+        assert stage["StageName"] == "scar"
+    assert len(every.of_type("AWS::ApiGateway::Account")) == 1
+
+
+def test_http_function_may_invoke_itself_for_requests_that_nobody_waits_for(every: Synthesized) -> None:
+    def invokes(role: str) -> list[str]:
+        return [
+            statement["Resource"]["Fn::Join"][1][-1]
+            for statement in every.statements(role)
+            if statement["Action"] == "lambda:InvokeFunction"
+        ]
+
+    assert invokes("FunctionspublicRole") == [":function:public"]
+    assert invokes("FunctionsforawsusersRole") == []  # its requests become jobs at once
+    assert invokes("FunctionssettingsRole") == []
+
+
+def test_only_the_key_holders_have_a_key_and_its_value_is_nowhere(every: Synthesized) -> None:
+    assert "Value" not in every.one("AWS::ApiGateway::ApiKey")
+    plan = every.one("AWS::ApiGateway::UsagePlan")
+    assert plan["Throttle"] == {"BurstLimit": 40, "RateLimit": 20}
+    assert len(every.of_type("AWS::ApiGateway::UsagePlanKey")) == 1
+
+
+def test_urls_stand_in_the_one_output(every: Synthesized) -> None:
+    assert list(every.template["Outputs"]) == ["ScarWorkflow"]
+    delimiter, parts = every.template["Outputs"]["ScarWorkflow"]["Value"]["Fn::Join"]
+    text = delimiter.join(part if isinstance(part, str) else "TOKEN" for part in parts)
+    functions = {function["name"]: function for function in json.loads(text)["functions"]}
+    assert functions["public"]["api_url"].startswith("https://TOKEN.execute-api.TOKEN.")
+    assert functions["public"]["api_url"].endswith("/launch")
+    assert functions["for-key-holders"]["api_key_id"] == "TOKEN"
+    assert "api_url" not in functions["settings"]
+
+
+def test_preheating_invokes_the_function_once_and_not_in_mode_batch(every: Synthesized) -> None:
+    (resource,) = every.of_type("Custom::ScarPreheat").values()
+    assert "public" in json.dumps(resource["FunctionName"])
+    assert len(resource["Changes"]) == 2
+
+
 def test_a_function_without_input_has_no_trigger(every: Synthesized) -> None:
     assert config(every, "called-by-hand")["inputs"] == []
     permissions = json.dumps(list(every.of_type("AWS::Lambda::Permission").values()))

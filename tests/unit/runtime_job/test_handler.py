@@ -342,6 +342,18 @@ def test_request_that_nobody_waits_for_fails_like_an_event(
         function.invoke({**event, "multiValueQueryStringParameters": {"PATH": ["/"]}})
 
 
+def test_preheating_fetches_the_image_and_runs_nothing(function: Function, tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    function.deploy(f"#!/bin/sh\ntouch {witness}\n", file_systems=[str(tmp_path)])
+    answer = function.invoke({"preheat": True})
+    assert answer["status"] == "ok"
+    assert "image_cached" in answer
+    assert not witness.exists()
+    function.deploy(image="test/absent")
+    with pytest.raises(InvocationError, match="test/absent"):
+        function.invoke({"preheat": True})
+
+
 def asynchronous(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "headers": {"x-amz-invocation-type": "Event"}}
 
