@@ -14,6 +14,7 @@
     s3_filters.py      filters of bucket notifications, which are URL-encoded
     s3_stack.py        CloudFormation deletes no bucket that holds something
     saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
+    disk_space.py      an upload that the disk has no room for is refused
     bootstrap.py       what `cdk bootstrap` would make
     leash.py           how a process and all that it started end when its owner does
 

@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,17 @@ class Running:
             "AWS_DEFAULT_REGION": self.region,
             "CDK_DEFAULT_ACCOUNT": ACCOUNT,
             "CDK_DEFAULT_REGION": self.region,
+            **_past_proxies(),
         }
+
+
+def _past_proxies() -> dict[str, str]:
+    """Where there is a proxy, calls to the cloud must go past it."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    past = [name for name in os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")).split(",") if name]
+    value = ",".join(dict.fromkeys([*past, "127.0.0.1", "localhost"]))
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 class Cloud:
@@ -77,7 +88,11 @@ class Cloud:
         self._process: subprocess.Popen[bytes] | None = None
 
     def running(self) -> Running | None:
-        """What runs, or None."""
+        """What runs, or None.
+
+        Raises:
+            CloudError: the folder cannot be read.
+        """
         if self._holder() is None:
             return None
         try:
@@ -138,7 +153,8 @@ class Cloud:
         """
         pid = self._holder()
         if pid is None:
-            (self.state / "running.json").unlink(missing_ok=True)  # of a cloud that was killed
+            with suppress(OSError):
+                (self.state / "running.json").unlink()  # of a cloud that was killed
             return False
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_WITHIN_S
@@ -212,8 +228,10 @@ class Cloud:
                 except BlockingIOError:
                     text = lock.read().strip()
                     return int(text) if text.isdigit() else None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
+        except OSError as error:
+            raise self._unusable(error) from error
         return None
 
     def _claim_folder(self) -> None:
@@ -222,11 +240,14 @@ class Cloud:
             if not any(self.state.iterdir()):
                 (self.state / _MARKER).write_text(_MARKER_TEXT)
         except OSError as error:
-            raise CloudError(
-                f"The state folder {self.state} cannot be used: {error.strerror}",
-                "Name another one with --state",
-            ) from error
+            raise self._unusable(error) from error
         self._check_folder()
+
+    def _unusable(self, error: OSError) -> CloudError:
+        cause = (error.strerror or str(error)).lower()
+        return CloudError(
+            f"The state folder {self.state} cannot be used: {cause}", "Name another one with --state"
+        )
 
     def _check_folder(self) -> None:
         if not (self.state / _MARKER).is_file():

@@ -58,7 +58,7 @@ def install(*, parallel: int) -> None:
     """
     check_version()
     try:
-        from local_cloud import iam, s3_filters, s3_reads, s3_stack
+        from local_cloud import disk_space, iam, s3_filters, s3_reads, s3_stack
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
@@ -75,6 +75,7 @@ def install(*, parallel: int) -> None:
         s3_stack.install()
         iam.install()
         RegularSaves().install()
+        disk_space.install()
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
 

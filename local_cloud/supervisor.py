@@ -54,6 +54,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--enforce-iam", action="store_true")
     parser.add_argument("--tied", action="store_true", help="end when standard input hangs up")
     options = parser.parse_args(arguments)
+    try:
+        _hold_together(options)
+    except OSError as error:  # no space left, a folder of another user, …
+        reason = (error.strerror or str(error)).lower()
+        _answer({"error": f"{error.filename}: {reason}" if error.filename else reason})
+        leash.end_descendants()
+
+
+def _hold_together(options: argparse.Namespace) -> None:
     state: Path = options.state
     lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

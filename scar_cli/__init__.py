@@ -5,6 +5,7 @@
     session.py   boto3 clients, and what their errors mean
     local.py     `scar local`: the embedded cloud
     put.py       `scar put`: files into a bucket
+    sending.py   how they get there
     launch.py    `scar-launch`: one event per file that is there already
     validate.py  `scar validate`: an FDL file, without deploying it
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -20,18 +21,32 @@ from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.errors import UserError
 
 _NOT_RUNNING = 3
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 _T = TypeVar("_T")
 
 
-def default_state() -> Path:
+def default_state() -> str:
     """Where the cloud keeps its state unless told otherwise: below the XDG state folder."""
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "scar-cdk" / "cloud"
+    return str(Path(base).expanduser() / "scar-cdk" / "cloud")
+
+
+def _not_empty(_ctx: click.Context, _option: click.Parameter, value: str) -> Path:
+    if not value:  # of a variable that is not set; as a path it would mean the current folder
+        raise UserError("--state names an empty path", "Say which folder, or leave --state out")
+    return Path(value)
+
+
+def _region(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not _REGION.fullmatch(value):
+        raise UserError(f"{value!r} is not a region", "Regions look like us-east-1")
+    return value
 
 
 _state_option = click.option(
     "--state",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
+    callback=_not_empty,
     envvar="SCAR_LOCAL_STATE",
     default=default_state,
     show_default="$XDG_STATE_HOME/scar-cdk/cloud",
@@ -56,22 +71,31 @@ def command() -> None:
 @click.option(
     "--parallel", type=click.IntRange(1, 1000), help="Functions and jobs at once.  [default: number of cores]"
 )
-@click.option("--region", default="us-east-1", show_default=True, help="Region that the cloud plays.")
+@click.option(
+    "--region",
+    callback=_region,
+    help="Region that the cloud plays.  [default: us-east-1]",
+)
 @click.option("--enforce-iam", is_flag=True, help="Refuse what the roles' policies do not allow.")
 @_json_option
 def start(
-    *, state: Path, port: int | None, parallel: int | None, region: str, enforce_iam: bool, as_json: bool
+    *,
+    state: Path,
+    port: int | None,
+    parallel: int | None,
+    region: str | None,
+    enforce_iam: bool,
+    as_json: bool,
 ) -> None:
     """Start the cloud and wait until it is ready. If it runs already, say so."""
     cloud = Cloud(_absolute(state))
-    running = cloud.running() or _checked(
-        lambda: cloud.start(port=port, parallel=parallel, region=region, enforce_iam=enforce_iam)
-    )
-    if port is not None and running.port != port:
-        raise UserError(
-            f"The embedded cloud runs already, on port {running.port}",
-            "Stop it first, with `scar local stop`, to start it on another port",
+    running = _checked(cloud.running) or _checked(
+        lambda: cloud.start(
+            port=port, parallel=parallel, region=region or "us-east-1", enforce_iam=enforce_iam
         )
+    )
+    if not cloud.started_here:
+        _check_that_it_fits(running, port=port, parallel=parallel, region=region, enforce_iam=enforce_iam)
     if as_json:
         click.echo(json.dumps({"started": cloud.started_here, **_facts(cloud, running)}))
         return
@@ -98,7 +122,7 @@ def stop(state: Path, as_json: bool) -> None:
 def status(state: Path, as_json: bool) -> int:
     """Say whether the cloud runs, and what runs in it. Exit code 3 if it does not run."""
     cloud = Cloud(_absolute(state))
-    running = cloud.running()
+    running = _checked(cloud.running)
     if running is None:
         if as_json:
             click.echo(json.dumps({"running": False, "state": str(cloud.state)}))
@@ -142,7 +166,7 @@ def reset(state: Path, yes: bool, as_json: bool) -> None:
 @_json_option
 def env(state: Path, as_json: bool) -> None:
     """Print the shell commands that point a shell at the cloud: eval "$(scar local env)"."""
-    running = Cloud(_absolute(state)).running()
+    running = _checked(Cloud(_absolute(state)).running)
     if running is None:
         raise UserError(
             "The embedded cloud does not run", "Start it with `scar local start`", exit_code=_NOT_RUNNING
@@ -156,6 +180,23 @@ def env(state: Path, as_json: bool) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
+def _check_that_it_fits(
+    running: Running, *, port: int | None, parallel: int | None, region: str | None, enforce_iam: bool
+) -> None:
+    """A cloud that runs already is as it is: say so if it was asked for otherwise."""
+    others = {
+        f"on port {running.port}": port not in (None, running.port),
+        f"in region {running.region}": region not in (None, running.region),
+        f"with {running.parallel} at once": parallel not in (None, running.parallel),
+        "without IAM enforced": enforce_iam and not running.enforce_iam,
+    }
+    if found := [told for told, differs in others.items() if differs]:
+        raise UserError(
+            f"The embedded cloud runs already, {' and '.join(found)}",
+            "Stop it first, with `scar local stop`, to start it otherwise",
+        )
+
+
 def _absolute(state: Path) -> Path:
     return Path(os.path.abspath(state.expanduser()))  # noqa: PTH100 (resolve() would follow links)
 
@@ -165,6 +206,12 @@ def _checked(action: Callable[[], _T]) -> _T:
         return action()
     except CloudError as error:
         raise UserError(error.cause, error.advice) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"The embedded cloud's {error.filename or 'process'} cannot be used: {reason}",
+            "Look at its permissions and the disk's space, or name another folder with --state",
+        ) from error
 
 
 def _facts(cloud: Cloud, running: Running) -> dict[str, Any]:
@@ -183,6 +230,7 @@ def _facts(cloud: Cloud, running: Running) -> dict[str, Any]:
 def _contents(running: Running) -> dict[str, int]:
     """What is in the cloud, asked as anyone would ask."""
     import boto3
+    from botocore.config import Config
 
     given = running.environment()
     session = boto3.Session(
@@ -190,10 +238,12 @@ def _contents(running: Running) -> dict[str, int]:
         aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
         region_name=running.region,
     )
-    batch = session.client("batch", endpoint_url=running.endpoint)
-    functions = (
-        session.client("lambda", endpoint_url=running.endpoint).get_paginator("list_functions").paginate()
-    )
+
+    def client(service: str) -> Any:
+        return session.client(service, endpoint_url=running.endpoint, config=Config(proxies={}))
+
+    batch = client("batch")
+    functions = client("lambda").get_paginator("list_functions").paginate()
     jobs = {"running": 0, "waiting": 0}
     for queue in batch.describe_job_queues()["jobQueues"]:
         for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"):
@@ -202,7 +252,7 @@ def _contents(running: Running) -> dict[str, int]:
             jobs["running" if state in ("STARTING", "RUNNING") else "waiting"] += count
     return {
         "functions": sum(len(page["Functions"]) for page in functions),
-        "buckets": len(session.client("s3", endpoint_url=running.endpoint).list_buckets()["Buckets"]),
+        "buckets": len(client("s3").list_buckets()["Buckets"]),
         "jobs_running": jobs["running"],
         "jobs_waiting": jobs["waiting"],
     }

@@ -7,36 +7,25 @@ before the first byte is sent: a name that is wrong shows at once, not after an 
 from __future__ import annotations
 
 import json
-import mimetypes
 import os
+import re
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from scar_cli.errors import UserError
-from scar_cli.session import client, error_code, explain, explained
+from scar_cli.sending import Upload, client_of, send
 
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+"""Wide enough for the oldest buckets, which could have capitals."""
 _KEY_LIMIT = 1024
 _LARGEST = 5 * 1024**4
-_PARTS_LIMIT = 10_000
-_PART = 8 * 1024**2
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file, and the key that it gets."""
-
-    path: Path
-    key: str
-    size: int
 
 
 @click.command("put")
@@ -47,7 +36,6 @@ class Upload:
     "paths",
     required=True,
     multiple=True,
-    type=click.Path(path_type=Path),
     help="File or folder; may be given several times.",
 )
 @click.option(
@@ -55,13 +43,15 @@ class Upload:
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def command(*, target: str, paths: tuple[Path, ...], concurrency: int, dry_run: bool, as_json: bool) -> int:
+def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: bool, as_json: bool) -> int:
     """Upload files, or all files in folders.
 
     On AWS, or on the embedded cloud after eval "$(scar local env)".
     """
     bucket, folder = parse_target(target)
-    uploads = plan(paths, folder)
+    if "" in paths:  # of a variable that is not set; as a path it would mean the current folder
+        raise UserError("-p names an empty path", "Say which file or folder to upload")
+    uploads = plan(tuple(Path(path) for path in paths), folder)
     total = sum(upload.size for upload in uploads)
     if dry_run:
         _say(as_json, {"bucket": bucket, "dry_run": True, "files": [_as_json(upload) for upload in uploads]})
@@ -69,10 +59,10 @@ def command(*, target: str, paths: tuple[Path, ...], concurrency: int, dry_run: 
             for upload in uploads:
                 click.echo(f"{upload.path} → s3://{bucket}/{upload.key} ({readable_size(upload.size)})")
         return 0
-    s3 = _client_of(bucket, concurrency)
+    s3 = client_of(bucket, concurrency)
     started = time.monotonic()
     with _progress(total, shown=not as_json) as advance:
-        failed = _send(s3, bucket, uploads, concurrency, advance)
+        failed = send(s3, bucket, uploads, concurrency, advance)
     seconds = time.monotonic() - started
     done = [upload for upload in uploads if upload not in failed]
     answer = {
@@ -97,6 +87,11 @@ def parse_target(target: str) -> tuple[str, str]:
     bucket, _slash, folder = target.removeprefix("s3://").partition("/")
     if not bucket:
         raise UserError(f"{target!r} names no bucket", "Say -b BUCKET or -b BUCKET/FOLDER")
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(
+            f"{bucket!r} cannot be a bucket's name",
+            "Those have 3 to 63 small letters, digits, dots and dashes",
+        )
     return bucket, folder.strip("/")
 
 
@@ -185,78 +180,6 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 
 def _walk_failed(error: OSError) -> None:
     raise _unreadable(Path(str(error.filename)), error) from error
-
-
-def _client_of(bucket: str, concurrency: int) -> Any:
-    """A client in the bucket's own region.
-
-    Raises:
-        UserError: the bucket does not exist, or is someone else's.
-    """
-    from botocore.exceptions import ClientError
-
-    s3 = client("s3", max_pool_connections=concurrency * 4)
-    with explained():
-        try:
-            s3.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-            region = headers.get("x-amz-bucket-region")
-            if error_code(error) == "301" and region and region != s3.meta.region_name:
-                return client("s3", region=region, max_pool_connections=concurrency * 4)
-            if error_code(error) in ("404", "NoSuchBucket"):
-                where = os.environ.get("AWS_ENDPOINT_URL") or f"AWS ({s3.meta.region_name})"
-                raise UserError(
-                    f"There is no bucket {bucket} at {where}",
-                    "Deploy the workflow that makes it, or look at the name",
-                ) from error
-            if error_code(error) == "403":
-                raise UserError(
-                    f"The bucket {bucket} exists, but these credentials may not use it",
-                    "It may be someone else's: bucket names are shared by all of AWS",
-                ) from error
-            raise
-    return s3
-
-
-def _send(
-    s3: Any, bucket: str, uploads: list[Upload], concurrency: int, advance: Callable[[int], None]
-) -> dict[Upload, str]:
-    """Upload all; the ones that failed, with the reason."""
-    from boto3.s3.transfer import TransferConfig
-
-    failed: dict[Upload, str] = {}
-
-    def send(upload: Upload) -> None:
-        part = max(_PART, -(-upload.size // _PARTS_LIMIT))
-        content_type = mimetypes.guess_type(upload.path.name)[0] or "application/octet-stream"
-        s3.upload_file(
-            str(upload.path),
-            bucket,
-            upload.key,
-            ExtraArgs={"ContentType": content_type},
-            Callback=advance,
-            Config=TransferConfig(multipart_threshold=part, multipart_chunksize=part, max_concurrency=4),
-        )
-
-    with ThreadPoolExecutor(concurrency) as pool:
-        running: dict[Future[None], Upload] = {}
-        left = iter(uploads)
-        try:
-            while True:
-                while len(running) < concurrency and (upload := next(left, None)) is not None:
-                    running[pool.submit(send, upload)] = upload
-                if not running:
-                    return failed
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    upload = running.pop(future)
-                    if (error := future.exception()) is not None:
-                        told = explain(error)
-                        failed[upload] = (told.cause if told else str(error)) or type(error).__name__
-        except KeyboardInterrupt:
-            # What is on its way is finished; nothing new is begun.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from scar_cli.errors import UserError
 
@@ -24,6 +25,7 @@ _UNKNOWN_KEY = frozenset(
     }
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
+_CONNECT_WITHIN_S = 10
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _THROTTLED = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown"})
 
@@ -39,9 +41,20 @@ def client(service: str, *, region: str | None = None, **settings: Any) -> Any:
     with explained():
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import NoCredentialsError
 
-        retries = settings.pop("retries", {"mode": "adaptive", "max_attempts": 10})
-        made = boto3.Session(region_name=region).client(service, config=Config(retries=retries, **settings))
+        settings.setdefault("retries", {"mode": "adaptive", "max_attempts": 10})
+        session = boto3.Session(region_name=region)
+        if session.get_credentials() is None:
+            raise NoCredentialsError
+        try:
+            made = session.client(service, config=Config(**settings))
+            if getproxies() and urlsplit(made.meta.endpoint_url).hostname in _LOOPBACK:
+                made = session.client(service, config=Config(**settings, proxies={}))
+        except ValueError as error:  # botocore's word for what is no URL
+            raise UserError(
+                str(error).rstrip("."), "AWS_ENDPOINT_URL has to be a URL such as http://127.0.0.1:4566"
+            ) from error
     _check_that_it_listens(made.meta.endpoint_url)
     return made
 
@@ -62,10 +75,12 @@ def explained() -> Iterator[None]:
 
 def explain(error: BaseException) -> UserError | None:
     """What an error of boto3's means; None if it is not one of those."""
-    from boto3.exceptions import Boto3Error
+    from boto3.exceptions import Boto3Error, S3UploadFailedError
     from botocore import exceptions
 
     told: UserError | None = None
+    if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, exceptions.ClientError):
+        error = error.__context__  # which it only repeats, at length
     if isinstance(error, exceptions.ClientError):
         told = _explain_refusal(error)
     elif isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
@@ -91,12 +106,14 @@ def error_code(error: BaseException) -> str:
 
 
 def _check_that_it_listens(endpoint: str) -> None:
-    """A cloud on this machine that does not run is said at once, instead of after ten attempts."""
+    """What cannot be reached at all is said at once, instead of after ten attempts and several minutes."""
     address = urlsplit(endpoint)
-    if address.hostname not in _LOOPBACK:
-        return
+    host = address.hostname or ""
+    if host not in _LOOPBACK and address.scheme in getproxies() and not proxy_bypass(host):
+        return  # names may mean something to the proxy alone
+    port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        socket.create_connection((address.hostname, address.port or 80), timeout=5).close()
+        socket.create_connection((host, port), timeout=_CONNECT_WITHIN_S).close()
     except OSError as error:
         raise _explain_silence(endpoint) from error
 
@@ -105,7 +122,7 @@ def _explain_silence(endpoint: str) -> UserError:
     if urlsplit(endpoint).hostname in _LOOPBACK:
         advice = 'If that was the embedded cloud: `scar local start`, then eval "$(scar local env)"'
     else:
-        advice = "Look at the network connection and at AWS_ENDPOINT_URL"
+        advice = "Look at the network connection, at AWS_REGION and at AWS_ENDPOINT_URL"
     return UserError(f"Nothing answers at {endpoint}", advice)
 
 

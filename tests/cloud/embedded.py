@@ -45,7 +45,7 @@ class CloudUnderTest:
             region_name=self.running.region,
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"max_attempts": 10, "mode": "standard"}, read_timeout=300),
+            config=Config(retries={"max_attempts": 10, "mode": "standard"}, read_timeout=300, proxies={}),
         )
 
     def environment(self) -> dict[str, str]:

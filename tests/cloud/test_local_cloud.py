@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -60,6 +61,58 @@ def test_a_port_that_is_taken_is_named(shell: Shell) -> None:
     assert done.returncode == 2
     assert f"Port {port} is taken" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_cloud_that_runs_otherwise_than_asked_for_says_so(shell: Shell) -> None:
+    started = shell.json("local", "start")
+    for option, said in (
+        (["--enforce-iam"], "without IAM enforced"),
+        (["--region", "eu-west-1"], "in region us-east-1"),
+        (["--parallel", "77"], f"with {started['parallel']} at once"),
+        (["--port", "1"], f"on port {started['port']}"),
+    ):
+        done = shell.scar("local", "start", *option)
+        assert done.returncode == 2
+        assert f"runs already, {said}. Stop it first" in done.stderr
+    assert shell.scar("local", "start", "--port", str(started["port"])).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["start", "status", "stop", "env", "reset --yes"])
+def test_a_state_folder_that_cannot_be_is_no_traceback(shell: Shell, verb: str) -> None:
+    shell.state.write_text("a file")
+    done = shell.scar("local", *verb.split(), "--state", str(shell.state / "below"))
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--state", ""], "--state names an empty path"),
+        (["--region", "us east"], "'us east' is not a region"),
+        (["--state", "/proc/nothing"], "The state folder /proc/nothing cannot be used"),
+    ],
+)
+def test_what_is_typed_wrong_is_said_in_one_line(shell: Shell, option: list[str], said: str) -> None:
+    done = shell.scar("local", "start", *option)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert said in done.stderr
+
+
+def test_an_upload_that_the_disk_has_no_room_for_is_refused(cloud: CloudUnderTest) -> None:
+    """The emulator would say that all is well, and forget the object with the next start."""
+    cloud.client("s3").create_bucket(Bucket="no-room")
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.running.port, timeout=30)
+    connection.putrequest("PUT", "/no-room/key")
+    scope = f"20260101/{cloud.running.region}/s3/aws4_request"
+    signature = f"AWS4-HMAC-SHA256 Credential=test/{scope}, SignedHeaders=host, Signature=0"
+    connection.putheader("Authorization", signature)
+    connection.putheader("Content-Length", str(10**18))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 400, "a status that no client tries again"
+    assert b"<Code>DiskFull</Code>" in answer.read()
+    connection.close()
 
 
 def test_the_cloud_listens_on_loopback_alone(shell: Shell) -> None:

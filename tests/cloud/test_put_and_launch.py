@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,12 +90,64 @@ def test_a_large_file_goes_in_parts_and_a_terminal_shows_a_bar(cloud: CloudUnder
     assert back.read_bytes() == big.read_bytes()
 
 
+def test_a_proxy_is_not_asked_for_the_cloud_on_this_machine(cloud: CloudUnderTest, tmp_path: Path) -> None:
+    cloud.client("s3").create_bucket(Bucket="put-past-proxies")
+    (tmp_path / "a").write_bytes(b"1")
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+    environment = {name: value for name, value in cloud.environment().items() if name.lower() != "no_proxy"}
+    done = subprocess.run(
+        [*SCAR, "put", "-b", "put-past-proxies", "-p", str(tmp_path / "a")],
+        env={**environment, **proxies},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert keys(cloud, "put-past-proxies", "") == ["a"]
+    shown = subprocess.run(
+        [*SCAR, "local", "env", "--state", str(cloud.cloud.state)],
+        env={**environment, **proxies, "NO_PROXY": "intranet"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "export NO_PROXY=intranet,127.0.0.1,localhost\n" in shown
+
+
 def test_a_bucket_that_does_not_exist_is_said_with_what_to_do(cloud: CloudUnderTest, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     done = run(cloud, SCAR, "put", "-b", "no-such-bucket/in", "-p", str(tmp_path / "a"))
     assert done.returncode == 2
     assert f"There is no bucket no-such-bucket at {cloud.endpoint}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_upload_ends_at_once_and_leaves_no_parts(
+    cloud: CloudUnderTest, tmp_path: Path
+) -> None:
+    cloud.client("s3").create_bucket(Bucket="put-interrupted")
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(2 << 30)
+    (tmp_path / "small").write_bytes(b"small")
+    files = [argument for name in ("small", "large") for argument in ("-p", str(tmp_path / name))]
+    process = subprocess.Popen(
+        [*SCAR, "put", "-b", "put-interrupted/in", *files],
+        env=cloud.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    s3 = cloud.client("s3")
+    until(lambda: s3.list_multipart_uploads(Bucket="put-interrupted").get("Uploads"))
+    until(lambda: keys(cloud, "put-interrupted", "in/"))
+    process.send_signal(signal.SIGINT)
+    _none, said = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "1 of 2 files were uploaded" in said
+    assert "Traceback" not in said
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket="put-interrupted")
+    assert keys(cloud, "put-interrupted", "in/") == ["in/small"]
 
 
 # scar-launch

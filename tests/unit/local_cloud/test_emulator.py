@@ -44,7 +44,7 @@ names = [
     (lambda_svc, "_execution_record_for_config _invoke_depth get_state load_persisted_state reset"),
     (iam_actions, "extract_resource_arn s3_additional_checks"),
     (iam_evaluator, "enforce"),
-    (s3, "_delete_bucket _key_matches_filter _get_object _read_body _object_disk_path"),
+    (s3, "_multipart_uploads _delete_bucket _key_matches_filter _get_object _read_body _object_disk_path"),
     (lambda_svc, "_execute_function_dispatch"),
     (sns, "_lambda_svc _deliver_to_lambda _topics _fanout"),
     (sqs, "_queue_by_arn _act_send_message"),

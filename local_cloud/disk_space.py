@@ -1,0 +1,78 @@
+"""An upload that the disk has no room for is refused, instead of being lost later.
+
+ministack answers an upload with success even if it could not write the object to disk: the object is then
+kept in memory, and is gone with the next start. Here such a request is refused before it is served, with a
+status that no client tries again, as waiting makes no room.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import ministack.app
+from ministack.services import s3
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_RESERVE = 1_000_000
+"""Bytes for what the emulator itself has to write."""
+_BAD_REQUEST = 400
+
+
+def install() -> None:
+    """Put ourselves between the server and the emulator."""
+    serve = ministack.app.app
+    on_the_way = 0
+
+    async def guarded(scope: _Scope, receive: _Receive, send: _Send) -> None:
+        nonlocal on_the_way  # one thread alone, the event loop's, comes here
+        needed = upload_size(scope)
+        if needed and (free := free_space() - on_the_way) < needed:
+            await _refuse(send, needed, free)
+            return
+        on_the_way += needed
+        try:
+            await serve(scope, receive, send)
+        finally:
+            on_the_way -= needed
+
+    ministack.app.app = guarded
+
+
+def upload_size(scope: _Scope) -> int:
+    """Bytes that a request brings for an object, or for a part of one; 0 for every other request."""
+    if scope["type"] != "http" or scope["method"] != "PUT" or "/" not in scope["path"].strip("/"):
+        return 0
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"0")
+    if b"/s3/aws4_request" not in headers.get(b"authorization", b"") or not length.isdigit():
+        return 0
+    return int(length)
+
+
+def free_space() -> int:
+    """Bytes left for objects, without those that parts waiting in memory will need."""
+    waiting = sum(
+        int(part.get("size", 0))
+        for upload in list(s3._multipart_uploads._data.values())
+        for part in list(upload["parts"].values())
+    )
+    return shutil.disk_usage(os.environ["STATE_DIR"].rpartition("/")[0]).free - waiting - _RESERVE
+
+
+async def _refuse(send: _Send, needed: int, free: int) -> None:
+    message = (
+        f"The disk of the embedded cloud's state folder is full: {needed} bytes are needed and "
+        f"{max(0, free)} are free"
+    )
+    body = f"<Error><Code>DiskFull</Code><Message>{message}</Message></Error>".encode()
+    headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
+    # The connection ends, since the request's body was not read.
+    headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": _BAD_REQUEST, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
