@@ -15,7 +15,13 @@ from constructs import Construct
 
 from fdl_schemas.model import ExecutionMode, Function, StorageProvider
 from scar_constructs.batch_queue import BatchQueue
-from scar_constructs.data_access import grant_assets, grant_data_access, grant_secrets, write_log_statement
+from scar_constructs.data_access import (
+    grant_assets,
+    grant_data_access,
+    grant_image,
+    grant_secrets,
+    write_log_statement,
+)
 from scar_constructs.failure_queue import FailureQueue
 from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
@@ -101,12 +107,14 @@ class ContainerFunction(Construct):
                 network=network,
             )
             _grant_storage(self.batch.job_role, providers, storage_secret)
+            grant_image(self.batch.job_role, definition.container)
             environment["SCAR_JOB_QUEUE"] = self.batch.job_queue.job_queue_arn
             environment["SCAR_JOB_DEFINITION"] = self.batch.job_definition.job_definition_arn
 
         self.role = self._role(buckets, image_file)
         if definition.execution_mode is not ExecutionMode.BATCH:
             _grant_storage(self.role, providers, storage_secret)
+            grant_image(self.role, definition.container)
         self.function = lambda_.Function(
             self,
             "Function",

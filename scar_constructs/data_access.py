@@ -11,6 +11,7 @@ to list the bucket as a whole before it says 404.)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from aws_cdk import ArnFormat, Stack
@@ -19,9 +20,13 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 
-from fdl_schemas.model import Function, StorageEntry
-from scar_constructs.findings import acknowledge_wildcard
+from fdl_schemas.model import Container, Function, StorageEntry
+from scar_constructs.findings import acknowledge, acknowledge_wildcard
 
+_ECR_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?/"
+    r"(?P<repository>[^:@]+)"
+)
 _FOLDER = (
     "The names of the objects are not known when the workflow is deployed; the right ends at the folder."
 )
@@ -63,6 +68,22 @@ def grant_secrets(role: iam.IRole, names: Sequence[str]) -> None:
             )
     if arns:
         _grant(role, ["secretsmanager:GetSecretValue"], list(dict.fromkeys(arns)))
+
+
+def grant_image(role: iam.IRole, container: Container) -> None:
+    """Let a role read what it takes to pull the container's image: a registry's login, or an image in ECR."""
+    if container.registry_credentials is not None:
+        grant_secrets(role, [container.registry_credentials])
+        return
+    if (image := _ECR_IMAGE.match(container.image or "")) is None:
+        return
+    china = image["china"] or ""
+    repository = f"arn:aws{'-cn' if china else ''}:ecr:{image['region']}:{image['account']}:repository/"
+    _grant(role, ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository + image["repository"]])
+    _grant(role, ["ecr:GetAuthorizationToken"], ["*"])
+    acknowledge(
+        role, "AwsSolutions-IAM5[Resource::*]", "ecr:GetAuthorizationToken knows no resources: it is a login."
+    )
 
 
 def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:

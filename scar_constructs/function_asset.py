@@ -74,6 +74,7 @@ def function_config(definition: Function, providers: Sequence[StorageProvider] =
         "init_script": "init_script" if definition.init_script is not None else None,
         "extra_payload": EXTRA_PAYLOAD if definition.extra_payload is not None else None,
         "image": definition.container.image,
+        "registry_credentials": definition.container.registry_credentials,
         "container_environment": dict(definition.container.environment),
         "inputs": [_entry(entry) for entry in definition.inputs],
         "outputs": [_entry(entry) for entry in definition.outputs],

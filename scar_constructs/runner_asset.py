@@ -27,7 +27,7 @@ from scar_constructs.udocker_tools import add_udocker_tools
 RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
 """Distributions that go into the layer."""
 
-AWS_SERVICES = ("batch", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
+AWS_SERVICES = ("batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
 """Services whose descriptions botocore keeps in the layer."""
 
 _RUNTIME = Path(__file__).resolve().parent.parent / "runtime"

@@ -36,6 +36,7 @@ functions:
             LocalMountPath: /mnt/data
         container:
           image: registry.example.org/tools/convert:7
+          registry_credentials: registry/login
           timeout_threshold: 15
           environment: {Variables: {MODE: fast}}
         input:
@@ -95,7 +96,7 @@ functions:
         output: [{storage_provider: s3, path: pictures/satellite}]
     - lambda:
         name: writes-elsewhere
-        container: {image: alpine}
+        container: {image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tools:7"}
         execution_mode: lambda-batch
         input: [{storage_provider: s3, path: words/spread}]
         output:

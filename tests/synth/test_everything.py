@@ -117,6 +117,26 @@ def test_file_system_is_mounted_into_function_and_container(every: Synthesized) 
     assert statement["Condition"] == {"StringEquals": {"elasticfilesystem:AccessPointArn": arn}}
 
 
+def test_login_of_a_private_registry_is_named_and_may_be_read(every: Synthesized) -> None:
+    assert config(every, "settings")["registry_credentials"] == "registry/login"
+    (statement,) = [
+        statement
+        for statement in every.statements("FunctionssettingsRole")
+        if statement["Action"] == "secretsmanager:GetSecretValue"
+    ]
+    assert statement["Resource"]["Fn::Join"][1][-1] == ":secret:registry/login-??????"
+
+
+@pytest.mark.parametrize("role", ["FunctionswriteselsewhereRole", "FunctionswriteselsewhereBatchJobRole"])
+def test_image_in_ecr_may_be_pulled(every: Synthesized, role: str) -> None:
+    found = [statement for statement in every.statements(role) if "ecr:" in json.dumps(statement["Action"])]
+    assert [statement["Resource"] for statement in found] == [
+        "arn:aws:ecr:eu-west-1:123456789012:repository/team/tools",
+        "*",
+    ]
+    assert found[0]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+
+
 def test_a_given_role_is_used_as_it_is(every: Synthesized) -> None:
     assert function(every, "given-role")["Role"] == "arn:aws:iam::123456789012:role/theirs"
     assert not [
@@ -265,7 +285,7 @@ def test_secrets_may_be_read_by_those_who_need_them(every: Synthesized) -> None:
         assert "secret:partner/keys-??????" in text
         assert "secret:onedata-AbCdEf" in text
         assert len(resources) == 4
-    assert "secretsmanager:GetSecretValue" not in json.dumps(every.statements("FunctionssettingsRole"))
+    assert "secretsmanager:GetSecretValue" not in json.dumps(every.statements("FunctionspublicRole"))
     variables = function(every, "writes-elsewhere")["Environment"]["Variables"]
     assert variables["SCAR_STORAGE_SECRET"] == {"Ref": secret}
     assert {"Name": "SCAR_STORAGE_SECRET", "Value": {"Ref": secret}} in job(every, "writes-elsewhere")[

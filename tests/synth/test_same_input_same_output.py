@@ -50,7 +50,7 @@ def test_runner_holds_what_it_needs_and_little_else(tmp_path: Path) -> None:
         for name in files
         if name.startswith("python/botocore/data/") and name.count("/") > 3
     }
-    assert services == {"batch", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"}
+    assert services == {"batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"}
     assert sum((tmp_path / name).stat().st_size for name in files) < 8_000_000
 
 

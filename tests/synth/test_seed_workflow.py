@@ -97,6 +97,7 @@ def test_package_holds_the_configuration_and_the_script(seed: Synthesized) -> No
         "init_script": "init_script",
         "extra_payload": None,
         "image": "grycap/darknet",
+        "registry_credentials": None,
         "container_environment": {},
         "inputs": [
             {
