@@ -9,7 +9,7 @@ from scar_constructs.interpreter import prepare_interpreter
 
 
 def main() -> int:
-    """Load the FDL file, synthesize its stack; 2 with a message and no template if that cannot be done."""
+    """Load the FDL file, synthesize its stacks; 2 with a message and no template if that cannot be done."""
     prepare_interpreter(__file__)
     from fdl_schemas.diagnostics import render
     from fdl_schemas.load import check
@@ -27,17 +27,10 @@ def main() -> int:
 
         from aws_cdk import App
 
-        from scar_constructs.workflow_stack import WorkflowStack
+        from scar_constructs.workflow_stack import add_stacks
 
         app = App(auto_synth=False)
-        WorkflowStack(
-            app,
-            deployment.stack_name,
-            workflow=workflow,
-            existing_buckets=deployment.existing_buckets,
-            destroy_buckets=deployment.destroy_buckets,
-            registry_mirrors=deployment.registry_mirrors,
-        )
+        add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"))
         app.synth()
     except DeploymentError as problem:
         print(f"error: {problem}", file=sys.stderr)

@@ -87,7 +87,9 @@ class WorkflowBuckets(Construct):
     """All buckets of a workflow, each with the folders that its functions name.
 
     :param workflow: with the final bucket names (`deployment.with_real_bucket_names`).
+    :param folders: of each bucket, also those that functions of other stacks name.
     :param existing: final names of those that are there already.
+    :param foreign: final names of those that another stack makes, which is all that is known of them here.
     :param destroy: see `WorkflowBucket`.
     """
 
@@ -97,16 +99,12 @@ class WorkflowBuckets(Construct):
         construct_id: str,
         *,
         workflow: Workflow,
+        folders: Mapping[str, Sequence[str]],
         existing: Sequence[str] = (),
+        foreign: Sequence[str] = (),
         destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
-        folders: dict[str, list[str]] = {name: [] for name in workflow.buckets}
-        for function in workflow.functions:
-            for entry in (*function.inputs, *function.outputs):
-                own = entry.provider == "s3" and entry.topic_arn is None
-                if own and entry.folder and entry.folder not in folders[entry.bucket]:
-                    folders[entry.bucket].append(entry.folder)
         self.members: Mapping[str, WorkflowBucket] = MappingProxyType(
             {
                 name: WorkflowBucket(
@@ -118,8 +116,10 @@ class WorkflowBuckets(Construct):
                     destroy=destroy,
                 )
                 for name in workflow.buckets
+                if name not in foreign
             }
         )
         self.by_name: Mapping[str, s3.IBucket] = MappingProxyType(
             {name: member.bucket for name, member in self.members.items()}
+            | {name: s3.Bucket.from_bucket_name(self, name, name) for name in foreign}
         )

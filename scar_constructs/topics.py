@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Arn, ArnFormat, Stack, Token
+from aws_cdk import Arn, ArnFormat
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -27,6 +27,7 @@ class TopicTrigger(Construct):
 
     :param topic_arn: the topic. Its owner has to let this account subscribe.
     :param entries: the inputs that the topic feeds.
+    :param region: the function's, if it is known.
     """
 
     def __init__(
@@ -38,11 +39,10 @@ class TopicTrigger(Construct):
         function: lambda_.IFunction,
         entries: Sequence[StorageEntry],
         failure_queue: sqs.IQueue,
+        region: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        region = Stack.of(self).region
-        topic_region = Arn.split(topic_arn, ArnFormat.NO_RESOURCE_NAME).region
-        same = Token.is_unresolved(region) or region == topic_region
+        same = region in (None, Arn.split(topic_arn, ArnFormat.NO_RESOURCE_NAME).region)
         topic = sns.Topic.from_topic_arn(self, "Topic", topic_arn)
         self.subscription = topic.add_subscription(
             subscriptions.LambdaSubscription(

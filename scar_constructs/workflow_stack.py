@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import CfnOutput, Stack, Tags
+from aws_cdk import App, CfnOutput, Environment, Stack, Tags
 from constructs import Construct
 
 from fdl_schemas.model import StorageEntry, Workflow
 from scar_constructs.buckets import WorkflowBuckets
 from scar_constructs.container_function import ContainerFunction
+from scar_constructs.deployment import Deployment
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for
+from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
 from scar_constructs.runner_asset import RunnerAsset
 from scar_constructs.storage_secret import StorageSecret
 from scar_constructs.storage_settings import providers_of, stack_values
@@ -26,13 +28,47 @@ OUTPUT = "ScarWorkflow"
 _LINTER_SETTINGS = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
 
 
+def add_stacks(
+    app: App, workflow: Workflow, deployment: Deployment, deployment_region: str | None = None
+) -> list[WorkflowStack]:
+    """Add the stack of a workflow to an app, or one for each region that its functions name.
+
+    :param workflow: as `WorkflowStack` takes it.
+    :param deployment_region: the region that the cdk command deploys to, if it is known.
+    :raises DeploymentError: this workflow cannot be deployed.
+    """
+    parts = split_by_region(workflow, deployment_region)
+    stacks = [
+        WorkflowStack(
+            app,
+            deployment.stack_name + part.suffix,
+            workflow=part.workflow,
+            region=part.region,
+            deployment_region=deployment_region,
+            folders=folders_of(workflow),
+            foreign_buckets=part.foreign_buckets,
+            existing_buckets=deployment.existing_buckets,
+            destroy_buckets=deployment.destroy_buckets,
+            registry_mirrors=deployment.registry_mirrors,
+        )
+        for part in parts
+    ]
+    for index, needed in in_an_order_without_circles(parts):
+        stacks[index].add_dependency(stacks[needed], "makes a bucket that is written to")
+    return stacks
+
+
 class WorkflowStack(Stack):
-    """Everything that one FDL file describes.
+    """Everything that one FDL file describes (or, of functions in several regions, one region's part).
 
     :param workflow: the validated FDL file, with the final names of its buckets
         (`deployment.with_real_bucket_names`) and without variables in the settings of storage providers
         (`storage_settings.with_environment_values`).
     :param stack_name: default: the construct's id.
+    :param region: where it is deployed; default: where the cdk command deploys to.
+    :param deployment_region: that region, if it is known.
+    :param folders: folders of the buckets, if other stacks name some too.
+    :param foreign_buckets: names of those buckets that other stacks make.
     :param existing_buckets: names of those buckets that are there already.
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
@@ -47,6 +83,10 @@ class WorkflowStack(Stack):
         *,
         workflow: Workflow,
         stack_name: str | None = None,
+        region: str | None = None,
+        deployment_region: str | None = None,
+        folders: Mapping[str, Sequence[str]] | None = None,
+        foreign_buckets: Sequence[str] = (),
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
@@ -55,12 +95,19 @@ class WorkflowStack(Stack):
             scope,
             construct_id,
             stack_name=stack_name,
+            env=Environment(region=region) if region else None,
             description=f"SCAR workflow {workflow.name}: files in buckets, processed in containers",
             tags={"createdby": "scar"},
         )
         self.template_options.metadata = _LINTER_SETTINGS
         self.buckets = WorkflowBuckets(
-            self, "Buckets", workflow=workflow, existing=existing_buckets, destroy=destroy_buckets
+            self,
+            "Buckets",
+            workflow=workflow,
+            folders=folders_of(workflow) if folders is None else folders,
+            existing=existing_buckets,
+            foreign=foreign_buckets,
+            destroy=destroy_buckets,
         )
         runner = RunnerAsset(self, "Runner")
         network = BatchNetwork(self, "Network") if _needs_network(workflow) else None
@@ -82,6 +129,7 @@ class WorkflowStack(Stack):
             )
             for definition in workflow.functions
         ]
+        self._known_region = region or deployment_region
         self._event_bridge = buckets_for_event_bridge(workflow.functions)
         for function in self.functions:
             self._connect(function)
@@ -122,12 +170,13 @@ class WorkflowStack(Stack):
                 function=function.function,
                 entries=entries,
                 failure_queue=function.failure_queue,
+                region=self._known_region,
             )
 
     def _summary(self) -> Mapping[str, object]:
         return {
             "functions": [_summary(function) for function in self.functions],
-            "buckets": list(self.buckets.by_name),
+            "buckets": list(self.buckets.members),
         }
 
 
