@@ -1,16 +1,11 @@
-"""Compressed layer in, tar bytes out: gzip, zstd or plain, told apart by their first bytes.
+"""Compressed bytes in, plain bytes out: gzip, zstd or nothing, told apart by their first bytes.
 
-Media types are often wrong, magic numbers are not. Decompression runs in a thread of its own (zlib, isal and
-zstd let go of the interpreter lock), a few megabytes ahead of whoever writes the files, so that download,
-decompression and writing overlap while the memory stays bounded.
+Media types are often wrong, magic numbers are not.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import queue
-import threading
 import zlib
 from typing import Any, Protocol
 
@@ -19,103 +14,8 @@ from runtime.images.manifest import broken
 from runtime.images.origin import ByteStream
 
 _CHUNK = 1 << 20
-_AHEAD = 6  # chunks between the threads
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-# A tar is followed by zeros up to its block size (10 KiB by custom). Gigabytes there are an attack.
-_MAXIMUM_TRAILER = 64 << 20
-
-
-class LayerReader:
-    """The uncompressed bytes of a layer.
-
-    `finish` must be called when the tar has ended: it reads what is left, so that the digest is checked. With
-    `diff_id` the digest of the uncompressed bytes is checked as well.
-    """
-
-    def __init__(self, raw: ByteStream, what: str, diff_id: str | None = None) -> None:
-        self._raw = raw
-        self._what = what
-        self._diff_id = diff_id
-        self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
-        self._finishing = threading.Event()
-        self._abandoned = threading.Event()
-        self._ended = False
-        # A daemon: it may hang in a network read when a failed run ends, and must not keep the process.
-        threading.Thread(target=self._produce, name="layer-reader", daemon=True).start()
-
-    def read(self, _size: int, /) -> bytes:
-        """The next chunk (its size is the producer's choice), `b""` at the end."""
-        if self._ended:
-            return b""
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            self._ended = True
-            raise item
-        self._ended = not item
-        return item
-
-    def finish(self) -> None:
-        """Take note that the tar has ended; returns once the digests were found right, or raises
-        RunnerError."""
-        self._finishing.set()
-        while self.read(_CHUNK):
-            pass
-
-    def close(self) -> None:
-        """Give up; the thread lets go of the connection as soon as it notices."""
-        self._abandoned.set()
-
-    # -- the thread
-    # ------------------------------------------------------------------------------------------------
-
-    def _produce(self) -> None:
-        try:
-            self._read_plain(decompressed(self._raw, self._what))
-            while not self._abandoned.is_set() and self._raw.read(_CHUNK):
-                pass  # only the digest wants these: what follows the tar is never decompressed
-            self._offer(b"")
-        except BaseException as error:
-            self._offer(error)
-        finally:
-            self._raw.close()
-
-    def _read_plain(self, plain: ByteStream) -> None:
-        digest = hashlib.sha256() if self._diff_id else None
-        trailer = 0
-        while not self._abandoned.is_set():
-            finishing = self._finishing.is_set()
-            if finishing and digest is None:
-                return
-            chunk = plain.read(_CHUNK)
-            if not chunk:
-                break
-            if digest is not None:
-                digest.update(chunk)
-            if finishing:
-                trailer += len(chunk)
-                if trailer > _MAXIMUM_TRAILER:
-                    raise broken(f"{self._what} has more than {_MAXIMUM_TRAILER} bytes after its end")
-            else:
-                self._offer(chunk)
-        if (
-            digest is not None
-            and not self._abandoned.is_set()
-            and f"sha256:{digest.hexdigest()}" != self._diff_id
-        ):
-            raise RunnerError(
-                f"{self._what} is damaged: its content is sha256:{digest.hexdigest()}, not {self._diff_id}",
-                advice="Save the image again and deploy",
-                kind="DigestMismatch",
-            )
-
-    def _offer(self, item: bytes | BaseException) -> None:
-        while not self._abandoned.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
 
 
 def decompressed(raw: ByteStream, what: str) -> ByteStream:

@@ -211,8 +211,7 @@ def _unpack(found: FoundImage, images: ImageStore, what: str, log: Log) -> None:
     with images.new_image(found.digest) as folder:
         unpacker = Unpacker(folder / "root", charge=budget.charge, what=what)
         try:
-            for layer in found.layers:
-                unpacker.apply(layer)
+            unpacker.apply(*found.layers)
             unpacker.finish()
             images.publish(folder, found.digest, config)
         except OSError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from runtime.errors import RunnerError
 from runtime.images.manifest import broken
@@ -23,6 +23,7 @@ _CHUNK = 1 << 20
 _MAXIMUM_EXTENSION = 1 << 20
 _MAXIMUM_SPARSE_SEGMENTS = 100_000
 _ZERO_BLOCK = bytes(_BLOCK)
+_NO_EXTENSION: dict[str, bytes] = {}
 
 REGULAR, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = (
     b"0",
@@ -38,7 +39,7 @@ _LIKE_REGULAR = frozenset({b"0", b"\0", b"7"})
 _GNU_SPARSE, _GNU_LONG_NAME, _GNU_LONG_LINK, _PAX, _PAX_GLOBAL = b"S", b"L", b"K", b"x", b"g"
 
 
-@dataclass
+@dataclass(slots=True)
 class TarEntry:
     """One member: `kind` is one of the constants above; `stored` bytes of data follow, `size` once
     expanded."""
@@ -53,7 +54,6 @@ class TarEntry:
     mtime: float
     link: bytes
     sparse: list[tuple[int, int]] | None = None
-    pax: dict[str, bytes] = field(default_factory=dict)
 
 
 class TarStream:
@@ -89,7 +89,7 @@ class TarStream:
                 continue
             if entry.kind == _GNU_SPARSE:
                 self._old_sparse_map(entry, block)
-            self._apply(entry, {**shared, **extension})
+            self._apply(entry, {**shared, **extension} if shared or extension else _NO_EXTENSION)
             extension = {}
             yield entry
 
@@ -222,24 +222,24 @@ class TarStream:
 
     def _apply(self, entry: TarEntry, pax: dict[str, bytes]) -> None:
         """Let the extended headers override the member's own, and find out how much data follows."""
-        entry.pax = pax
-        try:
-            entry.name = pax.get("path", entry.name)
-            entry.link = pax.get("linkpath", entry.link)
-            entry.uid = int(pax.get("uid", entry.uid))
-            entry.gid = int(pax.get("gid", entry.gid))
-            entry.mtime = float(pax.get("mtime", entry.mtime))
-            if "size" in pax:
-                entry.size = entry.stored = int(pax["size"])
-        except ValueError as error:
-            raise broken(f"{self._what} has a malformed pax header") from error
+        if pax:
+            try:
+                entry.name = pax.get("path", entry.name)
+                entry.link = pax.get("linkpath", entry.link)
+                entry.uid = int(pax.get("uid", entry.uid))
+                entry.gid = int(pax.get("gid", entry.gid))
+                entry.mtime = float(pax.get("mtime", entry.mtime))
+                if "size" in pax:
+                    entry.size = entry.stored = int(pax["size"])
+            except ValueError as error:
+                raise broken(f"{self._what} has a malformed pax header") from error
         if entry.stored < 0:
             raise broken(f"{self._what} has a file of negative size")
         self._left = 0 if entry.kind in _WITHOUT_DATA else entry.stored
         self._padding = -self._left % _BLOCK
         if entry.kind == _GNU_SPARSE:
             entry.kind = REGULAR
-        elif any(key.startswith("GNU.sparse.") for key in pax):
+        elif pax and any(key.startswith("GNU.sparse.") for key in pax):
             self._pax_sparse_map(entry, pax)
         if entry.sparse is not None:
             self._check_sparse(entry)

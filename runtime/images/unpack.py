@@ -27,6 +27,7 @@ stays as it was; names are bytes throughout, since a tar's names need not be UTF
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -37,7 +38,7 @@ from pathlib import Path
 
 from runtime.errors import RunnerError
 from runtime.images import tar_stream
-from runtime.images.decompress import LayerReader
+from runtime.images.layer_reader import LayerReader, read_ahead
 from runtime.images.manifest import broken
 from runtime.images.origin import Layer
 from runtime.images.tar_stream import TarEntry, TarStream
@@ -50,6 +51,7 @@ _WHITEOUT = b".wh."
 _WHITEOUT_META = b".wh..wh."
 _PERMISSIONS = 0o777
 _LARGEST_ID = 2**32 - 2
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Unpacker:
@@ -68,23 +70,29 @@ class Unpacker:
         self._entries = 0
         self._skipped = 0
         self._set_owners = os.geteuid() == 0
+        self._own_ids = (os.geteuid(), os.getegid())
+        self._umask = _umask()
         self._parents: dict[bytes, bytes] = {}
         self._directories: dict[bytes, tuple[int, float]] = {self._root: (0o755, 0.0)}
         self._of_this_layer: set[int] = set()
+        self._first = True
 
-    def apply(self, layer: Layer) -> None:
-        """Unpack one layer on top of those before. Raises RunnerError (kinds `UnsafeImage`, `BadImage`,
-        …)."""
+    def apply(self, *layers: Layer) -> None:
+        """Unpack layers on top of each other and of those before. Raises RunnerError (kinds `UnsafeImage`,
+        `BadImage`, …)."""
+        what = f"a layer of {self._what}"
+        with contextlib.closing(read_ahead(layers, what)) as readers:
+            for reader in readers:
+                self._apply(reader, what)
+
+    def _apply(self, reader: LayerReader, what: str) -> None:
         self._of_this_layer = set()
-        reader = LayerReader(layer.open(), f"a layer of {self._what}", layer.diff_id)
-        try:
-            tar = TarStream(reader, f"a layer of {self._what}")
-            for entry in tar:
-                self._count(entry)
-                self._apply_entry(entry, tar)
-            reader.finish()
-        finally:
-            reader.close()
+        tar = TarStream(reader, what)
+        for entry in tar:
+            self._count(entry)
+            self._apply_entry(entry, tar)
+        reader.finish()
+        self._first = False
 
     def finish(self) -> None:
         """Set modes and times of directories, and add the mount points that every container needs."""
@@ -127,7 +135,7 @@ class Unpacker:
                 self._whiteout(parent, name)
                 return
             path = parent + b"/" + name
-            if self._create(entry, path, tar):
+            if self._create(entry, path, tar) and not self._first:
                 self._remember(path)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -159,17 +167,17 @@ class Unpacker:
         return True
 
     def _regular_file(self, entry: TarEntry, path: bytes, tar: TarStream) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        mode = _mode(entry)
         try:
-            descriptor = os.open(path, flags, 0o600)
+            descriptor = os.open(path, _NEW_FILE, mode)
         except FileExistsError:
             self._clear(path)
-            descriptor = os.open(path, flags, 0o600)
+            descriptor = os.open(path, _NEW_FILE, mode)
         try:
             tar.copy_data(entry, descriptor)
-            if self._set_owners:
-                self._own(descriptor, entry)
-            os.fchmod(descriptor, _mode(entry))
+            self._own(descriptor, entry)
+            if mode & self._umask:
+                os.fchmod(descriptor, mode)
             moment = _time(entry)
             os.utime(descriptor, (moment, moment))  # Python checks its compiled files by their source's time
         finally:
@@ -204,12 +212,12 @@ class Unpacker:
         os.link(target, path, follow_symlinks=False)
 
     def _whiteout(self, parent: bytes, name: bytes) -> None:
+        if name != _OPAQUE and name.startswith(_WHITEOUT_META):
+            return  # aufs' own bookkeeping
         if name == _OPAQUE:
             for child in os.listdir(parent):
                 self._remove_lower(parent + b"/" + child)
             return
-        if name.startswith(_WHITEOUT_META):
-            return  # aufs' own bookkeeping
         hidden = name[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
             raise self._unsafe(f"it holds a whiteout for '{_shown(hidden)}'")
@@ -284,6 +292,8 @@ class Unpacker:
 
     def _remove_lower(self, path: bytes) -> None:
         """Remove what lower layers left at and below `path`, but nothing that this layer brought."""
+        if self._first:
+            return
         if hash(path) not in self._of_this_layer:
             self._clear(path)
         elif stat.S_ISDIR(os.lstat(path).st_mode):
@@ -309,7 +319,12 @@ class Unpacker:
         return answer
 
     def _own(self, path: bytes | int, entry: TarEntry) -> None:
-        if not self._set_owners or not (0 <= entry.uid <= _LARGEST_ID and 0 <= entry.gid <= _LARGEST_ID):
+        ids = entry.uid, entry.gid
+        if (
+            not self._set_owners
+            or ids == self._own_ids
+            or not (0 <= entry.uid <= _LARGEST_ID and 0 <= entry.gid <= _LARGEST_ID)
+        ):
             return
         try:
             if isinstance(path, int):
@@ -338,6 +353,19 @@ _KINDS = frozenset(
         tar_stream.FIFO,
     }
 )
+
+
+def _umask() -> int:
+    """The bits that the process takes from the modes of new files. (os.umask could only tell by changing it,
+    for all threads.)"""
+    try:
+        with Path("/proc/self/status").open("rb") as status:
+            for line in status:
+                if line.startswith(b"Umask:"):
+                    return int(line.split()[1], 8)
+    except (OSError, ValueError):
+        pass
+    return _PERMISSIONS
 
 
 def _mode(entry: TarEntry, *, directory: bool = False) -> int:
