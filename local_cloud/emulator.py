@@ -58,7 +58,7 @@ def install(*, parallel: int) -> None:
     """
     check_version()
     try:
-        from local_cloud import disk_space, iam, s3_filters, s3_reads, s3_stack
+        from local_cloud import disk_space, iam, s3_filters, s3_reads, s3_stack, topics
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
@@ -73,6 +73,7 @@ def install(*, parallel: int) -> None:
         s3_reads.install()
         s3_filters.install()
         s3_stack.install()
+        topics.install()
         iam.install()
         RegularSaves().install()
         disk_space.install()
