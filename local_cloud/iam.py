@@ -4,8 +4,9 @@ ministack checks a request by `enforce(key, action, …, resource_arn)`, after `
 the resource's ARN out of the request. Three things differ there from AWS, and each would refuse what AWS
 allows:
 
-- Buckets that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here that never
-  leaves the machine, and there is nothing else to be had, so a request over loopback counts as secure.
+- Buckets and queues that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here
+  that never leaves the machine, and there is nothing else to be had, so a request over loopback counts as
+  secure, and what one service of the emulator asks of another too.
 - An object's ARN is put together from the parts of its key, so that the `/` at the end of `input/` is lost,
   and the second of `a//b`. It is taken from the path as it is.
 - Batch's calls have no resource but `*`, which a policy that names a queue or a definition does not match.
@@ -29,6 +30,10 @@ from local_cloud.batch_records import ClientError, find_definition
 
 _also: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("also_checked", default=())
 """More resources that the request being checked needs its right on."""
+_origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
+    "request_origin", default=("127.0.0.1", True)
+)
+"""Address, and whether the transport is secure; without a request, it is a service that asks."""
 
 
 def install() -> None:
@@ -73,6 +78,7 @@ def install() -> None:
             )
         return denied
 
+    iam_evaluator._request_origin = _origin
     ministack.app.pin_request_origin = pin_request_origin
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.s3_additional_checks = s3_additional_checks

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,6 +42,11 @@ FDL = f"""functions:
         container: {{image: scar/tools:1}}
         input: [{{storage_provider: s3, path: {BUCKET}/mid}}]
         output: [{{storage_provider: s3, path: {BUCKET}/out}}]
+"""
+
+COPY = """#!/bin/sh
+case "$INPUT_FILE_PATH" in */fails*) echo as it was told; exit 7 ;; esac
+cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
 """
 
 PROBE = """
@@ -92,7 +98,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     embedded = Cloud(folder / "cloud")
     with real_registry(tmp_path_factory.mktemp("registry")) as registry:
         oci_images.push(registry, "scar/tools", "1", oci_images.Image([layer]))
-        (folder / "copy.sh").write_text('#!/bin/sh\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n')
+        (folder / "copy.sh").write_text(COPY)
         (folder / "guarded.yaml").write_text(FDL)
         try:
             cloud = CloudUnderTest(embedded, embedded.start(tied=True, enforce_iam=True))
@@ -203,6 +209,22 @@ def test_a_file_goes_through_both_functions_on_their_own_roles(guarded: Guarded)
     s3.put_object(Bucket=BUCKET, Key="in/a b+ü.txt", Body=b"through all of it")
     until(lambda: "out/a b+ü.txt" in keys(guarded.cloud, BUCKET, "out/"), within_s=60)
     assert s3.get_object(Bucket=BUCKET, Key="out/a b+ü.txt")["Body"].read() == b"through all of it"
+
+
+def test_what_fails_for_good_reaches_the_failure_queues(guarded: Guarded) -> None:
+    """They too ask for TLS, and take messages from those alone who are named."""
+    failing = {"in/fails": "guardedcopy", "mid/fails": "guardedjob"}
+    sqs = guarded.cloud.client("sqs")
+    for key in failing:
+        guarded.cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"x")
+    for key, function in failing.items():
+        (url,) = [url for url in sqs.list_queues()["QueueUrls"] if f"{function}FailureQueue" in url]
+        (message,) = until(partial(_messages, sqs, url), within_s=60)
+        assert key in message["Body"]
+
+
+def _messages(sqs: Any, url: str) -> Any:
+    return sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages")
 
 
 def outcomes(answer: dict[str, Any], role: str, allowed: list[Attempt], forbidden: list[Attempt]) -> None:
