@@ -36,7 +36,6 @@ _ON: Callable[[Any], bool] = lambda value: value is True  # noqa: E731
 UNSUPPORTED: Final = (
     # The function itself.
     Unsupported("lambda.runtime", "`runtime: image`", _one_of("image")),
-    Unsupported("lambda.deployment.bucket", "a staging bucket of one's own"),
     # Services around it.
     Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),
     Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),

@@ -22,6 +22,7 @@ from fdl_schemas.model import BatchJob, ComputeResources, Function
 from scar_constructs.data_access import grant_assets, grant_data_access
 from scar_constructs.deployment import DeploymentError
 from scar_constructs.findings import acknowledge
+from scar_constructs.image_file import ImageFile
 from scar_constructs.network import BatchNetwork
 from scar_constructs.retention import retention
 
@@ -59,7 +60,7 @@ class BatchQueue(Construct):
         buckets: Mapping[str, s3.IBucket],
         runner: s3_assets.Asset,
         package: s3_assets.Asset,
-        image_file: s3_assets.Asset | None,
+        image_file: ImageFile | None,
         environment: Mapping[str, str],
         failure_queue: sqs.IQueue,
         network: BatchNetwork | None,
@@ -82,7 +83,9 @@ class BatchQueue(Construct):
             description=f"What jobs of {definition.name} may do",
         )
         grant_data_access(self.job_role, definition, buckets)
-        grant_assets(self.job_role, [asset for asset in (runner, package, image_file) if asset is not None])
+        grant_assets(self.job_role, [runner, package])
+        if image_file is not None:
+            image_file.grant_get(self.job_role)
         self.job_queue = self._queue(definition, job, network)
         self.job_definition = batch.EcsJobDefinition(
             self,

@@ -16,7 +16,6 @@ from constructs import Construct
 from fdl_schemas.model import ExecutionMode, Function, StorageProvider
 from scar_constructs.batch_queue import BatchQueue
 from scar_constructs.data_access import (
-    grant_assets,
     grant_data_access,
     grant_image,
     grant_secrets,
@@ -27,6 +26,7 @@ from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
 from scar_constructs.function_network import mount, place_in_vpc
 from scar_constructs.http_endpoint import HttpEndpoint
+from scar_constructs.image_file import ImageFile
 from scar_constructs.network import BatchNetwork
 from scar_constructs.preheating import Preheating
 from scar_constructs.retention import retention
@@ -84,7 +84,7 @@ class ContainerFunction(Construct):
         if registry_mirrors:
             environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
         if image_file is not None:
-            environment["SCAR_IMAGE_FILE"] = image_file.s3_object_url
+            environment["SCAR_IMAGE_FILE"] = image_file.uri
         if not stack_values(providers):
             storage_secret = None
         elif storage_secret is None:
@@ -139,7 +139,11 @@ class ContainerFunction(Construct):
         if storage_secret is not None:
             self.function.node.add_dependency(storage_secret.stored)
         self.endpoint = self._endpoint()
-        self._set_options([asset for asset in (package.asset, runner.asset, image_file) if asset is not None])
+        self._set_options(
+            [package.asset, runner.asset, *([image_file.asset] if image_file is not None else [])]
+        )
+        if image_file is not None and image_file.staged is not None:
+            self.function.node.add_dependency(image_file.staged)
         for key, value in definition.tags.items():
             Tags.of(self).add(key, value)
         resource = self.function.node.default_child
@@ -184,11 +188,19 @@ class ContainerFunction(Construct):
             for number, arn in enumerate(self.definition.layer_arns)
         ]
 
-    def _image_file(self) -> s3_assets.Asset | None:
-        file = self.definition.container.image_file
-        return s3_assets.Asset(self, "ImageFile", path=str(file)) if file is not None else None
+    def _image_file(self) -> ImageFile | None:
+        definition = self.definition
+        if definition.container.image_file is None:
+            return None
+        return ImageFile(
+            self,
+            "ImageFile",
+            path=definition.container.image_file,
+            function_name=definition.name,
+            bucket_name=definition.deployment_bucket,
+        )
 
-    def _role(self, buckets: Mapping[str, s3.IBucket], image_file: s3_assets.Asset | None) -> iam.IRole:
+    def _role(self, buckets: Mapping[str, s3.IBucket], image_file: ImageFile | None) -> iam.IRole:
         if self.definition.role_arn is not None:
             # Its owner has decided what it may do: nothing is added.
             return iam.Role.from_role_arn(self, "Role", self.definition.role_arn, mutable=False)
@@ -201,7 +213,8 @@ class ContainerFunction(Construct):
         role.add_to_principal_policy(write_log_statement(self.log_group))
         if self.definition.execution_mode is not ExecutionMode.BATCH:
             grant_data_access(role, self.definition, buckets)
-            grant_assets(role, [image_file] if image_file is not None else [])
+            if image_file is not None:
+                image_file.grant_get(role)
         if self.batch is not None:
             self.batch.grant_submit(role)
         return role

@@ -75,6 +75,11 @@ functions:
           subnets: [subnet-0123456789abcdef0]
           security_group_ids: [sg-0123456789abcdef0]
     - lambda:
+        name: staged-image
+        deployment: {bucket: bucket-of-images}
+        container: {image_file: image.tar}
+        input: [{storage_provider: s3, path: words/staged}]
+    - lambda:
         name: shared-first
         container: {image: alpine}
         input: [{storage_provider: s3, path: shared/in, suffix: [.txt, "*.csv"]}]

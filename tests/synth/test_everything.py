@@ -168,6 +168,16 @@ def test_batch_settings(every: Synthesized) -> None:
     assert {"Name": "JOB", "Value": "1"} in variables
 
 
+def test_image_file_is_copied_into_a_bucket_of_the_users_own(every: Synthesized) -> None:
+    copy = every.one("Custom::ScarStagedFile")
+    assert copy["Bucket"] == "bucket-of-images"
+    assert copy["Key"].startswith("scar-images/staged-image/")
+    assert copy["Key"].endswith(".tar")
+    variables = function(every, "staged-image")["Environment"]["Variables"]
+    assert variables["SCAR_IMAGE_FILE"] == f"s3://bucket-of-images/{copy['Key']}"
+    assert f":::bucket-of-images/{copy['Key']}" in json.dumps(every.statements("FunctionsstagedimageRole"))
+
+
 def rules(every: Synthesized, name: str) -> list[dict[str, Any]]:
     return [
         found
