@@ -89,13 +89,24 @@ class Request:
 
 
 class ScriptedServer:
-    """An HTTP server whose every answer comes from `answer(request)`; `requests` lists what was asked."""
+    """An HTTP server whose every answer comes from `answer(request)`; `requests` lists what was asked.
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    With `keep_alive` a connection serves many requests; `connections` counts them.
+    """
+
+    def __init__(self, answer: Callable[[Request], Answer], *, keep_alive: bool = False) -> None:
         self.requests: list[Request] = []
+        self.connections = 0
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
+            timeout = 10
+
+            def setup(self) -> None:
+                super().setup()
+                server.connections += 1
+
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = Request(self.path, dict(self.headers.items()), body)
@@ -110,8 +121,10 @@ class ScriptedServer:
                 with contextlib.suppress(OSError):
                     self.wfile.write(given.body[: given.cut_at])
                     self.wfile.flush()
-                self.close_connection = True
+                if not keep_alive or given.cut_at is not None:
+                    self.close_connection = True
 
+            do_CONNECT = do_GET  # noqa: N815
             do_POST = do_GET  # noqa: N815 - the server looks for this name
 
             def log_message(self, format: str, *args: object) -> None:

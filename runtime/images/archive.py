@@ -140,6 +140,9 @@ class _OciArchive:
         stream = self._members.open(_blob_name(descriptor.digest))
         return VerifiedStream(stream, descriptor, f"a part of {self._what}")
 
+    def close(self) -> None:
+        """The archive is closed by whoever opened it."""
+
 
 def _blob_name(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"

@@ -50,6 +50,9 @@ class LayoutFolder:
         except OSError as error:
             raise self._unreadable(path, error) from error
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _blob_path(self, digest: str) -> Path:
         algorithm, _, value = digest.partition(":")
         return self._folder / "blobs" / algorithm / value

@@ -76,6 +76,9 @@ class BlobStore(Protocol):
     def open_blob(self, descriptor: Descriptor) -> ByteStream:
         """The content of `descriptor`; the stream itself checks size and digest when it ends."""
 
+    def close(self) -> None:
+        """Let go of what is open. No blob may be read any more."""
+
 
 def find_image(blobs: BlobStore, version: str, architecture: str, what: str) -> FoundImage:
     """The image for `version` (tag or digest) and `architecture` in `blobs`; `what` names it in messages."""

@@ -17,9 +17,10 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 
 from runtime.errors import RunnerError
+from runtime.images.connections import NETWORK_ERRORS, Response
 from runtime.images.manifest import INDEX_TYPES, MANIFEST_TYPES, MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
 from runtime.images.origin import ByteStream, VerifiedStream
-from runtime.images.transport import NETWORK_ERRORS, HttpStatusError, Patience, Transport
+from runtime.images.transport import HttpStatusError, Patience, Transport
 
 Credentials = Callable[[str], tuple[str, str] | None]
 """Name and password for a registry host, or None to ask as nobody."""
@@ -76,15 +77,17 @@ class RegistryRepository:
         )
         return VerifiedStream(blob, descriptor, f"a part of {self._what} from {self._host}")
 
-    def _open_blob_at(self, digest: str, position: int) -> http.client.HTTPResponse:
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._transport.close()
+
+    def _open_blob_at(self, digest: str, position: int) -> Response:
         """The response for a blob from byte `position` on (206), or from its start if the server knows no
         Range."""
         headers = {"Range": f"bytes={position}-"} if position else {}
         return self._get(f"blobs/{digest}", headers, self._no_such_blob)
 
-    def _get(
-        self, path: str, headers: Mapping[str, str], not_found: Callable[[], RunnerError]
-    ) -> http.client.HTTPResponse:
+    def _get(self, path: str, headers: Mapping[str, str], not_found: Callable[[], RunnerError]) -> Response:
         url = f"{self._origin}/v2/{self._repository}/{path}"
         for first in (True, False):
             try:
@@ -184,7 +187,7 @@ class RegistryRepository:
             raise broken(f"the token server of registry {self._host} gives no usable token")
         return token
 
-    def _read_bounded(self, response: http.client.HTTPResponse) -> bytes:
+    def _read_bounded(self, response: Response) -> bytes:
         try:
             content = response.read(MAXIMUM_DOCUMENT_BYTES + 1)
         except NETWORK_ERRORS as error:
@@ -197,14 +200,12 @@ class RegistryRepository:
 class _ResumingBlob:
     """A blob as a stream that survives broken connections; `open_at` opens it from a byte position on."""
 
-    def __init__(
-        self, open_at: Callable[[int], http.client.HTTPResponse], size: int, host: str, patience: Patience
-    ) -> None:
+    def __init__(self, open_at: Callable[[int], Response], size: int, host: str, patience: Patience) -> None:
         self._open_at = open_at
         self._size = size
         self._host = host
         self._patience = patience
-        self._response: http.client.HTTPResponse | None = None
+        self._response: Response | None = None
         self._position = 0
         self._failures = 0
         self._failed_at = 0
@@ -231,7 +232,7 @@ class _ResumingBlob:
             self._response.close()
             self._response = None
 
-    def _connect(self) -> http.client.HTTPResponse:
+    def _connect(self) -> Response:
         response = self._open_at(self._position)
         if self._position == 0:
             return response

@@ -11,6 +11,7 @@ looked up
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -135,8 +136,9 @@ def _prepare_reference(
     failures: list[tuple[Place, RunnerError]] = []
     for place in places:
         try:
-            found = find_image(place.open(), reference.version, architecture, what)
-            root = _obtain(found, images, what, log)
+            with contextlib.closing(place.open()) as blobs:
+                found = find_image(blobs, reference.version, architecture, what)
+                root = _obtain(found, images, what, log)
         except RunnerError as error:
             if error.kind in _FINAL:
                 raise

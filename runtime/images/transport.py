@@ -2,30 +2,30 @@
 
 Connection errors, 5xx and 429 are tried again with a growing pause, or the one that `Retry-After` asks for.
 Redirects (blobs usually lie on a CDN) are followed without the Authorization header, never from HTTPS to
-plain HTTP, and to no other scheme. Proxies come from the environment, as urllib reads it.
+plain HTTP, and to no other scheme. Connections are kept for the next request (`connections`).
 """
 
 from __future__ import annotations
 
 import email.utils
-import functools
 import http.client
 import random
 import socket
 import ssl
+import string
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, cast
 
 from runtime.errors import RunnerError
+from runtime.images.connections import NETWORK_ERRORS, Connections, Response
 
 _MAXIMUM_ERROR_BODY = 64 * 1024
+_MAXIMUM_REDIRECTS = 5
+_ERRORS_FROM = 400
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 
 class HttpStatusError(Exception):
@@ -67,20 +67,13 @@ class Transport:
     def __init__(self, server: str, patience: Patience | None = None) -> None:
         self.patience = patience or DEFAULT_PATIENCE
         self._server = server
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (  # no file:, ftp: or data: handler: a redirect must not reach them
-            urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            _Https(),
-            _Redirects(),
-            urllib.request.HTTPErrorProcessor(),
-            urllib.request.HTTPDefaultErrorHandler(),
-        ):
-            self._opener.add_handler(handler)
+        self._connections = Connections(self.patience.timeout_s)
 
-    def open(
-        self, url: str, headers: Mapping[str, str], authorization: str | None
-    ) -> http.client.HTTPResponse:
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._connections.close()
+
+    def open(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Response:
         """The response (2xx) for `url`.
 
         Raises HttpStatusError for an error to be explained by the caller, RunnerError (kinds
@@ -88,34 +81,45 @@ class Transport:
         """
         failures = 0
         while True:
-            request = urllib.request.Request(url, headers={"User-Agent": "scar-cdk", **headers})  # noqa: S310
-            if authorization:
-                # "Unredirected": urllib does not carry it to the server that a redirect names.
-                request.add_unredirected_header("Authorization", authorization)
             retry_after = None
             try:
-                return cast(
-                    "http.client.HTTPResponse", self._opener.open(request, timeout=self.patience.timeout_s)
-                )
-            except urllib.error.HTTPError as error:
-                retry_after = error.headers.get("Retry-After")
-                problem = _status_error(error)
+                return self._follow(url, headers, authorization)
+            except HttpStatusError as problem:
+                retry_after = problem.headers.get("Retry-After")
                 if problem.status not in _RETRIED:
-                    raise problem from None
+                    raise
                 failure = self._gave_up(problem)
             except NETWORK_ERRORS as error:
-                reason = getattr(error, "reason", error)
-                if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
-                    raise self._unreachable(reason) from error  # the name is wrong, and stays so
-                if isinstance(reason, ssl.SSLCertVerificationError):
-                    raise self._bad_certificate(reason) from error
-                failure = self._unreachable(reason)
+                if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+                    raise self._unreachable(error) from error  # the name is wrong, and stays so
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    raise self._bad_certificate(error) from error
+                failure = self._unreachable(error)
             failures += 1
             asked = _retry_after_s(retry_after)
             too_long = asked is not None and asked > self.patience.longest_pause_s
             if failures >= self.patience.attempts or too_long:
                 raise failure
             time.sleep(self.patience.pause_s(failures, retry_after))
+
+    def _follow(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Response:
+        """The response at the end of all redirects; the Authorization header goes to the first server
+        alone."""
+        home = urllib.parse.urlsplit(url)
+        for _ in range(_MAXIMUM_REDIRECTS + 1):
+            here = urllib.parse.urlsplit(url)
+            at_home = (here.scheme, here.netloc) == (home.scheme, home.netloc)
+            more = {"Authorization": authorization} if authorization and at_home else {}
+            response = self._connections.get(url, {"User-Agent": "scar-cdk", **headers, **more})
+            if response.status in _REDIRECTS and (location := response.headers.get("Location")):
+                response.read_rest(_MAXIMUM_ERROR_BODY)
+                url = _redirected(url, location, response)
+            elif response.status >= _ERRORS_FROM or response.status in _REDIRECTS:
+                body = response.read_rest(_MAXIMUM_ERROR_BODY)
+                raise HttpStatusError(response.status, response.headers, body, url)
+            else:
+                return response
+        raise HttpStatusError(response.status, response.headers, b"", url)
 
     def _gave_up(self, problem: HttpStatusError) -> RunnerError:
         if problem.status == 429:  # noqa: PLR2004
@@ -146,55 +150,21 @@ class Transport:
         )
 
 
-class _Https(urllib.request.AbstractHTTPHandler):
-    """urllib's HTTPSHandler, which loads all certificates of the machine (20 ms) only when there is need."""
-
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        """The response to a request over TLS."""
-        return self.do_open(http.client.HTTPSConnection, request, context=_tls())
-
-    https_request = urllib.request.AbstractHTTPHandler.do_request_
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects; keeps the Authorization header only on the very same server."""
-
-    max_redirections = 5
-
-    def redirect_request(  # noqa: PLR0917 - urllib calls it so
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """The request to follow with, or HTTPError for a redirect that must not be followed."""
-        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
-        # A registry reached over TLS must not send us to where anyone can listen, nor to this machine's own
-        # services.
-        if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http"):
-            raise urllib.error.HTTPError(newurl, code, "redirect to an insecure place refused", headers, fp)
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)
-        authorization = req.unredirected_hdrs.get("Authorization")
-        if request is not None and authorization and (old.scheme, old.netloc) == (new.scheme, new.netloc):
-            request.add_unredirected_header("Authorization", authorization)
-        return request
-
-
-def _status_error(error: urllib.error.HTTPError) -> HttpStatusError:
+def _redirected(url: str, location: str, response: Response) -> str:
+    """Where `location` leads, or HttpStatusError for a redirect that must not be followed."""
     try:
-        body = error.read(_MAXIMUM_ERROR_BODY)
-    except NETWORK_ERRORS:
-        body = b""
-    error.close()
-    return HttpStatusError(error.code, cast("http.client.HTTPMessage", error.headers), body, error.url or "")
+        # Servers send what belongs quoted: spaces, and other characters than ASCII (as bytes).
+        target = urllib.parse.quote(
+            urllib.parse.urljoin(url, location), encoding="latin-1", errors="replace", safe=string.punctuation
+        )
+        old, new = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
+    except ValueError:
+        raise HttpStatusError(response.status, response.headers, b"", url) from None
+    # A registry reached over TLS must not send us to where anyone can listen, nor to this machine's own
+    # services.
+    if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http"):
+        raise HttpStatusError(response.status, response.headers, b"", target)
+    return target
 
 
 def _retry_after_s(value: str | None) -> float | None:
