@@ -27,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ministack import app
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
@@ -39,7 +40,9 @@ _NO_ROOM_FOR_S = 0.05
 _STATE_KEY = "scar_async_events"
 _log = logging.getLogger("lambda-events")
 _request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
-"""Of the event whose attempt runs in this thread."""
+"""Of the event whose attempt runs in this thread, or of the call of Lambda's Invoke in this task."""
+_call_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("call_id", default=None)
+"""Of the API call that this task answers."""
 
 
 @dataclass
@@ -78,6 +81,8 @@ class EventQueue:
         lambda_svc._execute_function_dispatch = _with_the_events_request_id(
             lambda_svc._execute_function_dispatch
         )
+        lambda_svc._invoke = _with_the_calls_request_id(lambda_svc._invoke)
+        app._dispatch_service_request = _noting_its_request_id(app._dispatch_service_request)
         get_state, load_state, reset = lambda_svc.get_state, lambda_svc.load_persisted_state, lambda_svc.reset
 
         def get_all_state() -> dict[str, Any]:
@@ -106,6 +111,7 @@ class EventQueue:
                 event=event,
                 queued_at=time.time(),
                 depth=lambda_svc._invoke_depth.get(),
+                request_id=_request_id.get() or str(uuid.uuid4()),
             )
         )
 
@@ -261,6 +267,29 @@ def _with_the_events_request_id(dispatch: Callable[..., Any]) -> Callable[..., A
         return dispatch(function, config, event, _request_id.get() or request_id, started)
 
     return dispatch_with_it
+
+
+def _noting_its_request_id(dispatch: Callable[..., Any]) -> Callable[..., Any]:
+    """Have an API call's handler know the request id that its answer will bear."""
+
+    async def dispatch_noted(*request: Any) -> Any:
+        _call_id.set(request[-1])
+        return await dispatch(*request)
+
+    return dispatch_noted
+
+
+def _with_the_calls_request_id(invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function run under the request id that Lambda's answer to the caller bears, as on AWS."""
+
+    async def invoke_with_it(*arguments: Any) -> Any:
+        token = _request_id.set(_call_id.get())
+        try:
+            return await invoke(*arguments)
+        finally:
+            _request_id.reset(token)
+
+    return invoke_with_it
 
 
 def _event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
