@@ -21,11 +21,13 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from types import CodeType
+from typing import Any
 
 GRACE_S = 2.0
 """Time between SIGTERM and SIGKILL when the deadline has passed."""
@@ -42,15 +44,20 @@ _MODULES = {
     "process_init": ("kernel", "program", "process_init"),
 }
 # The helper's beginning: make modules of the code that comes through the pipe, and call `main` of the last
-# one.
+# one with the task that comes then. If none comes, the caller has ended.
 _BOOT = """
 import marshal, os, sys
 with open(int(sys.argv[1]), "rb") as file:
-    modules, task = marshal.load(file)
+    for name, code in marshal.load(file):
+        module = sys.modules[name] = type(sys)(name)
+        exec(code, module.__dict__)
+    try:
+        task = marshal.load(file)
+    except EOFError:
+        os._exit(0)
+if not task["errors_apart"]:
+    os.dup2(1, 2)
 os.set_inheritable(int(sys.argv[2]), False)
-for name, code in modules:
-    module = sys.modules[name] = type(sys)(name)
-    exec(code, module.__dict__)
 os._exit(module.main(task, int(sys.argv[2])))
 """
 
@@ -85,52 +92,96 @@ def supervise(
     Standard error goes to `on_output`, too, unless it has a listener of its own.
     """
     started = time.monotonic()
-    task_read, task_write = os.pipe()
-    report_read, report_write = os.pipe()
-    output_read, output_write = os.pipe()
-    error_read, error_write = os.pipe() if on_error_output else (-1, output_write)
-    pipes = {
-        task_read,
-        task_write,
-        report_read,
-        report_write,
-        output_read,
-        output_write,
-        error_read,
-        error_write,
-    }
+    helper_process = _take_spare(helper) or _Helper(helper)
+    listeners = {helper_process.output: on_output, helper_process.errors: on_error_output or on_output}
+    watch = _Watch(helper_process.process, helper_process.report, listeners, deadline)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, str(task_read), str(report_write)],
-            stdin=subprocess.DEVNULL,
-            stdout=output_write,
-            stderr=error_write,
-            # A process next to the container's must hold nothing of ours in /proc/PID/environ. On Lambda,
-            # Python itself may need its library path.
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-            cwd="/",
-            pass_fds=(task_read, report_write),
-            start_new_session=True,
-        )
-    except BaseException:
-        for descriptor in pipes - {-1}:
-            os.close(descriptor)
-        raise
-    for descriptor in {task_read, report_write, output_write, error_write}:
-        os.close(descriptor)
-    listeners = {output_read: on_output}
-    if on_error_output:
-        listeners[error_read] = on_error_output
-    watch = _Watch(process, report_read, listeners, deadline)
-    try:
-        with contextlib.suppress(BrokenPipeError), os.fdopen(task_write, "wb") as file:
-            marshal.dump((_code(helper), {**task, "parent": os.getpid()}), file)
+        helper_process.send({**task, "parent": os.getpid(), "errors_apart": on_error_output is not None})
         watch.until_end()
     finally:
         watch.make_sure_of_end()
-        for descriptor in (report_read, *listeners):
-            os.close(descriptor)
+        helper_process.close()
+        _keep_spare(helper)
     return replace(watch.report(), timed_out=watch.timed_out, duration_s=time.monotonic() - started)
+
+
+class _Helper:
+    """A helper's process, which waits for its task, and our ends of the pipes to it."""
+
+    def __init__(self, helper: str) -> None:
+        self.helper = helper
+        self.parent = os.getpid()
+        ours: list[int] = []
+        theirs: list[int] = []
+        try:
+            for reads in (True, False, False, False):  # the task; report, standard output, standard error
+                read, write = os.pipe()
+                theirs.append(read if reads else write)
+                ours.append(write if reads else read)
+            task, report, output, errors = theirs
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, str(task), str(report)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                # A process next to the container's must hold nothing of ours in /proc/PID/environ. On Lambda,
+                # Python itself may need its library path.
+                env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+                cwd="/",
+                pass_fds=(task, report),
+                start_new_session=True,
+            )
+        except BaseException:
+            for descriptor in ours:
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        self._task = os.fdopen(ours[0], "wb")
+        self.report, self.output, self.errors = ours[1:]
+        with contextlib.suppress(BrokenPipeError):
+            marshal.dump(_code(helper), self._task)
+            self._task.flush()
+
+    def send(self, task: dict[str, Any]) -> None:
+        """Let it begin."""
+        with contextlib.suppress(BrokenPipeError), self._task:
+            marshal.dump(task, self._task)
+
+    def close(self) -> None:
+        """Close our ends; a helper that has no task yet ends."""
+        with contextlib.suppress(BrokenPipeError):
+            self._task.close()
+        for descriptor in (self.report, self.output, self.errors):
+            os.close(descriptor)
+
+
+# Most of the time between an invocation and its program is Python's own start. So a helper for the next run
+# is started when one has ended: it waits for a task, and ends with us, as the pipe does. Only the main thread
+# keeps one: the kernel kills a helper when the thread that started it ends.
+_spare: list[_Helper] = []
+
+
+def _take_spare(helper: str) -> _Helper | None:
+    """The helper that waits, if it is the right one and alive."""
+    if threading.current_thread() is not threading.main_thread() or not _spare:
+        return None
+    spare = _spare.pop()
+    if spare.parent != os.getpid():
+        return None  # we are a fork of the process that it belongs to
+    if spare.helper == helper and spare.process.poll() is None:
+        return spare
+    spare.close()
+    spare.process.wait()
+    return None
+
+
+def _keep_spare(helper: str) -> None:
+    """Start the helper of the next run."""
+    if threading.current_thread() is threading.main_thread() and not _spare:
+        with contextlib.suppress(OSError):  # then the next run starts its own, and says what is the matter
+            _spare.append(_Helper(helper))
 
 
 @functools.cache
