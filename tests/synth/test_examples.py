@@ -113,6 +113,13 @@ def test_secrets_of_providers_are_in_no_template_and_in_no_package(example: Exam
     assert "secret:scar-examples/office-webdav" in texts[0]
 
 
+def test_http_endpoint_takes_get_and_post(example: Example) -> None:
+    endpoint = example("http-endpoint")
+    assert endpoint.one("AWS::ApiGateway::RestApi")["Name"] == "checksums"
+    methods = {method["HttpMethod"] for method in endpoint.of_type("AWS::ApiGateway::Method").values()}
+    assert methods == {"GET", "POST"}
+
+
 def test_lambda_batch_has_function_and_job(example: Example) -> None:
     both = example("lambda-batch")
     assert both.one("AWS::Lambda::Function", FunctionName="crunch")["Timeout"] == 20
