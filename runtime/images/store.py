@@ -167,8 +167,8 @@ class ImageStore:
             if self.free_bytes() >= wanted_bytes:
                 break
             name = record.parent.name
-            if (descriptor := self._try_lock(name)) is None:
-                continue  # leased, or being built
+            if name.startswith("tmp-") or (descriptor := self._try_lock(name)) is None:
+                continue  # about to appear, leased, or being built
             trash = self.folder / f"tmp-{name}-{secrets.token_hex(4)}"
             with contextlib.suppress(FileNotFoundError):
                 record.parent.rename(trash)
