@@ -16,6 +16,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from scar_constructs.data_access import in_policy
 from scar_constructs.findings import acknowledge_wildcard
 from scar_constructs.handler_function import SERVICE_TIMEOUT, HandlerFunction
 
@@ -85,7 +86,12 @@ class _Provider(HandlerFunction):
 
     def allow_on(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
         if folders:
-            markers = [bucket.arn_for_objects(f"{folder}/") for folder in folders]
+            markers = [bucket.arn_for_objects(f"{in_policy(folder)}/") for folder in folders]
+            for marker, folder in zip(markers, folders, strict=True):
+                if "*" in in_policy(folder):
+                    acknowledge_wildcard(
+                        self.role, marker, "The folder's name has letters that no policy can."
+                    )
             actions = ["s3:PutObject", *(["s3:DeleteObject"] if on_delete is OnDelete.TIDY else [])]
             self.allow(iam.PolicyStatement(actions=actions, resources=markers))
         if folders and on_delete is OnDelete.TIDY:

@@ -94,6 +94,15 @@ def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:
         )
 
 
+def in_policy(text: str) -> str:
+    """A part of an object's key as the resource of a policy names it.
+
+    `*` and `$` would stand for something else there, and become `?`, which is any one character. A policy
+    takes characters up to U+00FF alone: others become `*`.
+    """
+    return re.sub(r"[^ -\u00ff]+", "*", re.sub(r"[*$]", "?", text))
+
+
 def write_log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     """A statement that lets a role write into one log group, but make none (deleted logs stay so)."""
     actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -108,7 +117,7 @@ def _object_arns(
     role: iam.IRole, entries: Iterable[StorageEntry], buckets: Mapping[str, s3.IBucket]
 ) -> list[str]:
     def arn(entry: StorageEntry) -> str:
-        objects = f"{entry.key_prefix}*"
+        objects = f"{in_policy(entry.key_prefix)}*"
         if entry.topic_arn is None:
             return buckets[entry.bucket].arn_for_objects(objects)
         return Stack.of(role).format_arn(

@@ -43,7 +43,8 @@ class TopicTrigger(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         same = region in (None, Arn.split(topic_arn, ArnFormat.NO_RESOURCE_NAME).region)
-        topic = sns.Topic.from_topic_arn(self, "Topic", topic_arn)
+        # A function's subscriptions bear the ids of their topics.
+        topic = sns.Topic.from_topic_arn(self, f"{construct_id}Source", topic_arn)
         self.subscription = topic.add_subscription(
             subscriptions.LambdaSubscription(
                 function,

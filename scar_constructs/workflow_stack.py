@@ -54,7 +54,7 @@ def add_stacks(
         for part in parts
     ]
     for index, needed in in_an_order_without_circles(parts):
-        stacks[index].add_dependency(stacks[needed], "makes a bucket that is written to")
+        stacks[index].add_stack_dependency(stacks[needed])
     return stacks
 
 

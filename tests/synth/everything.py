@@ -98,6 +98,9 @@ functions:
             path: public-satellite/scenes
             suffix: .tif
             topic: arn:aws:sns:us-east-1:987654321098:new-scenes
+          - storage_provider: s3
+            path: public-satellite/maps
+            topic: arn:aws:sns:us-east-1:987654321098:new-maps
         output: [{storage_provider: s3, path: pictures/satellite}]
     - lambda:
         name: writes-elsewhere

@@ -219,8 +219,8 @@ def test_only_the_shared_bucket_goes_over_event_bridge(every: Synthesized) -> No
 
 
 def test_a_topic_feeds_a_function(every: Synthesized) -> None:
-    found = every.one("AWS::SNS::Subscription")
-    assert found["TopicArn"] == "arn:aws:sns:us-east-1:987654321098:new-scenes"
+    found = every.one("AWS::SNS::Subscription", TopicArn="arn:aws:sns:us-east-1:987654321098:new-scenes")
+    assert len(every.of_type("AWS::SNS::Subscription")) == 2
     assert found["Protocol"] == "lambda"
     assert found["Region"] == "us-east-1"
     assert found["FilterPolicyScope"] == "MessageBody"

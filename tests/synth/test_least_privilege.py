@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from scar_constructs.data_access import in_policy
 from tests.synth.synthesized import Synthesized
 
 Right = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -133,6 +136,19 @@ def test_no_statement_allows_all_actions_or_all_resources(seed: Synthesized, ric
                 # A wildcard stands at the end alone, and behind the name of a bucket.
                 assert all("*" not in text.removesuffix("/*") for text in resources), name
                 assert "*" not in resources, name
+
+
+@pytest.mark.parametrize(
+    ("key", "resource"),
+    [
+        ("in/pictures/", "in/pictures/"),
+        ("été 1/", "été 1/"),
+        ("a*b?c$d/", "a?b?c?d/"),
+        ("日本語/in/", "*/in/"),
+    ],
+)
+def test_keys_stand_in_policies_as_a_policy_takes_them(key: str, resource: str) -> None:
+    assert in_policy(key) == resource
 
 
 def test_no_managed_policies(seed: Synthesized, rich: Synthesized) -> None:
