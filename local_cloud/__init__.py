@@ -13,6 +13,7 @@
     s3_reads.py        parts of large objects, read without the whole
     s3_filters.py      filters of bucket notifications, which are URL-encoded
     topics.py          topics of SNS in other accounts, filters that look into notifications
+    secrets_stack.py   CloudFormation refers to secrets by their ARNs
     s3_stack.py        CloudFormation deletes no bucket that holds something
     saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
     disk_space.py      an upload that the disk has no room for is refused

@@ -27,6 +27,7 @@ def test_every_private_name_that_is_used_is_there() -> None:
 import os; os.environ["GATEWAY_PORT"] = "4566"
 from ministack.services.cloudformation import provisioners
 from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, sqs, ssm
+from ministack.services import secretsmanager
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, persistence
 import ministack.app
 names = [
@@ -49,6 +50,7 @@ names = [
     (lambda_svc, "_execute_function_dispatch _invoke"),
     (ministack.app, "_dispatch_service_request"),
     (sns, "_lambda_svc _deliver_to_lambda _topics _fanout _body_lookup _subscribe _unsubscribe"),
+    (secretsmanager, "_resolve"),
     (sqs, "_queue_by_arn _act_send_message"),
     (ssm, "_parameters"),
 ]
