@@ -3,9 +3,14 @@
     main.py      the door: finds the verb, loads it alone, and turns errors into one sentence and an exit code
     errors.py    what may go wrong, in words for people
     session.py   boto3 clients, and what their errors mean
+    deployed.py  what is deployed, from the stacks' outputs
+    table.py     text for a terminal
+    ls.py        `scar ls`: functions, or files
     local.py     `scar local`: the embedded cloud
     put.py       `scar put`: files into a bucket
     sending.py   how they get there
+    get.py       `scar get`: files out of a bucket
+    receiving.py how they come, and why none lands outside of its folder
     launch.py    `scar-launch`: one event per file that is there already
     validate.py  `scar validate`: an FDL file, without deploying it
 

@@ -16,8 +16,10 @@ import click
 from scar_cli.errors import UserError
 
 _VERBS = {
+    "get": ("scar_cli.get", "Download files or folders from a bucket."),
     "graph": ("scar_cli.graph", "Draw the workflow of an FDL file."),
     "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
+    "ls": ("scar_cli.ls", "List deployed functions, or the files in a bucket."),
     "put": ("scar_cli.put", "Upload files or folders into a bucket."),
     "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
 }

@@ -1,0 +1,35 @@
+"""Text for a terminal: tables, and what strangers wrote without the characters that a terminal obeys."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table whose columns are as wide as they need; the last one is not padded."""
+    lines = [tuple(head), *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
+        yield "  ".join(padded).rstrip()
+
+
+def printable(text: str) -> str:
+    """The text with its control characters as `\\x1b`: a key may not move the cursor or ring the bell."""
+    return "".join(_shown(character) for character in text)
+
+
+def printable_line(text: str) -> str:
+    """The same for a line of a log, where tabs may stay."""
+    return "".join(one if one == "\t" else _shown(one) for one in text)
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)

@@ -1,0 +1,220 @@
+"""`scar` on a deployed workflow: every verb as a person types it, on one stack and one embedded cloud."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import examples, oci_images
+from tests.cloud.cdk_cli import Cdk
+from tests.cloud.embedded import SCAR, CloudUnderTest, until
+
+pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("scar-verbs")]
+
+BUCKET = "verb-files"
+SCRIPTS = {
+    "copy.sh": '#!/bin/sh\necho "copying $STORAGE_OBJECT_KEY"\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n',
+    # The input holds a URL: as long as nothing is there, the file cannot be processed.
+    "picky.sh": """#!/bin/sh
+echo "looking at $STORAGE_OBJECT_KEY"
+wget -q -O /dev/null "$(cat "$INPUT_FILE_PATH")" || { echo not yet; exit 7; }
+cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
+""",
+    "answer.sh": """#!/bin/sh
+echo "hello $name"
+[ -z "$INPUT_FILE_PATH" ] || wc -c < "$INPUT_FILE_PATH"
+""",
+}
+FDL = f"""functions:
+  aws:
+  - lambda:
+      name: verb-copy
+      memory: 256
+      timeout: 60
+      init_script: copy.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/in}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/out}}]
+  - lambda:
+      name: verb-picky
+      timeout: 60
+      init_script: picky.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/picky}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/picked}}]
+  - lambda:
+      name: verb-job
+      execution_mode: batch
+      init_script: picky.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/jobs}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/job-out}}]
+    batch: {{attempts: 1}}
+  - lambda:
+      name: verb-http
+      timeout: 60
+      init_script: answer.sh
+      container: {{image: "busybox:1.37"}}
+    api_gateway: {{name: verb-api}}
+"""
+
+
+@dataclass(frozen=True)
+class Verbs:
+    """The deployed stack, and the command on it."""
+
+    cloud: CloudUnderTest
+    fdl: Path
+
+    def scar(self, *arguments: str, code: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
+        environment = {**self.cloud.environment(), "SCAR_LOCAL_STATE": "/nonexistent"}
+        done = subprocess.run(
+            [*SCAR, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **more,
+        )
+        assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self.scar(*arguments, "-j", code=code).stdout)
+
+    def put(self, key: str, body: bytes) -> None:
+        self.cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def keys(self, folder: str) -> list[str]:
+        listed = self.cloud.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"{folder}/")
+        return [entry["Key"] for entry in listed.get("Contents", []) if not entry["Key"].endswith("/")]
+
+
+class Door(ThreadingHTTPServer):
+    """Answers 404 as long as it is shut."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Doorkeeper)
+        self.open = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Doorkeeper(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Door)
+        self.send_response(200 if self.server.open else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    server = Door()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def verbs(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Verbs:
+    if not examples.busybox_layers():
+        pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
+    folder = tmp_path_factory.mktemp("verbs")
+    oci_images.write_layout(folder / "docker.io" / "library" / "busybox", {"1.37": examples.busybox_image()})
+    for name, text in SCRIPTS.items():
+        (folder / name).write_text(text)
+    fdl = folder / "verbs.yaml"
+    fdl.write_text(FDL)
+    mirrors = f"docker.io=file://{folder / 'docker.io'}"
+    Cdk(cloud.environment(), folder / "cdk.out")("deploy", fdl, registry_mirrors=mirrors)
+    return Verbs(cloud, fdl)
+
+
+# ls
+
+
+def test_ls_lists_functions_in_the_shape_that_scripts_parse(verbs: Verbs) -> None:
+    functions = {entry["Name"]: entry for entry in verbs.json("ls")["Functions"]}
+    assert set(functions) == {"verb-copy", "verb-picky", "verb-job", "verb-http"}
+    copy = functions["verb-copy"]
+    assert (copy["Memory"], copy["Timeout"], copy["Image_id"]) == (256, 60, "busybox:1.37")
+    assert copy["Api_gateway"] == "-"
+    assert functions["verb-http"]["Api_gateway"].endswith("/scar/launch")
+    assert functions["verb-job"]["Mode"] == "batch"
+    table = verbs.scar("ls", "-f", str(verbs.fdl)).stdout.splitlines()
+    assert len(table) == 5
+    assert "256 MB" in next(line for line in table if line.startswith("verb-copy "))
+
+
+def test_ls_lists_files(verbs: Verbs) -> None:
+    verbs.put("listed/a b\x1b.txt", b"123")
+    assert [(e["Key"], e["Size"]) for e in verbs.json("ls", "-b", f"{BUCKET}/listed")] == [
+        ("listed/a b\x1b.txt", 3)
+    ]
+    shown = verbs.scar("ls", "-b", f"{BUCKET}/listed").stdout
+    assert "3 bytes  listed/a b\\x1b.txt" in shown
+
+
+def test_a_function_that_is_not_deployed_is_said_with_what_there_is(verbs: Verbs, tmp_path: Path) -> None:
+    assert "There are: verb-copy" in verbs.scar("ls", "-n", "nobody", code=2).stderr
+    other = tmp_path / "other.yaml"
+    other.write_text("functions: {aws: [{lambda: {name: other, container: {image: busybox}}}]}")
+    assert f"Deploy it: scar init -f {other}" in verbs.scar("ls", "-f", str(other), code=2).stderr
+
+
+# get
+
+
+def test_get_fetches_a_folder_and_nothing_outside_of_it(verbs: Verbs, tmp_path: Path) -> None:
+    content = {"a b+c.txt": b"one", "deep/ü.bin": b"\0" * 9_000_000, "-rf": b""}
+    for name, body in content.items():
+        verbs.put(f"wanted/{name}", body)
+    target = tmp_path / "here" / "files"
+    assert "3 files" in verbs.scar("get", "-b", f"{BUCKET}/wanted", "-p", str(target)).stdout
+    found = {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    assert found == content
+    verbs.put("hostile/../../escaped", b"out")
+    verbs.put("hostile//tmp/escaped", b"out")
+    verbs.put("hostile/fine", b"in")
+    answer = verbs.json("get", "-b", f"{BUCKET}/hostile", "-p", str(target / "hostile"), code=1)
+    assert [entry["key"] for entry in answer["files"]] == ["hostile/fine"]
+    assert len(answer["failed"]) == 2
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
+        ["a b+c.txt", "ü.bin", "-rf", "fine"]
+    )
+
+
+def test_get_fetches_one_file_under_its_name_or_another(verbs: Verbs, tmp_path: Path) -> None:
+    verbs.put("single/file.txt", b"text")
+    verbs.scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", str(tmp_path))
+    verbs.scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", str(tmp_path / "renamed.txt"))
+    assert (tmp_path / "file.txt").read_bytes() == (tmp_path / "renamed.txt").read_bytes() == b"text"
+    assert "no file" in verbs.scar("get", "-b", f"{BUCKET}/none", "-p", str(tmp_path), code=2).stderr
+
+
+def test_get_waits_for_what_is_still_to_come(verbs: Verbs, tmp_path: Path) -> None:
+    verbs.put("in/watched.txt", b"watched")
+    verbs.scar(
+        "get", "-b", f"{BUCKET}/out", "-p", str(tmp_path), "--watch", "--expect", "1", "--within", "60"
+    )
+    assert (tmp_path / "watched.txt").read_bytes() == b"watched"
+    until(lambda: verbs.keys("out"))
