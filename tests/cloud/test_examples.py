@@ -1,7 +1,8 @@
 """The examples, deployed as they stand and run for real, with images of the same names that are made here.
 
 Each is a stack of its own; one deployment makes all of them, since most of its time is that of starting the
-CDK. What an example needs beside AWS (a MinIO, a WebDAV server, a public data set) is run by the tests.
+CDK. The cloud enforces IAM: every function has the rights of its own role and no more. What an example needs
+beside AWS (a MinIO, a WebDAV server, a public data set) is run by the tests.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import boto3
 import pytest
 
+from local_cloud.cloud import Cloud
 from tests import examples, oci_images
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest, keys, until
@@ -97,6 +99,15 @@ class Answer:
 
 
 @pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
+    """One that refuses what the roles of the examples do not allow."""
+    embedded = Cloud(tmp_path_factory.mktemp("cloud"))
+    running = embedded.start(tied=True, enforce_iam=True)
+    yield CloudUnderTest(embedded, running)
+    embedded.stop()
+
+
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with running_s3_server(tmp_path_factory.mktemp("lab")) as server:
         server.client().create_bucket(Bucket="deliveries")
@@ -166,6 +177,7 @@ def public_data_set(cloud: CloudUnderTest) -> None:
         TopicArn=TOPIC, AttributeName="Policy", AttributeValue=everybody("sns:Subscribe", TOPIC)
     )
     s3.create_bucket(Bucket=PUBLIC_BUCKET)
+    s3.delete_public_access_block(Bucket=PUBLIC_BUCKET)
     policy = everybody("s3:GetObject", f"arn:aws:s3:::{PUBLIC_BUCKET}/*")
     s3.put_bucket_policy(Bucket=PUBLIC_BUCKET, Policy=policy)
 
