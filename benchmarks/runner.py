@@ -1,110 +1,252 @@
-"""What an invocation costs beside the script: fetching and unpacking the image, starting the container."""
+"""What an invocation costs beside the script: fetching and unpacking the image, starting the container.
+
+For each image of `runner_images`, with a registry on this machine, all on a tmpfs (`SCAR_BENCH_FOLDER` names
+another folder):
+
+- `cold_vs_curl_tar`: a process that pulls, unpacks and runs, against `curl | tar xz` of the layers alone
+- `cold_vs_udocker`: the same against udocker's pull, create, set-up and run
+- `warm_overhead_ms`: all of a later run but the transfers, against starting the program by `unshare`
+- `warm_vs_udocker`: the same against `udocker run`
+- `peak_rss_mb`: memory of the process at its peak, with all libraries loaded, against the 120 MB allowed
+- `disk_ratio`: disk in use at the peak of a pull, against the unpacked image
+
+What is not to be had (udocker's tools, debootstrap) is skipped, and said so.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
-import random
+import os
 import shutil
+import statistics
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.measure import Comparison, in_turns, process
-from runtime.engines import ContainerProcess, Engine, choose_engine
-from runtime.errors import RunnerError
+from benchmarks import runner_images, runner_udocker
+from benchmarks.measure import Comparison, in_turns
+from benchmarks.runner_process import COMMAND
+from runtime.engines import ContainerProcess, choose_engine
 from runtime.images import ImageSource, prepare_image
-from tests import oci_images
+from runtime.workspace import new_workspace
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
-_FILES = 400
-_FILE_BYTES = 200_000
+_ROOM_BYTES = 4 << 30
+_TIMES = int(os.environ.get("SCAR_BENCH_TIMES", "5"))
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_PEAK_RSS_MB = 120.0
 
 
 def compare() -> Iterator[Comparison]:
-    """The runner against the plain programs that do no more than needed."""
-    layer = oci_images.busybox_layer()
-    if layer is None or REGISTRY_PROGRAM is None:
-        print("runner: skipped; needs a registry server (apt install busybox-static docker-registry)")
+    """The runner against the plain programs, and against udocker."""
+    if REGISTRY_PROGRAM is None or shutil.which("curl") is None:
+        print("runner: skipped; needs a registry server and curl (apt install docker-registry curl)")
         return
-    image = oci_images.Image([layer, _layer_of_files()])
-    with tempfile.TemporaryDirectory() as name:
+    fast = "isal" if importlib.util.find_spec("isal") else "zlib"
+    with tempfile.TemporaryDirectory(dir=_folder()) as name:
         folder = Path(name)
+        print(f"runner: in {folder}, gzip by {fast}")
         (folder / "registry").mkdir()
         with real_registry(folder / "registry") as registry:
-            oci_images.push(registry, "bench/files", "1", image)
-            yield from _cold(folder, registry, image)
-            yield from _warm(folder, registry)
+            for image in runner_images.chosen():
+                try:
+                    layers = runner_images.push(registry, image)
+                except runner_images.NotToBeHadError as problem:
+                    print(f"{image}: skipped; {problem}")
+                    continue
+                yield from _Subject(folder, registry, image, layers).compare()
 
 
-def _cold(folder: Path, registry: str, image: oci_images.Image) -> Iterator[Comparison]:
-    reference = f"{registry.removeprefix('http://')}/bench/files:1"
-    numbers = itertools.count()
-    manifest, config, layers = image.blobs()
-    del manifest, config
-    blobs = " ".join(f"{registry}/v2/bench/files/blobs/{oci_images.digest_of(blob)}" for blob in layers)
+def _folder() -> Path | None:
+    """Where files are written: a tmpfs, so that the disk's noise stays out."""
+    if chosen := os.environ.get("SCAR_BENCH_FOLDER"):
+        return Path(chosen)
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM_BYTES:
+        return memory
+    return None
 
-    def ours() -> None:
-        store = folder / f"store-{next(numbers)}"
-        with prepare_image(ImageSource.registry(reference), store=store):
-            pass
-        subprocess.run(["rm", "-rf", str(store)], check=True)
 
-    def plain() -> None:
-        target = folder / f"plain-{next(numbers)}"
+class _Subject:
+    """One image, and everything that is measured of it."""
+
+    def __init__(self, folder: Path, registry: str, image: str, layers: list[str]) -> None:
+        self._folder = folder
+        self._registry = registry
+        self._image = image
+        self._layers = layers
+        self._reference = f"{registry.removeprefix('http://')}/bench/{image}:1"
+        self._numbers = itertools.count()
+
+    def compare(self) -> Iterator[Comparison]:
+        """All ratios of this image."""
+        yield self._in_turns("cold_vs_curl_tar", self._cold, self._curl_tar)
+        try:
+            udocker = self._udocker()
+        except runner_udocker.NotToBeHadError as problem:
+            print(f"udocker: skipped; {problem}")
+            udocker = None
+        if udocker is not None:
+            yield self._in_turns("cold_vs_udocker", self._cold, lambda: self._remove(self._udocker_folder()))
+        yield from self._warm(udocker)
+        yield from self._memory_and_disk()
+
+    def _in_turns(self, name: str, ours: Callable[[], object], other: Callable[[], object]) -> Comparison:
+        return in_turns(f"{name}_{self._image}", ours, other, _TIMES)
+
+    # -- cold
+    # --------------------------------------------------------------------------------------------------------
+
+    def _cold(self) -> None:
+        self._remove(self._pull()[0])
+
+    def _pull(self, *options: str) -> tuple[Path, int]:
+        """A first invocation; gives its store, and the peak of its memory in KiB."""
+        store = self._new_folder("store")
+        command = [sys.executable, "-m", "benchmarks.runner_process", *options, self._reference, str(store)]
+        done = subprocess.run(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+        return store, int(done.stdout)
+
+    def _curl_tar(self) -> None:
+        target = self._new_folder("plain")
+        self._unpack_plainly(target)
+        self._remove(target)
+
+    def _unpack_plainly(self, target: Path) -> None:
         target.mkdir()
-        subprocess.run(
-            [
-                "sh",
-                "-c",
-                f'for blob in {blobs}; do curl -sf "$blob" | tar xz -C "$1"; done',
-                "sh",
-                str(target),
-            ],
-            check=True,
-        )
-        subprocess.run(["rm", "-rf", str(target)], check=True)
+        for digest in self._layers:
+            url = f"{self._registry}/v2/bench/{self._image}/blobs/{digest}"
+            pipe = 'curl -sf "$1" | tar xz -C "$2"'
+            subprocess.run(["sh", "-c", pipe, "sh", url, str(target)], check=True)
 
-    if shutil.which("curl"):
-        yield in_turns("cold_vs_curl_tar_small", ours, plain)
+    def _udocker(self) -> runner_udocker.Udocker:
+        udocker = runner_udocker.Udocker(self._new_folder("udocker"), self._registry)
+        udocker.prepare(f"bench/{self._image}:1")
+        udocker.run(*COMMAND)
+        return udocker
 
+    def _udocker_folder(self) -> Path:
+        """A first invocation by udocker; gives its folder."""
+        folder = self._new_folder("udocker")
+        udocker = runner_udocker.Udocker(folder, self._registry)
+        udocker.prepare(f"bench/{self._image}:1")
+        udocker.run(*COMMAND)
+        return folder
 
-def _warm(folder: Path, registry: str) -> Iterator[Comparison]:
-    store = folder / "store"
-    store.mkdir()
-    reference = f"{registry.removeprefix('http://')}/bench/files:1"
-    with prepare_image(ImageSource.registry(reference), store=store) as root:
-        for name in ("namespaces", "fakechroot"):
-            try:
-                engine = choose_engine(store, name)
-            except RunnerError as problem:
-                print(f"{name}: skipped; {problem}")
-                continue
-            request = ContainerProcess(
-                root=root,
-                argv=["/bin/busybox", "true"],
-                env={},
-                working_dir="/",
-                user="",
-                binds={},
-                deadline=None,
-                on_output=lambda _output: None,
+    # -- warm
+    # --------------------------------------------------------------------------------------------------------
+
+    def _warm(self, udocker: runner_udocker.Udocker | None) -> Iterator[Comparison]:
+        store = self._new_folder("store")
+        self._invoke(store)
+        ours: list[float] = []
+        plain: list[float] = []
+        for _ in range(3 * _TIMES):
+            for run, collected in ((self._invoke, ours), (self._start_in_namespace, plain)):
+                time.sleep(0.1)  # events come one by one
+                started = time.perf_counter()
+                run(store)
+                collected.append((time.perf_counter() - started) * 1000)
+        first, second = statistics.median(ours), statistics.median(plain)
+        name = f"warm_overhead_ms_{self._image}"
+        yield Comparison(name, round(first, 2), round(second, 2), round(first / second, 3))
+        if udocker is not None:
+            yield self._in_turns(
+                "warm_vs_udocker", lambda: self._invoke(store), lambda: udocker.run(*COMMAND)
             )
+        self._remove(store)
 
-            def ours(request: ContainerProcess = request, engine: Engine = engine) -> None:
-                result = engine.run(request)
-                if result.exit_code != 0:
-                    raise SystemExit(f"the container ended with {result}")
+    def _invoke(self, store: Path) -> None:
+        """What each invocation does between the transfers. (A registry on this machine is even asked whether
+        the image is still the same; one far away is not.)"""
+        with (
+            new_workspace(store) as workspace,
+            prepare_image(ImageSource.registry(self._reference), store=store) as root,
+        ):
+            result = choose_engine(store).run(
+                ContainerProcess(
+                    root=root,
+                    argv=COMMAND,
+                    env={},
+                    working_dir="/",
+                    user="",
+                    binds={workspace.path: str(workspace.path)},
+                    deadline=None,
+                    on_output=lambda _output: None,
+                )
+            )
+        if result.exit_code != 0:
+            raise SystemExit(f"the container ended with {result}")
 
-            yield in_turns(f"start_{name}_vs_process", ours, process(["busybox", "true"]), 15)
+    @staticmethod
+    def _start_in_namespace(store: Path) -> None:
+        """The least that can be done."""
+        root = next(store.glob("images/*/root"))
+        command = ["unshare", "--mount", "--pid", "--fork", "chroot", str(root), *COMMAND]
+        subprocess.run(command, check=True)
+
+    # -- memory and disk
+    # --------------------------------------------------------------------------------------------------------
+
+    def _memory_and_disk(self) -> Iterator[Comparison]:
+        store, memory = self._pull("--whole")
+        self._remove(store)
+        rss = round(memory / 1024, 1)
+        yield Comparison(
+            f"peak_rss_mb_{self._image}", rss, _PEAK_RSS_MB, round(rss / _PEAK_RSS_MB, 3), unit="MB"
+        )
+        plain = self._new_folder("plain")
+        with _DiskPeak(self._folder) as peak:
+            self._unpack_plainly(plain)
+        unpacked = peak.used_mb()
+        self._remove(plain)
+        with _DiskPeak(self._folder) as peak:
+            store, _ = self._pull()
+        ours = peak.peak_mb
+        self._remove(store)
+        yield Comparison(
+            f"disk_ratio_{self._image}", round(ours, 1), round(unpacked, 1), round(ours / unpacked, 3), "MB"
+        )
+
+    def _new_folder(self, name: str) -> Path:
+        return self._folder / f"{self._image}-{name}-{next(self._numbers)}"
+
+    @staticmethod
+    def _remove(folder: Path) -> None:
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
-def _layer_of_files() -> bytes:
-    """80 MB in 400 files, half of it compressible."""
-    source = random.Random(1)  # the same image each time
-    files = [oci_images.directory("data")]
-    files += [
-        oci_images.File(f"data/{number}", source.randbytes(_FILE_BYTES // 2) + bytes(_FILE_BYTES // 2))
-        for number in range(_FILES)
-    ]
-    return oci_images.tar_of(files)
+class _DiskPeak:
+    """Watches how much of the folder's disk is in use."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._before = self._used()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.peak_mb = 0.0
+
+    def used_mb(self) -> float:
+        """More than at the beginning."""
+        return (self._used() - self._before) / 1e6
+
+    def __enter__(self) -> _DiskPeak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.005):
+            self.peak_mb = max(self.peak_mb, self.used_mb())
+
+    def _used(self) -> int:
+        status = os.statvfs(self._folder)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize

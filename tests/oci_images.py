@@ -247,6 +247,7 @@ def host_shell_layer() -> bytes:
         _add_program(files, Path(program), f"usr/bin/{name}")
     entries = [
         *(directory(name) for name in ("usr", "usr/bin", "usr/lib", "usr/lib64", "etc", "etc/alternatives")),
+        directory("root", 0o700),
         directory("tmp", 0o1777),
         symlink("bin", "usr/bin"),
         symlink("lib", "usr/lib"),

@@ -1,0 +1,51 @@
+"""A first invocation in a process of its own, as in a fresh execution environment: pull, unpack, run.
+
+    python -m benchmarks.runner_process [--whole] IMAGE STORE
+
+With `--whole` everything is loaded that the Lambda function loads, an S3 client too, to see what it takes of
+the memory. Prints the peak of the process' memory in KiB.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+COMMAND = ("/bin/sh", "-c", ":")
+
+
+def main() -> None:
+    """Do it."""
+    *options, image, store = sys.argv[1:]
+    if "--whole" in options:
+        os.environ.setdefault("AWS_REGION", "us-east-1")
+        importlib.import_module("runtime.handler")
+        importlib.import_module("runtime.aws").client("s3", "us-east-1")
+    from runtime.engines import ContainerProcess, choose_engine
+    from runtime.images import ImageSource, prepare_image
+
+    with prepare_image(ImageSource.registry(image), store=Path(store)) as root:
+        result = choose_engine(Path(store)).run(
+            ContainerProcess(
+                root=root,
+                argv=COMMAND,
+                env={},
+                working_dir="/",
+                user="",
+                binds={},
+                deadline=None,
+                on_output=lambda _output: None,
+            )
+        )
+    if result.exit_code != 0:
+        raise SystemExit(f"the container ended with {result}")
+    # Not getrusage: its maximum counts the process from which this one was forked, too.
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            print(line.split()[1])
+
+
+if __name__ == "__main__":
+    main()
