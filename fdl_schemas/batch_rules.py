@@ -24,6 +24,15 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
                 expected="type EC2 or SPOT",
                 help="remove `type`, or write `type: EC2`",
             )
+    if resources.subnets and not resources.security_group_ids:
+        findings.error(
+            "FDL035",
+            "jobs in subnets of your own need security groups of your own",
+            entry.at("batch", "compute_resources", "subnets"),
+            expected="`subnets` and `security_group_ids`, or neither",
+            help="add `security_group_ids`, with groups of the subnets' VPC",
+            on_key=True,
+        )
     if resources.max_v_cpus < job.vcpus:
         findings.error(
             "FDL035",

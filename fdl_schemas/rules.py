@@ -19,6 +19,7 @@ from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import Station, loops, most_comparisons
+from fdl_schemas.marks import refuse_marks
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
 from fdl_schemas.names import (
     IMAGE_RULE,
@@ -51,6 +52,7 @@ def check_rules(draft: Draft, findings: Findings) -> None:
     for service in draft.oscar_services:
         check_storage(service.service, service.path, draft, findings)
     check_providers(draft, findings)
+    refuse_marks(findings)
     _check_unique_names(draft, findings)
     _check_loops(draft, findings)
     _warn_of_oscar(draft, findings)

@@ -86,7 +86,11 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
         if findings.is_whole(entry.at("lambda", "execution_mode")) and settings.keys() - _IGNORED_IN_BATCH:
             _no_effect(entry, ("batch",), "it belongs to execution_mode `batch` or `lambda-batch`", findings)
         return
-    if entry.function.batch.compute_resources.type.startswith("FARGATE"):
+    resources = entry.function.batch.compute_resources
+    if resources.security_group_ids and not resources.subnets:
+        reason = "security groups belong to a VPC, which `subnets` would name"
+        _no_effect(entry, ("batch", "compute_resources", "security_group_ids"), reason, findings)
+    if resources.type.startswith("FARGATE"):
         for key in _OF_EC2_ALONE:
             if entry.get("batch", "compute_resources", key):
                 reason = "Fargate has no instances; it belongs to type EC2 or SPOT"

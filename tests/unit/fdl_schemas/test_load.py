@@ -307,7 +307,7 @@ functions:
       deployment: {bucket: staging}
       vpc: {SubnetIds: [subnet-0a1b2c3d], SecurityGroupIds: [sg-0a1b2c3d]}
       file_system:
-      - Arn: arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0a1b2c3d
+      - Arn: arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0123456789abcdef0
         LocalMountPath: /mnt/data
       reserved_concurrency: 5
       retry_attempts: 0
@@ -385,7 +385,7 @@ def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
             vpc=Vpc(("subnet-0a1b2c3d",), ("sg-0a1b2c3d",)),
             file_systems=(
                 FileSystem(
-                    "arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0a1b2c3d",
+                    "arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/fsap-0123456789abcdef0",
                     "/mnt/data",
                 ),
             ),
