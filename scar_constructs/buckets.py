@@ -11,6 +11,7 @@ from constructs import Construct
 
 from fdl_schemas.model import Workflow
 from scar_constructs.bucket_folders import BucketFolders, OnDelete
+from scar_constructs.construct_names import id_for
 from scar_constructs.findings import acknowledge
 from scar_constructs.notifications import NotificationsHandler
 
@@ -109,7 +110,7 @@ class WorkflowBuckets(Construct):
             {
                 name: WorkflowBucket(
                     self,
-                    name,
+                    id_for(name),
                     bucket_name=name,
                     folders=folders[name],
                     existing=name in existing,
@@ -121,5 +122,5 @@ class WorkflowBuckets(Construct):
         )
         self.by_name: Mapping[str, s3.IBucket] = MappingProxyType(
             {name: member.bucket for name, member in self.members.items()}
-            | {name: s3.Bucket.from_bucket_name(self, name, name) for name in foreign}
+            | {name: s3.Bucket.from_bucket_name(self, id_for(name), name) for name in foreign}
         )

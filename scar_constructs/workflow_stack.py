@@ -10,6 +10,7 @@ from constructs import Construct
 
 from fdl_schemas.model import StorageEntry, Workflow
 from scar_constructs.buckets import WorkflowBuckets
+from scar_constructs.construct_names import id_for
 from scar_constructs.container_function import ContainerFunction
 from scar_constructs.deployment import Deployment
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
@@ -118,7 +119,7 @@ class WorkflowStack(Stack):
         self.functions = [
             ContainerFunction(
                 functions,
-                definition.name,
+                id_for(definition.name),
                 definition=definition,
                 buckets=self.buckets.by_name,
                 runner=runner,
