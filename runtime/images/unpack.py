@@ -22,7 +22,7 @@ No other process writes to the tree while it is unpacked (it is a private folder
 stays as it was; names are bytes throughout, since a tar's names need not be UTF-8.
 """
 
-# ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH120, PTH208, PTH211
+# ruff: noqa: PTH101, PTH102, PTH211
 # A tar's names are bytes, which pathlib does not know.
 
 from __future__ import annotations
@@ -30,25 +30,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.errors import RunnerError
 from runtime.images import tar_stream
 from runtime.images.layer_reader import LayerReader, read_ahead
 from runtime.images.manifest import broken
 from runtime.images.origin import Layer
 from runtime.images.tar_stream import TarEntry, TarStream
+from runtime.images.tree import WHITEOUT, Tree, shown, unsafe
 
 MAXIMUM_ENTRIES = 1_000_000  # a large image has 200 000; names of a million fit in memory, inodes usually too
 _MAXIMUM_SKIPPED = 1 << 30  # data of entries that are not kept costs time, not disk: bounded all the same
-_MAXIMUM_LINKS = 40  # as the kernel bounds the symlinks of one path
-_OPAQUE = b".wh..wh..opq"
-_WHITEOUT = b".wh."
-_WHITEOUT_META = b".wh..wh."
 _PERMISSIONS = 0o777
 _LARGEST_ID = 2**32 - 2
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,7 +57,7 @@ class Unpacker:
     def __init__(
         self, root: Path, *, charge: Callable[[int], None], what: str, maximum_entries: int = MAXIMUM_ENTRIES
     ) -> None:
-        self._root = os.fsencode(root)
+        self._tree = Tree(root, what)
         self._charge = charge
         self._what = what
         self._maximum_entries = maximum_entries
@@ -72,10 +66,6 @@ class Unpacker:
         self._set_owners = os.geteuid() == 0
         self._own_ids = (os.geteuid(), os.getegid())
         self._umask = _umask()
-        self._parents: dict[bytes, bytes] = {}
-        self._directories: dict[bytes, tuple[int, float]] = {self._root: (0o755, 0.0)}
-        self._of_this_layer: set[int] = set()
-        self._first = True
 
     def apply(self, *layers: Layer) -> None:
         """Unpack layers on top of each other and of those before. Raises RunnerError (kinds `UnsafeImage`,
@@ -86,27 +76,24 @@ class Unpacker:
                 self._apply(reader, what)
 
     def _apply(self, reader: LayerReader, what: str) -> None:
-        self._of_this_layer = set()
         tar = TarStream(reader, what)
         for entry in tar:
             self._count(entry)
             self._apply_entry(entry, tar)
         reader.finish()
-        self._first = False
+        self._tree.end_layer()
 
     def finish(self) -> None:
         """Set modes and times of directories, and add the mount points that every container needs."""
         for name in (b"dev", b"proc", b"sys", b"tmp", b"etc", b"run", b"var/tmp"):
-            self._parent(name.split(b"/"))
+            self._tree.parent(name.split(b"/"))
         for name in (b"hosts", b"resolv.conf"):  # the host's are bound over them
-            path = self._parent([b"etc"]) + b"/" + name
+            path = self._tree.parent([b"etc"]) + b"/" + name
             if not os.path.lexists(path):
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        real: dict[bytes, bool] = {self._root: True}
-        for path, (mode, mtime) in self._directories.items():
-            if self._is_real_directory(path, real):
-                os.chmod(path, mode)
-                os.utime(path, (mtime, mtime))
+        for path, mode, mtime in self._tree.real_directories():
+            os.chmod(path, mode)
+            os.utime(path, (mtime, mtime))
 
     # -- one entry
     # ---------------------------------------------------------------------------------------------------
@@ -114,34 +101,34 @@ class Unpacker:
     def _count(self, entry: TarEntry) -> None:
         self._entries += 1
         if self._entries > self._maximum_entries:
-            raise self._unsafe(f"it holds more than {self._maximum_entries} files")
+            raise unsafe(self._what, f"it holds more than {self._maximum_entries} files")
         kept = entry.kind == tar_stream.REGULAR
         self._charge((entry.stored if kept else 0) + 4096)
         if not kept and entry.kind not in _KINDS:
             self._skipped += entry.stored
             if self._skipped > _MAXIMUM_SKIPPED:
-                raise self._unsafe("it holds more than a gigabyte of data that belongs to no file")
+                raise unsafe(self._what, "it holds more than a gigabyte of data that belongs to no file")
 
     def _apply_entry(self, entry: TarEntry, tar: TarStream) -> None:
-        parts = self._parts(entry.name)
+        parts = self._tree.parts(entry.name)
         try:
             if not parts:
                 if entry.kind == tar_stream.DIRECTORY:
-                    self._directories[self._root] = (_mode(entry, directory=True), _time(entry))
+                    self._tree.directories[self._tree.root] = (_mode(entry, directory=True), _time(entry))
                 return
-            parent = self._parent(parts[:-1])
+            parent = self._tree.parent(parts[:-1])
             name = parts[-1]
-            if name.startswith(_WHITEOUT):
-                self._whiteout(parent, name)
+            if name.startswith(WHITEOUT):
+                self._tree.whiteout(parent, name)
                 return
             path = parent + b"/" + name
-            if self._create(entry, path, tar) and not self._first:
-                self._remember(path)
+            if self._create(entry, path, tar):
+                self._tree.remember(path)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise broken(
-                f"'{_shown(entry.name)}' of {self._what} cannot be unpacked: {error.strerror}"
+                f"'{shown(entry.name)}' of {self._what} cannot be unpacked: {error.strerror}"
             ) from error
 
     def _create(self, entry: TarEntry, path: bytes, tar: TarStream) -> bool:
@@ -152,14 +139,14 @@ class Unpacker:
             self._directory(entry, path)
         elif entry.kind == tar_stream.SYMLINK:
             if not entry.link or b"\0" in entry.link:
-                raise self._unsafe(f"'{_shown(entry.name)}' is a symlink to nothing")
-            self._clear(path)
+                raise unsafe(self._what, f"'{shown(entry.name)}' is a symlink to nothing")
+            self._tree.clear(path)
             os.symlink(entry.link, path)
             self._own(path, entry)
         elif entry.kind == tar_stream.HARD_LINK:
             self._hard_link(entry, path)
         elif entry.kind == tar_stream.FIFO:
-            self._clear(path)
+            self._tree.clear(path)
             os.mkfifo(path, _mode(entry))
             self._own(path, entry)
         else:  # device nodes (the engine provides /dev), and kinds that only other systems know
@@ -171,7 +158,7 @@ class Unpacker:
         try:
             descriptor = os.open(path, _NEW_FILE, mode)
         except FileExistsError:
-            self._clear(path)
+            self._tree.clear(path)
             descriptor = os.open(path, _NEW_FILE, mode)
         try:
             tar.copy_data(entry, descriptor)
@@ -184,147 +171,41 @@ class Unpacker:
             os.close(descriptor)
 
     def _directory(self, entry: TarEntry, path: bytes) -> None:
+        fresh = True
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(path).st_mode):  # a symlink to a directory gives way, too
-                self._clear(path)
+            fresh = not stat.S_ISDIR(os.lstat(path).st_mode)  # a symlink to a directory gives way, too
+            if fresh:
+                self._tree.clear(path)
                 os.mkdir(path, 0o700)
-        self._own(path, entry)
-        self._directories[path] = (_mode(entry, directory=True), _time(entry))
+        self._own(path, entry, fresh=fresh)
+        self._tree.directories[path] = (_mode(entry, directory=True), _time(entry))
 
     def _hard_link(self, entry: TarEntry, path: bytes) -> None:
-        parts = self._parts(entry.link)
+        parts = self._tree.parts(entry.link)
         if not parts:
-            raise self._unsafe(f"'{_shown(entry.name)}' is a hard link to the root")
+            raise unsafe(self._what, f"'{shown(entry.name)}' is a hard link to the root")
         try:
-            target = self._parent(parts[:-1], create=False) + b"/" + parts[-1]
+            target = self._tree.parent(parts[:-1], create=False) + b"/" + parts[-1]
             kind = os.lstat(target).st_mode
         except FileNotFoundError:
             raise broken(
-                f"'{_shown(entry.name)}' of {self._what} links to '{_shown(entry.link)}', a missing file"
+                f"'{shown(entry.name)}' of {self._what} links to '{shown(entry.link)}', a missing file"
             ) from None
         if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
-            raise self._unsafe(f"'{_shown(entry.name)}' is a hard link to something that is no file")
+            raise unsafe(self._what, f"'{shown(entry.name)}' is a hard link to something that is no file")
         if target == path:
             return
-        self._clear(path)
+        self._tree.clear(path)
         os.link(target, path, follow_symlinks=False)
 
-    def _whiteout(self, parent: bytes, name: bytes) -> None:
-        if name != _OPAQUE and name.startswith(_WHITEOUT_META):
-            return  # aufs' own bookkeeping
-        if name == _OPAQUE:
-            for child in os.listdir(parent):
-                self._remove_lower(parent + b"/" + child)
-            return
-        hidden = name[len(_WHITEOUT) :]
-        if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
-            raise self._unsafe(f"it holds a whiteout for '{_shown(hidden)}'")
-        self._remove_lower(parent + b"/" + hidden)
-
-    # -- paths
-    # -------------------------------------------------------------------------------------------------------
-
-    def _parts(self, name: bytes) -> list[bytes]:
-        if b"\0" in name:
-            raise self._unsafe("it holds a name with a null byte")
-        parts = [part for part in name.split(b"/") if part not in (b"", b".")]
-        if b".." in parts:
-            raise self._unsafe(f"'{_shown(name)}' leads out of the image")
-        return parts
-
-    def _parent(self, parts: list[bytes], *, create: bool = True) -> bytes:
-        """The real directory that `parts` leads to inside the root, made if it is missing."""
-        key = b"/".join(parts)
-        known = self._parents.get(key)
-        if known is not None:
-            return known
-        real: list[bytes] = []
-        pending = deque(parts)
-        links = 0
-        while pending:
-            part = pending.popleft()
-            if part in (b"", b"."):
-                continue
-            if part == b"..":  # only from a symlink's target: above the root is the root
-                del real[-1:]
-                continue
-            path = b"/".join([self._root, *real, part])
-            try:
-                kind = os.lstat(path).st_mode
-            except FileNotFoundError:
-                if not create:
-                    raise
-                os.mkdir(path, 0o700)
-                self._directories[path] = (0o1777 if part == b"tmp" else 0o755, 0.0)
-                self._remember(path)
-                kind = stat.S_IFDIR
-            if stat.S_ISLNK(kind):
-                links += 1
-                if links > _MAXIMUM_LINKS:
-                    raise self._unsafe(f"'{_shown(key)}' is a loop of symlinks")
-                target = os.readlink(path)
-                if target.startswith(b"/"):
-                    real = []
-                pending.extendleft(reversed(target.split(b"/")))
-            elif stat.S_ISDIR(kind):
-                real.append(part)
-            else:
-                raise broken(f"'{_shown(key)}' of {self._what} leads through a file that is no directory")
-        resolved = b"/".join([self._root, *real])
-        self._parents[key] = resolved
-        return resolved
-
-    def _clear(self, path: bytes) -> None:
-        """Remove what stands at `path`, if anything does."""
-        try:
-            kind = os.lstat(path).st_mode
-        except FileNotFoundError:
-            return
-        if stat.S_ISDIR(kind):
-            self._parents.clear()  # what led through this directory leads elsewhere from now on
-            shutil.rmtree(path)
-        else:
-            if stat.S_ISLNK(kind):
-                self._parents.clear()
-            os.unlink(path)
-
-    def _remove_lower(self, path: bytes) -> None:
-        """Remove what lower layers left at and below `path`, but nothing that this layer brought."""
-        if self._first:
-            return
-        if hash(path) not in self._of_this_layer:
-            self._clear(path)
-        elif stat.S_ISDIR(os.lstat(path).st_mode):
-            for child in os.listdir(path):
-                self._remove_lower(path + b"/" + child)
-
-    def _remember(self, path: bytes) -> None:
-        while path != self._root and hash(path) not in self._of_this_layer:
-            self._of_this_layer.add(hash(path))
-            path = os.path.dirname(path)
-
-    def _is_real_directory(self, path: bytes, known: dict[bytes, bool]) -> bool:
-        """Whether `path` and all above it up to the root are directories, none of them a symlink."""
-        answer = known.get(path)
-        if answer is None:
-            try:
-                answer = self._is_real_directory(os.path.dirname(path), known) and stat.S_ISDIR(
-                    os.lstat(path).st_mode
-                )
-            except OSError:
-                answer = False
-            known[path] = answer
-        return answer
-
-    def _own(self, path: bytes | int, entry: TarEntry) -> None:
+    def _own(self, path: bytes | int, entry: TarEntry, *, fresh: bool = True) -> None:
+        """Set the owner; what is `fresh` belongs to us already."""
         ids = entry.uid, entry.gid
-        if (
-            not self._set_owners
-            or ids == self._own_ids
-            or not (0 <= entry.uid <= _LARGEST_ID and 0 <= entry.gid <= _LARGEST_ID)
-        ):
+        if not self._set_owners or (fresh and ids == self._own_ids):
+            return
+        if not all(0 <= number <= _LARGEST_ID for number in ids):
             return
         try:
             if isinstance(path, int):
@@ -333,13 +214,6 @@ class Unpacker:
                 os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
         except PermissionError:  # root without CAP_CHOWN, or an id that a user namespace does not know
             self._set_owners = False
-
-    def _unsafe(self, why: str) -> RunnerError:
-        return RunnerError(
-            f"{self._what} is not safe to unpack: {why}",
-            advice="Use an image from someone you trust, built by a current docker, podman or buildah",
-            kind="UnsafeImage",
-        )
 
 
 _KINDS = frozenset(
@@ -376,8 +250,3 @@ def _mode(entry: TarEntry, *, directory: bool = False) -> int:
 def _time(entry: TarEntry) -> float:
     """The modification time, if the file system can hold it."""
     return entry.mtime if 0 <= entry.mtime < 2**33 else 0.0
-
-
-def _shown(name: bytes) -> str:
-    """A stranger's name, fit for a log line."""
-    return ascii(name.decode("utf-8", "surrogateescape"))[1:-1][:200]

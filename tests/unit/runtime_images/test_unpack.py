@@ -160,6 +160,27 @@ def test_owners_are_kept_as_root(tmp_path: Path) -> None:
     assert ((root / "d").stat().st_uid, (root / "d").stat().st_gid) == (56, 78)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_later_layer_gives_things_back_to_root(tmp_path: Path) -> None:
+    lower = tar_of([directory("d", uid=1000, gid=1000), File("f", uid=1000, gid=1000)])
+    root = unpack(tmp_path / "root", lower, tar_of([directory("d"), File("f")]))
+    assert [((root / name).stat().st_uid, (root / name).stat().st_gid) for name in "df"] == [(0, 0)] * 2
+
+
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        root = unpack(tmp_path / "root", tar_of([File("a", b"x", 0o664), directory("d", 0o775)]))
+    finally:
+        os.umask(before)
+    assert [(root / name).stat().st_mode & 0o7777 for name in "ad"] == [0o664, 0o775]
+
+
+def test_whiteouts_in_the_lowest_layer_hide_nothing(tmp_path: Path) -> None:
+    layer = tar_of([directory("d"), File("d/a"), File("d/.wh.a"), File("d/.wh..wh..opq"), File(".wh.absent")])
+    assert [path.name for path in (unpack(tmp_path / "root", layer) / "d").iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize(
     "version", ["--sparse-version=0.0", "--sparse-version=0.1", "--sparse-version=1.0", "--format=gnu"]
 )
