@@ -44,6 +44,9 @@ class ContainerFunction(Construct):
     """A Lambda function on the shared runner, with its log group, its role, its failure queue and, where
     needed, its Batch queue.
 
+    A role that is given (`iam.role`) is used as it is, and nothing is added to its rights; jobs in Batch have
+    a role of their own in any case, as one that Lambda can take is seldom one that containers can.
+
     :param definition: the function; its entries hold final bucket names.
     :param buckets: the buckets that they name, by name.
     :param runner: the shared runner.

@@ -24,12 +24,12 @@ SEED = REPOSITORY / "examples" / "video-process" / "scar-video-process.yaml"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something slow run in one process: templates in one, the S3 server's in another."""
+    """Tests that share something slow run in one process: a server, the examples, the other templates."""
     for item in items:
         names = getattr(item, "fixturenames", ()) if HERE in item.path.parents else ()
-        for fixture in ("s3_server", "synthesize"):
-            if fixture in names:
-                item.add_marker(pytest.mark.xdist_group(fixture))
+        group = next((name for name in ("s3_server", "example", "synthesize") if name in names), None)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from cfnlint import lint_file  # type: ignore[import-untyped]
 from tests.synth.synthesized import Synthesized, nag
 
 
-def test_cfn_lint_finds_nothing(seed: Synthesized, rich: Synthesized) -> None:
-    for synthesized in (seed, rich):
-        template = synthesized.folder / "workflow.template.json"
-        assert [str(match) for match in lint_file(template)] == []
+def test_cfn_lint_finds_nothing(seed: Synthesized) -> None:
+    """(Nor in a workflow that uses every key, see `test_everything`: cfn-lint takes its time.)"""
+    template = seed.folder / "workflow.template.json"
+    assert [str(match) for match in lint_file(template)] == []
 
 
 def test_cdk_nag_finds_nothing_that_has_no_reason(seed: Synthesized, rich: Synthesized) -> None:
