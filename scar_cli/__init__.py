@@ -6,6 +6,9 @@
     deployed.py  what is deployed, from the stacks' outputs
     table.py     text for a terminal
     ls.py        `scar ls`: functions, or files
+    log.py       `scar log`: Lambda's and Batch's logs as one
+    status.py    `scar status`: what is queued, running, done, failed
+    retry.py     `scar retry`: what is in the failure queues, again
     local.py     `scar local`: the embedded cloud
     put.py       `scar put`: files into a bucket
     sending.py   how they get there

@@ -19,8 +19,11 @@ _VERBS = {
     "get": ("scar_cli.get", "Download files or folders from a bucket."),
     "graph": ("scar_cli.graph", "Draw the workflow of an FDL file."),
     "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
+    "log": ("scar_cli.log", "Show the logs of functions, of Lambda and Batch as one."),
     "ls": ("scar_cli.ls", "List deployed functions, or the files in a bucket."),
     "put": ("scar_cli.put", "Upload files or folders into a bucket."),
+    "retry": ("scar_cli.retry", "Send what is in the failure queues again."),
+    "status": ("scar_cli.status", "Show what is queued, running, done and failed."),
     "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
 }
 _INTERRUPTED = 130

@@ -74,17 +74,19 @@ class Verbs:
     cloud: CloudUnderTest
     fdl: Path
 
-    def scar(self, *arguments: str, code: int = 0, **more: Any) -> subprocess.CompletedProcess[str]:
-        environment = {**self.cloud.environment(), "SCAR_LOCAL_STATE": "/nonexistent"}
-        done = subprocess.run(
+    def scar_anyhow(self, *arguments: str, answers: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [*SCAR, *arguments],
-            env=environment,
+            env={**self.cloud.environment(), "SCAR_LOCAL_STATE": "/nonexistent"},
+            input=answers,
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
-            **more,
         )
+
+    def scar(self, *arguments: str, code: int = 0, answers: str = "") -> subprocess.CompletedProcess[str]:
+        done = self.scar_anyhow(*arguments, answers=answers)
         assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
@@ -218,3 +220,81 @@ def test_get_waits_for_what_is_still_to_come(verbs: Verbs, tmp_path: Path) -> No
     )
     assert (tmp_path / "watched.txt").read_bytes() == b"watched"
     until(lambda: verbs.keys("out"))
+
+
+# log, status, retry
+
+
+def test_the_log_of_a_request_holds_its_lines_and_no_others(verbs: Verbs) -> None:
+    answers = [
+        json.loads(
+            verbs.cloud.client("lambda")
+            .invoke(FunctionName="verb-http", Payload=json.dumps({"cmd_args": ["echo", word]}))["Payload"]
+            .read()
+        )
+        for word in ("apples", "pears")
+    ]
+    ids = [answer["request_id"] for answer in answers]
+    shown = verbs.scar("log", "-n", "verb-http", "-ri", ids[1]).stdout
+    assert "  pears\n" in shown
+    assert "apples" not in shown
+    assert "summary" in shown
+    everything = verbs.scar("log", "-n", "verb-http", "--since", "1h").stdout
+    assert "apples" in everything
+    assert "pears" in everything
+    first = json.loads(verbs.scar("log", "-n", "verb-http", "-j").stdout.splitlines()[0])
+    by_stream = verbs.scar("log", "-n", "verb-http", "-ls", first["stream"], "--raw").stdout
+    assert by_stream.startswith("START RequestId: ")
+    assert "No log tells" in verbs.scar("log", "-ri", "0-0", code=2).stderr
+
+
+def test_failed_events_are_counted_and_can_be_sent_again(verbs: Verbs, door: Door) -> None:
+    """Of a function and of a job: the whole way to the failure queue, the status, the log, and back."""
+    verbs.put("picky/a b.txt", door.url.encode())
+    verbs.put("jobs/ü.txt", door.url.encode())
+
+    def waiting() -> dict[str, int]:
+        found = json.loads(verbs.scar_anyhow("status", "-f", str(verbs.fdl), "-j").stdout)["functions"]
+        return {one["function"]: one["failure_queue"] for one in found}
+
+    until(waiting, lambda found: found["verb-picky"] == found["verb-job"] == 1, 60)
+    status = {one["function"]: one for one in verbs.json("status", code=1)["functions"]}
+    assert status["verb-picky"]["failed"] == 3
+    assert status["verb-job"]["failed"] == 1
+    assert status["verb-job"]["queued"] == status["verb-job"]["running"] == 0
+    assert status["verb-picky"]["last_activity"].startswith("20")
+    table = verbs.scar("status", code=1)
+    assert "scar retry" in table.stderr
+    log = verbs.scar("log", "-n", "verb-job").stdout
+    assert log.index("submitted") < log.index("  looking at jobs/ü.txt") < log.index("  not yet")
+    submitted = next(
+        json.loads(line)["message"]
+        for line in verbs.scar("log", "-n", "verb-job", "-j").stdout.splitlines()
+        if '"submitted"' in line
+    )
+    of_request = verbs.scar("log", "-n", "verb-job", "-ri", submitted["request_id"]).stdout
+    assert "submitted" in of_request
+    assert "  not yet" in of_request
+
+    assert verbs.json("retry", "--dry-run")["functions"][1]["events"] == [f"{BUCKET}/picky/a b.txt"]
+    assert waiting()["verb-picky"] == 1
+    url = status_queue(verbs, "verb-picky")
+    verbs.cloud.client("sqs").send_message(QueueUrl=url, MessageBody="no event")
+    door.open = True
+    assert "1 failed event was sent again." in verbs.scar("retry", "-n", "verb-job").stdout
+    answer = verbs.json("retry", "-f", str(verbs.fdl), code=1)
+    assert {one["function"]: one["events"] for one in answer["functions"]}["verb-picky"] == [
+        f"{BUCKET}/picky/a b.txt"
+    ]
+    until(lambda: (verbs.keys("picked"), verbs.keys("job-out")), all, 60)
+    assert verbs.keys("picked") == ["picked/a b.txt"]
+    assert verbs.keys("job-out") == ["job-out/ü.txt"]
+    assert waiting()["verb-picky"] == 1, "what cannot be read stays"
+    verbs.cloud.client("sqs").purge_queue(QueueUrl=url)
+
+
+def status_queue(verbs: Verbs, function: str) -> str:
+    (stack,) = verbs.cloud.client("cloudformation").describe_stacks(StackName="verbs")["Stacks"]
+    (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
+    (url,) = [f["failure_queue_url"] for f in json.loads(value)["functions"] if f["name"] == function]
+    return str(url)

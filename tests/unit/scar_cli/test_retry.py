@@ -1,0 +1,76 @@
+"""The event in a message of a failure queue, whichever service has put it there."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from scar_cli.retry import UnreadableMessageError, event_of, subject_of
+
+EVENT = {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "in/a+b%2B.txt"}}}]}
+
+
+def job(**environment: str) -> str:
+    pairs = [{"name": name, "value": value} for name, value in environment.items()]
+    return json.dumps(
+        {"detail-type": "Batch Job State Change", "detail": {"container": {"environment": pairs}}}
+    )
+
+
+def packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content)).decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"version": "1.0", "requestPayload": EVENT, "responsePayload": {}}),
+        job(OTHER="x", SCAR_EVENT=json.dumps(EVENT)),
+        job(SCAR_EVENT_GZ=packed(json.dumps(EVENT).encode())),
+    ],
+)
+def test_the_event_is_found(body: str) -> None:
+    assert event_of(body) == EVENT
+    assert subject_of(event_of(body)) == "b/in/a b+.txt"
+
+
+def test_what_event_bridge_and_sns_could_not_deliver_is_the_event() -> None:
+    bridge = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": "b"}, "object": {"key": "k"}},
+    }
+    assert event_of(json.dumps(bridge)) == bridge
+    assert subject_of(bridge) == "b/k"
+    notification = {"Type": "Notification", "Message": json.dumps(EVENT), "TopicArn": "arn:t"}
+    assert event_of(json.dumps(notification)) == {
+        "Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": notification}]
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no JSON",
+        "[1]",
+        "{}",
+        job(),
+        job(SCAR_EVENT="{"),
+        job(SCAR_EVENT_GZ="%%%"),
+        job(SCAR_EVENT_GZ=packed(b"{")),
+        job(SCAR_EVENT_GZ=base64.b64encode(gzip.compress(b"{}")[:-9]).decode()),
+        json.dumps({"detail-type": "Batch Job State Change", "detail": {"container": None}}),
+        "[" * 100_000,
+    ],
+)
+def test_a_message_without_an_event_is_said_to_be_one(body: str) -> None:
+    with pytest.raises(UnreadableMessageError):
+        event_of(body)
+
+
+@pytest.mark.parametrize("event", [{}, [], None, {"Records": []}, {"Records": [{"s3": 1}]}, {"cmd_args": []}])
+def test_an_event_without_a_file_is_called_so(event: object) -> None:
+    assert subject_of(event) == "an event without a file"
