@@ -30,6 +30,7 @@ from fdl_schemas.names import (
 )
 from fdl_schemas.not_supported_yet import refuse_unsupported
 from fdl_schemas.storage_rules import check_providers, check_storage
+from fdl_schemas.tag_rules import check_tags
 from fdl_schemas.without_meaning import warn_of_keys_without_meaning
 
 MAX_ENVIRONMENT_BYTES: Final = 4096
@@ -223,6 +224,7 @@ _FUNCTION_RULES: Final = (
     _check_time,
     _check_environment,
     check_batch,
+    check_tags,
     _check_file_system,
 )
 
