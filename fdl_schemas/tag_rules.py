@@ -1,4 +1,4 @@
-"""The rules about tags: what AWS IAM takes, which is the strictest of the services that a function consists of.
+"""The rules about tags: what AWS IAM takes, the strictest of the services that a function consists of.
 
 Source: AWS IAM API reference, `Tag`, and IAM user guide, "Tags for IAM resources": keys are unique regardless
 of case.
@@ -36,7 +36,7 @@ def check_tags(entry: FunctionEntry, findings: Findings) -> None:
                 f"the tags {quoted(other)} and {quoted(key)} differ in case alone",
                 path,
                 expected="names that differ in more: AWS IAM takes these for the same",
-                help=f"every resource has `{OURS}`; rename this tag" if other == OURS else "remove one of them",
+                help="every resource has that one; rename yours" if other == OURS else "remove one of the two",
                 on_key=True,
             )
 
