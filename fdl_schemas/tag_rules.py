@@ -36,7 +36,7 @@ def check_tags(entry: FunctionEntry, findings: Findings) -> None:
                 f"the tags {quoted(other)} and {quoted(key)} differ in case alone",
                 path,
                 expected="names that differ in more: AWS IAM takes these for the same",
-                help="every resource has that one; rename yours" if other == OURS else "remove one of the two",
+                help="every resource has that one; rename yours" if other == OURS else "remove one of them",
                 on_key=True,
             )
 
