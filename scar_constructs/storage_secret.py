@@ -12,9 +12,11 @@ many may read, and assets, which go into the private and encrypted bucket of the
 The asset's name is made from its content by scrypt, with the stack's name: whoever can read the template
 cannot try out passwords at any useful speed.
 
-Limits: `cdk.out` holds the values until it is deleted; during a deployment, whoever may read all assets of
-the account's bootstrap can read them; a secret of a user's own that is encrypted with a key of one's own
-needs a right to that key, which only its owner can give.
+Limits: `cdk.out` holds the values until it is deleted, or synthesized anew without them; during a deployment,
+whoever may read all assets of the account's bootstrap can read them; `cdk gc` may remove the note, and the
+next deployment then leaves the values in the bucket of assets until they change; a bucket of assets with a
+KMS key of one's own is not supported. A secret of a user's own that is encrypted with such a key needs a
+right to that key, which only its owner can give.
 """
 
 from __future__ import annotations
