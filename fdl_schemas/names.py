@@ -150,6 +150,8 @@ def job_variable_problem(name: str) -> str | None:
     """
     if name.startswith("AWS_BATCH"):
         return "names that start with `AWS_BATCH` are reserved by AWS Batch"
+    if name == "__proto__":
+        return "the CDK, a program in JavaScript, cannot have this name"
     if name in _SET_BY_THE_DEPLOYMENT:
         return "the deployment sets it itself"
     return container_variable_problem(name)
