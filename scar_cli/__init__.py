@@ -6,6 +6,8 @@
     deployed.py  what is deployed, from the stacks' outputs
     table.py     text for a terminal
     ls.py        `scar ls`: functions, or files
+    run.py       `scar run`: a function, now
+    invoke.py    `scar invoke`: the same through its HTTP endpoint
     log.py       `scar log`: Lambda's and Batch's logs as one
     status.py    `scar status`: what is queued, running, done, failed
     retry.py     `scar retry`: what is in the failure queues, again

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
 from scar_cli.errors import UserError
-from scar_cli.session import client, explained
+from scar_cli.session import LOOPBACK, client, explained
 
 if TYPE_CHECKING:
     from fdl_schemas.model import Workflow
@@ -163,6 +164,15 @@ def one_selected(
         f"There are several functions: {', '.join(function.name for function in found[:20])}",
         "Say which one by -n",
     )
+
+
+def reachable_url(api_url: str, endpoint: str) -> str:
+    """The address of an HTTP endpoint: the stack's, or where the embedded cloud has it."""
+    address, cloud = urlsplit(api_url), urlsplit(endpoint)
+    api, is_aws, _rest = (address.hostname or "").partition(".execute-api.")
+    if not is_aws or cloud.hostname not in LOOPBACK:
+        return api_url
+    return f"{endpoint.rstrip('/')}/_aws/execute-api/{api}{address.path}"
 
 
 def workflow_of(fdl: str) -> Workflow:

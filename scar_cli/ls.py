@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from scar_cli.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.deployed import DeployedFunction, reachable_url, selected, selects_functions
 from scar_cli.errors import UserError
 from scar_cli.put import parse_target, readable_size
 from scar_cli.sending import client_of
@@ -33,11 +34,14 @@ def command(
     with ThreadPoolExecutor(8) as pool:
         clients = {region: client("lambda", region=region) for region in {one.region for one in functions}}
         settings = list(pool.map(lambda one: _settings(clients[one.region], one), functions))
+    functions = [
+        replace(one, api_url=reachable_url(one.api_url, clients[one.region].meta.endpoint_url))
+        if one.api_url
+        else one
+        for one in functions
+    ]
     if as_json:
-        entries = [
-            _as_json(one, setting, clients[one.region].meta.region_name)
-            for one, setting in zip(functions, settings, strict=True)
-        ]
+        entries = [_as_json(one, setting) for one, setting in zip(functions, settings, strict=True)]
         click.echo(json.dumps({"Functions": entries}))
         return 0
     if not functions:
@@ -76,7 +80,7 @@ def _row(function: DeployedFunction, setting: dict[str, Any]) -> tuple[str, ...]
     )
 
 
-def _as_json(function: DeployedFunction, setting: dict[str, Any], region: str) -> dict[str, Any]:
+def _as_json(function: DeployedFunction, setting: dict[str, Any]) -> dict[str, Any]:
     return {
         "Name": function.name,
         "Memory": setting.get("MemorySize"),
@@ -86,7 +90,7 @@ def _as_json(function: DeployedFunction, setting: dict[str, Any], region: str) -
         "Mode": function.mode,
         "State": _state(setting),
         "Stack": function.stack,
-        "Region": region,
+        "Region": function.region,
         "Inputs": list(function.inputs),
         "Outputs": list(function.outputs),
     }

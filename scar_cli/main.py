@@ -18,11 +18,13 @@ from scar_cli.errors import UserError
 _VERBS = {
     "get": ("scar_cli.get", "Download files or folders from a bucket."),
     "graph": ("scar_cli.graph", "Draw the workflow of an FDL file."),
+    "invoke": ("scar_cli.invoke", "Call a function's HTTP endpoint."),
     "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
     "log": ("scar_cli.log", "Show the logs of functions, of Lambda and Batch as one."),
     "ls": ("scar_cli.ls", "List deployed functions, or the files in a bucket."),
     "put": ("scar_cli.put", "Upload files or folders into a bucket."),
     "retry": ("scar_cli.retry", "Send what is in the failure queues again."),
+    "run": ("scar_cli.run", "Run a function, or a workflow on the files that are there."),
     "status": ("scar_cli.status", "Show what is queued, running, done and failed."),
     "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
 }

@@ -26,7 +26,8 @@ _UNKNOWN_KEY = frozenset(
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
 _CONNECT_WITHIN_S = 10
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that are this machine: the embedded cloud."""
 _THROTTLED = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown"})
 
 
@@ -49,7 +50,7 @@ def client(service: str, *, region: str | None = None, **settings: Any) -> Any:
             raise NoCredentialsError
         try:
             made = session.client(service, config=Config(**settings))
-            if getproxies() and urlsplit(made.meta.endpoint_url).hostname in _LOOPBACK:
+            if getproxies() and urlsplit(made.meta.endpoint_url).hostname in LOOPBACK:
                 made = session.client(service, config=Config(**settings, proxies={}))
         except ValueError as error:  # botocore's word for what is no URL
             raise UserError(
@@ -109,7 +110,7 @@ def _check_that_it_listens(endpoint: str) -> None:
     """What cannot be reached at all is said at once, instead of after ten attempts and several minutes."""
     address = urlsplit(endpoint)
     host = address.hostname or ""
-    if host not in _LOOPBACK and address.scheme in getproxies() and not proxy_bypass(host):
+    if host not in LOOPBACK and address.scheme in getproxies() and not proxy_bypass(host):
         return  # names may mean something to the proxy alone
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
@@ -119,7 +120,7 @@ def _check_that_it_listens(endpoint: str) -> None:
 
 
 def _explain_silence(endpoint: str) -> UserError:
-    if urlsplit(endpoint).hostname in _LOOPBACK:
+    if urlsplit(endpoint).hostname in LOOPBACK:
         advice = 'If that was the embedded cloud: `scar local start`, then eval "$(scar local env)"'
     else:
         advice = "Look at the network connection, at AWS_REGION and at AWS_ENDPOINT_URL"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,8 +117,6 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
 
 
 def _without_batch(function: DeployedFunction) -> DeployedFunction:
-    from dataclasses import replace
-
     return replace(function, batch_log_group=None)
 
 

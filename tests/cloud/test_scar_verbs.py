@@ -298,3 +298,68 @@ def status_queue(verbs: Verbs, function: str) -> str:
     (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
     (url,) = [f["failure_queue_url"] for f in json.loads(value)["functions"] if f["name"] == function]
     return str(url)
+
+
+# run, invoke
+
+
+def test_run_gives_a_command_or_a_script_to_the_container_and_shows_its_output(
+    verbs: Verbs, tmp_path: Path
+) -> None:
+    assert verbs.scar("run", "-n", "verb-http", "echo", "-n", "a b").stdout == "a b\n"
+    script = tmp_path / "script.sh"
+    script.write_text("#!/bin/sh\necho from the script\n")
+    output = tmp_path / "output.txt"
+    verbs.scar("run", "-f", str(verbs.fdl), "-n", "verb-http", "-s", str(script), "-o", str(output))
+    assert output.read_text() == "from the script\n"
+
+
+def test_run_answers_in_the_shape_that_scripts_parse(verbs: Verbs) -> None:
+    told = json.loads(verbs.scar("run", "-n", "verb-http", "-j", "echo", "hi").stdout)["LambdaOutput"]
+    assert (told["StatusCode"], told["Payload"], told["LogGroupName"]) == (
+        200,
+        "hi",
+        "/aws/lambda/verb-http",
+    )
+    assert told["RequestId"] in verbs.scar("log", "-n", "verb-http", "-ls", told["LogStreamName"]).stdout
+
+
+def test_run_says_what_failed_and_where_the_log_is(verbs: Verbs) -> None:
+    failed = verbs.scar("run", "-n", "verb-http", "sh", "-c", "echo upside down; exit 7", code=1)
+    assert "verb-http failed: " in failed.stderr
+    assert "exit code 7" in failed.stderr
+    command = failed.stderr.splitlines()[-1].partition("scar log ")[2].split()
+    assert "upside down" in verbs.scar("log", *command).stdout
+
+
+def test_run_does_not_wait_if_told_so(verbs: Verbs) -> None:
+    started = verbs.scar("run", "-a", "-n", "verb-http", "echo", "in", "the", "background").stdout
+    command = started.strip().partition("scar log ")[2].split()
+    until(lambda: "  in the background" in verbs.scar_anyhow("log", *command).stdout, within_s=60)
+
+
+def test_run_with_a_file_runs_on_what_is_in_the_input_folder(verbs: Verbs) -> None:
+    verbs.put("in/launched.txt", b"x")
+    until(lambda: "out/launched.txt" in verbs.keys("out"), within_s=60)
+    verbs.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/launched.txt")
+    assert "verb-copy" in verbs.scar("run", "-f", str(verbs.fdl), "-n", "verb-copy").stdout
+    until(lambda: "out/launched.txt" in verbs.keys("out"), within_s=60)
+
+
+def test_run_asks_which_function_where_there_are_several(verbs: Verbs) -> None:
+    assert "Say which one by -n" in verbs.scar("run", "echo", code=2).stderr
+
+
+def test_invoke_calls_the_http_endpoint(verbs: Verbs, tmp_path: Path) -> None:
+    assert verbs.scar("invoke", "-f", str(verbs.fdl), "-p", "name=a b").stdout == "hello a b\n"
+    body = tmp_path / "body"
+    body.write_bytes(bytes(range(256)))
+    answer = verbs.json("invoke", "-n", "verb-http", "-db", str(body), "-p", '{"name": "you"}')
+    assert (answer["StatusCode"], answer["Payload"].split()) == (200, ["hello", "you", "256"])
+    by_json = verbs.scar("invoke", "-n", "verb-http", "-jd", '{"a": 1}', "-o", str(tmp_path / "answer"))
+    assert by_json.stdout == ""
+    assert (tmp_path / "answer").read_text().split() == ["hello", "8"]
+    assert verbs.json("invoke", "-n", "verb-http", "-a")["StatusCode"] == 202
+    refused = verbs.scar("invoke", "-n", "verb-http", "-p", "LD_PRELOAD=x", code=1)
+    assert "answered 400" in refused.stderr
+    assert "has no HTTP endpoint" in verbs.scar("invoke", "-n", "verb-copy", code=2).stderr
