@@ -39,6 +39,8 @@ HANDLER = "runtime.handler.handle"
 
 _ARCHITECTURES = {"x86_64": lambda_.Architecture.X86_64, "arm64": lambda_.Architecture.ARM_64}
 
+_LONGEST_DESCRIPTION = 256
+
 
 class ContainerFunction(Construct):
     """A Lambda function on the shared runner, with its log group, its role, its failure queue and, where
@@ -122,8 +124,7 @@ class ContainerFunction(Construct):
             self,
             "Function",
             function_name=definition.name,
-            description=definition.description
-            or f"Runs {definition.container.image or 'an image from a file'}",
+            description=_description(definition),
             runtime=lambda_.Runtime.PYTHON_3_13,
             handler=HANDLER,
             code=package.code,
@@ -221,6 +222,12 @@ class ContainerFunction(Construct):
         if self.batch is not None:
             self.batch.grant_submit(role)
         return role
+
+
+def _description(definition: Function) -> str:
+    text = definition.description or f"Runs {definition.container.image or 'an image from a file'}"
+    # An image's reference alone may be twice as long: registry, repository, tag and digest.
+    return text if len(text) <= _LONGEST_DESCRIPTION else f"{text[: _LONGEST_DESCRIPTION - 1]}…"
 
 
 def _grant_storage(role: iam.IRole, providers: Sequence[StorageProvider], ours: StorageSecret | None) -> None:

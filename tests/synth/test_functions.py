@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from tests.synth.synthesized import Synthesized
+from fdl_schemas.model import Container, Function, Workflow
+from tests.synth.synthesized import Synthesize, Synthesized
 
 
 def test_settings_arrive(rich: Synthesized) -> None:
@@ -68,3 +70,13 @@ def test_a_given_role_is_used_as_it_is(rich: Synthesized) -> None:
 
 def test_a_function_without_script_has_none_in_its_package(rich: Synthesized) -> None:
     assert [path.name for path in rich.package("whole_bucket").iterdir()] == ["function_config.json"]
+
+
+def test_description_is_cut_where_the_image_has_a_long_name(synthesize: Synthesize, tmp_path: Path) -> None:
+    image = "r" * 255 + ":" + "t" * 128
+    function = Function(name="f", container=Container(image=image))
+    found = synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))
+    description = found.one("AWS::Lambda::Function", FunctionName="f")["Description"]
+    assert len(description) == 256
+    assert description.startswith("Runs rrr")
+    assert description.endswith("…")
