@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from runtime.errors import RunnerError
 from runtime.images.decompress import decompressed
@@ -76,10 +77,17 @@ class LayerReader:
 
     def close(self) -> None:
         """Give up, if it has not ended by itself."""
+        _close([self])
+
+    def abandon(self) -> None:
+        """Let the threads end as soon as they notice."""
         self._plain.abandon()
         self._fetched.abandon()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the threads, so long at most for each: one may hang in a network read."""
         for thread in self._threads:
-            thread.join(_END_S)
+            thread.join(max(0.0, seconds))
 
     def _fetch(self) -> None:
         raw = self._layer.open()
@@ -131,8 +139,16 @@ def read_ahead(layers: Sequence[Layer], what: str) -> Generator[LayerReader]:
             yield readers[0]
             readers.popleft().close()
     finally:
-        for reader in readers:
-            reader.close()
+        _close(readers)
+
+
+def _close(readers: Iterable[LayerReader]) -> None:
+    """Give up all of them, within a second: time may be up."""
+    until = time.monotonic() + _END_S
+    for reader in readers:
+        reader.abandon()
+    for reader in readers:
+        reader.join(until - time.monotonic())
 
 
 class _Abandoned(Exception):  # noqa: N818 - the way out of a thread that nobody waits for any more

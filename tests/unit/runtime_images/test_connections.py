@@ -196,6 +196,24 @@ def test_a_layer_that_fails_ends_all_threads() -> None:
     wait_for(lambda: not layer_threads())
 
 
+def test_giving_up_does_not_wait_for_a_server_that_hangs() -> None:
+    hang = threading.Event()
+
+    class Hanging(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            hang.wait(30)
+            return b""
+
+    readers = read_ahead([layer(b"a"), Layer(1, Hanging), Layer(1, Hanging), Layer(1, Hanging)], "x")
+    drain(next(readers))
+    next(readers)
+    started = time.monotonic()
+    readers.close()
+    assert time.monotonic() - started < 5
+    hang.set()
+    wait_for(lambda: not layer_threads())
+
+
 def test_a_layer_that_cannot_be_opened_is_the_error_of_its_turn() -> None:
     def refuse() -> io.BytesIO:
         raise RunnerError("gone", advice="", kind="ImageNotFound")
