@@ -7,6 +7,7 @@ filters, a rule compares keys from their start and their end; the runner looks a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -25,6 +26,9 @@ _NOTIFICATIONS_OF_A_BUCKET = 100
 """More than these S3 does not take (https://docs.aws.amazon.com/general/latest/gr/s3.html)."""
 _MOST_WILDCARDS = 5
 """EventBridge refuses rules that are \"too complex\", and does not tell where that begins."""
+_ROOM_FOR_KEYS = 1800
+"""An event pattern has at most 2048 characters (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html);
+the rest is for the name of the bucket and what stands around it."""
 
 
 def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
@@ -88,13 +92,24 @@ class ObjectCreatedRule(Construct):
 
 
 def key_patterns(entries: Sequence[StorageEntry]) -> list[Mapping[str, str]]:
-    """EventBridge's patterns, any of which lets a key through; empty for every key."""
+    """EventBridge's patterns, any of which lets a key through; empty for every key.
+
+    Where they would be too long for a rule, suffixes and then the ends of prefixes are left to the runner.
+    """
     found: list[Mapping[str, str]] = []
     for entry in entries:
         of_entry = _patterns(entry)
         if not of_entry:
             return []
         found += [pattern for pattern in of_entry if pattern not in found]
+    prefixes = [entry.key_prefix for entry in entries]
+    longest = max(map(len, prefixes), default=0)
+    while len(json.dumps(found)) > _ROOM_FOR_KEYS:
+        prefixes = list(dict.fromkeys(prefix[:longest] for prefix in prefixes))
+        if not all(prefixes):
+            return []
+        found = [{"prefix": prefix} for prefix in prefixes]
+        longest //= 2
     return found
 
 

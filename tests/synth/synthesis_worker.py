@@ -19,7 +19,7 @@ _REGION = "us-east-1"
 _SAID = ("aws:cdk:warning", "aws:cdk:error", "aws:cdk:info")
 
 # Limits of AWS that the linter does not know.
-_EVENT_PATTERN_CHARACTERS = 4096
+_EVENT_PATTERN_CHARACTERS = 2048
 _TAGS = 50
 
 

@@ -1,0 +1,39 @@
+"""What a rule of EventBridge lets through, and how long it may become."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fdl_schemas.model import StorageEntry
+from scar_constructs.event_rules import key_patterns
+
+LONG = "x" * 880
+
+
+def test_suffixes_and_folders_are_patterns() -> None:
+    assert key_patterns([StorageEntry("b", "in", suffixes=(".a", ".b")), StorageEntry("b", "other")]) == [
+        {"wildcard": "in/*.a"},
+        {"wildcard": "in/*.b"},
+        {"prefix": "other/"},
+    ]
+
+
+def test_suffixes_are_left_to_the_runner_where_the_folder_is_long() -> None:
+    assert key_patterns([StorageEntry("b", LONG, suffixes=(".a", ".b", ".c"))]) == [{"prefix": f"{LONG}/"}]
+
+
+@pytest.mark.parametrize("count", [3, 40, 400])
+def test_ends_of_folders_are_left_to_the_runner_where_there_are_many(count: int) -> None:
+    entries = [StorageEntry("b", f"{number:03}{LONG}") for number in range(count)]
+    found = key_patterns(entries)
+    assert len(json.dumps(found)) <= 1800
+    assert all(
+        not found or any(entry.key_prefix.startswith(pattern["prefix"]) for pattern in found)
+        for entry in entries
+    )
+
+
+def test_whole_bucket_needs_no_pattern() -> None:
+    assert key_patterns([StorageEntry("b", LONG), StorageEntry("b")]) == []
