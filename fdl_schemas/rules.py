@@ -7,8 +7,7 @@ rule that would only report the consequence asks `findings` first whether its pl
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,23 +16,20 @@ from fdl_schemas.batch_rules import check_batch
 from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
+from fdl_schemas.environment_rules import check_environment
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import Station, loops, most_comparisons
 from fdl_schemas.marks import refuse_marks
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
 from fdl_schemas.names import (
     IMAGE_RULE,
-    container_variable_problem,
-    function_variable_problem,
     image_problem,
-    job_variable_problem,
 )
 from fdl_schemas.not_supported_yet import refuse_unsupported
 from fdl_schemas.storage_rules import check_providers, check_storage
 from fdl_schemas.tag_rules import check_tags
 from fdl_schemas.without_meaning import warn_of_keys_without_meaning
 
-MAX_ENVIRONMENT_BYTES: Final = 4096
 MAX_COMPARISONS: Final = 2_000_000
 """A thousand functions in a row on one bucket have half as many."""
 
@@ -150,57 +146,6 @@ def _check_time(entry: FunctionEntry, findings: Findings) -> None:
             )
 
 
-def _check_environment(entry: FunctionEntry, findings: Findings) -> None:
-    variables = entry.at("lambda", "environment", "Variables")
-    _check_variables(entry.function.environment, variables, function_variable_problem, findings)
-    # Lambda measures the map as JSON: "Environment variables size limit ... String measured: {...}".
-    text = json.dumps(dict(entry.function.environment), ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode("utf-8", "replace"))
-    if size > MAX_ENVIRONMENT_BYTES:
-        findings.error(
-            "FDL031",
-            f"the function's environment has {size:,} bytes",
-            variables,
-            expected=f"at most {MAX_ENVIRONMENT_BYTES:,} bytes, all variables together",
-            help="put what the script needs into `container.environment`, or into a file of the input bucket",
-            on_key=True,
-        )
-    _check_variables(
-        entry.function.container.environment,
-        entry.at("lambda", "container", "environment", "Variables"),
-        container_variable_problem,
-        findings,
-    )
-    if entry.function.batch is not None:
-        _check_variables(
-            entry.function.batch.environment,
-            entry.at("batch", "environment", "Variables"),
-            job_variable_problem,
-            findings,
-        )
-
-
-def _check_variables(
-    variables: Mapping[str, str],
-    path: PathInFile,
-    problem_of: Callable[[str], str | None],
-    findings: Findings,
-) -> None:
-    for name, value in variables.items():
-        problem = problem_of(name)
-        if problem is None and "\0" in value:
-            problem = "its value holds a NUL character"
-        if problem:
-            findings.error(
-                "FDL032",
-                f"{quoted(name)} cannot be an environment variable here: {problem}",
-                (*path, name),
-                expected="another name" if "\0" not in value else "text without NUL characters",
-                help="rename or remove the variable",
-                on_key=True,
-            )
-
-
 def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
     path = entry.at("lambda", "file_system")
     if (
@@ -222,7 +167,7 @@ _FUNCTION_RULES: Final = (
     _check_image,
     _check_files,
     _check_time,
-    _check_environment,
+    check_environment,
     check_batch,
     check_tags,
     _check_file_system,
