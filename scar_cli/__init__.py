@@ -5,6 +5,10 @@
     session.py   boto3 clients, and what their errors mean
     deployed.py  what is deployed, from the stacks' outputs
     table.py     text for a terminal
+    cdk.py       the cdk command line as a process, and what it has synthesized
+    init.py      `scar init`: deploy
+    diff.py      `scar diff`: what that would change
+    rm.py        `scar rm`: delete
     ls.py        `scar ls`: functions, or files
     run.py       `scar run`: a function, now
     invoke.py    `scar invoke`: the same through its HTTP endpoint
@@ -17,6 +21,7 @@
     get.py       `scar get`: files out of a bucket
     receiving.py how they come, and why none lands outside of its folder
     launch.py    `scar-launch`: one event per file that is there already
+    completion.py `scar completion`: for shells
     validate.py  `scar validate`: an FDL file, without deploying it
 
 A verb loads when it is used, so that `scar --help` answers at once.

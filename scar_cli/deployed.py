@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 OUTPUT = "ScarWorkflow"
 """The output in which a stack tells what it holds, as JSON."""
 
+_DESCRIPTION = "SCAR workflow "
+"""What the description of a stack begins with; the FDL file's stem and a colon follow."""
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -55,6 +57,8 @@ class DeployedStack:
     name: str
     region: str
     status: str
+    workflow: str
+    """Stem of the FDL file."""
     functions: tuple[DeployedFunction, ...]
     buckets: tuple[str, ...]
 
@@ -69,7 +73,7 @@ def selects_functions(command: _Command) -> _Command:
 
 
 def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
-    """All stacks of the regions (None: the session's own) that have the output, by name.
+    """All stacks of the regions (None: the session's own) that this project has made, by name.
 
     Raises:
         UserError: AWS cannot be asked, or a stack's output cannot be read.
@@ -81,14 +85,13 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
         with explained():
             for page in cloudformation.get_paginator("describe_stacks").paginate():
                 for stack in page["Stacks"]:
-                    summary = _summary(stack)
-                    if summary is not None and stack["StackStatus"] not in _GONE:
-                        found[here, stack["StackName"]] = _read(stack, summary, here)
+                    if _is_workflow(stack) and stack["StackStatus"] not in _GONE:
+                        found[here, stack["StackName"]] = _read(stack, here)
     return [found[key] for key in sorted(found)]
 
 
 def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedStack]:
-    """The stacks that hold functions of an FDL file, or the one that is named, or all.
+    """The stacks that hold functions of an FDL file or bear its name, or the one that is named, or all.
 
     Raises:
         UserError: there is none; or the FDL file cannot be used.
@@ -108,6 +111,8 @@ def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedS
     if workflow is None:
         return everything
     chosen = [one for one in everything if any(function.name in names for function in one.functions)]
+    if not chosen:  # its creation may have failed, or all of its functions been renamed
+        chosen = [one for one in everything if one.workflow == workflow.name]
     if not chosen:
         raise UserError(f"{fdl} is not deployed here", f"Deploy it: scar init -f {fdl}")
     return chosen
@@ -191,6 +196,13 @@ def workflow_of(fdl: str) -> Workflow:
         raise click.exceptions.Exit(2) from error
 
 
+def _is_workflow(stack: dict[str, Any]) -> bool:
+    """Whether this project made the stack. One whose creation failed has no outputs, but its tag."""
+    tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
+    described = str(stack.get("Description", "")).startswith(_DESCRIPTION)
+    return _summary(stack) is not None or (tags.get("createdby") == "scar" and described)
+
+
 def _summary(stack: dict[str, Any]) -> str | None:
     for output in stack.get("Outputs", []):
         if output["OutputKey"] == OUTPUT:
@@ -198,7 +210,8 @@ def _summary(stack: dict[str, Any]) -> str | None:
     return None
 
 
-def _read(stack: dict[str, Any], summary: str, region: str) -> DeployedStack:
+def _read(stack: dict[str, Any], region: str) -> DeployedStack:
+    summary = _summary(stack) or '{"functions": [], "buckets": []}'
     name = str(stack["StackName"])
     try:
         content = json.loads(summary)
@@ -209,7 +222,9 @@ def _read(stack: dict[str, Any], summary: str, region: str) -> DeployedStack:
             f"The output {OUTPUT} of the stack {name} cannot be read",
             "Another version has deployed it: deploy it again with this one",
         ) from None
-    return DeployedStack(name, region, str(stack["StackStatus"]), functions, buckets)
+    described = str(stack.get("Description", ""))
+    workflow = described.removeprefix(_DESCRIPTION).partition(":")[0] if _DESCRIPTION in described else ""
+    return DeployedStack(name, region, str(stack["StackStatus"]), workflow, functions, buckets)
 
 
 def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunction:

@@ -16,14 +16,18 @@ import click
 from scar_cli.errors import UserError
 
 _VERBS = {
+    "completion": ("scar_cli.completion", "Print what lets a shell complete these commands."),
+    "diff": ("scar_cli.diff", "Show what a deployment would change."),
     "get": ("scar_cli.get", "Download files or folders from a bucket."),
     "graph": ("scar_cli.graph", "Draw the workflow of an FDL file."),
+    "init": ("scar_cli.init", "Deploy a workflow, from an FDL file or from flags."),
     "invoke": ("scar_cli.invoke", "Call a function's HTTP endpoint."),
     "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
     "log": ("scar_cli.log", "Show the logs of functions, of Lambda and Batch as one."),
     "ls": ("scar_cli.ls", "List deployed functions, or the files in a bucket."),
     "put": ("scar_cli.put", "Upload files or folders into a bucket."),
     "retry": ("scar_cli.retry", "Send what is in the failure queues again."),
+    "rm": ("scar_cli.rm", "Delete what is deployed."),
     "run": ("scar_cli.run", "Run a function, or a workflow on the files that are there."),
     "status": ("scar_cli.status", "Show what is queued, running, done and failed."),
     "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
@@ -68,7 +72,7 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
 def scar() -> None:
     """Run containers on files, on AWS Lambda and AWS Batch, from a short YAML file.
 
-    Deploy with `cdk deploy -c fdl=FILE`; the embedded cloud needs no account: eval "$(scar local env)".
+    Deploy with `scar init -f FILE`; the embedded cloud needs no account: eval "$(scar local env)".
     """
 
 

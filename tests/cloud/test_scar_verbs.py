@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from tests import examples, oci_images
-from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import SCAR, CloudUnderTest, until
 
 pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("scar-verbs")]
 
 BUCKET = "verb-files"
+KEPT = "verb-files-of-before"
 SCRIPTS = {
     "copy.sh": '#!/bin/sh\necho "copying $STORAGE_OBJECT_KEY"\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n',
     # The input holds a URL: as long as nothing is there, the file cannot be processed.
@@ -42,7 +42,9 @@ FDL = f"""functions:
       init_script: copy.sh
       container: {{image: "busybox:1.37"}}
       input: [{{storage_provider: s3, path: {BUCKET}/in}}]
-      output: [{{storage_provider: s3, path: {BUCKET}/out}}]
+      output:
+      - {{storage_provider: s3, path: {BUCKET}/out}}
+      - {{storage_provider: s3, path: {KEPT}/out}}
   - lambda:
       name: verb-picky
       timeout: 60
@@ -73,6 +75,8 @@ class Verbs:
 
     cloud: CloudUnderTest
     fdl: Path
+    mirrors: str
+    """Where images come from, as an option of those verbs that deploy."""
 
     def scar_anyhow(self, *arguments: str, answers: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -146,9 +150,69 @@ def verbs(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Ve
         (folder / name).write_text(text)
     fdl = folder / "verbs.yaml"
     fdl.write_text(FDL)
-    mirrors = f"docker.io=file://{folder / 'docker.io'}"
-    Cdk(cloud.environment(), folder / "cdk.out")("deploy", fdl, registry_mirrors=mirrors)
-    return Verbs(cloud, fdl)
+    cloud.client("s3").create_bucket(Bucket=KEPT)
+    verbs = Verbs(cloud, fdl, f"registry_mirrors=docker.io=file://{folder / 'docker.io'}")
+    done = verbs.scar("init", "-f", str(fdl), "-c", verbs.mirrors, "-y")
+    assert f"verb-copy is deployed. To run it:  scar put -b {BUCKET}/in -p FILE" in done.stdout
+    assert "verb-http is deployed. To run it:  scar run -n verb-http" in done.stdout
+    return verbs
+
+
+# init, diff, rm
+
+
+def test_a_bucket_that_was_there_before_is_used_and_belongs_to_no_stack(verbs: Verbs) -> None:
+    resources = verbs.cloud.client("cloudformation").list_stack_resources(StackName="verbs")
+    buckets = [
+        one["PhysicalResourceId"]
+        for one in resources["StackResourceSummaries"]
+        if one["ResourceType"] == "AWS::S3::Bucket"
+    ]
+    assert buckets == [BUCKET]
+    verbs.put("in/both.txt", b"both")
+    s3 = verbs.cloud.client("s3")
+    until(
+        lambda: [e["Key"] for e in s3.list_objects_v2(Bucket=KEPT).get("Contents", [])],
+        lambda found: "out/both.txt" in found,
+        60,
+    )
+
+
+def test_diff_shows_what_would_change_and_changes_nothing(verbs: Verbs, tmp_path: Path) -> None:
+    for file in verbs.fdl.parent.glob("*.sh"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    changed = tmp_path / verbs.fdl.name
+    changed.write_text(FDL.replace("memory: 256", "memory: 384"))
+    shown = verbs.scar("diff", "-f", str(changed), "-c", verbs.mirrors, "--fail", code=1)
+    told = shown.stdout + shown.stderr
+    assert "MemorySize" in told
+    assert "384" in told
+    assert "BucketsverbfilesofbeforeBucket" not in told, "a bucket of before is none that would be made"
+    assert verbs.json("ls", "-n", "verb-copy")["Functions"][0]["Memory"] == 256
+
+
+def test_a_function_made_from_flags_is_deployed_run_and_deleted(verbs: Verbs, tmp_path: Path) -> None:
+    script = tmp_path / "hello.sh"
+    script.write_text('#!/bin/sh\necho "hello $WHOM"\n')
+    flags = ("-n", "verb-flags", "-i", "busybox:1.37", "-s", str(script), "-m", "192", "-t", "45")
+    made = verbs.scar("init", *flags, "-e", "WHOM=you", "-c", verbs.mirrors, answers="y\n")
+    assert "Deploy verb-flags?" in made.stderr
+    (function,) = verbs.json("ls", "-n", "verb-flags")["Functions"]
+    assert (function["Memory"], function["Timeout"]) == (192, 45)
+    assert verbs.scar("run", "-n", "verb-flags").stdout == "hello you\n"
+    assert "Nothing was changed" in verbs.scar("rm", "-n", "verb-flags", answers="n\n", code=1).stderr
+    assert "Deleted verb-flags." in verbs.scar("rm", "-n", "verb-flags", "-y").stdout
+    assert "There is no function verb-flags" in verbs.scar("run", "-n", "verb-flags", code=2).stderr
+
+
+def test_rm_deletes_nothing_that_was_not_meant(verbs: Verbs) -> None:
+    assert "is deployed together with" in verbs.scar("rm", "-n", "verb-copy", "-y", code=2).stderr
+    assert "There has to be one of" in verbs.scar("rm", code=2).stderr
+    assert "There is no stack none" in verbs.scar("rm", "--stack", "none", "-y", code=2).stderr
+    asked = verbs.scar("rm", "-a", code=2)
+    assert "verb-copy" in asked.stderr
+    assert "Give -y" in asked.stderr
+    assert verbs.json("ls", "-n", "verb-copy")["Functions"]
 
 
 # ls
@@ -156,7 +220,7 @@ def verbs(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Ve
 
 def test_ls_lists_functions_in_the_shape_that_scripts_parse(verbs: Verbs) -> None:
     functions = {entry["Name"]: entry for entry in verbs.json("ls")["Functions"]}
-    assert set(functions) == {"verb-copy", "verb-picky", "verb-job", "verb-http"}
+    assert set(functions) >= {"verb-copy", "verb-picky", "verb-job", "verb-http"}
     copy = functions["verb-copy"]
     assert (copy["Memory"], copy["Timeout"], copy["Image_id"]) == (256, 60, "busybox:1.37")
     assert copy["Api_gateway"] == "-"

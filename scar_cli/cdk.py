@@ -1,0 +1,175 @@
+"""The pinned cdk command line, as a process, and what it has synthesized.
+
+A workflow is synthesized once into a folder; what is read from there, shown and deployed is then the same.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scar_cli.errors import UserError
+from scar_cli.session import client, error_code, explained
+
+_PROJECT = Path(__file__).resolve().parents[1]
+"""Where app.py and cdk.json are."""
+_INTERRUPTED_S = 15
+_ANOTHER_REGION = "301"
+
+
+@dataclass(frozen=True)
+class SynthesizedStack:
+    """A stack as it stands in a cloud assembly."""
+
+    name: str
+    region: str | None
+    """None: the session's own."""
+    buckets: tuple[str, ...]
+    """Names of the buckets that it makes."""
+
+
+@contextmanager
+def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, list[SynthesizedStack]]]:
+    """The cloud assembly of an FDL file, and its stacks; buckets that are there already are taken as such.
+
+    Raises:
+        UserError: it cannot be synthesized, or a bucket cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="scar-cdk-") as name:
+        folder = Path(name) / "cdk.out"
+        given = {"fdl": str(Path(fdl).absolute()), **context}
+        _synthesize(given, folder)
+        found = existing_buckets(_stacks(folder))
+        if found:
+            known = [bucket for bucket in context.get("existing_buckets", "").split(",") if bucket]
+            given["existing_buckets"] = ",".join(dict.fromkeys([*known, *found]))
+            folder = Path(name) / "cdk.out.2"
+            _synthesize(given, folder)
+        yield folder, _stacks(folder)
+
+
+def existing_buckets(stacks: Sequence[SynthesizedStack]) -> list[str]:
+    """Those of the stacks' buckets that are there already, and not by these very stacks.
+
+    Raises:
+        UserError: one is someone else's, or in another region.
+    """
+    found = []
+    for stack in stacks:
+        if not stack.buckets:
+            continue
+        own = _owned(stack)
+        s3 = client("s3", region=stack.region)
+        found += [bucket for bucket in stack.buckets if bucket not in own and _is_there(s3, bucket)]
+    return found
+
+
+def cdk(*arguments: str, quiet: bool = False) -> int:
+    """Run the cdk command line to its end; its exit code. `quiet`: nothing of it on standard output.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    program = Path(sys.executable).parent / "cdk"
+    if not program.exists() or not (_PROJECT / "app.py").exists():
+        raise UserError(
+            f"The cdk command line is not installed beside {sys.executable}",
+            "Run `make setup` in the repository, and use its .venv/bin/scar",
+        )
+    process = subprocess.Popen(
+        [str(program), *arguments],
+        cwd=_PROJECT,  # for cdk.json
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr if quiet else None,
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # which a terminal sends to the cdk as well
+        try:
+            process.wait(_INTERRUPTED_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _synthesize(context: Mapping[str, str], folder: Path) -> None:
+    values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
+    if cdk("synth", "--quiet", "--output", str(folder), *values, quiet=True) != 0:
+        raise UserError("The workflow cannot be synthesized", "What is wrong stands above")
+
+
+def _stacks(folder: Path) -> list[SynthesizedStack]:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    found = []
+    for name, artifact in manifest.get("artifacts", {}).items():
+        if artifact.get("type") == "aws:cloudformation:stack":
+            properties = artifact["properties"]
+            template = json.loads((folder / properties["templateFile"]).read_text(encoding="utf-8"))
+            region = str(artifact.get("environment", "")).rpartition("/")[2]
+            found.append(
+                SynthesizedStack(
+                    name=str(properties.get("stackName", name)),
+                    region=None if region in ("", "unknown-region") else region,
+                    buckets=tuple(_buckets(template)),
+                )
+            )
+    return found
+
+
+def _buckets(template: Mapping[str, Any]) -> Iterator[str]:
+    for resource in template.get("Resources", {}).values():
+        name = resource.get("Properties", {}).get("BucketName")
+        if resource.get("Type") == "AWS::S3::Bucket" and isinstance(name, str):
+            yield name
+
+
+def _owned(stack: SynthesizedStack) -> set[str]:
+    """Buckets of the stack as it is deployed now."""
+    from botocore.exceptions import ClientError
+
+    pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
+    with explained():
+        try:
+            return {
+                str(resource.get("PhysicalResourceId"))
+                for page in pages.paginate(StackName=stack.name)
+                for resource in page["StackResourceSummaries"]
+                if resource["ResourceType"] == "AWS::S3::Bucket"
+                and not resource["ResourceStatus"].startswith("DELETE_")
+            }
+        except ClientError as error:
+            if error_code(error) == "ValidationError":  # there is no such stack
+                return set()
+            raise
+
+
+def _is_there(s3: Any, bucket: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    with explained():
+        try:
+            s3.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error_code(error) in ("404", "NoSuchBucket"):
+                return False
+            if error_code(error) == "403":
+                raise UserError(
+                    f"The bucket name {bucket} is taken: it may be someone else's, as names are shared by "
+                    "all of AWS",
+                    "Choose another one, or add --bucket-suffix",
+                ) from error
+            if error_code(error) == _ANOTHER_REGION:
+                raise UserError(
+                    f"The bucket {bucket} is in another region, and functions are started from their own",
+                    "Deploy there by AWS_REGION, or add --bucket-suffix",
+                ) from error
+            raise
+    return True
