@@ -18,6 +18,11 @@ from constructs import Construct
 
 from fdl_schemas.model import StorageEntry
 
+_MOST_COMBINATIONS = 150
+"""Of values (https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html)."""
+_LEVELS = 4
+"""Names of buckets and keys stand at the fourth level of a notification; a value counts once for each level."""
+
 
 class TopicTrigger(Construct):
     """Subscribes a function to a topic that carries notifications of S3, whosever it is.
@@ -54,23 +59,26 @@ class TopicTrigger(Construct):
         )
 
 
-def message_filter(entries: Sequence[StorageEntry]) -> Mapping[str, sns.FilterOrPolicy]:
+def message_filter(entries: Sequence[StorageEntry]) -> Mapping[str, sns.FilterOrPolicy] | None:
     """A filter on messages that are S3 notifications
     (https://docs.aws.amazon.com/sns/latest/dg/example-filter-policies.html), in favour of too much: a key
-    has one condition, and those of several inputs are taken together.
+    has one condition, and those of several inputs are taken together. What SNS would find too complex is
+    left to the runner; None where that is all.
     """
-    s3: dict[str, sns.FilterOrPolicy] = {"bucket": _policy(name=_one_of(entries))}
-    prefixes = [entry.key_prefix for entry in entries]
+    buckets = _distinct([entry.bucket for entry in entries])
+    prefixes = _distinct([entry.key_prefix for entry in entries])
+    suffixes = _distinct([suffix for entry in entries for suffix in entry.suffixes or ("",)])
+    s3: dict[str, sns.FilterOrPolicy] = {}
+    room = _MOST_COMBINATIONS
+    if len(buckets) * _LEVELS <= room:
+        s3["bucket"] = _policy(name=sns.SubscriptionFilter.string_filter(allowlist=buckets))
+        room //= len(buckets) * _LEVELS
     # A key in a notification is URL-encoded: what another encoding could change is left to the runner.
-    if all(_is_plain(prefix) for prefix in prefixes):
-        s3["object"] = _policy(key=sns.SubscriptionFilter.string_filter(match_prefixes=_distinct(prefixes)))
-    else:
-        suffixes = [suffix for entry in entries for suffix in entry.suffixes or ("",)]
-        if all(_is_plain(suffix) for suffix in suffixes):
-            s3["object"] = _policy(
-                key=sns.SubscriptionFilter.string_filter(match_suffixes=_distinct(suffixes))
-            )
-    return {"Records": _policy(s3=sns.FilterOrPolicy.policy(s3))}
+    if _can_be_compared(prefixes, room):
+        s3["object"] = _policy(key=sns.SubscriptionFilter.string_filter(match_prefixes=prefixes))
+    elif _can_be_compared(suffixes, room):
+        s3["object"] = _policy(key=sns.SubscriptionFilter.string_filter(match_suffixes=suffixes))
+    return {"Records": _policy(s3=sns.FilterOrPolicy.policy(s3))} if s3 else None
 
 
 def _policy(**members: Any) -> sns.FilterOrPolicy:
@@ -82,8 +90,8 @@ def _policy(**members: Any) -> sns.FilterOrPolicy:
     )
 
 
-def _one_of(entries: Sequence[StorageEntry]) -> sns.SubscriptionFilter:
-    return sns.SubscriptionFilter.string_filter(allowlist=_distinct([entry.bucket for entry in entries]))
+def _can_be_compared(texts: Sequence[str], room: int) -> bool:
+    return len(texts) * _LEVELS <= room and all(_is_plain(text) for text in texts)
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:
