@@ -21,7 +21,7 @@ from fdl_schemas.model import StorageEntry
 _MOST_COMBINATIONS = 150
 """Of values (https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html)."""
 _LEVELS = 4
-"""Names of buckets and keys stand at the fourth level of a notification; a value counts once for each level."""
+"""Names of buckets and keys stand at a notification's fourth level; a value counts once for each level."""
 
 
 class TopicTrigger(Construct):
