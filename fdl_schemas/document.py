@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from fdl_schemas.diagnostics import Diagnostic, Position, Severity
 
@@ -21,6 +21,13 @@ _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 takes for
 def lines_of(text: str) -> list[str]:
     """The lines of a text, as YAML counts them."""
     return _LINE_END.split(text)
+
+
+# Diagnostics end up in logs of CI systems and in code hosts: no secret goes there with its line. A reference
+# to a secret stays.
+SECRET_KEYS: Final = ("access_key", "secret_key", "password", "token")
+"""Keys whose values are not shown."""
+_SECRET_VALUE: Final = re.compile(rf"""(\b(?:{"|".join(SECRET_KEYS)})["']?\s*:\s*)(?!["']?\$\{{)(\S.*)""")
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +109,7 @@ class Document:
             line=position.line,
             column=position.column,
             length=position.length,
-            source_line=line,
+            source_line=_SECRET_VALUE.sub(lambda found: found[1] + "*" * len(found[2]), line),
             expected=expected,
             help=help,
             severity=severity,

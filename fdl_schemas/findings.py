@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from fdl_schemas.diagnostics import Diagnostic, Severity
-from fdl_schemas.document import Document, PathInFile
+from fdl_schemas.document import SECRET_KEYS, Document, PathInFile
 
 MOST: Final = 200
 """More problems than this are not looked for: the file is something else than an FDL file."""
@@ -107,6 +107,8 @@ class Findings:
         on_key: bool,
     ) -> None:
         position = self._document.key_position(path) if on_key else self._document.value_position(path)
+        if path and path[-1] in SECRET_KEYS and (value := self._document.node(path).text):
+            message, advice = message.replace(value, "***"), advice and advice.replace(value, "***")
         identity = (code, position, message)
         if identity not in self._diagnostics:
             self._diagnostics[identity] = self._document.diagnostic(

@@ -285,3 +285,16 @@ def test_masses_of_mistakes_are_cut_short(fdl: str, tmp_path: Path) -> None:
     said = said_about(fdl, tmp_path)
     assert time.perf_counter() - start < 20
     assert re.search(r"^… and \d+ more$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("value", ["hunter2", "123456789", '"hunter2"', "[hunter2]"])
+def test_no_secret_of_the_file_is_shown(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret.yaml"
+    file.write_text(
+        "functions: {aws: [{lambda: {name: a, container: {image: x}}}]}\nstorage_providers:\n"
+        f"  webdav:\n    lab: {{hostname: https://dav.example.org, login: me, password: {value}}}\n"
+        f"    other:\n      hostname: https://dav.example.org\n      password: {value}\n"
+    )
+    text = render(check(file).diagnostics)
+    assert "password" in text
+    assert value.strip('"[]') not in text
