@@ -68,6 +68,10 @@ class BucketFolders(Construct):
         )
 
 
+_AROUND_A_KEY = 80
+"""Characters of an ARN in a policy but for the key: a bucket's name may have 63 of them."""
+
+
 class _Provider(HandlerFunction):
     """The one function of a stack that makes folders."""
 
@@ -84,14 +88,12 @@ class _Provider(HandlerFunction):
             description="Makes the folders of the workflow's buckets",
         )
 
+    _room = 8000
+    """AWS IAM takes 10 240 characters of a role's own policies; what is left is for other rights."""
+
     def allow_on(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
         if folders:
-            markers = [bucket.arn_for_objects(f"{in_policy(folder)}/") for folder in folders]
-            for marker, folder in zip(markers, folders, strict=True):
-                if "*" in in_policy(folder):
-                    acknowledge_wildcard(
-                        self.role, marker, "The folder's name has letters that no policy can."
-                    )
+            markers = self._markers(bucket, folders)
             actions = ["s3:PutObject", *(["s3:DeleteObject"] if on_delete is OnDelete.TIDY else [])]
             self.allow(iam.PolicyStatement(actions=actions, resources=markers))
         if folders and on_delete is OnDelete.TIDY:
@@ -107,3 +109,16 @@ class _Provider(HandlerFunction):
             acknowledge_wildcard(
                 self.role, objects, "Emptying a bucket that is to be deleted means every object in it."
             )
+
+    def _markers(self, bucket: s3.IBucket, folders: Sequence[str]) -> list[str]:
+        """The ARNs of the folders' markers, or of all that a bucket may have, where those are too many."""
+        names = [f"{in_policy(folder)}/" for folder in folders]
+        reason = "The folder's name has letters that no policy can."
+        if sum(len(name) + _AROUND_A_KEY for name in names) > self._room:
+            names, reason = ["*/"], "There are more folders than a policy can name."
+        self._room -= sum(len(name) + _AROUND_A_KEY for name in names)
+        markers = [bucket.arn_for_objects(name) for name in names]
+        for marker, name in zip(markers, names, strict=True):
+            if "*" in name:
+                acknowledge_wildcard(self.role, marker, reason)
+        return markers
