@@ -17,6 +17,9 @@ from fdl_schemas.names import BUCKET_RULE, bucket_problem
 KINDS: Final = ("s3", "minio", "webdav", "onedata")
 _NAMED_AT_MOST: Final = 5
 _LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file needs a name too
+_LONGEST_POLICY: Final = 10_240
+_MOST_RIGHTS: Final = 8_000  # the rest is for logs, secrets, images and jobs
+_AROUND_A_FOLDER: Final = 20  # of its ARN
 _SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@:!-]{1,2048}")
@@ -47,11 +50,31 @@ def check_storage(
                     expected="`s3`: a bucket of the function's own account",
                     help="use `storage_provider: s3`; other providers can be outputs",
                 )
+    if isinstance(station, Function):
+        _check_rights(station, path, findings)
     if on_aws and isinstance(station, Function) and station.deployment_bucket is not None:
         at = (*path, "deployment", "bucket")
         problem = bucket_problem(station.deployment_bucket)
         if problem:
             _report_bucket(station.deployment_bucket, problem, at, findings)
+
+
+def _check_rights(function: Function, path: PathInFile, findings: Findings) -> None:
+    size = sum(
+        len(entry.bucket) + len(entry.folder) + _AROUND_A_FOLDER
+        for entries in (function.inputs, function.outputs)
+        for entry in {(entry.bucket, entry.folder): entry for entry in entries}.values()
+        if entry.provider == "s3"
+    )
+    if size > _MOST_RIGHTS and (function.role_arn is None or function.batch is not None):
+        findings.error(
+            "FDL017",
+            f"the rights on the folders of this function need {size:,} characters",
+            (*path, "output" if function.outputs else "input"),
+            expected=f"at most {_MOST_RIGHTS:,}: AWS IAM takes {_LONGEST_POLICY:,} for a role",
+            help="name fewer folders, such as one above them all, or shorter ones",
+            on_key=True,
+        )
 
 
 def _check_provider(
