@@ -7,6 +7,7 @@
     table.py     text for a terminal
     cdk.py       the cdk command line as a process, and what it has synthesized
     init.py      `scar init`: deploy
+    from_flags.py a function from flags, as an FDL text
     diff.py      `scar diff`: what that would change
     rm.py        `scar rm`: delete
     ls.py        `scar ls`: functions, or files

@@ -67,9 +67,9 @@ def selects_functions(command: _Command) -> _Command:
     """The options -f, -n and --stack, which `selected` takes."""
     command = click.option("--stack", metavar="STACK", help="Only what this stack holds.")(command)
     command = click.option("-n", "--name", metavar="FUNCTION", help="The function of this name.")(command)
-    return click.option("-f", "--file", "fdl", metavar="FILE", help="What this FDL file has deployed.")(
-        command
-    )
+    return click.option(
+        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="What this FDL file has deployed."
+    )(command)
 
 
 def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:

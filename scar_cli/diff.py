@@ -10,7 +10,9 @@ from scar_cli.init import context_of, decides_where
 
 
 @click.command("diff")
-@click.option("-f", "--file", "fdl", required=True, metavar="FILE", help="FDL file to compare.")
+@click.option(
+    "-f", "--file", "--conf-file", "fdl", required=True, metavar="FILE", help="FDL file to compare."
+)
 @decides_where
 @click.option("--fail", is_flag=True, help="End with 1 if there are differences.")
 def command(

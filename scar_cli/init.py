@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import click
 from scar_cli.cdk import SynthesizedStack, cdk, synthesized
 from scar_cli.deployed import stacks, workflow_of
 from scar_cli.errors import UserError
+from scar_cli.from_flags import describes_function, fdl_of, given
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -31,54 +33,28 @@ def decides_where(command: _Command) -> _Command:
 
 
 @click.command("init")
-@click.option("-f", "--file", "fdl", metavar="FILE", help="FDL file to deploy.")
-@click.option("-n", "--name", metavar="FUNCTION", help="Without a file: name of the one function.")
-@click.option("-i", "--image", metavar="IMAGE", help="Without a file: its image.")
-@click.option("-s", "--init-script", "script", metavar="FILE", help="Without a file: its script.")
-@click.option("-m", "--memory", type=int, metavar="MB", help="Without a file: its memory.")
-@click.option("-t", "--timeout", type=int, metavar="SECONDS", help="Without a file: its time-out.")
-@click.option(
-    "-e",
-    "--environment",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Without a file: a variable of its container.",
-)
+@click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="FDL file to deploy.")
+@describes_function
 @decides_where
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
 def command(
     *,
     fdl: str | None,
-    name: str | None,
-    image: str | None,
-    script: str | None,
-    memory: int | None,
-    timeout: int | None,
-    environment: tuple[str, ...],
     stack: str | None,
     bucket_suffix: str | None,
     values: tuple[str, ...],
     yes: bool,
+    **flags: Any,
 ) -> int:
     """Deploy a workflow: check it, show what changes, ask, deploy.
 
     Buckets that are there already are used, and stay whatever becomes of the stack.
     """
-    flags = (name, image, script, memory, timeout, environment or None)
-    if fdl is not None and any(flag is not None for flag in flags):
-        raise UserError("-f says everything about the functions", "Leave out -n, -i, -s, -m, -t and -e")
-    if fdl is None and (name is None or image is None):
-        raise UserError("There is nothing to deploy", "Name an FDL file by -f, or -n NAME and -i IMAGE")
+    if fdl is not None and (more := given(flags)):
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
+        raise UserError("-f says everything about the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
-    with _file(
-        fdl,
-        name=name,
-        image=image,
-        script=script,
-        memory=memory,
-        timeout=timeout,
-        environment=environment,
-    ) as file:
+    with _file(fdl, flags) as file:
         workflow_of(file)
         with synthesized(file, context) as (folder, made):
             if cdk("diff", "--app", str(folder), "--method", "template") != 0:
@@ -132,39 +108,15 @@ def confirm(question: str) -> None:
 
 
 @contextmanager
-def _file(
-    fdl: str | None,
-    *,
-    name: str | None,
-    image: str | None,
-    script: str | None,
-    memory: int | None,
-    timeout: int | None,
-    environment: tuple[str, ...],
-) -> Iterator[str]:
+def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
     """The FDL file, or one that is made from the flags."""
     if fdl is not None:
         yield fdl
         return
-    variables = {}
-    for pair in environment:
-        variable, equals, value = pair.partition("=")
-        if not equals or not variable:
-            raise UserError(f"-e {variable} has no value", "Say -e NAME=VALUE")
-        variables[variable] = value
-    container: dict[str, Any] = {"image": image}
-    if variables:
-        container["environment"] = {"Variables": variables}
-    function: dict[str, Any] = {"name": name, "container": container}
-    if script is not None:
-        function["init_script"] = str(Path(script).absolute())
-    if memory is not None:
-        function["memory"] = memory
-    if timeout is not None:
-        function["timeout"] = timeout
+    content = json.dumps(fdl_of(flags), indent=2)  # JSON is YAML
     with tempfile.TemporaryDirectory(prefix="scar-init-") as folder:
-        file = Path(folder) / f"{Path(name or 'scar').name or 'scar'}.yaml"
-        file.write_text(json.dumps({"functions": {"aws": [{"lambda": function}]}}, indent=2))
+        file = Path(folder) / f"{re.sub('[^A-Za-z0-9_-]', '-', str(flags['name']))}.yaml"
+        file.write_text(content, encoding="utf-8")
         yield str(file)
 
 

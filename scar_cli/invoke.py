@@ -39,7 +39,9 @@ _FORBIDDEN = 403
     help="Query parameters: NAME=VALUE, or a JSON object. May be given several times.",
 )
 @click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for its end.")
-@click.option("-o", "--output", metavar="FILE", help="Write the answer into this file.")
+@click.option(
+    "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the answer into this file."
+)
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,

@@ -7,6 +7,7 @@ standard error says what); 3 the embedded cloud does not run; 130 interrupted.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -30,8 +31,10 @@ _VERBS = {
     "rm": ("scar_cli.rm", "Delete what is deployed."),
     "run": ("scar_cli.run", "Run a function, or a workflow on the files that are there."),
     "status": ("scar_cli.status", "Show what is queued, running, done and failed."),
+    "update": ("scar_cli.init", "Deploy a workflow that has changed: the same as init."),
     "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
 }
+_WITHOUT_AWS = ("completion", "graph", "local", "validate")
 _INTERRUPTED = 130
 
 
@@ -45,11 +48,32 @@ class _Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         command: click.Command = importlib.import_module(_VERBS[cmd_name][0]).command
+        if cmd_name not in _WITHOUT_AWS and all(option.name != "profile" for option in command.params):
+            command.params.append(_profile_option())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _VERBS[name][1]) for name in self.list_commands(ctx)])
+
+
+def _profile_option() -> click.Option:
+    return click.Option(
+        ["-pf", "--profile"],
+        expose_value=False,
+        is_eager=True,
+        callback=_use_profile,
+        metavar="PROFILE",
+        help="AWS profile to use, before credentials in the environment.",
+    )
+
+
+def _use_profile(_ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        # Keys in the environment would win over the profile, here and in the cdk.
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            os.environ.pop(name, None)
+        os.environ["AWS_PROFILE"] = value
 
 
 def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:

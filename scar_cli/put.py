@@ -42,7 +42,7 @@ _LARGEST = 5 * 1024**4
     "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files sent at once."
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: bool, as_json: bool) -> int:
     """Upload files, or all files in folders.
 

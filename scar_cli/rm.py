@@ -17,7 +17,9 @@ _LONGEST_S = 3600.0
 
 
 @click.command("rm")
-@click.option("-f", "--file", "fdl", metavar="FILE", help="Delete what this FDL file has deployed.")
+@click.option(
+    "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Delete what this FDL file has deployed."
+)
 @click.option("-n", "--name", metavar="FUNCTION", help="Delete the function of this name.")
 @click.option("--stack", metavar="STACK", help="Delete this stack.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")

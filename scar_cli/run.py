@@ -48,9 +48,23 @@ class Answer:
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @selects_functions
-@click.option("-s", "--script", metavar="FILE", help="Run this script instead of the function's own.")
+@click.option(
+    "-s",
+    "--script",
+    "--run-script",
+    "script",
+    metavar="FILE",
+    help="Run this script instead of the function's own.",
+)
 @click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for its end.")
-@click.option("-o", "--output", metavar="FILE", help="Write what the container says into this file.")
+@click.option(
+    "-o",
+    "--output",
+    "--output-file",
+    "output",
+    metavar="FILE",
+    help="Write what the container says into this file.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Tell the request id and where the log is.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")

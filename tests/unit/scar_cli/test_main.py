@@ -39,7 +39,10 @@ def test_help_names_every_verb_and_loads_nothing_slow() -> None:
         check=False,
     )
     assert shown.stdout.endswith("[]\n")
-    for verb in ("local", "put", "validate"):
+    for verb in (
+        *("completion", "diff", "get", "graph", "init", "invoke", "local", "log", "ls", "put", "retry"),
+        *("rm", "run", "status", "update", "validate"),
+    ):
         assert verb in shown.stdout
 
 
@@ -84,6 +87,23 @@ def test_missing_credentials_are_explained(tmp_path: Path) -> None:
     done = scar("put", "-b", "bucket", "-p", str(tmp_path / "a"), AWS_REGION="us-east-1")
     assert done.returncode == 2
     assert done.stderr.startswith("scar: There are no AWS credentials here. Run `aws configure`")
+
+
+@pytest.mark.parametrize(
+    "words", ["ls", "get -b bucket", "log", "status", "retry", "run -n f ls", "invoke", "rm -a -y"]
+)
+def test_every_verb_explains_missing_credentials(words: str) -> None:
+    done = scar(*words.split(), AWS_REGION="us-east-1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("scar: There are no AWS credentials here. ")
+    assert done.stdout == ""
+
+
+def test_a_profile_wins_over_keys_in_the_environment(tmp_path: Path) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+    done = scar("ls", "-pf", "nobody", AWS_CONFIG_FILE=str(tmp_path / "none"), **keys)
+    assert done.returncode == 2
+    assert "The config profile (nobody) could not be found" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""A function described by flags instead of a file: SCAR's flags, as the FDL text that says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from scar_cli.errors import UserError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("-n", "--name"), {"metavar": "FUNCTION", "help": "Name of the one function."}),
+    (("-i", "--image"), {"metavar": "IMAGE", "help": "Its image, in a registry."}),
+    (("-if", "--image-file"), {"metavar": "FILE", "help": "Its image, made by `docker save`."}),
+    (("-s", "--init-script"), {"metavar": "FILE", "help": "Script that runs in its container."}),
+    (("-d", "--description"), {"metavar": "TEXT", "help": "What it does."}),
+    (("-m", "--memory"), {"type": int, "metavar": "MB", "help": "Its memory."}),
+    (("-t", "--timeout"), {"type": int, "metavar": "SECONDS", "help": "Its time-out."}),
+    (
+        ("-tt", "--timeout-threshold"),
+        {"type": int, "metavar": "SECONDS", "help": "Time kept back to upload outputs."},
+    ),
+    (
+        ("-e", "--environment"),
+        {"multiple": True, "metavar": "NAME=VALUE", "help": "Variable of its container."},
+    ),
+    (
+        ("-le", "--lambda-environment"),
+        {"multiple": True, "metavar": "NAME=VALUE", "help": "Variable of the Lambda function."},
+    ),
+    (("-ib", "--input-bucket"), {"metavar": "BUCKET/FOLDER", "help": "Files here start it."}),
+    (("-ob", "--output-bucket"), {"metavar": "BUCKET/FOLDER", "help": "Its outputs go here."}),
+    (("-em", "--execution-mode"), {"metavar": "MODE", "help": "lambda, lambda-batch or batch."}),
+    (("-bm", "--batch-memory"), {"type": int, "metavar": "MB", "help": "Memory of its Batch jobs."}),
+    (("-bc", "--batch-vcpus"), {"type": float, "metavar": "N", "help": "vCPUs of its Batch jobs."}),
+    (("-r", "--iam-role"), {"metavar": "ARN", "help": "A role that is there already."}),
+    (("-l", "--layers"), {"multiple": True, "metavar": "ARN", "help": "Lambda layer to add."}),
+    (("-ll", "--log-level"), {"metavar": "LEVEL", "help": "How much it logs."}),
+    (("-ep", "--extra-payload"), {"metavar": "PATH", "help": "Files packaged with it."}),
+    (("-db", "--deployment-bucket"), {"metavar": "BUCKET", "help": "Stages a large image file."}),
+    (("-api", "--api-gateway-name"), {"metavar": "NAME", "help": "Gives it an HTTP endpoint."}),
+    (("-ph", "--preheat"), {"is_flag": True, "help": "Fetch the image once it is deployed."}),
+)
+_KEYS = {
+    "description": "description",
+    "memory": "memory",
+    "timeout": "timeout",
+    "execution_mode": "execution_mode",
+    "log_level": "log_level",
+    "preheat": "preheat",
+}
+_PATHS = {"init_script": "init_script", "extra_payload": "extra_payload"}
+
+
+def describes_function(command: _Command) -> _Command:
+    """The flags that `fdl_of` takes."""
+    for names, settings in reversed(_OPTIONS):
+        text = settings["help"]
+        command = click.option(
+            *names, **{**settings, "help": f"Without a file: {text[0].lower()}{text[1:]}"}
+        )(command)
+    return command
+
+
+def given(flags: Mapping[str, Any]) -> list[str]:
+    """Names of the flags that are there."""
+    return [name for name, value in flags.items() if value not in (None, (), False)]
+
+
+def fdl_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The FDL document of the one function that the flags describe.
+
+    Raises:
+        UserError: a flag is missing or makes no sense.
+    """
+    images = [name for name in ("image", "image_file") if flags[name]]
+    if not flags["name"] or len(images) != 1:
+        raise UserError(
+            "There is nothing to deploy",
+            "Name an FDL file by -f, or a function by -n NAME and one of -i IMAGE and -if FILE",
+        )
+    found = set(given(flags))
+    function: dict[str, Any] = {"name": flags["name"]}
+    function |= {key: flags[name] for name, key in _KEYS.items() if name in found}
+    function |= {key: _absolute(flags[name]) for name, key in _PATHS.items() if name in found}
+    if "layers" in found:
+        function["layers"] = list(flags["layers"])
+    if "lambda_environment" in found:
+        function["environment"] = {"Variables": _variables("-le", flags["lambda_environment"])}
+    if "deployment_bucket" in found:
+        function["deployment"] = {"bucket": flags["deployment_bucket"]}
+    for name, key in (("input_bucket", "input"), ("output_bucket", "output")):
+        if name in found:
+            function[key] = [{"storage_provider": "s3", "path": flags[name]}]
+    function["container"] = _container(flags, found)
+    entry: dict[str, Any] = {"lambda": function}
+    if "iam_role" in found:
+        entry["iam"] = {"role": flags["iam_role"]}
+    if "api_gateway_name" in found:
+        entry["api_gateway"] = {"name": flags["api_gateway_name"]}
+    batch = {key: flags[f"batch_{key}"] for key in ("memory", "vcpus") if f"batch_{key}" in found}
+    if batch:
+        entry["batch"] = batch
+    return {"functions": {"aws": [entry]}}
+
+
+def _container(flags: Mapping[str, Any], found: set[str]) -> dict[str, Any]:
+    container: dict[str, Any] = (
+        {"image": flags["image"]} if flags["image"] else {"image_file": _absolute(flags["image_file"])}
+    )
+    if "environment" in found:
+        container["environment"] = {"Variables": _variables("-e", flags["environment"])}
+    if "timeout_threshold" in found:
+        container["timeout_threshold"] = flags["timeout_threshold"]
+    return container
+
+
+def _variables(flag: str, pairs: tuple[str, ...]) -> dict[str, str]:
+    variables = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"{flag} {name} has no value", f"Say {flag} NAME=VALUE")
+        variables[name] = value
+    return variables
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
