@@ -32,8 +32,6 @@ class Synthesizer:
         self._errors = folder / "stderr"
         self._worker: subprocess.Popen[str] | None = None
         self._left = 0
-        self.done = 0
-        self.resources = 0
 
     def findings(self, fdl: Path) -> list[str]:
         """What linters and the CDK say of the templates of an FDL file."""
@@ -47,7 +45,6 @@ class Synthesizer:
         worker.stdin.flush()
         answer = worker.stdout.readline()
         self._left -= 1
-        self.done += 1
         said = self._errors.read_bytes()[said_before:].decode(errors="replace")
         assert answer, f"the worker ended: {said}"
         found: list[str] = json.loads(answer)
