@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scar_cli.deployed import stacks, workflow_of
 from scar_cli.errors import UserError
 from scar_cli.session import client, error_code, explained
 
@@ -45,24 +46,26 @@ def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, li
     with tempfile.TemporaryDirectory(prefix="scar-cdk-") as name:
         folder = Path(name) / "cdk.out"
         given = {"fdl": str(Path(fdl).absolute()), **context}
-        _synthesize(given, folder)
-        found = existing_buckets(_stacks(folder))
-        if found:
-            known = [bucket for bucket in context.get("existing_buckets", "").split(",") if bucket]
-            given["existing_buckets"] = ",".join(dict.fromkeys([*known, *found]))
+        named = [bucket for bucket in context.get("existing_buckets", "").split(",") if bucket]
+        guessed = set(_guess(fdl, context, named))
+        _synthesize(given, named, guessed, folder)
+        made = _stacks(folder)
+        own = {bucket for stack in made for bucket in _owned(stack)}
+        right = (guessed | set(existing_buckets(made))) - own
+        if right != guessed:
             folder = Path(name) / "cdk.out.2"
-            _synthesize(given, folder)
+            _synthesize(given, named, right, folder)
         yield folder, _stacks(folder)
 
 
-def existing_buckets(stacks: Sequence[SynthesizedStack]) -> list[str]:
+def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
     """Those of the stacks' buckets that are there already, and not by these very stacks.
 
     Raises:
         UserError: one is someone else's, or in another region.
     """
     found = []
-    for stack in stacks:
+    for stack in made:
         if not stack.buckets:
             continue
         own = _owned(stack)
@@ -100,7 +103,38 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
         raise
 
 
-def _synthesize(context: Mapping[str, str], folder: Path) -> None:
+def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterator[str]:
+    """Buckets of the FDL file that seem to be there before its stack.
+
+    Only the template tells what the stack makes; a guess that turns out right saves synthesizing twice.
+    """
+    from botocore.exceptions import ClientError
+
+    suffix = context.get("bucket_suffix")
+    workflow = workflow_of(fdl)
+    names = {function.name for function in workflow.functions}
+    own = {
+        bucket
+        for stack in stacks()
+        if stack.workflow == workflow.name or any(function.name in names for function in stack.functions)
+        for bucket in _owned(SynthesizedStack(stack.name, stack.region, ()))
+    }
+    s3 = client("s3")
+    for bucket in workflow.buckets:
+        name = f"{bucket}-{suffix}" if suffix else bucket
+        if name not in own and not {bucket, name} & set(named):
+            with explained():
+                try:
+                    s3.head_bucket(Bucket=name)
+                except ClientError:
+                    continue  # why not is said where it matters
+            yield name
+
+
+def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str], folder: Path) -> None:
+    context = dict(given)
+    if named or found:
+        context["existing_buckets"] = ",".join([*named, *sorted(found)])
     values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
     if cdk("synth", "--quiet", "--output", str(folder), *values, quiet=True) != 0:
         raise UserError("The workflow cannot be synthesized", "What is wrong stands above")

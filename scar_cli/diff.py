@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from scar_cli.cdk import cdk, synthesized
-from scar_cli.deployed import workflow_of
 from scar_cli.init import context_of, decides_where
 
 
@@ -19,6 +18,5 @@ def command(
     *, fdl: str, stack: str | None, bucket_suffix: str | None, values: tuple[str, ...], fail: bool
 ) -> int:
     """Show what `scar init` would change, permissions included; nothing is changed."""
-    workflow_of(fdl)
     with synthesized(fdl, context_of(stack, bucket_suffix, values)) as (folder, _made):
         return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from scar_cli.cdk import SynthesizedStack, cdk, synthesized
-from scar_cli.deployed import stacks, workflow_of
+from scar_cli.deployed import stacks
 from scar_cli.errors import UserError
 from scar_cli.from_flags import describes_function, fdl_of, given
 
@@ -54,17 +54,15 @@ def command(
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
         raise UserError("-f says everything about the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
-    with _file(fdl, flags) as file:
-        workflow_of(file)
-        with synthesized(file, context) as (folder, made):
-            if cdk("diff", "--app", str(folder), "--method", "template") != 0:
-                raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
-            if not yes:
-                confirm(f"Deploy {', '.join(one.name for one in made)}?")
-            arguments = ("--app", str(folder), "--require-approval", "never", "--all")
-            if cdk("deploy", *arguments) != 0:
-                raise UserError("The deployment failed", "What is wrong stands above", exit_code=1)
-            _tell(made)
+    with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
+        if cdk("diff", "--app", str(folder), "--method", "template") != 0:
+            raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
+        if not yes:
+            confirm(f"Deploy {', '.join(one.name for one in made)}?")
+        arguments = ("--app", str(folder), "--require-approval", "never", "--all")
+        if cdk("deploy", *arguments) != 0:
+            raise UserError("The deployment failed", "What is wrong stands above", exit_code=1)
+        _tell(made)
     return 0
 
 

@@ -317,11 +317,17 @@ def test_failed_events_are_counted_and_can_be_sent_again(verbs: Verbs, door: Doo
     verbs.put("picky/a b.txt", door.url.encode())
     verbs.put("jobs/ü.txt", door.url.encode())
 
-    def waiting() -> dict[str, int]:
-        found = json.loads(verbs.scar_anyhow("status", "-f", str(verbs.fdl), "-j").stdout)["functions"]
-        return {one["function"]: one["failure_queue"] for one in found}
+    sqs = verbs.cloud.client("sqs")
+    urls = {name: failure_queue(verbs, name) for name in ("verb-picky", "verb-job")}
 
-    until(waiting, lambda found: found["verb-picky"] == found["verb-job"] == 1, 60)
+    def waiting() -> dict[str, int]:
+        asked = {
+            name: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+            for name, url in urls.items()
+        }
+        return {n: int(one["Attributes"]["ApproximateNumberOfMessages"]) for n, one in asked.items()}
+
+    until(waiting, lambda found: found == {"verb-picky": 1, "verb-job": 1}, 60)
     status = {one["function"]: one for one in verbs.json("status", code=1)["functions"]}
     assert status["verb-picky"]["failed"] == 3
     assert status["verb-job"]["failed"] == 1
@@ -342,8 +348,7 @@ def test_failed_events_are_counted_and_can_be_sent_again(verbs: Verbs, door: Doo
 
     assert verbs.json("retry", "--dry-run")["functions"][1]["events"] == [f"{BUCKET}/picky/a b.txt"]
     assert waiting()["verb-picky"] == 1
-    url = status_queue(verbs, "verb-picky")
-    verbs.cloud.client("sqs").send_message(QueueUrl=url, MessageBody="no event")
+    sqs.send_message(QueueUrl=urls["verb-picky"], MessageBody="no event")
     door.open = True
     assert "1 failed event was sent again." in verbs.scar("retry", "-n", "verb-job").stdout
     answer = verbs.json("retry", "-f", str(verbs.fdl), code=1)
@@ -354,10 +359,10 @@ def test_failed_events_are_counted_and_can_be_sent_again(verbs: Verbs, door: Doo
     assert verbs.keys("picked") == ["picked/a b.txt"]
     assert verbs.keys("job-out") == ["job-out/ü.txt"]
     assert waiting()["verb-picky"] == 1, "what cannot be read stays"
-    verbs.cloud.client("sqs").purge_queue(QueueUrl=url)
+    sqs.purge_queue(QueueUrl=urls["verb-picky"])
 
 
-def status_queue(verbs: Verbs, function: str) -> str:
+def failure_queue(verbs: Verbs, function: str) -> str:
     (stack,) = verbs.cloud.client("cloudformation").describe_stacks(StackName="verbs")["Stacks"]
     (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
     (url,) = [f["failure_queue_url"] for f in json.loads(value)["functions"] if f["name"] == function]
