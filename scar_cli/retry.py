@@ -12,6 +12,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from gzip import GzipFile
 from typing import Any
@@ -133,33 +134,40 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
     """Send again what the function's queue holds now."""
     sqs = client("sqs", region=function.region)
     lambda_ = client("lambda", region=function.region)
+    url = function.failure_queue_url
     events: list[str] = []
     kept: list[dict[str, str]] = []
     held: list[str] = []
+
+    def handle(message: dict[str, Any]) -> tuple[dict[str, Any], str, str | None]:
+        """The message, what it is about, and why it stays."""
+        try:
+            event = event_of(message["Body"])
+        except UnreadableMessageError as reason:
+            return message, "", str(reason)
+        if not dry_run:
+            reason_not = _send(lambda_, function, event)
+            if reason_not is not None:
+                return message, "", reason_not
+            with explained():
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return message, subject_of(event), None
+
     try:
-        for message in _messages(sqs, function.failure_queue_url, limit):
-            held.append(message["ReceiptHandle"])
-            try:
-                event = event_of(message["Body"])
-            except UnreadableMessageError as reason:
-                kept.append({"message_id": message["MessageId"], "reason": str(reason)})
-                continue
-            subject = subject_of(event)
-            if not dry_run:
-                reason_not = _send(lambda_, function, event)
-                if reason_not is not None:
-                    kept.append({"message_id": message["MessageId"], "reason": reason_not})
-                    continue
-                with explained():
-                    sqs.delete_message(
-                        QueueUrl=function.failure_queue_url, ReceiptHandle=message["ReceiptHandle"]
-                    )
-                held.pop()
-            events.append(subject)
-            if shown:
-                click.echo(f"{function.name}  {printable(subject)}")
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for messages in _messages(sqs, url, limit):
+                held += [message["ReceiptHandle"] for message in messages]
+                for message, subject, reason_kept in pool.map(handle, messages):
+                    if reason_kept is not None:
+                        kept.append({"message_id": message["MessageId"], "reason": reason_kept})
+                        continue
+                    if not dry_run:
+                        held.remove(message["ReceiptHandle"])
+                    events.append(subject)
+                    if shown:
+                        click.echo(f"{function.name}  {printable(subject)}")
     finally:
-        _release(sqs, function.failure_queue_url, held)
+        _release(sqs, url, held)
     for one in kept:
         click.echo(f"scar: {function.name}: message {one['message_id']} stays: {one['reason']}", err=True)
     return {"function": function.name, "events": events, "kept": kept}
@@ -177,8 +185,8 @@ def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None
     return None
 
 
-def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[dict[str, Any]]:
-    """What is in the queue now, each message once; each is held back from others for a while."""
+def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[list[dict[str, Any]]]:
+    """What is in the queue now, a few at a time, each once; others do not see it for a while."""
     seen: set[str] = set()
     with explained():
         left = _count(sqs, url)
@@ -194,9 +202,9 @@ def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[dict[str, Any]]
             )
         fresh = [one for one in answer.get("Messages", []) if one["MessageId"] not in seen]
         empty = 0 if fresh else empty + 1
-        for message in fresh:
-            seen.add(message["MessageId"])
-            yield message
+        seen.update(message["MessageId"] for message in fresh)
+        if fresh:
+            yield fresh
 
 
 def _count(sqs: Any, url: str) -> int:
