@@ -22,6 +22,7 @@ from tests.synth.generated import VARIABLES, documents, write_files
 EXAMPLES = int(os.environ.get("FDL_EXAMPLES", "5"))
 DOCUMENTS_OF_A_WORKER = 100
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(300 + 30 * EXAMPLES)
 
 
 class Synthesizer:
