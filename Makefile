@@ -27,7 +27,7 @@ demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 resu
 
 test: setup .venv/.dev ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
 	@sh tests/tools.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 check: .venv/.dev ## formatting, lint, types, import rules
 	@$(BIN)/ruff format --check .

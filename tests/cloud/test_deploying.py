@@ -10,7 +10,7 @@ import pytest
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest
 
-pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("deploying")]
+pytestmark = pytest.mark.cloud
 
 FDL = """functions:
   aws:

@@ -28,7 +28,7 @@ from tests.cloud.embedded import CloudUnderTest, keys, until
 from tests.synth.s3_server import S3Server, running_s3_server
 from tests.unit.runtime_storage.servers import LOGIN, PASSWORD, Running, webdav_server
 
-pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("examples")]
+pytestmark = pytest.mark.cloud
 
 DEPLOYED = [
     "filters",

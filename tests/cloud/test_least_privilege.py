@@ -20,7 +20,7 @@ from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest, finished, keys, log_of, make_queue, until, zipped
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
-pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("least-privilege")]
+pytestmark = pytest.mark.cloud
 
 BUCKET = "guarded-files"
 OTHER = "someone-elses"

@@ -16,7 +16,7 @@ import pytest
 from tests import examples, oci_images
 from tests.cloud.embedded import SCAR, CloudUnderTest, until
 
-pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("scar-verbs")]
+pytestmark = pytest.mark.cloud
 
 BUCKET = "verb-files"
 KEPT = "verb-files-of-before"

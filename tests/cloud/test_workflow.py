@@ -27,7 +27,7 @@ from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
 Found = TypeVar("Found")
 
-pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.cloud
 
 BUCKET = "odd-files"
 SLEEP = "987654"

@@ -17,19 +17,8 @@ from tests.synth.synthesized import Synthesize, Synthesized
 
 choose_node()
 
-HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 SEED = REPOSITORY / "examples" / "video-process" / "scar-video-process.yaml"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something slow run in one process: a server, the examples, the other templates."""
-    for item in items:
-        names = getattr(item, "fixturenames", ()) if HERE in item.path.parents else ()
-        group = next((name for name in ("s3_server", "example", "synthesize") if name in names), None)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,6 @@ def test_a_topic_may_feed_two_regions() -> None:
     assert [part.suffix for part in parts] == ["-eu-west-1", "-us-west-2"]
 
 
-@pytest.mark.xdist_group("synthesize")
 def test_two_stacks_each_with_its_own_buckets(tmp_path: Path, feature_flags: Mapping[str, Any]) -> None:
     from aws_cdk import App
 
