@@ -187,7 +187,7 @@ class _Subject:
     def _start_in_namespace(store: Path) -> None:
         """The least that can be done."""
         root = next(store.glob("images/*/root"))
-        command = ["unshare", "--mount", "--pid", "--fork", "chroot", str(root), *COMMAND]
+        command = ["unshare", "--mount", "--pid", "--fork", "--root", str(root), *COMMAND]
         subprocess.run(command, check=True)
 
     # -- memory and disk
