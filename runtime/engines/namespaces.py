@@ -22,7 +22,7 @@ from runtime.engines.engine import (
     forget_engine,
 )
 from runtime.engines.scratch import scratch_folder
-from runtime.engines.supervise import supervise
+from runtime.engines.supervise import run_container, supervise
 from runtime.engines.user import ContainerUser, complete_environment, look_up_user
 from runtime.errors import RunnerError
 
@@ -60,23 +60,11 @@ class NamespacesEngine:
                 "cwd": process.working_dir or "/",
                 "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)},
             }
-            report = supervise(
-                _HELPER,
-                task,
-                deadline=process.deadline,
-                on_output=process.on_output,
-                on_error_output=process.on_error_output,
-            )
-        if report.failed is not None:
-            forget_engine(self._store)
-            raise RunnerError(
-                f"the container cannot be set up: {report.failed}",
-                advice="Try another engine with SCAR_ENGINE",
-                kind="EngineFailed",
-            )
-        if report.not_started:
-            (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())
-        return ContainerResult(report.exit_code, report.signal, report.timed_out, report.duration_s)
+            try:
+                return run_container(_HELPER, task, process)
+            except RunnerError:
+                forget_engine(self._store)
+                raise
 
 
 def probe_namespaces(store: Path) -> Mapping[str, str]:

@@ -29,6 +29,9 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
+from runtime.engines.engine import ContainerProcess, ContainerResult
+from runtime.errors import RunnerError
+
 GRACE_S = 2.0
 """Time between SIGTERM and SIGKILL when the deadline has passed."""
 
@@ -77,6 +80,29 @@ class Report:
     not_started: str | None = None
     timed_out: bool = False
     duration_s: float = 0.0
+
+
+def run_container(helper: str, task: Mapping[str, Any], process: ContainerProcess) -> ContainerResult:
+    """Let the helper do its task for `process`, and say how the container ended.
+
+    :raises RunnerError: the container could not be set up.
+    """
+    report = supervise(
+        helper,
+        task,
+        deadline=process.deadline,
+        on_output=process.on_output,
+        on_error_output=process.on_error_output,
+    )
+    if report.failed is not None:
+        raise RunnerError(
+            f"the container cannot be set up: {report.failed}",
+            advice="Try another engine with SCAR_ENGINE",
+            kind="EngineFailed",
+        )
+    if report.not_started:
+        (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())
+    return ContainerResult(report.exit_code, report.signal, report.timed_out, report.duration_s)
 
 
 def supervise(

@@ -32,10 +32,9 @@ from pathlib import Path
 
 from runtime.engines.engine import ContainerProcess, ContainerResult
 from runtime.engines.prepared_root import empty_writable_folders
-from runtime.engines.supervise import supervise
+from runtime.engines.supervise import run_container
 from runtime.engines.udocker_tools import tool_folders
 from runtime.engines.user import complete_environment, look_up_user
-from runtime.errors import RunnerError
 from runtime.images import resolve_in_root
 
 HOST_FOLDERS = ("/dev", "/proc", "/sys")
@@ -108,23 +107,7 @@ def run_supervised(
     process: ContainerProcess, argv: list[str], env: Mapping[str, str], cwd: str
 ) -> ContainerResult:
     """Run a command line of the host that leads into the container."""
-    task = {"argv": argv, "env": dict(env), "cwd": cwd}
-    report = supervise(
-        _HELPER,
-        task,
-        deadline=process.deadline,
-        on_output=process.on_output,
-        on_error_output=process.on_error_output,
-    )
-    if report.failed is not None:
-        raise RunnerError(
-            f"the container cannot be set up: {report.failed}",
-            advice="Try another engine with SCAR_ENGINE",
-            kind="EngineFailed",
-        )
-    if report.not_started:
-        (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())
-    return ContainerResult(report.exit_code, report.signal, report.timed_out, report.duration_s)
+    return run_container(_HELPER, {"argv": argv, "env": dict(env), "cwd": cwd}, process)
 
 
 def where(subfolder: str) -> str:

@@ -1,8 +1,6 @@
 # ruff: noqa: PTH208, SIM105
 # pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
 
-# PTH208, PTH211 (pathlib takes longer to load than this program takes to run)
-
 """The helper of the namespaces engine: makes a container out of nothing but system calls, and watches over
 it.
 
@@ -10,9 +8,8 @@ Run as `python -I -S container_init.py TASK_FD REPORT_FD` (see supervise.py); im
 Three processes:
 
     keeper   leaves for new user, PID, IPC and UTS namespaces; waits; passes signals on; dies with the caller
-    init     PID 1 inside: mounts, pivots into the image, reaps. Its end is the end of every process in the
-    namespace,
-             however it was daemonized, because the kernel sees to that. Dies with the keeper
+    init     PID 1 inside: mounts, pivots into the image, reaps. Its end is the end of every process in
+             the namespace, however it was daemonized, because the kernel sees to that. Dies with the keeper
     program  the user's: without privileges that lead out, in the image's own world
 """
 
