@@ -1,28 +1,44 @@
-"""Run all benchmarks, print the ratios, write `build/bench.json`."""
+"""Run the benchmarks, print the ratios, write `build/bench.json`."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import command_line, runner
+from benchmarks import command_line, fan_out, runner
 from benchmarks.measure import Comparison
 
 RESULTS = Path(__file__).resolve().parents[1] / "build" / "bench.json"
+PARTS: dict[str, Callable[[], Iterator[Comparison]]] = {
+    "command_line": command_line.compare,
+    "runner": runner.compare,
+    "fanout": fan_out.compare,
+}
 
 
 def main() -> int:
-    """Measure, print, write."""
-    comparisons: list[Comparison] = []
-    print(f"{'benchmark':<32} {'ours':>12} {'other':>12} {'ratio':>8}")
-    for benchmark in (command_line.compare, runner.compare):
-        for comparison in benchmark():
-            comparisons.append(comparison)
+    """Measure, print, write. `SCAR_BENCH_PARTS=runner,fanout` takes some parts only, and keeps what is known
+    of the others."""
+    chosen = [part for part in os.environ.get("SCAR_BENCH_PARTS", "").split(",") if part] or list(PARTS)
+    if unknown := [part for part in chosen if part not in PARTS]:
+        print(
+            f"SCAR_BENCH_PARTS: there is no {', '.join(unknown)}; choose of {', '.join(PARTS)}",
+            file=sys.stderr,
+        )
+        return 2
+    known = json.loads(RESULTS.read_text()) if len(chosen) < len(PARTS) and RESULTS.exists() else []
+    results = {result["name"]: result for result in known}
+    print(f"{'benchmark':<32} {'ours':>20} {'other':>20} {'ratio':>8}")
+    for part in chosen:
+        for comparison in PARTS[part]():
+            results[comparison.name] = asdict(comparison)
             print(comparison, flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([asdict(comparison) for comparison in comparisons], indent=2) + "\n")
+    RESULTS.write_text(json.dumps(list(results.values()), indent=2) + "\n")
     print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
     return 0
 

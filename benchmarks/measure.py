@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparison:
-    """Medians of ours and of the other way, in `unit`, and their ratio: below 1 ours takes less."""
+    """Medians of ours and of the other way, in `unit`, and their ratio: below 1 ours takes less.
+
+    Where `unit` says how many, of events a second or of keys, above 1 ours does more.
+    """
 
     name: str
     ours: float
@@ -21,9 +24,8 @@ class Comparison:
 
     def __str__(self) -> str:
         """One line of the table."""
-        return (
-            f"{self.name:<32} {self.ours:>9.1f} {self.unit} {self.other:>9.1f} {self.unit} {self.ratio:>8.2f}"
-        )
+        ours, other = (f"{value:.1f} {self.unit}" for value in (self.ours, self.other))
+        return f"{self.name:<32} {ours:>20} {other:>20} {self.ratio:>8.2f}"
 
 
 def in_turns(
