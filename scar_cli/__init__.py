@@ -5,10 +5,14 @@
     session.py   boto3 clients, and what their errors mean
     deployed.py  what is deployed, from the stacks' outputs
     table.py     text for a terminal
+    examples.py  lines to copy, at the end of a verb's help
     cdk.py       the cdk command line as a process, and what it has synthesized
     init.py      `scar init`: deploy
     from_flags.py a function from flags, as an FDL text
     diff.py      `scar diff`: what that would change
+    changes.py   what a deployment changes, in words
+    template.py  a template as people read it
+    rights.py    who may do what by it
     rm.py        `scar rm`: delete
     ls.py        `scar ls`: functions, or files
     run.py       `scar run`: a function, now

@@ -6,12 +6,13 @@ A workflow is synthesized once into a folder; what is read from there, shown and
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class SynthesizedStack:
     """None: the session's own."""
     buckets: tuple[str, ...]
     """Names of the buckets that it makes."""
+    template: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @contextmanager
@@ -87,8 +89,9 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
             "Run `make setup` in the repository, and use its .venv/bin/scar",
         )
     process = subprocess.Popen(
-        [str(program), *arguments],
+        [str(program), "--no-notices", *arguments],
         cwd=_PROJECT,  # for cdk.json
+        env={**os.environ, "CDK_DISABLE_VERSION_CHECK": "1"},  # it is pinned: news of others are none
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr if quiet else None,
     )
@@ -153,6 +156,7 @@ def _stacks(folder: Path) -> list[SynthesizedStack]:
                     name=str(properties.get("stackName", name)),
                     region=None if region in ("", "unknown-region") else region,
                     buckets=tuple(_buckets(template)),
+                    template=template,
                 )
             )
     return found

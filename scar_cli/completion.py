@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_SCAR_COMPLETE"
 
 
-@click.command("completion")
+@click.command(
+    "completion", epilog=examples('eval "$(scar completion bash)"', "scar completion fish | source")
+)
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
 def command(shell: str | None) -> int:
-    """Print the completion of a shell.
-
-    bash and zsh: eval "$(scar completion bash)"; fish: scar completion fish | source
-    """
+    """Print what teaches a shell to complete these commands: bash, zsh or fish."""
     from click.shell_completion import get_completion_class
 
     from scar_cli.main import scar

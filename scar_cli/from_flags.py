@@ -37,12 +37,15 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("-em", "--execution-mode"), {"metavar": "MODE", "help": "lambda, lambda-batch or batch."}),
     (("-bm", "--batch-memory"), {"type": int, "metavar": "MB", "help": "Memory of its Batch jobs."}),
     (("-bc", "--batch-vcpus"), {"type": float, "metavar": "N", "help": "vCPUs of its Batch jobs."}),
+    (("-g", "--enable-gpu"), {"is_flag": True, "help": "A GPU for its Batch jobs."}),
     (("-r", "--iam-role"), {"metavar": "ARN", "help": "A role that is there already."}),
     (("-l", "--layers"), {"multiple": True, "metavar": "ARN", "help": "Lambda layer to add."}),
     (("-ll", "--log-level"), {"metavar": "LEVEL", "help": "How much it logs."}),
     (("-ep", "--extra-payload"), {"metavar": "PATH", "help": "Files packaged with it."}),
     (("-db", "--deployment-bucket"), {"metavar": "BUCKET", "help": "Stages a large image file."}),
     (("-api", "--api-gateway-name"), {"metavar": "NAME", "help": "Gives it an HTTP endpoint."}),
+    (("-rt", "--runtime"), {"metavar": "NAME", "help": "Python of the runner."}),
+    (("-sv", "--supervisor-version"), {"metavar": "TAG", "help": "Ignored: the runner is part of scar."}),
     (("-ph", "--preheat"), {"is_flag": True, "help": "Fetch the image once it is deployed."}),
 )
 _KEYS = {
@@ -52,6 +55,7 @@ _KEYS = {
     "execution_mode": "execution_mode",
     "log_level": "log_level",
     "preheat": "preheat",
+    "runtime": "runtime",
 }
 _PATHS = {"init_script": "init_script", "extra_payload": "extra_payload"}
 
@@ -59,11 +63,24 @@ _PATHS = {"init_script": "init_script", "extra_payload": "extra_payload"}
 def describes_function(command: _Command) -> _Command:
     """The flags that `fdl_of` takes."""
     for names, settings in reversed(_OPTIONS):
-        text = settings["help"]
-        command = click.option(
-            *names, **{**settings, "help": f"Without a file: {text[0].lower()}{text[1:]}"}
-        )(command)
+        command = click.option(*names, **settings)(command)
     return command
+
+
+class InSections(click.Command):
+    """A command whose help lists the flags that describe a function on their own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write all other options first."""
+        described = {names[0] for names, _settings in _OPTIONS}
+        sections: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None:
+                sections[option.opts[0] in described].append(record)
+        for is_description, title in ((False, "Options"), (True, "One function, without a file")):
+            with formatter.section(title):
+                formatter.write_dl(sections[is_description])
 
 
 def given(flags: Mapping[str, Any]) -> list[str]:
@@ -91,6 +108,8 @@ def fdl_of(flags: Mapping[str, Any]) -> dict[str, Any]:
         function["layers"] = list(flags["layers"])
     if "lambda_environment" in found:
         function["environment"] = {"Variables": _variables("-le", flags["lambda_environment"])}
+    if "supervisor_version" in found:
+        function["supervisor"] = {"version": flags["supervisor_version"]}
     if "deployment_bucket" in found:
         function["deployment"] = {"bucket": flags["deployment_bucket"]}
     for name, key in (("input_bucket", "input"), ("output_bucket", "output")):
@@ -102,7 +121,11 @@ def fdl_of(flags: Mapping[str, Any]) -> dict[str, Any]:
         entry["iam"] = {"role": flags["iam_role"]}
     if "api_gateway_name" in found:
         entry["api_gateway"] = {"name": flags["api_gateway_name"]}
-    batch = {key: flags[f"batch_{key}"] for key in ("memory", "vcpus") if f"batch_{key}" in found}
+    batch: dict[str, Any] = {
+        key: flags[f"batch_{key}"] for key in ("memory", "vcpus") if f"batch_{key}" in found
+    }
+    if "enable_gpu" in found:
+        batch["enable_gpu"] = True
     if batch:
         entry["batch"] = batch
     return {"functions": {"aws": [entry]}}

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.put import parse_target, readable_size
 from scar_cli.receiving import Download, receive, safe_path
 from scar_cli.sending import client_of
@@ -22,7 +23,13 @@ from scar_cli.table import printable
 _LOOK_EVERY_S = 2.0
 
 
-@click.command("get")
+@click.command(
+    "get",
+    epilog=examples(
+        "scar get -b my-bucket/output -p results/",
+        "scar get -b my-bucket/output --watch --expect 68 --within 600",
+    ),
+)
 @click.option(
     "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder, or file, to download."
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 
 if TYPE_CHECKING:
     from fdl_schemas.load import CheckResult
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _FORMATS = {".svg": "svg", ".png": "png", ".mmd": "mermaid", ".mermaid": "mermaid"}
 
 
-@click.command("graph")
+@click.command("graph", epilog=examples("scar graph workflow.yaml -o workflow.svg"))
 @click.argument("file")
 @click.option("-o", "--output", metavar="FILE", help="Where the picture goes; else to standard output.")
 @click.option(

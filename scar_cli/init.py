@@ -14,9 +14,14 @@ from typing import Any, TypeVar
 import click
 
 from scar_cli.cdk import SynthesizedStack, cdk, synthesized
-from scar_cli.deployed import stacks
+from scar_cli.changes import Changes, changes_of, shown
+from scar_cli.changes import as_json as in_json
+from scar_cli.deployed import DeployedFunction, stacks
 from scar_cli.errors import UserError
-from scar_cli.from_flags import describes_function, fdl_of, given
+from scar_cli.examples import examples
+from scar_cli.from_flags import InSections, describes_function, fdl_of, given
+from scar_cli.ls import described
+from scar_cli.session import client, error_code, explained
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -32,11 +37,21 @@ def decides_where(command: _Command) -> _Command:
     return click.option("--stack", metavar="STACK", help="Name of the stack.  [default: the file's]")(command)
 
 
-@click.command("init")
+@click.command(
+    "init",
+    cls=InSections,
+    epilog=examples(
+        "scar init -f workflow.yaml",
+        "scar init -n scar-cowsay -i grycap/cowsay",
+        "scar init -n thumbs -i dpokidov/imagemagick -s thumb.sh -ib pictures/in -ob pictures/out",
+    ),
+)
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="FDL file to deploy.")
 @describes_function
 @decides_where
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every property that changes, and each resource.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
     fdl: str | None,
@@ -44,6 +59,8 @@ def command(
     bucket_suffix: str | None,
     values: tuple[str, ...],
     yes: bool,
+    verbose: bool,
+    as_json: bool,
     **flags: Any,
 ) -> int:
     """Deploy a workflow: check it, show what changes, ask, deploy.
@@ -55,14 +72,23 @@ def command(
         raise UserError("-f says everything about the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
-        if cdk("diff", "--app", str(folder), "--method", "template") != 0:
-            raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
-        if not yes:
+        _refuse_what_is_taken(made)
+        changes = [changes_of(one) for one in made]
+        _show(changes, folder, verbose=verbose, as_json=as_json)
+        if not yes and any(changes):
             confirm(f"Deploy {', '.join(one.name for one in made)}?")
         arguments = ("--app", str(folder), "--require-approval", "never", "--all")
-        if cdk("deploy", *arguments) != 0:
+        if cdk("deploy", *arguments, *(["--progress", "events"] if verbose else []), quiet=True) != 0:
             raise UserError("The deployment failed", "What is wrong stands above", exit_code=1)
-        _tell(made)
+    names = {one.name for one in made}
+    deployed = [one for one in stacks([*{one.region for one in made}]) if one.name in names]
+    functions = [function for one in deployed for function in one.functions]
+    if as_json:
+        answer = {"Functions": described(functions), "Stacks": [in_json(one) for one in changes]}
+        click.echo(json.dumps(answer))
+    else:
+        for function in functions:
+            click.echo(f"{function.name} is deployed. To run it:  {_way_to_run(function)}")
     return 0
 
 
@@ -118,12 +144,59 @@ def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
         yield str(file)
 
 
-def _tell(made: list[SynthesizedStack]) -> None:
-    names = {one.name for one in made}
-    for stack in stacks([*{one.region for one in made}]):
-        if stack.name in names:
-            for function in stack.functions:
-                how = f"scar run -n {function.name}"
-                if function.inputs:
-                    how = f"scar put -b {function.inputs[0]} -p FILE"
-                click.echo(f"{function.name} is deployed. To run it:  {how}")
+def _refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
+    """A function's name is free once in a region: say who has it, before CloudFormation fails half-way."""
+    for stack in made:
+        here = stacks([stack.region])
+        lambda_ = client("lambda", region=stack.region)
+        own = {function.name for one in here if one.name == stack.name for function in one.functions}
+        for name in [name for name in _functions(stack) if name not in own]:
+            for other in here:
+                if any(function.name == name for function in other.functions):
+                    raise UserError(
+                        f"The function {name} is deployed already, by the stack {other.name} of another FDL "
+                        f"file ({other.workflow})",
+                        f"Rename one of them, or delete that: scar rm --stack {other.name}",
+                    )
+            if not any(one.name == stack.name for one in here) and _exists(lambda_, name):
+                raise UserError(
+                    f"There is a Lambda function {name} already, which no stack of scar holds",
+                    "Give this one another name, or delete that one",
+                )
+
+
+def _functions(stack: SynthesizedStack) -> list[str]:
+    """Names that the template gives to functions."""
+    names = [
+        resource.get("Properties", {}).get("FunctionName")
+        for resource in stack.template.get("Resources", {}).values()
+        if resource.get("Type") == "AWS::Lambda::Function"
+    ]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _exists(lambda_: Any, name: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    with explained():
+        try:
+            lambda_.get_function_configuration(FunctionName=name)
+        except ClientError as error:
+            if error_code(error) == "ResourceNotFoundException":
+                return False
+            raise
+    return True
+
+
+def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool) -> None:
+    if verbose and cdk("diff", "--app", str(folder), "--method", "template", quiet=as_json) != 0:
+        raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
+    if not verbose:
+        for one in changes:
+            click.echo("\n".join(shown(one)), err=as_json)
+
+
+def _way_to_run(function: DeployedFunction) -> str:
+    if function.inputs:
+        return f"scar put -b {function.inputs[0]} -p FILE"
+    return f"scar run -n {function.name}"

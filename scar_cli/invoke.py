@@ -18,6 +18,7 @@ import click
 
 from scar_cli.deployed import DeployedFunction, one_selected, reachable_url, selects_functions
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.session import client, explained
 
 _BODY_LIMIT = 6 * 1024**2
@@ -27,7 +28,14 @@ _FAILED = 400
 _FORBIDDEN = 403
 
 
-@click.command("invoke")
+@click.command(
+    "invoke",
+    epilog=examples(
+        "scar invoke -n my-function -p name=value",
+        "scar invoke -n my-function -db photo.jpg -o answer.png",
+        "scar invoke -n my-function -jd '{\"a\": 1}'",
+    ),
+)
 @selects_functions
 @click.option("-db", "--data-binary", metavar="FILE", help="POST this file.")
 @click.option("-jd", "--json-data", metavar="JSON", help="POST this JSON, or the file of this name.")

@@ -19,6 +19,7 @@ import click
 
 from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 
 _NOT_RUNNING = 3
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
@@ -55,7 +56,10 @@ _state_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
-@click.group("local")
+@click.group(
+    "local",
+    epilog=examples("scar local start", 'eval "$(scar local env)"', "scar local status", "scar local stop"),
+)
 def command() -> None:
     """Start, stop and look at the embedded cloud.
 

@@ -21,6 +21,7 @@ import click
 
 from scar_cli.deployed import DeployedFunction, selected, selects_functions
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.session import client, error_code, explained
 from scar_cli.table import printable_line
 
@@ -44,7 +45,14 @@ class Line:
     event_id: str = ""
 
 
-@click.command("log")
+@click.command(
+    "log",
+    epilog=examples(
+        "scar log -n my-function --since 1h",
+        "scar log -f workflow.yaml --follow",
+        "scar log -n my-function -ri 4f1c9e3f-dc75-43e6-81a0-78f0145fbedb",
+    ),
+)
 @selects_functions
 @click.option("-ri", "--request-id", metavar="ID", help="Only this request, and the job that it became.")
 @click.option("-ls", "--log-stream-name", "stream", metavar="STREAM", help="Only this stream.")

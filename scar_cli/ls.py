@@ -3,54 +3,85 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from scar_cli.deployed import DeployedFunction, reachable_url, selected, selects_functions
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.put import parse_target, readable_size
 from scar_cli.sending import client_of
 from scar_cli.session import client, error_code, explained
+from scar_cli.status import last_activity, local_time, moment
 from scar_cli.table import printable, table
 
+_HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY", "STACK", "API URL")
 
-@click.command("ls")
+
+@click.command("ls", epilog=examples("scar ls", "scar ls -f workflow.yaml -j", "scar ls -b my-bucket/output"))
 @selects_functions
 @click.option("-b", "--bucket", "target", metavar="BUCKET/FOLDER", help="List the files there instead.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell all that Lambda tells of them, in JSON.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
-    *, fdl: str | None, name: str | None, stack: str | None, target: str | None, as_json: bool
+    *,
+    fdl: str | None,
+    name: str | None,
+    stack: str | None,
+    target: str | None,
+    verbose: bool,
+    as_json: bool,
 ) -> int:
-    """List the deployed functions: memory, time-out, image, API, mode, state. Or files, with -b."""
+    """List the deployed functions: memory, time-out, image, API, mode, last activity. Or files, with -b."""
     if target is not None:
         if fdl or name or stack:
             raise UserError("-b lists files, and -f, -n and --stack choose functions", "Use one of them")
-        return _list_files(target, as_json)
-    functions = selected(fdl, name, stack)
-    with ThreadPoolExecutor(8) as pool:
-        clients = {region: client("lambda", region=region) for region in {one.region for one in functions}}
-        settings = list(pool.map(lambda one: _settings(clients[one.region], one), functions))
-    functions = [
-        replace(one, api_url=reachable_url(one.api_url, clients[one.region].meta.endpoint_url))
-        if one.api_url
-        else one
-        for one in functions
-    ]
-    if as_json:
-        entries = [_as_json(one, setting) for one, setting in zip(functions, settings, strict=True)]
-        click.echo(json.dumps({"Functions": entries}))
-        return 0
-    if not functions:
-        click.echo("No function is deployed here.", err=True)
-        return 0
-    rows = [_row(one, setting) for one, setting in zip(functions, settings, strict=True)]
-    for line in table(("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "STACK", "API URL"), rows):
-        click.echo(line)
+        return _list_files(target, as_json or verbose)
+    entries = described(selected(fdl, name, stack), verbose=verbose)
+    if as_json or verbose:
+        click.echo(json.dumps({"Functions": entries}, default=str))
+    elif not entries:
+        click.echo("No function is deployed here. To deploy one: scar init -f FILE", err=True)
+    else:
+        for line in table(_HEAD, [_row(entry) for entry in entries]):
+            click.echo(line)
     return 0
+
+
+def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -> list[dict[str, Any]]:
+    """The functions as programs read of them; `verbose`: with Lambda's whole answer.
+
+    Raises:
+        UserError: AWS cannot be asked.
+    """
+    regions = {one.region for one in functions}
+    lambdas = {region: client("lambda", region=region) for region in regions}
+    logs = {region: client("logs", region=region) for region in regions}
+
+    def describe(one: DeployedFunction) -> dict[str, Any]:
+        setting = _settings(lambdas[one.region], one)
+        url = reachable_url(one.api_url, lambdas[one.region].meta.endpoint_url) if one.api_url else None
+        return {
+            "Name": one.name,
+            "Memory": setting.get("MemorySize"),
+            "Timeout": setting.get("Timeout"),
+            "Image_id": _image(one),
+            "Api_gateway": url or "-",
+            "Mode": one.mode,
+            "State": _state(setting),
+            "Last_activity": moment(last_activity(logs[one.region], one)),
+            "Stack": one.stack,
+            "Region": one.region,
+            "Inputs": list(one.inputs),
+            "Outputs": list(one.outputs),
+            **({"Configuration": _without_values(setting)} if verbose else {}),
+        }
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(describe, functions))
 
 
 def _settings(lambda_: Any, function: DeployedFunction) -> dict[str, Any]:
@@ -67,33 +98,24 @@ def _settings(lambda_: Any, function: DeployedFunction) -> dict[str, Any]:
     return found
 
 
-def _row(function: DeployedFunction, setting: dict[str, Any]) -> tuple[str, ...]:
+def _without_values(setting: dict[str, Any]) -> dict[str, Any]:
+    """The same without the values of variables, which may be secrets."""
+    kept = {key: value for key, value in setting.items() if key not in ("ResponseMetadata", "Environment")}
+    return kept | {"EnvironmentVariables": sorted(setting.get("Environment", {}).get("Variables", {}))}
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     return (
-        function.name,
-        function.mode,
-        f"{setting['MemorySize']} MB" if setting else "-",
-        f"{setting['Timeout']} s" if setting else "-",
-        _image(function),
-        _state(setting),
-        function.stack,
-        function.api_url or "-",
+        entry["Name"],
+        entry["Mode"],
+        f"{entry['Memory']} MB" if entry["Memory"] else "-",
+        f"{entry['Timeout']} s" if entry["Timeout"] else "-",
+        entry["Image_id"],
+        entry["State"],
+        local_time(entry["Last_activity"]),
+        entry["Stack"],
+        entry["Api_gateway"],
     )
-
-
-def _as_json(function: DeployedFunction, setting: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "Name": function.name,
-        "Memory": setting.get("MemorySize"),
-        "Timeout": setting.get("Timeout"),
-        "Image_id": _image(function),
-        "Api_gateway": function.api_url or "-",
-        "Mode": function.mode,
-        "State": _state(setting),
-        "Stack": function.stack,
-        "Region": function.region,
-        "Inputs": list(function.inputs),
-        "Outputs": list(function.outputs),
-    }
 
 
 def _image(function: DeployedFunction) -> str:
@@ -121,9 +143,14 @@ def _list_files(target: str, as_json: bool) -> int:
             )
         )
         return 0
+    empty = True
     for found in _files(s3, bucket, folder):
+        empty = False
         when = found["LastModified"].astimezone().strftime("%Y-%m-%d %H:%M")
         click.echo(f"{when}  {readable_size(found['Size']):>12}  {printable(found['Key'])}")
+    if empty:
+        where = f"the folder {folder} of {bucket}" if folder else f"the bucket {bucket}"
+        click.echo(f"There are no files in {printable(where)}.", err=True)
     return 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.sending import Upload, client_of, send
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -28,7 +29,12 @@ _KEY_LIMIT = 1024
 _LARGEST = 5 * 1024**4
 
 
-@click.command("put")
+@click.command(
+    "put",
+    epilog=examples(
+        "scar put -b my-bucket/input -p video.avi", "scar put -b my-bucket/input -p photos/ -p more/"
+    ),
+)
 @click.option("-b", "--bucket", "target", required=True, metavar="BUCKET/FOLDER", help="Where the files go.")
 @click.option(
     "-p",

@@ -21,6 +21,7 @@ import click
 
 from scar_cli.deployed import DeployedFunction, selected, selects_functions
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.session import client, error_code, explain, explained
 from scar_cli.table import printable
 
@@ -34,7 +35,7 @@ class UnreadableMessageError(ValueError):
     """The message holds no event; the text is the reason."""
 
 
-@click.command("retry")
+@click.command("retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --limit 1"))
 @selects_functions
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most so many.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent; the queues stay as they are.")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from scar_cli.deployed import DeployedStack, selected, selected_stacks
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.init import confirm
 from scar_cli.session import client, error_code, explained
+from scar_cli.table import table
 
 _LOOK_EVERY_S = 1.0
 _LONGEST_S = 3600.0
 
 
-@click.command("rm")
+@click.command("rm", epilog=examples("scar rm -f workflow.yaml", "scar rm -n scar-cowsay", "scar rm -a"))
 @click.option(
     "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Delete what this FDL file has deployed."
 )
@@ -24,25 +28,47 @@ _LONGEST_S = 3600.0
 @click.option("--stack", metavar="STACK", help="Delete this stack.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
-def command(*, fdl: str | None, name: str | None, stack: str | None, everything: bool, yes: bool) -> int:
+@click.option("-v", "--verbose", is_flag=True, help="Show what else goes with the functions.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(
+    *,
+    fdl: str | None,
+    name: str | None,
+    stack: str | None,
+    everything: bool,
+    yes: bool,
+    verbose: bool,
+    as_json: bool,
+) -> int:
     """Delete workflows. Buckets and their files are kept, but for stacks deployed with -c removal=destroy."""
     if sum((fdl is not None, name is not None, stack is not None, everything)) != 1:
         raise UserError("There has to be one of -f, -n, --stack and -a", "Say what is to be deleted")
     chosen = _of_function(name) if name is not None else selected_stacks(fdl, stack)
     if not chosen:
         click.echo("No workflow is deployed here.", err=True)
-        return 0
-    if not yes:
+    elif not yes:
         for one in chosen:
             functions = ", ".join(function.name for function in one.functions) or "no functions"
             click.echo(f"{one.name} in {one.region}: {functions}", err=True)
         confirm("Delete this?" if len(chosen) == 1 else f"Delete these {len(chosen)} stacks?")
-    for one in reversed(chosen):
-        delete(one)
-        click.echo(f"Deleted {one.name}.")
-    kept = [bucket for one in chosen for bucket in _still_there(one)]
-    if kept:
-        click.echo(f"Kept with their files: {', '.join(dict.fromkeys(kept))}")
+    deleted: list[dict[str, Any]] = []
+    try:
+        for one in reversed(chosen):
+            if verbose:
+                for line in _resources(one):
+                    click.echo(line, err=as_json)
+            delete(one)
+            deleted.append(
+                {"Stack": one.name, "Region": one.region, "Functions": [each.name for each in one.functions]}
+            )
+            if not as_json:
+                click.echo(f"Deleted {one.name}.")
+    finally:
+        kept = list(dict.fromkeys(bucket for one in chosen for bucket in _still_there(one)))
+        if as_json:
+            click.echo(json.dumps({"Deleted": deleted, "Kept_buckets": kept}))
+    if kept and not as_json:
+        click.echo(f"Kept with their files: {', '.join(kept)}")
     return 0
 
 
@@ -92,6 +118,17 @@ def _of_function(name: str) -> list[DeployedStack]:
             f"scar rm --stack {stack.name}",
         )
     return [stack]
+
+
+def _resources(stack: DeployedStack) -> Iterator[str]:
+    pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
+    with explained():
+        rows = [
+            (resource["ResourceType"], str(resource.get("PhysicalResourceId", "-")))
+            for page in pages.paginate(StackName=stack.name)
+            for resource in page["StackResourceSummaries"]
+        ]
+    yield from table(("RESOURCE", "NAME"), rows)
 
 
 def _reasons(cloudformation: Any, identity: str) -> str:

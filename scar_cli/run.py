@@ -19,6 +19,7 @@ import click
 
 from scar_cli.deployed import DeployedFunction, one_selected, selects_functions, workflow_of
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 from scar_cli.session import client, error_code, explained
 from scar_cli.table import printable_line
 
@@ -46,7 +47,16 @@ class Answer:
     """The function's whole answer."""
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    "run",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=examples(
+        "scar run -n scar-cowsay",
+        "scar run -n my-function ls -l /",
+        "scar run -n my-function -s script.sh -o output.txt",
+        "scar run -f workflow.yaml",
+    ),
+)
 @selects_functions
 @click.option(
     "-s",

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from scar_cli.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.examples import examples
 from scar_cli.log import groups, lines, moment_ms, parsed
 from scar_cli.session import client, error_code, explained
 from scar_cli.table import table
@@ -42,7 +43,7 @@ class Status:
     last_activity: str | None = None
 
 
-@click.command("status")
+@click.command("status", epilog=examples("scar status", "scar status -f workflow.yaml --follow"))
 @selects_functions
 @click.option("--since", default="24h", show_default=True, metavar="TIME", help="Count runs from then on.")
 @click.option("--follow", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
@@ -80,7 +81,7 @@ def _print(found: list[Status]) -> None:
             str(one.done),
             str(one.failed),
             str(one.failure_queue),
-            _local(one.last_activity),
+            local_time(one.last_activity),
         )
         for one in found
     ]
@@ -94,8 +95,8 @@ def _print(found: list[Status]) -> None:
 def _status(function: DeployedFunction, start_ms: int) -> Status:
     status = Status(function.name, function.mode)
     logs = {function.region: client("logs", region=function.region)}
-    last = _last_activity(logs[function.region], function)
-    status.last_activity = _moment(last)
+    last = last_activity(logs[function.region], function)
+    status.last_activity = moment(last)
     lambda_only = [_without_batch(function)]
     for line in lines(logs, lambda_only, start_ms, pattern='"summary"'):
         own = parsed(line.text)
@@ -146,7 +147,7 @@ def _queue_depth(function: DeployedFunction) -> int:
     return sum(int(answer["Attributes"][name]) for name in names)
 
 
-def _last_activity(logs: Any, function: DeployedFunction) -> int | None:
+def last_activity(logs: Any, function: DeployedFunction) -> int | None:
     """When a log of the function was last written to, in milliseconds since 1970."""
     from botocore.exceptions import ClientError
 
@@ -165,12 +166,14 @@ def _last_activity(logs: Any, function: DeployedFunction) -> int | None:
     return max(moments, default=0) or None
 
 
-def _moment(milliseconds: int | None) -> str | None:
+def moment(milliseconds: int | None) -> str | None:
+    """The time as ISO 8601, in UTC."""
     if milliseconds is None:
         return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    time_ = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return time_.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _local(moment: str | None) -> str:
+def local_time(moment: str | None) -> str:
+    """For a table."""
     return "-" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

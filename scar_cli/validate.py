@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scar_cli.errors import UserError
+from scar_cli.examples import examples
 
 if TYPE_CHECKING:
     from fdl_schemas.diagnostics import Diagnostic
@@ -25,7 +26,7 @@ _STDIN = "-"
 _STDOUT = "-"
 
 
-@click.command("validate")
+@click.command("validate", epilog=examples("scar validate workflow.yaml", "scar validate --json *.yaml"))
 @click.argument("files", nargs=-1, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one entry per file.")
 @click.option(

@@ -1,0 +1,59 @@
+"""A CloudFormation template as people read it: resources by their names, `Ref` and its like as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NAMES = ("BucketName", "FunctionName", "QueueName", "LogGroupName", "StateMachineName", "TopicName")
+_BUCKET_ARN = re.compile(r"arn:(aws[a-z-]*|\$\{AWS::Partition\}):s3:::")
+_PATH = "aws:cdk:path"
+
+
+class Names:
+    """The resources of a template, and what to call them."""
+
+    def __init__(self, template: Mapping[str, Any]) -> None:
+        self.resources: Mapping[str, Any] = template.get("Resources") or {}
+
+    def of(self, identity: str) -> str:
+        """A resource's own name if the template gives it one, else its path in the app, else its id."""
+        resource = self.resources.get(identity)
+        if resource is None:
+            return f"${{{identity}}}"  # a parameter, or one of CloudFormation's own such as AWS::Region
+        properties = resource.get("Properties") or {}
+        for key in _NAMES:
+            if isinstance(properties.get(key), str):
+                return str(properties[key])
+        path = str((resource.get("Metadata") or {}).get(_PATH, ""))
+        _stack, _slash, below = path.removesuffix("/Resource").partition("/")
+        return below or identity
+
+    def text(self, value: object) -> str:
+        """A value of the template, on one line."""
+        if isinstance(value, str):
+            return _BUCKET_ARN.sub("", value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((function, argument),) = value.items()
+            called = self._called(str(function), argument)
+            if called is not None:
+                return _BUCKET_ARN.sub("", called)
+        if isinstance(value, (Mapping, list)):
+            return json.dumps(value, default=str)
+        return str(value)
+
+    def _called(self, function: str, argument: Any) -> str | None:
+        if function == "Ref":
+            return self.of(str(argument))
+        if function == "Fn::GetAtt" and isinstance(argument, list):
+            identity, attribute = str(argument[0]), str(argument[1])
+            return self.of(identity) if attribute == "Arn" else f"{self.of(identity)}.{attribute}"
+        if function == "Fn::Join" and isinstance(argument, list) and isinstance(argument[1], list):
+            return str(argument[0]).join(self.text(part) for part in argument[1])
+        if function == "Fn::Sub":
+            return str(argument[0] if isinstance(argument, list) else argument)
+        return None
