@@ -125,8 +125,8 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
         return _restore(store, name, details)
     raise RunnerError(
         f"no way to run containers works here ({'; '.join(reasons)})",
-        advice="On AWS Lambda, package udocker's tools with the runner (SCAR_UDOCKER_TOOLS); "
-        "elsewhere allow user namespaces",
+        advice="On AWS, deploy again with udocker's tools: with UDOCKER_TARBALL set, or with -c "
+        "udocker_tools=download; elsewhere allow user namespaces",
         kind="NoEngine",
     )
 

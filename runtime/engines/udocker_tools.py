@@ -1,7 +1,8 @@
 """Where fakechroot libraries and proot are found, and which library fits an image.
 
 The tools are those of udocker's tarball (https://github.com/indigo-dc/udocker), in a folder laid out as it
-is: `lib/libfakechroot-Debian-12-x86_64.so`, `bin/proot-x86_64-4_8_0`. Looked for, in this order:
+is: `lib/libfakechroot-Debian-12-x86_64.so`, `bin/proot-x86_64-4_8_0` (and `arm64`, not `aarch64`). Looked
+for, in this order:
 
 1. single files by udocker's own variables UDOCKER_FAKECHROOT_SO and UDOCKER_USE_PROOT_EXECUTABLE,
 2. the folder SCAR_UDOCKER_TOOLS, 3. `udocker_tools` beside the runner, 4. UDOCKER_DIR.
@@ -72,7 +73,7 @@ def find_proot() -> Path | None:
     single = os.environ.get("UDOCKER_USE_PROOT_EXECUTABLE")
     if single:
         return Path(single) if os.access(single, os.X_OK) else None
-    names = (f"proot-{platform.machine()}-4_8_0", f"proot-{platform.machine()}")
+    names = (f"proot-{_architecture()}-4_8_0", f"proot-{_architecture()}")
     places = (folder / "bin" / name for folder in tool_folders() for name in names)
     return next((path for path in places if os.access(path, os.X_OK)), None)
 
@@ -100,7 +101,7 @@ def choose_library(root: Path, c_library: CLibrary, libraries: list[Path]) -> Pa
     fitting = [
         (version or (0, 0), path) for path in libraries if (version := _fits(path, c_library)) is not None
     ]
-    wanted = f"libfakechroot-{distribution(root)}-{platform.machine()}.so"
+    wanted = f"libfakechroot-{distribution(root)}-{_architecture()}.so"
     for _, path in fitting:
         if path.name == wanted:
             return path
@@ -141,6 +142,11 @@ def _fits(path: Path, c_library: CLibrary) -> tuple[int, int] | None:
         return None
     same_side = (needs >= _STAT_BECAME_A_FUNCTION) == (c_library.glibc >= _STAT_BECAME_A_FUNCTION)
     return needs if same_side else None
+
+
+def _architecture() -> str:
+    """udocker's name of this machine's architecture."""
+    return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def _machine(path: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from runtime.engines import choose_engine
 from runtime.engines.prepared_root import prepare_root
-from runtime.engines.udocker_tools import CLibrary, choose_library, distribution, library_path
+from runtime.engines.udocker_tools import CLibrary, choose_library, distribution, find_proot, library_path
 from runtime.errors import RunnerError
 from tests.oci_images import busybox_layer
 
@@ -191,6 +191,27 @@ def test_the_library_must_fit_the_c_library(image: Path, tmp_path: Path) -> None
     (image / "etc/os-release").write_text('ID=ubuntu\nVERSION_ID="22.04"')
     if os.uname().machine == "x86_64":
         assert choice((2, 41)) == middle  # made for this very distribution
+
+
+@pytest.mark.parametrize(("machine", "name"), [("x86_64", "x86_64"), ("aarch64", "arm64")])
+def test_tools_are_found_under_udockers_names_of_architectures(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, name: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setenv("SCAR_UDOCKER_TOOLS", str(tmp_path))
+    monkeypatch.delenv("UDOCKER_USE_PROOT_EXECUTABLE", raising=False)
+    (tmp_path / "bin").mkdir()
+    for architecture in ("x86_64", "arm64"):
+        proot = tmp_path / f"bin/proot-{architecture}-4_8_0"
+        proot.touch(0o755)
+    assert find_proot() == tmp_path / f"bin/proot-{name}-4_8_0"
+    (image / "etc/os-release").write_text('ID=debian\nVERSION_ID="12"')
+    libraries = [
+        tmp_path / f"libfakechroot-{found}.so" for found in (f"Debian-12-{name}", f"Fedora-38-{name}")
+    ]
+    for library in libraries:
+        library.write_bytes(b"GLIBC_2.34")
+    assert choose_library(image, CLibrary("/lib/ld", (2, 36)), libraries[::-1]) == libraries[0]
 
 
 def test_library_folders_come_from_ld_so_conf(image: Path) -> None:
