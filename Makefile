@@ -20,7 +20,7 @@ TEST_ARGS ?=
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/.ready node_modules/.ready ## install what `scar` and `cdk` need, into this folder
+setup: .venv/.ready node_modules/.ready build/runner-wheels/.ready ## install what `scar` and `cdk` need, into this folder
 
 demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
 	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
@@ -47,6 +47,8 @@ lock: .venv/.dev ## write requirements*.txt anew from requirements*.in
 	@for name in requirements requirements-dev; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links -c requirements.txt requirements-runner.in -o requirements-runner.txt
 
 clean: ## remove everything that these verbs have made
 	rm -rf .venv node_modules build cdk.out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -71,6 +73,18 @@ clean: ## remove everything that these verbs have made
 	@echo "Installing the Python packages of requirements-dev.txt into .venv …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+# For the layer on AWS, whatever machine this is. The runner does without where they cannot be had: no reason to stop.
+build/runner-wheels/.ready: .venv/.made requirements-runner.txt
+	@echo "Fetching the runner's compiled libraries of requirements-runner.txt into build/runner-wheels …"
+	@rm -rf $(@D); mkdir -p $(@D); \
+	for machine in x86_64 aarch64; do \
+	  $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+	    --implementation cp --python-version 3.13 --abi cp313 \
+	    --platform manylinux_2_28_$$machine --platform manylinux2014_$$machine \
+	    -r requirements-runner.txt -d $(@D) || \
+	  { echo "make: they cannot be had: on AWS the runner will unpack layers with Python's own zlib, and no zstd" >&2; exit 0; }; \
+	done; touch $@
 
 # Node comes in a Python package, so that no machine needs one of its own and all run the same.
 node_modules/.ready: .venv/.ready package-lock.json

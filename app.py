@@ -15,6 +15,7 @@ def main() -> int:
     from fdl_schemas.load import check
     from scar_constructs.deployment import Deployment, DeploymentError, cdk_context
     from scar_constructs.storage_settings import with_environment_values
+    from scar_constructs.udocker_tarball import find_udocker_tools
 
     try:
         deployment = Deployment.from_context(cdk_context(os.environ))
@@ -24,13 +25,14 @@ def main() -> int:
         if checked.workflow is None:
             return 2
         workflow = with_environment_values(deployment.with_bucket_names(checked.workflow), os.environ)
+        tools = find_udocker_tools(deployment.udocker_tools, os.environ)
 
         from aws_cdk import App
 
         from scar_constructs.workflow_stack import add_stacks
 
         app = App(auto_synth=False)
-        add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"))
+        add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"), tools)
         app.synth()
     except DeploymentError as problem:
         print(f"error: {problem}", file=sys.stderr)

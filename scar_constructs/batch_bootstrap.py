@@ -35,13 +35,20 @@ def main() -> None:
     store = asset_store()
     runner = unpacked("SCAR_RUNNER_ASSET", store)
     function = unpacked("SCAR_FUNCTION_ASSET", store)
-    environment = {**os.environ, "PYTHONPATH": str(runner / "python"), "SCAR_FUNCTION_DIR": str(function)}
+    path = os.pathsep.join(map(str, python_folders(runner)))
+    environment = {**os.environ, "PYTHONPATH": path, "SCAR_FUNCTION_DIR": str(function)}
     environment.setdefault("AWS_DEFAULT_REGION", region())  # the name that boto3 reads
     os.chdir(
         function
     )  # -m puts the current folder first on the path: let it be one that holds no modules of others
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, "-m", "runtime.batch_job"], environment)  # noqa: S606
+
+
+def python_folders(runner: Path) -> "list[Path]":
+    """The runner's folders with modules, as AWS Lambda takes them: one is for a single version of Python."""
+    version = "{}.{}".format(*sys.version_info[:2])
+    return [runner / "python", runner / "python" / "lib" / f"python{version}" / "site-packages"]
 
 
 def unpacked(variable: str, store: Path) -> Path:

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from fdl_schemas.model import Function, StorageEntry, Workflow
 
+UDOCKER_TOOLS = "udocker_tools"
+"""Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
+
 CONTEXT_KEYS: Mapping[str, str] = {
     "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
     "stack": "name of the stack; default: the FDL file's stem",
@@ -23,6 +26,8 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "existing_buckets": "comma-separated names of buckets that are there already",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
+    UDOCKER_TOOLS: "`none` leaves udocker's tools out of the runner, `download` or `sha256:DIGEST` fetches "
+    "them; default: they are fetched for a deployment to AWS",
 }
 """Every context key that this app reads, and what it means."""
 
@@ -30,6 +35,7 @@ _STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 _BUCKET_SUFFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _MIRROR = re.compile(r"[^=\s/]+(?:/[^=\s]*)?=(?:https?://[^\s/]+\S*|file:///\S*)")
+_UDOCKER_TOOLS = re.compile(r"none|download|sha256:[0-9a-f]{64}")
 _LONGEST_BUCKET_NAME = 63
 _LONGEST_STACK_NAME = 128
 
@@ -48,6 +54,7 @@ class Deployment:
     existing_buckets: tuple[str, ...] = ()
     destroy_buckets: bool = False
     registry_mirrors: str | None = None
+    udocker_tools: str | None = None
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> Deployment:
@@ -86,6 +93,11 @@ class Deployment:
                 _MIRROR,
                 "REGISTRY=BASE with a BASE of https://…, http://… or file:///folder",
             )
+        udocker_tools = _text(context, UDOCKER_TOOLS)
+        if udocker_tools is not None:
+            _expect(
+                UDOCKER_TOOLS, udocker_tools, _UDOCKER_TOOLS, "`none`, `download`, or `sha256:` and 64 digits"
+            )
         return cls(
             fdl=Path(fdl),
             stack_name=stack_name or stack_name_for(Path(fdl).stem),
@@ -93,6 +105,7 @@ class Deployment:
             existing_buckets=existing,
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
+            udocker_tools=udocker_tools,
         )
 
     def with_bucket_names(self, workflow: Workflow) -> Workflow:

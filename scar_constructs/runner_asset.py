@@ -2,8 +2,10 @@
 of a stack.
 
 The libraries (boto3 and what it needs) are copied from the Python environment that synthesizes:
-`requirements.txt` pins them, so that everybody packages the same, and synthesis needs no network. What no
-function uses is left out, above all the descriptions of the other four hundred AWS services: 20 MB become 4.
+`requirements.txt` pins them, so that everybody packages the same, and this needs no network. Those that are
+compiled for AWS Lambda's Python come by `compiled_libraries`, and by `udocker_tools` what stands in for
+namespaces there. What no function uses is left out, above all the descriptions of the other four hundred AWS
+services: 20 MB become 4.
 The folder's content decides the asset's hash: same runner, same libraries, same hash.
 """
 
@@ -17,11 +19,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
+from aws_cdk import Annotations
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.asset_code import code_of
+from scar_constructs.compiled_libraries import SITE_PACKAGES, add_compiled_libraries
 from scar_constructs.udocker_tools import add_udocker_tools
 
 RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
@@ -35,11 +39,16 @@ _LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples")
 
 
 class RunnerAsset(Construct):
-    """The shared layer, and the same zip as an asset that a Batch job can fetch."""
+    """The shared layer, and the same zip as an asset that a Batch job can fetch.
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    :param udocker_tarball: udocker's tools; without them no container runs on AWS Lambda and AWS Fargate.
+    :raises DeploymentError: `udocker_tarball` is something else.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, udocker_tarball: Path | None = None) -> None:
         super().__init__(scope, construct_id)
-        self.asset = s3_assets.Asset(self, "Asset", path=str(runner_folder()))
+        folder = runner_folder(udocker_tarball)
+        self.asset = s3_assets.Asset(self, "Asset", path=str(folder))
         self.layer = lambda_.LayerVersion(
             self,
             "Layer",
@@ -50,26 +59,35 @@ class RunnerAsset(Construct):
             license="Apache-2.0",
         )
         self.asset.add_resource_metadata(_cfn_layer(self.layer), "Content")
+        if not (folder / SITE_PACKAGES).exists():
+            Annotations.of(self).add_warning_v2(
+                "scar:no-compiled-libraries",
+                "isal and backports.zstd are not in the runner's package: on AWS it unpacks gzip layers more "
+                "slowly, and cannot read zstd layers. `make setup` fetches them.",
+            )
 
 
 @cache
-def runner_folder() -> Path:
+def runner_folder(udocker_tarball: Path | None = None) -> Path:
     """The layer's content in a temporary folder of this process, which is removed when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="scar-runner-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    build_runner(folder)
+    build_runner(folder, udocker_tarball)
     return folder
 
 
-def build_runner(folder: Path) -> None:
+def build_runner(folder: Path, udocker_tarball: Path | None = None) -> None:
     """Write the layer's content into an empty folder: `python/` as AWS Lambda expects it, and `licenses/`.
 
-    :raises RuntimeError: a library is not installed, or UDOCKER_TARBALL cannot be used.
+    :raises RuntimeError: a library is not installed.
+    :raises DeploymentError: `udocker_tarball` cannot be used.
     """
     for source in sorted(_RUNTIME.rglob("*")):
         if source.is_file() and not _left_out(PurePosixPath(source.relative_to(_RUNTIME).as_posix())):
             _copy(source, folder / "python" / "runtime" / source.relative_to(_RUNTIME))
-    add_udocker_tools(folder / "python" / "runtime" / "udocker_tools")
+    if udocker_tarball is not None:
+        add_udocker_tools(udocker_tarball, folder / "python" / "runtime" / "udocker_tools")
+    add_compiled_libraries(folder)
     for name in RUNNER_LIBRARIES:
         for path, source in _installed_files(name):
             if path.parts[0].endswith(".dist-info"):

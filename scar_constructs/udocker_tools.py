@@ -1,52 +1,86 @@
 """Puts udocker's tools beside the runner: without them no container runs where the kernel refuses namespaces.
 
 AWS Lambda and AWS Fargate do refuse them. There the runner needs fakechroot libraries or proot, and udocker
-publishes both, built for many distributions, in one tarball (https://github.com/indigo-dc/udocker, releases,
-`udocker-englib-*.tar.gz`). Its path is given by udocker's own variable UDOCKER_TARBALL while synthesizing.
+publishes both, built for many distributions, in one tarball; `udocker_tarball` finds it. It was written by
+strangers: only regular files with the names of tools are read, and links between them, so nothing in it can
+lead elsewhere; and there is an end to its size.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 
-UDOCKER_TARBALL = "UDOCKER_TARBALL"
-"""Environment variable: path of the tarball. Not set: the tools are left out."""
+from scar_constructs.deployment import DeploymentError
 
-_WANTED = re.compile(r"(?:.*/)?(lib/libfakechroot-[\w.-]+\.so|bin/proot-(?:x86_64|aarch64)(?:-4_8_0)?)")
+# udocker calls the architectures as Docker does, but for x86_64.
+_WANTED = re.compile(
+    r"(?:.*/)?(?:(lib)/(libfakechroot(?:-[\w.]+)*-(?:x86_64|arm64)\.so)"
+    r"|(bin)/(proot-(?:x86_64|arm64)(?:-4_8_0)?)"
+    r"|(doc)/((?:LICENSE|COPYING)[\w.-]*))"
+)
+_MAXIMUM_MEMBERS = 10_000
+_MAXIMUM_UNPACKED = 1 << 30
+# AWS Lambda takes 250 MB of layers and function together, unpacked; the runner itself has about 10.
+_MAXIMUM_BYTES = 200 << 20
 
 
-def add_udocker_tools(folder: Path) -> None:
+def add_udocker_tools(tarball: Path, folder: Path) -> None:
     """Unpack what the runner uses of the tarball into `folder`, as `lib/…` and `bin/…`.
 
-    Of the tarball only regular files with the names of tools are read, so nothing in it can lead elsewhere.
-
-    :raises RuntimeError: UDOCKER_TARBALL names something that is no such tarball.
+    :raises DeploymentError: it is no such tarball.
     """
-    name = os.environ.get(UDOCKER_TARBALL)
-    if not name:
-        return
-    found = False
     try:
-        with tarfile.open(name) as tarball:
-            for member in tarball:
-                wanted = _WANTED.fullmatch(str(PurePosixPath(member.name)))
-                content = tarball.extractfile(member) if wanted and member.isfile() else None
-                if wanted is None or content is None:
-                    continue
-                target = folder / wanted[1]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-                target.chmod(0o755)
-                found = True
-    except (OSError, tarfile.TarError) as error:
-        raise RuntimeError(f"{UDOCKER_TARBALL}={name} cannot be read: {error}") from error
-    if not found:
-        raise RuntimeError(
-            f"{UDOCKER_TARBALL}={name} holds neither fakechroot libraries nor proot: expected a release of "
-            "udocker's tools (udocker-englib-*.tar.gz)"
+        with tarfile.open(tarball, "r:gz") as archive:
+            found = _tools(archive, tarball)
+    except (OSError, EOFError, tarfile.TarError, ValueError, zlib.error) as error:
+        if isinstance(error, DeploymentError):
+            raise
+        raise DeploymentError(f"udocker's tools {tarball} cannot be read: {error}") from error
+    if not any(name.startswith(("lib/", "bin/")) for name in found):
+        raise DeploymentError(
+            f"{tarball} holds neither fakechroot libraries nor proot: expected a release of udocker's tools "
+            "(udocker-englib-*.tar.gz)"
         )
+    for name, content in found.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(0o644 if name.startswith("doc/") else 0o755)
+
+
+def _tools(archive: tarfile.TarFile, tarball: Path) -> dict[str, bytes]:
+    """Name → content of the tools."""
+    found: dict[str, bytes] = {}
+    links: dict[str, str] = {}
+    size = unpacked = 0
+    for number, member in enumerate(archive):
+        unpacked += member.size  # what is not wanted is decompressed as well
+        if number >= _MAXIMUM_MEMBERS or member.size < 0 or unpacked > _MAXIMUM_UNPACKED:
+            raise DeploymentError(f"{tarball} is too large for a release of udocker's tools")
+        name = _tool(member.name)
+        if name is None:
+            continue
+        if member.issym() or member.islnk():
+            links[name] = f"{name.partition('/')[0]}/{PurePosixPath(member.linkname).name}"
+            continue
+        size += member.size
+        if size > _MAXIMUM_BYTES:
+            raise DeploymentError(
+                f"the tools in {tarball} have more than {_MAXIMUM_BYTES >> 20} MiB, too much for AWS Lambda"
+            )
+        content = archive.extractfile(member) if member.isfile() else None
+        if content is not None:
+            found[name] = content.read()
+    # One library serves several distributions: a copy each, as zip archives of the CDK have no links.
+    copies = {name: found[target] for name, target in links.items() if target in found}
+    if size + sum(map(len, copies.values())) > _MAXIMUM_BYTES:
+        copies = {}
+    return {**copies, **found}
+
+
+def _tool(name: str) -> str | None:
+    wanted = _WANTED.fullmatch(str(PurePosixPath(name)))
+    return "/".join(part for part in wanted.groups() if part) if wanted else None

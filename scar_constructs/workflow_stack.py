@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from aws_cdk import App, CfnOutput, Environment, Stack, Tags
+from aws_cdk import Annotations, App, CfnOutput, Environment, Stack, Tags
 from constructs import Construct
 
 from fdl_schemas.model import StorageEntry, Workflow
@@ -21,6 +22,7 @@ from scar_constructs.runner_asset import RunnerAsset
 from scar_constructs.storage_secret import StorageSecret
 from scar_constructs.storage_settings import providers_of, stack_values
 from scar_constructs.topics import TopicTrigger
+from scar_constructs.udocker_tarball import UdockerTools
 
 OUTPUT = "ScarWorkflow"
 """Name of the output in which command-line tools find what is deployed, as JSON."""
@@ -30,14 +32,20 @@ _LINTER_SETTINGS = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
 
 
 def add_stacks(
-    app: App, workflow: Workflow, deployment: Deployment, deployment_region: str | None = None
+    app: App,
+    workflow: Workflow,
+    deployment: Deployment,
+    deployment_region: str | None = None,
+    udocker_tools: UdockerTools | None = None,
 ) -> list[WorkflowStack]:
     """Add the stack of a workflow to an app, or one for each region that its functions name.
 
     :param workflow: as `WorkflowStack` takes it.
     :param deployment_region: the region that the cdk command deploys to, if it is known.
+    :param udocker_tools: what `find_udocker_tools` found; default: none are packaged.
     :raises DeploymentError: this workflow cannot be deployed.
     """
+    tools = udocker_tools or UdockerTools()
     parts = split_by_region(workflow, deployment_region)
     stacks = [
         WorkflowStack(
@@ -51,9 +59,12 @@ def add_stacks(
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
+            udocker_tarball=tools.tarball,
         )
         for part in parts
     ]
+    if tools.warning is not None:
+        Annotations.of(stacks[0]).add_warning_v2("scar:no-udocker-tools", tools.warning)
     for index, needed in in_an_order_without_circles(parts):
         stacks[index].add_stack_dependency(stacks[needed])
     return stacks
@@ -74,6 +85,7 @@ class WorkflowStack(Stack):
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
+    :param udocker_tarball: see `RunnerAsset`.
     :raises DeploymentError: a function names subnets without security groups.
     """
 
@@ -91,6 +103,7 @@ class WorkflowStack(Stack):
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
+        udocker_tarball: Path | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -110,7 +123,7 @@ class WorkflowStack(Stack):
             foreign=foreign_buckets,
             destroy=destroy_buckets,
         )
-        runner = RunnerAsset(self, "Runner")
+        runner = RunnerAsset(self, "Runner", udocker_tarball=udocker_tarball)
         network = BatchNetwork(self, "Network") if _needs_network(workflow) else None
         used = [one for definition in workflow.functions for one in providers_of(definition, workflow)]
         values = stack_values(used)

@@ -19,17 +19,22 @@ from tests.synth.conftest import REPOSITORY, SEED
 
 
 def synth(
-    folder: Path, feature_flags: Mapping[str, Any], **context: str
+    folder: Path,
+    feature_flags: Mapping[str, Any],
+    *,
+    variables: Mapping[str, str] | None = None,
+    **context: str,
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """The finished app, and the names of the templates that it wrote."""
+    """The finished app, and the names of the templates that it wrote. It stays off the network."""
     out = folder / "cdk.out"
     run = subprocess.run(
         [sys.executable, "app.py"],
         cwd=REPOSITORY,
         env={
             **os.environ,
+            **(variables or {}),
             "CDK_OUTDIR": str(out),
-            "CDK_CONTEXT_JSON": json.dumps({**feature_flags, **context}),
+            "CDK_CONTEXT_JSON": json.dumps({**feature_flags, "udocker_tools": "none", **context}),
         },
         capture_output=True,
         text=True,
@@ -74,6 +79,22 @@ def test_context_that_does_not_fit_the_workflow_is_one_line(
     assert run.returncode == 2
     expected = "-c existing_buckets: other not used by scar-video-process.yaml; its buckets are scar-video"
     assert run.stderr == f"error: {expected}\n"
+    assert templates == []
+
+
+def test_deployment_to_aws_without_udockers_tools_is_refused_with_advice(
+    tmp_path: Path, feature_flags: Mapping[str, Any]
+) -> None:
+    variables = {
+        "CDK_DEFAULT_ACCOUNT": "123456789012",
+        "UDOCKER_TARBALL": "https://127.0.0.1:1/udocker-englib.tar.gz",
+        "XDG_CACHE_HOME": str(tmp_path),
+    }
+    run, templates = synth(tmp_path, feature_flags, variables=variables, fdl=str(SEED), udocker_tools="")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: udocker's tools cannot be fetched (https://127.0.0.1:1/")
+    assert "set UDOCKER_TARBALL to its path" in run.stderr
+    assert run.stderr.count("\n") == 1
     assert templates == []
 
 

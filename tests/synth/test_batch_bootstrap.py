@@ -6,7 +6,6 @@ import http.server
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from scar_constructs import batch_bootstrap
+from tests.interpreters import find_python
 from tests.synth.s3_server import S3Server
 
 Request = http.server.BaseHTTPRequestHandler
@@ -37,6 +37,8 @@ print(json.dumps({
     "region": os.environ["AWS_DEFAULT_REGION"],
     "event": os.environ["SCAR_EVENT"],
     "runner": __file__,
+    "path": sys.path,
+    "version": "{}.{}".format(*sys.version_info[:2]),
 }))
 sys.exit(7)
 """
@@ -90,10 +92,10 @@ def assets(s3_server: S3Server) -> Mapping[str, str]:
 
 @pytest.mark.parametrize("name", ["this", "python3.11", "python3.12", "python3.13"])
 def test_runner_continues_in_the_jobs_process(assets: Mapping[str, str], tmp_path: Path, name: str) -> None:
-    python = sys.executable if name == "this" else shutil.which(name)
-    if python is None or subprocess.run([python, "-V"], capture_output=True, check=False).returncode:
+    python = Path(sys.executable) if name == "this" else find_python(name.removeprefix("python"))
+    if python is None:
         pytest.skip(f"no {name} here")
-    job = start(tmp_path, python, **assets)
+    job = start(tmp_path, str(python), **assets)
     assert job.returncode == 7, job.stdout + job.stderr
     told = json.loads(job.stdout)
     assert told["files"] == ["function_config.json", "init_script"]
@@ -101,6 +103,8 @@ def test_runner_continues_in_the_jobs_process(assets: Mapping[str, str], tmp_pat
     assert told["region"] == "us-east-1"
     assert told["event"] == "{}"
     assert told["runner"].startswith(str(tmp_path / "store" / "assets"))
+    python_folder = Path(told["runner"]).parents[1]
+    assert f"{python_folder}/lib/python{told['version']}/site-packages" in told["path"]
 
 
 def test_second_job_uses_what_the_first_has_unpacked(assets: Mapping[str, str], tmp_path: Path) -> None:

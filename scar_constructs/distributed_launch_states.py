@@ -1,0 +1,244 @@
+"""The states of a distributed launch, in the Amazon States Language.
+
+    Folder0 ─► Folder1 ─► …        a distributed map each: S3 lists the folder, 500 files go to one execution
+       └─ Batch                    an express execution: its files, several at once
+            └─ Event ─► Send       S3's event of a file, and Lambda's asynchronous invocation
+                          └─► Keep an event that Lambda would not take goes to the function's failure queue
+
+Batches, because each execution costs a state transition of the launch, and the results of all of them together
+may have 256 KiB: a batch answers with no more than the number of events that it had to keep. Express
+executions, because a transition of a standard one costs as much as 25 of them. An event that cannot be sent
+although Lambda is there does not fail its batch; everything else does (no such function, no right), and the
+launch ends when more than a few percent have.
+
+All expressions are JSONata; a user's text stands in them as JSON strings only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from fdl_schemas.model import StorageEntry
+
+FILES_IN_A_BATCH = 500
+AT_ONCE_IN_A_BATCH = 10
+BATCHES_AT_ONCE = 20
+"""If the launch's input does not say how many."""
+TOLERATED_PERCENTAGE = 5
+
+_BYTES_IN_A_BATCH = 200 * 1024
+"""An execution's input may have 256 KiB. A key has at most 1024 bytes: a batch of long ones has fewer files."""
+_TEMPORARY = [
+    "Lambda.TooManyRequestsException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "States.Timeout",
+]
+_RETRY = {"IntervalSeconds": 1, "BackoffRate": 2, "MaxDelaySeconds": 20, "JitterStrategy": "FULL"}
+_FILE = "$states.context.Map.Item.Value"
+_INPUT = "$states.context.Execution.Input"
+
+State = dict[str, Any]
+
+
+def launch_states(
+    entries: Sequence[StorageEntry],
+    *,
+    bucket_names: Sequence[str],
+    function_name: str,
+    function_arn: str,
+    failure_queue_url: str,
+    region: str,
+    partition: str,
+) -> State:
+    """The definition of the state machine that launches one function.
+
+    Its input may have `concurrency` (batches at once) and `skip` (`bucket/key` of a file that has been run
+    already); its output has `kept`, the number of events in the failure queue.
+
+    :param entries: the function's input folders.
+    :param bucket_names: of each entry, as the template has it.
+    :param partition: of AWS, for the ARNs of integrations.
+    """
+    service = f"arn:{partition}:states:::"
+    last = len(entries) - 1
+    folders: dict[str, State] = {}
+    for number, (entry, bucket) in enumerate(zip(entries, bucket_names, strict=True)):
+        before = [other for other in entries[:number] if other.bucket == entry.bucket]
+        folders[f"Folder{number}"] = {
+            "Type": "Map",
+            "Label": f"Folder{number}",
+            "ItemReader": {
+                "Resource": f"{service}s3:listObjectsV2",
+                "Arguments": {"Bucket": bucket, "Prefix": entry.key_prefix},
+            },
+            "ItemSelector": {
+                "key": _expression(f"{_FILE}.Key"),
+                "size": _expression(f"{_FILE}.Size"),
+                "etag": _expression(f"$replace({_FILE}.Etag, '\"', '')"),
+                "wanted": _expression(wanted(entry, before)),
+            },
+            "ItemBatcher": {
+                "MaxItemsPerBatch": FILES_IN_A_BATCH,
+                "MaxInputBytesPerBatch": _BYTES_IN_A_BATCH,
+            },
+            "MaxConcurrency": _expression(
+                f"$exists({_INPUT}.concurrency) ? {_INPUT}.concurrency : {BATCHES_AT_ONCE}"
+            ),
+            "ToleratedFailurePercentage": TOLERATED_PERCENTAGE,
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+                "StartAt": "Batch",
+                "States": {
+                    "Batch": _batch(
+                        {
+                            "Event": _event(bucket, region=region, partition=partition),
+                            "Send": _send(service, function_arn),
+                            "Keep": _keep(service, failure_queue_url, function_arn),
+                        }
+                    )
+                },
+            },
+            "Output": {
+                "kept": _expression(
+                    "($exists($states.input.kept) ? $states.input.kept : 0) + $sum($states.result)"
+                )
+            },
+            **({"End": True} if number == last else {"Next": f"Folder{number + 1}"}),
+        }
+    return {
+        "Comment": f"Sends {function_name} an event for each file that is in its input folders",
+        "QueryLanguage": "JSONata",
+        "StartAt": "Folder0",
+        "States": folders,
+    }
+
+
+def wanted(entry: StorageEntry, before: Sequence[StorageEntry] = ()) -> str:
+    """The JSONata condition that a listed file is for the function, and was not listed before.
+
+    :param before: entries of the same bucket whose files have had their event.
+    """
+    conditions = [
+        f"$key != {_text(f'{entry.bucket}/')} & $key".replace("$key != ", "$skip != "),
+        *_fits(entry),
+        *(
+            "$not(" + " and ".join([f"$startsWith($key, {_text(other.key_prefix)})", *_fits(other)]) + ")"
+            for other in before
+            if other.key_prefix.startswith(entry.key_prefix) or entry.key_prefix.startswith(other.key_prefix)
+        ),
+    ]
+    return (
+        f"($key := {_FILE}.Key; $name := $split($key, '/')[-1]; "
+        f"$skip := $exists({_INPUT}.skip) ? {_INPUT}.skip : ''; "
+        "$startsWith := function($text, $part) {$substring($text, 0, $length($part)) = $part}; "
+        "$endsWith := function($text, $part) {$substring($text, -$length($part)) = $part}; "
+        + " and ".join(conditions)
+        + ")"
+    )
+
+
+def _fits(entry: StorageEntry) -> list[str]:
+    """Conditions on the name of a file, as the runner has them: no folder's marker, and passed by the filters."""
+    conditions = ["$name != ''"]
+    for function, parts in (("$startsWith", entry.prefixes), ("$endsWith", entry.suffixes)):
+        if parts and all(parts):
+            conditions.append("(" + " or ".join(f"{function}($name, {_text(part)})" for part in parts) + ")")
+    return conditions
+
+
+def _batch(states: dict[str, State]) -> State:
+    return {
+        "Type": "Map",
+        "Items": _expression("[$states.input.Items[wanted]]"),
+        "MaxConcurrency": AT_ONCE_IN_A_BATCH,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Event", "States": states},
+        "Output": _expression("$sum($states.result)"),
+        "End": True,
+    }
+
+
+def _event(bucket: str, *, region: str, partition: str) -> State:
+    """The event that S3 would send. S3 writes `%2F` as `/`, and a space as `+`; the runner reads `%20` too."""
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": region,
+        "eventTime": _expression("$now()"),
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "scar-launch",
+            "bucket": {"name": bucket, "arn": f"arn:{partition}:s3:::{bucket}"},
+            "object": {
+                "key": _expression("$replace($encodeUrlComponent($states.input.key), '%2F', '/')"),
+                "size": _expression("$states.input.size"),
+                "eTag": _expression("$states.input.etag"),
+            },
+        },
+    }
+    return {"Type": "Pass", "Output": {"Records": [record]}, "Next": "Send"}
+
+
+def _send(service: str, function_arn: str) -> State:
+    return {
+        "Type": "Task",
+        "Resource": f"{service}lambda:invoke",
+        "Arguments": {
+            "FunctionName": function_arn,
+            "InvocationType": "Event",
+            "Payload": _expression("$states.input"),
+        },
+        "TimeoutSeconds": 30,
+        "Retry": [{"ErrorEquals": _TEMPORARY, "MaxAttempts": 8, **_RETRY}],
+        "Catch": [
+            {
+                "ErrorEquals": _TEMPORARY,
+                "Output": {
+                    "event": _expression("$states.input"),
+                    "error": _expression("$states.errorOutput"),
+                },
+                "Next": "Keep",
+            }
+        ],
+        "Output": 0,
+        "End": True,
+    }
+
+
+def _keep(service: str, failure_queue_url: str, function_arn: str) -> State:
+    """A message as Lambda's own destination on failure writes it, which `scar status` and `scar retry` read."""
+    cause = "$states.input.error.Cause"
+    return {
+        "Type": "Task",
+        "Resource": f"{service}sqs:sendMessage",
+        "Arguments": {
+            "QueueUrl": failure_queue_url,
+            "MessageBody": {
+                "version": "1.0",
+                "timestamp": _expression("$now()"),
+                "requestContext": {"functionArn": function_arn, "condition": "NotSent"},
+                "requestPayload": _expression("$states.input.event"),
+                "responsePayload": {
+                    "errorType": _expression("$states.input.error.Error"),
+                    "errorMessage": _expression(f"$exists({cause}) ? {cause} : ''"),
+                },
+            },
+        },
+        "Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 5, **_RETRY}],
+        "Output": 1,
+        "End": True,
+    }
+
+
+def _expression(text: str) -> str:
+    return f"{{% {text} %}}"
+
+
+def _text(text: str) -> str:
+    """A text as a JSONata literal: JSON's strings are JSONata's."""
+    return json.dumps(text)
