@@ -16,6 +16,7 @@ import click
 
 from scar_cli.errors import UserError
 from scar_cli.session import LOOPBACK, client, explained
+from scar_cli.table import takes_colours
 
 if TYPE_CHECKING:
     from fdl_schemas.model import Workflow
@@ -91,10 +92,10 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
 
 
 def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedStack]:
-    """The stacks that hold functions of an FDL file or bear its name, or the one that is named, or all.
+    """The stacks that an FDL file of that name has made, or the one that is named, or all.
 
     Raises:
-        UserError: there is none; or the FDL file cannot be used.
+        UserError: there is none, or another file has made it; or the FDL file cannot be used.
     """
     workflow = workflow_of(fdl) if fdl is not None else None
     regions: list[str | None] = [None]
@@ -110,9 +111,17 @@ def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedS
         return chosen
     if workflow is None:
         return everything
-    chosen = [one for one in everything if any(function.name in names for function in one.functions)]
-    if not chosen:  # its creation may have failed, or all of its functions been renamed
-        chosen = [one for one in everything if one.workflow == workflow.name]
+    holding = [one for one in everything if any(function.name in names for function in one.functions)]
+    own = [one for one in everything if one.workflow == workflow.name]
+    # One that holds none: its creation may have failed, or all of its functions been renamed.
+    chosen = [one for one in holding if one.workflow in (workflow.name, "")] or own
+    if not chosen and holding:
+        other = holding[0]
+        shared = ", ".join(function.name for function in other.functions if function.name in names)
+        raise UserError(
+            f"{shared} is deployed, but by another FDL file ({other.workflow}), as the stack {other.name}",
+            f"Choose that by --stack {other.name} in place of -f",
+        )
     if not chosen:
         raise UserError(f"{fdl} is not deployed here", f"Deploy it: scar init -f {fdl}")
     return chosen
@@ -192,7 +201,7 @@ def workflow_of(fdl: str) -> Workflow:
     try:
         return load_workflow(fdl)
     except FdlError as error:
-        click.echo(error.render(color=sys.stderr.isatty()), err=True)
+        click.echo(error.render(color=takes_colours(sys.stderr)), err=True)
         raise click.exceptions.Exit(2) from error
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -13,6 +15,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for line in lines:
         padded = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
         yield "  ".join(padded).rstrip()
+
+
+def takes_colours(stream: TextIO) -> bool:
+    """Whether it is a terminal, and its person wants colours; see no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,6 @@ It loads neither the CDK nor the AWS SDK, and answers before an editor has saved
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ import click
 
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.table import takes_colours
 
 if TYPE_CHECKING:
     from fdl_schemas.diagnostics import Diagnostic
@@ -76,16 +76,11 @@ def _print(file: str, result: CheckResult) -> None:
     from fdl_schemas.diagnostics import printable, render
 
     if result.diagnostics:
-        click.echo(render(result.diagnostics, color=_colours()) + "\n", err=True)
+        click.echo(render(result.diagnostics, color=takes_colours(sys.stderr)) + "\n", err=True)
     if result.workflow is not None:
         functions = _count(len(result.workflow.functions), "function")
         warnings = f", {_count(len(result.diagnostics), 'warning')}" if result.diagnostics else ""
         click.echo(f"{printable(file)}: valid, {functions}{warnings}")
-
-
-def _colours() -> bool:
-    """Whether standard error takes colours; see no-color.org."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _as_json(file: str, result: CheckResult) -> dict[str, Any]:
