@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -22,19 +23,53 @@ _UNKNOWN_KEY = frozenset(
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
         "AuthFailure",
+        "InvalidToken",
     }
 )
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
+_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"}
+)
 _CONNECT_WITHIN_S = 10
+_LOG_IN = "Log in again, for example with `aws sso login`"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that are this machine: the embedded cloud."""
-_THROTTLED = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown"})
+_THROTTLED = frozenset(
+    {
+        "TooManyRequestsException",
+        "TooManyRequests",
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "SlowDown",
+    }
+)
 
 
-def client(service: str, *, region: str | None = None, **settings: Any) -> Any:
+def botocore_session() -> Any:
+    """A session for several clients that reads times quickly: a listing has one for each file."""
+    import botocore.session
+    from botocore.utils import parse_timestamp
+
+    def moment(value: Any) -> Any:
+        try:
+            read = datetime.fromisoformat(value)
+        except (ValueError, TypeError):
+            return parse_timestamp(value)
+        return read if read.tzinfo is not None else parse_timestamp(value)
+
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
+    return session
+
+
+def client(service: str, *, region: str | None = None, session: Any = None, **settings: Any) -> Any:
     """A boto3 client from the environment's credentials, that slows down when it is throttled.
 
-    `settings` are botocore's Config.
+    `session` is the botocore session to make it from, if not a new one; `settings` are botocore's Config.
 
     Raises:
         UserError: no region, a profile that does not exist, or an embedded cloud that does not run.
@@ -45,7 +80,7 @@ def client(service: str, *, region: str | None = None, **settings: Any) -> Any:
         from botocore.exceptions import NoCredentialsError
 
         settings.setdefault("retries", {"mode": "adaptive", "max_attempts": 10})
-        session = boto3.Session(region_name=region)
+        session = boto3.Session(region_name=region, botocore_session=session)
         if session.get_credentials() is None:
             raise NoCredentialsError
         try:
@@ -95,6 +130,13 @@ def explain(error: BaseException) -> UserError | None:
         told = UserError(str(error), "Set AWS_PROFILE to one of those in ~/.aws/config, or unset it")
     elif isinstance(error, (exceptions.EndpointConnectionError, exceptions.ConnectionClosedError)):
         told = _explain_silence(str(error.kwargs.get("endpoint_url", "AWS")))
+    elif isinstance(
+        error, (exceptions.SSOError, exceptions.TokenRetrievalError, exceptions.CredentialRetrievalError)
+    ):
+        told = UserError(f"The AWS login does not work: {str(error).rstrip('.')}", _LOG_IN)
+    elif isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
+        endpoint = str(error.kwargs.get("endpoint_url", "AWS"))
+        told = UserError(f"{endpoint} did not answer in time", "Try again, or look at the network connection")
     elif isinstance(error, (exceptions.BotoCoreError, Boto3Error)):
         told = UserError(str(error).rstrip("."))
     return told
@@ -104,6 +146,16 @@ def error_code(error: BaseException) -> str:
     """AWS's code of a refused call, such as `NoSuchBucket`; empty for other errors."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may succeed in a while: the network is lost, or AWS is overloaded."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return error_code(error) in _THROTTLED or status >= 500  # noqa: PLR2004 (HTTP: the server's fault)
+    return isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError))
 
 
 def _check_that_it_listens(endpoint: str) -> None:
@@ -130,7 +182,9 @@ def _explain_silence(endpoint: str) -> UserError:
 def _explain_refusal(error: Any) -> UserError:
     code, message = error_code(error), str(error.response.get("Error", {}).get("Message", "")).rstrip(".")
     if code in _EXPIRED:
-        return UserError("The AWS credentials have expired", "Log in again, for example with `aws sso login`")
+        return UserError("The AWS credentials have expired", _LOG_IN)
+    if code == "RequestTimeTooSkewed" or "Signature expired" in message or "Signature not yet" in message:
+        return UserError("AWS finds that this machine's clock is wrong", "Set it, for example by NTP")
     if code in _UNKNOWN_KEY:
         return UserError(
             "AWS does not accept the credentials",
@@ -142,5 +196,7 @@ def _explain_refusal(error: Any) -> UserError:
             "Ask for that permission, or use another profile by AWS_PROFILE",
         )
     if code in _THROTTLED:
-        return UserError("AWS is throttling these calls", "Wait a little, or lower --concurrency")
+        return UserError(
+            f"AWS is throttling these calls ({error.operation_name})", "Wait a little, and try again"
+        )
     return UserError(f"{error.operation_name} failed: {message or code}")

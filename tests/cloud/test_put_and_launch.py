@@ -201,7 +201,7 @@ def test_a_dry_run_and_a_limit_send_no_more_than_they_say(
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
     assert done.stdout.startswith("launch-here/in/")
     assert not (tmp_path / "witness").exists()
-    assert run(cloud, LAUNCH, "-f", str(fdl), "--limit", "1").stdout.startswith("Sent 1 events to launched")
+    assert run(cloud, LAUNCH, "-f", str(fdl), "--limit", "1").stdout.startswith("Sent 1 event to launched")
     assert len((tmp_path / "witness").read_text().splitlines()) == 1
 
 

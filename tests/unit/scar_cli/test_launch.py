@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -10,7 +11,17 @@ import pytest
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
 from scar_cli.errors import UserError
-from scar_cli.launch import InputFile, choose, event_for, fits, input_files
+from scar_cli.launch_files import (
+    InputFile,
+    Listing,
+    Selection,
+    Source,
+    event_for,
+    fits,
+    input_entries,
+    sources_of,
+)
+from scar_cli.launching import choose
 
 
 def function(name: str, source: str | None, target: str | None = None) -> Function:
@@ -88,28 +99,72 @@ def test_the_key_in_the_event_is_encoded_as_s3_does(key: str) -> None:
     )
 
 
-class Pages:
+class Bucket:
     """Three pages of a listing, of which it is known how many were asked for."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.prefixes: list[tuple[str, str]] = []
+        self.asked: list[dict[str, str]] = []
 
-    def get_paginator(self, _operation: str) -> Pages:
-        return self
-
-    def paginate(self, *, Bucket: str, Prefix: str) -> Any:  # noqa: N803
-        self.prefixes.append((Bucket, Prefix))
-        for page in range(3):
-            self.asked += 1
-            yield {"Contents": [{"Key": f"input/{page}-{n}", "Size": 1, "ETag": '"e"'} for n in range(2)]}
-        yield {}
+    def list_objects_v2(self, **request: str) -> dict[str, Any]:
+        self.asked.append(request)
+        page = len(self.asked)
+        found = [
+            {
+                "Key": f"input/{page}-{n}",
+                "Size": n,
+                "ETag": '"e"',
+                "LastModified": datetime(2026, 1, page, tzinfo=UTC),
+            }
+            for n in range(3)
+        ]
+        return {"Contents": found, "IsTruncated": page < 3}
 
 
 def test_files_are_listed_page_by_page_as_they_are_needed() -> None:
-    s3 = Pages()
-    files = input_files(s3, SPLIT, bucket_suffix="mine")
-    assert next(files) == InputFile("video-mine", "input/0-0", 1, "e")
-    assert s3.asked == 1
-    assert len(list(files)) == 5
-    assert s3.prefixes == [("video-mine", "input/")]
+    s3 = Bucket()
+    entries = input_entries(SPLIT, "mine")
+    listing = Listing(s3, Selection(sources_of(entries), entries))
+    pages = listing.pages()
+    first = next(pages)
+    assert [(file.bucket, file.key, file.size) for file in first] == [
+        ("video-mine", "input/1-1", 1),
+        ("video-mine", "input/1-2", 2),
+    ]
+    assert s3.asked == [{"Bucket": "video-mine", "Prefix": "input/"}]
+    assert len([file for page in pages for file in page]) == 4
+    assert [request.get("StartAfter") for request in s3.asked] == [None, "input/1-2", "input/2-2"]
+    assert listing.left_out.empty == 3
+
+
+def test_pattern_and_age_choose_among_the_files() -> None:
+    entries = input_entries(SPLIT)
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    selection = Selection(
+        sources_of(entries), entries, match="[12]-*", newer_than_ms=int(since.timestamp() * 1000)
+    )
+    files = [file.key for page in Listing(Bucket(), selection).pages() for file in page]
+    assert files == ["input/2-1", "input/2-2"]
+
+
+def test_a_file_in_two_overlapping_inputs_is_listed_once() -> None:
+    s3 = Bucket()
+    twice = Function(
+        "twice", Container(image="any"), inputs=(StorageEntry("v", "input"), StorageEntry("v", ""))
+    )
+    entries = input_entries(twice)
+    files = [
+        file.key for page in Listing(s3, Selection(sources_of(entries), entries)).pages() for file in page
+    ]
+    assert len(files) == len(set(files))
+
+
+@pytest.mark.parametrize("path", ["video/inputs", "video", "other/input"])
+def test_a_folder_outside_of_the_inputs_is_refused(path: str) -> None:
+    with pytest.raises(UserError, match=r"in none of the function's inputs \(video/input\)"):
+        sources_of(input_entries(SPLIT), path)
+
+
+def test_a_folder_inside_of_an_input_may_be_chosen() -> None:
+    assert sources_of(input_entries(SPLIT), "s3://video/input/holiday") == (
+        Source("video", "input/holiday/"),
+    )

@@ -1,0 +1,104 @@
+"""The first event of a launch: the function runs on it while the launch waits for the answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+
+import click
+
+from scar_cli.errors import UserError
+from scar_cli.fan_out import Target, refusal
+from scar_cli.invoking import Answer, LambdaConnection
+from scar_cli.launch_files import InputFile, event_bytes
+from scar_cli.pace import Patience
+from scar_cli.table import printable, printable_line
+
+_ANSWER_WITHIN_S = 930.0
+"""A function runs for 900 seconds at most."""
+_PASSING = (409, 429)
+_SERVER_ERROR = 500
+
+
+def run_first(target: Target, file: InputFile, patience: Patience | None = None) -> None:
+    """Run the function on the first file.
+
+    Raises:
+        UserError: it failed, or did not take the file.
+    """
+    answer = _answer(target, file, patience or Patience())
+    where = printable(f"{file.bucket}/{file.key}")
+    if answer.function_failed:
+        if answer.log_tail:
+            click.echo(f"The end of the log of {target.function}:", err=True)
+            for line in answer.log_tail.splitlines():
+                click.echo(f"  {printable_line(line)}", err=True)
+        raise UserError(
+            f"The first file, {where}, failed: {_message(answer.payload)}",
+            f"Nothing else was sent. The whole log: scar log -n {target.function}",
+            exit_code=1,
+        )
+    reason = _reason_skipped(answer.payload)
+    if reason is not None:
+        raise UserError(
+            f"The function {target.function} skipped the first file, {where}: {printable(reason)}",
+            "Nothing else was sent. Deploy the FDL file as it is now: scar init -f FILE",
+            exit_code=1,
+        )
+
+
+def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
+    """The function's answer; what did not get to run is tried again."""
+    connection = LambdaConnection(target.endpoint, _ANSWER_WITHIN_S)
+    since, attempts = time.monotonic(), 0
+    try:
+        while True:
+            reason = ""
+            try:
+                answer = connection.run(target.function, event_bytes(file, target.region))
+            except TimeoutError as error:
+                raise UserError(
+                    f"{target.function} has not answered within {_ANSWER_WITHIN_S / 60:.0f} minutes",
+                    f"Nothing else was sent. Its log: scar log -n {target.function}",
+                    exit_code=1,
+                ) from error
+            except (OSError, http.client.HTTPException) as error:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            else:
+                if answer.accepted:
+                    return answer
+                if answer.status not in _PASSING and answer.status < _SERVER_ERROR:
+                    raise refusal(answer, target.function)
+                reason = f"{answer.status} {answer.message}"
+            if time.monotonic() - since >= patience.give_up_s:
+                raise UserError(
+                    f"Lambda has not taken the first event: {reason}",
+                    "Look at the network connection, and at the function's concurrency",
+                    exit_code=1,
+                )
+            attempts += 1
+            time.sleep(patience.pause(attempts))
+    finally:
+        connection.close()
+
+
+def _reason_skipped(payload: bytes) -> str | None:
+    """Why the runner did not run the file; None if it did."""
+    try:
+        told = json.loads(payload)
+        if told["skipped"] and not told["results"]:
+            return str(told["skipped"][0]["reason"])
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        pass  # another function's answer
+    return None
+
+
+def _message(payload: bytes) -> str:
+    """What a function says about its failure."""
+    try:
+        told = json.loads(payload)
+    except (ValueError, RecursionError):
+        return printable(payload.decode(errors="replace")[:500])
+    text = str(told.get("errorMessage", told) if isinstance(told, dict) else told).strip().rstrip(".")[:2000]
+    return "\n".join(printable_line(line) for line in text.splitlines())

@@ -1,0 +1,280 @@
+"""The journal of a launch: which events were accepted, so that an interrupted launch can go on.
+
+A text file of JSON lines, written as things happen and only ever added to:
+
+    {"scar_launch": 1, "function": "thumbnails", …}      what is launched: the head
+    {"send": ["in/a.jpg", "in/b.jpg"], "from": 0, …}     events 0 and 1 are about to be sent
+    1                                                    event 1 was accepted
+    {"stopped": "…", "not_sent": [0]}                    the launch ended early, event 0 was not on its way
+    {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} it went on; event 0 may have been accepted before
+    {"finished": "…", "accepted": 2}
+
+Files are sent in the order of the listing. So what has been dealt with is all up to the last key that was
+about to be sent, but for the events without an acceptance: these are few, whatever the number of files, and
+all that is kept in memory. A line reaches the system's page cache before the next thing happens, so that
+killing the process loses nothing; only a power cut may lose the last seconds, whose files are sent again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from scar_cli.errors import UserError
+
+VERSION = 1
+_LONGEST_LINE = 64 * 1024**2
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An event that was about to be sent, and of which no acceptance was noted."""
+
+    number: int
+    source: int
+    """Which of the listed folders its file is in."""
+    key: str
+    perhaps_sent: bool = True
+    """It may have been accepted all the same: nobody was there to note it."""
+
+
+@dataclass
+class Record:
+    """What a journal tells."""
+
+    head: dict[str, Any]
+    pending: dict[int, Pending] = field(default_factory=dict)
+    position: tuple[int, str] | None = None
+    """Folder and key up to which files have been dealt with; None: nothing was sent yet."""
+    numbered: int = 0
+    """Events so far: the number of the next one."""
+    accepted: int = 0
+    gone: int = 0
+    """Files that were pending, and no longer there when the launch went on."""
+    finished: bool = False
+    length: int = 0
+    """Bytes up to the end of the last complete line."""
+
+
+class Journal:
+    """An open journal, which no other process can write to. Several threads may use it."""
+
+    def __init__(self, path: Path, file: BinaryIO, record: Record) -> None:
+        self.path = path
+        self.record = record
+        self._file = file
+        self._length = record.length
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def create(cls, path: Path, head: dict[str, Any]) -> Journal:
+        """Begin a new journal; its folder is made.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        head = {"scar_launch": VERSION, "started": _now(), **head}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("xb", buffering=0)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        fcntl.flock(file, fcntl.LOCK_EX)
+        journal = cls(path, file, Record(head))
+        journal._write(_line(head))
+        os.fsync(file.fileno())
+        return journal
+
+    @classmethod
+    def resume(cls, path: Path) -> Journal:
+        """Open the journal of an earlier launch, to read it and to go on with it.
+
+        A last line that is torn, as a killed process may leave one, is taken away.
+
+        Raises:
+            UserError: there is none, it is in use, or it is no journal.
+        """
+        try:
+            file = path.open("r+b", buffering=0)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(
+                f"The journal {path} cannot be read: {reason}", "A launch tells the path of its journal"
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise UserError(
+                f"The journal {path} is in use by another scar-launch", "Wait for its end, or interrupt it"
+            ) from error
+        record = read(path)
+        os.ftruncate(file.fileno(), record.length)
+        file.seek(record.length)
+        return cls(path, file, record)
+
+    def go_on(self, gone: Sequence[int]) -> list[Pending]:
+        """Note that the launch goes on; `gone` are pending events whose files are there no more.
+
+        Returns the events that have to be sent again.
+        """
+        for number in gone:
+            del self.record.pending[number]
+        self.record.gone += len(gone)
+        left = list(self.record.pending.values())
+        twice = [[one.number, one.key] for one in left if one.perhaps_sent]
+        self._write(_line({"resumed": _now(), "perhaps_twice": twice, "gone": list(gone)}))
+        return left
+
+    def sending(self, source: int, keys: Sequence[str]) -> range:
+        """Note that events for these files, next in the listing, are about to be sent; their numbers."""
+        with self._lock:
+            first = self.record.numbered
+            self.record.numbered += len(keys)
+            self._append(_line({"send": list(keys), "from": first, "source": source}))
+        return range(first, first + len(keys))
+
+    def accepted(self, number: int) -> None:
+        """Note that an event was accepted."""
+        with self._lock:
+            if not self._closed:
+                self._append(b"%d\n" % number)
+                self.record.accepted += 1
+
+    def stopped(self, reason: str, not_sent: Iterable[int]) -> None:
+        """Note why the launch ends early, and which events were not on their way at the time."""
+        self._write(_line({"stopped": _now(), "reason": reason, "not_sent": sorted(not_sent)}))
+
+    def finish(self) -> None:
+        """Note that nothing is left."""
+        self._write(_line({"finished": _now(), "accepted": self.record.accepted}))
+        self.record.finished = True
+
+    def close(self) -> None:
+        """Bring everything to the disk and let go of it; acceptances that come later are not noted."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                with suppress(OSError):  # what was written is there, unless the power fails
+                    os.fsync(self._file.fileno())
+                self._file.close()
+
+    def remove(self) -> None:
+        """Delete it: nothing was accepted."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, line: bytes) -> None:
+        with self._lock:
+            self._append(line)
+
+    def _append(self, line: bytes) -> None:
+        """Add one line, whole or not at all: half a number would be another event's."""
+        try:
+            written = self._file.write(line)
+            if written != len(line):
+                written += self._file.write(line[written:])  # says why: the disk is full, a limit is reached
+            if written != len(line):
+                raise OSError(None, "only a part of a line could be written")  # noqa: TRY301 (the same end)
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), self._length)
+            self._file.seek(self._length)
+            raise _unwritable(self.path, error) from error
+        self._length += len(line)
+
+
+def read(path: Path) -> Record:
+    """What a journal tells, read line by line.
+
+    Raises:
+        UserError: it is no journal, or damaged.
+    """
+    record: Record | None = None
+    with path.open("rb") as file:
+        for count, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+            try:
+                if record is None:
+                    record = Record(_head(line))
+                else:
+                    _take(record, line)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                if record is None:
+                    raise UserError(
+                        f"{path} is no journal of scar-launch", "A launch tells the path of its journal"
+                    ) from None
+                if file.read(1) == b"" or not line.strip(b"\0\n"):
+                    break  # torn while it was written
+                raise UserError(
+                    f"Line {count} of the journal {path} cannot be read",
+                    "Start a new launch; --skip-done leaves out the files that are done",
+                ) from None
+            record.length += len(line)
+    if record is None:
+        raise UserError(f"The journal {path} is empty", "Start a new launch")
+    return record
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    head = json.loads(line)
+    if not line.endswith(b"\n") or head["scar_launch"] != VERSION:
+        raise ValueError
+    return dict(head)
+
+
+def _take(record: Record, line: bytes) -> None:
+    """Go on with one line; raises if it is none of ours."""
+    if not line.endswith(b"\n"):
+        raise ValueError
+    if line[:1] != b"{":
+        del record.pending[int(line)]
+        record.accepted += 1
+        return
+    content = json.loads(line)
+    if "send" in content:
+        source, first, keys = int(content["source"]), int(content["from"]), content["send"]
+        if first != record.numbered:
+            raise ValueError
+        for number, key in enumerate(keys, start=first):
+            record.pending[number] = Pending(number, source, str(key))
+        record.numbered += len(keys)
+        record.position = (source, str(keys[-1]))
+    elif "stopped" in content:
+        for number in content["not_sent"]:
+            one = record.pending[number]
+            record.pending[number] = Pending(number, one.source, one.key, perhaps_sent=False)
+    elif "resumed" in content:
+        for number in content["gone"]:
+            del record.pending[number]
+        record.gone += len(content["gone"])
+        record.pending = {
+            number: Pending(number, one.source, one.key) for number, one in record.pending.items()
+        }
+    elif "finished" in content:
+        record.finished = True
+    else:
+        raise ValueError
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    reason = (error.strerror or str(error)).lower()
+    return UserError(
+        f"The journal {path} cannot be written: {reason}",
+        "Free some space, or set XDG_STATE_HOME to a folder that can be written",
+    )
