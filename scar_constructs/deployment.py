@@ -19,6 +19,9 @@ from fdl_schemas.model import Function, StorageEntry, Workflow
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
 
+DISTRIBUTED_LAUNCH = "distributed_launch"
+"""Context key: whether launches can be handed over to AWS (`DistributedLaunch`)."""
+
 CONTEXT_KEYS: Mapping[str, str] = {
     "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
     "stack": "name of the stack; default: the FDL file's stem",
@@ -28,6 +31,8 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
     UDOCKER_TOOLS: "`none` leaves udocker's tools out of the runner, `download` or `sha256:DIGEST` fetches "
     "them; default: they are fetched for a deployment to AWS",
+    DISTRIBUTED_LAUNCH: "`true` makes, for each function that reads from S3, the state machine that "
+    "`scar-launch --distributed` starts; default: `false`",
 }
 """Every context key that this app reads, and what it means."""
 
@@ -55,6 +60,7 @@ class Deployment:
     destroy_buckets: bool = False
     registry_mirrors: str | None = None
     udocker_tools: str | None = None
+    distributed_launch: bool = False
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> Deployment:
@@ -106,6 +112,7 @@ class Deployment:
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
             udocker_tools=udocker_tools,
+            distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
         )
 
     def with_bucket_names(self, workflow: Workflow) -> Workflow:
@@ -182,6 +189,16 @@ def _text(context: Mapping[str, object], key: str) -> str | None:
     if not isinstance(value, str):
         raise DeploymentError(f"context {key}: expected text ({CONTEXT_KEYS[key]}), found {value!r}")
     return value.strip()
+
+
+def _yes_or_no(context: Mapping[str, object], key: str) -> bool:
+    """`true` or `false`, as a text or (from a cdk.json) as it is."""
+    value = context.get(key)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    if value not in ("true", "false"):
+        raise DeploymentError(f"-c {key}={value}: expected `true` or `false`")
+    return value == "true"
 
 
 def _names(context: Mapping[str, object], key: str) -> tuple[str, ...]:

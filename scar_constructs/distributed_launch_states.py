@@ -5,8 +5,8 @@
             └─ Event ─► Send       S3's event of a file, and Lambda's asynchronous invocation
                           └─► Keep an event that Lambda would not take goes to the function's failure queue
 
-Batches, because each execution costs a state transition of the launch, and the results of all of them together
-may have 256 KiB: a batch answers with no more than the number of events that it had to keep. Express
+Batches, because each execution costs a state transition of the launch, and the results of all of them
+together may have 256 KiB: a batch answers with no more than the number of events that it had to keep. Express
 executions, because a transition of a standard one costs as much as 25 of them. An event that cannot be sent
 although Lambda is there does not fail its batch; everything else does (no such function, no right), and the
 launch ends when more than a few percent have.
@@ -29,7 +29,7 @@ BATCHES_AT_ONCE = 20
 TOLERATED_PERCENTAGE = 5
 
 _BYTES_IN_A_BATCH = 200 * 1024
-"""An execution's input may have 256 KiB. A key has at most 1024 bytes: a batch of long ones has fewer files."""
+"""An execution's input may have 256 KiB. A key has at most 1024 bytes: a batch of long ones is smaller."""
 _TEMPORARY = [
     "Lambda.TooManyRequestsException",
     "Lambda.ServiceException",
@@ -48,7 +48,6 @@ State = dict[str, Any]
 def launch_states(
     entries: Sequence[StorageEntry],
     *,
-    bucket_names: Sequence[str],
     function_name: str,
     function_arn: str,
     failure_queue_url: str,
@@ -60,21 +59,20 @@ def launch_states(
     Its input may have `concurrency` (batches at once) and `skip` (`bucket/key` of a file that has been run
     already); its output has `kept`, the number of events in the failure queue.
 
-    :param entries: the function's input folders.
-    :param bucket_names: of each entry, as the template has it.
+    :param entries: the function's input folders, with the final names of their buckets.
     :param partition: of AWS, for the ARNs of integrations.
     """
     service = f"arn:{partition}:states:::"
     last = len(entries) - 1
     folders: dict[str, State] = {}
-    for number, (entry, bucket) in enumerate(zip(entries, bucket_names, strict=True)):
+    for number, entry in enumerate(entries):
         before = [other for other in entries[:number] if other.bucket == entry.bucket]
         folders[f"Folder{number}"] = {
             "Type": "Map",
             "Label": f"Folder{number}",
             "ItemReader": {
                 "Resource": f"{service}s3:listObjectsV2",
-                "Arguments": {"Bucket": bucket, "Prefix": entry.key_prefix},
+                "Arguments": {"Bucket": entry.bucket, "Prefix": entry.key_prefix},
             },
             "ItemSelector": {
                 "key": _expression(f"{_FILE}.Key"),
@@ -96,7 +94,7 @@ def launch_states(
                 "States": {
                     "Batch": _batch(
                         {
-                            "Event": _event(bucket, region=region, partition=partition),
+                            "Event": _event(entry.bucket, region=region, partition=partition),
                             "Send": _send(service, function_arn),
                             "Keep": _keep(service, failure_queue_url, function_arn),
                         }
@@ -124,7 +122,7 @@ def wanted(entry: StorageEntry, before: Sequence[StorageEntry] = ()) -> str:
     :param before: entries of the same bucket whose files have had their event.
     """
     conditions = [
-        f"$key != {_text(f'{entry.bucket}/')} & $key".replace("$key != ", "$skip != "),
+        f"$skip != ({_text(f'{entry.bucket}/')} & $key)",
         *_fits(entry),
         *(
             "$not(" + " and ".join([f"$startsWith($key, {_text(other.key_prefix)})", *_fits(other)]) + ")"
@@ -143,7 +141,7 @@ def wanted(entry: StorageEntry, before: Sequence[StorageEntry] = ()) -> str:
 
 
 def _fits(entry: StorageEntry) -> list[str]:
-    """Conditions on the name of a file, as the runner has them: no folder's marker, and passed by the filters."""
+    """Conditions on a file's name, as the runner has them: no folder's marker, and passed by the filters."""
     conditions = ["$name != ''"]
     for function, parts in (("$startsWith", entry.prefixes), ("$endsWith", entry.suffixes)):
         if parts and all(parts):
@@ -163,7 +161,7 @@ def _batch(states: dict[str, State]) -> State:
 
 
 def _event(bucket: str, *, region: str, partition: str) -> State:
-    """The event that S3 would send. S3 writes `%2F` as `/`, and a space as `+`; the runner reads `%20` too."""
+    """The event that S3 would send, but for a space, which S3 writes as `+` and we as `%20`."""
     record = {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -211,7 +209,7 @@ def _send(service: str, function_arn: str) -> State:
 
 
 def _keep(service: str, failure_queue_url: str, function_arn: str) -> State:
-    """A message as Lambda's own destination on failure writes it, which `scar status` and `scar retry` read."""
+    """As Lambda's own destination on failure writes it, and `scar status` and `scar retry` read it."""
     cause = "$states.input.error.Cause"
     return {
         "Type": "Task",
@@ -241,4 +239,4 @@ def _expression(text: str) -> str:
 
 def _text(text: str) -> str:
     """A text as a JSONata literal: JSON's strings are JSONata's."""
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)

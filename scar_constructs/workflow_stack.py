@@ -14,10 +14,12 @@ from scar_constructs.buckets import WorkflowBuckets
 from scar_constructs.construct_names import id_for
 from scar_constructs.container_function import ContainerFunction
 from scar_constructs.deployment import Deployment
+from scar_constructs.distributed_launch import DistributedLaunch, launchable
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for
 from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
+from scar_constructs.retention import retention
 from scar_constructs.runner_asset import RunnerAsset
 from scar_constructs.storage_secret import StorageSecret
 from scar_constructs.storage_settings import providers_of, stack_values
@@ -59,6 +61,7 @@ def add_stacks(
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
+            distributed_launch=deployment.distributed_launch,
             udocker_tarball=tools.tarball,
         )
         for part in parts
@@ -85,6 +88,7 @@ class WorkflowStack(Stack):
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
+    :param distributed_launch: make a `DistributedLaunch` for each function that reads from S3.
     :param udocker_tarball: see `RunnerAsset`.
     :raises DeploymentError: a function names subnets without security groups.
     """
@@ -103,6 +107,7 @@ class WorkflowStack(Stack):
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
+        distributed_launch: bool = False,
         udocker_tarball: Path | None = None,
     ) -> None:
         super().__init__(
@@ -147,6 +152,7 @@ class WorkflowStack(Stack):
         self._event_bridge = buckets_for_event_bridge(workflow.functions)
         for function in self.functions:
             self._connect(function)
+        self.launches = self._launches() if distributed_launch else {}
         NotificationsHandler.of(self).keep_log()
         CfnOutput(
             self, OUTPUT, value=self.to_json_string(self._summary()), description="What is deployed, for scar"
@@ -187,9 +193,27 @@ class WorkflowStack(Stack):
                 region=self._known_region,
             )
 
+    def _launches(self) -> Mapping[str, DistributedLaunch]:
+        """By the function's name."""
+        return {
+            function.definition.name: DistributedLaunch(
+                function,
+                "Launch",
+                definition=function.definition,
+                function=function.function,
+                failure_queue=function.failure_queue,
+                buckets=self.buckets.by_name,
+                retention=retention(function.definition.log_retention_days),
+            )
+            for function in self.functions
+            if launchable(function.definition)
+        }
+
     def _summary(self) -> Mapping[str, object]:
         return {
-            "functions": [_summary(function) for function in self.functions],
+            "functions": [
+                _summary(function, self.launches.get(function.definition.name)) for function in self.functions
+            ],
             "buckets": list(self.buckets.members),
         }
 
@@ -199,7 +223,7 @@ def _needs_network(workflow: Workflow) -> bool:
     return any(not job.compute_resources.subnets for job in jobs)
 
 
-def _summary(function: ContainerFunction) -> Mapping[str, object]:
+def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> Mapping[str, object]:
     definition = function.definition
     summary: dict[str, object] = {
         "name": definition.name,
@@ -218,6 +242,8 @@ def _summary(function: ContainerFunction) -> Mapping[str, object]:
         summary["api_url"] = function.endpoint.url
         if function.endpoint.api_key_id is not None:
             summary["api_key_id"] = function.endpoint.api_key_id
+    if launch is not None:
+        summary["launch"] = launch.state_machine.state_machine_arn
     return summary
 
 

@@ -1,0 +1,154 @@
+"""`-c distributed_launch=true`: the state machine of each function that reads from S3."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote_plus
+
+import jsonata  # type: ignore[import-untyped]
+import pytest
+from cfnlint import lint_file  # type: ignore[import-untyped]
+
+from fdl_schemas.model import StorageEntry, Workflow
+from scar_constructs.deployment import Deployment, DeploymentError
+from scar_constructs.distributed_launch_states import launch_states, wanted
+from tests.synth.synthesized import Synthesize, Synthesized
+
+
+@pytest.fixture(scope="module")
+def launched(synthesize: Synthesize, rich_workflow: Workflow) -> Synthesized:
+    return synthesize(rich_workflow, distributed_launch=True)
+
+
+def test_every_function_that_reads_from_s3_has_one(launched: Synthesized) -> None:
+    names = {
+        found["StateMachineName"] for found in launched.of_type("AWS::StepFunctions::StateMachine").values()
+    }
+    assert names == {
+        f"scar-launch-{name}" for name in ("filtered", "whole_bucket", "from_file", "given_role")
+    }
+
+
+def test_none_is_made_if_nobody_asks(rich: Synthesized) -> None:
+    assert rich.of_type("AWS::StepFunctions::StateMachine") == {}
+
+
+def test_the_output_names_it(launched: Synthesized) -> None:
+    text = str(launched.template["Outputs"]["ScarWorkflow"]["Value"])
+    assert text.count('"launch":"') == 4
+
+
+def test_its_role_may_do_nothing_else(launched: Synthesized) -> None:
+    statements = launched.statements("filteredLaunchRole")
+    actions = {action for one in statements if one["Resource"] != "*" for action in as_list(one["Action"])}
+    assert actions == {
+        "s3:ListBucket",
+        "lambda:InvokeFunction",
+        "sqs:SendMessage",
+        "states:StartExecution",
+        "states:DescribeExecution",
+        "states:StopExecution",
+    }
+    everywhere = [action for one in statements if one["Resource"] == "*" for action in as_list(one["Action"])]
+    assert all(action.startswith("logs:") for action in everywhere)
+    (listing,) = [one for one in statements if one["Action"] == "s3:ListBucket"]
+    assert listing["Condition"] == {"StringEquals": {"s3:prefix": ["pictures/", "words/"]}}
+    (whole,) = [
+        one for one in launched.statements("wholebucketLaunchRole") if one["Action"] == "s3:ListBucket"
+    ]
+    assert "Condition" not in whole
+
+
+def test_linters_find_nothing(launched: Synthesized) -> None:
+    assert launched.findings() == []
+    assert launched.said() == []
+    assert [str(match) for match in lint_file(launched.folder / "workflow.template.json")] == []
+
+
+@pytest.mark.parametrize(("value", "meant"), [("true", True), ("false", False), (True, True), (None, False)])
+def test_context(value: object, meant: bool) -> None:
+    context = {"fdl": "a.yaml", "distributed_launch": value}
+    assert Deployment.from_context(context).distributed_launch is meant
+
+
+def test_another_value_is_refused() -> None:
+    with pytest.raises(DeploymentError, match="distributed_launch=yes: expected `true` or `false`"):
+        Deployment.from_context({"fdl": "a.yaml", "distributed_launch": "yes"})
+
+
+# The expressions, as Step Functions' engine evaluates them (a port of the same one).
+
+
+def chosen(entry: StorageEntry, key: str, *before: StorageEntry, skip: str | None = None) -> bool:
+    execution = {"Input": {} if skip is None else {"skip": skip}}
+    context = {"Map": {"Item": {"Value": {"Key": key}}}, "Execution": execution}
+    return bool(evaluated(wanted(entry, before), context=context))
+
+
+def evaluated(expression: str, **states: Any) -> Any:
+    return jsonata.Jsonata.jsonata(expression).evaluate(None, {"states": states})
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "meant"),
+    [
+        (StorageEntry("b", "in"), "in/", False),
+        (StorageEntry("b", "in"), "in/deep/", False),
+        (StorageEntry("b", "in"), "in/deep/ü+ %.txt", True),
+        (StorageEntry("b"), "at-the-top", True),
+        (StorageEntry("b", "in", suffixes=(".jpg", ".png")), "in/a.png", True),
+        (StorageEntry("b", "in", suffixes=(".jpg", ".png")), "in/png", False),
+        (StorageEntry("b", "in", prefixes=("x", 'q"{%\\')), 'in/y/q"{%\\.txt', True),
+        (StorageEntry("b", "in", prefixes=("x",)), "in/x/y.txt", False),
+        (StorageEntry("b", "in", prefixes=("x",), suffixes=("z", "😀")), "in/xy😀", True),
+        (StorageEntry("b", "in", prefixes=("x",), suffixes=("z",)), "in/xy", False),
+        (StorageEntry("b", "in", suffixes=("", ".jpg")), "in/any", True),
+    ],
+)
+def test_markers_and_other_names_are_left_out(entry: StorageEntry, key: str, meant: bool) -> None:
+    assert chosen(entry, key) is meant
+
+
+def test_the_file_that_has_been_run_is_left_out() -> None:
+    assert not chosen(StorageEntry("b", "in"), "in/a", skip="b/in/a")
+    assert chosen(StorageEntry("b", "in"), "in/a", skip="other/in/a")
+
+
+def test_folders_inside_each_other_send_a_file_once() -> None:
+    outer, inner = StorageEntry("b", "in"), StorageEntry("b", "in/deep", suffixes=(".txt",))
+    assert chosen(outer, "in/deep/a.txt")
+    assert not chosen(inner, "in/deep/a.txt", outer)
+    assert not chosen(outer, "in/deep/a.txt", inner)
+    assert chosen(outer, "in/deep/a.jpg", inner)
+
+
+@pytest.mark.parametrize("key", ["in/a b+c.txt", "in/100%/ü/😀.txt", "in/x'\"$(id)!*~()&=?#.txt"])
+def test_keys_are_encoded_so_that_the_runner_finds_them(key: str) -> None:
+    states = launch_states(
+        [StorageEntry("bucket", "in")],
+        function_name="f",
+        function_arn="arn:f",
+        failure_queue_url="https://queue",
+        region="us-east-1",
+        partition="aws",
+    )
+    batch = states["States"]["Folder0"]["ItemProcessor"]["States"]["Batch"]
+    event = batch["ItemProcessor"]["States"]["Event"]["Output"]
+    file = {"key": key, "size": 3, "etag": "e"}
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: filled(content) for name, content in value.items()}
+        if isinstance(value, list):
+            return [filled(content) for content in value]
+        return evaluated(value[2:-2], input=file) if str(value).startswith("{%") else value
+
+    (record,) = filled(event)["Records"]
+    assert record["s3"]["bucket"] == {"name": "bucket", "arn": "arn:aws:s3:::bucket"}
+    assert unquote_plus(record["s3"]["object"]["key"], errors="strict") == key  # as the runner does
+    assert re.fullmatch("[!-~]+", record["s3"]["object"]["key"])
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
