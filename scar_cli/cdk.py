@@ -18,6 +18,7 @@ from typing import Any
 
 from scar_cli.deployed import stacks, workflow_of
 from scar_cli.errors import UserError
+from scar_cli.sending import ask_why
 from scar_cli.session import client, error_code, explained
 
 _PROJECT = Path(__file__).resolve().parents[1]
@@ -198,6 +199,8 @@ def _is_there(s3: Any, bucket: str) -> bool:
         except ClientError as error:
             if error_code(error) in ("404", "NoSuchBucket"):
                 return False
+            if error_code(error) in ("400", "403"):
+                ask_why(s3, bucket)
             if error_code(error) == "403":
                 raise UserError(
                     f"The bucket name {bucket} is taken: it may be someone else's, as names are shared by "

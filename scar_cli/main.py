@@ -102,6 +102,10 @@ def scar() -> None:
 
 def run(command: Callable[..., Any], name: str) -> None:
     """Run a command to its end and leave the process with its exit code."""
+    if os.environ.get(
+        "AWS_REGION"
+    ):  # boto3 knows AWS_DEFAULT_REGION alone, the cdk and the other SDKs this one
+        os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"]
     try:
         result = command(prog_name=name, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)

@@ -52,6 +52,8 @@ def client_of(bucket: str, concurrency: int) -> Any:
                     f"There is no bucket {bucket} at {where}",
                     "Deploy the workflow that makes it, or look at the name",
                 ) from error
+            if error_code(error) in ("400", "403"):
+                ask_why(s3, bucket)
             if error_code(error) == "403":
                 raise UserError(
                     f"The bucket {bucket} exists, but these credentials may not use it",
@@ -59,6 +61,22 @@ def client_of(bucket: str, concurrency: int) -> Any:
                 ) from error
             raise
     return s3
+
+
+def ask_why(s3: Any, bucket: str) -> None:
+    """An answer to HEAD has no words, so ask by GET whether it is the credentials themselves.
+
+    Raises:
+        UserError: they have expired, for example.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except ClientError as error:
+        if error_code(error) not in ("AccessDenied", "403", "400"):
+            told = explain(error)
+            raise told or error from error
 
 
 def send(
