@@ -12,13 +12,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # The environment's own programs first: its Python, and the Node and cdk that are linked there.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+PYTHON313 ?= $(shell ls -d $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1 | grep . || command -v python3.13)
 IMAGES ?= local
 TEST_ARGS ?=
 
-.PHONY: help setup demo test check bench format lock clean
+.PHONY: help setup demo test test-runner check bench format lock clean
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.ready node_modules/.ready build/runner-wheels/.ready ## install what `scar` and `cdk` need, into this folder
 
@@ -28,6 +29,10 @@ demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 resu
 test: setup .venv/.dev ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
 	@sh tests/tools.sh
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+test-runner: build/python3.13/.ready ## the runner's tests under AWS Lambda's Python (PYTHON313=/path/to/python3.13)
+	@build/python3.13/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
+	  $(or $(TEST_ARGS),$(wildcard tests/unit/runtime_*))
 
 check: .venv/.dev ## formatting, lint, types, import rules
 	@$(BIN)/ruff format --check .
@@ -72,6 +77,14 @@ clean: ## remove everything that these verbs have made
 .venv/.dev: .venv/.ready requirements-dev.txt
 	@echo "Installing the Python packages of requirements-dev.txt into .venv …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+build/python3.13/.ready: requirements-dev.txt
+	@test -n "$(PYTHON313)" || { echo "make: there is no Python 3.13; name one: make PYTHON313=/path/to/python3.13" >&2; exit 2; }
+	@echo "Installing what the runner's tests need into build/python3.13 …"
+	@"$(PYTHON313)" -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.txt \
+	  boto3 ministack isal backports.zstd wsgidav cheroot pytest pytest-xdist pytest-timeout
 	@touch $@
 
 # For the layer on AWS, whatever machine this is. The runner does without where they cannot be had: no reason to stop.
