@@ -86,7 +86,7 @@ class Response:
 
 
 class Connections:
-    """Sends GET requests; several threads may do so at once."""
+    """Sends requests; several threads may do so at once."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -95,6 +95,12 @@ class Connections:
         self._proxies = urllib.request.getproxies()
 
     def get(self, url: str, headers: Mapping[str, str]) -> Response:
+        """The response to a GET request, redirects and errors too. Raises one of NETWORK_ERRORS."""
+        return self.request("GET", url, headers)
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Response:
         """The response to one request, redirects and errors too. Raises one of NETWORK_ERRORS."""
         try:
             parts = urllib.parse.urlsplit(url)
@@ -114,7 +120,7 @@ class Connections:
             if connection is None:
                 connection, used = self._connect(parts.scheme, host, port, proxy), False
             try:
-                connection.request("GET", target, headers=dict(headers))
+                connection.request(method, target, body=body, headers=dict(headers))
                 return Response(self, place, connection, connection.getresponse())
             except BaseException as error:
                 connection.close()

@@ -15,27 +15,35 @@ A mirror that fails or does not have the image is passed over. Plain HTTP is use
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.errors import RunnerError
 from runtime.images.layout import LayoutFolder
 from runtime.images.origin import BlobStore
 from runtime.images.reference import DOCKER_HUB, ImageReference
 
+if TYPE_CHECKING:
+    from runtime.images.registry import RegistryRepository
+    from runtime.images.transport import Patience
+
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 
 
 @dataclass(frozen=True)
 class Place:
-    """One place to ask. `local`: on this machine, so asking anew each time costs nothing."""
+    """One place to ask. `local`: on this machine, so asking anew each time costs nothing. `read_digest` asks
+    what a tag stands for, without pulling anything; None for folders."""
 
     name: str
     local: bool
     open: Callable[[], BlobStore]
+    read_digest: Callable[[str], str | None] | None = None
 
 
 def places_for(
@@ -100,11 +108,20 @@ def _registry(
 ) -> Place:
     repository = f"{prefix}/{reference.repository}" if prefix else reference.repository
 
-    def open_repository() -> BlobStore:
+    def open_repository(patience: Patience | None = None) -> RegistryRepository:
         # urllib, ssl and its certificates take 50 ms to load; a warm run needs none of them.
         from runtime.images.credentials import credentials_for
         from runtime.images.registry import RegistryRepository
 
-        return RegistryRepository(origin, repository, what, credentials=credentials_for(secret))
+        return RegistryRepository(
+            origin, repository, what, credentials=credentials_for(secret), patience=patience
+        )
 
-    return Place(origin, is_loopback(urllib.parse.urlsplit(origin).netloc), open_repository)
+    def read_digest(version: str) -> str | None:
+        from runtime.images.transport import DEFAULT_PATIENCE
+
+        # There is always another way: no need to be patient.
+        with contextlib.closing(open_repository(replace(DEFAULT_PATIENCE, attempts=2))) as opened:
+            return opened.read_digest(version)
+
+    return Place(origin, is_loopback(urllib.parse.urlsplit(origin).netloc), open_repository, read_digest)

@@ -18,7 +18,14 @@ from collections.abc import Callable, Mapping
 
 from runtime.errors import RunnerError
 from runtime.images.connections import NETWORK_ERRORS, Response
-from runtime.images.manifest import INDEX_TYPES, MANIFEST_TYPES, MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
+from runtime.images.manifest import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAXIMUM_DOCUMENT_BYTES,
+    Descriptor,
+    broken,
+    is_digest,
+)
 from runtime.images.origin import ByteStream, VerifiedStream
 from runtime.images.transport import HttpStatusError, Patience, Transport
 
@@ -66,6 +73,13 @@ class RegistryRepository:
             content = self._read_bounded(response)
             return content, response.headers.get("Content-Type", "")
 
+    def read_digest(self, version: str) -> str | None:
+        """The digest that a tag stands for; None if the registry does not say. Asked by HEAD, which Docker
+        Hub does not count as a pull."""
+        with self._get(f"manifests/{version}", _ACCEPT, self._no_such_image, "HEAD") as response:
+            digest = response.headers.get("Docker-Content-Digest", "")
+            return digest if is_digest(digest) else None
+
     def open_blob(self, descriptor: Descriptor) -> ByteStream:
         """The blob's bytes, checked at their end."""
         digest = descriptor.digest
@@ -87,11 +101,17 @@ class RegistryRepository:
         headers = {"Range": f"bytes={position}-"} if position else {}
         return self._get(f"blobs/{digest}", headers, self._no_such_blob)
 
-    def _get(self, path: str, headers: Mapping[str, str], not_found: Callable[[], RunnerError]) -> Response:
+    def _get(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        not_found: Callable[[], RunnerError],
+        method: str = "GET",
+    ) -> Response:
         url = f"{self._origin}/v2/{self._repository}/{path}"
         for first in (True, False):
             try:
-                return self._transport.open(url, headers, self._authorization)
+                return self._transport.open(url, headers, self._authorization, method)
             except HttpStatusError as error:
                 # Challenges count only from the registry itself: a CDN behind a redirect gets no token.
                 from_registry = urllib.parse.urlsplit(error.url).netloc == self._host

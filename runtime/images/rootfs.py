@@ -11,29 +11,22 @@ looked up
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from runtime.errors import RunnerError
 from runtime.images.archive import find_in_s3_archive
-from runtime.images.manifest import ImageConfig, host_architecture
-from runtime.images.mirrors import Place, places_for
-from runtime.images.origin import FoundImage, find_image
-from runtime.images.reference import ImageReference, parse_reference
-from runtime.images.store import DiskBudget, ImageStore, Lease
-from runtime.images.unpack import Unpacker
+from runtime.images.manifest import host_architecture
+from runtime.images.mirrors import places_for
+from runtime.images.pull import Log, WantedImage, from_store, obtain_image, pull
+from runtime.images.reference import parse_reference
+from runtime.images.root_filesystem import RootFilesystem
+from runtime.images.store import ImageStore
 
-Log = Callable[[str, Mapping[str, object]], None]
-"""Takes a message and its fields."""
+__all__ = ["ImageSource", "RootFilesystem", "prepare_image"]
 
 _NAME_VALID_S = 15 * 60.0
-# Not the fault of the place that was asked: the next one would give the same.
-_FINAL = frozenset({"DiskFull", "UnsafeImage", "StoreUnusable"})
 # The registry does not answer for now: an image that is here already will do.
 _PASSING = frozenset({"RegistryUnavailable", "PullLimit"})
 
@@ -58,34 +51,6 @@ class ImageSource:
         return cls(archive_uri=uri)
 
 
-@dataclass(frozen=True)
-class RootFilesystem:
-    """An unpacked image, leased: it stays in the store until `release`, or the end of the `with` block.
-
-    The tree at `path` is shared by all invocations; an engine gives each one a fresh writable layer above it.
-    """
-
-    path: Path
-    digest: str
-    config: ImageConfig
-    cached: bool
-    bytes_downloaded: int
-    lease: Lease | None = field(default=None, repr=False, compare=False)
-
-    def release(self) -> None:
-        """Let the store evict the image when the disk is short."""
-        if self.lease is not None:
-            self.lease.release()
-
-    def __enter__(self) -> RootFilesystem:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release()
-
-
 def prepare_image(
     source: ImageSource,
     *,
@@ -93,13 +58,15 @@ def prepare_image(
     mirrors: str | None = None,
     architecture: str | None = None,
     registry_credentials: str | None = None,
+    deadline: float | None = None,
     log: Log = lambda _message, _fields: None,
 ) -> RootFilesystem:
     """The image of `source`, unpacked in `store` and leased.
 
     `mirrors` is written as SCAR_REGISTRY_MIRRORS, and taken from there if None. `architecture` defaults to
     this machine's. `registry_credentials` is the name or ARN of a secret with the registry's login (see
-    `credentials`); Amazon ECR needs none. Raises RunnerError; its kinds are listed in docs of the package.
+    `credentials`); Amazon ECR needs none. `deadline` (`time.monotonic`) is when the run has to have ended: it
+    bounds waiting for other environments. Raises RunnerError; its kinds are listed in docs of the package.
     """
     architecture = architecture or host_architecture()
     images = ImageStore(store)
@@ -112,58 +79,49 @@ def prepare_image(
     reference = parse_reference(source.reference)
     mirrors = os.environ.get("SCAR_REGISTRY_MIRRORS", "") if mirrors is None else mirrors
     places = places_for(reference, mirrors, registry_credentials)
-    name = f"{reference} {architecture} {mirrors}"
-    return _prepare_reference(reference, name, places, images, architecture=architecture, log=log)
+    wanted = WantedImage(reference, places, mirrors, architecture, deadline)
+    return _prepare_reference(wanted, images, log)
 
 
-def _prepare_reference(
-    reference: ImageReference,
-    name: str,
-    places: list[Place],
-    images: ImageStore,
-    *,
-    architecture: str,
-    log: Log,
-) -> RootFilesystem:
-    what = f"image {reference}"
+def _prepare_reference(wanted: WantedImage, images: ImageStore, log: Log) -> RootFilesystem:
+    name = f"{wanted.reference} {wanted.architecture} {wanted.mirrors}"
     known = images.recall(name)
-    if not places[0].local and (
-        digest := _still_valid(images, name, known, pinned=reference.digest is not None)
-    ):
-        found_here = _from_store(images, digest)
+    pinned = wanted.reference.digest is not None
+    if not wanted.places[0].local and (digest := _still_valid(images, name, known, pinned=pinned)):
+        found_here = from_store(images, digest)
         if found_here:
             return found_here
-    failures: list[tuple[Place, RunnerError]] = []
-    for place in places:
-        try:
-            with contextlib.closing(place.open()) as blobs:
-                found = find_image(blobs, reference.version, architecture, what)
-                root = _obtain(found, images, what, log)
-        except RunnerError as error:
-            if error.kind in _FINAL:
-                raise
-            failures.append((place, error))
-            continue
-        _note(images, name, found.digest, known)
-        return root
-    last = failures[-1][1]
-    if known and last.kind in _PASSING and (stale := _from_store(images, known[0])):
-        log(
-            "registry does not answer, using the image as it was",
-            {"image": str(reference), "cause": last.cause},
-        )
-        return stale
-    raise _all_failed(failures)
+    try:
+        root = _by_tier(wanted, images, log) or pull(wanted, wanted.reference.version, images, log)
+    except RunnerError as error:
+        if known and error.kind in _PASSING and (stale := from_store(images, known[0])):
+            log(
+                "registry does not answer, using the image as it was",
+                {"image": str(wanted.reference), "cause": error.cause},
+            )
+            return stale
+        raise
+    _note(images, name, root.digest, known)
+    return root
+
+
+def _by_tier(wanted: WantedImage, images: ImageStore, log: Log) -> RootFilesystem | None:
+    # What lies in a folder of this machine is not to be had faster from anywhere.
+    if not os.environ.get("SCAR_IMAGE_CACHE") or any(place.read_digest is None for place in wanted.places):
+        return None
+    from runtime.images.s3_tier_route import by_tier
+
+    return by_tier(wanted, images, log)
 
 
 def _prepare_archive(uri: str, images: ImageStore, architecture: str, log: Log) -> RootFilesystem:
     name = f"{uri} {architecture}"
     known = images.recall(name)
     digest = _still_valid(images, name, known, pinned=False)
-    if digest and (found_here := _from_store(images, digest)):
+    if digest and (found_here := from_store(images, digest)):
         return found_here
     with find_in_s3_archive(uri, architecture, images.folder) as found:
-        root = _obtain(found, images, f"image archive {uri}", log)
+        root = obtain_image(found, images, f"image archive {uri}", log)
     _note(images, name, found.digest, known)
     return root
 
@@ -183,53 +141,3 @@ def _note(images: ImageStore, name: str, digest: str, known: tuple[str, float] |
     _resolved[images.folder, name] = digest
     if known is None or known[0] != digest or known[1] > _NAME_VALID_S / 2:
         images.remember(name, digest)
-
-
-def _from_store(images: ImageStore, digest: str) -> RootFilesystem | None:
-    acquired = images.acquire(digest)
-    if acquired is None:
-        return None
-    lease, config = acquired
-    return RootFilesystem(images.path(digest) / "root", digest, config, True, 0, lease)
-
-
-def _obtain(found: FoundImage, images: ImageStore, what: str, log: Log) -> RootFilesystem:
-    """A lease on the image, unpacked now if it is not in the store."""
-    downloaded = 0
-    while True:
-        here = _from_store(images, found.digest)
-        if here:
-            return replace(here, cached=False, bytes_downloaded=downloaded) if downloaded else here
-        with images.exclusive(found.digest):
-            if not images.holds(found.digest):
-                _unpack(found, images, what, log)
-                downloaded = found.compressed_bytes
-
-
-def _unpack(found: FoundImage, images: ImageStore, what: str, log: Log) -> None:
-    config = found.load_config()
-    budget = DiskBudget(images, what, found.compressed_bytes)
-    log("unpacking image", {"image": what, "digest": found.digest, "bytes": found.compressed_bytes})
-    with images.new_image(found.digest) as folder:
-        unpacker = Unpacker(folder / "root", charge=budget.charge, what=what)
-        try:
-            unpacker.apply(*found.layers)
-            unpacker.finish()
-            images.publish(folder, found.digest, config)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise budget.disk_full() from error
-            raise RunnerError(
-                f"{what} cannot be unpacked into {images.folder}: {error.strerror}",
-                advice="Set SCAR_STORE to a folder that this user may write to",
-                kind="StoreUnusable",
-            ) from error
-
-
-def _all_failed(failures: Iterable[tuple[Place, RunnerError]]) -> RunnerError:
-    """The registry's own answer counts; what the mirrors said stands behind it."""
-    *before, (_, last) = failures
-    if not before:
-        return last
-    told = "; ".join(f"mirror {place.name}: {error.cause}" for place, error in before)
-    return RunnerError(f"{last.cause} (asked before: {told})", advice=last.advice, kind=last.kind)

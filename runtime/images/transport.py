@@ -62,7 +62,7 @@ DEFAULT_PATIENCE = Patience()
 
 
 class Transport:
-    """Opens URLs with GET; `server` names the other side in messages."""
+    """Opens URLs; `server` names the other side in messages."""
 
     def __init__(self, server: str, patience: Patience | None = None) -> None:
         self.patience = patience or DEFAULT_PATIENCE
@@ -73,7 +73,9 @@ class Transport:
         """Close the connections that nobody uses."""
         self._connections.close()
 
-    def open(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Response:
+    def open(
+        self, url: str, headers: Mapping[str, str], authorization: str | None, method: str = "GET"
+    ) -> Response:
         """The response (2xx) for `url`.
 
         Raises HttpStatusError for an error to be explained by the caller, RunnerError (kinds
@@ -83,7 +85,7 @@ class Transport:
         while True:
             retry_after = None
             try:
-                return self._follow(url, headers, authorization)
+                return self._follow(method, url, headers, authorization)
             except HttpStatusError as problem:
                 retry_after = problem.headers.get("Retry-After")
                 if problem.status not in _RETRIED:
@@ -102,7 +104,9 @@ class Transport:
                 raise failure
             time.sleep(self.patience.pause_s(failures, retry_after))
 
-    def _follow(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Response:
+    def _follow(
+        self, method: str, url: str, headers: Mapping[str, str], authorization: str | None
+    ) -> Response:
         """The response at the end of all redirects; the Authorization header goes to the first server
         alone."""
         home = urllib.parse.urlsplit(url)
@@ -110,7 +114,7 @@ class Transport:
             here = urllib.parse.urlsplit(url)
             at_home = (here.scheme, here.netloc) == (home.scheme, home.netloc)
             more = {"Authorization": authorization} if authorization and at_home else {}
-            response = self._connections.get(url, {"User-Agent": "scar-cdk", **headers, **more})
+            response = self._connections.request(method, url, {"User-Agent": "scar-cdk", **headers, **more})
             if response.status in _REDIRECTS and (location := response.headers.get("Location")):
                 response.read_rest(_MAXIMUM_ERROR_BODY)
                 url = _redirected(url, location, response)

@@ -65,7 +65,7 @@ class Unpacker:
         self._skipped = 0
         self._set_owners = os.geteuid() == 0
         self._own_ids = (os.geteuid(), os.getegid())
-        self._umask = _umask()
+        self._umask = process_umask()
 
     def apply(self, *layers: Layer) -> None:
         """Unpack layers on top of each other and of those before. Raises RunnerError (kinds `UnsafeImage`,
@@ -229,7 +229,7 @@ _KINDS = frozenset(
 )
 
 
-def _umask() -> int:
+def process_umask() -> int:
     """The bits that the process takes from the modes of new files. (os.umask could only tell by changing it,
     for all threads.)"""
     try:

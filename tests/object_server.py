@@ -1,0 +1,158 @@
+"""What the runner's second tier takes of S3, on loopback: whole objects, conditions, 403 for what is missing.
+
+    python -m tests.object_server FOLDER
+
+prints its address, and serves until its standard input ends. Objects are files in the folder.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import http.server
+import os
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class ObjectServer:
+    """Keeps objects in `folder`; `requests` lists method and key of each request, in their order.
+
+    `fault` may answer a request (method, key) by a status of its own, before it is obeyed.
+
+    """
+
+    folder: Path
+    fault: Callable[[str, str], int | None] = lambda _method, _key: None
+    requests: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 60
+
+            def do_GET(self) -> None:
+                key = self._key()
+                if (status := server.noted("GET", key)) is not None:
+                    return self._answer(status)
+                try:
+                    with server.path(key).open("rb") as file:
+                        found = os.fstat(file.fileno())
+                        self.send_response(200)
+                        self.send_header("ETag", server.etag(found))
+                        self.send_header("Last-Modified", email.utils.formatdate(found.st_mtime, usegmt=True))
+                        self.send_header("Content-Length", str(found.st_size))
+                        self.end_headers()
+                        self.wfile.flush()
+                        self.connection.sendfile(file)
+                except FileNotFoundError:
+                    self._answer(403)
+
+            def do_PUT(self) -> None:
+                key = self._key()
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                if (status := server.noted("PUT", key)) is not None:
+                    return self._answer(status)
+                if hashlib.sha256(content).hexdigest() != self.headers["X-Amz-Content-Sha256"]:
+                    return self._answer(400)
+                status, etag = server.put(
+                    key, content, self.headers.get("If-None-Match"), self.headers.get("If-Match")
+                )
+                self._answer(status, {"ETag": etag} if etag else {})
+
+            def _key(self) -> str:
+                return urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
+
+            def _answer(self, status: int, headers: dict[str, str] | None = None) -> None:
+                self.send_response(status)
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            request_queue_size = 64
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for whoever is to talk to this server."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.address,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "SCAR_IMAGE_CACHE": "s3://cache",
+        }
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def path(self, key: str) -> Path:
+        """The file of an object."""
+        return self.folder / urllib.parse.quote(key, safe="")
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys in the bucket `cache`, without its name."""
+        found = (urllib.parse.unquote(path.name).removeprefix("cache/") for path in self.folder.iterdir())
+        return sorted(key for key in found if key.startswith(prefix))
+
+    def count(self, method: str, prefix: str) -> int:
+        """How many requests there were below a prefix."""
+        return sum(one == method and key.startswith(f"cache/{prefix}") for one, key in self.requests)
+
+    def noted(self, method: str, key: str) -> int | None:
+        """Note a request; the status that it is to fail with."""
+        self.requests.append((method, key))
+        return self.fault(method, key.removeprefix("cache/"))
+
+    def put(
+        self, key: str, content: bytes, if_none_match: str | None, if_match: str | None
+    ) -> tuple[int, str | None]:
+        """Write an object, if the conditions hold; status and ETag."""
+        path = self.path(key)
+        temporary = self.folder / f".{threading.get_ident()}"
+        temporary.write_bytes(content)
+        with self._lock:
+            there = self.etag(path.stat()) if path.exists() else None
+            if if_none_match == "*" and there is not None:
+                return 412, None
+            if if_match is not None and there != if_match:
+                return (404, None) if there is None else (412, None)
+            temporary.replace(path)
+            return 200, self.etag(path.stat())
+
+    @staticmethod
+    def etag(found: os.stat_result) -> str:
+        """Changes whenever the object is written."""
+        return f'"{found.st_ino:x}-{found.st_mtime_ns:x}"'
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    server = ObjectServer(Path(sys.argv[1]))
+    print(server.address, flush=True)
+    sys.stdin.read()
+    server.close()
+
+
+if __name__ == "__main__":
+    main()
