@@ -118,10 +118,14 @@ class LambdaConnection:
             if self._proxy is not None and self._address.scheme == "http":
                 target = f"{self._address.scheme}://{self._address.netloc}{path}"
                 signed |= _authorization(self._proxy)
-            self._connection.request("POST", target, event, signed)
-            response = self._connection.getresponse()
+            # In one piece: http.client would send headers and body by a system call each.
+            lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in signed.items())]
+            head = "\r\n".join([*lines, f"Content-Length: {len(event)}", "", ""])
+            self._connection.sock.sendall(head.encode() + event)
+            response = http.client.HTTPResponse(self._connection.sock, method="POST")
+            response.begin()
             payload = response.read(_ANSWER_LIMIT)
-            if not response.isclosed():
+            if response.will_close or not response.isclosed():
                 self.close()
         except BaseException:
             self.close()

@@ -1,0 +1,224 @@
+"""A launch that is killed, interrupted or refused goes on, and sends each file once.
+
+Against two calls of AWS on loopback (`tests/loopback_aws.py`), with `scar-launch` as a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scar_cli.journal import read
+from tests.cloud.embedded import until
+from tests.loopback_aws import LoopbackAws, running
+
+pytestmark = pytest.mark.cloud
+
+LAUNCH = [sys.executable, "-c", "from scar_cli.launch import main; main()"]
+FDL = """
+functions:
+  aws:
+  - lambda:
+      name: fan
+      container: {image: grycap/cowsay}
+      input: [{storage_provider: s3, path: bucket/in}]
+"""
+
+
+@dataclass
+class Launcher:
+    """`scar-launch` against the loopback AWS, with a state folder of its own."""
+
+    aws: LoopbackAws
+    folder: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        state = {"XDG_STATE_HOME": str(self.folder), **self.aws.environment()}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return subprocess.Popen(
+            [*LAUNCH, *arguments],
+            env={**ours, **state},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=60)
+        return process.returncode, output, errors
+
+    def new(self, *arguments: str) -> list[str]:
+        fdl = self.folder / "fan.yaml"
+        fdl.write_text(FDL)
+        return ["-f", str(fdl), *arguments]
+
+    @property
+    def journal(self) -> Path:
+        (path,) = (self.folder / "scar-cdk" / "launches").iterdir()
+        return path
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.aws.key(number) for number in range(self.aws.count)]
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    with running(LoopbackAws()) as aws:
+        yield Launcher(aws, tmp_path)
+
+
+def resumed_lines(journal: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in journal.read_text().splitlines() if line.startswith('{"resumed"')]
+
+
+def test_killed_twenty_times_at_any_moment_each_file_arrives(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count, aws.delay_s = 1500, 0.02
+    arguments = launcher.new("--concurrency", "8", "--json")
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(20):
+        before = len(aws.received)
+        process = launcher.start(*arguments)
+        wanted = before + chance.randint(1, 60)
+        until(lambda: len(aws.received), wanted.__le__)
+        process.kill()
+        process.communicate()
+        arguments = ["--resume", str(launcher.journal), "--concurrency", "8", "--json"]
+    killed = len(aws.received)
+    code, output, errors = launcher.run(*arguments)
+    assert code == 0, errors
+    assert killed < aws.count, "the last launch had something left to do"
+    times = Counter(aws.received)
+    assert sorted(times) == launcher.keys
+    told = Counter(key for line in resumed_lines(launcher.journal) for _number, key in line["perhaps_twice"])
+    for key, count in times.items():
+        assert count <= 1 + told[key], f"{key} was sent {count} times"
+    assert len(resumed_lines(launcher.journal)) == 20
+    answer = json.loads(output)
+    assert answer["accepted"] == aws.count
+    assert read(launcher.journal).finished
+
+
+def test_a_finished_launch_has_nothing_left(launcher: Launcher) -> None:
+    launcher.aws.count = 5
+    assert launcher.run(*launcher.new())[0] == 0
+    code, output, _errors = launcher.run("--resume", str(launcher.journal))
+    assert (code, len(launcher.aws.received)) == (0, 5)
+    assert "Nothing is left to send: fan got 5 events before." in output
+
+
+def test_ctrl_c_says_how_to_go_on_and_what_was_on_its_way_is_not_sent_twice(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count, aws.delay_s = 300, 0.05
+    process = launcher.start(*launcher.new("--concurrency", "4", "--rate", "6000/min"))
+    until(lambda: len(aws.received), lambda count: count > 20)
+    process.send_signal(signal.SIGINT)
+    _output, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"Go on with: scar-launch --resume {launcher.journal} --concurrency 4 --rate 6000/min" in errors
+    assert "Traceback" not in errors
+    aws.delay_s = 0
+    code, output, errors = launcher.run("--resume", str(launcher.journal), "--limit", "300", "--json")
+    assert code == 2
+    assert "is of a launch without --limit, and not with --limit 300" in errors
+    code, output, errors = launcher.run("--resume", str(launcher.journal), "--json")
+    assert code == 0, errors
+    assert sorted(aws.received) == launcher.keys
+    assert json.loads(output)["sent"] < 300
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ("ExpiredTokenException", "The AWS credentials have expired"),
+        ("AccessDeniedException", "Invoke is not allowed: AccessDeniedException it is"),
+        ("ResourceNotFoundException", "The function fan is not deployed"),
+    ],
+)
+def test_what_would_go_on_failing_ends_the_launch_at_once(
+    launcher: Launcher, trouble: str, said: str
+) -> None:
+    aws = launcher.aws
+    aws.count = 200
+    aws.trouble = lambda call: trouble if call > 30 else None
+    code, _output, errors = launcher.run(*launcher.new("--concurrency", "4"))
+    assert code == 1
+    assert said in errors
+    assert f"Accepted so far: 31 events. Go on with: scar-launch --resume {launcher.journal}" in errors
+    assert "Traceback" not in errors
+    assert aws.calls <= 34
+    aws.trouble = lambda _call: None
+    assert launcher.run("--resume", str(launcher.journal))[0] == 0
+    assert sorted(aws.received) == launcher.keys
+
+
+def test_credentials_that_expire_while_files_are_listed_end_it_too(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count, aws.refuse_listing_after = 2500, aws.key(1500)
+    code, _output, errors = launcher.run(*launcher.new())
+    assert code == 1
+    assert "The AWS credentials have expired" in errors
+    aws.refuse_listing_after = None
+    assert launcher.run("--resume", str(launcher.journal))[0] == 0
+    assert sorted(aws.received) == launcher.keys
+
+
+def test_a_limit_holds_over_interruptions(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count, aws.trouble = 100, lambda call: "ExpiredTokenException" if call > 20 else None
+    assert launcher.run(*launcher.new("--limit", "50", "--concurrency", "2"))[0] == 1
+    aws.trouble = lambda _call: None
+    code, output, errors = launcher.run("--resume", str(launcher.journal), "--json")
+    assert code == 0, errors
+    assert sorted(aws.received) == launcher.keys[:50]
+    assert json.loads(output)["accepted"] == 50
+
+
+def test_a_journal_of_something_else_is_refused(launcher: Launcher) -> None:
+    launcher.aws.count = 3
+    arguments = launcher.new("--match", "*.txt")
+    assert launcher.run(*arguments)[0] == 0
+    journal = str(launcher.journal)
+    fdl = Path(arguments[1])
+    for changed, said in (
+        (["--match", "*.jpg"], r"with --match *.txt, and not with --match *.jpg"),
+        (["-n", "other"], "with --name fan, and not with --name other"),
+        (["--bucket-path", "bucket/in/deep"], "without --bucket-path"),
+    ):
+        code, _output, errors = launcher.run("--resume", journal, *changed)
+        assert (code, said in errors) == (2, True), errors
+    fdl.write_text(FDL.replace("bucket/in", "bucket/other"))
+    code, _output, errors = launcher.run("--resume", journal)
+    assert code == 2
+    assert 'for other folders: [["bucket", "in/"]], and now it is [["bucket", "other/"]]' in errors
+    code, _output, errors = launcher.run("--resume", str(fdl))
+    assert code == 2
+    assert "is no journal of scar-launch" in errors
+
+
+def test_files_that_are_deleted_meanwhile_are_left_out(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count, aws.trouble = 40, lambda call: "ExpiredTokenException" if call > 20 else None
+    assert launcher.run(*launcher.new("--concurrency", "8"))[0] == 1
+    aws.trouble, aws.count = (lambda _call: None), 22
+    code, output, _errors = launcher.run("--resume", str(launcher.journal), "--json")
+    answer = json.loads(output)
+    assert code == 0
+    assert answer["left_out"]["gone"] > 0
+    assert sorted(aws.received) == launcher.keys
+    assert answer["accepted"] == 22
