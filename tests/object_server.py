@@ -13,7 +13,6 @@ import http.server
 import os
 import sys
 import threading
-import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,7 +43,8 @@ class ObjectServer:
             def do_GET(self) -> None:
                 key = self._key()
                 if (status := server.noted("GET", key)) is not None:
-                    return self._answer(status)
+                    self._answer(status)
+                    return
                 try:
                     with server.path(key).open("rb") as file:
                         found = os.fstat(file.fileno())
@@ -61,13 +61,13 @@ class ObjectServer:
             def do_PUT(self) -> None:
                 key = self._key()
                 content = self.rfile.read(int(self.headers["Content-Length"]))
-                if (status := server.noted("PUT", key)) is not None:
-                    return self._answer(status)
+                etag = None
+                status = server.noted("PUT", key)
                 if hashlib.sha256(content).hexdigest() != self.headers["X-Amz-Content-Sha256"]:
-                    return self._answer(400)
-                status, etag = server.put(
-                    key, content, self.headers.get("If-None-Match"), self.headers.get("If-Match")
-                )
+                    status = 400
+                if status is None:
+                    conditions = self.headers.get("If-None-Match"), self.headers.get("If-Match")
+                    status, etag = server.put(key, content, *conditions)
                 self._answer(status, {"ETag": etag} if etag else {})
 
             def _key(self) -> str:

@@ -86,6 +86,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    method: str = "GET"
 
 
 class ScriptedServer:
@@ -109,7 +110,7 @@ class ScriptedServer:
 
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request(self.path, dict(self.headers.items()), body)
+                request = Request(self.path, dict(self.headers.items()), body, self.command)
                 server.requests.append(request)
                 given = answer(request)
                 self.send_response(given.status)
@@ -119,12 +120,13 @@ class ScriptedServer:
                     self.send_header("Content-Length", str(len(given.body)))
                 self.end_headers()
                 with contextlib.suppress(OSError):
-                    self.wfile.write(given.body[: given.cut_at])
+                    self.wfile.write(given.body[: given.cut_at] if self.command != "HEAD" else b"")
                     self.wfile.flush()
                 if not keep_alive or given.cut_at is not None:
                     self.close_connection = True
 
             do_CONNECT = do_GET  # noqa: N815
+            do_HEAD = do_GET  # noqa: N815
             do_POST = do_GET  # noqa: N815 - the server looks for this name
 
             def log_message(self, format: str, *args: object) -> None:

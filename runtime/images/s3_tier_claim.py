@@ -75,6 +75,7 @@ class ClaimWatch:
         self._key = key
         self._seen = ""
         self._seen_at = 0.0
+        self._unreadable = 0
 
     def try_to_take(self) -> Claim | None:
         """The claim, if it is nobody's. Raises TierUnavailable."""
@@ -83,8 +84,11 @@ class ClaimWatch:
         if not self._seen and (etag := self._bucket.put(self._key, fresh, ABSENT)) is not None:
             return Claim(self._bucket, self._key, etag, holder)
         there = self._bucket.get(self._key, _MAXIMUM_BYTES)
-        if there is None:  # removed, as old claims are
+        if there is None:  # removed, as old claims are: once, then it can be written anew
             self._seen = ""
+            self._unreadable += 1
+            if self._unreadable > 1:
+                raise TierUnavailable(f"{self._key} is there, but may not be read")
             return None
         if there.etag != self._seen:
             self._seen, self._seen_at = there.etag, time.monotonic()
