@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 from scar_cli.errors import UserError
 from scar_cli.invoking import Answer, LambdaConnection, LambdaEndpoint
 from scar_cli.journal import Journal
-from scar_cli.launch_files import InputFile, event_bytes
+from scar_cli.launch_files import CONFIGURATION_ID, InputFile, event_bytes
 from scar_cli.pace import Pace, Patience
 from scar_cli.session import explain
 
@@ -42,6 +42,8 @@ class Target:
     function: str
     region: str
     endpoint: LambdaEndpoint
+    launch_id: str = CONFIGURATION_ID
+    """Stands in each event, so that one in the failure queue can be told from others."""
 
 
 @dataclass(slots=True)
@@ -167,7 +169,7 @@ class FanOut:
         """Send one event until it is accepted, or everything ends."""
         attempts = 0
         since = time.monotonic()
-        body = event_bytes(event.file, self._target.region)
+        body = event_bytes(event.file, self._target.region, self._target.launch_id)
         while self._pace.begin(self._stop):
             answer = None
             event.perhaps_sent, before = True, event.perhaps_sent

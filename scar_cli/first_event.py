@@ -56,7 +56,7 @@ def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
         while True:
             reason = ""
             try:
-                answer = connection.run(target.function, event_bytes(file, target.region))
+                answer = connection.run(target.function, event_bytes(file, target.region, target.launch_id))
             except TimeoutError as error:
                 raise UserError(
                     f"{target.function} has not answered within {_ANSWER_WITHIN_S / 60:.0f} minutes",

@@ -21,7 +21,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -190,6 +190,19 @@ class Journal:
             self._file.seek(self._length)
             raise _unwritable(self.path, error) from error
         self._length += len(line)
+
+
+def accepted_files(path: Path) -> Iterator[tuple[int, str]]:
+    """Folder and key of each accepted event, in the order of their acceptance; a few are held in memory."""
+    pending: dict[int, tuple[int, str]] = {}
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith(b'{"send"'):
+                content = json.loads(line)
+                for number, key in enumerate(content["send"], start=content["from"]):
+                    pending[number] = (content["source"], key)
+            elif line[:1] != b"{" and line.endswith(b"\n"):
+                yield pending.pop(int(line))
 
 
 def read(path: Path) -> Record:

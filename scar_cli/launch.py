@@ -12,7 +12,8 @@ import json
 
 import click
 
-from scar_cli.launching import CONCURRENCY, Launch, Outcome, Wanted
+from scar_cli.launch_journal import CONCURRENCY, Wanted
+from scar_cli.launching import Launch
 from scar_cli.main import run
 from scar_cli.table import printable
 
@@ -24,6 +25,7 @@ from scar_cli.table import printable
 @click.option("--bucket-suffix", help="As given to `cdk deploy -c bucket_suffix=`.")
 @click.option("--match", metavar="GLOB", help="Only files whose key below the folder fits, such as '*.jpg'.")
 @click.option("--newer-than", metavar="TIME", help="Only newer files: 2h, 3d, or 2026-01-31T12:00.")
+@click.option("--skip-done", is_flag=True, help="Leave out files whose output is there already.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after this many files.")
 @click.option("--dry-run", is_flag=True, help="Only say which files would be run.")
 @click.option(
@@ -35,6 +37,7 @@ from scar_cli.table import printable
 )
 @click.option("--rate", metavar="N/s", help="No more than this: 50/s, 3000/min, 100000/h.")
 @click.option("--resume", metavar="JOURNAL", help="Go on with an interrupted launch.")
+@click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
@@ -44,16 +47,19 @@ def command(
     bucket_suffix: str | None,
     match: str | None,
     newer_than: str | None,
+    skip_done: bool,
     limit: int | None,
     dry_run: bool,
     concurrency: int,
     rate: str | None,
     resume: str | None,
+    wait: bool,
     as_json: bool,
 ) -> int:
     """Send one event for each file that is in a function's input folder already.
 
-    An interrupted launch goes on by --resume with its journal, whose path it tells.
+    An interrupted launch goes on by --resume with its journal, whose path it tells. Ends with 1 if it was
+    stopped before all events were accepted, or, after --wait, if a file has failed.
     """
     if fdl is None and resume is None:
         raise click.UsageError("Missing option '-f' / '--file': the FDL file of the deployed workflow.")
@@ -64,17 +70,26 @@ def command(
         bucket_path=bucket_path,
         match=match,
         newer_than=newer_than,
+        skip_done=skip_done,
         limit=limit,
         concurrency=concurrency,
         rate=rate,
         resume=resume,
     )
     with Launch(wanted) as launch:
+        if wait and not dry_run:
+            launch.prepare_to_wait()
         if dry_run:
             return _show(launch, as_json)
         outcome = launch.send(shown=not as_json)
-        _report(outcome, as_json)
-        return 0
+        if wait:
+            outcome.waited = launch.wait(shown=not as_json)
+        if as_json:
+            click.echo(json.dumps(outcome.as_json()))
+        else:
+            for line in outcome.told():
+                click.echo(line)
+        return outcome.exit_code
 
 
 def _show(launch: Launch, as_json: bool) -> int:
@@ -88,23 +103,6 @@ def _show(launch: Launch, as_json: bool) -> int:
     if not as_json:
         click.echo(f"{count} files would be sent to {launch.function.name}.", err=True)
     return 0
-
-
-def _report(outcome: Outcome, as_json: bool) -> None:
-    if as_json:
-        answer = {
-            "function": outcome.function,
-            "sent": outcome.sent,
-            "accepted": outcome.accepted,
-            "failed": {},
-            "left_out": outcome.left_out,
-            "seconds": round(outcome.seconds, 3),
-            "journal": str(outcome.journal) if outcome.journal is not None else None,
-        }
-        click.echo(json.dumps(answer))
-        return
-    for line in outcome.told():
-        click.echo(line)
 
 
 def main() -> None:

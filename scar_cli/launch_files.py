@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus
 
-from fdl_schemas.model import Function, StorageEntry
+from fdl_schemas.model import StorageEntry
 from scar_cli.errors import UserError
 from scar_cli.pace import Patience
 from scar_cli.session import error_code, explained, is_passing
 
 CONFIGURATION_ID = "scar-launch"
-"""What stands in our events where S3 puts the name of a bucket's notification."""
+"""What the id of a launch begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Listing:
                 return None
             if pattern is not None and pattern.match(key[skipped:]) is None:
                 return None
-            if newer_than is not None and _milliseconds(found["LastModified"]) < newer_than:
+            if newer_than is not None and milliseconds(found["LastModified"]) < newer_than:
                 return None
             if not found["Size"]:
                 self.left_out.empty += 1
@@ -184,8 +184,8 @@ def _page(s3: Any, source: Source, after: str) -> dict[str, Any]:
             time.sleep(patience.pause(attempts))
 
 
-def input_entries(function: Function, bucket_suffix: str | None = None) -> tuple[StorageEntry, ...]:
-    """The function's inputs on S3, with the buckets' real names."""
+def entries_of(entries: Sequence[StorageEntry], bucket_suffix: str | None = None) -> tuple[StorageEntry, ...]:
+    """Those of a function's inputs or outputs that are on S3, with the buckets' real names."""
     return tuple(
         StorageEntry(
             f"{one.bucket}-{bucket_suffix}" if bucket_suffix else one.bucket,
@@ -193,7 +193,7 @@ def input_entries(function: Function, bucket_suffix: str | None = None) -> tuple
             one.prefixes,
             one.suffixes,
         )
-        for one in function.inputs
+        for one in entries
         if one.provider == "s3"
     )
 
@@ -230,8 +230,11 @@ def fits(entry: StorageEntry, key: str) -> bool:
     )
 
 
-def event_for(file: InputFile, region: str) -> dict[str, Any]:
-    """The event that S3 would send for the file, its key encoded as S3 does."""
+def event_for(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -> dict[str, Any]:
+    """The event that S3 would send for the file, its key encoded as S3 does.
+
+    `launch_id` stands where S3 puts the name of a bucket's notification.
+    """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record = {
         "eventVersion": "2.1",
@@ -241,7 +244,7 @@ def event_for(file: InputFile, region: str) -> dict[str, Any]:
         "eventName": "ObjectCreated:Put",
         "s3": {
             "s3SchemaVersion": "1.0",
-            "configurationId": CONFIGURATION_ID,
+            "configurationId": launch_id,
             "bucket": {"name": file.bucket, "arn": f"arn:aws:s3:::{file.bucket}"},
             "object": {"key": quote_plus(file.key, safe="/*"), "size": file.size, "eTag": file.etag},
         },
@@ -249,9 +252,9 @@ def event_for(file: InputFile, region: str) -> dict[str, Any]:
     return {"Records": [record]}
 
 
-def event_bytes(file: InputFile, region: str) -> bytes:
+def event_bytes(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -> bytes:
     """The event as it is sent."""
-    return json.dumps(event_for(file, region)).encode()
+    return json.dumps(event_for(file, region, launch_id)).encode()
 
 
 def _file(number: int, source: Source, found: dict[str, Any]) -> InputFile:
@@ -261,9 +264,10 @@ def _file(number: int, source: Source, found: dict[str, Any]) -> InputFile:
         found["Size"],
         found["ETag"].strip('"'),
         number,
-        _milliseconds(found["LastModified"]),
+        milliseconds(found["LastModified"]),
     )
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds(moment: datetime) -> int:
+    """Since 1970."""
     return int(moment.timestamp() * 1000)

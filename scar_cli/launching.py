@@ -12,86 +12,45 @@ nothing to go on with.
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
-from fdl_schemas.model import Function, Workflow
-from scar_cli.deployed import workflow_of
+from scar_cli.deployed import DeployedFunction, one_selected, workflow_of
 from scar_cli.errors import UserError
 from scar_cli.fan_out import Ahead, Event, FanOut, Target
 from scar_cli.first_event import run_first
 from scar_cli.invoking import LambdaEndpoint
-from scar_cli.journal import Journal
-from scar_cli.launch_files import InputFile, Listing, Selection, input_entries, sources_of
+from scar_cli.journal import Journal, accepted_files
+from scar_cli.launch_files import (
+    CONFIGURATION_ID,
+    InputFile,
+    Listing,
+    Selection,
+    Source,
+    entries_of,
+    objects,
+    sources_of,
+)
+from scar_cli.launch_function import choose
+from scar_cli.launch_journal import CONCURRENCY, REMEMBERED, Wanted, new_place, require_the_same
+from scar_cli.launch_outcome import Outcome, counted
 from scar_cli.launch_progress import Progress
 from scar_cli.log import moment_ms
 from scar_cli.pace import rate_of
 from scar_cli.session import LOOPBACK, botocore_session, client
 
-CONCURRENCY = 32
-_REMEMBERED = ("bucket_suffix", "bucket_path", "match", "newer_than", "skip_done", "limit")
-"""Options that say which files are taken: a launch that goes on has them from its journal."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What was typed."""
-
-    fdl: str | None = None
-    name: str | None = None
-    bucket_suffix: str | None = None
-    bucket_path: str | None = None
-    match: str | None = None
-    newer_than: str | None = None
-    skip_done: bool = False
-    limit: int | None = None
-    concurrency: int = CONCURRENCY
-    rate: str | None = None
-    resume: str | None = None
-
-
-@dataclass
-class Outcome:
-    """What came of a launch."""
-
-    function: str
-    sent: int = 0
-    """In this run of the command."""
-    accepted: int = 0
-    """In all, with those before an interruption."""
-    seconds: float = 0.0
-    left_out: dict[str, int] = field(default_factory=dict)
-    journal: Path | None = None
-
-    def told(self) -> Iterator[str]:
-        """Sentences for people."""
-        if self.sent:
-            rate = f" ({self.sent / self.seconds:.0f}/s)" if self.seconds >= 1 else ""
-            yield f"Sent {_count(self.sent, 'event')} to {self.function} in {self.seconds:.1f} s{rate}."
-        elif self.accepted:
-            yield f"Nothing is left to send: {self.function} got {_count(self.accepted, 'event')} before."
-        else:
-            yield f"There is no file in the input folder of {self.function} to send."
-        reasons = {
-            "empty": "of zero bytes, which the function takes for markers of folders",
-            "done": "whose output is there already",
-            "gone": "that were deleted since the launch was interrupted",
-        }
-        for name, count in self.left_out.items():
-            yield f"Left out: {_count(count, 'file')} {reasons[name]}."
-        if self.journal is not None:
-            yield f"Journal: {self.journal}"
+if TYPE_CHECKING:
+    from scar_cli.launch_waiting import Waiting
 
 
 class Launch:
@@ -104,11 +63,11 @@ class Launch:
         """
         self.journal = Journal.resume(Path(wanted.resume).absolute()) if wanted.resume is not None else None
         head = self.journal.record.head if self.journal is not None else None
-        self.wanted = wanted = _completed(wanted, head)
+        self.wanted = wanted = wanted if head is None else wanted.completed(head)
         self.rate = rate_of(wanted.rate)
         self.function = choose(workflow_of(str(wanted.fdl)), wanted.name)
         since = wanted.newer_than
-        entries = input_entries(self.function, wanted.bucket_suffix)
+        entries = entries_of(self.function.inputs, wanted.bucket_suffix)
         self.selection = Selection(
             sources_of(entries, wanted.bucket_path),
             entries,
@@ -116,14 +75,22 @@ class Launch:
             since,
             head["newer_than_ms"] if head is not None else moment_ms(since) if since is not None else None,
         )
-        self._session = botocore_session()
+        self._outputs = entries_of(self.function.outputs, wanted.bucket_suffix)
+        if wanted.skip_done and not self._outputs:
+            raise UserError(
+                f"{self.function.name} has no output on S3, so nobody knows which files are done",
+                "Leave out --skip-done",
+            )
+        self._deployed: DeployedFunction | None = None
+        self.session = botocore_session()
         retries = {"mode": "standard", "total_max_attempts": 4}
-        s3 = client("s3", region=self.function.region, session=self._session, retries=retries)
-        self.region = str(s3.meta.region_name)
-        self._head = self._described(s3)
+        self._s3 = client("s3", region=self.function.region, session=self.session, retries=retries)
+        self._s3.meta.events.register("after-call.s3.ListObjectsV2", self._note_time)
+        self._now_ms = 0
+        self.region = str(self._s3.meta.region_name)
         if head is not None:
-            _require_the_same(head, self._head, str(wanted.resume))
-        self.listing = Listing(s3, self.selection)
+            require_the_same(head, self._head(), str(wanted.resume))
+        self.listing = Listing(self._s3, self.selection)
 
     def __enter__(self) -> Launch:
         return self
@@ -168,17 +135,62 @@ class Launch:
         outcome.left_out = {name: count for name, count in vars(self.listing.left_out).items() if count}
         return outcome
 
+    def prepare_to_wait(self) -> None:
+        """Find out where logs and failures of the function are, before anything is sent.
+
+        Raises:
+            UserError: it is not deployed, or its log would not tell what is done.
+        """
+        from scar_cli.launch_waiting import require_log
+
+        require_log(self.function.name, self.function.log_level)
+        self._deployed = one_selected(str(self.wanted.fdl), self.function.name)
+
+    def wait(self, *, shown: bool) -> Waiting | None:
+        """Wait until each file is done or has failed; None: there is none.
+
+        Raises:
+            UserError: logs or the failure queue cannot be read.
+            KeyboardInterrupt: how to go on waiting has been said.
+        """
+        from scar_cli.launch_waiting import Waiting, waiting_bar
+
+        if self.journal is None:
+            return None
+        assert self._deployed is not None  # noqa: S101 (prepare_to_wait comes first)
+        head, sources = self.journal.record.head, self.selection.sources
+        waiting = Waiting(self._deployed, str(head["launch"]), int(head["since_ms"]))
+        waiting.expect((sources[source].bucket, key) for source, key in accepted_files(self.journal.path))
+        try:
+            with waiting_bar(shown=shown) as look:
+                waiting.until_over(look)
+        except KeyboardInterrupt:
+            count = waiting.count()
+            told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far."
+            click.echo(f"{told} Go on waiting: {self.resume_command} --wait", err=True)
+            raise
+        return waiting
+
     def _send(self, progress: Progress) -> int:
-        events = chain(self._pending(), self._new(progress))
+        pending = list(self._pending())
+        progress.found = len(pending)
+        events = chain(pending, self._new(progress))
         first = next(events, None)
         if first is None:
             if self.journal is not None:
                 self.journal.finish()
             return 0
-        lambda_ = client("lambda", region=self.region, session=self._session)
-        target = Target(self.function.name, self.region, LambdaEndpoint.of(lambda_, self._session))
+        lambda_ = client("lambda", region=self.region, session=self.session)
         is_new = self.journal is None
-        self.journal = journal = self.journal or Journal.create(_place(self.function.name), self._head)
+        if self.journal is None:
+            self.journal = Journal.create(new_place(self.function.name), self._head())
+        journal = self.journal
+        target = Target(
+            self.function.name,
+            self.region,
+            LambdaEndpoint.of(lambda_, self.session),
+            str(journal.record.head["launch"]),
+        )
         sent = 0
         try:
             if not journal.record.accepted:
@@ -206,7 +218,7 @@ class Launch:
         if is_new and not record.accepted:
             self.journal.remove()
             raise error
-        told = f"Accepted so far: {_count(record.accepted, 'event')}. Go on with: {self.resume_command}"
+        told = f"Accepted so far: {counted(record.accepted, 'event')}. Go on with: {self.resume_command}"
         if isinstance(error, KeyboardInterrupt):
             click.echo(told, err=True)
             raise error
@@ -250,108 +262,39 @@ class Launch:
             progress.is_all = True
 
     def _not_done(self, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:
-        return pages
+        if not self.wanted.skip_done:
+            yield from pages
+            return
+        from scar_cli.launch_done import Done
 
-    def _described(self, s3: Any) -> dict[str, Any]:
-        """The head of the journal."""
-        host = urlsplit(s3.meta.endpoint_url).hostname
+        inputs = self.selection.entries
+        everything = Listing(self._s3, Selection(sources_of(inputs), inputs))
+        done = Done(chain.from_iterable(everything.pages()))
+        for one in self._outputs:
+            folder = Source(one.bucket, one.key_prefix)
+            done.add_outputs(objects(self._s3, folder), folder, inputs)
+        for page in pages:
+            left = [file for file in page if not done.has(file)]
+            self.listing.left_out.done += len(page) - len(left)
+            yield left
+
+    def _head(self) -> dict[str, Any]:
+        """The head of a new journal."""
+        host = urlsplit(self._s3.meta.endpoint_url).hostname
+        now = datetime.now(UTC)
         return {
+            "launch": f"{CONFIGURATION_ID}-{now:%Y%m%dT%H%M%S%f}",
+            "since_ms": self._now_ms or int(now.timestamp() * 1000),
             "function": self.function.name,
             "region": self.region,
             "cloud": "embedded" if host in LOOPBACK else "aws",
             "fdl": str(Path(str(self.wanted.fdl)).absolute()),
-            "options": {name: getattr(self.wanted, name) for name in _REMEMBERED},
+            "options": {name: getattr(self.wanted, name) for name in REMEMBERED},
             **self.selection.described(),
         }
 
-
-def _count(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
-
-
-def choose(workflow: Workflow, name: str | None) -> Function:
-    """The function that is named, or the only one whose input no other function writes.
-
-    Raises:
-        UserError: no function fits, or several do.
-    """
-    readers = {
-        function.name: function
-        for function in workflow.functions
-        if any(entry.provider == "s3" for entry in function.inputs)
-    }
-    if name is not None:
-        if name in readers:
-            return readers[name]
-        known = any(function.name == name for function in workflow.functions)
-        cause = (
-            f"The function {name} has no input on S3" if known else f"There is no function {name} in the file"
-        )
-        raise UserError(cause, f"Functions that read from S3: {', '.join(readers) or 'none'}")
-    fed = {target for _source, target in workflow.edges}
-    heads = [function for function in readers.values() if function.name not in fed]
-    if len(heads) == 1:
-        return heads[0]
-    if not heads:
-        raise UserError(
-            "No function in the file has an input on S3", "Give the function an input with a bucket"
-        )
-    raise UserError(
-        f"Several functions read files that nobody else writes: {', '.join(head.name for head in heads)}",
-        "Say which one by -n",
-    )
-
-
-def _completed(wanted: Wanted, head: dict[str, Any] | None) -> Wanted:
-    """With what the journal remembers in place of what was not typed.
-
-    Raises:
-        UserError: what was typed is something else than what the journal remembers.
-    """
-    if head is None:
-        return wanted
-    try:
-        remembered = {name: head["options"][name] for name in _REMEMBERED}
-        remembered |= {"name": head["function"]}
-        fdl = wanted.fdl or head["fdl"]
-    except (KeyError, TypeError):
-        raise UserError(f"The journal {wanted.resume} cannot be read", "Start a new launch") from None
-    for name, value in remembered.items():
-        typed = getattr(wanted, name)
-        if typed not in (None, False, value):
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(
-                f"The journal {wanted.resume} is of a launch {_with(option, value)}, and not "
-                f"{_with(option, typed)}",
-                "Leave that option out, or start a new launch without --resume",
-            )
-    return replace(wanted, fdl=fdl, **remembered)
-
-
-def _with(option: str, value: object) -> str:
-    if value in (None, False):
-        return f"without {option}"
-    return f"with {option}" if value is True else f"with {option} {value}"
-
-
-def _require_the_same(head: dict[str, Any], now: dict[str, Any], path: str) -> None:
-    words = {
-        "cloud": "another cloud (the embedded one, or AWS)",
-        "region": "another region",
-        "sources": "other folders",
-        "inputs": "a function with other inputs",
-    }
-    for name, what in words.items():
-        if head.get(name) != now[name]:
-            raise UserError(
-                f"{path} is the journal of a launch for {what}: {json.dumps(head.get(name))}, and now it is "
-                f"{json.dumps(now[name])}",
-                "Use the FDL file, the region and the credentials of that launch, or start a new one",
-            )
-
-
-def _place(function: str) -> Path:
-    """Where a new journal goes: below the XDG state folder."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    moment = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
-    return (base / "scar-cdk" / "launches" / f"{function}-{moment}Z.jsonl").absolute()
+    def _note_time(self, parsed: dict[str, Any], **_more: Any) -> None:
+        """Logs are dated by the cloud's clock, which may be another one than this machine's."""
+        with suppress(KeyError, ValueError, TypeError):
+            date = parsedate_to_datetime(parsed["ResponseMetadata"]["HTTPHeaders"]["date"])
+            self._now_ms = self._now_ms or int(date.timestamp() * 1000)

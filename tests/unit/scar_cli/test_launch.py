@@ -16,12 +16,12 @@ from scar_cli.launch_files import (
     Listing,
     Selection,
     Source,
+    entries_of,
     event_for,
     fits,
-    input_entries,
     sources_of,
 )
-from scar_cli.launching import choose
+from scar_cli.launch_function import choose
 
 
 def function(name: str, source: str | None, target: str | None = None) -> Function:
@@ -122,7 +122,7 @@ class Bucket:
 
 def test_files_are_listed_page_by_page_as_they_are_needed() -> None:
     s3 = Bucket()
-    entries = input_entries(SPLIT, "mine")
+    entries = entries_of(SPLIT.inputs, "mine")
     listing = Listing(s3, Selection(sources_of(entries), entries))
     pages = listing.pages()
     first = next(pages)
@@ -137,7 +137,7 @@ def test_files_are_listed_page_by_page_as_they_are_needed() -> None:
 
 
 def test_pattern_and_age_choose_among_the_files() -> None:
-    entries = input_entries(SPLIT)
+    entries = entries_of(SPLIT.inputs)
     since = datetime(2026, 1, 2, tzinfo=UTC)
     selection = Selection(
         sources_of(entries), entries, match="[12]-*", newer_than_ms=int(since.timestamp() * 1000)
@@ -151,7 +151,7 @@ def test_a_file_in_two_overlapping_inputs_is_listed_once() -> None:
     twice = Function(
         "twice", Container(image="any"), inputs=(StorageEntry("v", "input"), StorageEntry("v", ""))
     )
-    entries = input_entries(twice)
+    entries = entries_of(twice.inputs)
     files = [
         file.key for page in Listing(s3, Selection(sources_of(entries), entries)).pages() for file in page
     ]
@@ -161,10 +161,10 @@ def test_a_file_in_two_overlapping_inputs_is_listed_once() -> None:
 @pytest.mark.parametrize("path", ["video/inputs", "video", "other/input"])
 def test_a_folder_outside_of_the_inputs_is_refused(path: str) -> None:
     with pytest.raises(UserError, match=r"in none of the function's inputs \(video/input\)"):
-        sources_of(input_entries(SPLIT), path)
+        sources_of(entries_of(SPLIT.inputs), path)
 
 
 def test_a_folder_inside_of_an_input_may_be_chosen() -> None:
-    assert sources_of(input_entries(SPLIT), "s3://video/input/holiday") == (
+    assert sources_of(entries_of(SPLIT.inputs), "s3://video/input/holiday") == (
         Source("video", "input/holiday/"),
     )

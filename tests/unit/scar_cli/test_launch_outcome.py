@@ -1,0 +1,77 @@
+"""What a launch says at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scar_cli.errors import UserError
+from scar_cli.launch_outcome import Outcome
+from scar_cli.launch_waiting import Count, reason_of, require_log
+
+
+class Waited:
+    """Ten files, some of which failed."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        self._failures = failures
+
+    def count(self) -> Count:
+        return Count(10, 10 - len(self._failures), len(self._failures))
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        yield from self._failures.items()
+
+
+def outcome(**failures: str) -> Any:
+    return Outcome("f", sent=10, accepted=10, waited=Waited(failures))  # type: ignore[arg-type]
+
+
+def test_failures_are_a_table_of_one_line_each_without_control_characters() -> None:
+    told = list(outcome(a="exit code 3\nlast lines", b="\x1b[31mred" + "x" * 300).told())
+    assert told[1:4] == ["Done: 8 files. Failed: 2 files.", "FAILED  REASON", "a       exit code 3"]
+    assert told[4].startswith(r"b       \x1b[31mredxxx")
+    assert told[4].endswith("…")
+    assert "scar retry -n f" in told[5]
+
+
+def test_the_exit_code_tells_of_failures_that_were_waited_for() -> None:
+    assert outcome().exit_code == 0
+    assert outcome(a="b").exit_code == 1
+    assert Outcome("f", sent=3).exit_code == 0
+    assert outcome(a="b").as_json()["failed"] == {"a": "b"}
+
+
+def test_what_was_left_out_is_counted() -> None:
+    told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j")).told())
+    assert told == [
+        "There is no file in the input folder of f to send.",
+        "Left out: 1 file of zero bytes, which the function takes for markers of folders.",
+        "Left out: 2 files whose output is there already.",
+        "Journal: /j",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"responsePayload": {"errorMessage": "no disk"}}', "no disk"),
+        ('{"responsePayload": "text"}', "text"),
+        ('{"detail-type": "Batch Job State Change", "detail": {"statusReason": "Essential"}}', "Essential"),
+        ('{"detail-type": "Batch Job State Change", "detail": {"container": {"reason": "OOM"}}}', "OOM"),
+        ('{"detail-type": "Batch Job State Change", "detail": {}}', None),
+        ("[]", None),
+        ("nonsense", None),
+    ],
+)
+def test_the_reason_is_read_from_the_failure_queues_message(body: str, reason: str | None) -> None:
+    assert reason_of(body) == reason
+
+
+def test_a_log_level_that_hides_what_is_done_is_refused() -> None:
+    require_log("f", "INFO")
+    with pytest.raises(UserError, match="log level ERROR leaves that out"):
+        require_log("f", "ERROR")
