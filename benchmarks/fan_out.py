@@ -36,7 +36,7 @@ from benchmarks import fan_out_scar
 from benchmarks.fan_out_endpoint import Counted
 from benchmarks.measure import Comparison
 
-_CONCURRENCY = 16
+_CONCURRENCY = 32
 _TIMES = int(os.environ.get("SCAR_BENCH_TIMES", "5"))
 _MOST = int(os.environ.get("SCAR_BENCH_KEYS", "1000000"))
 _PEAK_RSS_MB = 150.0

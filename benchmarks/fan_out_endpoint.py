@@ -124,6 +124,8 @@ class Endpoint:
         """A page of the listing, in which number 0 is the folder's marker and file 0 has number 1."""
         self._counted.pages += 1
         begin = int(query.get("continuation-token", ["0"])[0])
+        if after := query.get("start-after", [""])[0]:
+            begin = max(begin, int(re.sub(r"\D", "", after) or "-1") + 2)
         end = min(begin + _PAGE, self._counted.keys + 1)
         entries = "".join(
             f"<Contents><Key>{key_of(number - 1) if number else FOLDER}</Key>"
