@@ -1,0 +1,86 @@
+"""`scar put`, `get` and `ls -b`: files into buckets, out of them, and what is there."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.embedded import CloudUnderTest
+from tests.cloud.scar_command import Scar
+
+pytestmark = pytest.mark.cloud
+
+BUCKET = "scar-files"
+
+
+@pytest.fixture(scope="module")
+def scar(cloud: CloudUnderTest) -> Scar:
+    cloud.client("s3").create_bucket(Bucket=BUCKET)
+    return Scar(cloud)
+
+
+def test_put_takes_files_and_folders(scar: Scar, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "a b+ü.jpg").write_bytes(b"1")
+    (folder / "empty").touch()
+    single = tmp_path / "single.txt"
+    single.write_bytes(b"22")
+    answer = scar.json("put", "-b", f"{BUCKET}/sent", "-p", str(folder), "--path", str(single))
+    assert {entry["key"]: entry["bytes"] for entry in answer["files"]} == {
+        "sent/deep/a b+ü.jpg": 1,
+        "sent/empty": 0,
+        "sent/single.txt": 2,
+    }
+    assert scar.keys(BUCKET, "sent") == ["sent/deep/a b+ü.jpg", "sent/empty", "sent/single.txt"]
+    assert "Uploaded 1 file (2 bytes)" in scar("put", "-b", BUCKET, "-p", str(single)).stdout
+    refused = scar("put", "-b", "no-such-bucket", "-p", str(single), code=2).stderr
+    assert "There is no bucket no-such-bucket at http://127.0.0.1" in refused
+
+
+def test_ls_lists_files(scar: Scar) -> None:
+    scar.put(BUCKET, "listed/a b\x1b.txt", b"123")
+    found = scar.json("ls", "-b", f"{BUCKET}/listed")
+    assert [(entry["Key"], entry["Size"]) for entry in found] == [("listed/a b\x1b.txt", 3)]
+    assert "3 bytes  listed/a b\\x1b.txt" in scar("ls", "--bucket", f"{BUCKET}/listed").stdout
+    assert "There are no files in the folder none" in scar("ls", "-b", f"{BUCKET}/none").stderr
+
+
+def test_get_fetches_a_folder_and_nothing_outside_of_it(scar: Scar, tmp_path: Path) -> None:
+    content = {"a b+c.txt": b"one", "deep/ü.bin": b"\0" * 9_000_000, "-rf": b""}
+    for name, body in content.items():
+        scar.put(BUCKET, f"wanted/{name}", body)
+    target = tmp_path / "here" / "files"
+    assert "3 files" in scar("get", "-b", f"{BUCKET}/wanted", "-p", str(target)).stdout
+    found = {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    assert found == content
+    scar.put(BUCKET, "hostile/../../escaped", b"out")
+    scar.put(BUCKET, "hostile//tmp/escaped", b"out")
+    scar.put(BUCKET, "hostile/fine", b"in")
+    answer = scar.json("get", "-b", f"{BUCKET}/hostile", "-p", str(target / "hostile"), code=1)
+    assert [entry["key"] for entry in answer["files"]] == ["hostile/fine"]
+    assert len(answer["failed"]) == 2
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
+        ["a b+c.txt", "ü.bin", "-rf", "fine"]
+    )
+
+
+def test_get_fetches_one_file_under_its_name_or_another(scar: Scar, tmp_path: Path) -> None:
+    scar.put(BUCKET, "single/file.txt", b"text")
+    scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", str(tmp_path))
+    scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", str(tmp_path / "renamed.txt"))
+    assert (tmp_path / "file.txt").read_bytes() == (tmp_path / "renamed.txt").read_bytes() == b"text"
+    assert "no file" in scar("get", "-b", f"{BUCKET}/none", "-p", str(tmp_path), code=2).stderr
+
+
+def test_get_waits_for_what_is_still_to_come(scar: Scar, tmp_path: Path) -> None:
+    scar.put(BUCKET, "coming/first.txt", b"1")
+    words = ("get", "-b", f"{BUCKET}/coming", "-p", str(tmp_path), "--watch", "--within")
+    assert "1 of 2 files came" in scar(*words, "0", "--expect", "2", code=1).stderr
+    later = threading.Timer(0.5, scar.put, (BUCKET, "coming/second.txt", b"2"))
+    later.start()
+    scar(*words, "60", "--expect", "2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
+    later.join()
