@@ -26,6 +26,7 @@ from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
 from scar_constructs.function_network import mount, place_in_vpc
 from scar_constructs.http_endpoint import HttpEndpoint
+from scar_constructs.image_cache import VARIABLE, ImageCache
 from scar_constructs.image_file import ImageFile
 from scar_constructs.network import BatchNetwork
 from scar_constructs.preheating import Preheating
@@ -58,6 +59,7 @@ class ContainerFunction(Construct):
         (`storage_settings.with_environment_values`).
     :param storage_secret: holds their secrets, as far as they are not kept by the user.
     :param registry_mirrors: where the runner gets images from instead of their registries, `REGISTRY=BASE,…`.
+    :param image_cache: keeps what was pulled for other execution environments.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ContainerFunction(Construct):
         providers: Sequence[StorageProvider] = (),
         storage_secret: StorageSecret | None = None,
         registry_mirrors: str | None = None,
+        image_cache: ImageCache | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.definition = definition
@@ -90,6 +93,7 @@ class ContainerFunction(Construct):
             environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
         if image_file is not None:
             environment["SCAR_IMAGE_FILE"] = image_file.uri
+            image_cache = None  # an archive lies in S3 already
         if not stack_values(providers):
             storage_secret = None
         elif storage_secret is None:
@@ -107,19 +111,21 @@ class ContainerFunction(Construct):
                 runner=runner.asset,
                 package=package.asset,
                 image_file=image_file,
-                environment=environment,
+                environment={**environment, **_cache_variable(image_cache)},
                 failure_queue=self.failure_queue,
                 network=network,
             )
             _grant_storage(self.batch.job_role, providers, storage_secret)
-            grant_image(self.batch.job_role, definition.container)
+            _grant_image(self.batch.job_role, definition, image_cache)
             environment["SCAR_JOB_QUEUE"] = self.batch.job_queue.job_queue_arn
             environment["SCAR_JOB_DEFINITION"] = self.batch.job_definition.job_definition_arn
 
         self.role = self._role(buckets, image_file)
         if definition.execution_mode is not ExecutionMode.BATCH:
             _grant_storage(self.role, providers, storage_secret)
-            grant_image(self.role, definition.container)
+            own = image_cache if definition.role_arn is None else None  # a given role gets no more rights
+            _grant_image(self.role, definition, own)
+            environment |= _cache_variable(own)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -144,7 +150,8 @@ class ContainerFunction(Construct):
             self.function.node.add_dependency(storage_secret.stored)
         self.endpoint = self._endpoint()
         self._set_options(
-            [package.asset, runner.asset, *([image_file.asset] if image_file is not None else [])]
+            [package.asset, runner.asset, *([image_file.asset] if image_file is not None else [])],
+            image_cache,
         )
         if image_file is not None and image_file.staged is not None:
             self.function.node.add_dependency(image_file.staged)
@@ -157,13 +164,15 @@ class ContainerFunction(Construct):
             self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
         )
 
-    def _set_options(self, assets: Sequence[s3_assets.Asset]) -> None:
-        """What most functions do without: a VPC, file systems, preheating."""
+    def _set_options(self, assets: Sequence[s3_assets.Asset], image_cache: ImageCache | None) -> None:
+        """What some functions do without: a VPC, file systems, a cache, preheating."""
         definition = self.definition
         if definition.vpc is not None:
             place_in_vpc(self.function, definition.vpc, function_name=definition.name)
         if definition.file_systems:
             mount(self.function, definition.file_systems)
+        if image_cache is not None:
+            self.function.node.add_dependency(image_cache.contents)
         # In mode `batch` there is nothing to preheat: every job has a disk of its own.
         if definition.preheat and definition.execution_mode is not ExecutionMode.BATCH:
             hashes = [asset.asset_hash for asset in assets]
@@ -222,6 +231,17 @@ class ContainerFunction(Construct):
         if self.batch is not None:
             self.batch.grant_submit(role)
         return role
+
+
+def _grant_image(role: iam.IRole, definition: Function, image_cache: ImageCache | None) -> None:
+    """Let a role pull the function's image, and keep it for others."""
+    grant_image(role, definition.container)
+    if image_cache is not None:
+        image_cache.grant(role)
+
+
+def _cache_variable(image_cache: ImageCache | None) -> Mapping[str, str]:
+    return {} if image_cache is None else {VARIABLE: image_cache.uri}
 
 
 def _description(definition: Function) -> str:

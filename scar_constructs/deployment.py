@@ -16,6 +16,12 @@ from pathlib import Path
 
 from fdl_schemas.model import Function, StorageEntry, Workflow
 
+IMAGE_CACHE = "image_cache"
+"""Context key: whether, and for how long, images are kept in the stack (`ImageCache`)."""
+
+DEFAULT_CACHE_DAYS = 30
+_MOST_CACHE_DAYS = 3650
+
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
 
@@ -29,6 +35,8 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "existing_buckets": "comma-separated names of buckets that are there already",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
+    IMAGE_CACHE: "for how many days images that were pulled are kept in a bucket of the stack, or `false`; "
+    "default: `30`",
     UDOCKER_TOOLS: "`none` leaves udocker's tools out of the runner, `download` or `sha256:DIGEST` fetches "
     "them; default: they are fetched for a deployment to AWS",
     DISTRIBUTED_LAUNCH: "`true` makes, for each function that reads from S3, the state machine that "
@@ -59,6 +67,8 @@ class Deployment:
     existing_buckets: tuple[str, ...] = ()
     destroy_buckets: bool = False
     registry_mirrors: str | None = None
+    image_cache_days: int | None = DEFAULT_CACHE_DAYS
+    """None: no images are kept."""
     udocker_tools: str | None = None
     distributed_launch: bool = False
 
@@ -111,6 +121,7 @@ class Deployment:
             existing_buckets=existing,
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
+            image_cache_days=_image_cache_days(context.get(IMAGE_CACHE)),
             udocker_tools=udocker_tools,
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
         )
@@ -199,6 +210,20 @@ def _yes_or_no(context: Mapping[str, object], key: str) -> bool:
     if value not in ("true", "false"):
         raise DeploymentError(f"-c {key}={value}: expected `true` or `false`")
     return value == "true"
+
+
+def _image_cache_days(value: object) -> int | None:
+    """`false` or days, as a text or (from a cdk.json) as they are."""
+    text = str(DEFAULT_CACHE_DAYS if value in (None, "", True) else value).lower()
+    if text == "true":
+        return DEFAULT_CACHE_DAYS
+    if text == "false":
+        return None
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_CACHE_DAYS:
+        return int(text)
+    raise DeploymentError(
+        f"-c {IMAGE_CACHE}={value}: expected `false`, or a number of days from 1 to {_MOST_CACHE_DAYS}"
+    )
 
 
 def _names(context: Mapping[str, object], key: str) -> tuple[str, ...]:

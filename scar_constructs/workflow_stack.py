@@ -16,6 +16,7 @@ from scar_constructs.container_function import ContainerFunction
 from scar_constructs.deployment import Deployment
 from scar_constructs.distributed_launch import DistributedLaunch, launchable
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
+from scar_constructs.image_cache import ImageCache
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for
 from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
@@ -61,6 +62,7 @@ def add_stacks(
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
+            image_cache_days=deployment.image_cache_days,
             distributed_launch=deployment.distributed_launch,
             udocker_tarball=tools.tarball,
         )
@@ -88,6 +90,8 @@ class WorkflowStack(Stack):
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
+    :param image_cache_days: how long images that were pulled are kept in an `ImageCache`; default: there is
+        none.
     :param distributed_launch: make a `DistributedLaunch` for each function that reads from S3.
     :param udocker_tarball: see `RunnerAsset`.
     :raises DeploymentError: a function names subnets without security groups.
@@ -107,6 +111,7 @@ class WorkflowStack(Stack):
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
+        image_cache_days: int | None = None,
         distributed_launch: bool = False,
         udocker_tarball: Path | None = None,
     ) -> None:
@@ -133,6 +138,10 @@ class WorkflowStack(Stack):
         used = [one for definition in workflow.functions for one in providers_of(definition, workflow)]
         values = stack_values(used)
         storage_secret = StorageSecret(self, "StorageSecret", values=values) if values else None
+        pulled = any(definition.container.image is not None for definition in workflow.functions)
+        image_cache = (
+            ImageCache(self, "ImageCache", days=image_cache_days) if pulled and image_cache_days else None
+        )
         functions = Construct(self, "Functions")
         self.functions = [
             ContainerFunction(
@@ -145,6 +154,7 @@ class WorkflowStack(Stack):
                 providers=providers_of(definition, workflow),
                 storage_secret=storage_secret,
                 registry_mirrors=registry_mirrors,
+                image_cache=image_cache,
             )
             for definition in workflow.functions
         ]
