@@ -2,8 +2,9 @@
 
 `reference` reads the name, `mirrors` says where to ask for it, `credentials` who asks. `registry` (over
 `transport`), `layout` and `archive` are the places an image can lie in; to `origin` they are alike, and
-`manifest` understands what they hold. `layer_reader`, `decompress`, `tar_stream` and `unpack` turn layers
-into files, `store` keeps them by digest, and `rootfs` ties it together: `prepare_image` is the only door.
+`manifest` understands what they hold. `layer_reader`, `decompress`, `tar_stream`, `tar_header` and `unpack`
+turn layers into files, `store` keeps them by digest, and `rootfs` ties it together: `prepare_image` is the
+only door.
 
 Everything that comes in was written by strangers. Kinds of RunnerError that come out: `InvalidReference`,
 `ImageNotFound`, `ImagePrivate`, `PullLimit`, `RegistryUnavailable`, `RegistryError`, `WrongArchitecture`,

@@ -16,6 +16,9 @@ from runtime.images.origin import ByteStream
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# A zstd frame says how far it looks back, up to terabytes: memory that the reader has to have. 32 MiB is what
+# `zstd -20` uses; the writers of images stay below.
+_LARGEST_WINDOW_LOG = 25
 
 
 def decompressed(raw: ByteStream, what: str) -> ByteStream:
@@ -115,7 +118,11 @@ class _Zstandard:
         self._source = source
         self._what = what
         self._module = _zstd_module(what)
-        self._decompressor = self._module.ZstdDecompressor()
+        self._decompressor = self._new()
+
+    def _new(self) -> Any:
+        limit = self._module.DecompressionParameter.window_log_max
+        return self._module.ZstdDecompressor(options={limit: _LARGEST_WINDOW_LOG})
 
     def read(self, size: int, /) -> bytes:
         while True:
@@ -124,7 +131,7 @@ class _Zstandard:
                 data = self._decompressor.unused_data or self._source.read(_CHUNK // 4)
                 if not data:
                     return b""
-                self._decompressor = self._module.ZstdDecompressor()
+                self._decompressor = self._new()
             elif self._decompressor.needs_input:
                 data = self._source.read(_CHUNK // 4)
                 if not data:
@@ -132,6 +139,8 @@ class _Zstandard:
             try:
                 plain: bytes = self._decompressor.decompress(data, size)
             except Exception as error:
+                if "too much memory" in str(error):
+                    raise _too_wide(self._what) from error
                 raise _damaged(self._what) from error
             if plain:
                 return plain
@@ -149,6 +158,15 @@ def _zstd_module(what: str) -> Any:
     raise RunnerError(
         f"{what} is compressed with zstd, which this runner's Python cannot read",
         advice="Push the image with gzip layers (docker buildx: compression=gzip,force-compression=true)",
+        kind="UnsupportedImage",
+    )
+
+
+def _too_wide(what: str) -> RunnerError:
+    return RunnerError(
+        f"{what} is compressed with a zstd window of more than {1 << _LARGEST_WINDOW_LOG - 20} MiB, "
+        "which takes too much memory to read",
+        advice="Push the image with zstd level 19 at most, and without --long",
         kind="UnsupportedImage",
     )
 

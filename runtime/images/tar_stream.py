@@ -9,14 +9,21 @@ cannot be understood is a clear error.
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from runtime.errors import RunnerError
 from runtime.images.manifest import broken
 from runtime.images.origin import ByteStream
+from runtime.images.tar_header import (
+    GNU_LONG_LINK,
+    GNU_LONG_NAME,
+    GNU_SPARSE,
+    PAX,
+    PAX_GLOBAL,
+    REGULAR,
+    WITHOUT_DATA,
+    HeaderReader,
+    TarEntry,
+)
 
 _BLOCK = 512
 _CHUNK = 1 << 20
@@ -25,40 +32,6 @@ _CHUNK = 1 << 20
 _MAXIMUM_EXTENSION = 1 << 20
 _MAXIMUM_SPARSE_SEGMENTS = 100_000
 _ZERO_BLOCK = bytes(_BLOCK)
-# name, mode, uid, gid, size, mtime, checksum, kind, link, magic, (owner's names, device,) prefix
-_HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 6s 82x 155s 12x")
-_ADLER_BASE = 65521
-_NO_EXTENSION: dict[str, bytes] = {}
-
-REGULAR, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = (
-    b"0",
-    b"1",
-    b"2",
-    b"3",
-    b"4",
-    b"5",
-    b"6",
-)
-_WITHOUT_DATA = frozenset({HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO})
-_LIKE_REGULAR = frozenset({b"0", b"\0", b"7"})
-_GNU_SPARSE, _GNU_LONG_NAME, _GNU_LONG_LINK, _PAX, _PAX_GLOBAL = b"S", b"L", b"K", b"x", b"g"
-
-
-@dataclass(slots=True)
-class TarEntry:
-    """One member: `kind` is one of the constants above; `stored` bytes of data follow, `size` once
-    expanded."""
-
-    name: bytes
-    kind: bytes
-    size: int
-    stored: int
-    mode: int
-    uid: int
-    gid: int
-    mtime: float
-    link: bytes
-    sparse: list[tuple[int, int]] | None = None
 
 
 class TarStream:
@@ -69,10 +42,11 @@ class TarStream:
     def __init__(self, source: ByteStream, what: str) -> None:
         self._source = source
         self._what = what
-        self._buffer = memoryview(b"")
+        self._headers = HeaderReader(what)
+        self._chunk = memoryview(b"")
+        self._at = self._end = 0  # in the chunk
         self._left = 0  # of the current member's data
         self._padding = 0
-        self.bytes_read = 0
 
     def __iter__(self) -> Iterator[TarEntry]:
         shared: dict[str, bytes] = {}
@@ -83,19 +57,23 @@ class TarStream:
             block = self._header_block()
             if block is None:
                 return
-            entry = self._parse(block)
-            if entry.kind in (_PAX, _PAX_GLOBAL):
+            entry = self._headers.read(block)
+            if entry.kind in (PAX, PAX_GLOBAL):
                 records = self._pax_records(self._extension(entry.size))
-                (shared if entry.kind == _PAX_GLOBAL else extension).update(records)
+                (shared if entry.kind == PAX_GLOBAL else extension).update(records)
                 continue
-            if entry.kind in (_GNU_LONG_NAME, _GNU_LONG_LINK):
-                name = "path" if entry.kind == _GNU_LONG_NAME else "linkpath"
+            if entry.kind in (GNU_LONG_NAME, GNU_LONG_LINK):
+                name = "path" if entry.kind == GNU_LONG_NAME else "linkpath"
                 extension[name] = self._extension(entry.size).rstrip(b"\0")
                 continue
-            if entry.kind == _GNU_SPARSE:
-                self._old_sparse_map(entry, block)
-            self._apply(entry, {**shared, **extension} if shared or extension else _NO_EXTENSION)
-            extension = {}
+            if entry.kind == REGULAR and not shared and not extension:  # nearly all of them
+                self._left = entry.stored
+                self._padding = -entry.stored % _BLOCK
+            else:
+                if entry.kind == GNU_SPARSE:
+                    self._old_sparse_map(entry, block)
+                self._apply(entry, {**shared, **extension})
+                extension = {}
             yield entry
 
     def copy_data(self, entry: TarEntry, descriptor: int) -> None:
@@ -112,50 +90,49 @@ class TarStream:
     # ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
-        while not self._buffer:
+        while self._at == self._end:
             chunk = self._source.read(_CHUNK)
             if not chunk:
                 return False
-            self._buffer = memoryview(chunk)
+            self._chunk = memoryview(chunk)
+            self._at, self._end = 0, len(chunk)
         return True
 
+    def _need(self) -> None:
+        if not self._fill():
+            raise broken(f"{self._what} ends in the middle of a file")
+
     def _take(self, count: int) -> bytes:
-        if len(self._buffer) >= count:  # the usual case, without a join
-            taken = bytes(self._buffer[:count])
-            self._buffer = self._buffer[count:]
-            self.bytes_read += count
+        end = self._at + count
+        if end <= self._end:  # the usual case, without a join
+            taken = bytes(self._chunk[self._at : end])
+            self._at = end
             return taken
         parts: list[bytes] = []
-        missing = count
-        while missing:
-            if not self._fill():
-                raise broken(f"{self._what} ends in the middle of a file")
-            part = bytes(self._buffer[:missing])
-            self._buffer = self._buffer[len(part) :]
+        while count:
+            self._need()
+            part = bytes(self._chunk[self._at : min(self._at + count, self._end)])
+            self._at += len(part)
             parts.append(part)
-            missing -= len(part)
-        self.bytes_read += count
+            count -= len(part)
         return b"".join(parts)
 
     def _skip(self, count: int) -> None:
-        while count:
-            if not self._fill():
-                raise broken(f"{self._what} ends in the middle of a file")
-            step = min(count, len(self._buffer))
-            self._buffer = self._buffer[step:]
-            self.bytes_read += step
-            count -= step
+        while count > self._end - self._at:
+            count -= self._end - self._at
+            self._at = self._end
+            self._need()
+        self._at += count
 
     def _copy(self, count: int, descriptor: int) -> None:
         if count > self._left:
             raise broken(f"{self._what} has a sparse file whose map does not fit its data")
         self._left -= count
         while count:
-            if not self._fill():
-                raise broken(f"{self._what} ends in the middle of a file")
-            written = os.write(descriptor, self._buffer[:count])
-            self._buffer = self._buffer[written:]
-            self.bytes_read += written
+            if self._at == self._end:
+                self._need()
+            written = os.write(descriptor, self._chunk[self._at : min(self._at + count, self._end)])
+            self._at += written
             count -= written
 
     # -- headers
@@ -166,33 +143,6 @@ class TarStream:
             return None  # some writers leave out the two zero blocks at the end
         block = self._take(_BLOCK)
         return None if block == _ZERO_BLOCK else block
-
-    def _parse(self, block: bytes) -> TarEntry:
-        name, mode, uid, gid, size, mtime, checksum, kind, link, magic, prefix = _HEADER.unpack(block)
-        # Adler-32's lower half is 1 + the sum of all bytes (RFC 1950), and much faster than Python's `sum`.
-        # The checksum counts its own field as spaces.
-        expected = _number(checksum, self._what) - 8 * 32 + sum(checksum) + 1
-        if zlib.adler32(block) & 0xFFFF != expected % _ADLER_BASE:
-            raise broken(f"{self._what} is not a tar file, or damaged (a header's checksum is wrong)")
-        length = _number(size, self._what)
-        if length < 0:
-            raise broken(f"{self._what} has a file of negative size")
-        name = _text(name)
-        if magic == b"ustar\0" and prefix[0]:
-            name = _text(prefix) + b"/" + name
-        if kind in _LIKE_REGULAR:
-            kind = DIRECTORY if name.endswith(b"/") else REGULAR
-        return TarEntry(
-            name=name,
-            kind=kind,
-            size=length,
-            stored=length,
-            mode=_number(mode, self._what),
-            uid=_number(uid, self._what),
-            gid=_number(gid, self._what),
-            mtime=_number(mtime, self._what),
-            link=_text(link) if link[0] else b"",
-        )
 
     def _extension(self, size: int) -> bytes:
         if size > _MAXIMUM_EXTENSION:
@@ -241,9 +191,9 @@ class TarStream:
                 raise broken(f"{self._what} has a malformed pax header") from error
         if entry.stored < 0:
             raise broken(f"{self._what} has a file of negative size")
-        self._left = 0 if entry.kind in _WITHOUT_DATA else entry.stored
+        self._left = 0 if entry.kind in WITHOUT_DATA else entry.stored
         self._padding = -self._left % _BLOCK
-        if entry.kind == _GNU_SPARSE:
+        if entry.kind == GNU_SPARSE:
             entry.kind = REGULAR
         elif pax and any(key.startswith("GNU.sparse.") for key in pax):
             self._pax_sparse_map(entry, pax)
@@ -255,12 +205,12 @@ class TarStream:
 
     def _old_sparse_map(self, entry: TarEntry, block: bytes) -> None:
         """GNU tar's oldest format: up to four segments in the header, more in blocks of 21 that follow."""
-        numbers = [_number(block[386 + 12 * i : 398 + 12 * i], self._what) for i in range(8)]
-        entry.size = _number(block[483:495], self._what)
+        numbers = [self._headers.number(block[386 + 12 * i : 398 + 12 * i]) for i in range(8)]
+        entry.size = self._headers.number(block[483:495])
         more = block[482]
         while more:
             extra = self._take(_BLOCK)
-            numbers += [_number(extra[12 * i : 12 * i + 12], self._what) for i in range(42)]
+            numbers += [self._headers.number(extra[12 * i : 12 * i + 12]) for i in range(42)]
             more = extra[504]
             if len(numbers) > 2 * _MAXIMUM_SPARSE_SEGMENTS:
                 raise broken(f"{self._what} has a sparse file of too many segments")
@@ -304,27 +254,3 @@ class TarStream:
 def _pairs(numbers: list[int]) -> list[tuple[int, int]]:
     pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
     return [pair for pair in pairs if pair != (0, 0)]
-
-
-def _text(field_bytes: bytes) -> bytes:
-    return field_bytes.partition(b"\0")[0]
-
-
-def _number(field_bytes: bytes, what: str) -> int:
-    """A header's number: octal digits, or GNU's base 256 if the first bit is set."""
-    if field_bytes[0] in (0x80, 0xFF):
-        value = int.from_bytes(field_bytes[1:], "big")
-        return value if field_bytes[0] == 0x80 else value - (1 << 8 * (len(field_bytes) - 1))  # noqa: PLR2004
-    try:
-        return int(field_bytes.rstrip(b"\0 ") or b"0", 8)
-    except ValueError:
-        pass
-    digits = field_bytes.partition(b"\0")[0].strip()  # what follows a null byte does not count
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError as error:
-        raise _malformed(what) from error
-
-
-def _malformed(what: str) -> RunnerError:
-    return broken(f"{what} is not a tar file, or damaged (a header holds no number where one belongs)")

@@ -23,6 +23,7 @@ _MAXIMUM_LINKS = 40  # as the kernel bounds the symlinks of one path
 _OPAQUE = b".wh..wh..opq"
 WHITEOUT = b".wh."
 _WHITEOUT_META = b".wh..wh."
+_NO_NAMES = frozenset({b"", b".", b".."})
 
 
 class Tree:
@@ -43,6 +44,21 @@ class Tree:
         """What is there now belongs to lower layers from now on."""
         self._lower_layers = True
         self._of_this_layer.clear()
+
+    def place(self, name: bytes) -> tuple[bytes, bytes] | None:
+        """The real directory for the entry `name`, made if it is missing, and the name in it; None for the
+        root itself."""
+        folder, _, base = name.rpartition(b"/")
+        known = self._parents.get(folder)  # nearly always: the entry before was in the same one
+        if known is not None and base not in _NO_NAMES and b"\0" not in base:
+            return known, base
+        parts = self.parts(name)
+        if not parts:
+            return None
+        real = self.parent(parts[:-1])
+        if parts[-1] == base:
+            self._parents[folder] = real
+        return real, parts[-1]
 
     def parts(self, name: bytes) -> list[bytes]:
         """A name's components, none of which leads up. Raises RunnerError (kind `UnsafeImage`)."""
@@ -123,7 +139,7 @@ class Tree:
         """Note that the layer that is being unpacked has brought `path`, and what is above it."""
         while self._lower_layers and path != self.root and hash(path) not in self._of_this_layer:
             self._of_this_layer.add(hash(path))
-            path = os.path.dirname(path)
+            path = path.rpartition(b"/")[0]
 
     def whiteout(self, parent: bytes, name: bytes) -> None:
         """Do what the whiteout file `name` in the directory `parent` stands for."""

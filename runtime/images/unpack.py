@@ -34,15 +34,25 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.images import tar_stream
 from runtime.images.layer_reader import LayerReader, read_ahead
 from runtime.images.manifest import broken
 from runtime.images.origin import Layer
-from runtime.images.tar_stream import TarEntry, TarStream
+from runtime.images.tar_header import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    HARD_LINK,
+    REGULAR,
+    SYMLINK,
+    TarEntry,
+)
+from runtime.images.tar_stream import TarStream
 from runtime.images.tree import WHITEOUT, Tree, shown, unsafe
 
 MAXIMUM_ENTRIES = 1_000_000  # a large image has 200 000; names of a million fit in memory, inodes usually too
 _MAXIMUM_SKIPPED = 1 << 30  # data of entries that are not kept costs time, not disk: bounded all the same
+_CHARGED_AT_ONCE = 1 << 20
 _PERMISSIONS = 0o777
 _LARGEST_ID = 2**32 - 2
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,7 +61,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Unpacker:
     """Applies layers to the folder `root`, which must exist and be empty.
 
-    `charge(bytes)` is called before anything is written; it raises when the disk would be full.
+    `charge(bytes)` is called before so much is written (little files are counted together, up to a
+    mebibyte); it raises when the disk would be full.
     """
 
     def __init__(
@@ -62,6 +73,7 @@ class Unpacker:
         self._what = what
         self._maximum_entries = maximum_entries
         self._entries = 0
+        self._uncharged = 0
         self._skipped = 0
         self._set_owners = os.geteuid() == 0
         self._own_ids = (os.geteuid(), os.getegid())
@@ -81,6 +93,8 @@ class Unpacker:
             self._count(entry)
             self._apply_entry(entry, tar)
         reader.finish()
+        self._charge(self._uncharged)
+        self._uncharged = 0
         self._tree.end_layer()
 
     def finish(self) -> None:
@@ -102,22 +116,24 @@ class Unpacker:
         self._entries += 1
         if self._entries > self._maximum_entries:
             raise unsafe(self._what, f"it holds more than {self._maximum_entries} files")
-        kept = entry.kind == tar_stream.REGULAR
-        self._charge((entry.stored if kept else 0) + 4096)
+        kept = entry.kind == REGULAR
+        self._uncharged += (entry.stored if kept else 0) + 4096
+        if self._uncharged >= _CHARGED_AT_ONCE:
+            self._charge(self._uncharged)
+            self._uncharged = 0
         if not kept and entry.kind not in _KINDS:
             self._skipped += entry.stored
             if self._skipped > _MAXIMUM_SKIPPED:
                 raise unsafe(self._what, "it holds more than a gigabyte of data that belongs to no file")
 
     def _apply_entry(self, entry: TarEntry, tar: TarStream) -> None:
-        parts = self._tree.parts(entry.name)
         try:
-            if not parts:
-                if entry.kind == tar_stream.DIRECTORY:
+            place = self._tree.place(entry.name)
+            if place is None:
+                if entry.kind == DIRECTORY:
                     self._tree.directories[self._tree.root] = (_mode(entry, directory=True), _time(entry))
                 return
-            parent = self._tree.parent(parts[:-1])
-            name = parts[-1]
+            parent, name = place
             if name.startswith(WHITEOUT):
                 self._tree.whiteout(parent, name)
                 return
@@ -133,19 +149,19 @@ class Unpacker:
 
     def _create(self, entry: TarEntry, path: bytes, tar: TarStream) -> bool:
         """Create what `entry` describes at `path`; False if this kind of entry is left out."""
-        if entry.kind == tar_stream.REGULAR:
+        if entry.kind == REGULAR:
             self._regular_file(entry, path, tar)
-        elif entry.kind == tar_stream.DIRECTORY:
+        elif entry.kind == DIRECTORY:
             self._directory(entry, path)
-        elif entry.kind == tar_stream.SYMLINK:
+        elif entry.kind == SYMLINK:
             if not entry.link or b"\0" in entry.link:
                 raise unsafe(self._what, f"'{shown(entry.name)}' is a symlink to nothing")
             self._tree.clear(path)
             os.symlink(entry.link, path)
             self._own(path, entry)
-        elif entry.kind == tar_stream.HARD_LINK:
+        elif entry.kind == HARD_LINK:
             self._hard_link(entry, path)
-        elif entry.kind == tar_stream.FIFO:
+        elif entry.kind == FIFO:
             self._tree.clear(path)
             os.mkfifo(path, _mode(entry))
             self._own(path, entry)
@@ -218,13 +234,13 @@ class Unpacker:
 
 _KINDS = frozenset(
     {
-        tar_stream.REGULAR,
-        tar_stream.HARD_LINK,
-        tar_stream.SYMLINK,
-        tar_stream.CHARACTER_DEVICE,
-        tar_stream.BLOCK_DEVICE,
-        tar_stream.DIRECTORY,
-        tar_stream.FIFO,
+        REGULAR,
+        HARD_LINK,
+        SYMLINK,
+        CHARACTER_DEVICE,
+        BLOCK_DEVICE,
+        DIRECTORY,
+        FIFO,
     }
 )
 

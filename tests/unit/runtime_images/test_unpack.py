@@ -229,6 +229,28 @@ def test_writing_through_a_symlink_to_outside_stays_inside(
     assert_untouched(outside)
 
 
+@pytest.mark.parametrize("prefix", ["", "./", "/", ".//"])
+def test_a_folder_that_gave_way_is_not_remembered(tmp_path: Path, outside: Path, prefix: str) -> None:
+    """However its name is written: files of one folder come in a row, so that its path is looked up once."""
+    other = [directory("other"), directory("other/d")]
+    before = [File(f"{prefix}a/d/one", b"1"), File(f"{prefix}a/d/two", b"2")]
+    swapped = [symlink(f"{prefix}a", "other"), File(f"{prefix}a/d/three", b"3")]
+    escaping = [symlink(f"{prefix}a", str(outside)), File(f"{prefix}a/secret", b"x")]
+    root = unpack(tmp_path / "root", tar_of([*other, *before, *swapped]))
+    assert sorted(path.name for path in (root / "other/d").iterdir()) == ["three"]
+    unpack(tmp_path / "second", tar_of([*other, *before]), tar_of([*swapped, *escaping]))
+    assert_untouched(outside)
+
+
+@pytest.mark.parametrize("name", ["a/x/..", "a/..", "a/x\0y"])
+def test_odd_names_in_a_folder_that_is_known(tmp_path: Path, outside: Path, name: str) -> None:
+    """(A null byte ends a name in a plain header, so it comes by an extended one.)"""
+    odd = File("odd", b"x", pax={"path": name}) if "\0" in name else File(name, b"x")
+    layer = tar_of([directory("a"), File("a/known"), odd])
+    assert refused(tmp_path / "root", layer).kind in ("UnsafeImage", "BadImage")
+    assert_untouched(outside)
+
+
 def test_file_written_where_a_symlink_stands_replaces_the_link(tmp_path: Path, outside: Path) -> None:
     root = unpack(tmp_path / "root", tar_of([symlink("f", f"{outside}/secret"), File("f", b"x")]))
     assert_untouched(outside)
@@ -298,6 +320,28 @@ def test_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
     header.type, header.size = tarfile.XHDTYPE, 8 << 30
     layer = header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)
     assert refused(tmp_path / "root", layer).kind == "BadImage"
+
+
+def zstd_frame(window_log: int, content: bytes) -> bytes:
+    """One raw block, announced with a window of a certain size (RFC 8878, 3.1.1)."""
+    block = (len(content) << 3 | 1).to_bytes(3, "little") + content
+    return b"\x28\xb5\x2f\xfd\0" + bytes([(window_log - 10) << 3]) + block
+
+
+def test_zstd_frame_that_wants_much_memory_is_refused(tmp_path: Path) -> None:
+    layer = tar_of([File("a", b"1")])
+    assert (unpack(tmp_path / "root", zstd_frame(25, layer)) / "a").read_bytes() == b"1"
+    for number, window_log in enumerate((26, 27, 31, 41)):
+        error = refused(tmp_path / f"refused{number}", zstd_frame(window_log, layer))
+        assert error.kind == "UnsupportedImage"
+        assert "window of more than 32 MiB" in str(error)
+
+
+def test_later_zstd_frame_that_wants_much_memory_is_refused(tmp_path: Path) -> None:
+    layer = tar_of([File("a", b"1")])
+    assert refused(tmp_path / "root", zstd_frame(20, layer[:1000]) + zstd_frame(31, layer[1000:])).kind == (
+        "UnsupportedImage"
+    )
 
 
 @pytest.mark.parametrize("cut", [100, 700, 5000])
