@@ -72,7 +72,7 @@ def command(
         raise UserError("-f says everything about the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
-        _refuse_what_is_taken(made)
+        refuse_what_is_taken(made)
         changes = [changes_of(one) for one in made]
         _show(changes, folder, verbose=verbose, as_json=as_json)
         if not yes and any(changes):
@@ -144,8 +144,12 @@ def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
         yield str(file)
 
 
-def _refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
-    """A function's name is free once in a region: say who has it, before CloudFormation fails half-way."""
+def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
+    """A function's name is there once in a region: say who has it, before CloudFormation fails half-way.
+
+    Raises:
+        UserError: another stack has a function of that name, or somebody else.
+    """
     for stack in made:
         here = stacks([stack.region])
         lambda_ = client("lambda", region=stack.region)

@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,8 @@ _LOOK_EVERY_S = 2.0
 _LATE_MS = 60_000
 """A line may reach CloudWatch this long after it was written."""
 _STREAMS_AT_ONCE = 100
+_PAGE = 10_000
+"""Events that CloudWatch gives at a time, at most."""
 _STARTED = re.compile(r"START RequestId: (\S+)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _OWN_FIELDS = ("time", "level", "message", "request_id", "function")
@@ -174,18 +176,47 @@ def _group(
         request["filterPattern"] = pattern
     try:
         with explained():
-            for page in logs.get_paginator("filter_log_events").paginate(**request):
-                for event in page["events"]:
-                    yield Line(
-                        event["timestamp"],
-                        function.name,
-                        event["logStreamName"],
-                        event["message"].rstrip("\n"),
-                        event.get("eventId", ""),
-                    )
+            for event in _events(logs, request):
+                yield Line(
+                    event["timestamp"],
+                    function.name,
+                    event["logStreamName"],
+                    event["message"].rstrip("\n"),
+                    event.get("eventId", ""),
+                )
     except UserError as error:
         if error_code(error.__cause__ or error) != "ResourceNotFoundException":
             raise  # the group is made with the first line, or someone has deleted it
+
+
+def _events(logs: Any, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All events, page by page.
+
+    CloudWatch names the next page. The embedded cloud does not: a page that is full is followed by one that
+    begins with the last event's time, without those of that time that were there already.
+    """
+    request = dict(request)
+    seen: Counter[tuple[str, str]] = Counter()
+    while True:
+        page = logs.filter_log_events(**request)
+        events, token = page["events"], page.get("nextToken")
+        again = Counter(seen)
+        for event in events:
+            key = (event["logStreamName"], event["message"])
+            if again[key] > 0 and event["timestamp"] == request.get("startTime"):
+                again[key] -= 1
+                continue
+            yield event
+        if token:
+            request["nextToken"] = token
+            continue
+        last = events[-1]["timestamp"] if events else None
+        if len(events) < _PAGE or last == request.get("startTime"):
+            return
+        request["startTime"] = last
+        seen = Counter(
+            (event["logStreamName"], event["message"]) for event in events if event["timestamp"] == last
+        )
 
 
 def _lines_of_request(
@@ -260,12 +291,12 @@ def _shown(line: Line, *, several: bool, raw: bool, as_json: bool) -> str:
     if raw:
         return printable_line(line.text)
     moment = datetime.fromtimestamp(line.timestamp_ms / 1000).astimezone()
-    text = line.text if own is None else _readable(own)
+    text = line.text if own is None else readable(own)
     name = f"{line.function}  " if several else ""
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}  {name}{printable_line(text)}"
 
 
-def _readable(own: dict[str, Any]) -> str:
+def readable(own: dict[str, Any]) -> str:
     """`LEVEL message: key=value …`, without what stands in each line."""
     fields = [f"{key}={_value(value)}" for key, value in own.items() if key not in _OWN_FIELDS]
     return " ".join([str(own["level"]), str(own["message"]), *fields])

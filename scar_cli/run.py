@@ -75,6 +75,13 @@ class Answer:
     metavar="FILE",
     help="Write what the container says into this file.",
 )
+@click.option(
+    "-ib",
+    "--input-bucket",
+    "bucket_path",
+    metavar="BUCKET/FOLDER",
+    help="With -f: one run for each file in this folder of the function's input.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Tell the request id and where the log is.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
@@ -86,6 +93,7 @@ def command(
     script: str | None,
     asynchronous: bool,
     output: str | None,
+    bucket_path: str | None,
     verbose: bool,
     as_json: bool,
     arguments: tuple[str, ...],
@@ -97,6 +105,13 @@ def command(
     """
     if script is not None and arguments:
         raise UserError("A script and a command cannot both run", "Leave out one of them")
+    if bucket_path is not None:
+        if fdl is None or script is not None or arguments:
+            raise UserError(
+                "-ib runs a function on the files of its input, which its FDL file tells",
+                "Say scar run -f FILE -ib BUCKET/FOLDER, or scar-launch",
+            )
+        return _launch(fdl, name, bucket_path, as_json=as_json)
     defined = _definition(fdl, name)
     if fdl is not None and defined is None and script is None and not arguments:
         return _launch(fdl, name, as_json=as_json)
@@ -171,10 +186,12 @@ def _definition(fdl: str | None, name: str | None) -> Function | None:
     return direct[0] if len(direct) == 1 else None
 
 
-def _launch(fdl: str, name: str | None, *, as_json: bool) -> int:
+def _launch(fdl: str, name: str | None, bucket_path: str | None = None, *, as_json: bool) -> int:
     from scar_cli.launch import command as launch
 
     arguments = ["-f", fdl, *(["-n", name] if name else []), *(["--json"] if as_json else [])]
+    if bucket_path is not None:
+        arguments += ["--bucket-path", bucket_path]
     result = launch.main(args=arguments, prog_name="scar run", standalone_mode=False)
     return result if isinstance(result, int) else 0
 

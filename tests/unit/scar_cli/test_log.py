@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
 from scar_cli.errors import UserError
-from scar_cli.log import Line, belongs, moment_ms, parsed
+from scar_cli.log import Line, _events, belongs, moment_ms, parsed
 
 
 def own(request: str) -> str:
@@ -35,6 +36,33 @@ def test_output_of_the_container_belongs_to_the_request_that_runs_in_its_stream(
 @pytest.mark.parametrize("text", ["plain", "{", '{"message": "x"}', "[1]", "{" * 9999])
 def test_a_line_of_the_container_is_not_taken_for_one_of_the_runner(text: str) -> None:
     assert parsed(text) is None
+
+
+class Logs:
+    """`filter_log_events` as CloudWatch has it (`names_pages`), or as the embedded cloud."""
+
+    def __init__(self, events: list[dict[str, Any]], *, names_pages: bool) -> None:
+        self.events = events
+        self.names_pages = names_pages
+
+    def filter_log_events(self, **request: Any) -> dict[str, Any]:
+        found = [event for event in self.events if event["timestamp"] >= request.get("startTime", 0)]
+        first = int(request.get("nextToken", 0))
+        page: dict[str, Any] = {"events": found[first : first + 10_000]}
+        if self.names_pages and first + 10_000 < len(found):
+            page["nextToken"] = str(first + 10_000)
+        return page
+
+
+@pytest.mark.parametrize("names_pages", [True, False])
+@pytest.mark.parametrize("count", [0, 9_999, 10_000, 10_001, 25_000])
+def test_every_line_of_a_long_log_comes_once(count: int, names_pages: bool) -> None:
+    events = [
+        {"timestamp": number // 7, "logStreamName": "s", "message": f"line {number // 2}"}
+        for number in range(count)
+    ]
+    found = list(_events(Logs(events, names_pages=names_pages), {"logGroupName": "g"}))
+    assert found == events
 
 
 def test_times_are_read_as_ages_or_as_dates() -> None:
