@@ -27,9 +27,9 @@ LAYERS_AHEAD = 2
 """Layers that are fetched while one is written: with it, as many at once as Docker does."""
 
 _PIECE = 256 << 10  # what is handed on at once; TLS gives 16 KiB at a time
-_PIECES_AHEAD = 32
+_PIECES_AHEAD = 24
 _CHUNK = 1 << 20
-_CHUNKS_AHEAD = 6
+_CHUNKS_AHEAD = 4
 # A tar is followed by zeros up to its block size (10 KiB by custom). Gigabytes there are an attack.
 _MAXIMUM_TRAILER = 64 << 20
 _END_S = 1.0
