@@ -26,8 +26,9 @@ class CountingRegistry:
         self._tag = b""
         self.status: int | None = None
         """Answer everything with it."""
+        self.pause_blobs = False
+        """Let requests for blobs wait for `pause`."""
         self.pause = threading.Event()
-        self.pause.set()
         self.push(image)
         self.server = ScriptedServer(self._answer)
 
@@ -48,7 +49,8 @@ class CountingRegistry:
         return sum(one.method == method and f"/{kind}" in one.path for one in self.server.requests)
 
     def _answer(self, request: Request) -> Answer:
-        self.pause.wait(30)
+        if self.pause_blobs and "/blobs/" in request.path:
+            self.pause.wait(30)
         if self.status is not None:
             return Answer(self.status)
         version = request.path.rpartition("/")[2]
