@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Iterator
 
 import click
 
@@ -12,6 +13,7 @@ from scar_cli.errors import UserError
 from scar_cli.fan_out import Target, refusal
 from scar_cli.invoking import Answer, LambdaConnection
 from scar_cli.launch_files import InputFile, event_bytes
+from scar_cli.log import parsed, readable
 from scar_cli.pace import Patience
 from scar_cli.table import printable, printable_line
 
@@ -30,10 +32,11 @@ def run_first(target: Target, file: InputFile, patience: Patience | None = None)
     answer = _answer(target, file, patience or Patience())
     where = printable(f"{file.bucket}/{file.key}")
     if answer.function_failed:
-        if answer.log_tail:
+        tail = list(_readable(answer.log_tail))
+        if tail:
             click.echo(f"The end of the log of {target.function}:", err=True)
-            for line in answer.log_tail.splitlines():
-                click.echo(f"  {printable_line(line)}", err=True)
+        for line in tail:
+            click.echo(f"  {line}", err=True)
         raise UserError(
             f"The first file, {where}, failed: {_message(answer.payload)}",
             f"Nothing else was sent. The whole log: scar log -n {target.function}",
@@ -81,6 +84,19 @@ def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
             time.sleep(patience.pause(attempts))
     finally:
         connection.close()
+
+
+def _readable(log_tail: str) -> Iterator[str]:
+    """The lines as `scar log` shows them, without Lambda's own traceback of the runner's error."""
+    in_traceback = False
+    for line in log_tail.splitlines():
+        if line.startswith("Traceback (most recent call last)"):
+            in_traceback = True
+        elif not in_traceback or not line.startswith((" ", "\t")):
+            if not in_traceback and line.strip():
+                own = parsed(line)
+                yield printable_line(line if own is None else readable(own))
+            in_traceback = False
 
 
 def _reason_skipped(payload: bytes) -> str | None:

@@ -1,0 +1,206 @@
+"""`scar-launch` on a deployed workflow: waiting, failures, and what is done already."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import examples, oci_images
+from tests.cloud.embedded import SCAR, CloudUnderTest, keys, until
+
+pytestmark = pytest.mark.cloud
+
+LAUNCH = [sys.executable, "-c", "from scar_cli.launch import main; main()"]
+BUCKET = "launch-files"
+SCRIPT = """#!/bin/sh
+name=${INPUT_FILE_PATH##*/}
+if grep -q bad "$INPUT_FILE_PATH"; then echo "$name is bad"; exit 7; fi
+cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/${name%.*}-copy.out"
+"""
+FDL = f"""functions:
+  aws:
+  - lambda:
+      name: launch-copy
+      timeout: 60
+      init_script: copy.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/in}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/out}}]
+  - lambda:
+      name: launch-job
+      execution_mode: batch
+      init_script: copy.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/jobs}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/job-out}}]
+    batch: {{attempts: 1}}
+  - lambda:
+      name: launch-quiet
+      log_level: ERROR
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/quiet}}]
+"""
+FILES = {
+    "in/": b"",
+    "in/a.txt": b"good",
+    "in/b b.txt": b"good",
+    "in/bad.txt": b"bad",
+    "in/deep/c+ü.txt": b"good",
+    "in/empty.txt": b"",
+    "jobs/1.txt": b"good",
+    "jobs/2-bad.txt": b"bad",
+    "jobs/3.txt": b"good",
+    "wrong/bad.txt": b"bad",
+}
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The stack, whose bucket held the files before."""
+
+    cloud: CloudUnderTest
+    fdl: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*LAUNCH, *arguments],
+            env=self.cloud.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def launch(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        process = self.start("-f", str(self.fdl), *arguments)
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == code, f"{process.returncode}\n{output}\n{errors}"
+        assert "Traceback" not in errors
+        return output, errors
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self.launch(*arguments, "--json", code=code)[0])
+
+    def waiting_failures(self, function: str) -> int:
+        done = subprocess.run(
+            [*SCAR, "status", "-n", function, "-j"],
+            env=self.cloud.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return int(json.loads(done.stdout)["functions"][0]["failure_queue"])
+
+
+@pytest.fixture(scope="module")
+def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    if not examples.busybox_layers():
+        pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
+    folder = tmp_path_factory.mktemp("launch")
+    oci_images.write_layout(folder / "docker.io" / "library" / "busybox", {"1.37": examples.busybox_image()})
+    (folder / "copy.sh").write_text(SCRIPT)
+    fdl = folder / "launching.yaml"
+    fdl.write_text(FDL)
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    for key, body in FILES.items():
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    mirrors = f"registry_mirrors=docker.io=file://{folder / 'docker.io'}"
+    subprocess.run(
+        [*SCAR, "init", "-f", str(fdl), "-c", mirrors, "-y"],
+        env=cloud.environment(),
+        capture_output=True,
+        timeout=200,
+        check=True,
+    )
+    return Deployed(cloud, fdl)
+
+
+def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_out(
+    deployed: Deployed,
+) -> None:
+    answer = deployed.json("-n", "launch-copy", "--wait", code=1)
+    assert (answer["sent"], answer["done"], answer["failed_count"]) == (4, 3, 1)
+    assert list(answer["failed"]) == [f"{BUCKET}/in/bad.txt"]
+    assert "7" in answer["failed"][f"{BUCKET}/in/bad.txt"]
+    assert answer["left_out"] == {"empty": 1}
+    wanted = ["out/a-copy.out", "out/b b-copy.out", "out/c+ü-copy.out"]
+    assert made(deployed, "out/") == wanted
+    assert deployed.waiting_failures("launch-copy") == 1, "the event stays, for scar retry"
+
+    output, _errors = deployed.launch("-n", "launch-copy", "--skip-done", "--dry-run")
+    assert output.splitlines() == [f"{BUCKET}/in/bad.txt"]
+    deployed.cloud.client("s3").put_object(Bucket=BUCKET, Key="out/bad.json", Body=b"{}")
+    output, _errors = deployed.launch("-n", "launch-copy", "--skip-done", "--wait")
+    assert output.splitlines()[:2] == [
+        "There is no file in the input folder of launch-copy to send.",
+        "Left out: 1 file of zero bytes, which the function takes for markers of folders.",
+    ]
+    assert "Left out: 4 files whose output is there already." in output
+    deployed.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/bad.json")
+
+
+def test_nothing_is_sent_after_a_first_file_that_fails_and_its_log_is_shown(deployed: Deployed) -> None:
+    _output, errors = deployed.launch(
+        "-n", "launch-copy", "--match", "b*", "--newer-than", "1d", "--limit", "1"
+    )
+    answer = deployed.json("-n", "launch-copy", "--match", "deep/*", "--bucket-path", f"{BUCKET}/in")
+    assert answer["sent"] == 1
+    _output, errors = deployed.launch("-n", "launch-copy", "--match", "bad*", code=1)
+    assert f"The first file, {BUCKET}/in/bad.txt, failed: " in errors
+    assert "Nothing else was sent. The whole log: scar log -n launch-copy" in errors
+    assert "The end of the log of launch-copy:" in errors
+    assert "bad.txt is bad" in errors
+
+
+def test_a_batch_function_is_waited_for_also_after_an_interruption(deployed: Deployed) -> None:
+    process = deployed.start("-f", str(deployed.fdl), "-n", "launch-job", "--wait")
+    until(lambda: len(jobs(deployed)), lambda count: count == 3)
+    process.send_signal(signal.SIGINT)
+    _output, errors = process.communicate(timeout=30)
+    if process.returncode == 130:  # else it was over already
+        again = re.search(r"scar-launch --resume (\S+)", errors)
+        assert again is not None, errors
+        process = deployed.start("--resume", again[1], "--wait")
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 1, errors
+        assert "Nothing is left to send: launch-job got 3 events before." in output
+        assert "Done: 2 files. Failed: 1 file." in output
+        assert re.search(rf"^{BUCKET}/jobs/2-bad.txt +\S", output, re.MULTILINE)
+    assert made(deployed, "job-out/") == ["job-out/1-copy.out", "job-out/3-copy.out"]
+
+
+def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(deployed: Deployed) -> None:
+    _output, errors = deployed.launch("-n", "launch-quiet", "--wait", code=2)
+    assert "its log level ERROR leaves that out" in errors
+    _output, errors = deployed.launch("-n", "launch-quiet", "--skip-done", code=2)
+    assert "launch-quiet has no output on S3" in errors
+    _output, errors = deployed.launch("-n", "launch-copy", "--bucket-path", f"{BUCKET}/wrong", code=2)
+    assert f"{BUCKET}/wrong is in none of the function's inputs ({BUCKET}/in)" in errors
+
+
+def made(deployed: Deployed, folder: str) -> list[str]:
+    return [key for key in keys(deployed.cloud, BUCKET, folder) if not key.endswith("/")]
+
+
+def queue(deployed: Deployed) -> str:
+    found = deployed.cloud.client("batch").describe_job_queues()["jobQueues"]
+    return next(str(one["jobQueueArn"]) for one in found if "launch" in one["jobQueueName"].lower())
+
+
+def jobs(deployed: Deployed) -> list[Any]:
+    batch = deployed.cloud.client("batch")
+    states = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+    return [
+        job
+        for state in states
+        for job in batch.list_jobs(jobQueue=queue(deployed), jobStatus=state)["jobSummaryList"]
+    ]
