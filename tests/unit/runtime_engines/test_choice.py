@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runtime.engines import choose_engine
+from runtime.engines import choose_engine, supervise, udocker_tools
 from runtime.engines.engine import _circumstances
+from runtime.engines.udocker_tools import _architecture
 from runtime.errors import RunnerError
 
 
@@ -29,6 +32,39 @@ def test_the_finding_is_remembered_and_quick(works: Path) -> None:
         choose_engine(works)
         durations.append(time.perf_counter() - started)
     assert min(durations) < 0.02
+
+
+def test_probing_starts_one_process_and_a_remembered_finding_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What probing costs is the start of a helper (10 ms on a quiet machine): count those."""
+    started: list[object] = []
+    read: list[Path] = []
+
+    class Counted(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str], **settings: Any) -> None:
+            started.append(command)
+            super().__init__(command, **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    monkeypatch.setattr(supervise, "_keep_spare", lambda _helper: None)
+    monkeypatch.setattr(supervise, "_take_spare", lambda _helper: None)
+    monkeypatch.setattr(udocker_tools, "read_program", read.append)
+    (tmp_path / "lib").mkdir()
+    for number in range(100):
+        (tmp_path / f"lib/libfakechroot-Fedora-{number}-{_architecture()}.so").touch()
+    monkeypatch.setenv("SCAR_UDOCKER_TOOLS", str(tmp_path))
+    monkeypatch.delenv("UDOCKER_USE_PROOT_EXECUTABLE", raising=False)
+    store = tmp_path / "store"
+    engine = choose_engine(store)
+    if engine.name == "namespaces":
+        assert len(started) == 1
+        started.clear()
+    assert choose_engine(store).name == engine.name
+    assert choose_engine(store, "fakechroot").name == "fakechroot"
+    assert choose_engine(store, "fakechroot").name == "fakechroot"
+    assert started == []
+    assert read == [], "a hundred libraries are known by their names"
 
 
 def test_the_finding_of_another_machine_or_user_does_not_count(works: Path) -> None:
