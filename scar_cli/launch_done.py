@@ -16,11 +16,41 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
-from scar_cli.launch_files import InputFile, Source, fits, milliseconds
+from fdl_schemas.model import StorageEntry
+from scar_cli.launch_files import (
+    InputFile,
+    Listing,
+    Selection,
+    Source,
+    fits,
+    milliseconds,
+    objects,
+    sources_of,
+)
 
 _CHANGES = re.compile(r"[\W_]")
+
+
+def not_done(
+    pages: Iterable[list[InputFile]], listing: Listing, outputs: Iterable[StorageEntry]
+) -> Iterator[list[InputFile]]:
+    """The pages of a listing without the files that are done, which are counted there.
+
+    All inputs and outputs of the function are listed before the first page is given.
+    """
+    inputs = listing.selection.entries
+    everything = Listing(listing.s3, Selection(sources_of(inputs), inputs))
+    done = Done(chain.from_iterable(everything.pages()))
+    for one in outputs:
+        folder = Source(one.bucket, one.key_prefix)
+        done.add_outputs(objects(listing.s3, folder), folder, inputs)
+    for page in pages:
+        left = [file for file in page if not done.has(file)]
+        listing.left_out.done += len(page) - len(left)
+        yield left
 
 
 class Done:
@@ -51,7 +81,9 @@ class Done:
         row = self._table.execute("SELECT at_ms FROM made WHERE stem = ?", (stem_of(file.key),)).fetchone()
         return row is not None and row[0] >= file.modified_ms
 
-    def add_outputs(self, pages: Iterable[list[dict[str, Any]]], folder: Source, inputs: Any) -> None:
+    def add_outputs(
+        self, pages: Iterable[list[dict[str, Any]]], folder: Source, inputs: Iterable[StorageEntry]
+    ) -> None:
         """Note all objects of an output folder, but for those that are `inputs` themselves."""
         for page in pages:
             for found in page:

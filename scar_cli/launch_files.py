@@ -25,6 +25,16 @@ CONFIGURATION_ID = "scar-launch"
 """What the id of a launch begins with."""
 
 
+class NoBucketError(UserError):
+    """The bucket of an input does not exist."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            f"There is no bucket {bucket}", "Deploy the workflow first, or look at --bucket-suffix"
+        )
+        self.bucket = bucket
+
+
 @dataclass(frozen=True, slots=True)
 class InputFile:
     """An object in an input folder."""
@@ -173,10 +183,7 @@ def _page(s3: Any, source: Source, after: str) -> dict[str, Any]:
                 return page
         except UserError as error:
             if error_code(error.__cause__ or error) == "NoSuchBucket":
-                raise UserError(
-                    f"There is no bucket {source.bucket}",
-                    "Deploy the workflow first, or look at --bucket-suffix",
-                ) from error
+                raise NoBucketError(source.bucket) from error
             lost = after and is_passing(error.__cause__ or error)
             if not lost or time.monotonic() - since >= patience.give_up_s:
                 raise

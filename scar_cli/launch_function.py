@@ -1,8 +1,13 @@
-"""Which function of a workflow a launch runs."""
+"""Which function of a workflow a launch runs, and under which names its buckets are deployed."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import click
+
 from fdl_schemas.model import Function, Workflow
+from scar_cli.deployed import one_selected
 from scar_cli.errors import UserError
 
 
@@ -37,3 +42,13 @@ def choose(workflow: Workflow, name: str | None) -> Function:
         f"Several functions read files that nobody else writes: {', '.join(head.name for head in heads)}",
         "Say which one by -n",
     )
+
+
+def deployed_suffix(fdl: str, function: str, bucket: str) -> str | None:
+    """What the stack has added to a bucket's name; None: nothing that can be found out."""
+    with suppress(UserError, click.exceptions.Exit):
+        for path in one_selected(fdl, function).inputs:
+            name = path.partition("/")[0]
+            if name.startswith(f"{bucket}-"):
+                return name.removeprefix(f"{bucket}-")
+    return None

@@ -35,13 +35,12 @@ from scar_cli.launch_files import (
     CONFIGURATION_ID,
     InputFile,
     Listing,
+    NoBucketError,
     Selection,
-    Source,
     entries_of,
-    objects,
     sources_of,
 )
-from scar_cli.launch_function import choose
+from scar_cli.launch_function import choose, deployed_suffix
 from scar_cli.launch_journal import CONCURRENCY, REMEMBERED, Wanted, new_place, require_the_same
 from scar_cli.launch_outcome import Outcome, counted
 from scar_cli.launch_progress import Progress
@@ -249,7 +248,11 @@ class Launch:
         if self.wanted.limit is not None:
             left = self.wanted.limit - (record.numbered - record.gone if record is not None else 0)
         pages = self.listing.pages(record.position if record is not None else None)
-        for page in self._not_done(pages):
+        if self.wanted.skip_done:
+            from scar_cli.launch_done import not_done
+
+            pages = not_done(pages, self.listing, self._outputs)
+        for page in self._told_of_suffix(pages):
             page = page if left is None else page[:left]  # noqa: PLW2901 (what is over the limit is cut off)
             if progress is not None:
                 progress.found += len(page)
@@ -261,22 +264,20 @@ class Launch:
         if progress is not None:
             progress.is_all = True
 
-    def _not_done(self, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:
-        if not self.wanted.skip_done:
+    def _told_of_suffix(self, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:
+        """The pages; a bucket that is missing for want of its suffix is said to be so."""
+        try:
             yield from pages
-            return
-        from scar_cli.launch_done import Done
-
-        inputs = self.selection.entries
-        everything = Listing(self._s3, Selection(sources_of(inputs), inputs))
-        done = Done(chain.from_iterable(everything.pages()))
-        for one in self._outputs:
-            folder = Source(one.bucket, one.key_prefix)
-            done.add_outputs(objects(self._s3, folder), folder, inputs)
-        for page in pages:
-            left = [file for file in page if not done.has(file)]
-            self.listing.left_out.done += len(page) - len(left)
-            yield left
+        except NoBucketError as error:
+            suffix = None
+            if self.wanted.bucket_suffix is None:
+                suffix = deployed_suffix(str(self.wanted.fdl), self.function.name, error.bucket)
+            if suffix is None:
+                raise
+            raise UserError(
+                f"{error.cause}: the workflow is deployed with the bucket suffix {suffix}",
+                f"Add --bucket-suffix {suffix}",
+            ) from error
 
     def _head(self) -> dict[str, Any]:
         """The head of a new journal."""

@@ -34,7 +34,7 @@ class Patience:
     """For the answer to one call; then the connection counts as lost."""
     first_pause_s: float = 0.2
     """After a call that was not accepted; doubled each time."""
-    longest_pause_s: float = 20.0
+    longest_pause_s: float = 10.0
     give_up_s: float = 15 * 60.0
     """Without a single event that is accepted."""
     calm_s: float = 0.5

@@ -232,6 +232,36 @@ def test_what_is_missing_is_said(
     assert said in done.stderr
 
 
+def test_a_bucket_suffix_that_was_forgotten_is_told(cloud: CloudUnderTest, tmp_path: Path) -> None:
+    function = {
+        "name": "suffixed",
+        "mode": "lambda",
+        "log_group": "/aws/lambda/suffixed",
+        "failure_queue_url": cloud.endpoint,
+        "inputs": ["launch-suffixed-mine/in"],
+    }
+    told = json.dumps({"functions": [function], "buckets": []})
+    template = {
+        "Resources": {"Any": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"ScarWorkflow": {"Value": told}},
+    }
+    cloudformation = cloud.client("cloudformation")
+    cloudformation.create_stack(StackName="launch-suffixed", TemplateBody=json.dumps(template))
+    until(
+        lambda: cloudformation.describe_stacks(StackName="launch-suffixed")["Stacks"][0]["StackStatus"],
+        lambda status: status == "CREATE_COMPLETE",
+    )
+    file = tmp_path / "suffixed.yaml"
+    file.write_text(
+        "functions:\n  aws:\n  - lambda:\n      name: suffixed\n      container: {image: grycap/cowsay}\n"
+        "      input: [{storage_provider: s3, path: launch-suffixed/in}]\n"
+    )
+    done = run(cloud, LAUNCH, "-f", str(file))
+    assert done.returncode == 2
+    assert "deployed with the bucket suffix mine. Add --bucket-suffix mine." in done.stderr
+    cloudformation.delete_stack(StackName="launch-suffixed")
+
+
 def test_a_function_that_is_not_deployed_is_said(cloud: CloudUnderTest, fdl: Path, tmp_path: Path) -> None:
     launched(cloud, tmp_path / "witness")
     cloud.client("lambda").delete_function(FunctionName="launched")
