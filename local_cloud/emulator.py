@@ -58,7 +58,16 @@ def install(*, parallel: int) -> None:
     """
     check_version()
     try:
-        from local_cloud import disk_space, iam, s3_filters, s3_reads, s3_stack, secrets_stack, topics
+        from local_cloud import (
+            disk_space,
+            distributed_maps,
+            iam,
+            s3_filters,
+            s3_reads,
+            s3_stack,
+            secrets_stack,
+            topics,
+        )
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
@@ -74,6 +83,7 @@ def install(*, parallel: int) -> None:
         s3_filters.install()
         s3_stack.install()
         topics.install()
+        distributed_maps.install()
         secrets_stack.install()
         iam.install()
         RegularSaves().install()

@@ -49,6 +49,8 @@ class DeployedFunction:
     batch_log_group: str | None = None
     api_url: str | None = None
     api_key_id: str | None = None
+    launch: str | None = None
+    """ARN of the state machine of `scar-launch --distributed`."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunctio
         outputs=tuple(entry.get("outputs", ())),
         **{
             key: entry.get(key)
-            for key in ("job_queue", "job_definition", "batch_log_group", "api_url", "api_key_id")
+            for key in ("job_queue", "job_definition", "batch_log_group", "api_url", "api_key_id", "launch")
         },
     )
 

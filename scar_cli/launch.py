@@ -38,6 +38,7 @@ from scar_cli.table import printable
 @click.option("--rate", metavar="N/s", help="No more than this: 50/s, 3000/min, 100000/h.")
 @click.option("--resume", metavar="JOURNAL", help="Go on with an interrupted launch.")
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
+@click.option("--distributed", is_flag=True, help="Let AWS itself list the files and send the events.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
@@ -54,6 +55,7 @@ def command(
     rate: str | None,
     resume: str | None,
     wait: bool,
+    distributed: bool,
     as_json: bool,
 ) -> int:
     """Send one event for each file that is in a function's input folder already.
@@ -76,6 +78,8 @@ def command(
         rate=rate,
         resume=resume,
     )
+    if distributed:
+        return _distributed(wanted, wait=wait, dry_run=dry_run, as_json=as_json)
     with Launch(wanted) as launch:
         if wait and not dry_run:
             launch.prepare_to_wait()
@@ -90,6 +94,27 @@ def command(
             for line in outcome.told():
                 click.echo(line)
         return outcome.exit_code
+
+
+def _distributed(wanted: Wanted, *, wait: bool, dry_run: bool, as_json: bool) -> int:
+    from scar_cli.launch_distributed import batches_of, launch_distributed, refuse_other_options, told
+
+    refuse_other_options(wanted, wait=wait, dry_run=dry_run)
+    concurrency = wanted.concurrency if is_given("concurrency") else None
+    with Launch(wanted) as launch:
+        outcome = launch_distributed(launch, batches_of(concurrency), shown=not as_json)
+    if as_json:
+        click.echo(json.dumps(outcome.as_json()))
+    else:
+        for line in told(outcome):
+            click.echo(line)
+    return outcome.exit_code
+
+
+def is_given(option: str) -> bool:
+    """Whether an option was typed, rather than left at its default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def _show(launch: Launch, as_json: bool) -> int:

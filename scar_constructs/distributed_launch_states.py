@@ -1,15 +1,16 @@
 """The states of a distributed launch, in the Amazon States Language.
 
-    Folder0 ─► Folder1 ─► …        a distributed map each: S3 lists the folder, 500 files go to one execution
+    Folder0 ─► Folder1 ─► …        a distributed map each: S3 lists the folder, 250 files go to one execution
        └─ Batch                    an express execution: its files, several at once
             └─ Event ─► Send       S3's event of a file, and Lambda's asynchronous invocation
                           └─► Keep an event that Lambda would not take goes to the function's failure queue
 
-Batches, because each execution costs a state transition of the launch, and the results of all of them
-together may have 256 KiB: a batch answers with no more than the number of events that it had to keep. Express
-executions, because a transition of a standard one costs as much as 25 of them. An event that cannot be sent
-although Lambda is there does not fail its batch; everything else does (no such function, no right), and the
-launch ends when more than a few percent have.
+Batches, because each execution costs a state transition of the launch, and because the results of all of
+them together may have 256 KiB: a batch answers with one number, in which stand how many events it had to keep
+(times 1000) and how many files were not meant. Express executions, because a transition of a standard one
+costs as much as 25 of them; they end after 5 minutes, and a batch takes 3 even if Lambda takes an event at
+its last attempt only. An event that cannot be sent although Lambda is there does not fail its batch; all else
+does (no such function, no right), and the launch ends when more than a few percent have.
 
 All expressions are JSONata; a user's text stands in them as JSON strings only.
 """
@@ -22,8 +23,8 @@ from typing import Any
 
 from fdl_schemas.model import StorageEntry
 
-FILES_IN_A_BATCH = 500
-AT_ONCE_IN_A_BATCH = 10
+FILES_IN_A_BATCH = 250
+AT_ONCE_IN_A_BATCH = 25
 BATCHES_AT_ONCE = 20
 """If the launch's input does not say how many."""
 TOLERATED_PERCENTAGE = 5
@@ -57,7 +58,8 @@ def launch_states(
     """The definition of the state machine that launches one function.
 
     Its input may have `concurrency` (batches at once) and `skip` (`bucket/key` of a file that has been run
-    already); its output has `kept`, the number of events in the failure queue.
+    already); its output has `kept`, the number of events in the failure queue, and `left_out`, that of listed
+    keys that are no files for the function.
 
     :param entries: the function's input folders, with the final names of their buckets.
     :param partition: of AWS, for the ARNs of integrations.
@@ -102,9 +104,8 @@ def launch_states(
                 },
             },
             "Output": {
-                "kept": _expression(
-                    "($exists($states.input.kept) ? $states.input.kept : 0) + $sum($states.result)"
-                )
+                "kept": _total("kept", "$floor($result / 1000)"),
+                "left_out": _total("left_out", "$result % 1000"),
             },
             **({"End": True} if number == last else {"Next": f"Folder{number + 1}"}),
         }
@@ -122,6 +123,7 @@ def wanted(entry: StorageEntry, before: Sequence[StorageEntry] = ()) -> str:
     :param before: entries of the same bucket whose files have had their event.
     """
     conditions = [
+        f"{_FILE}.Size > 0",  # the runner takes empty ones for markers of folders
         f"$skip != ({_text(f'{entry.bucket}/')} & $key)",
         *_fits(entry),
         *(
@@ -155,7 +157,9 @@ def _batch(states: dict[str, State]) -> State:
         "Items": _expression("[$states.input.Items[wanted]]"),
         "MaxConcurrency": AT_ONCE_IN_A_BATCH,
         "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Event", "States": states},
-        "Output": _expression("$sum($states.result)"),
+        "Output": _expression(
+            "1000 * $sum($states.result) + $count($states.input.Items) - $count($states.result)"
+        ),
         "End": True,
     }
 
@@ -192,7 +196,7 @@ def _send(service: str, function_arn: str) -> State:
             "Payload": _expression("$states.input"),
         },
         "TimeoutSeconds": 30,
-        "Retry": [{"ErrorEquals": _TEMPORARY, "MaxAttempts": 8, **_RETRY}],
+        "Retry": [{"ErrorEquals": _TEMPORARY, "MaxAttempts": 5, **_RETRY}],
         "Catch": [
             {
                 "ErrorEquals": _TEMPORARY,
@@ -231,6 +235,13 @@ def _keep(service: str, failure_queue_url: str, function_arn: str) -> State:
         "Output": 1,
         "End": True,
     }
+
+
+def _total(name: str, share: str) -> str:
+    """The sum of a share of each batch's result, and of the folders before."""
+    before = f"$states.input.{name}"
+    shares = f"$map($states.result, function($result) {{{share}}})"
+    return _expression(f"($exists({before}) ? {before} : 0) + $sum([{shares}])")
 
 
 def _expression(text: str) -> str:

@@ -80,9 +80,11 @@ def test_another_value_is_refused() -> None:
 # The expressions, as Step Functions' engine evaluates them (a port of the same one).
 
 
-def chosen(entry: StorageEntry, key: str, *before: StorageEntry, skip: str | None = None) -> bool:
+def chosen(
+    entry: StorageEntry, key: str, *before: StorageEntry, skip: str | None = None, size: int = 1
+) -> bool:
     execution = {"Input": {} if skip is None else {"skip": skip}}
-    context = {"Map": {"Item": {"Value": {"Key": key}}}, "Execution": execution}
+    context = {"Map": {"Item": {"Value": {"Key": key, "Size": size}}}, "Execution": execution}
     return bool(evaluated(wanted(entry, before), context=context))
 
 
@@ -108,6 +110,10 @@ def evaluated(expression: str, **states: Any) -> Any:
 )
 def test_markers_and_other_names_are_left_out(entry: StorageEntry, key: str, meant: bool) -> None:
     assert chosen(entry, key) is meant
+
+
+def test_empty_objects_are_left_out_as_by_the_runner() -> None:
+    assert not chosen(StorageEntry("b", "in"), "in/a", size=0)
 
 
 def test_the_file_that_has_been_run_is_left_out() -> None:
