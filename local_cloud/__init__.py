@@ -12,6 +12,7 @@
     iam.py             policies are enforced as on AWS, where the emulator's view of requests is not AWS's
     s3_reads.py        parts of large objects, read without the whole
     s3_filters.py      filters of bucket notifications, which are URL-encoded
+    distributed_maps.py  of Step Functions: buckets are listed, batches made, events sent
     topics.py          topics of SNS in other accounts, filters that look into notifications
     secrets_stack.py   CloudFormation refers to secrets by their ARNs
     s3_stack.py        CloudFormation deletes no bucket that holds something

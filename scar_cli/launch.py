@@ -17,6 +17,9 @@ from scar_cli.launching import Launch
 from scar_cli.main import run
 from scar_cli.table import printable
 
+_MOST_FROM_HERE = 256
+"""Threads of one process."""
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FDL", help="FDL file of the deployed workflow.")
@@ -30,10 +33,10 @@ from scar_cli.table import printable
 @click.option("--dry-run", is_flag=True, help="Only say which files would be run.")
 @click.option(
     "--concurrency",
-    type=click.IntRange(1, 256),
+    type=click.IntRange(1, 250_000),
     default=CONCURRENCY,
     show_default=True,
-    help="Events sent at once.",
+    help="Events sent at once; with --distributed 500 by default.",
 )
 @click.option("--rate", metavar="N/s", help="No more than this: 50/s, 3000/min, 100000/h.")
 @click.option("--resume", metavar="JOURNAL", help="Go on with an interrupted launch.")
@@ -65,6 +68,8 @@ def command(
     """
     if fdl is None and resume is None:
         raise click.UsageError("Missing option '-f' / '--file': the FDL file of the deployed workflow.")
+    if concurrency > _MOST_FROM_HERE and not distributed:
+        raise click.UsageError(f"--concurrency is at most {_MOST_FROM_HERE} without --distributed.")
     wanted = Wanted(
         fdl=fdl,
         name=name,
