@@ -89,7 +89,7 @@ def test_two_stacks_each_with_its_own_buckets(tmp_path: Path, feature_flags: Map
     from scar_constructs.workflow_stack import add_stacks
 
     app = App(outdir=str(tmp_path), context=dict(feature_flags), analytics_reporting=False)
-    add_stacks(app, TWO, Deployment(fdl=Path("w.yaml"), stack_name="w"), OREGON)
+    add_stacks(app, TWO, Deployment(fdl=Path("w.yaml"), stack_name="w", image_cache_days=None), OREGON)
     app.synth()
     templates = {
         name: json.loads((tmp_path / f"{name}.template.json").read_text()) for name in ("w", "w-eu-west-1")
