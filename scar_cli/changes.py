@@ -9,19 +9,26 @@ own comparison.
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import click
+
 from scar_cli.cdk import SynthesizedStack
 from scar_cli.rights import rights_of
 from scar_cli.session import client, error_code, explained
-from scar_cli.table import printable, table
+from scar_cli.table import printable, table, takes_colours
 from scar_cli.template import Names
 
 _VALUE_LIMIT = 60
 _DETAILS_LIMIT = 12
+_FUNCTIONS = "Functions/"
+_COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 _HASH = re.compile("[0-9a-f]{64}")
 """Name of a file that the cdk has uploaded."""
 _SECRETIVE = ("environment", "variables", "secret", "password", "token", "credential", "login")
@@ -87,8 +94,28 @@ def compare(stack: str, region: str, old: Mapping[str, Any] | None, new: Mapping
     return Changes(stack, region, old is None, tuple(found), tuple(rights))
 
 
+def show(changes: Changes, *, err: bool = False) -> None:
+    """Print them: for a terminal in colours, and in lines as long as it is wide."""
+    stream = sys.stderr if err else sys.stdout
+    colours = takes_colours(stream)
+    columns = shutil.get_terminal_size().columns if stream.isatty() else None
+    for line in shown(changes):
+        sign = line.lstrip()[:1]
+        words = (
+            [line]
+            if columns is None
+            else textwrap.wrap(line, columns, subsequent_indent=" " * 6, break_on_hyphens=False)
+        )
+        text = "\n".join(words or [""])
+        colour = _COLOURS.get(sign) if line.startswith("  ") else None
+        if colours:
+            text = text.replace(sign, click.style(sign, fg=colour, bold=True), 1) if colour else text
+            text = text if line.startswith(" ") else click.style(text, bold=True)
+        click.echo(text, err=err, color=colours)
+
+
 def shown(changes: Changes) -> Iterator[str]:
-    """Lines for a terminal."""
+    """The lines of it."""
     if not changes:
         yield f"{changes.stack} in {changes.region}: no changes"
         return
@@ -108,7 +135,8 @@ def shown(changes: Changes) -> Iterator[str]:
                 yield f"       and {more} more"
     if changes.rights:
         yield "Permissions"
-        for sign, text in changes.rights:
+        # What the functions of the workflow may is what a person has to look at.
+        for sign, text in sorted(changes.rights, key=lambda right: not right[1].startswith(_FUNCTIONS)):
             yield f"  {sign} {_HASH.sub(_abbreviated, printable(text))}"
 
 

@@ -8,7 +8,7 @@ import click
 
 from scar_cli.cdk import cdk, synthesized
 from scar_cli.changes import as_json as in_json
-from scar_cli.changes import changes_of, shown
+from scar_cli.changes import changes_of, show
 from scar_cli.examples import examples
 from scar_cli.init import context_of, decides_where
 
@@ -40,5 +40,5 @@ def command(
         click.echo(json.dumps({"Stacks": [in_json(changes) for changes in found]}))
     else:
         for changes in found:
-            click.echo("\n".join(shown(changes)))
+            show(changes)
     return 1 if fail and any(found) else 0

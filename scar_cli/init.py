@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from scar_cli.cdk import SynthesizedStack, cdk, synthesized
-from scar_cli.changes import Changes, changes_of, shown
+from scar_cli.changes import Changes, changes_of, show
 from scar_cli.changes import as_json as in_json
 from scar_cli.deployed import DeployedFunction, stacks
 from scar_cli.errors import UserError
@@ -197,7 +197,7 @@ def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool)
         raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
     if not verbose:
         for one in changes:
-            click.echo("\n".join(shown(one)), err=as_json)
+            show(one, err=as_json)
 
 
 def _way_to_run(function: DeployedFunction) -> str:

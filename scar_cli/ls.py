@@ -18,6 +18,7 @@ from scar_cli.session import client, error_code, explained
 from scar_cli.status import last_activity, local_time, moment
 from scar_cli.table import printable, table
 
+_TO_THE_MINUTE = len("2026-01-31 12:00")
 _HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY", "STACK", "API URL")
 
 
@@ -46,7 +47,9 @@ def command(
     elif not entries:
         click.echo("No function is deployed here. To deploy one: scar init -f FILE", err=True)
     else:
-        for line in table(_HEAD, [_row(entry) for entry in entries]):
+        rows = [_row(entry) for entry in entries]
+        width = len(_HEAD) if any(entry["Api_gateway"] != "-" for entry in entries) else len(_HEAD) - 1
+        for line in table(_HEAD[:width], [row[:width] for row in rows]):
             click.echo(line)
     return 0
 
@@ -112,7 +115,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         f"{entry['Timeout']} s" if entry["Timeout"] else "-",
         entry["Image_id"],
         entry["State"],
-        local_time(entry["Last_activity"]),
+        local_time(entry["Last_activity"])[:_TO_THE_MINUTE],
         entry["Stack"],
         entry["Api_gateway"],
     )

@@ -10,6 +10,8 @@ from typing import Any
 _NAMES = ("BucketName", "FunctionName", "QueueName", "LogGroupName", "StateMachineName", "TopicName")
 _BUCKET_ARN = re.compile(r"arn:(aws[a-z-]*|\$\{AWS::Partition\}):s3:::")
 _PATH = "aws:cdk:path"
+_SINGLETON = re.compile("(?<=[A-Za-z])[0-9a-f]{32}$")
+"""What the CDK adds to the name of a thing that a stack has once."""
 
 
 class Names:
@@ -29,7 +31,7 @@ class Names:
                 return str(properties[key])
         path = str((resource.get("Metadata") or {}).get(_PATH, ""))
         _stack, _slash, below = path.removesuffix("/Resource").partition("/")
-        return below or identity
+        return _SINGLETON.sub("", below) or identity
 
     def text(self, value: object) -> str:
         """A value of the template, on one line."""

@@ -1,0 +1,357 @@
+"""`scar` on a deployed workflow: ls, run, invoke, log, status and retry, on one stack."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests import examples
+from tests.cloud.embedded import CloudUnderTest, until
+from tests.cloud.scar_command import Scar, registry
+
+pytestmark = pytest.mark.cloud
+
+BUCKET = "verb-files"
+SCRIPTS = {
+    "copy.sh": '#!/bin/sh\necho "copying $STORAGE_OBJECT_KEY"\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n',
+    # The input holds a URL: as long as nothing is there, the file cannot be processed.
+    "picky.sh": """#!/bin/sh
+echo "looking at $STORAGE_OBJECT_KEY"
+wget -q -O /dev/null "$(cat "$INPUT_FILE_PATH")" || { echo not yet; exit 7; }
+cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
+""",
+    "answer.sh": """#!/bin/sh
+echo "hello $name"
+[ -z "$INPUT_FILE_PATH" ] || wc -c < "$INPUT_FILE_PATH"
+""",
+}
+FDL = f"""functions:
+  aws:
+  - lambda:
+      name: verb-copy
+      memory: 256
+      timeout: 60
+      init_script: copy.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/in}}]
+      output:
+      - {{storage_provider: s3, path: {BUCKET}/out}}
+  - lambda:
+      name: verb-picky
+      timeout: 60
+      init_script: picky.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/picky}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/picked}}]
+  - lambda:
+      name: verb-job
+      execution_mode: batch
+      init_script: picky.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/jobs}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/job-out}}]
+    batch: {{attempts: 1}}
+  - lambda:
+      name: verb-http
+      timeout: 60
+      init_script: answer.sh
+      container: {{image: "busybox:1.37"}}
+    api_gateway: {{name: verb-api}}
+  - lambda:
+      name: verb-key
+      timeout: 60
+      init_script: answer.sh
+      container: {{image: "busybox:1.37"}}
+    api_gateway: {{name: verb-key, auth: API_KEY}}
+  - lambda:
+      name: verb-iam
+      timeout: 60
+      init_script: answer.sh
+      container: {{image: "busybox:1.37"}}
+    api_gateway: {{name: verb-iam, auth: AWS_IAM}}
+"""
+
+
+class Door(ThreadingHTTPServer):
+    """Answers 404 as long as it is shut."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Doorkeeper)
+        self.open = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Doorkeeper(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Door)
+        self.send_response(200 if self.server.open else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    server = Door()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def scar(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Scar:
+    """The command, with `verbs.yaml` deployed."""
+    if not examples.busybox_layers():
+        pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
+    folder = tmp_path_factory.mktemp("verbs")
+    scar = Scar(cloud, registry(folder))
+    done = scar.process("init", "-f", _written(folder), "-c", scar.mirrors, "-y")
+    assert f"verb-copy is deployed. To run it:  scar put -b {BUCKET}/in -p FILE" in done.stdout
+    assert "verb-http is deployed. To run it:  scar run -n verb-http" in done.stdout
+    return scar
+
+
+@pytest.fixture(scope="module")
+def fdl(scar: Scar, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The FDL file in another folder than the one that it was deployed from."""
+    return _written(tmp_path_factory.mktemp("verbs-again"))
+
+
+def _written(folder: Path) -> str:
+    for name, text in {**SCRIPTS, "verbs.yaml": FDL}.items():
+        (folder / name).write_text(text)
+    return str(folder / "verbs.yaml")
+
+
+# ls
+
+
+def test_ls_lists_functions_in_the_shape_that_scripts_parse(scar: Scar, fdl: str) -> None:
+    functions = {entry["Name"]: entry for entry in scar.json("ls")["Functions"]}
+    assert set(functions) >= {"verb-copy", "verb-picky", "verb-job", "verb-http", "verb-key", "verb-iam"}
+    copy = functions["verb-copy"]
+    assert (copy["Memory"], copy["Timeout"], copy["Image_id"]) == (256, 60, "busybox:1.37")
+    assert copy["Api_gateway"] == "-"
+    assert functions["verb-http"]["Api_gateway"].startswith(f"{scar.cloud.endpoint}/"), "where it works"
+    assert functions["verb-job"]["Mode"] == "batch"
+    table = scar("ls", "-f", fdl).stdout.splitlines()
+    assert len(table) == 7
+    assert "256 MB" in next(line for line in table if line.startswith("verb-copy "))
+
+
+def test_a_function_that_is_not_deployed_is_said_with_what_there_is(scar: Scar, tmp_path: Path) -> None:
+    assert "There are: verb-copy" in scar("ls", "-n", "nobody", code=2).stderr
+    other = tmp_path / "other.yaml"
+    other.write_text("functions: {aws: [{lambda: {name: other, container: {image: busybox}}}]}")
+    assert f"Deploy it: scar init -f {other}" in scar("ls", "-f", str(other), code=2).stderr
+
+
+# log, status, retry
+
+
+def test_the_log_of_a_request_holds_its_lines_and_no_others(scar: Scar) -> None:
+    answers = [
+        json.loads(
+            scar.cloud.client("lambda")
+            .invoke(FunctionName="verb-http", Payload=json.dumps({"cmd_args": ["echo", word]}))["Payload"]
+            .read()
+        )
+        for word in ("apples", "pears")
+    ]
+    ids = [answer["request_id"] for answer in answers]
+    shown = scar("log", "-n", "verb-http", "-ri", ids[1]).stdout
+    assert "  pears\n" in shown
+    assert "apples" not in shown
+    assert "summary" in shown
+    everything = scar("log", "-n", "verb-http", "--since", "1h").stdout
+    assert "apples" in everything
+    assert "pears" in everything
+    first = json.loads(scar("log", "-n", "verb-http", "-j").stdout.splitlines()[0])
+    by_stream = scar("log", "-n", "verb-http", "-ls", first["stream"], "--raw").stdout
+    assert by_stream.startswith("START RequestId: ")
+    assert "No log tells" in scar("log", "-ri", "0-0", code=2).stderr
+
+
+def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str, door: Door) -> None:
+    """Of a function and of a job: the whole way to the failure queue, the status, the log, and back."""
+    scar.put(BUCKET, "picky/a b.txt", door.url.encode())
+    scar.put(BUCKET, "jobs/ü.txt", door.url.encode())
+
+    sqs = scar.cloud.client("sqs")
+    urls = {name: failure_queue(scar, name) for name in ("verb-picky", "verb-job")}
+
+    def waiting() -> dict[str, int]:
+        asked = {
+            name: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+            for name, url in urls.items()
+        }
+        return {n: int(one["Attributes"]["ApproximateNumberOfMessages"]) for n, one in asked.items()}
+
+    until(waiting, lambda found: found == {"verb-picky": 1, "verb-job": 1}, 60)
+    status = {one["function"]: one for one in scar.json("status", code=1)["functions"]}
+    assert status["verb-picky"]["failed"] == 3
+    assert status["verb-job"]["failed"] == 1
+    assert status["verb-job"]["queued"] == status["verb-job"]["running"] == 0
+    assert status["verb-picky"]["last_activity"].startswith("20")
+    table = scar("status", code=1)
+    assert "scar retry" in table.stderr
+    log = scar("log", "-n", "verb-job").stdout
+    assert log.index("submitted") < log.index("  looking at jobs/ü.txt") < log.index("  not yet")
+    submitted = next(
+        json.loads(line)["message"]
+        for line in scar("log", "-n", "verb-job", "-j").stdout.splitlines()
+        if '"submitted"' in line
+    )
+    of_request = scar("log", "-n", "verb-job", "-ri", submitted["request_id"]).stdout
+    assert "submitted" in of_request
+    assert "  not yet" in of_request
+
+    assert scar.json("retry", "--dry-run")["functions"][1]["events"] == [f"{BUCKET}/picky/a b.txt"]
+    assert waiting()["verb-picky"] == 1
+    sqs.send_message(QueueUrl=urls["verb-picky"], MessageBody="no event")
+    door.open = True
+    assert "1 failed event was sent again." in scar("retry", "-n", "verb-job").stdout
+    answer = scar.json("retry", "-f", fdl, code=1)
+    assert {one["function"]: one["events"] for one in answer["functions"]}["verb-picky"] == [
+        f"{BUCKET}/picky/a b.txt"
+    ]
+    until(lambda: (scar.keys(BUCKET, "picked"), scar.keys(BUCKET, "job-out")), all, 60)
+    assert scar.keys(BUCKET, "picked") == ["picked/a b.txt"]
+    assert scar.keys(BUCKET, "job-out") == ["job-out/ü.txt"]
+    assert waiting()["verb-picky"] == 1, "what cannot be read stays"
+    sqs.purge_queue(QueueUrl=urls["verb-picky"])
+
+
+def failure_queue(scar: Scar, function: str) -> str:
+    (stack,) = scar.cloud.client("cloudformation").describe_stacks(StackName="verbs")["Stacks"]
+    (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
+    (url,) = [f["failure_queue_url"] for f in json.loads(value)["functions"] if f["name"] == function]
+    return str(url)
+
+
+# run, invoke
+
+
+def test_run_gives_a_command_or_a_script_to_the_container_and_shows_its_output(
+    scar: Scar, fdl: str, tmp_path: Path
+) -> None:
+    assert scar("run", "-n", "verb-http", "echo", "-n", "a b").stdout == "a b\n"
+    script = tmp_path / "script.sh"
+    script.write_text("#!/bin/sh\necho from the script\n")
+    output = tmp_path / "output.txt"
+    scar("run", "-f", fdl, "-n", "verb-http", "-s", str(script), "-o", str(output))
+    assert output.read_text() == "from the script\n"
+
+
+def test_run_answers_in_the_shape_that_scripts_parse(scar: Scar) -> None:
+    told = json.loads(scar("run", "-n", "verb-http", "-j", "echo", "hi").stdout)["LambdaOutput"]
+    assert (told["StatusCode"], told["Payload"], told["LogGroupName"]) == (
+        200,
+        "hi",
+        "/aws/lambda/verb-http",
+    )
+    assert told["RequestId"] in scar("log", "-n", "verb-http", "-ls", told["LogStreamName"]).stdout
+
+
+def test_run_says_what_failed_and_where_the_log_is(scar: Scar) -> None:
+    failed = scar("run", "-n", "verb-http", "sh", "-c", "echo upside down; exit 7", code=1)
+    assert "verb-http failed: " in failed.stderr
+    assert "exit code 7" in failed.stderr
+    command = failed.stderr.splitlines()[-1].partition("scar log ")[2].split()
+    assert "upside down" in scar("log", *command).stdout
+
+
+def test_run_does_not_wait_if_told_so(scar: Scar) -> None:
+    started = scar("run", "-a", "-n", "verb-http", "echo", "in", "the", "background").stdout
+    command = started.strip().partition("scar log ")[2].split()
+    until(lambda: "  in the background" in scar("log", *command, code=None).stdout, within_s=60)
+
+
+def test_run_with_a_file_runs_on_what_is_in_the_input_folder(scar: Scar, fdl: str) -> None:
+    scar.put(BUCKET, "in/launched.txt", b"x")
+    until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=60)
+    scar.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/launched.txt")
+    assert "verb-copy" in scar("run", "-f", fdl, "-n", "verb-copy").stdout
+    until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=60)
+
+
+def test_run_asks_which_function_where_there_are_several(scar: Scar) -> None:
+    assert "Say which one by -n" in scar("run", "echo", code=2).stderr
+
+
+def test_invoke_calls_the_http_endpoint(scar: Scar, fdl: str, tmp_path: Path) -> None:
+    assert scar("invoke", "-f", fdl, "-n", "verb-http", "-p", "name=a b").stdout == "hello a b\n"
+    body = tmp_path / "body"
+    body.write_bytes(bytes(range(256)))
+    answer = scar.json("invoke", "-n", "verb-http", "-db", str(body), "-p", '{"name": "you"}')
+    assert (answer["StatusCode"], answer["Payload"].split()) == (200, ["hello", "you", "256"])
+    by_json = scar("invoke", "-n", "verb-http", "-jd", '{"a": 1}', "-o", str(tmp_path / "answer"))
+    assert by_json.stdout == ""
+    assert (tmp_path / "answer").read_text().split() == ["hello", "8"]
+    assert scar.json("invoke", "-n", "verb-http", "-a")["StatusCode"] == 202
+    refused = scar("invoke", "-n", "verb-http", "-p", "LD_PRELOAD=x", code=1)
+    assert "answered 400" in refused.stderr
+    assert "Say which one by -n" in scar("invoke", "-f", fdl, code=2).stderr
+    assert "has no HTTP endpoint" in scar("invoke", "-n", "verb-copy", code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["verb-key", "verb-iam"])
+def test_invoke_opens_endpoints_that_are_locked(scar: Scar, tmp_path: Path, name: str) -> None:
+    """By the API key, which is shown nowhere, or by a signature; each holds for body and parameters too."""
+    (function,) = scar.json("ls", "-n", name)["Functions"]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(function["Api_gateway"])
+    (tmp_path / "body").write_bytes(bytes(range(256)))
+    answer = scar("invoke", "-n", name, "-db", str(tmp_path / "body"), "-p", "name=a b&ü", "-j")
+    assert json.loads(answer.stdout)["Payload"].split() == ["hello", "a", "b&ü", "256"]
+    keys = scar.cloud.client("apigateway").get_api_keys(includeValues=True)["items"]
+    assert keys
+    assert not any(key["value"] in str(answer) for key in keys)
+
+
+# --follow
+
+
+def test_a_log_is_followed_while_it_is_written(scar: Scar) -> None:
+    with scar.following("log", "-n", "verb-http", "--follow") as follower:
+        assert follower.stdout is not None
+        scar("run", "-n", "verb-http", "echo", "first of the followed")
+        assert any("first of the followed" in line for line in follower.stdout)
+        scar("run", "-n", "verb-http", "echo", "second of the followed")
+        after = list(_up_to(follower.stdout, "second of the followed"))
+        assert not any("first of the followed" in line for line in after), "each line comes once"
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(30) == 130
+
+
+def test_the_status_is_followed_while_it_changes(scar: Scar) -> None:
+    with scar.following("status", "-n", "verb-http", "--follow", "-j") as follower:
+        assert follower.stdout is not None
+        before = json.loads(next(follower.stdout))["functions"][0]["done"]
+        scar("run", "-n", "verb-http", "true")
+        assert any(json.loads(line)["functions"][0]["done"] > before for line in follower.stdout)
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(30) == 130
+
+
+def _up_to(lines: Iterable[str], last: str) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if last in line:
+            return

@@ -1,0 +1,169 @@
+"""What `scar init` and `scar diff` say of a template: what comes, goes and changes, and who may do what."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from scar_cli.changes import as_json, compare, shown
+from scar_cli.rights import rights_of
+from scar_cli.template import Names
+
+SECRET = "never-to-be-shown"
+ROLE = {
+    "Type": "AWS::IAM::Role",
+    "Properties": {
+        "AssumeRolePolicyDocument": {
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Action": "sts:AssumeRole",
+                    "Principal": {"Service": "lambda.amazonaws.com"},
+                }
+            ]
+        },
+        "ManagedPolicyArns": [
+            {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":iam::aws:policy/Admin"]]}
+        ],
+    },
+    "Metadata": {"aws:cdk:path": "s/Functions/f/Role/Resource"},
+}
+TEMPLATE: dict[str, Any] = {
+    "Resources": {
+        "Bucket": {
+            "Type": "AWS::S3::Bucket",
+            "Properties": {"BucketName": "pictures"},
+            "Metadata": {"aws:cdk:path": "s/Buckets/pictures/Resource"},
+        },
+        "Role": ROLE,
+        "Policy": {
+            "Type": "AWS::IAM::Policy",
+            "Properties": {
+                "PolicyDocument": {
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": ["s3:GetObject", "s3:PutObject"],
+                            "Resource": {"Fn::Join": ["", [{"Fn::GetAtt": ["Bucket", "Arn"]}, "/in/*"]]},
+                        }
+                    ]
+                },
+                "Roles": [{"Ref": "Role"}],
+            },
+        },
+        "Function": {
+            "Type": "AWS::Lambda::Function",
+            "Properties": {
+                "FunctionName": "f",
+                "MemorySize": 256,
+                "Code": {"S3Key": "a.zip"},
+                "Environment": {"Variables": {"TOKEN": SECRET}},
+            },
+        },
+    }
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    template = copy.deepcopy(TEMPLATE)
+    *folders, last = path.split(".")
+    place = template["Resources"]
+    for folder in folders:
+        place = place[folder]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return template
+
+
+def rights(**resource: Any) -> list[str]:
+    return list(rights_of(Names({"Resources": {"R": resource, "Bucket": TEMPLATE["Resources"]["Bucket"]}})))
+
+
+def test_a_new_stack_is_told_with_all_rights() -> None:
+    assert list(shown(compare("s", "us-east-1", None, TEMPLATE))) == [
+        "s in us-east-1 is new",
+        "  +  function  f",
+        "  +  bucket    pictures",
+        "  +  with them: 1 role, 1 policy",
+        "Permissions",
+        "  + Functions/f/Role has the policy Admin",
+        "  + Functions/f/Role may s3:GetObject, s3:PutObject on pictures/in/*",
+        "  + the service lambda.amazonaws.com may sts:AssumeRole on Functions/f/Role",
+    ]
+
+
+def test_without_a_change_nothing_is_told() -> None:
+    same = compare("s", "us-east-1", copy.deepcopy(TEMPLATE), TEMPLATE)
+    assert not same
+    assert list(shown(same)) == ["s in us-east-1: no changes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("Function.Properties.MemorySize", 512, "       MemorySize: 256 → 512"),
+        ("Function.Properties.Code.S3Key", "b.zip", "       Code: other files"),
+        ("Function.Properties.Timeout", 5, "       Timeout: none → 5"),
+        ("Function.DeletionPolicy", "Retain", "       DeletionPolicy: none → Retain"),
+        (
+            "Function.Properties.Environment.Variables.TOKEN",
+            "other",
+            "       Environment.Variables.TOKEN has another value",
+        ),
+        ("Bucket", None, "  -  bucket  pictures"),
+        ("Role.Properties.ManagedPolicyArns", [], "  - Functions/f/Role has the policy Admin"),
+    ],
+)
+def test_a_change_is_told(path: str, value: object, said: str) -> None:
+    changes = compare("s", "us-east-1", TEMPLATE, changed(path, value))
+    assert said in list(shown(changes))
+    assert SECRET not in str(as_json(changes))
+
+
+def test_a_right_that_is_widened_is_told_as_one_that_comes_and_one_that_goes() -> None:
+    path = "Policy.Properties.PolicyDocument.Statement"
+    wider = [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
+    told = list(shown(compare("s", "us-east-1", TEMPLATE, changed(path, wider))))
+    assert told[-2:] == [
+        "  + Functions/f/Role may s3:* on *",
+        "  - Functions/f/Role may s3:GetObject, s3:PutObject on pictures/in/*",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ({"Action": "s3:*", "Principal": "*", "Resource": "*"}, "everybody may s3:* on *"),
+        ({"Action": "s3:*", "Principal": {"AWS": "*"}}, "everybody may s3:* on R"),
+        (
+            {"NotAction": "iam:*", "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}, "NotResource": "x"},
+            "everybody but arn:aws:iam::1:root may do anything but iam:* on anything but x",
+        ),
+        (
+            {
+                "Action": "s3:GetObject",
+                "Resource": "*",
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            },
+            "R may s3:GetObject on * if aws:SecureTransport is false",
+        ),
+    ],
+)
+def test_a_statement_is_one_sentence(statement: dict[str, Any], said: str) -> None:
+    properties = {"Anywhere": [{"Deep": {"Statement": {"Effect": "Allow", **statement}}}]}
+    assert rights(Type="AWS::New::Thing", Properties=properties) == [said]
+
+
+def test_permissions_of_functions_and_open_ports_are_rights() -> None:
+    permission = {"Action": "lambda:InvokeFunctionUrl", "FunctionName": "f", "Principal": "*"}
+    assert rights(Type="AWS::Lambda::Permission", Properties=permission) == [
+        "everybody may lambda:InvokeFunctionUrl on f"
+    ]
+    group = {
+        "SecurityGroupIngress": [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "0.0.0.0/0"}]
+    }
+    assert rights(Type="AWS::EC2::SecurityGroup", Properties=group) == ["R lets in 0.0.0.0/0 on tcp 22"]
