@@ -53,7 +53,7 @@ _state_option = click.option(
     show_default="$XDG_STATE_HOME/scar-cdk/cloud",
     help="Folder that keeps the cloud's state; each is a cloud of its own.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+_json_option = click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
 @click.group(

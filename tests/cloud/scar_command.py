@@ -11,9 +11,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -39,9 +39,11 @@ class Scar:
     cloud: CloudUnderTest
     mirrors: str = ""
     """Where images come from: `-c` of those verbs that deploy."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the shell."""
 
     def environment(self) -> dict[str, str]:
-        return {**self.cloud.environment(), "SCAR_LOCAL_STATE": "/nonexistent", "NO_COLOR": "1"}
+        return {**self.cloud.environment(), "SCAR_LOCAL_STATE": "/nonexistent", "NO_COLOR": "1", **self.more}
 
     def __call__(self, *words: str, code: int | None = 0) -> Said:
         """Run a verb in this process; `code` None: however it ends."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from local_cloud.cloud import Cloud
 from tests.cloud.embedded import CloudUnderTest
 from tests.cloud.scar_command import Scar
 
@@ -84,3 +85,24 @@ def test_get_waits_for_what_is_still_to_come(scar: Scar, tmp_path: Path) -> None
     scar(*words, "60", "--expect", "2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
     later.join()
+
+
+def test_what_a_user_may_not_do_is_said(tmp_path: Path) -> None:
+    """On a cloud with IAM enforced, as somebody without any rights."""
+    embedded = Cloud(tmp_path / "cloud")
+    cloud = CloudUnderTest(embedded, embedded.start(tied=True, enforce_iam=True))
+    try:
+        cloud.client("s3").create_bucket(Bucket=BUCKET)
+        cloud.client("iam").create_user(UserName="guest")
+        key = cloud.client("iam").create_access_key(UserName="guest")["AccessKey"]
+        keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        scar = Scar(cloud, more=keys)
+        refused = scar("status", code=2).stderr
+        assert refused.startswith(
+            "scar: DescribeStacks is not allowed: User: arn:aws:iam::000000000000:user/guest"
+        )
+        assert refused.endswith("Ask for that permission, or use another profile by AWS_PROFILE.\n")
+        for verb in ("ls", "get"):
+            assert f"The bucket {BUCKET} exists, but these" in scar(verb, "-b", BUCKET, code=2).stderr
+    finally:
+        embedded.stop()
