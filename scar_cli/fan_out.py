@@ -180,18 +180,21 @@ class FanOut:
             else:
                 event.perhaps_sent = before or answer.status >= 500  # noqa: PLR2004 (nobody knows how far it came)
                 reason = f"{answer.status} {answer.code or answer.message}"
-            accepted = answer is not None and answer.status == 202  # noqa: PLR2004
-            self._pace.end(accepted=accepted, refused=not accepted)
-            if accepted:
+            if answer is not None and answer.status == 202:  # noqa: PLR2004
+                self._pace.end(accepted=True)
                 self._note(event)
                 return
+            self._pace.slow_down()
             if answer is not None and not (answer.status in _RETRIED or answer.status >= 500):  # noqa: PLR2004
                 raise refusal(answer, self._target.function)
             self.trouble = reason
             attempts += 1
             self._give_up_late(since, reason)
             pause = max(self._patience.pause(attempts), min(answer.retry_after_s if answer else 0.0, 60.0))
-            if self._stop.wait(pause):
+            at_first = min(pause, self._patience.first_pause_s)
+            self._stop.wait(at_first)
+            self._pace.end()
+            if self._stop.wait(pause - at_first):
                 return
 
     def _note(self, event: Event) -> None:

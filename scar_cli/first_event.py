@@ -19,6 +19,9 @@ from scar_cli.table import printable, printable_line
 
 _ANSWER_WITHIN_S = 930.0
 """A function runs for 900 seconds at most."""
+_CONNECTED_WITHIN_S = 60.0
+"""S3 has just answered: what keeps Lambda from it will hardly pass."""
+_TOLD_AFTER = 5
 _PASSING = (409, 429)
 _SERVER_ERROR = 500
 
@@ -57,7 +60,6 @@ def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
     since, attempts = time.monotonic(), 0
     try:
         while True:
-            reason = ""
             try:
                 answer = connection.run(target.function, event_bytes(file, target.region, target.launch_id))
             except TimeoutError as error:
@@ -68,19 +70,22 @@ def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
                 ) from error
             except (OSError, http.client.HTTPException) as error:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                give_up_s = min(patience.give_up_s, _CONNECTED_WITHIN_S)
             else:
                 if answer.accepted:
                     return answer
                 if answer.status not in _PASSING and answer.status < _SERVER_ERROR:
                     raise refusal(answer, target.function)
-                reason = f"{answer.status} {answer.message}"
-            if time.monotonic() - since >= patience.give_up_s:
+                reason, give_up_s = f"{answer.status} {answer.message}", patience.give_up_s
+            if time.monotonic() - since >= give_up_s:
                 raise UserError(
                     f"Lambda has not taken the first event: {reason}",
                     "Look at the network connection, and at the function's concurrency",
                     exit_code=1,
                 )
             attempts += 1
+            if attempts == _TOLD_AFTER:
+                click.echo(f"scar-launch: the first event has to wait: {reason}", err=True)
             time.sleep(patience.pause(attempts))
     finally:
         connection.close()

@@ -15,12 +15,15 @@ import json
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from scar_cli.session import LOOPBACK
+from scar_cli.errors import UserError
+from scar_cli.session import LOOPBACK, explain
 from scar_cli.signing import Signer
+from scar_cli.table import printable
 
 _CONNECT_WITHIN_S = 10.0
 _ANSWER_LIMIT = 8 * 1024**2
@@ -67,6 +70,11 @@ class LambdaEndpoint:
         signer = Signer(session.get_credentials(), lambda_.meta.region_name, "lambda")
         return cls(lambda_.meta.endpoint_url, signer, str(bundle))
 
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Of all connections: reading the certificates takes as long as many calls."""
+        return ssl.create_default_context(cafile=self.ca_bundle)
+
 
 class LambdaConnection:
     """One connection, which is opened when it is needed; for one thread at a time."""
@@ -83,6 +91,7 @@ class LambdaConnection:
 
         Raises:
             OSError, http.client.HTTPException: there is no answer; the event may have been queued or not.
+            UserError: there are no credentials any more, or the other side is not who it says.
         """
         is_fresh = self._connection is None
         try:
@@ -97,6 +106,7 @@ class LambdaConnection:
 
         Raises:
             OSError, http.client.HTTPException: there is no answer; the function may have run or not.
+            UserError: there are no credentials any more, or the other side is not who it says.
         """
         return self._call(
             function, event, {"X-Amz-Invocation-Type": "RequestResponse", "X-Amz-Log-Type": "Tail"}
@@ -110,7 +120,12 @@ class LambdaConnection:
 
     def _call(self, function: str, event: bytes, headers: dict[str, str]) -> Answer:
         path = f"{self._address.path.rstrip('/')}/2015-03-31/functions/{function}/invocations"
-        signed = self._endpoint.signer.sign("POST", path, {"Host": self._address.netloc, **headers}, event)
+        try:
+            signed = self._endpoint.signer.sign(
+                "POST", path, {"Host": self._address.netloc, **headers}, event
+            )
+        except Exception as error:  # credentials that cannot be refreshed
+            raise explain(error) or error from error
         try:
             if self._connection is None:
                 self._connection = self._opened()
@@ -137,14 +152,21 @@ class LambdaConnection:
         host, port = near.hostname or "", near.port or (443 if near.scheme == "https" else 80)
         connection: http.client.HTTPConnection
         if self._address.scheme == "https":
-            context = ssl.create_default_context(cafile=self._endpoint.ca_bundle)
-            connection = http.client.HTTPSConnection(host, port, timeout=_CONNECT_WITHIN_S, context=context)
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=_CONNECT_WITHIN_S, context=self._endpoint.tls
+            )
             if self._proxy is not None:
                 own = self._address
                 connection.set_tunnel(own.hostname or "", own.port or 443, _authorization(self._proxy))
         else:
             connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_WITHIN_S)
-        connection.connect()
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise UserError(
+                f"The certificate of {self._endpoint.url} is not accepted: {error.verify_message}",
+                "Set AWS_CA_BUNDLE to the certificates of your network's proxy, if there is one",
+            ) from error
         # A run takes up to 15 minutes, and routers forget a connection on which nothing moves.
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.sock.settimeout(self._answer_within_s)
@@ -173,8 +195,8 @@ def _read(response: http.client.HTTPResponse, payload: bytes) -> Answer:
         retry_after = 0.0
     return Answer(
         response.status,
-        code=str(code).partition(":")[0].rpartition("#")[2],
-        message=str(message)[:2000],
+        code=printable(str(code)[:200]).partition(":")[0].rpartition("#")[2],
+        message=printable(str(message)[:2000]),
         retry_after_s=max(0.0, retry_after),
     )
 

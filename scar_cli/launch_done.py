@@ -16,10 +16,12 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 from fdl_schemas.model import StorageEntry
+from scar_cli.errors import UserError
 from scar_cli.launch_files import (
     InputFile,
     Listing,
@@ -40,17 +42,34 @@ def not_done(
     """The pages of a listing without the files that are done, which are counted there.
 
     All inputs and outputs of the function are listed before the first page is given.
+
+    Raises:
+        UserError: they cannot be listed, or there is no room for their names.
     """
     inputs = listing.selection.entries
     everything = Listing(listing.s3, Selection(sources_of(inputs), inputs))
-    done = Done(chain.from_iterable(everything.pages()))
-    for one in outputs:
-        folder = Source(one.bucket, one.key_prefix)
-        done.add_outputs(objects(listing.s3, folder), folder, inputs)
+    with explained_disk():
+        done = Done(chain.from_iterable(everything.pages()))
+        for one in outputs:
+            folder = Source(one.bucket, one.key_prefix)
+            done.add_outputs(objects(listing.s3, folder), folder, inputs)
     for page in pages:
         left = [file for file in page if not done.has(file)]
         listing.left_out.done += len(page) - len(left)
         yield left
+
+
+@contextmanager
+def explained_disk() -> Iterator[None]:
+    """Turn what SQLite raises about its temporary file into a UserError that says what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UserError(
+            f"A temporary file cannot be written: {error}",
+            "Free some space, or set SQLITE_TMPDIR to a folder that has some",
+            exit_code=1,
+        ) from error
 
 
 class Done:

@@ -152,6 +152,7 @@ class Launch:
             UserError: logs or the failure queue cannot be read.
             KeyboardInterrupt: how to go on waiting has been said.
         """
+        from scar_cli.launch_done import explained_disk
         from scar_cli.launch_waiting import Waiting, waiting_bar
 
         if self.journal is None:
@@ -159,7 +160,8 @@ class Launch:
         assert self._deployed is not None  # noqa: S101 (prepare_to_wait comes first)
         head, sources = self.journal.record.head, self.selection.sources
         waiting = Waiting(self._deployed, str(head["launch"]), int(head["since_ms"]))
-        waiting.expect((sources[source].bucket, key) for source, key in accepted_files(self.journal.path))
+        with explained_disk():
+            waiting.expect((sources[one].bucket, key) for one, key in accepted_files(self.journal.path))
         try:
             with waiting_bar(shown=shown) as look:
                 waiting.until_over(look)
@@ -206,11 +208,11 @@ class Launch:
             finally:
                 sent += fan_out.sent
             journal.finish()
-        except (KeyboardInterrupt, UserError) as error:
+        except (KeyboardInterrupt, Exception) as error:
             self._stopped(error, is_new)
         return sent
 
-    def _stopped(self, error: KeyboardInterrupt | UserError, is_new: bool) -> None:
+    def _stopped(self, error: KeyboardInterrupt | Exception, is_new: bool) -> None:
         """Say how to go on. Raises the error, or one with the same cause."""
         assert self.journal is not None  # noqa: S101 (there is one while events are sent)
         record = self.journal.record
@@ -218,7 +220,7 @@ class Launch:
             self.journal.remove()
             raise error
         told = f"Accepted so far: {counted(record.accepted, 'event')}. Go on with: {self.resume_command}"
-        if isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, UserError):
             click.echo(told, err=True)
             raise error
         raise UserError(error.cause, ". ".join(filter(None, (error.advice, told))), exit_code=1) from error

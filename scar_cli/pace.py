@@ -79,16 +79,23 @@ class Pace:
             return False
         return True
 
-    def end(self, *, accepted: bool = False, refused: bool = False) -> None:
-        """A call has ended: with an acceptance, with a refusal or a silence, or before it began."""
+    def end(self, *, accepted: bool = False) -> None:
+        """A call has ended: with an acceptance, or not."""
         with self._changed:
             self._running -= 1
             if accepted:
                 self._room = min(self._most, self._room + 1 / self._room)
-            elif refused and time.monotonic() - self._halved_at >= self._patience.calm_s:
+            self._changed.notify()
+
+    def slow_down(self) -> None:
+        """A call was refused, or not answered.
+
+        It is to end only after a moment: refusals come quickly, and others in its place would be refused too.
+        """
+        with self._changed:
+            if time.monotonic() - self._halved_at >= self._patience.calm_s:
                 self._halved_at = time.monotonic()
                 self._room = max(1.0, self._room / 2)
-            self._changed.notify()
 
     def _slot(self) -> float:
         """Take the next moment at which a call may start; gives the seconds until then."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import ssl
 import threading
 from array import array
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ class LoopbackAws:
     trouble: Callable[[int], str | None] = lambda _call: None
     """For the n-th call of Invoke: a status such as `429`, `close` (before), `cut` (after accepting it),
     `stall`, an error code of AWS's (refused by 403), or None."""
+    first_trouble: list[str] = field(default_factory=list)
+    """The same for the calls whose caller waits, one after another."""
     refuse_listing_after: str | None = None
     """Listing behind this key is answered by an expired token."""
     delay_s: float = 0.0
@@ -98,13 +101,13 @@ class LoopbackAws:
 
 
 @contextmanager
-def running(aws: LoopbackAws) -> Iterator[LoopbackAws]:
+def running(aws: LoopbackAws, tls: ssl.SSLContext | None = None) -> Iterator[LoopbackAws]:
     """Serve it from a thread until the end of the `with`."""
     loop = asyncio.new_event_loop()
     ready = threading.Event()
 
     async def serve() -> asyncio.Server:
-        server = await loop.create_server(lambda: _Connection(aws, loop), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: _Connection(aws, loop), "127.0.0.1", 0, ssl=tls)
         aws.port = server.sockets[0].getsockname()[1]
         ready.set()
         return server
@@ -161,6 +164,10 @@ class _Connection(asyncio.Protocol):
         assert found is not None
         key = unquote_plus(found[1].decode())
         if b"RequestResponse" in head:
+            trouble = aws.first_trouble.pop(0) if aws.first_trouble else None
+            if trouble is not None:
+                self._misbehave(trouble, key)
+                return
             aws.first.append(key)
             aws.accept(key)
             answer = {"status": "ok", "results": [{"subject": key, "status": "done"}], "skipped": []}
@@ -168,19 +175,8 @@ class _Connection(asyncio.Protocol):
             return
         aws.calls += 1
         trouble = aws.trouble(aws.calls)
-        if trouble == "stall":
-            return
-        if trouble == "close":
-            self._transport.close()
-        elif trouble == "cut":
-            aws.accept(key)
-            self._transport.close()
-        elif trouble is not None and trouble.isdigit():
-            code = "TooManyRequestsException" if trouble == "429" else "ServiceException"
-            self._answer(int(trouble), json.dumps({"message": "Rate Exceeded."}).encode(), error=code)
-        elif trouble is not None:
-            text = json.dumps({"message": f"{trouble} it is"}).encode()
-            self._answer(404 if trouble == "ResourceNotFoundException" else 403, text, error=trouble)
+        if trouble is not None:
+            self._misbehave(trouble, key)
         elif aws.delay_s:
             aws.at_once += 1
             aws.most_at_once = max(aws.most_at_once, aws.at_once)
@@ -188,6 +184,22 @@ class _Connection(asyncio.Protocol):
         else:
             aws.accept(key)
             self._answer(202, b"")
+
+    def _misbehave(self, trouble: str, key: str) -> None:
+        aws = self._aws
+        if trouble == "stall":
+            return
+        if trouble == "close":
+            self._transport.close()
+        elif trouble == "cut":
+            aws.accept(key)
+            self._transport.close()
+        elif trouble.isdigit():
+            code = "TooManyRequestsException" if trouble == "429" else "ServiceException"
+            self._answer(int(trouble), json.dumps({"message": "Rate Exceeded."}).encode(), error=code)
+        else:
+            text = json.dumps({"message": f"{trouble} it is"}).encode()
+            self._answer(404 if trouble == "ResourceNotFoundException" else 403, text, error=trouble)
 
     def _accept_late(self, key: str) -> None:
         self._aws.at_once -= 1

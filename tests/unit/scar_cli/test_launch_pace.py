@@ -13,7 +13,9 @@ from scar_cli.pace import Pace, Patience, rate_of
 
 def call(pace: Pace, *, accepted: bool) -> None:
     assert pace.begin(threading.Event())
-    pace.end(accepted=accepted, refused=not accepted)
+    if not accepted:
+        pace.slow_down()
+    pace.end(accepted=accepted)
 
 
 def test_refusals_halve_the_calls_at_once_and_acceptances_bring_them_back() -> None:
