@@ -16,7 +16,7 @@ PYTHON313 ?= $(shell ls -d $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/n
 IMAGES ?= local
 TEST_ARGS ?=
 
-.PHONY: help setup demo test test-runner check bench format lock clean
+.PHONY: help setup demo test test-runner check bench pictures format lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ check: .venv/.dev ## formatting, lint, types, import rules
 
 bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, into build/bench.json
 	@$(BIN)/python -m benchmarks
+
+pictures: setup .venv/.dev ## the README's terminal pictures anew, from real runs on the embedded cloud
+	@$(BIN)/python -m docs.pictures.make
 
 format: .venv/.dev ## rewrite the sources in the one format
 	@$(BIN)/ruff format .

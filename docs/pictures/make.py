@@ -1,0 +1,216 @@
+"""`make pictures`: the terminal pictures of the README, from real runs on the embedded cloud.
+
+    cloud, bucket with texts ─► commands, each in a pseudo-terminal ─► what it shows ─► docs/pictures/*.svg
+
+The commands run in a folder, a home and a cloud of their own, so that nothing of the machine gets into a
+picture. Text is text in them: it can be found, copied and read aloud, and the fonts are the reader's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+from docs.pictures.screen import Screen
+from local_cloud.cloud import Cloud
+from tests import examples, oci_images
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+EXAMPLE = REPOSITORY / "examples" / "single-function"
+COLUMNS = 96
+TEXTS = 200
+_LIMIT = 60_000
+"""Bytes of a picture."""
+_PRIVATE = re.compile(r"/(?:root|home|tmp|work|Users)/|\b[\w.+-]+@[\w-]+\.[a-z]|pypi|npmjs")
+_ANSWER = "[y/N]: "
+_FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+_THEME = TerminalTheme(
+    (24, 26, 32),
+    (214, 218, 226),
+    [(70, 76, 90), (240, 113, 120), (127, 210, 130), (240, 200, 100), (110, 170, 250), (205, 140, 240),
+     (95, 210, 215), (214, 218, 226)],
+    [(120, 128, 145), (255, 140, 145), (160, 230, 160), (255, 220, 130), (150, 195, 255), (225, 170, 255),
+     (130, 230, 235), (255, 255, 255)],
+)  # fmt: skip
+_SVG = """<svg class="terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
+<style>
+.{unique_id}-matrix {{ font-family: FONTS; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font: bold 16px sans-serif; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+</clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+""".replace("FONTS", _FONTS)
+
+
+class PictureError(Exception):
+    """A picture cannot be made, or must not be shown; the text says why."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Where the commands run."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def quietly(self, *words: str) -> str:
+        """A command that no picture shows."""
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise PictureError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def shown(self, command: str, answer: str = "", *, code: int = 0) -> Text:
+        """What a terminal shows of a command; `answer` is typed when it asks."""
+        process, terminal = pty.fork()
+        if process == 0:
+            os.chdir(self.folder)
+            os.execvpe("sh", ["sh", "-c", command], {**self.environment})  # noqa: S606
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+        screen = Screen(COLUMNS)
+        screen.feed(f"\x1b[1;32m$\x1b[0m \x1b[1m{command}\x1b[0m\n")
+        written = b""
+        while chunk := _read(terminal):
+            written += chunk
+            if answer and written.endswith(_ANSWER.encode()):
+                os.write(terminal, f"{answer}\n".encode())
+        os.close(terminal)
+        ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        screen.feed(written.decode(errors="replace").replace(str(self.folder), "~"))
+        if ended != code:
+            raise PictureError(f"{command} ended with {ended}, not {code}:\n{screen.text().plain}")
+        return screen.text()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError as error:
+        if error.errno == errno.EIO:  # its last program has ended
+            return b""
+        raise
+
+
+def save(name: str, title: str, *shown: Text) -> None:
+    """Write a picture.
+
+    Raises:
+        PictureError: it is too large, or shows something of this machine.
+    """
+    console = Console(
+        record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    for number, text in enumerate(shown):
+        if number:
+            console.print()
+        console.print(text, no_wrap=True, overflow="crop", highlight=False)
+    content = console.export_svg(title=title, theme=_THEME, code_format=_SVG, unique_id=f"scar-{name}")
+    if found := _PRIVATE.search("\n".join(text.plain for text in shown)):
+        raise PictureError(f"{name} would show {found[0]!r}")
+    if len(content.encode()) > _LIMIT:
+        raise PictureError(f"{name} has {len(content.encode())} bytes; {_LIMIT} are the limit")
+    (HERE / f"{name}.svg").write_text(content, encoding="utf-8")
+    print(f"docs/pictures/{name}.svg  {len(content.encode()) // 1000} kB")
+
+
+def without(text: Text, first: str, last: str, instead: str) -> Text:
+    """The text without the lines from one that begins with `first` to one that begins with `last`."""
+    lines = text.split("\n")
+    plain = [line.plain for line in lines]
+    start = next(number for number, line in enumerate(plain) if line.startswith(first))
+    end = next(number for number, line in enumerate(plain) if number > start and line.startswith(last))
+    return Text("\n").join([*lines[:start], Text(instead, style="dim"), *lines[end + 1 :]])
+
+
+def make(shell: Shell) -> None:
+    """All pictures, in the order of the story that they tell."""
+    right = (shell.folder / "single-function.yaml").read_text(encoding="utf-8")
+    (shell.folder / "mistake.yaml").write_text(
+        right.replace("count-words.sh", "count-word.sh").replace(
+            "storage_provider: s3", "storage_provder: s3", 1
+        ),
+        encoding="utf-8",
+    )
+    save("validate", "scar validate", shell.shown("scar validate mistake.yaml", code=2))
+
+    texts = shell.folder / "texts"
+    texts.mkdir()
+    for number in range(TEXTS):
+        (texts / f"chapter-{number:03}.txt").write_text("It was a dark and stormy night. " * (number + 1))
+    shell.quietly("python", "-c", "import boto3; boto3.client('s3').create_bucket(Bucket='scar-words')")
+    shell.quietly("scar", "put", "-b", "scar-words/texts", "-p", "texts")
+    init = shell.shown("scar init -f single-function.yaml", "y")
+    save("init", "scar init", without(init, "✨  Synthesis", "✨  Total time", "…"))
+    save("launch", "scar-launch", shell.shown("scar-launch -f single-function.yaml --wait"))
+    save("status", "scar status", shell.shown("scar status"))
+    save("ls", "scar ls", shell.shown("scar ls"), shell.shown("scar ls -b scar-words/counts | head -n 4"))
+
+
+def main() -> int:
+    """Start a cloud, make the pictures, end the cloud."""
+    with tempfile.TemporaryDirectory(prefix="scar-pictures-") as name:
+        folder = Path(name)
+        for file in EXAMPLE.iterdir():
+            shutil.copy2(file, folder)
+        registry = folder / ".registry"
+        oci_images.write_layout(registry / "library" / "busybox", {"1.37": examples.busybox_image()})
+        cloud = Cloud(folder / ".cloud")
+        os.environ["SCAR_REGISTRY_MIRRORS"] = f"docker.io=file://{registry}"
+        running = cloud.start(tied=True)
+        try:
+            environment = {
+                "PATH": os.pathsep.join(
+                    [str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]
+                ),
+                "HOME": name,
+                "LANG": "C.UTF-8",
+                "TERM": "xterm-256color",
+                "TZ": "UTC",
+                "COLUMNS": str(COLUMNS),
+                "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+                **running.environment(),
+            }
+            make(Shell(folder, environment))
+        except PictureError as error:
+            print(f"pictures: {error}", file=sys.stderr)
+            return 1
+        finally:
+            cloud.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
