@@ -18,7 +18,8 @@ from tests.synth.synthesized import Synthesize, Synthesized
 def every(synthesize: Synthesize, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     checked = check(everything.write(tmp_path_factory.mktemp("everything")))
     assert checked.workflow is not None, [diagnostic.render() for diagnostic in checked.diagnostics]
-    return synthesize(with_environment_values(checked.workflow, everything.ENVIRONMENT))
+    workflow = with_environment_values(checked.workflow, everything.ENVIRONMENT)
+    return synthesize(workflow, distributed_launch=True)
 
 
 def function(every: Synthesized, name: str) -> dict[str, Any]:
@@ -379,6 +380,14 @@ def test_a_function_without_input_has_no_trigger(every: Synthesized) -> None:
     assert config(every, "called-by-hand")["inputs"] == []
     permissions = json.dumps(list(every.of_type("AWS::Lambda::Permission").values()))
     assert "calledbyhand" not in permissions
+
+
+def test_what_reads_from_our_buckets_can_be_launched_by_aws(every: Synthesized) -> None:
+    machines = every.of_type("AWS::StepFunctions::StateMachine").values()
+    names = {found["StateMachineName"].removeprefix("scar-launch-") for found in machines}
+    functions = {found.get("FunctionName") for found in every.of_type("AWS::Lambda::Function").values()}
+    without = {"fed-by-topic", "public", "for-aws-users", "for-key-holders", "called-by-hand", None}
+    assert names == functions - without
 
 
 def test_linters_find_nothing(every: Synthesized) -> None:

@@ -89,7 +89,10 @@ def test_two_stacks_each_with_its_own_buckets(tmp_path: Path, feature_flags: Map
     from scar_constructs.workflow_stack import add_stacks
 
     app = App(outdir=str(tmp_path), context=dict(feature_flags), analytics_reporting=False)
-    add_stacks(app, TWO, Deployment(fdl=Path("w.yaml"), stack_name="w", image_cache_days=None), OREGON)
+    deployment = Deployment(
+        fdl=Path("w.yaml"), stack_name="w", image_cache_days=None, distributed_launch=True
+    )
+    add_stacks(app, TWO, deployment, OREGON)
     app.synth()
     templates = {
         name: json.loads((tmp_path / f"{name}.template.json").read_text()) for name in ("w", "w-eu-west-1")
@@ -116,4 +119,16 @@ def test_two_stacks_each_with_its_own_buckets(tmp_path: Path, feature_flags: Map
     assert manifest["w-eu-west-1"]["environment"] == "aws://unknown-account/eu-west-1"
     assert "w-eu-west-1" in manifest["w"]["dependencies"]
     assert "Fn::ImportValue" not in json.dumps(templates)
+    launches = {
+        name: [
+            found["Properties"]["StateMachineName"]
+            for found in template["Resources"].values()
+            if found["Type"] == "AWS::StepFunctions::StateMachine"
+        ]
+        for name, template in templates.items()
+    }
+    assert launches == {
+        "w": ["scar-launch-here"],
+        "w-eu-west-1": ["scar-launch-there", "scar-launch-there-too"],
+    }
     assert nag(app) == []
