@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ from scar_cli.put import parse_target, readable_size
 from scar_cli.sending import client_of
 from scar_cli.session import client, error_code, explained
 from scar_cli.status import last_activity, local_time, moment
-from scar_cli.table import printable, table
+from scar_cli.table import printable, table, takes_colours
 
 _TO_THE_MINUTE = len("2026-01-31 12:00")
 _HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY", "STACK", "API URL")
@@ -49,7 +50,9 @@ def command(
     else:
         rows = [_row(entry) for entry in entries]
         width = len(_HEAD) if any(entry["Api_gateway"] != "-" for entry in entries) else len(_HEAD) - 1
-        for line in table(_HEAD[:width], [row[:width] for row in rows]):
+        head, *lines = table(_HEAD[:width], [row[:width] for row in rows])
+        click.echo(click.style(head, bold=True) if takes_colours(sys.stdout) else head)
+        for line in lines:
             click.echo(line)
     return 0
 

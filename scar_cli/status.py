@@ -7,6 +7,7 @@ counts its jobs. What has failed for good waits in the failure queue, until `sca
 from __future__ import annotations
 
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from scar_cli.deployed import DeployedFunction, selected, selects_functions
 from scar_cli.examples import examples
 from scar_cli.log import groups, lines, moment_ms, parsed
 from scar_cli.session import client, error_code, explained
-from scar_cli.table import table
+from scar_cli.table import table, takes_colours
 
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _LOOK_EVERY_S = 2.0
@@ -85,8 +86,11 @@ def _print(found: list[Status]) -> None:
         )
         for one in found
     ]
-    for line in table(_HEAD, rows):
-        click.echo(line)
+    colours = takes_colours(sys.stdout)
+    head, *lines = table(_HEAD, rows)
+    click.echo(click.style(head, bold=True) if colours else head)
+    for one, line in zip(found, lines, strict=True):
+        click.echo(click.style(line, fg="red") if colours and one.failure_queue else line)
     waiting = [one.function for one in found if one.failure_queue]
     if waiting:
         click.echo("What is in a failure queue is kept: `scar retry` sends it again.", err=True)

@@ -66,6 +66,35 @@ def test_the_examples_of_the_help_are_understood() -> None:
             command.make_context(name, words)
 
 
+COMMON = "-pf --profile"
+CHOSEN = f"{COMMON} -n --name -f --conf-file"
+OUTPUT = "-j --json -v --verbose"
+FLAGS_OF_SCAR = {
+    "init": f"{CHOSEN} {OUTPUT} -i --image -if --image-file -s --init-script -ph --preheat "
+    "-ep --extra-payload -db --deployment-bucket -api --api-gateway-name -d --description -e --environment -le "
+    "--lambda-environment -m --memory -t --timeout -tt --timeout-threshold -ll --log-level -l --layers "
+    "-ib --input-bucket -ob --output-bucket -em --execution-mode -r --iam-role -sv --supervisor-version "
+    "-rt --runtime -bm --batch-memory -bc --batch-vcpus -g --enable-gpu",
+    "invoke": f"{CHOSEN} -a --asynchronous -o --output-file "
+    "-db --data-binary -jd --json-data -p --parameters",
+    "run": f"{CHOSEN} {OUTPUT} -a --asynchronous -o --output-file -s --run-script -ib --input-bucket",
+    "rm": f"{CHOSEN} {OUTPUT} -a --all",
+    "ls": f"{COMMON} {OUTPUT} -b --bucket",
+    "log": f"{CHOSEN} -ls --log-stream-name -ri --request-id",
+    "put": f"{COMMON} -b --bucket -p --path",
+    "get": f"{COMMON} -b --bucket -p --path",
+}
+"""Of SCAR 4.3.1: scar/parser/cli/subparsers.py and parents.py."""
+
+
+@pytest.mark.parametrize("verb", FLAGS_OF_SCAR)
+def test_every_flag_of_scar_is_known(verb: str) -> None:
+    command = scar_command.get_command(click.Context(scar_command), verb)
+    assert command is not None
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    assert set(FLAGS_OF_SCAR[verb].split()) <= known
+
+
 def test_the_version_is_shown() -> None:
     assert scar("--version").stdout.startswith("scar 0.")
 
