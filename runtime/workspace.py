@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import RunnerError
+from runtime.removal import remove_tree
 
 MIB = 1024 * 1024
 NAME_LIMIT = 255
@@ -129,23 +130,6 @@ def explain_os_error(error: OSError, folder: Path, what: str) -> RunnerError:
 def is_full(folder: Path) -> bool:
     """Is there practically nothing left? A container that failed then most likely failed of this."""
     return shutil.disk_usage(folder).free < MIB
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder, also where its owner took away the permission to. Symlinks are removed, not
-    followed."""
-    shutil.rmtree(path, ignore_errors=True)
-    if not path.exists():
-        return
-    with contextlib.suppress(OSError):
-        path.chmod(0o700)
-    for current, folders, _ in os.walk(path):
-        for name in folders:
-            inner = Path(current, name)
-            with contextlib.suppress(OSError):
-                if not inner.is_symlink():
-                    inner.chmod(0o700)  # before os.walk enters it
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _amount(size: int) -> str:

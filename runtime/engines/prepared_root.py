@@ -1,6 +1,9 @@
 """An unpacked image made fit for engines that cannot mount: read-only by its modes, right when seen from
 outside."""
 
+# ruff: noqa: PTH101, PTH108, PTH115, PTH120, PTH211
+# There are tens of thousands of files, and pathlib takes longer than the kernel.
+
 from __future__ import annotations
 
 import contextlib
@@ -9,7 +12,7 @@ import stat
 from pathlib import Path
 
 from runtime.errors import RunnerError
-from runtime.images.store import remove_tree
+from runtime.removal import remove_tree
 
 WRITABLE = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - the image's, not ours
 _MARK = "read-only"
@@ -24,15 +27,18 @@ def prepare_root(root: Path) -> None:
     mark = root.parent / _MARK
     if mark.exists():
         return
-    for folder, names, files in os.walk(root, topdown=False):
-        depth = len(Path(folder).relative_to(root).parts)
-        for name in (*names, *files):
-            path = Path(folder) / name
-            kind = path.lstat().st_mode
-            if stat.S_ISLNK(kind):
-                _make_relative(path, depth)
-            else:
-                path.chmod(stat.S_IMODE(kind) & ~0o222)
+    folders = [(str(root), 0)]
+    for folder, depth in folders:  # grows on the way
+        with contextlib.suppress(PermissionError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    _make_relative(entry.path, depth)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, depth + 1))
+                else:
+                    os.chmod(entry.path, stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) & ~0o222)
+    for folder, _ in reversed(folders):
+        os.chmod(folder, stat.S_IMODE(os.lstat(folder).st_mode) & ~0o222)
     root.chmod(0o555)
     empty_writable_folders(root)
     mark.touch()
@@ -51,7 +57,6 @@ def empty_writable_folders(root: Path) -> None:
             if child.is_symlink() or not child.is_dir():
                 child.unlink()
             else:
-                _make_removable(child)
                 remove_tree(child)
 
 
@@ -74,21 +79,16 @@ def make_folder(root: Path, inside: str) -> Path:
     return path
 
 
-def _make_relative(path: Path, depth: int) -> None:
-    """Rewrite the link at `path`, `depth` folders below the root, if it leads the kernel out of the root."""
-    target = os.readlink(path)  # noqa: PTH115 - Path.readlink would tidy up what is compared below
+def _make_relative(path: str, depth: int) -> None:
+    """Rewrite the link at `path`, whose folder is `depth` levels below the root, if it leads out of it."""
+    target = os.readlink(path)
     parts = [part for part in target.split("/") if part not in ("", ".")]
     up = next((index for index, part in enumerate(parts) if part != ".."), len(parts))
     if not target.startswith("/") and up <= depth:
         return
-    mode = stat.S_IMODE(path.parent.stat().st_mode)
-    path.parent.chmod(mode | 0o700)
-    path.unlink()
-    path.symlink_to("/".join([*[".."] * depth, *parts[up:]]) or ".")
-    path.parent.chmod(mode)
-
-
-def _make_removable(folder: Path) -> None:
-    for path, _, _ in os.walk(folder):
-        with contextlib.suppress(OSError):
-            Path(path).chmod(0o700)
+    folder = os.path.dirname(path)
+    mode = stat.S_IMODE(os.lstat(folder).st_mode)
+    os.chmod(folder, mode | 0o700)
+    os.unlink(path)
+    os.symlink("/".join([*[".."] * depth, *parts[up:]]) or ".", path)
+    os.chmod(folder, mode)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.errors import RunnerError
-from runtime.images.store import remove_tree
+from runtime.removal import remove_tree
 
 
 @contextlib.contextmanager

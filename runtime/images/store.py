@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from typing import Any
 
 from runtime.errors import RunnerError
 from runtime.images.manifest import ImageConfig
+from runtime.removal import remove_tree
 
 RESERVE_BYTES = 32 << 20
 """Disk that unpacking leaves free: the invocation's files need some, too."""
@@ -267,15 +267,6 @@ class DiskBudget:
             advice=f"Set ephemeral_storage to at least {advised} MiB, or make the image smaller",
             kind="DiskFull",
         )
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder that was unpacked, even where an image's directories are not writable."""
-    if os.geteuid() != 0:
-        for path, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):
-                os.chmod(path, 0o700)  # noqa: PTH101 - os.walk gives names, and does not follow symlinks
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _config(value: Mapping[str, Any]) -> ImageConfig:

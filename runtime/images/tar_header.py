@@ -72,7 +72,7 @@ class HeaderReader:
         if magic == b"ustar\0" and prefix[0]:
             name = _text(prefix) + b"/" + name
         if kind in _LIKE_REGULAR:
-            kind = DIRECTORY if name.endswith(b"/") else REGULAR
+            kind = REGULAR
         mode, uid, gid = self._owners.get(owner) or self._owner(owner)
         moment = self._times.get(mtime)
         if moment is None:

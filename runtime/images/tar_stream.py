@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from runtime.images.manifest import broken
 from runtime.images.origin import ByteStream
 from runtime.images.tar_header import (
+    DIRECTORY,
     GNU_LONG_LINK,
     GNU_LONG_NAME,
     GNU_SPARSE,
@@ -74,6 +75,10 @@ class TarStream:
                     self._old_sparse_map(entry, block)
                 self._apply(entry, {**shared, **extension})
                 extension = {}
+            # So the oldest tars write directories. The name is complete only now: in the header alone it is
+            # cut after a hundred bytes, of which the last may be a slash.
+            if entry.kind == REGULAR and entry.name.endswith(b"/"):
+                entry.kind = DIRECTORY
             yield entry
 
     def copy_data(self, entry: TarEntry, descriptor: int) -> None:

@@ -11,13 +11,13 @@ lower layers left by `whiteout`. `unpack` says what each check is good for.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections import deque
 from pathlib import Path
 
 from runtime.errors import RunnerError
 from runtime.images.manifest import broken
+from runtime.removal import remove_tree
 
 _MAXIMUM_LINKS = 40  # as the kernel bounds the symlinks of one path
 _OPAQUE = b".wh..wh..opq"
@@ -119,7 +119,7 @@ class Tree:
             return
         if stat.S_ISDIR(kind):
             self._parents.clear()  # what led through this directory leads elsewhere from now on
-            shutil.rmtree(path)
+            remove_tree(Path(os.fsdecode(path)))
         else:
             if stat.S_ISLNK(kind):
                 self._parents.clear()

@@ -76,6 +76,23 @@ def test_long_and_non_utf8_names(tmp_path: Path, format: int) -> None:
     assert (root / "link").readlink() == Path("t" * 300)
 
 
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_name_with_a_slash_where_the_header_cuts_it(tmp_path: Path, format: int) -> None:
+    """The header's own name then looks like a directory's."""
+    names = [f"{'d' * length}/{'e' * (98 - length)}/file" for length in (10, 97)]
+    assert all(name[99] == "/" for name in names)
+    root = unpack(tmp_path / "root", tar_of([File(name, b"content" * 100) for name in names], format))
+    assert [(root / name).read_bytes() for name in names] == [b"content" * 100] * 2
+
+
+@pytest.mark.parametrize("kind", [tarfile.AREGTYPE, tarfile.REGTYPE])
+def test_directory_of_an_old_tar_is_a_file_with_a_slash(tmp_path: Path, kind: bytes) -> None:
+    old = File("folder/", b"data that belongs to nothing", 0o750, kind)
+    root = unpack(tmp_path / "root", tar_of([old, File("folder/file", b"content")]))
+    assert (root / "folder/file").read_bytes() == b"content"
+    assert stat.S_IMODE((root / "folder").stat().st_mode) == 0o750
+
+
 def test_a_later_layer_replaces_files(tmp_path: Path) -> None:
     root = unpack(
         tmp_path / "root", tar_of([File("a", b"old"), hard_link("b", "a")]), tar_of([File("a", b"new")])

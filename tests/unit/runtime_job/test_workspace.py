@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import RunnerError
-from runtime.workspace import file_name, new_workspace, remove_tree, require_space
+from runtime.removal import remove_tree
+from runtime.workspace import file_name, new_workspace, require_space
 
 
 def runs(store: Path) -> list[str]:
@@ -76,7 +77,7 @@ def test_tree_without_permissions_is_removed_by_a_plain_user(tmp_path: Path) -> 
     home.mkdir()
     os.chown(home, 65534, 65534)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom runtime.workspace import remove_tree\n"
+        "import os, sys\nfrom pathlib import Path\nfrom runtime.removal import remove_tree\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "folder = Path(sys.argv[1]); (folder / 'a/b').mkdir(parents=True); (folder / 'a/b/c').touch()\n"
         "(folder / 'a/b').chmod(0); (folder / 'a').chmod(0o500)\n"
@@ -90,6 +91,31 @@ def test_tree_without_permissions_is_removed_by_a_plain_user(tmp_path: Path) -> 
         cwd=Path.cwd(),
     )
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_tree_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
+    """Neither recursion nor a path of 4096 bytes gets to its end."""
+    top = tmp_path / "folder"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("long-name", dir_fd=here)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        inner = os.open("long-name", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    remove_tree(top)
+    assert not top.exists()
+
+
+def test_tree_that_is_no_folder_is_left(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "file").touch()
+    for name in ("link", "file", "missing"):
+        remove_tree(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "link"]
 
 
 @pytest.mark.parametrize(
