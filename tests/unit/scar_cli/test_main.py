@@ -71,8 +71,8 @@ CHOSEN = f"{COMMON} -n --name -f --conf-file"
 OUTPUT = "-j --json -v --verbose"
 FLAGS_OF_SCAR = {
     "init": f"{CHOSEN} {OUTPUT} -i --image -if --image-file -s --init-script -ph --preheat "
-    "-ep --extra-payload -db --deployment-bucket -api --api-gateway-name -d --description -e --environment -le "
-    "--lambda-environment -m --memory -t --timeout -tt --timeout-threshold -ll --log-level -l --layers "
+    "-ep --extra-payload -db --deployment-bucket -api --api-gateway-name -d --description -e --environment "
+    "-le --lambda-environment -m --memory -t --timeout -tt --timeout-threshold -ll --log-level -l --layers "
     "-ib --input-bucket -ob --output-bucket -em --execution-mode -r --iam-role -sv --supervisor-version "
     "-rt --runtime -bm --batch-memory -bc --batch-vcpus -g --enable-gpu",
     "invoke": f"{CHOSEN} -a --asynchronous -o --output-file "
