@@ -1,4 +1,4 @@
-"""What the second tier keeps of an image: an index, and parts of about 8 MB with the files' content.
+"""What the second tier keeps of an image: an index, and parts of about 4 MB with the files' content.
 
 The image lies there as one tree, with neither layers nor whiteouts. The index is written last: an image is
 there when its index is. It is JSON, compressed, behind a line that names its digest, and tells:
@@ -41,7 +41,7 @@ WHOLE_FILE, SEGMENT = 1, 2
 
 LARGE_BYTES = 1 << 20
 """Files above this, and those with holes, are stored in segments of at most so much."""
-PART_BYTES = 8 << 20
+PART_BYTES = 4 << 20
 """A part is complete when its content has reached this."""
 MAXIMUM_PART_BYTES = PART_BYTES + LARGE_BYTES + (1 << 16)
 MAXIMUM_INDEX_BYTES = 32 << 20
