@@ -136,7 +136,7 @@ def told(outcome: DistributedOutcome) -> Iterator[str]:
     yield f"{how} {counted(outcome.sent, 'event')} to {outcome.function} from AWS."
     if outcome.left_out > outcome.first:
         others = counted(outcome.left_out - outcome.first, "key")
-        yield f"Left out: {others} of markers, empty files, and names that the filters leave out."
+        yield f"Left out: {others} (markers of folders, empty files, names that the filters leave out)."
     if outcome.kept:
         kept = counted(outcome.kept, "event")
         yield f"Lambda would not take {kept}: kept in the failure queue, send them by scar retry."

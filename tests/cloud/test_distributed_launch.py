@@ -104,7 +104,7 @@ def test_what_it_tells_people(deployed: Deployed) -> None:
     assert done.returncode == 0, done.stderr
     first, second, third = done.stdout.splitlines()
     assert first == "Sent 5 events to distributed-copy from AWS."
-    assert second.startswith("Left out: 5 keys of markers, empty files, and names")
+    assert second.startswith("Left out: 5 keys (markers of folders, empty files, names")
     assert third.startswith("Execution: arn:aws:states:")
     steps = deployed.cloud.client("stepfunctions")
     state = steps.describe_execution(executionArn=third.removeprefix("Execution: "))
