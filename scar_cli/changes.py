@@ -209,7 +209,7 @@ def _value(names: Names, value: object) -> str:
 def _named(changes: Changes) -> list[Change]:
     """What comes or goes and bears a name that people know; what goes stands first, as that may hurt."""
     found = [one for one in changes.resources if one.sign != "~" and one.kind in _KNOWN]
-    return sorted(found, key=lambda one: (one.sign != "-", _KNOWN.index(one.kind)))
+    return sorted(found, key=lambda one: (one.sign != "-", _KNOWN.index(one.kind), "/" in one.name))
 
 
 def _others(changes: Changes) -> dict[str, Counter[str]]:

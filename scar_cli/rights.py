@@ -49,6 +49,8 @@ def _sentence(names: Names, statement: Mapping[str, Any], holder: str) -> str:
     if "NotPrincipal" in statement:
         who = f"everybody but {who}"
     may = "may" if statement["Effect"] == "Allow" else "may not"
+    if (who, may) == ("everybody", "may not"):
+        who, may = "nobody", "may"
     what = _several(names, statement.get("Action", statement.get("NotAction")))
     if "NotAction" in statement:
         what = f"do anything but {what}"

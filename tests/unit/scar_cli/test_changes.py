@@ -139,6 +139,11 @@ def test_a_right_that_is_widened_is_told_as_one_that_comes_and_one_that_goes() -
     [
         ({"Action": "s3:*", "Principal": "*", "Resource": "*"}, "everybody may s3:* on *"),
         ({"Action": "s3:*", "Principal": {"AWS": "*"}}, "everybody may s3:* on R"),
+        ({"Effect": "Deny", "Action": "s3:*", "Principal": "*"}, "nobody may s3:* on R"),
+        (
+            {"Effect": "Deny", "Action": "s3:*", "Resource": "*"},
+            "R may not s3:* on *",
+        ),
         (
             {"NotAction": "iam:*", "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}, "NotResource": "x"},
             "everybody but arn:aws:iam::1:root may do anything but iam:* on anything but x",
