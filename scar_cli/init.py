@@ -186,8 +186,8 @@ def _exists(lambda_: Any, name: str) -> bool:
         try:
             lambda_.get_function_configuration(FunctionName=name)
         except ClientError as error:
-            if error_code(error) == "ResourceNotFoundException":
-                return False
+            if error_code(error) in ("ResourceNotFoundException", "AccessDeniedException"):
+                return False  # who may not look may still deploy
             raise
     return True
 

@@ -78,7 +78,7 @@ def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -
             "Api_gateway": url or "-",
             "Mode": one.mode,
             "State": _state(setting),
-            "Last_activity": moment(last_activity(logs[one.region], one)),
+            "Last_activity": _last_activity(logs[one.region], one),
             "Stack": one.stack,
             "Region": one.region,
             "Inputs": list(one.inputs),
@@ -102,6 +102,13 @@ def _settings(lambda_: Any, function: DeployedFunction) -> dict[str, Any]:
                 raise
             return {}
     return found
+
+
+def _last_activity(logs: Any, function: DeployedFunction) -> str | None:
+    try:
+        return moment(last_activity(logs, function))
+    except UserError:  # who may not read the logs may still see the functions
+        return None
 
 
 def _without_values(setting: dict[str, Any]) -> dict[str, Any]:
