@@ -84,7 +84,11 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
         ctx.exit()
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="scar COMMAND -h tells more of a command, with examples.",
+)
 @click.option(
     "--version",
     is_flag=True,
