@@ -98,13 +98,11 @@ def choose_library(root: Path, c_library: CLibrary, libraries: list[Path]) -> Pa
 
     Named for the image's very distribution first, then the nearest C library.
     """
-    fitting = [
-        (version or (0, 0), path) for path in libraries if (version := _fits(path, c_library)) is not None
-    ]
     wanted = f"libfakechroot-{distribution(root)}-{_architecture()}.so"
-    for _, path in fitting:
-        if path.name == wanted:
+    for path in libraries:  # without a look at all the others, which are a hundred
+        if path.name == wanted and _fits(path, c_library) is not None:
             return path
+    fitting = [(version, path) for path in libraries if (version := _fits(path, c_library)) is not None]
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
 
