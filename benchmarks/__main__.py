@@ -37,8 +37,8 @@ def main() -> int:
         for comparison in PARTS[part]():
             results[comparison.name] = asdict(comparison)
             print(comparison, flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(list(results.values()), indent=2) + "\n")
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(list(results.values()), indent=2) + "\n")
     print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
     return 0
 
