@@ -25,7 +25,6 @@ from tests.loopback_aws import LoopbackAws, running
 
 pytestmark = pytest.mark.cloud
 
-LAUNCH = [sys.executable, "-c", "from scar_cli.launch import main; main()"]
 FDL = """
 functions:
   aws:
@@ -43,19 +42,24 @@ class Launcher:
     aws: LoopbackAws
     folder: Path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, largest_file: int | None = None) -> subprocess.Popen[str]:
         state = {"XDG_STATE_HOME": str(self.folder), **self.aws.environment()}
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+        code = "from scar_cli.launch import main; main()"
+        if largest_file is not None:
+            limits = (largest_file, largest_file)
+            code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, {limits}); {code}"
         return subprocess.Popen(
-            [*LAUNCH, *arguments],
+            [sys.executable, "-c", code, *arguments],
             env={**ours, **state},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
+    def run(self, *arguments: str, largest_file: int | None = None) -> tuple[int, str, str]:
+        process = self.start(*arguments, largest_file=largest_file)
         output, errors = process.communicate(timeout=60)
         return process.returncode, output, errors
 
@@ -176,6 +180,21 @@ def test_credentials_that_expire_while_files_are_listed_end_it_too(launcher: Lau
     aws.refuse_listing_after = None
     assert launcher.run("--resume", str(launcher.journal))[0] == 0
     assert sorted(aws.received) == launcher.keys
+
+
+def test_nothing_is_sent_that_cannot_be_noted(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count = 2000
+    code, _output, errors = launcher.run(*launcher.new(), largest_file=20_000)
+    assert code == 1
+    assert f"The journal {launcher.journal} cannot be written: file too large. Free some space" in errors
+    assert f"Go on with: scar-launch --resume {launcher.journal}" in errors
+    before = len(aws.received)
+    assert 0 < before < aws.count
+    accepted = read(launcher.journal).accepted
+    assert launcher.run("--resume", str(launcher.journal))[0] == 0
+    assert sorted(set(aws.received)) == launcher.keys
+    assert len(aws.received) - aws.count <= before - accepted <= 32, "only those on their way, and noted so"
 
 
 def test_a_limit_holds_over_interruptions(launcher: Launcher) -> None:
