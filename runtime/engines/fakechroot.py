@@ -39,9 +39,8 @@ class FakechrootEngine:
 
     name = "fakechroot"
 
-    def __init__(self, store: Path, details: Mapping[str, str]) -> None:
+    def __init__(self, store: Path, _details: Mapping[str, str]) -> None:
         self._store = store
-        self._proot = details.get("proot") or None
 
     def run(self, process: ContainerProcess) -> ContainerResult:
         """Run to the end; see Engine. Images that fakechroot cannot run go to proot, where that is
@@ -51,9 +50,13 @@ class FakechrootEngine:
             recipe = _recipe(process.root)
             argv = _command(process, recipe)
         except RunnerError as error:
-            if error.kind == "EngineUnsuitable" and self._proot:
-                return ProotEngine(self._store, {"proot": self._proot}).run(process)
-            raise
+            if error.kind != "EngineUnsuitable":
+                raise
+            try:
+                details = probe_proot(self._store)
+            except ProbeFailed:
+                raise error from None
+            return ProotEngine(self._store, details).run(process)
         if isinstance(argv, ContainerResult):
             return argv
         env = self._environment(process, recipe)
@@ -92,11 +95,8 @@ class FakechrootEngine:
 def probe_fakechroot(_store: Path) -> Mapping[str, str]:
     """Whether there is a library at all; which one fits shows with the image. Raises ProbeFailed."""
     if not fakechroot_libraries():
-        raise ProbeFailed(f"no libfakechroot-*-{platform.machine()}.so {where('lib')}")
-    try:
-        return {"proot": probe_proot(_store)["proot"]}
-    except ProbeFailed:
-        return {}
+        raise ProbeFailed(f"no libfakechroot-*.so for {platform.machine()} {where('lib')}")
+    return {}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from runtime.engines import choose_engine
 from runtime.engines.prepared_root import prepare_root
 from runtime.engines.udocker_tools import CLibrary, choose_library, distribution, find_proot, library_path
 from runtime.errors import RunnerError
+from runtime.images import ImageSource, prepare_image
 from tests.oci_images import busybox_layer
 
 from .conftest import Runner
@@ -112,8 +113,6 @@ def test_a_prepared_image_costs_no_preparation_again(fakechroot: Runner) -> None
 
 @pytest.mark.skipif(busybox_layer() is None, reason="busybox-static is not installed")
 def test_static_programs_are_refused_by_fakechroot_with_advice(fakechroot: Runner, layouts: Path) -> None:
-    from runtime.images import ImageSource, prepare_image
-
     mirrors = f"docker.io=file://{layouts}"
     with prepare_image(ImageSource.registry("static"), store=fakechroot.store, mirrors=mirrors) as root:
         fakechroot.root = root
@@ -121,6 +120,16 @@ def test_static_programs_are_refused_by_fakechroot_with_advice(fakechroot: Runne
             fakechroot("true")
     assert caught.value.kind == "EngineUnsuitable"
     assert "static" in caught.value.cause
+
+
+@pytest.mark.skipif(busybox_layer() is None, reason="busybox-static is not installed")
+def test_static_programs_go_to_proot_where_there_is_one(
+    fakechroot: Runner, proot: Runner, layouts: Path
+) -> None:
+    mirrors = f"docker.io=file://{layouts}"
+    with prepare_image(ImageSource.registry("static"), store=fakechroot.store, mirrors=mirrors) as root:
+        fakechroot.root = root
+        assert fakechroot("echo $0 $((6 * 7))").output == "sh 42\n"
 
 
 def test_when_no_engine_works_all_reasons_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
