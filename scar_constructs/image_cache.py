@@ -43,6 +43,7 @@ class ImageCache(Construct):
                 _expire("parts/", days + _PARTS_OUTLIVE_INDEX_DAYS),
                 _expire("names/", days),
                 _expire("claims/", 1),
+                s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1)),
             ],
             removal_policy=RemovalPolicy.DESTROY,
         )

@@ -1,4 +1,5 @@
-"""What the runner's second tier takes of S3, on loopback: whole objects, conditions, 403 for what is missing.
+"""What the runner's second tier takes of S3, on loopback: objects, conditions, ranges, uploads in
+chunks, 403 for what is missing.
 
     python -m tests.object_server FOLDER
 
@@ -11,24 +12,30 @@ import email.utils
 import hashlib
 import http.server
 import os
+import secrets
+import shutil
 import sys
 import threading
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+SMALLEST_CHUNK_BYTES = 5 << 20
 
 
 @dataclass
 class ObjectServer:
     """Keeps objects in `folder`; `requests` lists method and key of each request, in their order.
 
-    `fault` may answer a request (method, key) by a status of its own, before it is obeyed.
-
+    `fault` may answer a request (method, key) by a status of its own, before it is obeyed. As many answers to
+    requests for ranges as `cuts` says break off in the middle.
     """
 
     folder: Path
     fault: Callable[[str, str], int | None] = lambda _method, _key: None
+    cuts: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -47,38 +54,74 @@ class ObjectServer:
                     return
                 try:
                     with server.path(key).open("rb") as file:
-                        found = os.fstat(file.fileno())
-                        self.send_response(200)
-                        self.send_header("ETag", server.etag(found))
-                        self.send_header("Last-Modified", email.utils.formatdate(found.st_mtime, usegmt=True))
-                        self.send_header("Content-Length", str(found.st_size))
-                        self.end_headers()
-                        self.wfile.flush()
-                        self.connection.sendfile(file)
+                        self._send(file)
                 except FileNotFoundError:
                     self._answer(403)
 
+            def _send(self, file: BinaryIO) -> None:
+                found = os.fstat(file.fileno())
+                first, last = 0, found.st_size - 1
+                if wanted := self.headers.get("Range"):
+                    first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+                    last = min(last, found.st_size - 1)
+                    if first > last:
+                        self._answer(416)
+                        return
+                self.send_response(206 if wanted else 200)
+                if wanted:
+                    self.send_header("Content-Range", f"bytes {first}-{last}/{found.st_size}")
+                self.send_header("ETag", server.etag(found))
+                self.send_header("Last-Modified", email.utils.formatdate(found.st_mtime, usegmt=True))
+                self.send_header("Content-Length", str(last + 1 - first))
+                self.end_headers()
+                self.wfile.flush()
+                cut, server.cuts = server.cuts > 0 and bool(wanted), max(0, server.cuts - bool(wanted))
+                if last >= first:
+                    self.connection.sendfile(file, first, (last + 1 - first) // (2 if cut else 1))
+                self.close_connection = cut
+
             def do_PUT(self) -> None:
-                key = self._key()
+                key, query = self._key(), self._query()
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 etag = None
                 status = server.noted("PUT", key)
                 if hashlib.sha256(content).hexdigest() != self.headers["X-Amz-Content-Sha256"]:
                     status = 400
-                if status is None:
+                if status is None and "uploadId" in query:
+                    chunk = f"{query['uploadId']}.{int(query['partNumber']):05}"
+                    status, etag = server.put(chunk, content, None, None)
+                elif status is None:
                     conditions = self.headers.get("If-None-Match"), self.headers.get("If-Match")
                     status, etag = server.put(key, content, *conditions)
-                self._answer(status, {"ETag": etag} if etag else {})
+                self._answer(status or 200, {"ETag": etag} if etag else {})
+
+            def do_POST(self) -> None:
+                key, query = self._key(), self._query()
+                self.rfile.read(int(self.headers["Content-Length"]))
+                if (status := server.noted("POST", key)) is not None:
+                    self._answer(status)
+                elif "uploads" in query:
+                    upload = f"upload-{secrets.token_hex(8)}"
+                    self._answer(200, {}, f"<UploadId>{upload}</UploadId>".encode())
+                elif server.join(key, query["uploadId"]):
+                    self._answer(200, {}, b"<CompleteMultipartUploadResult/>")
+                else:
+                    self._answer(200, {}, b"<Error><Code>EntityTooSmall</Code></Error>")
+
+            def _query(self) -> dict[str, str]:
+                query = urllib.parse.urlsplit(self.path).query
+                return dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
 
             def _key(self) -> str:
                 return urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
 
-            def _answer(self, status: int, headers: dict[str, str] | None = None) -> None:
+            def _answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
                 self.send_response(status)
                 for name, value in (headers or {}).items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -139,6 +182,19 @@ class ObjectServer:
                 return (404, None) if there is None else (412, None)
             temporary.replace(path)
             return 200, self.etag(path.stat())
+
+    def join(self, key: str, upload: str) -> bool:
+        """Make one object of the chunks of an upload; False if one of them is too small."""
+        chunks = sorted(self.folder.glob(f"{upload}.*"))
+        if any(chunk.stat().st_size < SMALLEST_CHUNK_BYTES for chunk in chunks[:-1]):
+            return False
+        with chunks[0].open("ab") as whole:
+            for chunk in chunks[1:]:
+                with chunk.open("rb") as more:
+                    shutil.copyfileobj(more, whole, 1 << 20)
+                chunk.unlink()
+        chunks[0].replace(self.path(key))
+        return True
 
     @staticmethod
     def etag(found: os.stat_result) -> str:

@@ -99,7 +99,7 @@ class Connections:
         return self.request("GET", url, headers)
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | bytearray | None = None
     ) -> Response:
         """The response to one request, redirects and errors too. Raises one of NETWORK_ERRORS."""
         try:

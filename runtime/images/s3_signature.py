@@ -33,14 +33,17 @@ def signed_headers(
     method: str,
     url: str,
     headers: Mapping[str, str],
-    body: bytes,
+    body: bytes | bytearray,
     *,
     region: str,
     credentials: Mapping[str, str],
     now: float | None = None,
 ) -> dict[str, str]:
-    """`headers` and those that sign the request. `credentials` is as `aws.credentials` gives them; `now` is
-    the time in seconds since 1970."""
+    """`headers` and those that sign the request.
+
+    The query of `url` must be sorted and quoted. `credentials` is as `aws.credentials` gives them; `now` is
+    the time in seconds since 1970.
+    """
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() if now is None else now))
     parts = urllib.parse.urlsplit(url)
     content_hash = hashlib.sha256(body).hexdigest()

@@ -4,7 +4,7 @@
 
     names/<hash>.json                            which digest a name stood for, and since when
     index/<digest>/<architecture>-<who>          an image is there when its index is        (s3_tier_index)
-    parts/<digest>/<architecture>-<who>/<writer>/<number>   the content of its files       (s3_tier_pack)
+    parts/<digest>/<architecture>-<who>/<writer>   the content of its files                (s3_tier_pack)
     claims/<digest>/<architecture>-<who>         who is storing it just now                 (s3_tier_claim)
 
 The digest is the one that the name stands for, of an index of several architectures as it may be. Who is

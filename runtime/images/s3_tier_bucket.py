@@ -1,4 +1,5 @@
-"""The bucket of the second tier: whole objects, read and written on conditions.
+"""The bucket of the second tier: small objects, read and written on conditions, and large ones, written in
+chunks and read in ranges.
 
 A role without the right to list gets 403 for an object that is not there, as it gets for one that it may not
 read: both mean "not there" here, and the tier is then as good as switched off.
@@ -10,7 +11,7 @@ import email.utils
 import os
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime import aws
@@ -18,13 +19,20 @@ from runtime.images.connections import NETWORK_ERRORS, Connections, Response
 from runtime.images.s3_signature import object_url, signed_headers
 from runtime.images.transport import Patience
 
-PATIENCE = Patience(timeout_s=20.0, attempts=4, first_pause_s=0.2, longest_pause_s=5.0)
+PATIENCE = Patience(timeout_s=10.0, attempts=8, first_pause_s=0.2, longest_pause_s=5.0)
+"""S3 asks bursts to slow down, and is worth waiting for."""
+_UNREACHABLE_ATTEMPTS = 3
+"""Where there is no way to S3, there will be none."""
+
+MINIMUM_CHUNK_BYTES = 5 << 20
+"""S3 takes no smaller chunk but the last one."""
 
 ABSENT: Mapping[str, str] = {"If-None-Match": "*"}
 """The condition that nobody has written the object yet."""
 
 _OK = range(200, 300)
 _NOT_THERE = (403, 404)
+_PARTIAL = 206
 _CONDITION_FAILED = (404, 409, 412)  # 404: If-Match on an object that is gone
 _WORTH_RETRYING = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -32,6 +40,10 @@ _WORTH_RETRYING = frozenset({408, 429, 500, 502, 503, 504})
 def unchanged(etag: str) -> Mapping[str, str]:
     """The condition that the object is still the one that was read or written."""
     return {"If-Match": etag}
+
+
+class ObjectChanged(Exception):  # noqa: N818 - found out by whoever reads it
+    """A large object is gone, or is not the one that was written; the text says how."""
 
 
 class TierUnavailable(Exception):  # noqa: N818 - not an error for the run: the image comes from elsewhere
@@ -74,45 +86,117 @@ class TierBucket:
             raise TierUnavailable(f"{key} is larger than {maximum_bytes} bytes")
         return StoredObject(content, headers.get("etag", ""), _age_s(headers))
 
-    def put(self, key: str, content: bytes, condition: Mapping[str, str] | None = None) -> str | None:
+    def pieces(self, key: str, total: int, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """The pieces (offset, size) of an object of `total` bytes; they lie one behind the other, and are
+        read by one request where nothing breaks. Raises ObjectChanged, TierUnavailable."""
+        position = failures = 0
+        while position < len(places):
+            last = places[-1][0] + places[-1][1] - 1
+            headers = {"Range": f"bytes={places[position][0]}-{last}"}
+            try:
+                with self._send("GET", key, headers, b"") as response:
+                    if response.status in _WORTH_RETRYING:
+                        raise ConnectionError(f"HTTP {response.status}")
+                    _require_range(key, response, total)
+                    while position < len(places):
+                        size = places[position][1]
+                        piece = response.read(size)
+                        if len(piece) != size:
+                            raise ConnectionError("the connection was closed too early")
+                        yield piece
+                        position += 1
+                        failures = 0
+            except NETWORK_ERRORS as error:
+                failures += 1
+                if failures >= PATIENCE.attempts:
+                    raise TierUnavailable(f"reading {key}: {error or type(error).__name__}") from error
+                time.sleep(PATIENCE.pause_s(failures))
+
+    def put(
+        self, key: str, content: bytes | bytearray, condition: Mapping[str, str] | None = None
+    ) -> str | None:
         """Write the object; its new ETag, or None if `condition` did not hold. Raises TierUnavailable."""
-        status, headers, answer = self._patiently("PUT", key, condition or {}, content, 1 << 16)
+        status, headers, answer = self._patiently("PUT", key, condition or {}, content)
         if condition and status in _CONDITION_FAILED:
             # It may be that our own attempt was obeyed and its answer got lost.
             there = self.get(key, len(content)) if headers.get("retried") else None
             return there.etag if there is not None and there.content == content else None
         if status not in _OK:
-            raise TierUnavailable(f"writing {key}: S3 answered HTTP {status} {_code(answer)}".rstrip())
+            raise TierUnavailable(
+                f"writing {key}: S3 answered HTTP {status} {_element(answer, 'Code')}".rstrip()
+            )
         return headers.get("etag", "")
+
+    def begin(self, key: str) -> str:
+        """Begin to write an object in chunks; the id of the upload. What is not completed is removed by a
+        rule of the bucket. Raises TierUnavailable."""
+        status, _, answer = self._patiently("POST", f"{key}?uploads=", {}, b"")
+        upload = _element(answer, "UploadId")
+        if status not in _OK or not upload:
+            raise TierUnavailable(
+                f"writing {key}: S3 answered HTTP {status} {_element(answer, 'Code')}".rstrip()
+            )
+        return upload
+
+    def put_chunk(self, key: str, upload: str, number: int, content: bytes | bytearray) -> str:
+        """Write one chunk, numbered from 1; its ETag. Raises TierUnavailable."""
+        query = f"partNumber={number}&uploadId={urllib.parse.quote(upload, safe='-_.~')}"
+        etag = self.put(f"{key}?{query}", content)
+        return etag or ""
+
+    def complete(self, key: str, upload: str, etags: Sequence[str]) -> None:
+        """Make one object of the chunks. Raises TierUnavailable."""
+        chunks = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
+            for number, etag in enumerate(etags, 1)
+        )
+        body = (
+            '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"{chunks}</CompleteMultipartUpload>"
+        )
+        query = f"uploadId={urllib.parse.quote(upload, safe='-_.~')}"
+        status, _, answer = self._patiently("POST", f"{key}?{query}", {}, body.encode())
+        if status not in _OK or b"<Error>" in answer:  # S3 may find out after it has answered 200
+            raise TierUnavailable(
+                f"writing {key}: S3 answered HTTP {status} {_element(answer, 'Code')}".rstrip()
+            )
 
     def close(self) -> None:
         """Let go of the connections."""
         self._connections.close()
 
     def _patiently(
-        self, method: str, key: str, headers: Mapping[str, str], body: bytes, maximum_bytes: int
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        body: bytes | bytearray,
+        maximum_bytes: int = 1 << 16,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of the answer, asked for again where that may help."""
-        url = self._base_url + key
-        failures = 0
+        failures = unreachable = 0
         while True:
             try:
-                signed = signed_headers(
-                    method, url, headers, body, region=self._region, credentials=self._credentials
-                )
-                with self._connections.request(method, url, signed, body or None) as response:
+                with self._send(method, key, headers, body) as response:
                     content = _read(response, maximum_bytes)
                 if response.status not in _WORTH_RETRYING:
                     answered = {name.lower(): value for name, value in response.headers.items()}
                     return response.status, answered | _retried(failures), content
                 problem = f"S3 keeps answering HTTP {response.status}"
             except NETWORK_ERRORS as error:
-                host = urllib.parse.urlsplit(url).netloc
-                problem = f"S3 cannot be reached at {host}: {error or type(error).__name__}"
+                problem = f"S3 cannot be reached: {error or type(error).__name__}"
+                unreachable += 1
             failures += 1
-            if failures >= PATIENCE.attempts:
+            if failures >= PATIENCE.attempts or unreachable >= _UNREACHABLE_ATTEMPTS:
                 raise TierUnavailable(problem)
             time.sleep(PATIENCE.pause_s(failures))
+
+    def _send(self, method: str, key: str, headers: Mapping[str, str], body: bytes | bytearray) -> Response:
+        url = self._base_url + key
+        signed = signed_headers(
+            method, url, headers, body, region=self._region, credentials=self._credentials
+        )
+        return self._connections.request(method, url, signed, body or None)
 
 
 def _read(response: Response, maximum_bytes: int) -> bytes:
@@ -137,6 +221,16 @@ def _age_s(headers: Mapping[str, str]) -> float:
         return float("inf")
 
 
-def _code(body: bytes) -> str:
-    """The error's code in S3's XML."""
-    return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode("ascii", "replace")[:50]
+def _element(body: bytes, name: str) -> str:
+    """The text of an element of S3's XML."""
+    start, end = f"<{name}>".encode(), f"</{name}>".encode()
+    return body.partition(start)[2].partition(end)[0].decode("ascii", "replace")[:1024]
+
+
+def _require_range(key: str, response: Response, total: int) -> None:
+    """Raise unless this is a range of an object of `total` bytes."""
+    if response.status in _NOT_THERE:
+        raise ObjectChanged(f"{key} is missing")
+    told = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if response.status != _PARTIAL or told != str(total):
+        raise ObjectChanged(f"{key} has not the {total} bytes that were written (HTTP {response.status})")

@@ -1,4 +1,4 @@
-"""What the second tier keeps of an image: an index, and parts of about 4 MB with the files' content.
+"""What the second tier keeps of an image: an index, and an object with the files' content, in parts of 4 MB.
 
 The image lies there as one tree, with neither layers nor whiteouts. The index is written last: an image is
 there when its index is. It is JSON, compressed, behind a line that names its digest, and tells:
@@ -11,7 +11,8 @@ there when its index is. It is JSON, compressed, behind a line that names its di
     fifos                           [parent, name, mode, uid, gid]
     large                           [parent, name, mode, uid, gid, mtime, size] of files in segments; null:
                                     left out
-    parts                           [key, size, sha256, size of its content]
+    content_key                     the object that holds the parts, one behind the other
+    parts                           [size, sha256, size when decompressed]
 
 A parent is the number of a directory, and always smaller than that of its children. Names are bytes that need
 not be UTF-8, and stand here as Python's `surrogateescape` has them; times are in nanoseconds.
@@ -66,17 +67,18 @@ class ImageIndex:
     hard_links: list[list[Any]]
     fifos: list[list[Any]]
     large: list[list[Any] | None]
+    content_key: str
     parts: list[list[Any]]
 
     @property
     def stored_bytes(self) -> int:
         """What its parts weigh in S3."""
-        return sum(part[1] for part in self.parts)
+        return sum(part[0] for part in self.parts)
 
     @property
     def content_bytes(self) -> int:
         """What its parts weigh on disk."""
-        return sum(part[3] for part in self.parts)
+        return sum(part[2] for part in self.parts)
 
 
 def encode(index: ImageIndex, compress: Any) -> bytes:
@@ -134,7 +136,7 @@ _SHAPES = {
     "hard_links": (int, str, int, str),
     "fifos": (int, str, int, int, int),
     "large": (int, str, int, int, int, int, int),
-    "parts": (str, int, str, int),
+    "parts": (int, str, int),
 }
 
 
@@ -148,12 +150,13 @@ def _check(index: ImageIndex) -> None:
                 continue
             if tuple(map(type, entry)) != shape:
                 raise ValueError(f"an entry of {name}")
-    for _, size, _, content in index.parts:
+    _text(index.content_key)
+    for size, _, content in index.parts:
         if not 0 < size <= 2 * MAXIMUM_PART_BYTES or not 0 < content <= 2 * MAXIMUM_PART_BYTES:
             raise ValueError("the size of a part")
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("the configuration")
+        raise TypeError("a text is none")
     return value

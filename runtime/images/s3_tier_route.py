@@ -97,7 +97,7 @@ def _pull_and_store(
     def look_at(root: Path) -> None:
         try:
             stocks.append(take_stock(os.fsencode(root)))
-        except CannotBePacked as problem:
+        except (CannotBePacked, OSError) as problem:
             log("image not stored in the cache", {"reason": str(problem)})
 
     try:

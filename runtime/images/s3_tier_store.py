@@ -9,7 +9,6 @@ each thread, compressed and not.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import threading
@@ -21,6 +20,7 @@ from runtime.images.s3_tier import TierClaim
 from runtime.images.s3_tier_bucket import TierUnavailable
 from runtime.images.s3_tier_index import ImageIndex, encode
 from runtime.images.s3_tier_pack import CannotBePacked, Packer, Stock, compressor
+from runtime.images.s3_tier_upload import Upload
 from runtime.images.store import Lease
 
 _THREADS = 2
@@ -57,7 +57,6 @@ class StoringImage:
         self._log = log
         self._started = time.monotonic()
         self._given_up = threading.Event()
-        self._parts: list[list[str | int]] = []
         self._thread = threading.Thread(target=self._run, name="image-store", daemon=True)
         self._thread.start()
 
@@ -83,7 +82,7 @@ class StoringImage:
             self._log("image not stored in the cache", {"reason": str(problem)})
         else:
             seconds = round(time.monotonic() - self._started, 3)
-            told = {"digest": self._digest, "bytes": stored, "parts": len(self._parts), "seconds": seconds}
+            told = {"digest": self._digest, "bytes": stored, "seconds": seconds}
             self._log("image stored in the cache", told)
         finally:
             self._lease.release()
@@ -93,15 +92,17 @@ class StoringImage:
     def _store(self) -> int:
         stock, compress = self._stock, compressor()
         packer = Packer(stock, self._root)
-        prefix = f"parts/{self._claim.key}/{secrets.token_hex(8)}"
+        key = f"parts/{self._claim.key}/{secrets.token_hex(8)}"
+        upload = Upload(self._claim.bucket, key)
         failures: list[BaseException] = []
 
         def work() -> None:
             _be_nice()
             try:
-                while not failures and (part := packer.next_part()):
-                    self._check()
-                    self._put_part(prefix, part, compress)
+                with upload.writer() as writer:
+                    while not failures and (part := packer.next_part()):
+                        self._check()
+                        writer.add(compress(part), len(part))
             except BaseException as error:
                 failures.append(error)
 
@@ -112,6 +113,8 @@ class StoringImage:
             thread.join()
         if failures:
             raise failures[0]
+        self._check()
+        parts = upload.complete()
         index = ImageIndex(
             subject=self._claim.subject,
             digest=self._digest,
@@ -122,22 +125,14 @@ class StoringImage:
             hard_links=stock.hard_links,
             fifos=stock.fifos,
             large=stock.large,
-            parts=self._parts,
+            content_key=key,
+            parts=parts,
         )
         self._check()
-        if (
-            self._claim.bucket.put(f"index/{self._claim.key}", encode(index, compress), self._claim.condition)
-            is None
-        ):
+        place = f"index/{self._claim.key}"
+        if self._claim.bucket.put(place, encode(index, compress), self._claim.condition) is None:
             raise CannotBePacked("another environment has stored it meanwhile")
         return index.stored_bytes
-
-    def _put_part(self, prefix: str, part: bytearray, compress: Callable[[bytes | bytearray], bytes]) -> None:
-        packed = compress(part)
-        digest = hashlib.sha256(packed).hexdigest()
-        key = f"{prefix}/{digest}"
-        self._claim.bucket.put(key, packed)
-        self._parts.append([key, len(packed), digest, len(part)])
 
     def _check(self) -> None:
         if self._given_up.is_set():

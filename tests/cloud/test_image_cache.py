@@ -5,6 +5,7 @@ The registry counts; S3 is the embedded cloud's, with its conditional writes.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import uuid
@@ -44,7 +45,8 @@ print((root.path / "hello").read_text())
 
 @pytest.fixture
 def registry() -> Iterator[CountingRegistry]:
-    files = [File("hello", b"hello"), File("unique", uuid.uuid4().bytes)]
+    # More than one chunk of an upload.
+    files = [File("hello", b"hello"), *(File(f"random{number}", os.urandom(1 << 20)) for number in range(12))]
     counting = CountingRegistry(Image([tar_of(files)]))
     with counting.server:
         yield counting

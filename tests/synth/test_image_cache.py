@@ -82,8 +82,10 @@ def test_who_does_not_pull_has_no_right_to_it(cached: Synthesized) -> None:
 
 def test_images_expire_parts_after_their_index(cached: Synthesized) -> None:
     _, bucket = cache_bucket(cached)
-    rules = {rule["Prefix"]: rule["ExpirationInDays"] for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    *expiring, aborting = bucket["LifecycleConfiguration"]["Rules"]
+    rules = {rule["Prefix"]: rule["ExpirationInDays"] for rule in expiring}
     assert rules == {"index/": 7, "parts/": 9, "names/": 7, "claims/": 1}
+    assert aborting["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     assert all(rule["Status"] == "Enabled" for rule in bucket["LifecycleConfiguration"]["Rules"])
 
 

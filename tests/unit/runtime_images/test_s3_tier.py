@@ -24,7 +24,8 @@ from runtime.images.s3_tier_bucket import TierBucket
 from runtime.images.s3_tier_index import RECORD, WHOLE_FILE, DamagedEntry, ImageIndex, decode, encode
 from runtime.images.s3_tier_pack import Packer, compressor, take_stock
 from runtime.images.s3_tier_restore import restore
-from tests.object_server import ObjectServer
+from runtime.images.s3_tier_upload import Upload
+from tests.object_server import SMALLEST_CHUNK_BYTES, ObjectServer
 from tests.oci_images import File, Image, directory, hard_link, symlink, tar_of, write_layout
 from tests.unit.runtime_images.tier_world import CountingRegistry, Environments, make_old, tree_of
 
@@ -42,6 +43,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rootfs, "_resolved", {})
     short = transport.Patience(timeout_s=10, attempts=2, first_pause_s=0.01)
     monkeypatch.setattr(transport, "DEFAULT_PATIENCE", short)
+    short = transport.Patience(timeout_s=10, attempts=8, first_pause_s=0.002, longest_pause_s=0.01)
     monkeypatch.setattr(s3_tier_bucket, "PATIENCE", short)
     monkeypatch.setattr(s3_tier, "POLL_S", 0.01)
     monkeypatch.setattr(s3_tier_claim, "LEASE_S", 1.0)
@@ -116,6 +118,34 @@ def test_everything_that_a_tree_can_hold_comes_back(
     assert len(first) > 215
 
 
+def test_a_large_image_is_one_object_that_is_read_in_a_few_ranges(
+    environments: Environments, registry: CountingRegistry, bucket: ObjectServer
+) -> None:
+    files = [File(f"file{number}", os.urandom(700_000)) for number in range(20)]
+    registry.push(Image([tar_of(files)]))
+    first = environments.start()
+    (key,) = bucket.keys("parts/")
+    assert bucket.path(f"cache/{key}").stat().st_size > 2 * SMALLEST_CHUNK_BYTES
+    assert bucket.count("POST", key) == 2
+    bucket.cuts = 2
+    second = environments.start()
+    assert tree_of(second.path) == {**tree_of(first.path)}
+    assert 4 <= bucket.count("GET", key) <= 6  # 14 MB in ranges of 4, and two again
+    assert environments.said("reading image from the cache") == 1
+
+
+def test_a_bucket_that_wants_us_to_slow_down_is_waited_for(
+    environments: Environments, registry: CountingRegistry, bucket: ObjectServer
+) -> None:
+    environments.start()
+    pulls = registry.asked("GET")
+    busy = iter([503] * 5)
+    bucket.fault = lambda _method, key: next(busy, None) if key.startswith("parts/") else None
+    environments.start()
+    assert registry.asked("GET") == pulls
+    assert next(busy, None) is None
+
+
 def test_holes_stay_holes(tmp_path: Path, bucket: ObjectServer) -> None:
     root = tmp_path / "root"
     root.mkdir()
@@ -158,13 +188,12 @@ def _there_and_back(
 def _packed(root: Path, bucket: ObjectServer, meanwhile: Callable[[], None] = lambda: None) -> ImageIndex:
     stock = take_stock(os.fsencode(root))
     meanwhile()
-    packer, compress = Packer(stock, os.fsencode(root)), compressor()
-    parts: list[list[Any]] = []
-    tier = TierBucket("s3://cache")
-    while part := packer.next_part():
-        packed = compress(part)
-        tier.put(f"parts/{len(parts)}", packed)
-        parts.append([f"parts/{len(parts)}", len(packed), hashlib.sha256(packed).hexdigest(), len(part)])
+    packer, compress, tier = Packer(stock, os.fsencode(root)), compressor(), TierBucket("s3://cache")
+    upload = Upload(tier, "content")
+    with upload.writer() as writer:
+        while part := packer.next_part():
+            writer.add(compress(part), len(part))
+    parts = upload.complete()
     index = ImageIndex(
         subject="sha256:" + "a" * 64,
         digest="sha256:" + "b" * 64,
@@ -175,6 +204,7 @@ def _packed(root: Path, bucket: ObjectServer, meanwhile: Callable[[], None] = la
         hard_links=stock.hard_links,
         fifos=stock.fifos,
         large=stock.large,
+        content_key="content",
         parts=parts,
     )
     return decode(encode(index, compress), index.subject, "amd64")
@@ -316,6 +346,7 @@ _EMPTY = ImageIndex(
     hard_links=[],
     fifos=[],
     large=[],
+    content_key="part",
     parts=[],
 )
 
@@ -384,7 +415,7 @@ def test_a_part_cannot_lead_out_of_the_root(
     tier.put("part", packed)
     digest = hashlib.sha256(packed).hexdigest()
     large: list[list[Any] | None] = [[0, "f", 0o644, 0, 0, 0, 2]]
-    index = replace(_EMPTY, large=large, parts=[["part", len(packed), digest, told_size or len(content)]])
+    index = replace(_EMPTY, large=large, parts=[[len(packed), digest, told_size or len(content)]])
     root = tmp_path / "root"
     root.mkdir()
     with pytest.raises(DamagedEntry):
@@ -400,7 +431,7 @@ def test_set_uid_bits_do_not_come_back(tmp_path: Path, bucket: ObjectServer) -> 
     index = replace(
         _EMPTY,
         directories=[*_EMPTY.directories, [0, "tmp", 0o7777, 0, 0, 0]],
-        parts=[["part", len(packed), hashlib.sha256(packed).hexdigest(), 100]],
+        parts=[[len(packed), hashlib.sha256(packed).hexdigest(), 100]],
     )
     root = tmp_path / "root"
     root.mkdir()
