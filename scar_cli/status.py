@@ -52,7 +52,10 @@ class Status:
 def command(
     *, fdl: str | None, name: str | None, stack: str | None, since: str, follow: bool, as_json: bool
 ) -> int:
-    """Show what is queued, running, done and failed. Ends with 1 if a failure queue holds something."""
+    """Show what is queued, running, done and failed. Ends with 1 if a failure queue holds something.
+
+    QUEUED is `?` for functions of Lambda, which tells nobody what waits there.
+    """
     functions = selected(fdl, name, stack)
     start = moment_ms(since)
     while True:

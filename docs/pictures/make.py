@@ -21,6 +21,7 @@ import sys
 import tempfile
 import termios
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,13 @@ from tests import examples, oci_images
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 EXAMPLE = REPOSITORY / "examples" / "single-function"
-COLUMNS = 96
+COLUMNS = 102
 TEXTS = 200
+EMPTY = (41, 136)
+_TEXT = "It was a dark and stormy night. "
+_WITH_A_CHECK = """set -eu
+grep -q "[a-z]" "$INPUT_FILE_PATH" || { echo "There are no words in it"; exit 3; }
+"""
 _LIMIT = 60_000
 """Bytes of a picture."""
 _PRIVATE = re.compile(r"/(?:root|home|tmp|work|Users)/|\b[\w.+-]+@[\w-]+\.[a-z]|pypi|npmjs")
@@ -93,8 +99,11 @@ class Shell:
             raise PictureError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def shown(self, command: str, answer: str = "", *, code: int = 0) -> Text:
-        """What a terminal shows of a command; `answer` is typed when it asks."""
+    def shown(self, command: str, answer: str = "", *, code: int = 0, moment: str = "") -> Text:
+        """What a terminal shows of a command in the end; `answer` is typed when it asks.
+
+        `moment`: also what it shows at the first moment when a line fits this expression.
+        """
         process, terminal = pty.fork()
         if process == 0:
             os.chdir(self.folder)
@@ -102,17 +111,32 @@ class Shell:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
         screen = Screen(COLUMNS)
         screen.feed(f"\x1b[1;32m$\x1b[0m \x1b[1m{command}\x1b[0m\n")
+        before: Text | None = None
         written = b""
         while chunk := _read(terminal):
             written += chunk
             if answer and written.endswith(_ANSWER.encode()):
                 os.write(terminal, f"{answer}\n".encode())
+            if moment and before is None:
+                before = self._at(screen, written, moment)
         os.close(terminal)
         ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        screen.feed(written.decode(errors="replace").replace(str(self.folder), "~"))
-        if ended != code:
+        screen.feed(self._text(written))
+        if ended != code or (moment and before is None):
             raise PictureError(f"{command} ended with {ended}, not {code}:\n{screen.text().plain}")
-        return screen.text()
+        if before is None:
+            return screen.text()
+        _prompt, *lines = screen.text().split("\n")
+        return Text("\n").join([before, Text(), Text("when it is done:", style="dim"), *lines])
+
+    def _at(self, screen: Screen, written: bytes, moment: str) -> Text | None:
+        shown = deepcopy(screen)
+        shown.feed(self._text(written))
+        text = shown.text()
+        return text if re.search(moment, text.plain, re.MULTILINE) else None
+
+    def _text(self, written: bytes) -> str:
+        return written.decode(errors="replace").replace(str(self.folder), "~")
 
 
 def _read(terminal: int) -> bytes:
@@ -168,14 +192,19 @@ def make(shell: Shell) -> None:
 
     texts = shell.folder / "texts"
     texts.mkdir()
+    script = shell.folder / "count-words.sh"
+    script.write_text(
+        script.read_text(encoding="utf-8").replace("set -eu\n", _WITH_A_CHECK), encoding="utf-8"
+    )
     for number in range(TEXTS):
-        (texts / f"chapter-{number:03}.txt").write_text("It was a dark and stormy night. " * (number + 1))
+        (texts / f"chapter-{number:03}.txt").write_text("...\n" if number in EMPTY else _TEXT * (number + 1))
     shell.quietly("python", "-c", "import boto3; boto3.client('s3').create_bucket(Bucket='scar-words')")
     shell.quietly("scar", "put", "-b", "scar-words/texts", "-p", "texts")
     init = shell.shown("scar init -f single-function.yaml", "y")
     save("init", "scar init", without(init, "✨  Synthesis", "✨  Total time", "…"))
-    save("launch", "scar-launch", shell.shown("scar-launch -f single-function.yaml --wait"))
-    save("status", "scar status", shell.shown("scar status"))
+    launch = shell.shown("scar-launch -f single-function.yaml --wait", code=1, moment=r"^1\d\d/200 ")
+    save("launch", "scar-launch", launch)
+    save("status", "scar status", shell.shown("scar status", code=1))
     save("ls", "scar ls", shell.shown("scar ls"), shell.shown("scar ls -b scar-words/counts | head -n 4"))
 
 
