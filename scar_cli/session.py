@@ -43,7 +43,6 @@ _THROTTLED = frozenset(
         "RequestThrottled",
         "RequestThrottledException",
         "RequestLimitExceeded",
-        "LimitExceededException",
         "SlowDown",
     }
 )
