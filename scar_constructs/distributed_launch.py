@@ -122,7 +122,7 @@ class DistributedLaunch(Construct):
                 actions=["states:StartExecution"], resources=[self.state_machine.state_machine_arn]
             ),
             iam.PolicyStatement(
-                actions=["states:DescribeExecution", "states:StopExecution"],
+                actions=["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
                 resources=[f"{executions}:*", f"{executions}/*"],
             ),
         )

@@ -74,12 +74,15 @@ def launch_states(
             "Label": f"Folder{number}",
             "ItemReader": {
                 "Resource": f"{service}s3:listObjectsV2",
-                "Arguments": {"Bucket": entry.bucket, "Prefix": entry.key_prefix},
+                "Arguments": {
+                    "Bucket": entry.bucket,
+                    **({"Prefix": entry.key_prefix} if entry.key_prefix else {}),
+                },
             },
             "ItemSelector": {
                 "key": _expression(f"{_FILE}.Key"),
                 "size": _expression(f"{_FILE}.Size"),
-                "etag": _expression(f"$replace({_FILE}.Etag, '\"', '')"),
+                "etag": _expression(f"$exists({_FILE}.Etag) ? $replace({_FILE}.Etag, '\"', '') : ''"),
                 "wanted": _expression(wanted(entry, before)),
             },
             "ItemBatcher": {

@@ -51,6 +51,7 @@ def test_its_role_may_do_nothing_else(launched: Synthesized) -> None:
         "states:StartExecution",
         "states:DescribeExecution",
         "states:StopExecution",
+        "states:RedriveExecution",
     }
     everywhere = [action for one in statements if one["Resource"] == "*" for action in as_list(one["Action"])]
     assert all(action.startswith("logs:") for action in everywhere)
@@ -127,15 +128,7 @@ def test_folders_inside_each_other_send_a_file_once() -> None:
 
 @pytest.mark.parametrize("key", ["in/a b+c.txt", "in/100%/ü/😀.txt", "in/x'\"$(id)!*~()&=?#.txt"])
 def test_keys_are_encoded_so_that_the_runner_finds_them(key: str) -> None:
-    states = launch_states(
-        [StorageEntry("bucket", "in")],
-        function_name="f",
-        function_arn="arn:f",
-        failure_queue_url="https://queue",
-        region="us-east-1",
-        partition="aws",
-    )
-    batch = states["States"]["Folder0"]["ItemProcessor"]["States"]["Batch"]
+    batch = states_of("in")["States"]["Folder0"]["ItemProcessor"]["States"]["Batch"]
     event = batch["ItemProcessor"]["States"]["Event"]["Output"]
     file = {"key": key, "size": 3, "etag": "e"}
 
@@ -150,6 +143,38 @@ def test_keys_are_encoded_so_that_the_runner_finds_them(key: str) -> None:
     assert record["s3"]["bucket"] == {"name": "bucket", "arn": "arn:aws:s3:::bucket"}
     assert unquote_plus(record["s3"]["object"]["key"], errors="strict") == key  # as the runner does
     assert re.fullmatch("[!-~]+", record["s3"]["object"]["key"])
+
+
+@pytest.mark.parametrize(
+    ("results", "before", "kept", "left_out"),
+    [
+        ([], {}, 0, 0),
+        ([7], {}, 0, 7),
+        ([3000], {"kept": 1, "left_out": 2}, 4, 2),
+        ([1250, 250, 0], {}, 1, 500),
+    ],
+)
+def test_the_results_of_batches_are_added_up(
+    results: list[int], before: dict[str, int], kept: int, left_out: int
+) -> None:
+    output = states_of("in")["States"]["Folder0"]["Output"]
+    found = {name: evaluated(text[2:-2], input=before, result=results) for name, text in output.items()}
+    assert found == {"kept": kept, "left_out": left_out}
+
+
+def test_a_whole_bucket_is_listed_without_a_prefix() -> None:
+    assert states_of("")["States"]["Folder0"]["ItemReader"]["Arguments"] == {"Bucket": "bucket"}
+
+
+def states_of(folder: str) -> dict[str, Any]:
+    return launch_states(
+        [StorageEntry("bucket", folder)],
+        function_name="f",
+        function_arn="arn:f",
+        failure_queue_url="https://queue",
+        region="us-east-1",
+        partition="aws",
+    )
 
 
 def as_list(value: Any) -> list[Any]:
