@@ -9,6 +9,7 @@ an interrupted launch go on. docs/launch.md tells users about all of it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import click
 
@@ -91,13 +92,14 @@ def command(
         if dry_run:
             return _show(launch, as_json)
         outcome = launch.send(shown=not as_json)
+        if not as_json:
+            _say(outcome.told())
         if wait:
             outcome.waited = launch.wait(shown=not as_json)
         if as_json:
             click.echo(json.dumps(outcome.as_json()))
         else:
-            for line in outcome.told():
-                click.echo(line)
+            _say(outcome.told_after_waiting())
         return outcome.exit_code
 
 
@@ -111,9 +113,13 @@ def _distributed(wanted: Wanted, *, wait: bool, dry_run: bool, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(outcome.as_json()))
     else:
-        for line in told(outcome):
-            click.echo(line)
+        _say(told(outcome))
     return outcome.exit_code
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 def is_given(option: str) -> bool:

@@ -43,7 +43,7 @@ class Outcome:
         return 1 if self.waited is not None and self.waited.count().failed else 0
 
     def told(self) -> Iterator[str]:
-        """Sentences for people, and a table of the files that failed."""
+        """Sentences for people about what was sent."""
         if self.sent:
             rate = f" ({self.sent / self.seconds:.0f}/s)" if self.seconds >= 1 else ""
             yield f"Sent {counted(self.sent, 'event')} to {self.function} in {self.seconds:.1f} s{rate}."
@@ -55,8 +55,20 @@ class Outcome:
             yield f"Left out: {counted(count, 'file')} {_LEFT_OUT[name]}."
         if self.journal is not None:
             yield f"Journal: {self.journal}"
-        if self.waited is not None:
-            yield from self._told_failures(self.waited)
+
+    def told_after_waiting(self) -> Iterator[str]:
+        """How many files are done, and a table of those that failed; nothing where nothing was waited for."""
+        if self.waited is None:
+            return
+        count = self.waited.count()
+        yield f"Done: {counted(count.done, 'file')}. Failed: {counted(count.failed, 'file')}."
+        if not count.failed:
+            return
+        rows = [(key, _short(reason)) for key, reason in islice(self.waited.failures(), _ROWS)]
+        yield from table(("FAILED", "REASON"), rows)
+        if count.failed > _ROWS:
+            yield f"... and {count.failed - _ROWS} more."
+        yield f"Their events are kept: scar retry -n {self.function} sends them again."
 
     def as_json(self) -> dict[str, Any]:
         """The same as an object; reasons of a thousand failures at most."""
@@ -74,17 +86,6 @@ class Outcome:
             answer["done"], answer["failed_count"] = count.done, count.failed
             answer["failed"] = dict(islice(self.waited.failures(), _IN_JSON))
         return answer
-
-    def _told_failures(self, waited: Waiting) -> Iterator[str]:
-        count = waited.count()
-        yield f"Done: {counted(count.done, 'file')}. Failed: {counted(count.failed, 'file')}."
-        if not count.failed:
-            return
-        rows = [(key, _short(reason)) for key, reason in islice(waited.failures(), _ROWS)]
-        yield from table(("FAILED", "REASON"), rows)
-        if count.failed > _ROWS:
-            yield f"... and {count.failed - _ROWS} more."
-        yield f"Their events are kept: scar retry -n {self.function} sends them again."
 
 
 def counted(number: int, what: str) -> str:

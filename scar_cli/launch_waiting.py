@@ -22,8 +22,9 @@ from urllib.parse import unquote_plus
 from scar_cli.deployed import DeployedFunction
 from scar_cli.errors import UserError
 from scar_cli.log import lines, parsed
+from scar_cli.pace import Patience
 from scar_cli.retry import UnreadableMessageError, event_of
-from scar_cli.session import client, explained
+from scar_cli.session import client, explained, is_passing
 
 _LOOK_EVERY_S = 2.0
 _LATE_MS = 60_000
@@ -80,11 +81,18 @@ class Waiting:
         """Come back when nothing is left; `look` is called every few seconds.
 
         Raises:
-            UserError: logs or queue cannot be read.
+            UserError: logs or queue cannot be read, and that does not pass within some minutes.
         """
+        patience, answered_at = Patience(), time.monotonic()
         while True:
-            self._read_logs()
-            self._read_queue()
+            try:
+                self._read_logs()
+                self._read_queue()
+                answered_at = time.monotonic()
+            except UserError as error:
+                silent_for = time.monotonic() - answered_at
+                if not is_passing(error.__cause__ or error) or silent_for >= patience.give_up_s:
+                    raise
             count = self.count()
             look(count)
             if not count.left:

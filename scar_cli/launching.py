@@ -165,10 +165,14 @@ class Launch:
         try:
             with waiting_bar(shown=shown) as look:
                 waiting.until_over(look)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, UserError) as error:
             count = waiting.count()
-            told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far."
-            click.echo(f"{told} Go on waiting: {self.resume_command} --wait", err=True)
+            told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far"
+            told += f". Go on waiting: {self.resume_command} --wait"
+            if isinstance(error, UserError):
+                advice = ". ".join(filter(None, (error.advice, told)))
+                raise UserError(error.cause, advice, exit_code=1) from error
+            click.echo(told, err=True)
             raise
         return waiting
 

@@ -31,11 +31,12 @@ def outcome(**failures: str) -> Any:
 
 
 def test_failures_are_a_table_of_one_line_each_without_control_characters() -> None:
-    told = list(outcome(a="exit code 3\nlast lines", b="\x1b[31mred" + "x" * 300).told())
-    assert told[1:4] == ["Done: 8 files. Failed: 2 files.", "FAILED  REASON", "a       exit code 3"]
-    assert told[4].startswith(r"b       \x1b[31mredxxx")
-    assert told[4].endswith("…")
-    assert "scar retry -n f" in told[5]
+    told = list(outcome(a="exit code 3\nlast lines", b="\x1b[31mred" + "x" * 300).told_after_waiting())
+    assert told[:3] == ["Done: 8 files. Failed: 2 files.", "FAILED  REASON", "a       exit code 3"]
+    assert told[3].startswith(r"b       \x1b[31mredxxx")
+    assert told[3].endswith("…")
+    assert "scar retry -n f" in told[4]
+    assert list(Outcome("f", sent=1).told_after_waiting()) == []
 
 
 def test_the_exit_code_tells_of_failures_that_were_waited_for() -> None:
