@@ -26,6 +26,8 @@ from scar_cli.signing import Signer
 from scar_cli.table import printable
 
 _CONNECT_WITHIN_S = 10.0
+_AGENT = "User-Agent: scar-launch"
+"""Not signed: a proxy may change it."""
 _ANSWER_LIMIT = 8 * 1024**2
 """No answer of Lambda is longer than 6 MB."""
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
@@ -135,7 +137,7 @@ class LambdaConnection:
                 signed |= _authorization(self._proxy)
             # In one piece: http.client would send headers and body by a system call each.
             lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in signed.items())]
-            head = "\r\n".join([*lines, f"Content-Length: {len(event)}", "", ""])
+            head = "\r\n".join([*lines, _AGENT, f"Content-Length: {len(event)}", "", ""])
             self._connection.sock.sendall(head.encode() + event)
             response = http.client.HTTPResponse(self._connection.sock, method="POST")
             response.begin()
