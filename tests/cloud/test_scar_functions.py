@@ -205,7 +205,7 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str, d
         }
         return {n: int(one["Attributes"]["ApproximateNumberOfMessages"]) for n, one in asked.items()}
 
-    until(waiting, lambda found: found == {"verb-picky": 1, "verb-job": 1}, 60)
+    until(waiting, lambda found: found == {"verb-picky": 1, "verb-job": 1}, 120)
     status = {one["function"]: one for one in scar.json("status", code=1)["functions"]}
     assert status["verb-picky"]["failed"] == 3
     assert status["verb-job"]["failed"] == 1
@@ -234,7 +234,7 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str, d
     assert {one["function"]: one["events"] for one in answer["functions"]}["verb-picky"] == [
         f"{BUCKET}/picky/a b.txt"
     ]
-    until(lambda: (scar.keys(BUCKET, "picked"), scar.keys(BUCKET, "job-out")), all, 60)
+    until(lambda: (scar.keys(BUCKET, "picked"), scar.keys(BUCKET, "job-out")), all, 120)
     assert scar.keys(BUCKET, "picked") == ["picked/a b.txt"]
     assert scar.keys(BUCKET, "job-out") == ["job-out/ü.txt"]
     assert waiting()["verb-picky"] == 1, "what cannot be read stays"
@@ -283,15 +283,15 @@ def test_run_says_what_failed_and_where_the_log_is(scar: Scar) -> None:
 def test_run_does_not_wait_if_told_so(scar: Scar) -> None:
     started = scar("run", "-a", "-n", "verb-http", "echo", "in", "the", "background").stdout
     command = started.strip().partition("scar log ")[2].split()
-    until(lambda: "  in the background" in scar("log", *command, code=None).stdout, within_s=60)
+    until(lambda: "  in the background" in scar("log", *command, code=None).stdout, within_s=120)
 
 
 def test_run_with_a_file_runs_on_what_is_in_the_input_folder(scar: Scar, fdl: str) -> None:
     scar.put(BUCKET, "in/launched.txt", b"x")
-    until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=60)
+    until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=120)
     scar.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/launched.txt")
     assert "verb-copy" in scar("run", "-f", fdl, "-n", "verb-copy").stdout
-    until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=60)
+    until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=120)
 
 
 def test_run_asks_which_function_where_there_are_several(scar: Scar) -> None:
