@@ -13,8 +13,9 @@ import jsonata  # type: ignore[import-untyped]
 import pytest
 
 from fdl_schemas.model import StorageEntry, Workflow
+from scar_cli.launch_distributed import EVENTS_IN_A_BATCH
 from scar_constructs.deployment import Deployment, DeploymentError
-from scar_constructs.distributed_launch_states import launch_states, wanted
+from scar_constructs.distributed_launch_states import AT_ONCE_IN_A_BATCH, launch_states, wanted
 from tests.synth.synthesized import Synthesize, Synthesized
 
 
@@ -164,6 +165,10 @@ def test_the_results_of_batches_are_added_up(
 
 def test_a_whole_bucket_is_listed_without_a_prefix() -> None:
     assert states_of("")["States"]["Folder0"]["ItemReader"]["Arguments"] == {"Bucket": "bucket"}
+
+
+def test_the_command_line_knows_how_many_a_batch_sends_at_once() -> None:
+    assert EVENTS_IN_A_BATCH == AT_ONCE_IN_A_BATCH
 
 
 def states_of(folder: str) -> dict[str, Any]:
