@@ -1,4 +1,4 @@
-"""What the second tier keeps of an image: an index, and an object with the files' content, in parts of 4 MB.
+"""What the second tier keeps of an image: an index, and an object with the files' content, in parts of 2 MB.
 
 The image lies there as one tree, with neither layers nor whiteouts. The index is written last: an image is
 there when its index is. It is JSON, compressed, behind a line that names its digest, and tells:
@@ -42,7 +42,7 @@ WHOLE_FILE, SEGMENT = 1, 2
 
 LARGE_BYTES = 1 << 20
 """Files above this, and those with holes, are stored in segments of at most so much."""
-PART_BYTES = 4 << 20
+PART_BYTES = 2 << 20
 """A part is complete when its content has reached this."""
 MAXIMUM_PART_BYTES = PART_BYTES + LARGE_BYTES + (1 << 16)
 MAXIMUM_INDEX_BYTES = 32 << 20
