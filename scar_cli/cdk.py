@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ _PROJECT = Path(__file__).resolve().parents[1]
 """Where app.py and cdk.json are."""
 _INTERRUPTED_S = 15
 _ANOTHER_REGION = "301"
+_PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} (?P<name>\S+)")
+"""A line such as `stack | 12/20 | 11:35:30 AM | CREATE_COMPLETE | AWS::S3::Bucket | path (id)`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,50 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
     Raises:
         UserError: it is not installed.
     """
+    with _started(arguments, stdout=sys.stderr if quiet else None) as process:
+        return process.wait()
+
+
+def deploy(folder: Path, *, verbose: bool) -> int:
+    """Deploy a cloud assembly by the cdk command line; its exit code.
+
+    On a terminal one line tells how far it is, unless `verbose`; what the cdk says is shown if it fails.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    arguments = (
+        "deploy",
+        "--app",
+        str(folder),
+        "--require-approval",
+        "never",
+        "--all",
+        "--progress",
+        "events",
+    )
+    if verbose or not sys.stderr.isatty():
+        return cdk(*arguments, quiet=True)
+    from rich.console import Console
+
+    said = []
+    with (
+        _started(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process,
+        Console(stderr=True).status("Deploying …") as status,
+    ):
+        for line in process.stderr or ():
+            said.append(line)
+            if found := _PROGRESS.match(line):
+                status.update(f"Deploying {found['stack']}: {found['count']} resources, {found['name']}")
+        code = process.wait()
+    if code != 0:
+        sys.stderr.write("".join(said))
+    return code
+
+
+@contextmanager
+def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> Iterator[subprocess.Popen[str]]:
+    """The cdk as a process, which has ended when the block is left."""
     program = Path(sys.executable).parent / "cdk"
     if not program.exists() or not (_PROJECT / "app.py").exists():
         raise UserError(
@@ -94,10 +141,13 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
         cwd=_PROJECT,  # for cdk.json
         env={**os.environ, "CDK_DISABLE_VERSION_CHECK": "1"},  # it is pinned: news of others are none
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if quiet else None,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        errors="replace",
     )
     try:
-        return process.wait()
+        yield process
     except KeyboardInterrupt:  # which a terminal sends to the cdk as well
         try:
             process.wait(_INTERRUPTED_S)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from scar_cli.cdk import SynthesizedStack, cdk, synthesized
+from scar_cli.cdk import SynthesizedStack, cdk, deploy, synthesized
 from scar_cli.changes import Changes, changes_of, show
 from scar_cli.changes import as_json as in_json
 from scar_cli.deployed import DeployedFunction, stacks
@@ -77,8 +77,7 @@ def command(
         _show(changes, folder, verbose=verbose, as_json=as_json)
         if not yes and any(changes):
             confirm(f"Deploy {', '.join(one.name for one in made)}?")
-        arguments = ("--app", str(folder), "--require-approval", "never", "--all")
-        if cdk("deploy", *arguments, *(["--progress", "events"] if verbose else []), quiet=True) != 0:
+        if deploy(folder, verbose=verbose) != 0:
             raise UserError("The deployment failed", "What is wrong stands above", exit_code=1)
     names = {one.name for one in made}
     deployed = [one for one in stacks([*{one.region for one in made}]) if one.name in names]

@@ -170,15 +170,6 @@ def save(name: str, title: str, *shown: Text) -> None:
     print(f"docs/pictures/{name}.svg  {len(content.encode()) // 1000} kB")
 
 
-def without(text: Text, first: str, last: str, instead: str) -> Text:
-    """The text without the lines from one that begins with `first` to one that begins with `last`."""
-    lines = text.split("\n")
-    plain = [line.plain for line in lines]
-    start = next(number for number, line in enumerate(plain) if line.startswith(first))
-    end = next(number for number, line in enumerate(plain) if number > start and line.startswith(last))
-    return Text("\n").join([*lines[:start], Text(instead, style="dim"), *lines[end + 1 :]])
-
-
 def make(shell: Shell) -> None:
     """All pictures, in the order of the story that they tell."""
     right = (shell.folder / "single-function.yaml").read_text(encoding="utf-8")
@@ -200,8 +191,7 @@ def make(shell: Shell) -> None:
         (texts / f"chapter-{number:03}.txt").write_text("...\n" if number in EMPTY else _TEXT * (number + 1))
     shell.quietly("python", "-c", "import boto3; boto3.client('s3').create_bucket(Bucket='scar-words')")
     shell.quietly("scar", "put", "-b", "scar-words/texts", "-p", "texts")
-    init = shell.shown("scar init -f single-function.yaml", "y")
-    save("init", "scar init", without(init, "✨  Synthesis", "✨  Total time", "…"))
+    save("init", "scar init", shell.shown("scar init -f single-function.yaml", "y"))
     launch = shell.shown("scar-launch -f single-function.yaml --wait", code=1, moment=r"^1\d\d/200 ")
     save("launch", "scar-launch", launch)
     save("status", "scar status", shell.shown("scar status", code=1))
