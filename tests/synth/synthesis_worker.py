@@ -133,9 +133,8 @@ def _lint(template: Path, linter: Any) -> Iterator[str]:
 
 
 def _said(folder: Path) -> Iterator[str]:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for artifact in manifest["artifacts"].values():
-        for path, entries in artifact.get("metadata", {}).items():
+    for metadata in sorted(folder.glob("*.metadata.json")):
+        for path, entries in json.loads(metadata.read_text()).items():
             for entry in entries:
                 if entry["type"] in _SAID:
                     yield f"the CDK says of {path}: {entry}"

@@ -61,11 +61,10 @@ class Synthesized:
 
     def said(self) -> list[object]:
         """Warnings, errors and remarks of the CDK."""
-        manifest = json.loads((self.folder / "manifest.json").read_text())
         return [
             (path, entry)
-            for artifact in manifest["artifacts"].values()
-            for path, entries in artifact.get("metadata", {}).items()
+            for metadata in sorted(self.folder.glob("*.metadata.json"))
+            for path, entries in json.loads(metadata.read_text()).items()
             for entry in entries
             if entry["type"] in ("aws:cdk:warning", "aws:cdk:error", "aws:cdk:info")
         ]
