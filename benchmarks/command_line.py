@@ -32,5 +32,7 @@ def compare() -> Iterator[Comparison]:
 
 def _validate(scar: str, folder: Path, functions: int) -> Callable[[], object]:
     file = folder / f"{functions}.yaml"
-    file.write_text("functions:\n  aws:" + "".join(_FUNCTION.format(number=n) for n in range(functions)) + "\n")
+    file.write_text(
+        "functions:\n  aws:" + "".join(_FUNCTION.format(number=n) for n in range(functions)) + "\n"
+    )
     return process([scar, "validate", str(file)])

@@ -6,7 +6,8 @@ another folder):
 - `cold_vs_curl_tar`: a process that pulls, unpacks and runs, against `curl | tar xz` of the layers alone
 - `cold_s3_vs_curl_tar`: the same with the image from the second tier, in an S3 server on this machine
 - `cold_vs_udocker`: the same against udocker's pull, create, set-up and run
-- `warm_overhead_ms`: all of a later run but the transfers, against starting the program by `unshare`
+- `warm_overhead_ms`: a later invocation without transfers, from event to answer, against starting the program
+  by `unshare`
 - `warm_vs_udocker`: the same against `udocker run`
 - `peak_rss_mb`: memory of the process at its peak, with all libraries loaded, against the 120 MB allowed: the
   most of a pull, of storing the image in S3, and of reading it from there
@@ -18,7 +19,9 @@ What is not to be had (udocker's tools, debootstrap) is skipped, and said so.
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
+import json
 import os
 import shutil
 import statistics
@@ -28,15 +31,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from benchmarks import runner_images, runner_udocker
 from benchmarks.measure import Comparison, in_turns
 from benchmarks.runner_process import COMMAND
 from benchmarks.runner_s3 import loopback_s3
-from runtime.engines import ContainerProcess, choose_engine
-from runtime.images import ImageSource, prepare_image
-from runtime.workspace import new_workspace
+from runtime import handler
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
 _ROOM_BYTES = 4 << 30
@@ -160,45 +162,53 @@ class _Subject:
 
     def _warm(self, udocker: runner_udocker.Udocker | None) -> Iterator[Comparison]:
         store = self._new_folder("store")
-        self._invoke(store)
+        self._deploy(store)
+        self._invoke()
         ours: list[float] = []
         plain: list[float] = []
         for _ in range(3 * _TIMES):
-            for run, collected in ((self._invoke, ours), (self._start_in_namespace, plain)):
+            for run, collected in ((self._invoke, ours), (lambda: self._start_in_namespace(store), plain)):
                 time.sleep(0.1)  # events come one by one
                 started = time.perf_counter()
-                run(store)
+                run()
                 collected.append((time.perf_counter() - started) * 1000)
         first, second = statistics.median(ours), statistics.median(plain)
         name = f"warm_overhead_ms_{self._image}"
         yield Comparison(name, round(first, 2), round(second, 2), round(first / second, 3))
         if udocker is not None:
-            yield self._in_turns(
-                "warm_vs_udocker", lambda: self._invoke(store), lambda: udocker.run(*COMMAND)
-            )
+            yield self._in_turns("warm_vs_udocker", self._invoke, lambda: udocker.run(*COMMAND))
         self._remove(store)
 
-    def _invoke(self, store: Path) -> None:
-        """What each invocation does between the transfers. (A registry on this machine is even asked whether
-        the image is still the same; one far away is not.)"""
-        with (
-            new_workspace(store) as workspace,
-            prepare_image(ImageSource.registry(self._reference), store=store) as root,
-        ):
-            result = choose_engine(store).run(
-                ContainerProcess(
-                    root=root,
-                    argv=COMMAND,
-                    env={},
-                    working_dir="/",
-                    user="",
-                    binds={workspace.path: str(workspace.path)},
-                    deadline=None,
-                    on_output=lambda _output: None,
-                )
-            )
-        if result.exit_code != 0:
-            raise SystemExit(f"the container ended with {result}")
+    def _invoke(self) -> None:
+        """A whole invocation without a file: event, configuration, image, container, log lines, answer.
+
+        A registry on this machine is even asked whether the image is still the same; one far away is not.
+        """
+        with redirect_stdout(io.StringIO()):
+            answer = handler.handle({"cmd_args": list(COMMAND)}, _Context())
+        if answer["results"][0]["status"] != "done":
+            raise SystemExit(f"the invocation ended with {answer}")
+
+    def _deploy(self, store: Path) -> None:
+        """What a template would make of this process: the function's folder and variables."""
+        function = self._new_folder("function")
+        function.mkdir()
+        config = {
+            "version": 1,
+            "name": "bench",
+            "execution_mode": "lambda",
+            "log_level": "INFO",
+            "timeout_s": 300,
+            "timeout_threshold_s": 10,
+            "init_script": None,
+            "image": self._reference,
+            "container_environment": {},
+            "inputs": [],
+            "outputs": [],
+            "batch": None,
+        }
+        (function / "function_config.json").write_text(json.dumps(config))
+        os.environ |= {"LAMBDA_TASK_ROOT": str(function), "SCAR_STORE": str(store), "AWS_REGION": "us-east-1"}
 
     @staticmethod
     def _start_in_namespace(store: Path) -> None:
@@ -242,6 +252,16 @@ class _Subject:
     @staticmethod
     def _remove(folder: Path) -> None:
         subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+class _Context:
+    """What Lambda tells of an invocation."""
+
+    aws_request_id = "bench"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 300_000
 
 
 class _DiskPeak:
