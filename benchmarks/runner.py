@@ -208,7 +208,13 @@ class _Subject:
             "batch": None,
         }
         (function / "function_config.json").write_text(json.dumps(config))
-        os.environ |= {"LAMBDA_TASK_ROOT": str(function), "SCAR_STORE": str(store), "AWS_REGION": "us-east-1"}
+        os.environ |= {
+            "LAMBDA_TASK_ROOT": str(function),
+            "SCAR_STORE": str(store),
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench",
+        }
 
     @staticmethod
     def _start_in_namespace(store: Path) -> None:
