@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
-from scar_constructs.deployment import Deployment, DeploymentError, stack_name_for, with_real_bucket_names
+from scar_constructs.deployment import (
+    CONTEXT_KEYS,
+    Deployment,
+    DeploymentError,
+    stack_name_for,
+    with_real_bucket_names,
+)
 
 
 def workflow(*paths: str) -> Workflow:
@@ -24,6 +30,11 @@ def test_defaults_keep_everything() -> None:
         {"fdl": "examples/darknet.yaml", "@aws-cdk/aws-iam:minimizePolicies": True}
     )
     assert found == Deployment(fdl=Path("examples/darknet.yaml"), stack_name="darknet")
+
+
+def test_readme_tells_every_key() -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    assert [key for key in CONTEXT_KEYS if f"| `{key}=" not in readme] == []
 
 
 def test_all_keys_are_read() -> None:
