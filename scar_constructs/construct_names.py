@@ -2,6 +2,8 @@
 
 The CDK keeps the children of a construct in a JavaScript object, and takes a child called `constructor` (a
 good name for a bucket, and for a function) for one that is there already; one called `__proto__` gets lost.
+Children called `Resource` and `Default` are special to it: it takes them for what their parent stands for,
+wants one of the two at most, and leaves them out of the names in the template.
 """
 
 from __future__ import annotations
@@ -15,7 +17,12 @@ _OF_EVERY_OBJECT = frozenset(
 )
 """Members that every object of JavaScript has."""
 
+_OF_THE_CDK = frozenset({"Default", "Resource"})
+"""`Node.defaultChild` of the library `constructs`, and the CDK's rules for logical ids."""
+
 
 def id_for(name: str) -> str:
     """The id of the construct of a function or bucket: its name, where that can be."""
-    return f"{name}!" if name in _OF_EVERY_OBJECT else name  # `!`: no name of a function or bucket has one
+    return (
+        f"{name}!" if name in _OF_EVERY_OBJECT | _OF_THE_CDK else name
+    )  # `!`: no name of a function or bucket has one
