@@ -21,6 +21,8 @@ NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 _KEPT = 4  # for each server: as many as are in use at once
 
+_PIECE = 64 << 10
+
 _PROXY_PORT = 80
 
 _Place = tuple[str, str]  # scheme and host[:port]
@@ -51,8 +53,19 @@ class Response:
         self.headers = response.headers
 
     def read(self, size: int) -> bytes:
-        """`size` bytes, less only at the end."""
-        return self._response.read(size)
+        """`size` bytes, less only at the end. Raises IncompleteRead if the server has promised more."""
+        if self._response.length is not None:
+            content = self._response.read(size)
+            if len(content) < size and self._response.length:
+                raise http.client.IncompleteRead(content, self._response.length)
+            return content
+        # Of a body in chunks http.client's own `read` would take a negative length for "all that there is".
+        parts: list[bytes] = []
+        left = size
+        while left > 0 and (part := self._response.read1(min(left, _PIECE))):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
 
     def read1(self, size: int) -> bytes:
         """What is there, at most `size` bytes; `b""` at the end."""
@@ -61,7 +74,7 @@ class Response:
     def read_rest(self, limit: int) -> bytes:
         """At most `limit` bytes of the body, as far as they arrive; closes."""
         try:
-            return self._response.read(limit)
+            return self.read(limit)
         except NETWORK_ERRORS:
             return b""
         finally:
@@ -122,6 +135,9 @@ class Connections:
             try:
                 connection.request(method, target, body=body, headers=dict(headers))
                 return Response(self, place, connection, connection.getresponse())
+            except UnicodeError as error:  # a host name with an empty part, or with a very long one
+                connection.close()
+                raise http.client.InvalidURL(f"not a name of a server: {host[:200]!r}") from error
             except BaseException as error:
                 connection.close()
                 if not used or not isinstance(error, (ConnectionError, http.client.BadStatusLine)):

@@ -68,10 +68,10 @@ class RegistryRepository:
 
     def read_manifest(self, version: str) -> tuple[bytes, str]:
         """The manifest for a tag or digest, and the media type that the registry gives it."""
-        response = self._get(f"manifests/{version}", _ACCEPT, self._no_such_image)
-        with response:
-            content = self._read_bounded(response)
-            return content, response.headers.get("Content-Type", "")
+        content, headers = self._read_document(
+            lambda: self._get(f"manifests/{version}", _ACCEPT, self._no_such_image)
+        )
+        return content, headers.get("Content-Type", "")
 
     def read_digest(self, version: str) -> str | None:
         """The digest that a tag stands for; None if the registry does not say. Asked by HEAD, which Docker
@@ -179,7 +179,10 @@ class RegistryRepository:
 
     def _token(self, parameters: Mapping[str, str], basic: str | None) -> str:
         realm = parameters.get("realm", "")
-        scheme = urllib.parse.urlsplit(realm).scheme
+        try:
+            scheme = urllib.parse.urlsplit(realm).scheme
+        except ValueError:
+            scheme = ""
         # The realm is the registry's word. Over plain HTTP it could be any service of this machine or network
         # (the credentials endpoint of a container, for example), whose answer would then be sent on to the
         # registry.
@@ -194,9 +197,8 @@ class RegistryRepository:
             query["service"] = parameters["service"]
         separator = "&" if urllib.parse.urlsplit(realm).query else "?"
         try:
-            response = self._transport.open(f"{realm}{separator}{urllib.parse.urlencode(query)}", {}, basic)
-            with response:
-                answer = json.loads(self._read_bounded(response))
+            url = f"{realm}{separator}{urllib.parse.urlencode(query)}"
+            answer = json.loads(self._read_document(lambda: self._transport.open(url, {}, basic))[0])
         except HttpStatusError as error:
             raise self._explain(error, self._no_such_image) from error
         except ValueError as error:
@@ -207,14 +209,22 @@ class RegistryRepository:
             raise broken(f"the token server of registry {self._host} gives no usable token")
         return token
 
-    def _read_bounded(self, response: Response) -> bytes:
-        try:
-            content = response.read(MAXIMUM_DOCUMENT_BYTES + 1)
-        except NETWORK_ERRORS as error:
-            raise _connection_lost(self._host, error) from error
+    def _read_document(self, ask: Callable[[], Response]) -> tuple[bytes, http.client.HTTPMessage]:
+        """A small answer as a whole, asked for again if the connection breaks in the middle of it."""
+        failures = 0
+        while True:
+            with ask() as response:
+                try:
+                    content = response.read(MAXIMUM_DOCUMENT_BYTES + 1)
+                    break
+                except NETWORK_ERRORS as error:
+                    failures += 1
+                    if failures >= self._transport.patience.attempts:
+                        raise _connection_lost(self._host, error) from error
+            time.sleep(self._transport.patience.pause_s(failures))
         if len(content) > MAXIMUM_DOCUMENT_BYTES:
             raise broken(f"an answer of registry {self._host} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
-        return content
+        return content, response.headers
 
 
 class _ResumingBlob:

@@ -96,7 +96,17 @@ def test_https_goes_through_a_tunnel_and_a_refusal_is_told(monkeypatch: pytest.M
         assert proxy.requests[0].path == "registry.invalid:443"
 
 
-@pytest.mark.parametrize("location", ["http://[broken", "http://x:port/", "https:///nowhere", "http://"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://[broken",
+        "http://x:port/",
+        "https:///nowhere",
+        "http://",
+        "http://a..b/",
+        f"http://{'a' * 70}.invalid/",
+    ],
+)
 def test_a_redirect_to_nonsense_is_an_error(location: str) -> None:
     with ScriptedServer(lambda _: Answer(302, headers={"Location": location})) as server:
         repository = RegistryRepository(server.address, "a", "image a", patience=QUICK)

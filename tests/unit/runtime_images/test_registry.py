@@ -79,6 +79,63 @@ def test_wrong_bytes_are_found_out() -> None:
         assert digest_of(BLOB) in error.cause
 
 
+def test_a_token_that_expires_in_the_middle_of_a_pull_is_replaced() -> None:
+    tokens = iter(("first", "second"))
+
+    def answer(request: Request) -> Answer:
+        if request.path.startswith("/token"):
+            return Answer(200, json.dumps({"token": next(tokens)}).encode())
+        valid = "Bearer second" if "Range" in request.headers else "Bearer first"
+        if request.headers.get("Authorization") != valid:
+            return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="{server.address}/token"'})
+        return ranged(request, 300_000)
+
+    with ScriptedServer(answer) as server:
+        assert read_blob(server) == BLOB
+
+
+def test_a_manifest_that_was_cut_is_asked_for_again() -> None:
+    manifest = IMAGE.blobs()[0]
+    cuts = iter([10, len(manifest) - 1, None])
+    with ScriptedServer(lambda _: Answer(200, manifest, cut_at=next(cuts))) as server:
+        assert repository(server).read_manifest("latest")[0] == manifest
+
+
+def test_a_manifest_that_is_always_cut_is_the_fault_of_the_network() -> None:
+    with ScriptedServer(lambda _: Answer(200, IMAGE.blobs()[0], cut_at=10)) as server:
+        error = failing(lambda: repository(server).read_manifest("latest"))
+        assert len(server.requests) == QUICK.attempts
+    assert error.kind == "RegistryUnavailable"
+
+
+@pytest.mark.parametrize("chunk", [b"-1\r\nabc", b"-5\r\nabc", b"zz\r\nabc", b"9\r\nabc"])
+def test_a_malformed_body_in_chunks_is_a_clear_error(chunk: bytes) -> None:
+    # "Cut" where it ends: the connection is closed then.
+    headers = {"Transfer-Encoding": "chunked", "Content-Length": "x"}
+    answer = Answer(200, chunk, headers, cut_at=len(chunk))
+    with ScriptedServer(lambda _: answer, keep_alive=True) as server:
+        error = failing(lambda: find_image(repository(server), "latest", "amd64", "image test"))
+    assert error.kind in ("RegistryUnavailable", "BadImage")
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    [
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 -0000",
+        "Wed, 21 Oct 99999999999999 07:28:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 -0000",
+        "-5",
+        "\u00b2",
+        "soon",
+    ],
+)
+def test_a_retry_after_of_any_form_is_survived(retry_after: str) -> None:
+    answers = iter([Answer(429, b"", {"Retry-After": retry_after}), Answer(200, b"{}")])
+    with ScriptedServer(lambda _: next(answers)) as server:
+        assert repository(server).read_manifest("latest")[0] == b"{}"
+
+
 def test_429_waits_as_asked_and_goes_on() -> None:
     answers = iter([Answer(429, headers={"Retry-After": "0"}), Answer(503), Answer(200, BLOB)])
     with ScriptedServer(lambda _: next(answers)) as server:
@@ -192,6 +249,14 @@ def test_a_token_server_over_plain_http_is_refused_for_a_registry_over_https() -
     remote = RegistryRepository("https://registry.example", "a", "image a")
     error = failing(lambda: remote._token({"realm": "http://169.254.170.2/credentials"}, None))
     assert error.kind == "RegistryError"
+
+
+@pytest.mark.parametrize("realm", ["", "http://[x", "http://a..b/token", "http://127.0.0.1:no/token"])
+def test_a_token_server_without_an_address_is_a_clear_error(realm: str) -> None:
+    challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
+    with ScriptedServer(lambda _: Answer(401, b"", challenge)) as server:
+        error = failing(lambda: repository(server).read_manifest("latest"))
+    assert error.kind in ("RegistryError", "RegistryUnavailable")
 
 
 def test_a_token_with_a_line_break_is_refused() -> None:
