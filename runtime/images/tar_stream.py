@@ -33,6 +33,22 @@ _CHUNK = 1 << 20
 _MAXIMUM_EXTENSION = 1 << 20
 _MAXIMUM_SPARSE_SEGMENTS = 100_000
 _ZERO_BLOCK = bytes(_BLOCK)
+# What is not in this list is not kept: headers may follow each other without end, each with names of its own.
+_PAX_KEYS = frozenset(
+    {
+        b"path",
+        b"linkpath",
+        b"uid",
+        b"gid",
+        b"mtime",
+        b"size",
+        b"GNU.sparse.major",
+        b"GNU.sparse.map",
+        b"GNU.sparse.name",
+        b"GNU.sparse.realsize",
+        b"GNU.sparse.size",
+    }
+)
 
 
 class TarStream:
@@ -174,8 +190,8 @@ class TarStream:
                 raise broken(f"{self._what} has a malformed pax header")
             if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):  # format 0.0 repeats them
                 sparse_pairs.append(value)
-            else:
-                records[key.decode("utf-8", "surrogateescape")] = value
+            elif key in _PAX_KEYS:
+                records[key.decode()] = value
             position = end
         if sparse_pairs:
             records["GNU.sparse.map"] = b",".join(sparse_pairs)

@@ -24,6 +24,11 @@ _OPAQUE = b".wh..wh..opq"
 WHITEOUT = b".wh."
 _WHITEOUT_META = b".wh..wh."
 _NO_NAMES = frozenset({b"", b".", b".."})
+# Folders that were looked up are remembered, but not without end: a name can be written in many ways (`./a`).
+_PARENTS_REMEMBERED = 20_000
+_LONGEST_REMEMBERED = 1024
+# The paths of a large image's directories take a few megabytes. A million of the longest would take 4 GB.
+_MAXIMUM_DIRECTORY_BYTES = 64 << 20
 
 
 class Tree:
@@ -37,6 +42,7 @@ class Tree:
         self.directories: dict[bytes, tuple[int, float]] = {self.root: (0o755, 0.0)}
         self._what = what
         self._parents: dict[bytes, bytes] = {}
+        self._directory_bytes = 0
         self._of_this_layer: set[int] = set()
         self._lower_layers = False
 
@@ -57,7 +63,7 @@ class Tree:
             return None
         real = self.parent(parts[:-1])
         if parts[-1] == base:
-            self._parents[folder] = real
+            self._remember_parent(folder, real)
         return real, parts[-1]
 
     def parts(self, name: bytes) -> list[bytes]:
@@ -92,7 +98,7 @@ class Tree:
                 if not create:
                     raise
                 os.mkdir(path, 0o700)
-                self.directories[path] = (0o1777 if part == b"tmp" else 0o755, 0.0)
+                self.add_directory(path, 0o1777 if part == b"tmp" else 0o755, 0.0)
                 self.remember(path)
                 kind = stat.S_IFDIR
             if stat.S_ISLNK(kind):
@@ -108,8 +114,27 @@ class Tree:
             else:
                 raise broken(f"'{shown(key)}' of {self._what} leads through a file that is no directory")
         resolved = b"/".join([self.root, *real])
-        self._parents[key] = resolved
+        self._remember_parent(key, resolved)
         return resolved
+
+    def add_directory(self, path: bytes, mode: int, mtime: float) -> None:
+        """Note what mode and time the directory `path` is to have. Raises RunnerError (kind `UnsafeImage`) if
+        there are too many to be noted."""
+        if path not in self.directories:
+            self._directory_bytes += len(path)
+            if self._directory_bytes > _MAXIMUM_DIRECTORY_BYTES:
+                raise unsafe(
+                    self._what,
+                    f"the paths of its directories take more than {_MAXIMUM_DIRECTORY_BYTES} bytes",
+                )
+        self.directories[path] = (mode, mtime)
+
+    def _remember_parent(self, name: bytes, real: bytes) -> None:
+        if len(name) > _LONGEST_REMEMBERED:
+            return
+        if len(self._parents) >= _PARENTS_REMEMBERED:
+            self._parents.clear()
+        self._parents[name] = real
 
     def clear(self, path: bytes) -> None:
         """Remove what stands at `path`, if anything does."""

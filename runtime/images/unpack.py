@@ -16,7 +16,8 @@ The checks, and what each one stops:
   Stops `chmod` of the host's directories by swapping a parent for a link.
 - Set-uid, set-gid, file capabilities and device nodes are left out. Stops a helper binary of an image from
   giving whoever can reach the store more rights.
-- Bytes are counted against the free disk, entries against a limit. Stops decompression bombs.
+- Bytes are counted against the free disk, entries and the paths of directories against limits; of extended
+  headers only what is understood is kept. Stops bombs, those for the memory too.
 
 No other process writes to the tree while it is unpacked (it is a private folder), so a path that was checked
 stays as it was; names are bytes throughout, since a tar's names need not be UTF-8.
@@ -131,7 +132,7 @@ class Unpacker:
             place = self._tree.place(entry.name)
             if place is None:
                 if entry.kind == DIRECTORY:
-                    self._tree.directories[self._tree.root] = (_mode(entry, directory=True), _time(entry))
+                    self._tree.add_directory(self._tree.root, _mode(entry, directory=True), _time(entry))
                 return
             parent, name = place
             if name.startswith(WHITEOUT):
@@ -196,7 +197,7 @@ class Unpacker:
                 self._tree.clear(path)
                 os.mkdir(path, 0o700)
         self._own(path, entry, fresh=fresh)
-        self._tree.directories[path] = (_mode(entry, directory=True), _time(entry))
+        self._tree.add_directory(path, _mode(entry, directory=True), _time(entry))
 
     def _hard_link(self, entry: TarEntry, path: bytes) -> None:
         parts = self._tree.parts(entry.link)

@@ -5,11 +5,14 @@ import io
 import os
 import stat
 import tarfile
+import tracemalloc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import RunnerError
+from runtime.images import tree
 from runtime.images.origin import Layer
 from runtime.images.unpack import Unpacker
 from tests.oci_images import File, directory, hard_link, symlink, tar_of
@@ -337,6 +340,82 @@ def test_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
     header.type, header.size = tarfile.XHDTYPE, 8 << 30
     layer = header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)
     assert refused(tmp_path / "root", layer).kind == "BadImage"
+
+
+def long_name(name: bytes, header: tarfile.TarInfo) -> bytes:
+    """A member under a name of any length."""
+    extension = tarfile.TarInfo("././@LongLink")
+    extension.type, extension.size = tarfile.GNUTYPE_LONGNAME, len(name)
+    return extension.tobuf(tarfile.GNU_FORMAT) + padded(name) + header.tobuf(tarfile.GNU_FORMAT)
+
+
+def padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 512)
+
+
+def peak_bytes(root: Path, blocks: Iterable[bytes]) -> int:
+    """The memory that Python's objects take at the peak while a layer of so many blocks is unpacked."""
+    source = _Blocks(iter(blocks))
+    root.mkdir()
+    unpacker = Unpacker(root, charge=lambda _: None, what="image test")
+    tracemalloc.start()
+    try:
+        unpacker.apply(Layer(0, lambda: source))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class _Blocks:
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+
+    def read(self, _size: int, /) -> bytes:
+        return next(self._blocks, b"")
+
+    def close(self) -> None:
+        pass
+
+
+def test_extended_headers_without_end_do_not_fill_the_memory(tmp_path: Path) -> None:
+    def blocks() -> Iterator[bytes]:
+        for number in range(200):
+            record = b"k%04d=%s\n" % (number, b"v" * 999_985)
+            record = b"%d " % (len(record) + 7) + record
+            header = tarfile.TarInfo("pax")
+            header.type, header.size = (tarfile.XHDTYPE, tarfile.XGLTYPE)[number % 2], len(record)
+            yield header.tobuf(tarfile.USTAR_FORMAT) + padded(record)
+
+    assert peak_bytes(tmp_path / "root", blocks()) < 100 << 20
+
+
+def test_a_folder_under_many_long_names_does_not_fill_the_memory(tmp_path: Path) -> None:
+    names = (b"./" * (499_000 - number) + b"folder/file" for number in range(200))
+    blocks = (long_name(name, tarfile.TarInfo("x")) for name in names)
+    assert peak_bytes(tmp_path / "root", blocks) < 100 << 20
+    assert [path.name for path in (tmp_path / "root/folder").iterdir()] == ["file"]
+
+
+def test_folders_are_found_again_when_too_many_were_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_PARENTS_REMEMBERED", 3)
+    names = [f"{folder}/{number}" for number in range(3) for folder in ("a", "b", "b/c", "d/e/f", "link")]
+    root = unpack(tmp_path / "root", tar_of([symlink("link", "d/e"), *(File(name, b"1") for name in names)]))
+    assert all((root / name).read_bytes() == b"1" for name in names)
+
+
+def test_directories_whose_paths_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_MAXIMUM_DIRECTORY_BYTES", 100_000)
+    deep = "/".join(["d" * 200] * 5)
+    again = [directory("small"), *(directory(deep) for _ in range(200))]  # each counts once
+    assert (unpack(tmp_path / "root", tar_of(again)) / deep).is_dir()
+    many = [directory(f"{deep}/{number}") for number in range(200)]
+    error = refused(tmp_path / "refused", tar_of(many))
+    assert error.kind == "UnsafeImage"
+    assert "directories" in error.cause
 
 
 def zstd_frame(window_log: int, content: bytes) -> bytes:
