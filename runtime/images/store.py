@@ -98,7 +98,9 @@ class ImageStore:
     def holds(self, digest: str) -> bool:
         """Whether the image is there, without taking a lease (for those who hold its lock)."""
         try:
-            return bool(json.loads((self.path(digest) / "image.json").read_bytes())["digest"] == digest)
+            content = json.loads((self.path(digest) / "image.json").read_bytes())
+            _config(content["config"])  # a record that `acquire` cannot use has to be written anew
+            return bool(content["digest"] == digest)
         except (OSError, ValueError, LookupError, TypeError):
             return False
 

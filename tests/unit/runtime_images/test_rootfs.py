@@ -319,6 +319,24 @@ def test_image_too_large_for_the_disk_is_refused_before_the_download(tmp_path: P
     assert caught.value.kind == "DiskFull"
 
 
+@pytest.mark.parametrize(
+    "record", ["", "[]", '{"digest": "DIGEST"}', '{"digest": "DIGEST", "config": {"env": []}}']
+)
+def test_an_image_whose_record_cannot_be_read_is_unpacked_again(
+    tmp_path: Path, layouts: Path, record: str
+) -> None:
+    # As a machine leaves it that lost its power, or another version of the runner in a shared store.
+    write_layout(layouts / "some/image", {"latest": HELLO})
+    mirrors = f"localhost:1=file://{layouts}"
+    first = prepare(tmp_path, "localhost:1/some/image", mirrors)
+    (first.path.parent / "image.json").write_text(record.replace("DIGEST", first.digest))
+    (first.path / "hello").unlink()
+    second = prepare(tmp_path, "localhost:1/some/image", mirrors)
+    assert not second.cached
+    assert (second.path / "hello").read_bytes() == b"one"
+    assert second.config == first.config
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder for somebody else")
 @pytest.mark.parametrize("folder", ["store", "store/images"])
 def test_a_store_that_belongs_to_somebody_else_is_not_trusted(tmp_path: Path, folder: str) -> None:
