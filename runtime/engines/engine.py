@@ -79,10 +79,11 @@ class Engine(Protocol):
 def check_process(process: ContainerProcess) -> None:
     """RunnerError (kind `BadConfiguration`) for a request that no system call can take."""
     texts = [*process.argv, *process.env, *process.env.values(), process.working_dir]
-    if not process.argv or any("\0" in text for text in texts) or any(not k or "=" in k for k in process.env):
+    named = bool(process.argv and process.argv[0]) and not any(not k or "=" in k for k in process.env)
+    if not named or not all(map(_can_be_passed, texts)):
         raise RunnerError(
             "the command or an environment variable cannot be passed to a program: "
-            "it is empty, or holds a null byte, or a variable's name holds '='",
+            "it is empty, or holds a null byte or half a surrogate pair, or a variable's name holds '='",
             advice="Correct the command, the script's arguments or the function's variables",
             kind="BadConfiguration",
         )
@@ -92,6 +93,13 @@ def check_process(process: ContainerProcess) -> None:
             advice="Correct WORKDIR in the image's Dockerfile",
             kind="BadImage",
         )
+
+
+def _can_be_passed(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # JSON, of an image or an event, may hold a lone surrogate
+        return False
 
 
 class ProbeFailed(Exception):  # noqa: N818 - a finding, not an error of the program

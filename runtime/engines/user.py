@@ -79,11 +79,11 @@ def _entries(root: Path, path: str, fields: int) -> list[list[str]]:
         os.close(descriptor)
     entries = [line.split(":") for line in content.decode("utf-8", "replace").splitlines()]
     numbers = slice(2, 4) if fields == 7 else slice(2, 3)  # noqa: PLR2004 - passwd has seven fields, group four
-    return [
-        entry
-        for entry in entries
-        if len(entry) >= fields and all(n.isascii() and n.isdigit() for n in entry[numbers])
-    ]
+    return [entry for entry in entries if len(entry) >= fields and all(map(_is_id, entry[numbers]))]
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST_ID))
 
 
 def _number(text: str, user: str, what: str) -> int:

@@ -14,6 +14,7 @@ import pytest
 from runtime.engines import ContainerProcess
 from runtime.engines import namespaces as engine_module
 from runtime.engines.namespaces import NamespacesEngine
+from runtime.engines.user import look_up_user
 from runtime.errors import RunnerError
 from tests.oci_images import busybox_layer
 
@@ -324,11 +325,32 @@ def test_names_that_are_not_ascii_pass_unchanged(namespaces: Runner) -> None:
     assert os.fsdecode((folder / "out").read_bytes()) == odd + "\n"
 
 
-@pytest.mark.parametrize("env", [{"A": "x\0y"}, {"": "x"}, {"A=B": "x"}])
+@pytest.mark.parametrize("env", [{"A": "x\0y"}, {"": "x"}, {"A=B": "x"}, {"A": "\ud800"}, {"\ud800": "x"}])
 def test_what_cannot_be_an_environment_is_refused(namespaces: Runner, env: dict[str, str]) -> None:
     with pytest.raises(RunnerError) as caught:
         namespaces("true", env=env)
     assert caught.value.kind == "BadConfiguration"
+
+
+@pytest.mark.parametrize("argv", [[], [""], ["true", "\ud800"]])
+def test_what_cannot_be_a_command_is_refused(namespaces: Runner, argv: list[str]) -> None:
+    with pytest.raises(RunnerError) as caught:
+        namespaces(argv)
+    assert caught.value.kind == "BadConfiguration"
+
+
+def test_a_working_directory_that_no_system_call_takes_is_refused(namespaces: Runner) -> None:
+    with pytest.raises(RunnerError) as caught:
+        namespaces("true", cwd="/\ud800")
+    assert caught.value.kind == "BadConfiguration"
+
+
+def test_a_user_with_an_endless_number_is_no_user(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(f"odd:x:{'9' * 5000}:0::/:/bin/sh\n")
+    with pytest.raises(RunnerError) as caught:
+        look_up_user(tmp_path, "odd")
+    assert caught.value.kind == "UnknownUser"
 
 
 def test_a_variable_that_is_too_large_is_explained(namespaces: Runner) -> None:
