@@ -1,16 +1,19 @@
 """The `scar` command itself: its verbs, loaded one at a time, and what happens when one fails.
 
 Exit codes: 0 done; 1 done in part, or the function failed; 2 something to put right first (one sentence on
-standard error says what); 3 the embedded cloud does not run; 130 interrupted.
+standard error says what); 3 the embedded cloud does not run; 130 interrupted; 141 nobody reads the output.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
@@ -36,6 +39,8 @@ _VERBS = {
 }
 _WITHOUT_AWS = ("completion", "graph", "local", "validate")
 _INTERRUPTED = 130
+_NOT_READ = 141
+"""As of a program that SIGPIPE ends."""
 
 
 class _Verbs(click.Group):
@@ -110,6 +115,8 @@ def run(command: Callable[..., Any], name: str) -> None:
         "AWS_REGION"
     ):  # boto3 knows AWS_DEFAULT_REGION alone, the cdk and the other SDKs this one
         os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"]
+    _mend_output()
+    output = sys.stdout
     try:
         result = command(prog_name=name, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
@@ -125,11 +132,34 @@ def run(command: Callable[..., Any], name: str) -> None:
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output, such as `head`, has seen enough. Python would complain while it closes the
-        # pipe.
-        sys.stdout = None
-        sys.exit(_INTERRUPTED + 11)
+    except SystemExit:
+        if sys.stdout is output:
+            raise
+        # click has put another stream there: whoever read our output, such as `head`, has seen enough.
+        _drop_output(output)
+        sys.exit(_NOT_READ)
+    except OSError as error:
+        _drop_output(output)
+        what = f"{error.filename} cannot" if error.filename is not None else "Something could not"
+        click.echo(f"{name}: {what} be read or written: {error.strerror or error}.", err=True)
+        sys.exit(1)
+
+
+def _mend_output() -> None:
+    """Let a closed standard output swallow what is written, and one that is not UTF-8 show it escaped."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output(output: TextIO) -> None:
+    """Forget what is still to be written there: Python would complain about it at the end."""
+    with suppress(OSError, ValueError):
+        number = output.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def main() -> None:

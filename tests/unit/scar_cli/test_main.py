@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -16,12 +17,15 @@ import pytest
 from scar_cli.main import scar as scar_command
 
 
-def scar(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def scar(
+    *arguments: str, stdout: Any = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SCAR_"))}
     return subprocess.run(
         [sys.executable, "-m", "scar_cli", *arguments],
         env={**clean, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent", **environment},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,
@@ -120,6 +124,42 @@ def test_what_is_wrong_is_said_in_one_sentence_with_exit_code_2(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_any_more_is_no_error_to_tell_of(unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = scar("--help", stdout=writer, PYTHONUNBUFFERED=unbuffered)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_said_in_one_sentence(unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = scar("--help", stdout=full, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 1
+    assert done.stderr == "scar: Something could not be read or written: No space left on device.\n"
+
+
+def test_a_closed_standard_output_swallows_what_is_said() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "scar_cli", "validate", "-"],
+        input="functions: {aws: [{lambda: {name: f, container: {image: busybox}}}]}",
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_terminal_s_encoding_lacks_is_shown_escaped(tmp_path: Path) -> None:
+    (tmp_path / "😀").touch()
+    done = scar("put", "-b", "bucket", "-p", str(tmp_path), "--dry-run", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "\\U0001f600 \\u2192 s3://bucket/\\U0001f600" in done.stdout
 
 
 def test_missing_credentials_are_explained(tmp_path: Path) -> None:
