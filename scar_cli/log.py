@@ -110,10 +110,10 @@ def moment_ms(text: str) -> int:
     Raises:
         UserError: it is neither.
     """
-    if match := re.fullmatch(r"(\d{1,6})\s*([smhdw])", text.strip()):
-        moment = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-        return int(moment.timestamp() * 1000)
     try:
+        if match := re.fullmatch(r"(\d{1,6})\s*([smhdw])", text.strip()):
+            moment = datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+            return int(moment.timestamp() * 1000)
         return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise UserError(f"{text!r} is no time", "Say for example 10m, 2h, 1d, or 2026-01-31T12:00") from None

@@ -68,6 +68,6 @@ def test_every_line_of_a_long_log_comes_once(count: int, names_pages: bool) -> N
 def test_times_are_read_as_ages_or_as_dates() -> None:
     assert abs(moment_ms("2h") - (time.time() - 7200) * 1000) < 5000
     assert moment_ms("1970-01-02T00:00:00+00:00") == 86_400_000
-    for text in ("yesterday", "", "5", "99999999999d", "0001-01-01"):
+    for text in ("yesterday", "", "5", "99999999999d", "999999w", "0001-01-01"):
         with pytest.raises(UserError, match="is no time"):
             moment_ms(text)
