@@ -90,7 +90,11 @@ class Journal:
             raise _unwritable(path, error) from error
         fcntl.flock(file, fcntl.LOCK_EX)
         journal = cls(path, file, Record(head))
-        journal._write(_line(head))
+        try:
+            journal._write(_line(head))
+        except UserError:
+            journal.remove()
+            raise
         os.fsync(file.fileno())
         return journal
 

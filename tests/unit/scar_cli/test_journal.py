@@ -161,6 +161,17 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         Journal.create(tmp_path / "file" / "journal", {})
 
 
+def test_a_journal_that_cannot_be_begun_leaves_no_file(path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))
+    try:
+        with pytest.raises(UserError, match="cannot be written: file too large"):
+            Journal.create(path, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(path.parent.iterdir()) == []
+
+
 def test_reading_keeps_only_what_is_pending(path: Path) -> None:
     journal = Journal.create(path, {})
     for first in range(0, 3000, 30):
