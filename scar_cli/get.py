@@ -67,7 +67,7 @@ def command(
     s3 = client_of(bucket, concurrency)
     single = None if watch or source.endswith("/") else _file(s3, bucket, folder)
     if single is not None:
-        target, place = _place_of_file(Path(path), single)
+        target, place = _place_of_file(path, single)
         wanted: Iterator[Download] = iter([single])
     else:
         target = Path(path)
@@ -139,9 +139,13 @@ def _placed_below(target: Path) -> Callable[[Download], Path]:
     return lambda download: safe_path(target, download.below)
 
 
-def _place_of_file(path: Path, single: Download) -> tuple[Path, Callable[[Download], Path]]:
-    """Where one file goes: into a folder under its own name, or under the name that the path gives it."""
-    if path.is_dir() or str(path).endswith("/"):
+def _place_of_file(text: str, single: Download) -> tuple[Path, Callable[[Download], Path]]:
+    """Where one file goes: into a folder under its own name, or under the name that the path gives it.
+
+    A path that ends with a slash is a folder, be it there or not.
+    """
+    path = Path(text)
+    if path.is_dir() or text.endswith("/"):
         return path, _placed_below(path)
     return path.parent, lambda _download: safe_path(path.parent, path.name)
 

@@ -72,7 +72,9 @@ def test_get_fetches_one_file_under_its_name_or_another(scar: Scar, tmp_path: Pa
     scar.put(BUCKET, "single/file.txt", b"text")
     scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", str(tmp_path))
     scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", str(tmp_path / "renamed.txt"))
-    assert (tmp_path / "file.txt").read_bytes() == (tmp_path / "renamed.txt").read_bytes() == b"text"
+    scar("get", "-b", f"{BUCKET}/single/file.txt", "-p", f"{tmp_path}/new/")
+    paths = [tmp_path / name for name in ("file.txt", "renamed.txt", "new/file.txt")]
+    assert [path.read_bytes() for path in paths] == [b"text"] * 3
     assert "no file" in scar("get", "-b", f"{BUCKET}/none", "-p", str(tmp_path), code=2).stderr
 
 
