@@ -6,6 +6,7 @@ signature gets one. Redirections are not followed: neither belongs to another ho
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import urllib.error
@@ -64,6 +65,10 @@ def command(
     as_json: bool,
 ) -> int:
     """Call a function's HTTP endpoint: GET, or POST with a body. Ends with 1 if the answer is an error."""
+    if output is not None:
+        from scar_cli.run import require_writable
+
+        require_writable(output)
     function = one_selected(fdl, name, stack, lambda one: one.api_url is not None)
     if function.api_url is None:
         raise UserError(
@@ -184,7 +189,7 @@ def _send(url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, s
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers.get("Content-Type", ""), error.read()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         host = urllib.parse.urlsplit(url).netloc
         reason = getattr(error, "reason", None) or error
         raise UserError(f"{host} does not answer: {reason}", "Look at the network connection") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import sys
 import time
@@ -105,16 +106,18 @@ def command(
     """
     if script is not None and arguments:
         raise UserError("A script and a command cannot both run", "Leave out one of them")
+    if output is not None:
+        require_writable(output)
     if bucket_path is not None:
         if fdl is None or script is not None or arguments:
             raise UserError(
                 "-ib runs a function on the files of its input, which its FDL file tells",
                 "Say scar run -f FILE -ib BUCKET/FOLDER, or scar-launch",
             )
-        return _launch(fdl, name, bucket_path, as_json=as_json)
+        return _launch(fdl, name, bucket_path, output=output, as_json=as_json)
     defined = _definition(fdl, name)
     if fdl is not None and defined is None and script is None and not arguments:
-        return _launch(fdl, name, as_json=as_json)
+        return _launch(fdl, name, output=output, as_json=as_json)
     function = one_selected(fdl, name, stack)
     payload: Any = {}
     if defined is not None:
@@ -186,9 +189,34 @@ def _definition(fdl: str | None, name: str | None) -> Function | None:
     return direct[0] if len(direct) == 1 else None
 
 
-def _launch(fdl: str, name: str | None, bucket_path: str | None = None, *, as_json: bool) -> int:
+def require_writable(output: str) -> None:
+    """Called before anything runs: its output would be lost if that showed afterwards.
+
+    Raises:
+        UserError: there is no place for a file of that name.
+    """
+    path = Path(output)
+    reason = None
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not path.parent.is_dir():
+        reason = f"there is no folder {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        reason = "permission denied"
+    if reason is not None:
+        raise UserError(f"{output} cannot be written: {reason}", "Name another file")
+
+
+def _launch(
+    fdl: str, name: str | None, bucket_path: str | None = None, *, output: str | None, as_json: bool
+) -> int:
     from scar_cli.launch import command as launch
 
+    if output is not None:
+        raise UserError(
+            "-o takes what one run says, and here each file has a run of its own",
+            "Leave it out, and fetch the outputs: scar get",
+        )
     arguments = ["-f", fdl, *(["-n", name] if name else []), *(["--json"] if as_json else [])]
     if bucket_path is not None:
         arguments += ["--bucket-path", bucket_path]

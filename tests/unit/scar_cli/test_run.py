@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from scar_cli.deployed import reachable_url
 from scar_cli.errors import UserError
-from scar_cli.invoke import query
+from scar_cli.invoke import _send, query
+from scar_cli.invoke import command as invoke
 from scar_cli.run import _read, command
 
 
@@ -73,3 +77,42 @@ def test_a_script_that_cannot_run_is_said_before_anything_is_called(
     result = CliRunner().invoke(command, filled)
     assert isinstance(result.exception, UserError)
     assert said in str(result.exception)
+
+
+@pytest.mark.parametrize("verb", [command, invoke], ids=["run", "invoke"])
+@pytest.mark.parametrize(
+    ("output", "said"), [("none/output.txt", "there is no folder"), (".", "it is a folder")]
+)
+def test_an_output_without_a_place_is_said_before_anything_runs(
+    tmp_path: Path, verb: click.Command, output: str, said: str
+) -> None:
+    result = CliRunner().invoke(verb, ["-n", "f", "-o", str(tmp_path / output)])
+    assert isinstance(result.exception, UserError)
+    assert f"cannot be written: {said}" in str(result.exception)
+
+
+def test_an_output_file_is_for_one_run(tmp_path: Path) -> None:
+    fdl = tmp_path / "w.yaml"
+    fdl.write_text(
+        "functions: {aws: [{lambda: {name: f, container: {image: busybox}, "
+        "input: [{storage_provider: s3, path: bucket/in}]}}]}"
+    )
+    result = CliRunner().invoke(command, ["-f", str(fdl), "-o", str(tmp_path / "output.txt")])
+    assert isinstance(result.exception, UserError)
+    assert "each file has a run of its own" in str(result.exception)
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"hello\r\n\r\n"])
+def test_an_answer_that_is_cut_off_or_not_http_is_said(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once() -> None:
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(said)
+
+        threading.Thread(target=answer_once, daemon=True).start()
+        port = server.getsockname()[1]
+        with pytest.raises(UserError, match=f"127.0.0.1:{port} does not answer: "):
+            _send(f"http://127.0.0.1:{port}/", None, {})
