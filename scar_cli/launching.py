@@ -46,7 +46,7 @@ from scar_cli.launch_outcome import Outcome, counted
 from scar_cli.launch_progress import Progress
 from scar_cli.log import moment_ms
 from scar_cli.pace import rate_of
-from scar_cli.session import LOOPBACK, botocore_session, client
+from scar_cli.session import LOOPBACK, botocore_session, client, explained
 
 if TYPE_CHECKING:
     from scar_cli.launch_waiting import Waiting
@@ -60,6 +60,8 @@ class Launch:
         Raises:
             UserError: something is wrong with what was asked for.
         """
+        from botocore.exceptions import NoRegionError
+
         self.journal = Journal.resume(Path(wanted.resume).absolute()) if wanted.resume is not None else None
         head = self.journal.record.head if self.journal is not None else None
         self.wanted = wanted = wanted if head is None else wanted.completed(head)
@@ -83,7 +85,11 @@ class Launch:
         self._deployed: DeployedFunction | None = None
         self.session = botocore_session()
         retries = {"mode": "standard", "total_max_attempts": 4}
-        self._s3 = client("s3", region=self.function.region, session=self.session, retries=retries)
+        region = self.function.region or self.session.get_config_variable("region")
+        if region is None:  # S3 needs none, and would say that it is us-east-1
+            with explained():
+                raise NoRegionError
+        self._s3 = client("s3", region=region, session=self.session, retries=retries)
         self._s3.meta.events.register("after-call.s3.ListObjectsV2", self._note_time)
         self._now_ms = 0
         self.region = str(self._s3.meta.region_name)

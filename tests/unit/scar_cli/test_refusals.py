@@ -190,6 +190,18 @@ def test_a_missing_region_is_said(aws: Refusal, monkeypatch: pytest.MonkeyPatch)
     assert told("ls") == "No AWS region is set. Set AWS_REGION, for example to us-east-1."
 
 
+def test_a_launch_without_a_region_is_not_one_of_us_east_1(
+    aws: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    fdl = tmp_path / "w.yaml"
+    fdl.write_text(
+        "functions: {aws: [{lambda: {name: f, container: {image: busybox}, "
+        "input: [{storage_provider: s3, path: bucket/in}]}}]}"
+    )
+    assert told("run", "-f", str(fdl)).startswith("No AWS region is set.")
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
