@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import click
 
 from scar_cli.launch_journal import CONCURRENCY, Wanted
+from scar_cli.launch_outcome import counted
 from scar_cli.launching import Launch
 from scar_cli.main import run
 from scar_cli.table import printable
@@ -137,7 +138,7 @@ def _show(launch: Launch, as_json: bool) -> int:
         else:
             click.echo(printable(f"{file.bucket}/{file.key}"))
     if not as_json:
-        click.echo(f"{count} files would be sent to {launch.function.name}.", err=True)
+        click.echo(f"{counted(count, 'file')} would be sent to {launch.function.name}.", err=True)
     return 0
 
 
