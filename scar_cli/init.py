@@ -77,7 +77,12 @@ def command(
         _show(changes, folder, verbose=verbose, as_json=as_json)
         if not yes and any(changes):
             confirm(f"Deploy {', '.join(one.name for one in made)}?")
-        if deploy(folder, verbose=verbose) != 0:
+        try:
+            code = deploy(folder, verbose=verbose)
+        except KeyboardInterrupt:
+            click.echo("What CloudFormation has begun goes on. To see what is there: scar ls", err=True)
+            raise
+        if code != 0:
             raise UserError("The deployment failed", "What is wrong stands above", exit_code=1)
     names = {one.name for one in made}
     deployed = [one for one in stacks([*{one.region for one in made}]) if one.name in names]

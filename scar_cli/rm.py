@@ -77,14 +77,23 @@ def delete(stack: DeployedStack) -> None:
 
     Raises:
         UserError: it cannot be deleted; with CloudFormation's reasons.
+        KeyboardInterrupt: it goes on, which has been said.
     """
-    from botocore.exceptions import ClientError
-
     cloudformation = client("cloudformation", region=stack.region)
     with explained():
         found = cloudformation.describe_stacks(StackName=stack.name)["Stacks"]
         identity = str(found[0]["StackId"])  # by which a stack is known when it is gone
         cloudformation.delete_stack(StackName=stack.name)
+    try:
+        _wait_until_gone(cloudformation, stack, identity)
+    except KeyboardInterrupt:
+        click.echo(f"CloudFormation goes on to delete {stack.name}.", err=True)
+        raise
+
+
+def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -> None:
+    from botocore.exceptions import ClientError
+
     until = time.monotonic() + _LONGEST_S
     while time.monotonic() < until:
         with explained():

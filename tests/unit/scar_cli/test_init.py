@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from scar_cli import completion, init, rm
+from scar_cli import cdk, completion, init, rm
 from scar_cli.cdk import SynthesizedStack, _stacks
-from scar_cli.deployed import workflow_of
+from scar_cli.deployed import DeployedStack, workflow_of
 from scar_cli.errors import UserError
 
 
@@ -105,3 +108,44 @@ def test_a_shell_that_is_not_known_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SHELL", "/bin/tcsh")
     result = CliRunner().invoke(completion.command, [])
     assert isinstance(result.exception, UserError)
+
+
+def interrupted(*_words: object, **_more: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_tells_that_a_deployment_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(init, "synthesized", lambda *_words: nullcontext((Path("cdk.out"), [])))
+    monkeypatch.setattr(init, "deploy", interrupted)
+    with pytest.raises(click.Abort):
+        init.command.main(["-f", "w.yaml"], standalone_mode=False)
+    assert "What CloudFormation has begun goes on." in capsys.readouterr().err
+
+
+def test_an_interruption_tells_that_a_deletion_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloudformation = mock.Mock()
+    cloudformation.describe_stacks.return_value = {"Stacks": [{"StackId": "arn", "StackStatus": ""}]}
+    monkeypatch.setattr(rm, "client", lambda *_words, **_more: cloudformation)
+    monkeypatch.setattr(rm, "_wait_until_gone", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rm.delete(DeployedStack("mine", "us-east-1", "CREATE_COMPLETE", "mine", (), ()))
+    cloudformation.delete_stack.assert_called_once_with(StackName="mine")
+    assert capsys.readouterr().err == "CloudFormation goes on to delete mine.\n"
+
+
+def test_what_synthesis_says_is_shown_at_its_end_but_not_after_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = mock.Mock(returncode=1)
+    process.communicate.return_value = ("the reason\n", None)
+    monkeypatch.setattr(cdk, "_started", lambda *_words, **_more: nullcontext(process))
+    assert cdk._synth(("synth",)) == 1
+    assert capsys.readouterr().err == "the reason\n"
+    process.communicate.side_effect = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        cdk._synth(("synth",))
+    assert capsys.readouterr().err == ""
