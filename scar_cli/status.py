@@ -7,6 +7,7 @@ counts its jobs. What has failed for good waits in the failure queue, until `sca
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -130,13 +131,9 @@ def _without_batch(function: DeployedFunction) -> DeployedFunction:
 
 def _requests(logs: dict[str, Any], functions: list[DeployedFunction], start_ms: int, word: str) -> set[str]:
     """Ids of the requests that have started, or ended."""
-    prefix = f"{word} RequestId: "
+    told = re.compile(rf"{word} RequestId: (\S+)")
     found = lines(logs, functions, start_ms, pattern=f'"{word} RequestId"')
-    return {
-        line.text.removeprefix(prefix).split()[0]
-        for line in found
-        if line.text.startswith(prefix) and line.text != prefix
-    }
+    return {match[1] for line in found if (match := told.match(line.text)) is not None}
 
 
 def _jobs(batch: Any, queue: str, state: str, start_ms: int = 0) -> int:

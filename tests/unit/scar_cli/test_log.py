@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scar_cli import status
 from scar_cli.errors import UserError
 from scar_cli.log import Line, _events, belongs, moment_ms, parsed
 
@@ -71,3 +72,12 @@ def test_times_are_read_as_ages_or_as_dates() -> None:
     for text in ("yesterday", "", "5", "99999999999d", "999999w", "0001-01-01"):
         with pytest.raises(UserError, match="is no time"):
             moment_ms(text)
+
+
+def test_a_container_that_writes_like_lambda_does_not_confuse_the_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = ("START RequestId: 1-2 Version: $LATEST", "START RequestId:   ", "START RequestId: ", "x START")
+    found = [Line(1, "f", "s", text) for text in texts]
+    monkeypatch.setattr(status, "lines", lambda *_words, **_more: found)
+    assert status._requests({}, [], 0, "START") == {"1-2"}
