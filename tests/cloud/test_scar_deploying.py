@@ -152,6 +152,12 @@ def test_rm_deletes_nothing_that_was_not_meant(deploying: Deploying) -> None:
     assert scar.json("ls", "-n", "one")["Functions"]
 
 
+def test_rm_deletes_a_function_that_is_alone_by_its_name(deploying: Deploying) -> None:
+    stack_without_synthesis(deploying.scar, "alone", "solo")
+    assert deploying.scar("rm", "-n", "solo", "-y").stdout.startswith("Deleted alone.\n")
+    assert "There is no stack alone" in deploying.scar("ls", "--stack", "alone", code=2).stderr
+
+
 def test_rm_with_a_file_needs_none_of_its_variables(deploying: Deploying) -> None:
     stack_without_synthesis(deploying.scar, "several-providers", "pack-and-report")
     fdl = examples.fdl_of(examples.EXAMPLES / "several-providers")

@@ -226,6 +226,8 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str, d
 
     dry = {one["function"]: one["events"] for one in scar.json("retry", "--dry-run")["functions"]}
     assert dry["verb-picky"] == [f"{BUCKET}/picky/a b.txt"]
+    limited = scar.json("retry", "--dry-run", "--limit", "1")["functions"]
+    assert sum(len(one["events"]) for one in limited) == 1
     assert waiting()["verb-picky"] == 1
     sqs.send_message(QueueUrl=urls["verb-picky"], MessageBody="no event")
     door.open = True
@@ -292,6 +294,9 @@ def test_run_with_a_file_runs_on_what_is_in_the_input_folder(scar: Scar, fdl: st
     scar.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/launched.txt")
     assert "verb-copy" in scar("run", "-f", fdl, "-n", "verb-copy").stdout
     until(lambda: "out/launched.txt" in scar.keys(BUCKET, "out"), within_s=120)
+    in_folder = ("run", "-f", fdl, "-n", "verb-copy", "-ib")
+    assert scar.json(*in_folder, f"{BUCKET}/in")["sent"] == 1
+    assert scar.json(*in_folder, f"{BUCKET}/in/none")["sent"] == 0
 
 
 def test_run_asks_which_function_where_there_are_several(scar: Scar) -> None:
