@@ -16,6 +16,7 @@
     topics.py          topics of SNS in other accounts, filters that look into notifications
     secrets_stack.py   CloudFormation refers to secrets by their ARNs
     s3_stack.py        CloudFormation deletes no bucket that holds something
+    change_sets.py     CloudFormation's stacks bear their templates' descriptions
     saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
     disk_space.py      an upload that the disk has no room for is refused
     bootstrap.py       what `cdk bootstrap` would make

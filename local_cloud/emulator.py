@@ -59,6 +59,7 @@ def install(*, parallel: int) -> None:
     check_version()
     try:
         from local_cloud import (
+            change_sets,
             disk_space,
             distributed_maps,
             iam,
@@ -82,6 +83,7 @@ def install(*, parallel: int) -> None:
         s3_reads.install()
         s3_filters.install()
         s3_stack.install()
+        change_sets.install()
         topics.install()
         distributed_maps.install()
         secrets_stack.install()

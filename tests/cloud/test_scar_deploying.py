@@ -110,6 +110,12 @@ def test_a_function_from_flags_is_deployed_compared_changed_and_deleted(deployin
     owned = {(one["ResourceType"], one["PhysicalResourceId"]) for one in resources["StackResourceSummaries"]}
     assert ("AWS::S3::Bucket", KEPT) not in owned, "a bucket of before belongs to no stack"
 
+    other = folder / "other.yaml"
+    other.write_text(FDL)
+    for verb in (("ls",), ("rm", "-y")):
+        refused = scar(*verb, "-f", str(other), code=2).stderr
+        assert "by-flags is deployed, but by another FDL file (by-flags), as the stack by-flags" in refused
+
     fdl = str(folder / "by-flags.yaml")
     compared = scar.process("diff", "-f", fdl, "-c", scar.mirrors, "--fail", "-j", code=1)
     (stack,) = json.loads(compared.stdout)["Stacks"]
