@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_get_waits_for_what_is_still_to_come(scar: Scar, tmp_path: Path) -> None
     scar(*words, "60", "--expect", "2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.txt", "second.txt"]
     later.join()
+
+
+def test_ctrl_c_ends_the_waiting_for_files_and_tells_what_has_come(scar: Scar, tmp_path: Path) -> None:
+    scar.put(BUCKET, "watched/first.txt", b"1")
+    words = ("get", "-b", f"{BUCKET}/watched", "-p", str(tmp_path), "--watch")
+    with scar.following(*words) as waiting:
+        assert waiting.stderr is not None
+        assert next(waiting.stderr) == "watched/first.txt (1 bytes)\n"
+        waiting.send_signal(signal.SIGINT)
+        output, errors = waiting.communicate(timeout=60)
+        assert (waiting.returncode, errors) == (0, "")
+    assert output.startswith("Downloaded ")
+    assert [path.name for path in tmp_path.iterdir()] == ["first.txt"]
 
 
 def test_what_a_user_may_not_do_is_said(tmp_path: Path) -> None:
