@@ -8,7 +8,7 @@
     batch_stack.py     `AWS::Batch::*` in CloudFormation
     events.py          asynchronous invocations: a queue that waits where the emulator's own would lose events
     event_failures.py  what becomes of an event that failed for good
-    lambda_workers.py  Lambda's processes, kept on a leash
+    lambda_workers.py  Lambda's processes: kept on a leash, and all that they log is theirs
     iam.py             policies are enforced as on AWS, where the emulator's view of requests is not AWS's
     s3_reads.py        parts of large objects, read without the whole
     s3_filters.py      filters of bucket notifications, which are URL-encoded

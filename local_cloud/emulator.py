@@ -72,10 +72,10 @@ def install(*, parallel: int) -> None:
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
-        from local_cloud.lambda_workers import leash_workers
+        from local_cloud.lambda_workers import prepare_workers
         from local_cloud.saving import RegularSaves
 
-        leash_workers()
+        prepare_workers()
         EventQueue(parallel=parallel).install()
         batch = Batch(parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}")
         batch.install()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 import sys
 
@@ -42,6 +43,7 @@ names = [
     (cloudwatch_logs, "_log_groups _create_log_group _create_log_stream _put_log_events"),
     (eventbridge, "_put_events _dispatch_to_lambda"),
     (lambda_runtime, "_detect_runtime_binary execution_credentials"),
+    (lambda_runtime.Worker, "_drain_stderr_bounded _read_stderr"),
     (lambda_svc, "invoke_async_with_retry _execute_function _get_func_record_for_ref"),
     (lambda_svc, "_execution_record_for_config _invoke_depth get_state load_persisted_state reset"),
     (iam_actions, "extract_resource_arn s3_additional_checks"),
@@ -70,3 +72,49 @@ assert "fork_keeper()" in script and "def run():" in script
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_all_that_an_invocation_logs_belongs_to_it_however_late_it_arrives() -> None:
+    """The pipe of the log is slow here, as it is on a busy machine."""
+    program = """
+import io, json, os, time, zipfile
+os.environ["GATEWAY_PORT"] = "4566"
+from ministack.core import lambda_runtime
+from local_cloud.lambda_workers import prepare_workers
+prepare_workers()
+
+def read_slowly(worker):
+    for line in worker._proc.stderr:
+        time.sleep(0.3)
+        worker._stderr_queue.put(line.rstrip())
+lambda_runtime.Worker._read_stderr = read_slowly
+
+source = '''
+import os, sys
+def handler(event, context):
+    print("first of", event)
+    print("last of", event, end=chr(10) if event == "full line" else "")
+    if event == "death":
+        sys.stdout.flush()
+        os._exit(1)
+'''
+code = io.BytesIO()
+with zipfile.ZipFile(code, "w") as file:
+    file.writestr("index.py", source)
+config = {
+    "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+    "FunctionName": "f",
+    "Runtime": "python3.13",
+    "Handler": "index.handler",
+    "Timeout": 60,
+}
+worker = lambda_runtime.Worker("f", config, code.getvalue())
+print(json.dumps([worker.invoke(event, event)["log"] for event in ("full line", "half line", "death")]))
+worker.kill()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [f"first of {event}\nlast of {event}" for event in ("full line", "half line", "death")]
+    assert json.loads(done.stdout) == expected
