@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from fdl_schemas.diagnostics import Diagnostic, FdlError, Position, quoted
-from fdl_schemas.document import Document, Node
+from fdl_schemas.document import Document, Node, is_secret
 from fdl_schemas.scalars import kind_of, plain_value
 from fdl_schemas.syntax import syntax_problem
 
@@ -197,7 +197,7 @@ class _Composer:
         if event.anchor not in self._anchors:
             self._fail(
                 "FDL010",
-                f"there is no anchor {quoted('&' + event.anchor)} above this line",
+                f"there is no anchor {self._shown('&' + event.anchor)} above this line",
                 position,
                 expected="the name of an anchor that stands earlier in the file",
                 help="a text that starts with `*` has to be quoted",
@@ -206,7 +206,7 @@ class _Composer:
         if node is None:
             self._fail(
                 "FDL010",
-                f"{quoted('*' + event.anchor)} stands inside the value that it names",
+                f"{self._shown('*' + event.anchor)} stands inside the value that it names",
                 position,
                 expected="a value that ends",
                 help="remove the alias",
@@ -265,11 +265,18 @@ class _Composer:
         shown = tag.replace(_STANDARD_TAG, "!!")
         self._report(
             "FDL010",
-            f"the tag {quoted(shown)} cannot be used here",
+            f"the tag {self._shown(shown)} cannot be used here",
             position,
             expected="a plain value",
             help="remove the tag; a text that starts with `!` has to be quoted",
         )
+
+    def _shown(self, name: str) -> str:
+        """The name of an anchor or tag in a message: a secret may start with `*` or `!`."""
+        is_part_of_secret = any(
+            collection.key is not None and is_secret(collection.key.text or "") for collection in self._open
+        )
+        return quoted(f"{name[0]}***" if is_part_of_secret else name)
 
     def _refuse_second_document(self, event: Any) -> None:
         self._fail(

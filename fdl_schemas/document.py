@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Final
 
 from fdl_schemas.diagnostics import Diagnostic, Position, Severity
@@ -27,7 +29,54 @@ def lines_of(text: str) -> list[str]:
 # to a secret stays.
 SECRET_KEYS: Final = ("access_key", "secret_key", "password", "token")
 """Keys whose values are not shown."""
-_SECRET_VALUE: Final = re.compile(rf"""(\b(?:{"|".join(SECRET_KEYS)})["']?\s*:\s*)(?!["']?\$\{{)(\S.*)""")
+_SECRET_WORDS: Final = ("passw", "pwd", "secret", "token", "access_key")
+_LIKE_A_SECRET_KEY: Final = 0.8
+_KEY: Final = re.compile(r"""(?<![\w$-])(?<!\$\{)([\w-]{1,64})(["']?)\s*:(\s*)(?!["']?\$\{)(?=\S)""")
+_FIRST_KEY: Final = re.compile(r"""\s*(?:-\s+)*["']?([\w-]{1,64})["']?\s*:(?:\s|$)""")
+_LINES_ABOVE: Final = 100
+
+
+@lru_cache(maxsize=1024)
+def is_secret(key: str) -> bool:
+    """Whether the value of a key is not shown: it is a secret's, or one that may be meant (`pasword`)."""
+    name = key.lower().replace("-", "_")
+    return (
+        name in SECRET_KEYS
+        or any(word in name for word in _SECRET_WORDS)
+        or bool(get_close_matches(name, SECRET_KEYS, n=1, cutoff=_LIKE_A_SECRET_KEY))
+    )
+
+
+def _without_secrets(lines: list[str], index: int) -> str:
+    """A line of the file as a diagnostic shows it."""
+    line = lines[index]
+    for found in _KEY.finditer(line):
+        # Without a blank after it, `:` makes a key of a quoted text alone; ARNs are full of such.
+        is_key = found[2] or found[3] or found[1] in SECRET_KEYS
+        if is_key and is_secret(found[1]):
+            return line[: found.end()] + "*" * (len(line) - found.end())
+    start = len(line) - len(line.lstrip())
+    if _belongs_to_a_secret(lines, index) and not line[start:].lstrip("\"'").startswith("${"):
+        return line[:start] + "*" * (len(line) - start)
+    return line
+
+
+def _belongs_to_a_secret(lines: list[str], index: int) -> bool:
+    """Whether a line is a part of a secret whose key stands above it."""
+    indentation = _indentation(lines[index])
+    for above in reversed(lines[max(0, index - _LINES_ABOVE) : index]):
+        found = _FIRST_KEY.match(above)
+        # The entries of a list may stand below their key's first letter.
+        if found and found.start(1) < indentation:
+            if is_secret(found[1]):
+                return True
+            indentation = _indentation(above)
+    return False
+
+
+def _indentation(line: str) -> int:
+    text = line.lstrip()
+    return len(line) - len(text) + (1 if text.startswith("- ") else 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +112,7 @@ class Document:
         self.file = file
         self.root = root
         self._lines = lines_of(text)
+        self._shown: dict[int, str] = {}
 
     @property
     def data(self) -> Any:
@@ -101,7 +151,6 @@ class Document:
         severity: Severity = Severity.ERROR,
     ) -> Diagnostic:
         """A diagnostic at a place of this file, with the source line."""
-        line = self._lines[position.line - 1] if position.line <= len(self._lines) else ""
         return Diagnostic(
             code=code,
             message=message,
@@ -109,8 +158,16 @@ class Document:
             line=position.line,
             column=position.column,
             length=position.length,
-            source_line=_SECRET_VALUE.sub(lambda found: found[1] + "*" * len(found[2]), line),
+            source_line=self._line(position.line - 1),
             expected=expected,
             help=help,
             severity=severity,
         )
+
+    def _line(self, index: int) -> str:
+        """A line of the file, secrets made unreadable. Kept: it may be long, and hold all the mistakes."""
+        if index >= len(self._lines):
+            return ""
+        if index not in self._shown:
+            self._shown[index] = _without_secrets(self._lines, index)
+        return self._shown[index]

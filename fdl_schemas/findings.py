@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import Final
 
 from fdl_schemas.diagnostics import Diagnostic, Severity
-from fdl_schemas.document import SECRET_KEYS, Document, PathInFile
+from fdl_schemas.document import Document, PathInFile, is_secret
 
 MOST: Final = 200
 """More problems than this are not looked for: the file is something else than an FDL file."""
+
+_SHOWN_OF_A_VALUE: Final = 60
 
 
 class Findings:
@@ -107,8 +109,12 @@ class Findings:
         on_key: bool,
     ) -> None:
         position = self._document.key_position(path) if on_key else self._document.value_position(path)
-        if path and path[-1] in SECRET_KEYS and (value := self._document.node(path).text):
-            message, advice = message.replace(value, "***"), advice and advice.replace(value, "***")
+        if any(isinstance(step, str) and is_secret(step) for step in path) and (
+            value := self._document.node(path).text
+        ):
+            # Messages show the beginning of a long one.
+            shown = value[: _SHOWN_OF_A_VALUE - 1] if len(value) >= _SHOWN_OF_A_VALUE else value
+            message, advice = message.replace(shown, "***"), advice and advice.replace(shown, "***")
         identity = (code, position, message)
         if identity not in self._diagnostics:
             self._diagnostics[identity] = self._document.diagnostic(

@@ -298,3 +298,42 @@ def test_no_secret_of_the_file_is_shown(value: str, tmp_path: Path) -> None:
     text = render(check(file).diagnostics)
     assert "password" in text
     assert value.strip('"[]') not in text
+
+
+OF_A_SPACE = "      oneprovider_host: p\n      space: s\n"
+
+WRITTEN_WRONGLY = {
+    "misspelt key": "  webdav:\n    w:\n      pasword: hunter2\n",
+    "other name for it": "  webdav:\n    w:\n      passwd: hunter2\n",
+    "other case": "  onedata:\n    w:\n      Token: hunter2\n",
+    "names of AWS": "  s3:\n    w: {aws_access_key_id: hunter2, aws_secret_access_key: hunter2}\n",
+    "hyphens": "  s3:\n    w: {access-key: hunter2, secret-key: hunter2}\n",
+    "without a name": "  s3:\n    access_key: hunter2\n    secret_key: hunter2\n",
+    "map on the next line": f"  onedata:\n    w:\n{OF_A_SPACE}      token:\n        hunter2: x\n",
+    "list on the next lines": f"  onedata:\n    w:\n{OF_A_SPACE}      token:\n      - hunter2\n",
+    "second entry of a list": f"  onedata:\n    w:\n{OF_A_SPACE}      token:\n      - x\n      - !hunter2\n",
+    "quotes on the next line": "  onedata:\n    w:\n      token:\n        'hunter2\n",
+    "starts like an alias": "  onedata:\n    w: {space: s, token: *hunter2}\n",
+    "starts like a tag": "  onedata:\n    w: {space: s, token: !hunter2}\n",
+}
+
+
+@pytest.mark.parametrize("providers", list(WRITTEN_WRONGLY.values()), ids=list(WRITTEN_WRONGLY))
+def test_no_secret_is_shown_that_is_written_in_a_wrong_way(providers: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret.yaml"
+    function = "functions: {aws: [{lambda: {name: a, container: {image: x}}}]}\n"
+    file.write_text(f"{function}storage_providers:\n{providers}", encoding="utf-8")
+    result = check(file)
+    assert result.diagnostics
+    assert "hunter2" not in repr(result.diagnostics)
+
+
+def test_lines_near_a_secret_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "near.yaml"
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:login"
+    file.write_text(
+        "functions: {aws: [{lambda: {name: a, container: {image: x}}}]}\nstorage_providers:\n  webdav:\n"
+        f"    w:\n      password:\n      lgin: me\n      hostnme: {arn}\n      user: '${{SECRET:login}}'\n"
+    )
+    shown = {found.source_line for found in check(file).diagnostics}
+    assert {"      lgin: me", f"      hostnme: {arn}", "      user: '${SECRET:login}'"} <= shown
