@@ -62,11 +62,11 @@ def _advice_for_type(value: Any, wanted: list[str], spelling: str | None) -> str
         return f'quote it: "{written[:60]}"'
     if isinstance(value, str) and ("integer" in wanted or "number" in wanted):
         digits = value.strip()
-        return (
-            f"remove the quotes: {digits}"
-            if digits.isdecimal() and len(digits) < _NUMBER_WIDTH
-            else _PLAIN_NUMBER
-        )
+        if not (digits.isascii() and digits.isdecimal() and len(digits) < _NUMBER_WIDTH):
+            return _PLAIN_NUMBER
+        if digits != (number := str(int(digits))):
+            return f"write it without the zeros before it: {number}"
+        return f"remove the quotes: {digits}"
     if isinstance(value, str) and "boolean" in wanted:
         return "write true or false, without quotes"
     if isinstance(value, float) and "integer" in wanted:
@@ -125,12 +125,17 @@ def _wrong_count(found: Mismatch, name: str) -> Words:
     return f"{name} has {count} entries", f"at most {limit} {entries}", "remove the others"
 
 
+def _given_twice(_found: Mismatch, name: str) -> Words:
+    return f"{name} has an entry twice", "each entry once", "remove one of the two"
+
+
 _EXPLAIN: Final[Mapping[str, tuple[str, Callable[[Mismatch, str], Words]]]] = {
     "enum": ("FDL014", _wrong_value),
     "minimum": ("FDL015", _out_of_range),
     "maximum": ("FDL015", _out_of_range),
     "minItems": ("FDL017", _wrong_count),
     "maxItems": ("FDL017", _wrong_count),
+    "uniqueItems": ("FDL017", _given_twice),
     "minProperties": ("FDL017", _wrong_count),
     "maxProperties": ("FDL017", _wrong_count),
 }

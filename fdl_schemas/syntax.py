@@ -43,14 +43,20 @@ def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diag
     )
 
 
-def _advice(problem: str, error: yaml.YAMLError) -> str:
+def _advice(problem: str, error: yaml.YAMLError) -> str:  # noqa: PLR0911 - one problem, one line
     context = str(getattr(error, "context", "") or "")
     if "mapping values are not allowed" in problem:
         return "check the indentation of this line and the one above; quote a text that holds `: `"
     if "could not find expected ':'" in problem:
         return "a key needs a `:` and a space after it"
+    if "escape" in problem:
+        return "write `\\\\` for a backslash, or put the text into single quotes"
     if "quoted scalar" in context:
         return "close the quotes"
+    if "alias" in context or "anchor" in context:
+        return "quote a text that starts with `*` or `&`"
+    if "cannot start any token" in problem:
+        return "quote a text that starts with `@`, `%` or a backquote; indent by spaces, not by tabs"
     if "flow" in context:
         return "close the bracket or brace, and put a comma between entries"
     if "special characters" in problem or "control characters" in problem:
