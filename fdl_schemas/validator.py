@@ -80,4 +80,20 @@ def _whole_text(
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator: Any = extend(jsonschema.Draft202012Validator, {"pattern": _whole_text})  # type: ignore[no-untyped-call]
+def _additional(
+    validator: Any, wanted: Any, instance: Any, about: Any
+) -> Iterator[jsonschema.ValidationError]:
+    # jsonschema goes through a set: of very many mistakes other ones would be shown each time.
+    if not validator.is_type(instance, "object"):
+        return
+    unknown = [key for key in instance if key not in about.get("properties", {})]
+    if isinstance(wanted, dict):
+        for key in unknown:
+            yield from validator.descend(instance[key], wanted, path=key)
+    elif wanted is False and unknown:
+        yield jsonschema.ValidationError(f"{unknown!r} are unknown")
+
+
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"pattern": _whole_text, "additionalProperties": _additional}
+)

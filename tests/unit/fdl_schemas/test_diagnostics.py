@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fdl_schemas.diagnostics import CODES, Diagnostic, FdlError, Severity, in_order, printable, render
+from fdl_schemas.findings import MOST
 from fdl_schemas.load import check, load_workflow
 
 CASES = Path(__file__).with_name("diagnostics")
@@ -337,3 +338,14 @@ def test_lines_near_a_secret_are_shown(tmp_path: Path) -> None:
     )
     shown = {found.source_line for found in check(file).diagnostics}
     assert {"      lgin: me", f"      hostnme: {arn}", "      user: '${SECRET:login}'"} <= shown
+
+
+def test_of_very_many_mistakes_the_first_ones_of_the_file_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "many.yaml"
+    variables = ", ".join(f"A{number}: 1" for number in range(1_000))
+    file.write_text(
+        "functions:\n  aws:\n  - lambda:\n      name: a\n      container: {image: a}\n"
+        f"      environment: {{Variables: {{{variables}}}}}\n"
+    )
+    messages = [found.message for found in check(file).diagnostics]
+    assert messages == [f"`A{number}` is a number, not text" for number in range(MOST)]
