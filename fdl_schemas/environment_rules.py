@@ -10,10 +10,12 @@ from fdl_schemas.build import FunctionEntry
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
-from fdl_schemas.model import Function
+from fdl_schemas.model import BatchJob, Function
 from fdl_schemas.names import container_variable_problem, function_variable_problem, job_variable_problem
 
 MAX_ENVIRONMENT_BYTES: Final = 4096
+MAX_JOB_ENVIRONMENT_BYTES: Final = 12 * 1024
+"""The rest of the 24 KiB is for the command that fetches the runner, and the other settings."""
 
 
 def check_environment(entry: FunctionEntry, findings: Findings) -> None:
@@ -46,6 +48,27 @@ def check_environment(entry: FunctionEntry, findings: Findings) -> None:
             entry.at("batch", "environment", "Variables"),
             job_variable_problem,
             findings,
+        )
+        _check_size_of_job(entry, entry.function.batch, findings)
+
+
+def _check_size_of_job(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
+    """Source: AWS Batch user guide, "Service quotas": 24 KiB for a RegisterJobDefinition request."""
+    variables = {**entry.function.environment, **job.environment}
+    text = json.dumps(
+        [{"name": name, "value": value} for name, value in variables.items()],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    size = len(text.encode("utf-8", "replace"))
+    if size > MAX_JOB_ENVIRONMENT_BYTES:
+        findings.error(
+            "FDL031",
+            f"the job's environment has {size:,} bytes, that of the function included",
+            entry.at("batch", "environment", "Variables"),
+            expected=f"at most {MAX_JOB_ENVIRONMENT_BYTES:,} bytes: a job definition has at most 24 KiB",
+            help="put what the script needs into `container.environment`, or into a file of the input bucket",
+            on_key=True,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fdl_schemas.environment_rules import MAX_JOB_ENVIRONMENT_BYTES
 from fdl_schemas.model import BatchJob, ComputeResources, Container, ExecutionMode, Function, Workflow
 from tests.synth.synthesized import Synthesize, Synthesized
 
@@ -42,6 +43,18 @@ def test_job_starts_the_bootstrap_in_a_public_python_image(seed: Synthesized) ->
 def test_job_definition_stays_below_the_limit_of_batch(rich: Synthesized) -> None:
     for job in rich.of_type("AWS::Batch::JobDefinition").values():
         assert len(json.dumps(job)) < 24 * 1024
+
+
+def test_job_definition_with_the_largest_environment_stays_below_the_limit_of_batch(
+    synthesize: Synthesize,
+) -> None:
+    workflow = batch_function(ComputeResources())
+    (function,) = workflow.functions
+    assert function.batch is not None
+    most = {"WORDS": "w" * (MAX_JOB_ENVIRONMENT_BYTES - len('[{"name":"WORDS","value":""}]'))}
+    full = replace(function, batch=replace(function.batch, environment=most))
+    found = synthesize(replace(workflow, functions=(full,))).one("AWS::Batch::JobDefinition")
+    assert len(json.dumps(found)) < 24 * 1024
 
 
 def test_job_fetches_the_same_assets_that_lambda_runs(seed: Synthesized) -> None:

@@ -349,3 +349,18 @@ def test_of_very_many_mistakes_the_first_ones_of_the_file_are_found(tmp_path: Pa
     )
     messages = [found.message for found in check(file).diagnostics]
     assert messages == [f"`A{number}` is a number, not text" for number in range(MOST)]
+
+
+@pytest.mark.parametrize(("letters", "fits"), [(6_100, True), (6_150, False)])
+def test_environment_that_no_job_definition_holds_is_refused(
+    letters: int, fits: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "functions:\n  aws:\n  - lambda:\n      name: a\n      container: {image: a}\n"
+        "      execution_mode: batch\n"
+        f"    batch:\n      environment:\n        Variables:\n          WORDS: {'é' * letters}\n",
+        encoding="utf-8",
+    )
+    found = [(found.code, found.line) for found in check(file).diagnostics]
+    assert found == ([] if fits else [("FDL031", 9)])
