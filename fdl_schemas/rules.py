@@ -26,6 +26,7 @@ from fdl_schemas.names import (
     image_problem,
 )
 from fdl_schemas.not_supported_yet import refuse_unsupported
+from fdl_schemas.region_rules import check_region_of_parts, check_region_of_readers
 from fdl_schemas.storage_rules import check_providers, check_storage
 from fdl_schemas.tag_rules import check_tags
 from fdl_schemas.without_meaning import warn_of_keys_without_meaning
@@ -49,6 +50,7 @@ def check_rules(draft: Draft, findings: Findings) -> None:
     for service in draft.oscar_services:
         check_storage(service.service, service.path, draft, findings)
     check_providers(draft, findings)
+    check_region_of_readers(draft, findings)
     refuse_marks(findings)
     _check_unique_names(draft, findings)
     _check_loops(draft, findings)
@@ -171,6 +173,7 @@ _FUNCTION_RULES: Final = (
     check_batch,
     check_tags,
     _check_file_system,
+    check_region_of_parts,
 )
 
 

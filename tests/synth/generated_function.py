@@ -102,8 +102,13 @@ def _container(draw: st.DrawFn, threshold: int | None) -> dict[str, Any]:
     return container if threshold is None else container | {"timeout_threshold": threshold}
 
 
+def _layers(region: str) -> st.SearchStrategy[list[str]]:
+    parts = st.tuples(ACCOUNTS, WORDS, st.integers(1, 999))
+    several = st.lists(parts, max_size=4, unique_by=lambda layer: layer[:2])
+    return several.map(lambda found: [f"arn:aws:lambda:{region}:{who}:layer:{n}:{v}" for who, n, v in found])
+
+
 def _lambda_settings() -> dict[str, st.SearchStrategy[Any]]:
-    layer = st.builds("arn:aws:lambda:us-east-1:{}:layer:{}:{}".format, ACCOUNTS, WORDS, st.integers(1, 999))
     tag_names = st.one_of(WORDS, st.sampled_from(["a b", "team:x/y+z=.@-", "ü", "t" * 128, "createdby"]))
     tag_values = st.one_of(WORDS, st.sampled_from(["", "v" * 256, "日本 x"]))
     few_tags = st.lists(
@@ -120,7 +125,7 @@ def _lambda_settings() -> dict[str, st.SearchStrategy[Any]]:
         "architectures": st.sampled_from([["x86_64"], ["arm64"]]),
         "runtime": st.sampled_from(["python3.13", "python3.8", "python3.0"]),
         "log_level": st.sampled_from(_LOG_LEVELS),
-        "layers": st.lists(layer, max_size=4, unique=True),
+        "layers": st.just([]),
         "environment": variables(lambda_variable_problem),
         "init_script": scripts,
         "run_script": scripts,
@@ -173,6 +178,8 @@ def function_entries(draw: st.DrawFn, name: str, region: str | None) -> dict[str
         settings["execution_mode"] = mode
     if region is not None:
         settings["region"] = region
+    if "layers" in settings:
+        settings["layers"] = draw(_layers(region or "us-east-1"))
     timeout = draw(st.one_of(st.none(), numbers(1, 900)))
     least = _DEFAULT_TIMEOUT if timeout is None else timeout
     given = numbers(0, least - 1)
@@ -184,9 +191,9 @@ def function_entries(draw: st.DrawFn, name: str, region: str | None) -> dict[str
     if rarely(draw, 5):
         settings["vpc"] = draw(some_of({}, SubnetIds=subnets(), SecurityGroupIds=security_groups()))
         if mode in (None, "lambda") and draw(st.booleans()):
-            arn = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-" + draw(LONG_IDS)
+            arn = f"arn:aws:elasticfilesystem:{region or 'us-east-1'}:123456789012:access-point/fsap-"
             path = draw(st.sampled_from(["/mnt/data", "/mnt/a.b-c_d", "/mnt/" + "m" * 155]))
-            settings["file_system"] = [{"Arn": arn, "LocalMountPath": path}]
+            settings["file_system"] = [{"Arn": arn + draw(LONG_IDS), "LocalMountPath": path}]
     services = ["iam", "cloudwatch", "api_gateway", "s3"]
     for service in draw(st.lists(st.sampled_from(services), max_size=2, unique=True)):
         entry[service] = draw(_SERVICES[service])
