@@ -24,7 +24,11 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
                 expected="type EC2 or SPOT",
                 help="remove `type`, or write `type: EC2`",
             )
-    if resources.subnets and not resources.security_group_ids:
+    if (
+        resources.subnets
+        and not resources.security_group_ids
+        and findings.is_whole(entry.at("batch", "compute_resources", "security_group_ids"))
+    ):
         findings.error(
             "FDL035",
             "jobs in subnets of your own need security groups of your own",

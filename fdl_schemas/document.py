@@ -33,6 +33,7 @@ _SECRET_WORDS: Final = ("passw", "pwd", "secret", "token", "access_key")
 _LIKE_A_SECRET_KEY: Final = 0.8
 _KEY: Final = re.compile(r"""(?<![\w$-])(?<!\$\{)([\w-]{1,64})(["']?)\s*:(\s*)(?!["']?\$\{)(?=\S)""")
 _FIRST_KEY: Final = re.compile(r"""\s*(?:-\s+)*["']?([\w-]{1,64})["']?\s*:(?:\s|$)""")
+_LOGIN: Final = re.compile(r"(://[^/\s:@]*:)([^/\s@]+)@")
 _LINES_ABOVE: Final = 100
 
 
@@ -49,7 +50,7 @@ def is_secret(key: str) -> bool:
 
 def _without_secrets(lines: list[str], index: int) -> str:
     """A line of the file as a diagnostic shows it."""
-    line = lines[index]
+    line = _LOGIN.sub(lambda found: found[1] + "*" * len(found[2]) + "@", lines[index])
     for found in _KEY.finditer(line):
         # Without a blank after it, `:` makes a key of a quoted text alone; ARNs are full of such.
         is_key = found[2] or found[3] or found[1] in SECRET_KEYS

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 from typing import Final
+from urllib.parse import urlsplit
 
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics import quoted
@@ -21,6 +22,7 @@ _LONGEST_POLICY: Final = 10_240
 _MOST_RIGHTS: Final = 8_000  # the rest is for logs, secrets, images and jobs
 _AROUND_A_FOLDER: Final = 20  # of its ARN
 _SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
+_ADDRESSES: Final = frozenset({"endpoint", "hostname", "oneprovider_host"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@:!-]{1,2048}")
 
@@ -179,8 +181,20 @@ def check_providers(draft: Draft, findings: Findings) -> None:
     for entry in draft.providers:
         for key, setting in entry.provider.settings.items():
             path = (*entry.path, key)
-            if key in _SECRETS and findings.is_whole(path):
+            if not findings.is_whole(path):
+                continue
+            if key in _SECRETS or setting.kept_in == "environment":
                 _check_secret(setting, path, findings)
+            elif setting.kept_in == "secret":
+                findings.error(
+                    "FDL036",
+                    f"{quoted(key)} cannot be kept as a secret",
+                    path,
+                    expected="the value itself, or ${ENV:NAME}",
+                    help="only " + ", ".join(f"`{name}`" for name in sorted(_SECRETS)) + " can be",
+                )
+            elif key in _ADDRESSES:
+                _check_address(setting.value, path, findings)
 
 
 def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> None:
@@ -209,6 +223,29 @@ def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> Non
             expected="${SECRET:name-or-arn} or ${ENV:NAME}",
             help="keep it in AWS Secrets Manager, and never commit it",
             on_key=True,
+        )
+
+
+def _check_address(text: str, path: PathInFile, findings: Findings) -> None:
+    """Refuses what the runner would refuse at the first event; no message repeats a password in it."""
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    bad = not text.isascii() or not text.isprintable() or " " in text
+    problem = None
+    if bad or not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        problem = "is not the address of a server"
+    elif parts.username is not None or parts.password is not None:
+        problem = "holds a user name or a password"
+    if problem:
+        findings.error(
+            "FDL016",
+            f"{quoted(str(path[-1]))} {problem}",
+            path,
+            expected="`HOST`, `HOST:PORT` or an address that starts with `https://` or `http://`",
+            help="write the server's address, and what logs in there under the keys for it",
         )
 
 

@@ -87,7 +87,11 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
             _no_effect(entry, ("batch",), "it belongs to execution_mode `batch` or `lambda-batch`", findings)
         return
     resources = entry.function.batch.compute_resources
-    if resources.security_group_ids and not resources.subnets:
+    if (
+        resources.security_group_ids
+        and not resources.subnets
+        and findings.is_whole(entry.at("batch", "compute_resources", "subnets"))
+    ):
         reason = "security groups belong to a VPC, which `subnets` would name"
         _no_effect(entry, ("batch", "compute_resources", "security_group_ids"), reason, findings)
     if resources.type.startswith("FARGATE"):
