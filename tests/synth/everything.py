@@ -43,7 +43,7 @@ functions:
           - {storage_provider: s3, path: pictures/raw, suffix: [.jpg, .png]}
           - {storage_provider: s3, path: words/raw, prefix: x, suffix: .txt}
         output:
-          - {storage_provider: s3, path: pictures/small, suffix: .jpg}
+          - {storage_provider: s3, path: pictures/small, suffix: .jpg, prefix: small-}
           - {storage_provider: s3, path: words/out}
       cloudwatch: {log_retention_policy_in_days: 7}
     - lambda:
@@ -74,6 +74,7 @@ functions:
           max_v_cpus: 8
           subnets: [subnet-0123456789abcdef0]
           security_group_ids: [sg-0123456789abcdef0]
+      cloudwatch: {log_retention_policy_in_days: 90}
     - lambda:
         name: staged-image
         deployment: {bucket: bucket-of-images}

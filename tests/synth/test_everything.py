@@ -50,6 +50,36 @@ def test_settings_of_the_function(every: Synthesized) -> None:
     assert {"Key": "createdby", "Value": "scar"} in found["Tags"]
 
 
+def test_what_the_runner_needs_of_the_settings_is_packaged(every: Synthesized) -> None:
+    found = config(every, "settings")
+    assert (found["timeout_s"], found["timeout_threshold_s"]) == (60, 15)
+    assert (found["log_level"], found["execution_mode"]) == ("DEBUG", "lambda")
+    assert found["container_environment"] == {"MODE": "fast"}
+    assert [(entry["prefixes"], entry["suffixes"]) for entry in found["outputs"]] == [
+        (["small-"], [".jpg"]),
+        ([], []),
+    ]
+    waiting = config(every, "goes-on-in-batch")
+    assert waiting["timeout_threshold_s"] == 10
+    assert waiting["batch"] == {"timeout_s": 120, "attempts": 3}
+
+
+def test_environment_of_the_function_is_not_the_containers(every: Synthesized) -> None:
+    variables = function(every, "settings")["Environment"]["Variables"]
+    assert variables["KEY"] == "value"
+    assert "MODE" not in variables
+
+
+def test_logs_of_function_and_jobs_are_kept_as_long_as_said(every: Synthesized) -> None:
+    groups = {
+        found["LogGroupName"]: found["RetentionInDays"]
+        for found in every.of_type("AWS::Logs::LogGroup").values()
+        if isinstance(found.get("LogGroupName"), str)
+    }
+    assert groups["/aws/lambda/settings"] == 7
+    assert groups["/aws/lambda/goes-on-in-batch"] == groups["/aws/batch/goes-on-in-batch"] == 90
+
+
 def test_retry_attempts(every: Synthesized) -> None:
     (logical_id,) = [
         name
