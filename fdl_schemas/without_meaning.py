@@ -11,6 +11,7 @@ from typing import Final
 from fdl_schemas.build import FunctionEntry
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.findings import Findings
+from fdl_schemas.model import ExecutionMode
 
 _CREDENTIALS: Final = "credentials are the deployer's choice: `cdk --profile NAME`"
 _ONE_REGION: Final = "everything of a function sits in the function's own region"
@@ -76,6 +77,17 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
             "an `image_file` needs no registry",
             findings,
         )
+    if (
+        entry.function.deployment_bucket is not None
+        and entry.function.container.image_file is None
+        and findings.is_whole(entry.at("lambda", "container"))
+    ):
+        _no_effect(
+            entry, ("lambda", "deployment", "bucket"), "it is where an `image_file` is staged", findings
+        )
+    if entry.function.preheat and entry.function.execution_mode is ExecutionMode.BATCH:
+        reason = "in mode `batch` the image is unpacked by the jobs, not by the function"
+        _no_effect(entry, ("lambda", "preheat"), reason, findings)
 
 
 def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
