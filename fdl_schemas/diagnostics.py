@@ -41,7 +41,7 @@ CODES: Final[dict[str, str]] = {
     "FDL020": "a function can trigger itself",
     # Functions and what they are made of.
     "FDL021": "two functions have the same name",
-    "FDL022": "a file that is named does not exist",
+    "FDL022": "a file that is named is absent or cannot be used",
     "FDL023": "the function has no container image",
     "FDL024": "both image and image_file are given",
     "FDL025": "not the reference of a container image",

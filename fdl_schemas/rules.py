@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, TypeVar
 
 from fdl_schemas.batch_rules import check_batch
@@ -17,6 +16,7 @@ from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.environment_rules import check_environment
+from fdl_schemas.file_rules import check_files
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import Station, loops, most_comparisons
 from fdl_schemas.marks import refuse_marks
@@ -94,41 +94,6 @@ def _check_image(entry: FunctionEntry, findings: Findings) -> None:
         )
 
 
-def _check_files(entry: FunctionEntry, findings: Findings) -> None:
-    function = entry.function
-    files: tuple[tuple[str, Path | None, tuple[str, ...], bool], ...] = (
-        ("init_script", function.init_script, ("lambda", "init_script"), False),
-        ("run_script", function.run.run_script, ("lambda", "run_script"), False),
-        ("image_file", function.container.image_file, ("lambda", "container", "image_file"), False),
-        ("extra_payload", function.extra_payload, ("lambda", "extra_payload"), True),
-    )
-    for key, file, steps, folder_will_do in files:
-        if file is None:
-            continue
-        problem = _file_problem(file, folder_will_do)
-        if problem and findings.is_first_mention("FDL022", f"{file} {problem}"):
-            findings.error(
-                "FDL022",
-                f"{key} {quoted(entry.get(*steps))} {problem}",
-                entry.at(*steps),
-                expected=f"a file{' or folder' if folder_will_do else ''} at {quoted(str(file), 200)}",
-                help="paths are relative to the FDL file; correct the path, or make the file",
-            )
-
-
-def _file_problem(file: Path, folder_will_do: bool) -> str | None:
-    try:
-        if not file.exists():
-            return "does not exist"
-        if file.is_file() or (folder_will_do and file.is_dir()):
-            return None
-        return "is a folder" if file.is_dir() else "is not a regular file"
-    except (OSError, ValueError, RuntimeError):
-        return (
-            "cannot be looked up"  # too long, a loop of links, a NUL byte, a folder that may not be entered
-        )
-
-
 def _check_time(entry: FunctionEntry, findings: Findings) -> None:
     kept = entry.function.container.timeout_threshold_s
     limits: list[tuple[int, tuple[str, ...]]] = []
@@ -167,7 +132,7 @@ def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
 
 _FUNCTION_RULES: Final = (
     _check_image,
-    _check_files,
+    check_files,
     _check_time,
     check_environment,
     check_batch,

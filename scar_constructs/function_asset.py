@@ -17,8 +17,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from fdl_schemas.file_rules import is_cdk_output
 from fdl_schemas.model import Function, StorageEntry, StorageProvider
 from scar_constructs.asset_code import code_of
+from scar_constructs.deployment import DeploymentError
 from scar_constructs.storage_settings import packaged
 
 CONFIG_VERSION = 1
@@ -33,6 +35,7 @@ class FunctionAsset(Construct):
 
     :param definition: the function, with final bucket names.
     :param providers: the storage providers that it writes to.
+    :raises DeploymentError: its files cannot be copied.
     """
 
     def __init__(
@@ -45,7 +48,12 @@ class FunctionAsset(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         with tempfile.TemporaryDirectory(prefix="scar-function-") as folder:
-            write_package(definition, Path(folder), providers)
+            try:
+                write_package(definition, Path(folder), providers)
+            except OSError as problem:
+                raise DeploymentError(
+                    f"function {definition.name}: its files cannot be packaged: {problem}"
+                ) from problem
             self.asset = s3_assets.Asset(self, "Asset", path=folder)
         self.code: lambda_.Code = code_of(self.asset)
 
@@ -85,9 +93,13 @@ def function_config(definition: Function, providers: Sequence[StorageProvider] =
 
 
 def _copy_payload(source: Path, target: Path) -> None:
-    """A file arrives as the only one of the folder, a folder with all that is in it."""
+    """A file arrives as the only one of the folder, a folder with all that is in it but the CDK's output."""
     if source.is_dir():
-        shutil.copytree(source, target)
+        shutil.copytree(
+            source,
+            target,
+            ignore=lambda folder, names: [name for name in names if is_cdk_output(Path(folder, name))],
+        )
     else:
         target.mkdir()
         shutil.copy(source, target / source.name)

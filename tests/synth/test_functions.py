@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from fdl_schemas.model import Container, Function, Workflow
+from scar_constructs.deployment import DeploymentError
 from tests.synth.synthesized import Synthesize, Synthesized
 
 
@@ -80,3 +83,21 @@ def test_description_is_cut_where_the_image_has_a_long_name(synthesize: Synthesi
     assert len(description) == 256
     assert description.startswith("Runs rrr")
     assert description.endswith("…")
+
+
+def test_output_of_the_cdk_is_no_part_of_the_package(synthesize: Synthesize, tmp_path: Path) -> None:
+    for folder in ("cdk.out", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cdk.out").write_text('{"version": "48.0.0"}')
+    (tmp_path / "labels.txt").touch()
+    function = Function(name="f", container=Container(image="alpine"), extra_payload=tmp_path)
+    found = synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))
+    assert [path.name for path in (found.package("f") / "extra_payload").iterdir()] == ["labels.txt"]
+
+
+def test_files_that_are_gone_since_they_were_checked_are_one_clear_line(
+    synthesize: Synthesize, tmp_path: Path
+) -> None:
+    function = Function(name="f", container=Container(image="alpine"), init_script=tmp_path / "gone.sh")
+    with pytest.raises(DeploymentError, match=r"function f: its files cannot be packaged: .*gone\.sh"):
+        synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))

@@ -1,0 +1,106 @@
+"""Files that an FDL file names: what cannot be packaged is told before anything is packaged."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from fdl_schemas.file_rules import MAX_PAYLOAD_BYTES
+from fdl_schemas.load import check
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(b"weights")
+    return folder
+
+
+def messages(folder: Path, payload: str = "models") -> list[str]:
+    file = folder / "workflow.yaml"
+    file.write_text(
+        f"functions: {{aws: [{{lambda: {{name: f, extra_payload: {payload}, container: {{image: a}}}}}}]}}\n"
+    )
+    return [f"{found.code} {found.line}:{found.column} {found.message}" for found in check(file).diagnostics]
+
+
+def test_links_to_files_and_folders_may_be_packaged(payload: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "labels.txt").touch()
+    (payload / "file").symlink_to("weights.bin")
+    (payload / "folder").symlink_to("../elsewhere")
+    (payload / "sub" / "again").symlink_to("../../elsewhere")
+    assert messages(tmp_path) == []
+
+
+def test_link_to_nothing_is_named(payload: Path, tmp_path: Path) -> None:
+    (payload / "sub" / "latest").symlink_to("v7")
+    assert messages(tmp_path) == ["FDL022 1:53 extra_payload `models` holds `sub/latest`, a link to nothing"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_link_that_leads_back_is_named(target: str, payload: Path, tmp_path: Path) -> None:
+    (payload / "sub" / "all").symlink_to(target)
+    (found,) = messages(tmp_path)
+    assert found.endswith("a link to a folder that it is in")
+
+
+def test_pipe_and_socket_are_named_without_waiting_for_them(payload: Path, tmp_path: Path) -> None:
+    os.mkfifo(payload / "pipe")
+    (found,) = messages(tmp_path)
+    assert found.endswith("extra_payload `models` holds `pipe`, neither a file nor a folder")
+    (payload / "pipe").unlink()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(payload / "socket"))
+        (found,) = messages(tmp_path)
+    assert found.endswith("extra_payload `models` holds `socket`, neither a file nor a folder")
+
+
+@pytest.mark.parametrize("name", ["models", "models/weights.bin"])
+def test_more_than_lambda_takes_is_refused(name: str, payload: Path, tmp_path: Path) -> None:
+    os.truncate(payload / "weights.bin", MAX_PAYLOAD_BYTES)
+    assert messages(tmp_path, name) == []
+    os.truncate(payload / "weights.bin", MAX_PAYLOAD_BYTES + 1)
+    (found,) = messages(tmp_path, name)
+    assert found.endswith(f"extra_payload `{name}` has too much for a function's package")
+
+
+def test_endless_folder_is_not_looked_at_without_end(
+    payload: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fdl_schemas.file_rules.MAX_PAYLOAD_FILES", 3)
+    for number in range(10):
+        (payload / "sub" / str(number)).touch()
+    (found,) = messages(tmp_path)
+    assert found.endswith("extra_payload `models` has too many files")
+
+
+def test_what_the_cdk_wrote_does_not_count(payload: Path, tmp_path: Path) -> None:
+    (payload / "cdk.out").mkdir()
+    (payload / "cdk.out" / "link").symlink_to("nowhere")
+    (payload / "other").mkdir()
+    (payload / "other" / "cdk.out").write_text('{"version": "48.0.0"}')
+    (payload / "other" / "link").symlink_to("nowhere")
+    assert messages(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["weights.bin", "sub"])
+def test_what_may_not_be_read_is_named(name: str, payload: Path, tmp_path: Path) -> None:
+    (payload / name).chmod(0)
+    (found,) = messages(tmp_path)
+    (payload / name).chmod(0o700)
+    assert f"holds `{name}`, a f" in found
+    assert found.endswith("that cannot be read")
+
+
+def test_problem_of_a_payload_is_said_once_for_all_functions(payload: Path, tmp_path: Path) -> None:
+    (payload / "latest").symlink_to("v7")
+    function = "lambda: {name: %s, extra_payload: models, container: {image: a}}"
+    file = tmp_path / "workflow.yaml"
+    file.write_text(f"functions: {{aws: [{{{function % 'a'}}}, {{{function % 'b'}}}]}}\n")
+    assert [found.code for found in check(file).diagnostics] == ["FDL022"]
