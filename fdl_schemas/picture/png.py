@@ -1,7 +1,8 @@
 """A layout as PNG, drawn by Pillow: the one part of pictures that needs a package.
 
 Everything is drawn larger and made smaller again, which smooths it. The letters are those that come with
-Pillow, so that a machine without fonts draws the same; only texts that these cannot spell look for others.
+Pillow, so that a machine without fonts draws the same; only texts that these cannot spell (they are ASCII and
+little more) look for others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
+from unicodedata import combining, normalize
 
 from fdl_schemas.graph import Danger
 from fdl_schemas.picture.diagram import Kind
@@ -29,13 +31,28 @@ from fdl_schemas.picture.style import (
 if TYPE_CHECKING:
     from PIL import ImageFont
 
+    _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 _SCALE: Final = 2
 """Pixels of the file for each one of the layout: sharp on today's screens."""
 _SMOOTHING: Final = 2
 _MOST_PIXELS: Final = 120_000_000
 _STEPS: Final = 24
 _DASH: Final = (5.0, 4.0)
-_OTHER_FONTS: Final = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
+_FONTS: Final = (
+    "",  # the letters that come with Pillow: ASCII and little more
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "LiberationSans-Regular.ttf",
+    "Arial.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "DroidSansFallbackFull.ttf",
+    "wqy-microhei.ttc",
+    "msgothic.ttc",
+    "Arial Unicode.ttf",
+)
+_PIXELS_OF_A_TRY: Final = 20
+_NO_LETTER: Final = "\U0010ffff"
 _COLOURS: Final = {Danger.NONE: LIGHT.line, Danger.POSSIBLE: LIGHT.maybe, Danger.SURE: LIGHT.loop}
 
 
@@ -150,23 +167,33 @@ class _Drawing:
 
     def _label(self, way: Way) -> None:
         colour = LIGHT.faint if way.edge.danger is Danger.NONE else _COLOURS[way.edge.danger]
-        (x, y), font = way.label_at, _font(round(LABEL_SIZE * self._factor), way.label)
+        x, y = way.label_at
+        text, letters = spelled(way.label, round(LABEL_SIZE * self._factor))
         self._draw.text(
             (x * self._factor, (y - 4) * self._factor),
-            way.label,
+            text,
             colour,
-            font,
+            letters,
             anchor="ms",
+            direction=_direction(letters),
             stroke_width=2 * self._factor,
             stroke_fill=LIGHT.page,
         )
 
     def _text(self, place: Point, text: str, size: float, colour: str, *, bold: bool = False) -> None:
         pixels = round(size * self._factor)
-        font = _font(pixels, text)
+        text, letters = spelled(text, pixels)
         # There is no bold among the letters that come with Pillow: a thin line around them makes one.
         around = max(1, pixels // 36) if bold else 0
-        self._draw.text(self._scaled(place)[0], text, colour, font, anchor="ls", stroke_width=around)
+        self._draw.text(
+            self._scaled(place)[0],
+            text,
+            colour,
+            letters,
+            anchor="ls",
+            stroke_width=around,
+            direction=_direction(letters),
+        )
 
     def _scaled(self, *points: Point) -> list[Point]:
         return [(x * self._factor, y * self._factor) for x, y in points]
@@ -208,17 +235,42 @@ def _dashes(points: list[Point]) -> list[list[Point]]:
     return [piece for piece in pieces if len(piece) > 1]
 
 
-def _font(pixels: int, text: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return _font_of(pixels, all(ord(character) < 0x250 for character in text))  # noqa: PLR2004 - Latin
+def spelled(text: str, pixels: int) -> tuple[str, _Font]:
+    """A text and the font to draw it with: the first that has all of its letters, or else most of them."""
+    # Where nothing has its accents, a name is still better read without them.
+    plain = "".join(letter for letter in normalize("NFD", text) if not combining(letter))
+    candidates = [
+        (shown, name) for shown in (text, plain) for name in _FONTS if font(name, pixels) is not None
+    ]
+    shown, name = min(candidates, key=lambda one: sum(not _has(one[1], letter) for letter in one[0]))
+    chosen = font(name, pixels)
+    assert chosen is not None  # noqa: S101 - a candidate
+    return shown, chosen
 
 
 @cache
-def _font_of(pixels: int, is_latin: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(name: str, pixels: int) -> _Font | None:
+    """A font of this machine, if it is there; without a name, Pillow's own."""
     from PIL import ImageFont
 
-    for name in () if is_latin else _OTHER_FONTS:
-        try:
-            return ImageFont.truetype(name, pixels)
-        except OSError:
-            continue
-    return ImageFont.load_default(pixels)
+    if not name:
+        return ImageFont.load_default(pixels)
+    try:
+        return ImageFont.truetype(name, pixels)
+    except OSError:
+        return None
+
+
+@cache
+def _has(name: str, letter: str) -> bool:
+    """Whether a font has a letter: what it has not looks like what no font has."""
+    tried = font(name, _PIXELS_OF_A_TRY)
+    assert tried is not None  # noqa: S101 - asked of fonts that are there
+    return letter.isspace() or bytes(tried.getmask(letter)) != bytes(tried.getmask(_NO_LETTER))
+
+
+def _direction(letters: _Font) -> str | None:
+    """Of all texts: paths are read from left to right, also where their names are Arabic or Hebrew."""
+    from PIL import ImageFont
+
+    return "ltr" if getattr(letters, "layout_engine", None) == ImageFont.Layout.RAQM else None

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fdl_schemas.load import check_text
+from fdl_schemas.picture import png
 from fdl_schemas.picture.diagram import Diagram, Kind, diagram
 from fdl_schemas.picture.layout import Layout, layout
 from fdl_schemas.picture.ranks import ranks
@@ -195,6 +196,26 @@ def test_png_is_as_large_as_the_layout_says(tmp_path: Path) -> None:
     picture = placed(VIDEO.read_text())
     assert abs(width - 2 * picture.width) < 2
     assert abs(height - 2 * picture.height) < 2
+
+
+@pytest.mark.parametrize("name", ["Übergröße", "año", "été", "Łódź", "Ελλάδα"])
+def test_letters_that_pillow_does_not_bring_are_drawn_with_a_font_that_has_them(name: str) -> None:
+    if png.font("DejaVuSans.ttf", 20) is None:
+        pytest.skip("there is no font with these letters here")
+    text, font = png.spelled(name, 20)
+    no_letter = bytes(font.getmask("\U0010ffff"))
+    assert text == name
+    assert not [letter for letter in text if bytes(font.getmask(letter)) == no_letter]
+
+
+def test_names_lose_their_accents_where_no_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "_FONTS", ("",))
+    assert png.spelled("crème brûlée…", 20)[0] == "creme brulee…"
+    assert png.spelled("画像", 20)[0] == "画像"
+
+
+def test_ascii_is_drawn_alike_on_all_machines() -> None:
+    assert png.spelled("bucket/folder *.jpg", 20)[1] is png.font("", 20)
 
 
 def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
