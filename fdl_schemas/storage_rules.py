@@ -21,6 +21,11 @@ _LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file
 _LONGEST_POLICY: Final = 10_240
 _MOST_RIGHTS: Final = 8_000  # the rest is for logs, secrets, images and jobs
 _AROUND_A_FOLDER: Final = 20  # of its ARN
+_LONGEST_FUNCTION_POLICY: Final = (
+    20_480  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+)
+_STATEMENT: Final = 450  # that lets one bucket, rule or topic invoke a function, but for the function's name
+_METHODS: Final = 2  # of an HTTP endpoint, with a statement each
 _SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
 _ADDRESSES: Final = frozenset({"endpoint", "hostname", "oneprovider_host"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -54,6 +59,7 @@ def check_storage(
                 )
     if isinstance(station, Function):
         _check_rights(station, path, findings)
+        _check_sources(station, path, findings)
     if on_aws and isinstance(station, Function) and station.deployment_bucket is not None:
         at = (*path, "deployment", "bucket")
         problem = bucket_problem(station.deployment_bucket)
@@ -75,6 +81,21 @@ def _check_rights(function: Function, path: PathInFile, findings: Findings) -> N
             (*path, "output" if function.outputs else "input"),
             expected=f"at most {_MOST_RIGHTS:,}: AWS IAM takes {_LONGEST_POLICY:,} for a role",
             help="name fewer folders, such as one above them all, or shorter ones",
+            on_key=True,
+        )
+
+
+def _check_sources(function: Function, path: PathInFile, findings: Findings) -> None:
+    sources = {entry.topic_arn or entry.bucket for entry in function.inputs if entry.provider == "s3"}
+    most = _LONGEST_FUNCTION_POLICY // (_STATEMENT + len(function.name))
+    most -= _METHODS if function.api_gateway is not None else 0
+    if len(sources) > most:
+        findings.error(
+            "FDL017",
+            f"the function is triggered by {len(sources)} buckets and topics",
+            (*path, "input"),
+            expected=f"at most {most}: AWS Lambda keeps who may invoke a function in a policy of 20 KiB",
+            help="read folders of fewer buckets, or split the function into several",
             on_key=True,
         )
 
