@@ -87,7 +87,7 @@ class ContainerFunction(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
         package = FunctionAsset(self, "Package", definition=definition, providers=providers)
-        image_file = self._image_file()
+        image_file = self._image_file(buckets)
         environment = dict(definition.environment)
         if registry_mirrors:
             environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
@@ -201,17 +201,23 @@ class ContainerFunction(Construct):
             for number, arn in enumerate(self.definition.layer_arns)
         ]
 
-    def _image_file(self) -> ImageFile | None:
+    def _image_file(self, buckets: Mapping[str, s3.IBucket]) -> ImageFile | None:
         definition = self.definition
         if definition.container.image_file is None:
             return None
-        return ImageFile(
+        file = ImageFile(
             self,
             "ImageFile",
             path=definition.container.image_file,
             function_name=definition.name,
             bucket_name=definition.deployment_bucket,
         )
+        ours = buckets.get(definition.deployment_bucket or "")
+        made = ours.node.default_child if ours is not None else None
+        if file.staged is not None and made is not None:
+            # Not the bucket's permissions: these wait for the function, and it for the copy.
+            file.staged.node.add_dependency(made)
+        return file
 
     def _role(self, buckets: Mapping[str, s3.IBucket], image_file: ImageFile | None) -> iam.IRole:
         if self.definition.role_arn is not None:

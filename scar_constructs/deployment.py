@@ -188,7 +188,14 @@ def with_real_bucket_names(
         )
 
     def with_names(function: Function) -> Function:
-        return replace(function, inputs=renamed(function.inputs), outputs=renamed(function.outputs))
+        staging = function.deployment_bucket
+        return replace(
+            function,
+            inputs=renamed(function.inputs),
+            outputs=renamed(function.outputs),
+            # Mostly none of the workflow's: then it is there already, under its own name.
+            deployment_bucket=names.get(staging, staging) if staging is not None else None,
+        )
 
     return replace(workflow, functions=tuple(with_names(function) for function in workflow.functions))
 

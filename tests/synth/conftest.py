@@ -99,7 +99,7 @@ def rich_workflow(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
                 outputs=(StorageEntry("data", "in-b"),),
                 execution_mode=ExecutionMode.LAMBDA_BATCH,
                 batch=BatchJob(
-                    vcpus=0.5, memory_mib=2048, timeout_s=120, attempts=3, environment={"JOB": "1"}
+                    vcpus=0.5, memory_mib=3072, timeout_s=120, attempts=3, environment={"JOB": "1"}
                 ),
             ),
             Function(

@@ -84,7 +84,7 @@ def test_function_knows_its_queue_and_definition(seed: Synthesized) -> None:
 def test_settings_arrive(rich: Synthesized) -> None:
     job = definition(rich, "from_file")
     needs = {need["Type"]: need["Value"] for need in job["ContainerProperties"]["ResourceRequirements"]}
-    assert needs == {"VCPU": "0.5", "MEMORY": "2048"}
+    assert needs == {"VCPU": "0.5", "MEMORY": "3072"}
     assert job["RetryStrategy"] == {"Attempts": 3}
     assert job["Timeout"] == {"AttemptDurationSeconds": 120}
     variables = environment(job)

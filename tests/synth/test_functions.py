@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.model import Container, Function, Workflow
-from scar_constructs.deployment import DeploymentError
+from fdl_schemas.model import Container, Function, StorageEntry, Workflow
+from scar_constructs.deployment import DeploymentError, with_real_bucket_names
 from tests.synth.synthesized import Synthesize, Synthesized
 
 
@@ -60,6 +60,33 @@ def test_an_image_file_is_uploaded_and_named_to_the_runner(rich: Synthesized) ->
     assert config["image"] is None
 
 
+@pytest.mark.parametrize("suffix", [None, "x1"])
+def test_an_image_file_may_be_staged_in_a_bucket_of_the_workflow(
+    suffix: str | None, synthesize: Synthesize, tmp_path: Path
+) -> None:
+    (tmp_path / "image.tar").write_bytes(b"an archive")
+    function = Function(
+        name="f",
+        container=Container(image_file=tmp_path / "image.tar"),
+        inputs=(StorageEntry("words", "in"),),
+        deployment_bucket="words",
+    )
+    workflow = Workflow(source=tmp_path / "w.yaml", functions=(function,))
+    found = synthesize(with_real_bucket_names(workflow, bucket_suffix=suffix))
+    (bucket,) = (
+        name
+        for name, made in found.of_type("AWS::S3::Bucket").items()
+        if "words" in str(made.get("BucketName"))
+    )
+    (copy,) = (
+        resource
+        for resource in found.template["Resources"].values()
+        if resource["Type"] == "Custom::ScarStagedFile"
+    )
+    assert copy["Properties"]["Bucket"] == ("words" if suffix is None else "words-x1")
+    assert bucket in copy["DependsOn"]
+
+
 def test_a_given_role_is_used_as_it_is(rich: Synthesized) -> None:
     function = rich.one("AWS::Lambda::Function", FunctionName="given_role")
     assert function["Role"] == "arn:aws:iam::123456789012:role/theirs"
@@ -69,6 +96,14 @@ def test_a_given_role_is_used_as_it_is(rich: Synthesized) -> None:
     assert not [
         policy for policy in rich.of_type("AWS::IAM::Policy").values() if "theirs" in json.dumps(policy)
     ]
+
+
+def test_a_script_is_packaged_as_it_is_and_can_be_run(rich: Synthesized) -> None:
+    script = rich.package("filtered") / "init_script"
+    assert script.read_text() == "#!/bin/sh\ncat $INPUT_FILE_PATH\n"
+    assert script.stat().st_mode & 0o777 == 0o755
+    config = json.loads((rich.package("filtered") / "function_config.json").read_text())
+    assert config["init_script"] == "init_script"
 
 
 def test_a_function_without_script_has_none_in_its_package(rich: Synthesized) -> None:
