@@ -66,6 +66,7 @@ CODES: Final[dict[str, str]] = {
     "FDL052": "a function may trigger itself",
     "FDL053": "a secret stands in the clear",
     "FDL054": "OSCAR services are not deployed",
+    "FDL055": "a pattern where a name is meant",
 }
 
 FIRST_WARNING: Final = "FDL050"

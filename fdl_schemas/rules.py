@@ -26,6 +26,7 @@ from fdl_schemas.names import (
     image_problem,
 )
 from fdl_schemas.not_supported_yet import refuse_unsupported
+from fdl_schemas.pattern_rules import warn_of_patterns
 from fdl_schemas.region_rules import check_region_of_parts, check_region_of_readers
 from fdl_schemas.storage_rules import check_providers, check_storage
 from fdl_schemas.tag_rules import check_tags
@@ -46,9 +47,11 @@ def check_rules(draft: Draft, findings: Findings) -> None:
         for rule in _FUNCTION_RULES:
             rule(entry, findings)
         check_storage(entry.function, entry.at("lambda"), draft, findings)
+        warn_of_patterns(entry.function, entry.at("lambda"), findings)
         warn_of_keys_without_meaning(entry, findings)
     for service in draft.oscar_services:
         check_storage(service.service, service.path, draft, findings)
+        warn_of_patterns(service.service, service.path, findings)
     check_providers(draft, findings)
     check_region_of_readers(draft, findings)
     refuse_marks(findings)

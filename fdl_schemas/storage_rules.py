@@ -168,7 +168,7 @@ def _path_problem(entry: StorageEntry, written: str) -> tuple[str, str] | None: 
     segments = entry.folder.split("/") if entry.folder else []
     if "" in segments:
         return "it has two slashes in a row", "remove one of them"
-    if "." in segments or ".." in segments:
+    if {".", ".."} & {entry.bucket, *segments}:
         return "`.` and `..` mean nothing in a bucket", "write the folder's whole path"
     if len(entry.folder.encode("utf-8", "replace")) > _LONGEST_FOLDER:
         return (
