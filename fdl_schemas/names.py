@@ -26,6 +26,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _SHA256_DIGITS: Final = 64
 _LONGEST_REPOSITORY: Final = 255
+_PORTS: Final = range(1, 65536)
 
 IMAGE_RULE: Final = "`[registry/]repository[:tag][@digest]`, such as `grycap/ffmpeg` or `quay.io/me/tool:1.2`"
 
@@ -114,6 +115,9 @@ def image_problem(reference: str) -> str | None:  # noqa: PLR0911 - one rule, on
         registry, path = "", rest
     if registry and not _REGISTRY.fullmatch(registry):
         return "the registry is not a host name"
+    port = registry.rpartition(":")[2]
+    if port.isdigit() and int(port) not in _PORTS:
+        return "the registry's port is not one from 1 to 65535"
     repository, colon, tag = path.partition(":")
     if colon and not _TAG.fullmatch(tag):
         return "what follows the `:` is not a tag"

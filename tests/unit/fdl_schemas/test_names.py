@@ -94,6 +94,8 @@ def test_images_that_docker_would_pull(reference: str) -> None:
         "a:" + "x" * 129,
         "x" * 256,
         "reg_istry.org/a",
+        "localhost:99999/a",
+        "quay.io:0/a",
         "a\n",
         "$(id)",
         "a;b",
