@@ -64,7 +64,7 @@ def is_cdk_output(folder: Path) -> bool:
     """Whether a folder is one that the CDK writes to, which is not packaged: it holds the packages, and
     secrets.
     """
-    return folder.name == _CDK_OUTPUT or (folder / _CDK_OUTPUT).is_file()
+    return folder.name == _CDK_OUTPUT or os.path.isfile(folder / _CDK_OUTPUT)  # noqa: PTH113 - False where it may not look
 
 
 def _file_problem(file: Path, *, folder_will_do: bool) -> _Problem | None:

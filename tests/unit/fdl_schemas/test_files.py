@@ -98,6 +98,28 @@ def test_what_may_not_be_read_is_named(name: str, payload: Path, tmp_path: Path)
     assert found.endswith("that cannot be read")
 
 
+@pytest.mark.parametrize("error", [PermissionError, OSError])
+def test_folder_that_may_not_be_entered_is_named(
+    error: type[OSError], payload: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat, scandir = os.stat, os.scandir
+
+    def closed_stat(path: str | Path, **options: bool) -> os.stat_result:
+        if Path(path).parent == payload / "sub":
+            raise error(13, "Permission denied")
+        return stat(path, **options)
+
+    def closed_scandir(path: Path) -> object:
+        if path == payload / "sub":
+            raise error(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "stat", closed_stat)
+    monkeypatch.setattr(os, "scandir", closed_scandir)
+    (found,) = messages(tmp_path)
+    assert found.endswith("extra_payload `models` holds `sub`, a folder that cannot be read")
+
+
 def test_problem_of_a_payload_is_said_once_for_all_functions(payload: Path, tmp_path: Path) -> None:
     (payload / "latest").symlink_to("v7")
     function = "lambda: {name: %s, extra_payload: models, container: {image: a}}"
