@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 _ANSWER_WITHIN_S = 930
 """A function runs for 900 seconds at most."""
-_PAYLOAD_LIMIT = {"RequestResponse": 6 * 1024**2, "Event": 1024**2}
+_PAYLOAD_LIMIT = {"RequestResponse": 6 * 1024**2, "Event": 1024**2, "DryRun": 6 * 1024**2}
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _LOG_WITHIN_S = 5.0
+_WOULD_RUN = 204
+"""AWS Lambda's answer to a dry run."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Answer:
     failure: str | None = None
     content: object = None
     """The function's whole answer."""
+    log: str = ""
+    """The end of the run's log, if it was asked for."""
 
 
 @click.command(
@@ -83,7 +87,7 @@ class Answer:
     metavar="BUCKET/FOLDER",
     help="With -f: one run for each file in this folder of the function's input.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Tell the request id and where the log is.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell the request id, where the log is, and its end.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(
@@ -120,8 +124,9 @@ def command(
         return _launch(fdl, name, output=output, as_json=as_json)
     function = one_selected(fdl, name, stack)
     payload: Any = {}
+    kind = "Event" if asynchronous else "RequestResponse"
     if defined is not None:
-        asynchronous = asynchronous or defined.run.asynchronous or defined.run.invocation_type == "Event"
+        kind = kind if asynchronous else _kind_of(defined)
         if not arguments and defined.run.payload is not None:
             payload = defined.run.payload
         if not arguments and script is None and defined.run.run_script is not None:
@@ -130,18 +135,26 @@ def command(
         payload = {**(payload if isinstance(payload, dict) else {}), "script": _script(script)}
     if arguments:
         payload = {"cmd_args": list(arguments)}
-    answer = call(function, payload, asynchronous=asynchronous)
+    shows_log = verbose and (defined is None or defined.run.log_type == "Tail")
+    answer = call(function, payload, kind=kind, shows_log=shows_log)
     _report(function, answer, output=output, verbose=verbose, as_json=as_json)
     return 1 if answer.failure is not None else 0
 
 
-def call(function: DeployedFunction, payload: object, *, asynchronous: bool = False) -> Answer:
+def call(
+    function: DeployedFunction, payload: object, *, kind: str = "RequestResponse", shows_log: bool = False
+) -> Answer:
     """Invoke a function with a payload.
+
+    Args:
+        function: which one.
+        payload: the event.
+        kind: `RequestResponse`, `Event` (its end is not waited for) or `DryRun` (it does not run).
+        shows_log: ask for the end of the log, where the run's end is waited for.
 
     Raises:
         UserError: it was not accepted.
     """
-    kind = "Event" if asynchronous else "RequestResponse"
     body = json.dumps(payload).encode()
     if len(body) > _PAYLOAD_LIMIT[kind]:
         limit = _PAYLOAD_LIMIT[kind] // 1024**2
@@ -154,11 +167,12 @@ def call(function: DeployedFunction, payload: object, *, asynchronous: bool = Fa
         "lambda",
         region=function.region,
         read_timeout=_ANSWER_WITHIN_S,
-        retries={"total_max_attempts": 1} if not asynchronous else {"mode": "adaptive", "max_attempts": 10},
+        retries={"total_max_attempts": 1} if kind != "Event" else {"mode": "adaptive", "max_attempts": 10},
     )
+    log = {"LogType": "Tail"} if shows_log and kind == "RequestResponse" else {}
     try:
         with explained():
-            answer = lambda_.invoke(FunctionName=function.name, InvocationType=kind, Payload=body)
+            answer = lambda_.invoke(FunctionName=function.name, InvocationType=kind, Payload=body, **log)
             content = answer["Payload"].read()
     except UserError as error:
         if error_code(error.__cause__ or error) == "ResourceNotFoundException":
@@ -168,6 +182,11 @@ def call(function: DeployedFunction, payload: object, *, asynchronous: bool = Fa
             ) from error
         raise
     return _read(answer, content)
+
+
+def _kind_of(definition: Function) -> str:
+    kind = definition.run.invocation_type
+    return "Event" if definition.run.asynchronous and kind == "RequestResponse" else kind
 
 
 def _definition(fdl: str | None, name: str | None) -> Function | None:
@@ -237,15 +256,16 @@ def _script(path: str) -> str:
 
 def _read(answer: dict[str, Any], payload: bytes) -> Answer:
     status, request_id = int(answer["StatusCode"]), str(answer["ResponseMetadata"].get("RequestId", ""))
+    log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
     try:
         content = json.loads(payload or b"null")
     except ValueError:
         content = payload.decode(errors="replace")
     if "FunctionError" in answer:
         reason = content.get("errorMessage", content) if isinstance(content, dict) else content
-        return Answer(status, request_id, failure=str(reason).strip(), content=content)
+        return Answer(status, request_id, failure=str(reason).strip(), content=content, log=log)
     if not isinstance(content, dict):
-        return Answer(status, request_id, content=content)
+        return Answer(status, request_id, content=content, log=log)
     results = content.get("results")
     first = results[0] if isinstance(results, list) and results and isinstance(results[0], dict) else {}
     return Answer(
@@ -254,6 +274,7 @@ def _read(answer: dict[str, Any], payload: bytes) -> Answer:
         output=str(first.get("output", "")),
         job_id=first.get("job_id"),
         content=content,
+        log=log,
     )
 
 
@@ -273,9 +294,13 @@ def _report(
     log = f"scar log -n {function.name} -ri {answer.request_id}"
     if verbose:
         click.echo(f"Request id {answer.request_id} in {function.log_group}. Its log: {log}", err=True)
+        if answer.log:
+            click.echo(printable_lines(answer.log.rstrip()), err=True)
     if answer.failure is not None:
         click.echo(f"scar: {function.name} failed: {printable_lines(answer.failure)}", err=True)
         click.echo(f"The whole log: {log}", err=True)
+    elif answer.status_code == _WOULD_RUN:
+        click.echo(f"{function.name} could run, and did not: its invocation_type is DryRun")
     elif not waited:
         click.echo(f"Started {function.name}, request id {answer.request_id}. Its log: {log}")
     elif answer.job_id is not None:

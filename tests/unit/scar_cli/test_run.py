@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from scar_cli.deployed import reachable_url
 from scar_cli.errors import UserError
@@ -116,3 +117,87 @@ def test_an_answer_that_is_cut_off_or_not_http_is_said(said: bytes) -> None:
         port = server.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} does not answer: "):
             _send(f"http://127.0.0.1:{port}/", None, {})
+
+
+class Lambda:
+    """AWS Lambda, as far as `scar run` uses it; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def invoke(self, **asked: Any) -> dict[str, Any]:
+        self.asked = {**asked, "Payload": json.loads(asked["Payload"])}
+        status = {"RequestResponse": 200, "Event": 202, "DryRun": 204}[asked["InvocationType"]]
+        content = b'{"results": [{"output": "hello"}]}' if status == 200 else b""
+        log = {"LogResult": base64.b64encode(b"START\nEND\n").decode()} if "LogType" in asked else {}
+        return {**answer(StatusCode=status), **log, "Payload": io.BytesIO(content)}
+
+
+@pytest.fixture
+def lambda_(monkeypatch: pytest.MonkeyPatch) -> Lambda:
+    from scar_cli import run
+    from scar_cli.deployed import DeployedFunction
+
+    fake = Lambda()
+    deployed = DeployedFunction("f", "stack", "us-east-1", "lambda", "/aws/lambda/f", "https://queue")
+    monkeypatch.setattr(run, "one_selected", lambda *_choice: deployed)
+    monkeypatch.setattr(run, "client", lambda *_name, **_settings: fake)
+    return fake
+
+
+def run_file(folder: Path, settings: str, *arguments: str) -> Result:
+    """`scar run -f` a file whose function has these settings."""
+    (folder / "once.sh").write_text("echo once\n")
+    file = folder / "w.yaml"
+    file.write_text(f"functions: {{aws: [{{lambda: {{name: f, container: {{image: a}}, {settings}}}}}]}}\n")
+    return CliRunner().invoke(command, ["-f", str(file), *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "kind"),
+    [
+        ("memory: 512", (), "RequestResponse"),
+        ("asynchronous: true", (), "Event"),
+        ("invocation_type: Event", (), "Event"),
+        ("invocation_type: DryRun", (), "DryRun"),
+        ("invocation_type: DryRun", ("-a",), "Event"),
+    ],
+)
+def test_the_file_says_how_the_function_is_invoked(
+    settings: str, arguments: tuple[str, ...], kind: str, lambda_: Lambda, tmp_path: Path
+) -> None:
+    run_file(tmp_path, settings, *arguments)
+    assert lambda_.asked["InvocationType"] == kind
+
+
+def test_a_dry_run_says_that_nothing_ran(lambda_: Lambda, tmp_path: Path) -> None:
+    said = run_file(tmp_path, "invocation_type: DryRun").stdout
+    assert said == "f could run, and did not: its invocation_type is DryRun\n"
+
+
+def test_payload_and_script_of_the_file_are_sent(lambda_: Lambda, tmp_path: Path) -> None:
+    script = base64.b64encode(b"echo once\n").decode()
+    run_file(tmp_path, "payload: {a: [1]}")
+    assert lambda_.asked["Payload"] == {"a": [1]}
+    run_file(tmp_path, "payload: {a: [1]}, run_script: once.sh")
+    assert lambda_.asked["Payload"] == {"a": [1], "script": script}
+    run_file(tmp_path, "payload: {a: [1]}, run_script: once.sh", "ls", "/")
+    assert lambda_.asked["Payload"] == {"cmd_args": ["ls", "/"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "shown"),
+    [
+        ("memory: 512", ("-v",), True),
+        ("log_type: Tail", ("-v",), True),
+        ("log_type: None", ("-v",), False),
+        ("log_type: Tail", (), False),
+        ("asynchronous: true", ("-v",), False),
+    ],
+)
+def test_the_end_of_the_log_is_shown_if_it_is_wanted(
+    settings: str, arguments: tuple[str, ...], shown: bool, lambda_: Lambda, tmp_path: Path
+) -> None:
+    said = run_file(tmp_path, settings, *arguments)
+    assert ("LogType" in lambda_.asked) is shown
+    assert ("START\nEND\n" in said.stderr) is shown
