@@ -126,6 +126,16 @@ def test_every_stage_writes_a_line_and_the_whole_a_summary(
     assert summary["image_cached"] is True
 
 
+@pytest.mark.parametrize(("level", "written"), [("INFO", True), ("ERROR", False)])
+def test_log_level_of_the_function_says_what_is_written(
+    level: str, written: bool, function: Function, log_lines: LogLines
+) -> None:
+    function.deploy(COPY, log_level=level)
+    function.bucket.put("in/a", b"x")
+    function.invoke(s3_event(function.bucket.name, "in/a"))
+    assert bool(log_lines()) is written
+
+
 def test_failed_script_fails_the_invocation_and_uploads_nothing(
     function: Function, log_lines: LogLines
 ) -> None:
@@ -189,6 +199,15 @@ def test_time_that_is_up_kills_the_container(function: Function) -> None:
         function.invoke(s3_event(function.bucket.name, "in/a"), remaining_ms=6500)
     assert function.bucket.keys("out/") == []
     assert function.leftovers() == []
+
+
+def test_time_that_is_kept_back_for_outputs_is_none_to_run_in(function: Function) -> None:
+    function.deploy(COPY, timeout_s=900, timeout_threshold_s=59)
+    function.bucket.put("in/a")
+    with pytest.raises(InvocationError, match="TimedOut"):
+        function.invoke(s3_event(function.bucket.name, "in/a"), remaining_ms=59_000)
+    function.invoke(s3_event(function.bucket.name, "in/a"), remaining_ms=900_000)
+    assert function.bucket.keys("out/") != []
 
 
 def test_registry_that_hangs_does_not_outlast_the_deadline(
