@@ -54,7 +54,8 @@ def _without_secrets(lines: list[str], index: int) -> str:
     for found in _KEY.finditer(line):
         # Without a blank after it, `:` makes a key of a quoted text alone; ARNs are full of such.
         is_key = found[2] or found[3] or found[1] in SECRET_KEYS
-        if is_key and is_secret(found[1]):
+        # `login: user:password` is a mistake that shows both.
+        if is_key and (is_secret(found[1]) or (found[1] == "login" and ":" in line[found.end() :])):
             return line[: found.end()] + "*" * (len(line) - found.end())
     start = len(line) - len(line.lstrip())
     if _belongs_to_a_secret(lines, index) and not line[start:].lstrip("\"'").startswith("${"):

@@ -216,6 +216,14 @@ def check_providers(draft: Draft, findings: Findings) -> None:
                 )
             elif key in _ADDRESSES:
                 _check_address(setting.value, path, findings)
+            elif key == "space" and {"", ".", ".."} & set(setting.value.strip().split("/")):
+                findings.error(
+                    "FDL016",
+                    f"{quoted(setting.value)} is not the name of a space",
+                    path,
+                    expected="the space's name, as Onedata shows it",
+                    help="folders belong in the `path` of an output",
+                )
 
 
 def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> None:
@@ -235,6 +243,14 @@ def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> Non
             path,
             expected="${ENV:NAME} or ${SECRET:name-or-arn}",
             help="correct the reference",
+        )
+    elif allowed is None and path[-1] == "login" and ":" in setting.value:
+        findings.error(
+            "FDL016",
+            "`login` holds a `:`",
+            path,
+            expected="a user name without `:`",
+            help="HTTP takes what follows the first `:` for the password, which has a key of its own",
         )
     elif allowed is None and path[-1] in ("secret_key", "password", "token"):
         findings.warning(
