@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from io import BytesIO
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Final
 from unicodedata import combining, normalize
 
@@ -239,12 +239,18 @@ def spelled(text: str, pixels: int) -> tuple[str, _Font]:
     """A text and the font to draw it with: the first that has all of its letters, or else most of them."""
     # Where nothing has its accents, a name is still better read without them.
     plain = "".join(letter for letter in normalize("NFD", text) if not combining(letter))
-    candidates = [
-        (shown, name) for shown in (text, plain) for name in _FONTS if font(name, pixels) is not None
-    ]
-    shown, name = min(candidates, key=lambda one: sum(not _has(one[1], letter) for letter in one[0]))
-    chosen = font(name, pixels)
-    assert chosen is not None  # noqa: S101 - a candidate
+    fewest, best = len(text) + 1, (text, font("", pixels))
+    for shown, name in product((text, plain), _FONTS):
+        letters = font(name, pixels)
+        if letters is None:
+            continue
+        missing = sum(not _has(name, letter) for letter in shown)
+        if missing < fewest:
+            fewest, best = missing, (shown, letters)
+        if missing == 0:  # the usual case, in which no font of this machine is looked for
+            break
+    shown, chosen = best
+    assert chosen is not None  # noqa: S101 - Pillow's own is always there
     return shown, chosen
 
 
