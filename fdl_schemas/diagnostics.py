@@ -69,6 +69,9 @@ CODES: Final[dict[str, str]] = {
     "FDL055": "a pattern where a name is meant",
 }
 
+SHOWN_OF_A_VALUE: Final = 60
+"""Characters of a value that a message shows, unless it says otherwise."""
+
 FIRST_WARNING: Final = "FDL050"
 """From here on codes are warnings; one before is an error, or what somebody has allowed (`allow_loops`)."""
 
@@ -194,7 +197,7 @@ def printable(text: str) -> str:
     return "".join(character if _harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def quoted(value: object, width: int = 60) -> str:
+def quoted(value: object, width: int = SHOWN_OF_A_VALUE) -> str:
     """A value of the file inside a message: in backquotes, on one line, shortened."""
     text = value if isinstance(value, str) else _as_yaml(value)
     if len(text) > width:

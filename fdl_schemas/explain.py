@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from fdl_schemas.diagnostics import quoted
+from fdl_schemas.diagnostics import SHOWN_OF_A_VALUE, quoted
 from fdl_schemas.document import PathInFile
 from fdl_schemas.scalars import kind_of
 from fdl_schemas.validator import Mismatch, types_of
@@ -57,9 +57,10 @@ def _wrong_type(found: Mismatch, name: str, spelling: str | None = None) -> Word
 def _advice_for_type(value: Any, wanted: list[str], spelling: str | None) -> str:  # noqa: PLR0911
     if "string" in wanted and isinstance(value, (bool, int, float)):
         written = spelling if spelling is not None else str(value)
+        quote_it = f'quote it: "{written[:SHOWN_OF_A_VALUE]}"'
         if isinstance(value, bool) and written.lower() not in ("true", "false"):
-            return f'YAML reads {quoted(written)} as {str(value).lower()}; quote it: "{written[:60]}"'
-        return f'quote it: "{written[:60]}"'
+            return f"YAML reads {quoted(written)} as {str(value).lower()}; {quote_it}"
+        return quote_it
     if isinstance(value, str) and ("integer" in wanted or "number" in wanted):
         digits = value.strip()
         if not (digits.isascii() and digits.isdecimal() and len(digits) < _NUMBER_WIDTH):

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from fdl_schemas.diagnostics import Diagnostic, Severity
+from fdl_schemas.diagnostics import SHOWN_OF_A_VALUE, Diagnostic, Severity
 from fdl_schemas.document import Document, PathInFile, is_secret
 
 MOST: Final = 200
 """More problems than this are not looked for: the file is something else than an FDL file."""
-
-_SHOWN_OF_A_VALUE: Final = 60
 
 
 class Findings:
@@ -113,7 +111,7 @@ class Findings:
             value := self._document.node(path).text
         ):
             # Messages show the beginning of a long one.
-            shown = value[: _SHOWN_OF_A_VALUE - 1] if len(value) >= _SHOWN_OF_A_VALUE else value
+            shown = value[: SHOWN_OF_A_VALUE - 1] if len(value) >= SHOWN_OF_A_VALUE else value
             message, advice = message.replace(shown, "***"), advice and advice.replace(shown, "***")
         identity = (code, position, message)
         if identity not in self._diagnostics:
