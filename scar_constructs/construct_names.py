@@ -23,6 +23,5 @@ _OF_THE_CDK = frozenset({"Default", "Resource"})
 
 def id_for(name: str) -> str:
     """The id of the construct of a function or bucket: its name, where that can be."""
-    return (
-        f"{name}!" if name in _OF_EVERY_OBJECT | _OF_THE_CDK else name
-    )  # `!`: no name of a function or bucket has one
+    special = name in _OF_EVERY_OBJECT or name in _OF_THE_CDK
+    return f"{name}!" if special else name  # `!`: no name of a function or bucket has one
