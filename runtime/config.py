@@ -28,12 +28,12 @@ event's: one `RunnerError` of kind `Misconfigured` that names the file and the k
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 
 FILE_NAME = "function_config.json"
@@ -151,7 +151,7 @@ def load_config(environ: Mapping[str, str]) -> FunctionConfig:
         )
     path = Path(folder).absolute() / FILE_NAME
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path.read_bytes())
     except FileNotFoundError:
         raise _wrong(path, "the file does not exist") from None
     except (OSError, ValueError) as error:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import re
+import zlib
 from collections.abc import Mapping
 
 from runtime import aws
+from runtime.bounded_json import JsonError, read_json
 from runtime.config import FunctionConfig
 from runtime.errors import RunnerError
 from runtime.invocation import Invocation, event_json
@@ -65,9 +66,11 @@ def event_of_job(environ: Mapping[str, str]) -> object:
     try:
         if packed is not None:
             text = _unpacked(base64.b64decode(packed, validate=True))
-        return json.loads(text or "")
-    except (ValueError, OSError, EOFError):
-        raise _unreadable("The event in the job's environment is not JSON") from None
+        return read_json(text or "")
+    except JsonError as error:
+        raise _unreadable(f"The event in the job's environment cannot be read: {error}") from None
+    except (ValueError, OSError, EOFError, zlib.error):
+        raise _unreadable("The event in the job's environment is damaged: it cannot be unpacked") from None
 
 
 def job_name(function: str, invocation: Invocation) -> str:

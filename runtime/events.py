@@ -23,13 +23,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
+from runtime.bounded_json import JsonError, read_json
 from runtime.config import FunctionConfig
 from runtime.errors import RunnerError
 from runtime.http_events import is_http, read_request
@@ -42,6 +42,8 @@ EXPECTED = (
     'Expected an S3 notification, an EventBridge "Object Created" event, an SNS or SQS message around one of '
     "them, an API Gateway proxy request, or a direct invocation with a payload of your own."
 )
+_ISO = "Expected, for example, 2026-01-31T12:00:00Z; years have four digits."
+_SIZES_END = 1 << 63
 WRAPPINGS = 4
 """SQS around SNS around EventBridge is two; more than this is somebody's joke."""
 
@@ -63,7 +65,7 @@ class Work:
     invocations: list[Invocation] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     unreadable: list[tuple[str, RunnerError]] = field(default_factory=list)
-    """(SQS message id, why): one message that cannot be read must not hold up the others."""
+    """(SQS message id, or `event`; why): one record that cannot be read must not hold up the others."""
 
 
 def read_event(event: object, config: FunctionConfig) -> Work:
@@ -79,8 +81,7 @@ def read_event(event: object, config: FunctionConfig) -> Work:
         for message in records or []:
             _read_message(message, config, work)
         return work
-    for found in _unwrap(event, WRAPPINGS):
-        _sort_in(found, config, work)
+    _read_records(event, config, work)
     script, arguments = _sent_along(event)
     if script is not None or arguments is not None:
         extra = {key: event[key] for key in ("script", "cmd_args") if key in event}
@@ -113,6 +114,19 @@ def _source(record: object) -> str:
     if not isinstance(record, dict):
         return ""
     return str(record.get("eventSource") or record.get("EventSource") or "")
+
+
+def _read_records(event: dict[str, Any], config: FunctionConfig, work: Work) -> None:
+    records = event.get("Records")
+    several = isinstance(records, list) and len(records) > 1
+    for part in [{"Records": [record]} for record in records or ()] if several else [event]:
+        try:
+            for found in _unwrap(part, WRAPPINGS):
+                _sort_in(found, config, work)
+        except RunnerError as error:
+            if not several:
+                raise
+            work.unreadable.append(("event", error))
 
 
 def _read_message(message: Any, config: FunctionConfig, work: Work) -> None:
@@ -164,10 +178,12 @@ def _from_record(record: object, depth: int) -> Iterator[Invocation | Skipped]:
 
 
 def _parsed(text: object, wrapper: str) -> object:
+    if not isinstance(text, str):
+        raise _bad(f"The {wrapper} message has no text")
     try:
-        return json.loads(text if isinstance(text, str) else "")
-    except ValueError:
-        raise _bad(f"The {wrapper} message is not JSON") from None
+        return read_json(text)
+    except JsonError as error:
+        raise _bad(f"The {wrapper} message cannot be read: {error}") from None
 
 
 def _from_s3(record: dict[str, Any]) -> Invocation | Skipped:
@@ -175,11 +191,11 @@ def _from_s3(record: dict[str, Any]) -> Invocation | Skipped:
         bucket = record["s3"]["bucket"]["name"]
         entry = record["s3"]["object"]
         key = unquote_plus(entry["key"], errors="strict")
+        source = _object(bucket, key, entry.get("size"), entry.get("versionId"), entry.get("eTag"))
     except (KeyError, TypeError, AttributeError):
         raise _bad("A record of the S3 notification has no s3.bucket.name or no s3.object.key") from None
     except UnicodeDecodeError:
         raise _bad("The key in a record of the S3 notification is not URL-encoded UTF-8") from None
-    source = _object(bucket, key, entry.get("size"), entry.get("versionId"), entry.get("eTag"))
     name = str(record.get("eventName", "ObjectCreated")).removeprefix("s3:")
     if not name.startswith("ObjectCreated"):
         return Skipped(str(source), f"the event {name} does not tell of a new object")
@@ -209,27 +225,41 @@ def _from_event_bridge(event: dict[str, Any]) -> Invocation | Skipped:
 
 
 def _object(bucket: object, key: object, size: object, version: object, etag: object) -> StoredObject:
-    if not isinstance(bucket, str) or not isinstance(key, str):
-        raise TypeError
+    if size is not None and not (type(size) is int and 0 <= size < _SIZES_END):
+        raise _bad("The size in the event is not a number of bytes that an object can have")
+    return StoredObject(_name(bucket, "bucket"), _name(key, "key"), size, _word(version), _word(etag))
+
+
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise _bad(f"The {what} in the event is not a text")
     try:
-        key.encode()
+        value.encode()
     except UnicodeEncodeError:
-        raise _bad("The key in the event is not Unicode text") from None
-    if "\0" in key:
+        raise _bad(f"The {what} in the event is not Unicode text") from None
+    if "\0" in value:
         raise _bad(
-            "The key in the event holds a NUL character, which neither a file's name nor a variable can"
+            f"The {what} in the event holds a NUL character, which neither a file's name nor a variable can"
         )
-    return StoredObject(
-        bucket,
-        key,
-        size if isinstance(size, int) else None,
-        version if isinstance(version, str) else None,
-        etag if isinstance(etag, str) else None,
-    )
+    return value
+
+
+def _word(value: object) -> str | None:
+    """A version id or ETag; one that S3 would not write is as good as none."""
+    return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
 
 
 def _time(value: object) -> str:
-    return value if isinstance(value, str) and value and "\0" not in value else now()
+    """ISO 8601, as the event has it; a missing one is now."""
+    if value is None:
+        return now()
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise _bad("The time of the event is not an ISO 8601 time", _ISO) from None
+    return value
 
 
 def _sort_in(found: Invocation | Skipped, config: FunctionConfig, work: Work) -> None:
@@ -276,17 +306,23 @@ def _sent_along(event: dict[str, Any]) -> tuple[bytes | None, tuple[str, ...] | 
     arguments = event.get("cmd_args")
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
-        except ValueError:
+            arguments = read_json(arguments)
+        except JsonError:
             arguments = [arguments]
     if arguments is None:
         return script, None
     if not isinstance(arguments, list):
         arguments = [arguments]
-    words = [str(one) for one in arguments if isinstance(one, str | int | float) and "\0" not in str(one)]
-    if len(words) != len(arguments):
-        raise _bad("`cmd_args` is not a list of strings", 'Send, for example, ["-v", "file.txt"].')
-    return script, tuple(words)
+    return script, tuple(map(_argument, arguments))
+
+
+def _argument(value: object) -> str:
+    try:
+        if not isinstance(value, str | int | float) or value != value or "\0" in str(value):
+            raise ValueError  # noqa: TRY301 - a list, NaN, or what ends a C string
+        return str(value)
+    except ValueError:  # also of an integer with more digits than Python writes
+        raise _bad("`cmd_args` is not a list of strings", 'Send, for example, ["-v", "file.txt"].') from None
 
 
 def _bad(cause: str, advice: str = EXPECTED) -> RunnerError:

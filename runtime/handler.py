@@ -35,6 +35,8 @@ from runtime.logs import Log
 UPLOADED_SHOWN = 1000
 """Keys in an answer: Lambda's answers are limited, a run's outputs are not."""
 
+_TO_REPORT = "The log has its traceback: please report it."
+
 PREHEAT = {"preheat": True}
 """The event that a deployment sends to a function with `preheat: true`."""
 
@@ -56,8 +58,9 @@ def handle(event: object, context: Any) -> dict[str, Any]:
     request_id = str(getattr(context, "aws_request_id", "") or "unknown")
     log = Log(fields={"request_id": request_id})
     is_answered = http_async.is_answered(event)
-    gateway_waits, own_time = http_async.seconds_left(event), 0.0
+    gateway_waits, own_time = None, 0.0
     try:
+        gateway_waits = http_async.seconds_left(event)
         config = load_config(os.environ)
         log = Log(config.log_level, {"request_id": request_id, "function": config.name})
         work = read_event(event, config)
@@ -128,6 +131,10 @@ def _run_all(work: Work, setting: JobSetting) -> tuple[list[JobResult], list[tup
         except RunnerError as error:
             failures.append((invocation, error))
             setting.log.failure(error, subject=invocation.subject)
+        except Exception as error:  # one record that breaks the runner must not take the others along
+            setting.log.failure(error, subject=invocation.subject)
+            unforeseen = f"The runner failed with an error that is its own fault: {type(error).__name__}"
+            failures.append((invocation, RunnerError(unforeseen, advice=_TO_REPORT, kind="InternalError")))
     return results, failures
 
 
@@ -143,15 +150,15 @@ def _delegate(config: FunctionConfig, log: Log) -> Callable[[Invocation], str]:
 def _answer(
     work: Work, results: list[JobResult], failures: list[tuple[Invocation, RunnerError]], setting: JobSetting
 ) -> dict[str, Any]:
+    for item, error in work.unreadable:
+        setting.log.failure(error, item=item)
     if work.door == "queue":
-        for item, error in work.unreadable:
-            setting.log.failure(error, message_id=item)
         failed = [item for item, _ in work.unreadable] + [
             one.item for one, _ in failures if one.item is not None
         ]
         return {"batchItemFailures": [{"itemIdentifier": item} for item in dict.fromkeys(failed)]}
-    if failures:
-        reasons = [(invocation.subject, error) for invocation, error in failures]
+    if failures or work.unreadable:
+        reasons = [*work.unreadable, *((invocation.subject, error) for invocation, error in failures)]
         raise InvocationError(reasons, request_id=setting.request_id)
     if work.door == "http":
         result = results[0]

@@ -61,14 +61,16 @@ def hand_on(event: Mapping[str, Any], function: str) -> str:
 
 
 def seconds_left(event: object) -> float | None:
-    """How long the container may run before API Gateway gives up; None: as long as the function may."""
+    """How long the container may run before API Gateway gives up; None: as long as the function may.
+
+    Raises `RunnerError` of kind `BadRequest` for a request of no possible time."""
     if not is_answered(event) or not http_events.is_http(event) or not http_events.is_awaited(event):
         return None
     context = event["requestContext"]
     if "apiId" not in context or ".lambda-url." in str(context.get("domainName")):
         return None  # nobody but the function itself limits a function URL
-    began = context.get("requestTimeEpoch") or context.get("timeEpoch")
-    waited = time.time() - began / 1000 if isinstance(began, int | float) else 0.0
+    began_s = http_events.request_time_s(event)
+    waited = 0.0 if began_s is None else time.time() - began_s
     if not 0 <= waited <= GATEWAY_WAITS_S:
         waited = 0.0  # the clocks differ
     return max(GATEWAY_WAITS_S - TO_ANSWER_S - waited, 0.1)

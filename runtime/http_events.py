@@ -22,6 +22,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
+from runtime.bounded_json import JsonError, read_json
 from runtime.errors import RunnerError
 from runtime.invocation import VARIABLE_LIMIT, Invocation
 
@@ -53,7 +54,10 @@ RESERVED = re.compile(
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
-CALLERS_FAULT = {"BadRequest": 400, "MethodNotAllowed": 405, "EventTooLarge": 413}
+_TIMES_END_MS = 253_402_300_800_000
+"""The year 10 000, the first that ISO 8601 has no four digits for."""
+
+CALLERS_FAULT = {"BadEvent": 400, "BadRequest": 400, "MethodNotAllowed": 405, "EventTooLarge": 413}
 OUR_FAULT = {"TimedOut": 504}
 
 
@@ -67,14 +71,15 @@ def is_http(event: object) -> TypeGuard[dict[str, Any]]:
 def read_request(event: dict[str, Any]) -> Invocation:
     """The one invocation of a request. Raises `RunnerError` of a kind in `CALLERS_FAULT`."""
     context = event["requestContext"]
-    method = str(event.get("httpMethod") or context.get("http", {}).get("method", "")).upper()
-    if method not in ("GET", "POST"):
+    http = context.get("http")
+    method = event.get("httpMethod") or (http.get("method") if isinstance(http, dict) else None)
+    if not isinstance(method, str) or method.upper() not in ("GET", "POST"):
         raise RunnerError(
-            f"Method {method} is not served", advice="Use GET or POST.", kind="MethodNotAllowed"
+            f"Method {method} is not served" if isinstance(method, str) else "The request has no method", advice="Use GET or POST.", kind="MethodNotAllowed"
         )
     return Invocation(
         event=event,
-        time=_time(context.get("requestTimeEpoch") or context.get("timeEpoch")),
+        time=_iso(request_time_s(event)),
         body=_body(event),
         variables=_variables(event),
         http=True,
@@ -136,8 +141,8 @@ def _answer(status: int, kind: str, body: str, *, in_base64: bool = False) -> di
 def _text_type(text: str) -> str:
     if text.lstrip()[:1] in ("{", "["):
         try:
-            json.loads(text)
-        except (ValueError, RecursionError):
+            read_json(text)
+        except JsonError:
             pass
         else:
             return "application/json"
@@ -164,10 +169,13 @@ def _variables(event: dict[str, Any]) -> dict[str, str]:
     found = dict(single) if isinstance(single, dict) else {}
     several = several if isinstance(several, dict) else {}
     found |= {
-        name: ",".join(map(str, values)) for name, values in several.items() if isinstance(values, list)
+        name: ",".join(_text(name, value) for value in values)
+        for name, values in several.items()
+        if isinstance(values, list)
     }
     variables = {}
-    for name, value in ((name, str(value)) for name, value in found.items()):
+    for name, given in found.items():
+        value = _text(name, given)
         if RESERVED.fullmatch(name):
             raise _bad(f"The query parameter {name} may not be set", "Choose another name for it.")
         if "\0" in value or not _is_unicode(value):
@@ -179,6 +187,15 @@ def _variables(event: dict[str, Any]) -> dict[str, str]:
     return variables
 
 
+def _text(name: str, value: object) -> str:
+    try:
+        if isinstance(value, str | int | float):
+            return str(value)
+    except ValueError:  # an integer with more digits than Python writes
+        pass
+    raise _bad(f"The query parameter {name!a} is not a text")
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
@@ -187,9 +204,24 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _time(milliseconds: object) -> str:
-    moment = milliseconds / 1000 if isinstance(milliseconds, int | float) else datetime.now(UTC).timestamp()
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def request_time_s(event: dict[str, Any]) -> float | None:
+    """When the gateway got the request, in seconds since 1970; None: it does not say.
+
+    Raises `RunnerError` of kind `BadRequest` for what is no time: a function URL or another function passes
+    on whatever its caller wrote.
+    """
+    context = event["requestContext"]
+    for name in ("requestTimeEpoch", "timeEpoch"):
+        if (milliseconds := context.get(name)) is not None:
+            if type(milliseconds) not in (int, float) or not 0 <= milliseconds < _TIMES_END_MS:
+                raise _bad("the time of the request is not one", f"Expected {name} in milliseconds since 1970.")
+            return float(milliseconds) / 1000
+    return None
+
+
+def _iso(moment_s: float | None) -> str:
+    moment = datetime.now(UTC) if moment_s is None else datetime.fromtimestamp(moment_s, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _bad(cause: str, advice: str = "") -> RunnerError:

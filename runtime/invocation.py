@@ -64,8 +64,16 @@ class Invocation:
 
 
 def event_json(event: object) -> str:
-    """Compact JSON, ASCII only."""
-    return json.dumps(event, separators=(",", ":"))
+    """Compact JSON, ASCII only. Raises `RunnerError` of kind `BadEvent` for what JSON cannot carry: Lambda's
+    own reader lets `1e999` and endless brackets through."""
+    try:
+        return json.dumps(event, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        raise RunnerError(
+            "The event holds a number that JSON cannot carry, or is nested too deeply",
+            advice="Send numbers that a double can hold, and fewer levels of lists and objects.",
+            kind="BadEvent",
+        ) from None
 
 
 def _fits(text: str) -> bool:

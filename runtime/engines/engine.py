@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 from runtime.images import RootFilesystem
 
@@ -212,7 +213,7 @@ def _recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[st
             # In a shared /tmp somebody else could have put a file there that names a program of theirs.
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
-            content = json.loads(file.read())
+            content = read_json(file.read())
         if content["circumstances"] == circumstances and content["engine"] in ENGINE_NAMES:
             return content["engine"], {str(k): str(v) for k, v in content["details"].items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.bounded_json import read_json
 from runtime.engines.elf import mentions, read_program
 from runtime.engines.engine import ContainerProcess, ContainerResult, ProbeFailed, check_process
 from runtime.engines.prepared_root import make_folder, prepare_root
@@ -119,7 +120,7 @@ def _recipe(image: RootFilesystem) -> _Recipe:
     memory = root.parent / "fakechroot.json"
     wanted = [f"{path} {path.stat().st_mtime_ns}" for path in libraries]
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        content = json.loads(memory.read_bytes())
+        content = read_json(memory.read_bytes())
         if content["libraries"] == wanted and content["root"] == str(root):
             return _Recipe(**content["recipe"])
     c_library = c_library_of(root)

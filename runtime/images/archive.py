@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import posixpath
 import tarfile
@@ -19,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 from runtime.images.decompress import decompressed
 from runtime.images.layout import choose_tag
@@ -97,7 +97,7 @@ def find_in_archive(source: RangeSource, architecture: str, what: str) -> FoundI
 
 def _docker_save(members: _Members, architecture: str, what: str) -> FoundImage:
     try:
-        listed = json.loads(members.read_document("manifest.json"))
+        listed = read_json(members.read_document("manifest.json"))
         if len(listed) != 1:
             raise RunnerError(
                 f"{what} holds {len(listed)} images, expected one",

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 
+from runtime.bounded_json import JsonError, read_json
 from runtime.errors import RunnerError
 from runtime.images.registry import Credentials
 
@@ -45,8 +45,8 @@ def _from_secret(name: str) -> tuple[str, str]:
 
     text = secret_string(name, "container.registry_credentials", fresh=True)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = read_json(text)
+    except JsonError:
         content = None
     members = content if isinstance(content, dict) else {}
     username, password = members.get("username"), members.get("password")

@@ -9,12 +9,12 @@ digest does not confirm.
 from __future__ import annotations
 
 import hashlib
-import json
 import platform as machine
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.bounded_json import JsonError, read_json
 from runtime.errors import RunnerError
 
 MAXIMUM_DOCUMENT_BYTES = 4 * 1024 * 1024  # as containerd and docker bound them: a manifest must fit in memory
@@ -92,9 +92,9 @@ def parse_document(content: bytes, what: str) -> Mapping[str, Any]:
     if len(content) > MAXIMUM_DOCUMENT_BYTES:
         raise broken(f"{what} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise broken(f"{what} is not JSON") from error
+        document = read_json(content, longest_bytes=MAXIMUM_DOCUMENT_BYTES)
+    except JsonError as error:
+        raise broken(f"{what} cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise broken(f"{what} is not a JSON object")
     return document
@@ -131,7 +131,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
     digest, size, media_type = value.get("digest"), value.get("size"), value.get("mediaType", "")
     if not isinstance(digest, str) or not is_digest(digest):
         raise broken(f"{what} has no valid digest")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
         raise broken(f"{what} has no valid size")
     return Descriptor(media_type if isinstance(media_type, str) else "", digest, size)
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import re
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 from runtime.images.connections import NETWORK_ERRORS, Response
 from runtime.images.manifest import (
@@ -198,7 +198,7 @@ class RegistryRepository:
         separator = "&" if urllib.parse.urlsplit(realm).query else "?"
         try:
             url = f"{realm}{separator}{urllib.parse.urlencode(query)}"
-            answer = json.loads(self._read_document(lambda: self._transport.open(url, {}, basic))[0])
+            answer = read_json(self._read_document(lambda: self._transport.open(url, {}, basic))[0])
         except HttpStatusError as error:
             raise self._explain(error, self._no_such_image) from error
         except ValueError as error:
@@ -312,7 +312,7 @@ def _parameters(challenge: str) -> dict[str, str]:
 def _server_message(body: bytes) -> str:
     """What the registry itself says, for the end of a message: its first error, shortened, on one line."""
     try:
-        first = json.loads(body)["errors"][0]
+        first = read_json(body)["errors"][0]
         text = str(first.get("message") or first.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError):
         return ""

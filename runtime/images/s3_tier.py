@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 from runtime.images.manifest import is_digest
 from runtime.images.mirrors import Place
@@ -144,7 +145,7 @@ class S3Tier:
         if stored is None:
             return None
         try:
-            record = json.loads(stored.content)
+            record = read_json(stored.content)
             digest = record["digest"]
             if record["name"] == name and is_digest(digest):
                 return _NameRecord(digest, stored.age_s, stored.etag)

@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 
+from runtime.bounded_json import read_json
 from runtime.images.s3_tier_bucket import ABSENT, StoredObject, TierBucket, TierUnavailable, unchanged
 
 LEASE_S = 15.0
@@ -104,6 +105,6 @@ def _content(holder: str, beats: int, *, released: bool) -> bytes:
 
 def _is_released(claim: StoredObject) -> bool:
     try:
-        return bool(json.loads(claim.content)["released"])
+        return bool(read_json(claim.content)["released"])
     except (ValueError, LookupError, TypeError):
         return True  # written by nobody of us

@@ -30,6 +30,7 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 from runtime.images.decompress import decompressed
 from runtime.images.manifest import ImageConfig, is_digest
@@ -93,7 +94,7 @@ def decode(content: bytes, subject: str, architecture: str) -> ImageIndex:
     if head != _MAGIC + hashlib.sha256(packed).hexdigest().encode():
         raise DamagedEntry("its index is not what was written")
     try:
-        document = json.loads(_plain(packed))
+        document = read_json(_plain(packed), longest_bytes=_MAXIMUM_PLAIN_INDEX_BYTES)
         if document.pop("format") != FORMAT:
             raise DamagedEntry("its index is of another format")
         config = document.pop("config")
@@ -108,7 +109,7 @@ def decode(content: bytes, subject: str, architecture: str) -> ImageIndex:
             **document,
         )
         _check(index)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedEntry(f"its index is malformed ({error})") from error
     if (index.subject, index.architecture) != (subject, architecture):
         raise DamagedEntry(f"its index is of {index.subject} for {index.architecture}")

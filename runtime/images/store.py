@@ -25,6 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 from runtime.images.manifest import ImageConfig
 from runtime.removal import remove_tree
@@ -86,7 +87,7 @@ class ImageStore:
             return None
         lease = Lease(self._lock(digest, fcntl.LOCK_SH))
         try:
-            content = json.loads(record.read_bytes())
+            content = read_json(record.read_bytes())
             if content["digest"] == digest:
                 os.utime(record)
                 return lease, _config(content["config"])
@@ -98,7 +99,7 @@ class ImageStore:
     def holds(self, digest: str) -> bool:
         """Whether the image is there, without taking a lease (for those who hold its lock)."""
         try:
-            content = json.loads((self.path(digest) / "image.json").read_bytes())
+            content = read_json((self.path(digest) / "image.json").read_bytes())
             _config(content["config"])  # a record that `acquire` cannot use has to be written anew
             return bool(content["digest"] == digest)
         except (OSError, ValueError, LookupError, TypeError):
@@ -186,7 +187,7 @@ class ImageStore:
         """The digest that `name` stood for, and how many seconds ago that was found out."""
         path = self._ref(name)
         try:
-            content = json.loads(path.read_bytes())
+            content = read_json(path.read_bytes())
             age = max(0.0, time.time() - path.stat().st_mtime)
             return (str(content["digest"]), age) if content["name"] == name else None
         except (OSError, ValueError, LookupError, TypeError):

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
+from runtime.bounded_json import read_json
 from runtime.config import StorageProvider
 from runtime.errors import RunnerError
 from runtime.storage.address import ServerAddress, encoded_path
@@ -107,9 +108,9 @@ def _understand(answer: Answer) -> Answer:
     if answer.ok:
         return answer
     try:
-        error = json.loads(answer.body)["error"]
+        error = read_json(answer.body)["error"]
         errno, told = error.get("details", {}).get("errno"), str(error.get("description", ""))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return answer
     status = _STATUS_OF_ERRNO.get(errno, answer.status) if isinstance(errno, str) else answer.status
     detail = told[:200] if told.isprintable() else ""

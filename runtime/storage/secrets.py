@@ -7,11 +7,11 @@ characters, which would also break out of an HTTP header) is refused before anyt
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 
 from runtime import aws
+from runtime.bounded_json import JsonError, read_json
 from runtime.config import SecretField, StorageProvider
 from runtime.errors import RunnerError
 
@@ -42,8 +42,8 @@ def _value(provider: StorageProvider, key: str, field: SecretField) -> str:
     name = _name_of(provider, field)
     text = secret_string(name, where)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = read_json(text)
+    except JsonError:
         content = None
     if field.secret is None:
         members = content.get(provider.name) if isinstance(content, dict) else None

@@ -90,7 +90,7 @@ def test_event_that_no_job_can_carry_is_refused(function: Function, batch_api: B
         ({"SCAR_EVENT": '{"code": 7}'}, 1, "exit code 7"),
         ({"SCAR_EVENT": '{"code": 0}'}, 0, '"status": "done"'),
         ({"SCAR_EVENT": "{"}, 2, "not JSON"),
-        ({"SCAR_EVENT_GZ": "H4sI"}, 2, "not JSON"),
+        ({"SCAR_EVENT_GZ": "H4sI"}, 2, "cannot be unpacked"),
         ({"SCAR_EVENT": '{"Records": [{"eventSource": "x"}]}'}, 2, "Expected an S3 notification"),
         ({}, 2, "neither SCAR_EVENT nor SCAR_EVENT_GZ"),
     ],
