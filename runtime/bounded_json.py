@@ -30,16 +30,14 @@ class JsonError(ValueError):
 
 def read_json(text: str | bytes, *, longest_bytes: int = LONGEST_BYTES) -> Any:
     """The value that `text` (UTF-8) stands for. Raises `JsonError`."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(content) > longest_bytes:
+        raise JsonError(f"it has more than {longest_bytes} bytes")
+    if _is_too_deep(content):
+        raise JsonError(f"it is nested more than {DEEPEST} levels deep, or its brackets do not match")
     try:
-        content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        if len(content) > longest_bytes:
-            raise JsonError(f"it has more than {longest_bytes} bytes")
-        if _is_too_deep(content):
-            raise JsonError(f"it is nested more than {DEEPEST} levels deep, or its brackets do not match")
         plain = text if isinstance(text, str) else content.decode("utf-8-sig")
         return json.loads(plain, parse_int=_integer, parse_float=_double, parse_constant=_no_constant)
-    except JsonError:
-        raise
     except json.JSONDecodeError as error:
         raise JsonError(f"it is not JSON ({error.msg}, at character {error.pos})") from None
     except UnicodeDecodeError:

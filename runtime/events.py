@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -254,12 +256,10 @@ def _time(value: object) -> str:
     if value is None:
         return now()
     try:
-        if not isinstance(value, str):
-            raise ValueError
-        datetime.fromisoformat(value)
-    except ValueError:
+        datetime.fromisoformat(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
         raise _bad("The time of the event is not an ISO 8601 time", _ISO) from None
-    return value
+    return str(value)
 
 
 def _sort_in(found: Invocation | Skipped, config: FunctionConfig, work: Work) -> None:
@@ -317,12 +317,13 @@ def _sent_along(event: dict[str, Any]) -> tuple[bytes | None, tuple[str, ...] | 
 
 
 def _argument(value: object) -> str:
-    try:
-        if not isinstance(value, str | int | float) or value != value or "\0" in str(value):
-            raise ValueError  # noqa: TRY301 - a list, NaN, or what ends a C string
-        return str(value)
-    except ValueError:  # also of an integer with more digits than Python writes
-        raise _bad("`cmd_args` is not a list of strings", 'Send, for example, ["-v", "file.txt"].') from None
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, str) or is_number:
+        with suppress(ValueError):  # an integer with more digits than Python writes
+            text = str(value)
+            if "\0" not in text:
+                return text
+    raise _bad("`cmd_args` is not a list of strings", 'Send, for example, ["-v", "file.txt"].')
 
 
 def _bad(cause: str, advice: str = EXPECTED) -> RunnerError:

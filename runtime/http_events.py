@@ -75,7 +75,9 @@ def read_request(event: dict[str, Any]) -> Invocation:
     method = event.get("httpMethod") or (http.get("method") if isinstance(http, dict) else None)
     if not isinstance(method, str) or method.upper() not in ("GET", "POST"):
         raise RunnerError(
-            f"Method {method} is not served" if isinstance(method, str) else "The request has no method", advice="Use GET or POST.", kind="MethodNotAllowed"
+            f"Method {method} is not served" if isinstance(method, str) else "The request has no method",
+            advice="Use GET or POST.",
+            kind="MethodNotAllowed",
         )
     return Invocation(
         event=event,
@@ -214,7 +216,9 @@ def request_time_s(event: dict[str, Any]) -> float | None:
     for name in ("requestTimeEpoch", "timeEpoch"):
         if (milliseconds := context.get(name)) is not None:
             if type(milliseconds) not in (int, float) or not 0 <= milliseconds < _TIMES_END_MS:
-                raise _bad("the time of the request is not one", f"Expected {name} in milliseconds since 1970.")
+                raise _bad(
+                    "the time of the request is not one", f"Expected {name} in milliseconds since 1970."
+                )
             return float(milliseconds) / 1000
     return None
 

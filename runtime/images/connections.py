@@ -16,6 +16,10 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.images.transport import Pace
 
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
@@ -52,20 +56,22 @@ class Response:
         self.status = response.status
         self.headers = response.headers
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, pace: Pace | None = None) -> bytes:
         """`size` bytes, less only at the end. Raises IncompleteRead if the server has promised more."""
-        if self._response.length is not None:
-            content = self._response.read(size)
-            if len(content) < size and self._response.length:
-                raise http.client.IncompleteRead(content, self._response.length)
-            return content
         # Of a body in chunks http.client's own `read` would take a negative length for "all that there is".
         parts: list[bytes] = []
         left = size
-        while left > 0 and (part := self._response.read1(min(left, _PIECE))):
+        while left > 0:
+            wanted = min(left, _PIECE)
+            part = self.read1(wanted) if pace is None else pace.read(self.read1, wanted)
+            if not part:
+                break
             parts.append(part)
             left -= len(part)
-        return b"".join(parts)
+        content = b"".join(parts)
+        if left and self._response.length:
+            raise http.client.IncompleteRead(content, self._response.length)
+        return content
 
     def read1(self, size: int) -> bytes:
         """What is there, at most `size` bytes; `b""` at the end."""

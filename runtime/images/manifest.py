@@ -18,6 +18,7 @@ from runtime.bounded_json import JsonError, read_json
 from runtime.errors import RunnerError
 
 MAXIMUM_DOCUMENT_BYTES = 4 * 1024 * 1024  # as containerd and docker bound them: a manifest must fit in memory
+_MAXIMUM_BLOB_BYTES = 1 << 40  # the largest layer that Amazon ECR takes has a twentieth of it
 _MAXIMUM_LAYERS = 1000  # Docker itself stops at 127
 
 INDEX_TYPES = (
@@ -131,7 +132,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
     digest, size, media_type = value.get("digest"), value.get("size"), value.get("mediaType", "")
     if not isinstance(digest, str) or not is_digest(digest):
         raise broken(f"{what} has no valid digest")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAXIMUM_BLOB_BYTES:
         raise broken(f"{what} has no valid size")
     return Descriptor(media_type if isinstance(media_type, str) else "", digest, size)
 

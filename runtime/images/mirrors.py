@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import traceback
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from runtime.errors import RunnerError
 from runtime.images.layout import LayoutFolder
@@ -32,18 +33,43 @@ if TYPE_CHECKING:
     from runtime.images.registry import RegistryRepository
     from runtime.images.transport import Patience
 
+Answer = TypeVar("Answer")
+
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 
 
 @dataclass(frozen=True)
 class Place:
     """One place to ask. `local`: on this machine, so asking anew each time costs nothing. `read_digest` asks
-    what a tag stands for, without pulling anything; None for folders."""
+    what a tag stands for, without pulling anything; None for folders. `is_mirror`: another place follows."""
 
     name: str
     local: bool
     open: Callable[[], BlobStore]
     read_digest: Callable[[str], str | None] | None = None
+    is_mirror: bool = True
+
+    def ask(self, question: Callable[[], Answer], log: Callable[[str, Mapping[str, object]], None]) -> Answer:
+        """What `question`, which asks this place, gives. Raises RunnerError.
+
+        Whatever a mirror's answer does to our own code, it is a broken mirror, and the next place is asked.
+        """
+        try:
+            return question()
+        except RunnerError:
+            raise
+        except Exception as error:
+            if not self.is_mirror:
+                raise
+            log(
+                "mirror failed",
+                {"mirror": self.name, "traceback": "".join(traceback.format_exception(error))},
+            )
+            raise RunnerError(
+                f"{self.name} gives answers that break the runner ({type(error).__name__})",
+                advice="Look at the mirror; the log has the error",
+                kind="RegistryError",
+            ) from error
 
 
 def places_for(
@@ -61,8 +87,8 @@ def places_for(
     ]
     host = _DOCKER_HUB_HOST if reference.registry == DOCKER_HUB else reference.registry
     scheme = "http" if is_loopback(host) else "https"
-    places.append(_registry(f"{scheme}://{host}", "", reference, what, registry_credentials))
-    return places
+    registry = _registry(f"{scheme}://{host}", "", reference, what, secret=registry_credentials)
+    return [*places, replace(registry, is_mirror=False)]
 
 
 def parse_mirrors(text: str | None) -> list[tuple[str, str]]:
@@ -100,28 +126,48 @@ def _mirror(base: str, reference: ImageReference, what: str) -> Place:
     if parts.scheme == "file":
         folder = Path(urllib.parse.unquote(parts.path)) / reference.repository
         return Place(base, True, lambda: LayoutFolder(folder, what))
-    return _registry(f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), reference, what)
+    return _registry(
+        f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), reference, what, patience=_mirror_patience
+    )
+
+
+def _mirror_patience() -> Patience:
+    """Another place follows: no need to bear with one that is slow or stumbles."""
+    from runtime.images.transport import Patience
+
+    return Patience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
+
+
+def _registry_patience() -> Patience:
+    from runtime.images.transport import DEFAULT_PATIENCE
+
+    return DEFAULT_PATIENCE
 
 
 def _registry(
-    origin: str, prefix: str, reference: ImageReference, what: str, secret: str | None = None
+    origin: str,
+    prefix: str,
+    reference: ImageReference,
+    what: str,
+    *,
+    secret: str | None = None,
+    patience: Callable[[], Patience] = _registry_patience,
 ) -> Place:
     repository = f"{prefix}/{reference.repository}" if prefix else reference.repository
 
-    def open_repository(patience: Patience | None = None) -> RegistryRepository:
+    def open_repository(attempts: int | None = None) -> RegistryRepository:
         # urllib, ssl and its certificates take 50 ms to load; a warm run needs none of them.
         from runtime.images.credentials import credentials_for
         from runtime.images.registry import RegistryRepository
 
+        chosen = patience() if attempts is None else replace(patience(), attempts=attempts)
         return RegistryRepository(
-            origin, repository, what, credentials=credentials_for(secret), patience=patience
+            origin, repository, what, credentials=credentials_for(secret), patience=chosen
         )
 
     def read_digest(version: str) -> str | None:
-        from runtime.images.transport import DEFAULT_PATIENCE
-
         # There is always another way: no need to be patient.
-        with contextlib.closing(open_repository(replace(DEFAULT_PATIENCE, attempts=2))) as opened:
+        with contextlib.closing(open_repository(2)) as opened:
             return opened.read_digest(version)
 
     return Place(origin, is_loopback(urllib.parse.urlsplit(origin).netloc), open_repository, read_digest)

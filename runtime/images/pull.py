@@ -23,7 +23,7 @@ OnUnpacked = Callable[[Path], None]
 """Called with the root folder of an image that was unpacked just now, before anybody else can see it."""
 
 # Not the fault of the place that was asked: the next one would give the same.
-_FINAL = frozenset({"DiskFull", "UnsafeImage", "StoreUnusable"})
+_FINAL = frozenset({"DiskFull", "StoreUnusable"})
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,14 @@ def pull(
     """The image of `version` (tag or digest) from the first place that has it. Raises RunnerError."""
     failures: list[tuple[Place, RunnerError]] = []
     for place in wanted.places:
-        try:
+
+        def ask(place: Place = place) -> RootFilesystem:
             with contextlib.closing(place.open()) as blobs:
                 found = find_image(blobs, version, wanted.architecture, str(wanted))
                 return obtain_image(found, images, str(wanted), log, on_unpacked)
+
+        try:
+            return place.ask(ask, log)
         except RunnerError as error:
             if error.kind in _FINAL:
                 raise

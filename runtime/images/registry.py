@@ -27,7 +27,7 @@ from runtime.images.manifest import (
     is_digest,
 )
 from runtime.images.origin import ByteStream, VerifiedStream
-from runtime.images.transport import HttpStatusError, Patience, Transport
+from runtime.images.transport import HttpStatusError, Pace, Patience, Transport
 
 Credentials = Callable[[str], tuple[str, str] | None]
 """Name and password for a registry host, or None to ask as nobody."""
@@ -215,7 +215,7 @@ class RegistryRepository:
         while True:
             with ask() as response:
                 try:
-                    content = response.read(MAXIMUM_DOCUMENT_BYTES + 1)
+                    content = response.read(MAXIMUM_DOCUMENT_BYTES + 1, Pace(self._transport.patience))
                     break
                 except NETWORK_ERRORS as error:
                     failures += 1
@@ -239,6 +239,7 @@ class _ResumingBlob:
         self._position = 0
         self._failures = 0
         self._failed_at = 0
+        self._pace = Pace(patience)
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, at most `size`."""
@@ -246,7 +247,7 @@ class _ResumingBlob:
             try:
                 if self._response is None:
                     self._response = self._connect()
-                chunk = self._response.read1(min(size, self._size - self._position))
+                chunk = self._pace.read(self._response.read1, min(size, self._size - self._position))
                 if not chunk:
                     raise ConnectionError("the connection was closed too early")
             except NETWORK_ERRORS as error:

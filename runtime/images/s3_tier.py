@@ -28,6 +28,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
@@ -126,7 +127,11 @@ class S3Tier:
         problem: RunnerError | None = None
         for place in places:
             try:
-                digest = place.read_digest(reference.version) if place.read_digest is not None else None
+                digest = (
+                    place.ask(partial(place.read_digest, reference.version), self._log)
+                    if place.read_digest
+                    else None
+                )
             except RunnerError as error:
                 problem = error
                 continue

@@ -15,7 +15,7 @@ import ssl
 import string
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runtime.errors import RunnerError
@@ -47,6 +47,8 @@ class Patience:
     attempts: int = 5
     first_pause_s: float = 0.5
     longest_pause_s: float = 30.0
+    slowest_bytes_per_s: float = 0.0
+    """Bodies that take longer than `timeout_s` and are slower than this are given up."""
 
     def pause_s(self, failures: int, retry_after: str | None = None) -> float:
         """Seconds to wait after so many failures; `Retry-After` counts if it is bearable."""
@@ -59,6 +61,31 @@ class Patience:
 
 
 DEFAULT_PATIENCE = Patience()
+
+clock = time.monotonic
+
+
+class Pace:
+    """How fast one server sends. Time in which nobody reads does not count."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._waited_s = 0.0
+        self._bytes = 0
+
+    def read(self, read: Callable[[int], bytes], size: int) -> bytes:
+        """The next bytes of `read`. Raises ConnectionError if the server is slower than is borne."""
+        started = clock()
+        chunk = read(size)
+        self._waited_s += clock() - started
+        self._bytes += len(chunk)
+        # A server that sends a byte now and then would keep every timeout from running out.
+        if (
+            self._waited_s > self._patience.timeout_s
+            and self._bytes < self._waited_s * self._patience.slowest_bytes_per_s
+        ):
+            raise ConnectionError(f"it sent {self._bytes} bytes in {self._waited_s:.0f} s")
+        return chunk
 
 
 class Transport:

@@ -45,7 +45,9 @@ POISON = {
     "brackets without end": DEEP,
     "braces without end": '{"Records":' * 2048,
     "a number without end": f'{{"Records": [{HUGE}]}}',
-    "a number that is infinite": json.dumps(notification(s3__object__size=1)).replace('"size": 1', '"size": 1e999'),
+    "a number that is infinite": json.dumps(notification(s3__object__size=1)).replace(
+        '"size": 1', '"size": 1e999'
+    ),
     "no number": json.dumps(notification()).replace('"size": 7', '"size": NaN'),
     "a negative size": json.dumps(notification(s3__object__size=-1)),
     "a size that is a fraction": json.dumps(notification(s3__object__size=1.5)),
@@ -158,7 +160,9 @@ def test_time_that_a_gateway_waits_is_bounded_whatever_the_request_says(time: An
 
 @pytest.mark.parametrize("event", [event_bridge("bucket", "in/a"), s3_event("bucket", "in/a")])
 def test_time_of_an_event_is_a_time(event: dict[str, Any], config: FunctionConfig) -> None:
-    (event if "time" in event else event["Records"][0])["time" if "time" in event else "eventTime"] = "x" * 999
+    (event if "time" in event else event["Records"][0])["time" if "time" in event else "eventTime"] = (
+        "x" * 999
+    )
     with pytest.raises(RunnerError, match="not an ISO 8601 time") as caught:
         read_event(event, config)
     assert caught.value.kind == "BadEvent"
