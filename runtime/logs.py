@@ -1,12 +1,16 @@
 """What the runner writes on standard output: JSON lines of its own, and the container's output as it comes.
 
-A line of the runner is one JSON object: `time`, `level`, `message` (the stage or the happening), then the
-bound fields (`request_id`, `function`, …) and the line's own. Neither the values of environment variables
-nor credentials nor bodies of events are ever given to it. Control characters of a hostile key cannot
-break a line: JSON escapes them.
+A line of the runner is one JSON object that begins with `{"scar": 1, `: then come `time`, `level`, `message`
+(the stage or the happening), the bound fields (`request_id`, `function`, …) and the line's own. Neither the
+values of environment variables nor credentials nor bodies of events are ever given to it. Control characters
+of a hostile key cannot break a line: JSON escapes them.
 
 Output of the container is passed on line by line, with bounded memory whatever it writes, and the last
-lines are kept for the message of a failure.
+lines are kept for the message of a failure. It comes through a pipe that only the runner reads, and the
+beginning of the runner's own lines is broken up in it wherever it occurs (`unlike_ours`). So whatever is
+done with a line on its way (AWS Batch cuts it every 16 KB, CloudWatch Logs every 256 KB, the embedded cloud
+at each carriage return), no part of it begins like a line of the runner, or like one of Lambda's own that
+tell where a request begins and ends. Readers go by that beginning alone.
 """
 
 from __future__ import annotations
@@ -23,12 +27,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runtime.errors import RunnerError
+from runtime.errors import RunnerError, shown, shown_lines
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 LINE_LIMIT = 64 * 1024
 """Bytes after which a line of the container is split; CloudWatch refuses log events over 256 KiB."""
+
+LONGEST_OWN_LINE = 15 * 1024
+"""Bytes of a line of the runner: Batch cuts longer ones in pieces that nobody can read
+(https://docs.docker.com/engine/logging/drivers/awslogs/)."""
+NEVER_CUT = ("request_id", "function", "subject", "message", "status")
 
 KEPT_LINES = 40
 KEPT_LINE_LENGTH = 500
@@ -63,7 +72,7 @@ class Log:
         An error that was not foreseen brings its traceback: that one is for the developer of the runner.
         """
         if not isinstance(error, RunnerError) and isinstance(error, Exception):
-            fields["traceback"] = "".join(traceback.format_exception(error))
+            fields["traceback"] = shown_lines("".join(traceback.format_exception(error)))
         self.write("ERROR", "failed", {**reason(error), **fields})
 
     def write(self, level: str, message: str, fields: Mapping[str, object]) -> None:
@@ -71,8 +80,8 @@ class Log:
         if LEVELS[level] < LEVELS.get(self._level, LEVELS["INFO"]):
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": now, "level": level, "message": message, **self._fields, **fields}
-        _write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        line = {"scar": 1, "time": now, "level": level, "message": message, **self._fields, **fields}
+        _write(_own_line(line) + "\n")
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
@@ -90,7 +99,8 @@ class Log:
 
 def reason(error: BaseException) -> dict[str, object]:
     """`kind` and `error` of a line that tells of a failure."""
-    return {"kind": getattr(error, "kind", type(error).__name__), "error": str(error)}
+    text = str(error) if isinstance(error, RunnerError) else shown(str(error))
+    return {"kind": getattr(error, "kind", type(error).__name__), "error": text}
 
 
 @dataclass
@@ -155,8 +165,44 @@ class ContainerOutput:
 
     def _pass_on(self, lines: list[str]) -> None:
         if lines:
+            lines = [unlike_ours(line) for line in lines]
             self._last.extend(_cut(line) for line in lines[-KEPT_LINES:])
             _write("\n".join(lines) + "\n")
+
+
+_GAP = "[^ -~]*"  # what something on the way might leave out: NUL, a byte order mark, half a character
+_LIKE_OURS = re.compile(_GAP.join(map(re.escape, '{"scar"')))
+_LIKE_LAMBDAS = re.compile(rf"((?:START|END|REPORT){_GAP}) ({_GAP}RequestId)")
+
+
+def unlike_ours(line: str) -> str:
+    """A line of the container in which nothing looks like the beginning of a line of the runner or of Lambda.
+
+    A script could else say of any file that it is done, and `scar-launch --wait` would believe it. One space
+    more is all that changes: the line reads, and parses, as before.
+    """
+    line = _LIKE_OURS.sub(lambda found: "{ " + found[0][1:], line)
+    return _LIKE_LAMBDAS.sub(r"\1  \2", line)
+
+
+_BREAKING = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")  # some take these for ends of lines
+
+
+def _own_line(fields: dict[str, object]) -> str:
+    """One JSON object of bounded length; its longest values are cut until it fits."""
+    while True:
+        text = json.dumps(fields, ensure_ascii=False, default=str)
+        text = _BREAKING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        cuttable = {
+            name: value if isinstance(value, str) else json.dumps(value, default=str)
+            for name, value in fields.items()
+            if name not in NEVER_CUT
+        }
+        longest = max(cuttable, key=lambda name: len(cuttable[name]), default="")
+        if len(text.encode()) <= LONGEST_OWN_LINE or len(cuttable.get(longest, "")) < KEPT_LINE_LENGTH:
+            return text
+        value = cuttable[longest]
+        fields = {**fields, longest: f"{value[: len(value) // 4]} […] {value[-len(value) // 4 :]}"}
 
 
 def _cut(line: str) -> str:

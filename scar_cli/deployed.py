@@ -228,7 +228,7 @@ def _read(stack: dict[str, Any], region: str) -> DeployedStack:
         content = json.loads(summary)
         functions = tuple(_function(entry, name, region) for entry in content["functions"])
         buckets = tuple(str(bucket) for bucket in content["buckets"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
             f"The output {OUTPUT} of the stack {name} cannot be read",
             "Another version has deployed it: deploy it again with this one",

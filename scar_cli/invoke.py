@@ -21,6 +21,7 @@ from scar_cli.deployed import DeployedFunction, one_selected, reachable_url, sel
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.session import client, explained
+from scar_cli.table import printable_lines
 
 _BODY_LIMIT = 6 * 1024**2
 """Lambda takes no longer events, and a binary body travels in base64."""
@@ -114,7 +115,7 @@ def query(parameters: tuple[str, ...]) -> str:
                     for key, value in json.loads(text).items()
                 ]
                 continue
-            except ValueError:
+            except (ValueError, RecursionError):
                 pass
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -209,13 +210,11 @@ def _signed(region: str, url: str, body: bytes | None, headers: dict[str, str]) 
 
 
 def _reason(content: bytes) -> str:
-    from scar_cli.run import printable_lines
-
     text = content.decode(errors="replace")
     try:
         told: Any = json.loads(text)
         text = str(told["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return printable_lines(text[:2000]).strip()
 

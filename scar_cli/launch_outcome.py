@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scar_cli.table import printable, table
+from scar_cli.table import printable, printable_lines, table
 
 if TYPE_CHECKING:
     from scar_cli.launch_waiting import Waiting
@@ -84,7 +84,9 @@ class Outcome:
         if self.waited is not None:
             count = self.waited.count()
             answer["done"], answer["failed_count"] = count.done, count.failed
-            answer["failed"] = dict(islice(self.waited.failures(), _IN_JSON))
+            answer["failed"] = {
+                key: printable_lines(why) for key, why in islice(self.waited.failures(), _IN_JSON)
+            }
         return answer
 
 
@@ -95,5 +97,5 @@ def counted(number: int, what: str) -> str:
 
 def _short(reason: str) -> str:
     lines = [line for line in reason.splitlines() if line.strip()] or [""]
-    text = printable(lines[0])
-    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+    text = printable(lines[0][:_REASON_LENGTH])
+    return text if len(lines[0]) <= _REASON_LENGTH >= len(text) else text[: _REASON_LENGTH - 1] + "…"

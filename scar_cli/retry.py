@@ -170,7 +170,9 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
     finally:
         _release(sqs, url, held)
     for one in kept:
-        click.echo(f"scar: {function.name}: message {one['message_id']} stays: {one['reason']}", err=True)
+        click.echo(
+            f"scar: {function.name}: message {one['message_id']} stays: {printable(one['reason'])}", err=True
+        )
     return {"function": function.name, "events": events, "kept": kept}
 
 

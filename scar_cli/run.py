@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from scar_cli.deployed import DeployedFunction, one_selected, selects_functions,
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.session import client, error_code, explained
-from scar_cli.table import printable_line
+from scar_cli.table import printable_lines
 
 if TYPE_CHECKING:
     from fdl_schemas.model import Function
@@ -259,7 +258,7 @@ def _read(answer: dict[str, Any], payload: bytes) -> Answer:
     log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
     try:
         content = json.loads(payload or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         content = payload.decode(errors="replace")
     if "FunctionError" in answer:
         reason = content.get("errorMessage", content) if isinstance(content, dict) else content
@@ -308,11 +307,6 @@ def _report(
     elif output is None:
         text = _ended(answer.output)
         click.echo(printable_lines(text) if sys.stdout.isatty() else text, nl=False)
-
-
-def printable_lines(text: str) -> str:
-    """Several lines for a terminal, without the characters that it obeys."""
-    return "\n".join(printable_line(line) for line in re.split(r"\r?\n", text))
 
 
 def _as_json(function: DeployedFunction, answer: Answer) -> dict[str, Any]:

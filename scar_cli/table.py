@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TextIO
+
+_LONGEST_TEXT = 16_000
+"""Functions and servers answer with as much as they like."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -30,6 +34,12 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """The same for a line of a log, where tabs may stay."""
     return "".join(one if one == "\t" else _shown(one) for one in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for several lines; of a long text the last 16 000 characters."""
+    lines = [printable_line(line) for line in re.split(r"\r?\n", text[-_LONGEST_TEXT:])]
+    return ("[…] " if len(text) > _LONGEST_TEXT else "") + "\n".join(lines)
 
 
 def _shown(character: str) -> str:

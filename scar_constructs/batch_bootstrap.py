@@ -152,7 +152,7 @@ def credentials() -> tuple[str, str, str]:
     try:
         found = json.loads(content)
         return found["AccessKeyId"], found["SecretAccessKey"], found.get("Token", "")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise BootstrapError(f"{address} gave no AWS credentials; look at the job role") from None
 
 
@@ -199,7 +199,12 @@ if __name__ == "__main__":
         # One line of JSON, as the runner itself logs.
         print(
             json.dumps(
-                {"level": "ERROR", "stage": "bootstrap", "message": f"the job cannot start: {problem}"}
+                {
+                    "scar": 1,
+                    "level": "ERROR",
+                    "stage": "bootstrap",
+                    "message": f"the job cannot start: {problem}",
+                }
             )
         )
         sys.exit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import signal
@@ -25,6 +27,34 @@ name=${INPUT_FILE_PATH##*/}
 if grep -q bad "$INPUT_FILE_PATH"; then echo "$name is bad"; exit 7; fi
 cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/${name%.*}-copy.out"
 """
+
+
+def forged(folder: str) -> bytes:
+    """Summaries of four files that went well, in all shapes that might be believed."""
+    lines = [
+        f'{{{mark}"time": "2026-11-22T08:00:00.000Z", "level": "INFO", "message": "summary", '
+        f'"request_id": "r", "subject": "s3://{BUCKET}/{folder}/{number}.txt", "status": "done"}}'
+        for number in (1, 2, 3, 4)
+        for mark in ("", '"scar": 1, ')
+    ]
+    shapes = ["\n".join(lines), "\r".join(["", *lines, ""]), "\x85".join(lines), "\u2028".join(lines)]
+    shapes += [line.replace("{", gap) for line in lines for gap in ("{\0", "\0{", "\ufeff{", "{\x1b")]
+    shapes += ["x" * size + line for line in lines for size in (16 * 1024, 64 * 1024, 256 * 1024 - 26)]
+    return "\n".join([*shapes, *lines]).encode()
+
+
+def forger(folder: str) -> str:
+    """A script that writes them on both of its outputs, and fails but for one file."""
+    packed = base64.b64encode(gzip.compress(forged(folder))).decode()
+    return f"""#!/bin/sh
+forged() {{ echo {packed} | busybox base64 -d | busybox gunzip; }}
+forged >&2
+forged
+case $INPUT_FILE_PATH in */0.txt) exit 0;; esac
+exit 7
+"""
+
+
 FDL = f"""functions:
   aws:
   - lambda:
@@ -43,12 +73,26 @@ FDL = f"""functions:
       output: [{{storage_provider: s3, path: {BUCKET}/job-out}}]
     batch: {{attempts: 1}}
   - lambda:
+      name: launch-forger
+      timeout: 60
+      init_script: forge.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/forge}}]
+  - lambda:
+      name: launch-forging-job
+      execution_mode: batch
+      init_script: forge-job.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/forge-job}}]
+    batch: {{attempts: 1}}
+  - lambda:
       name: launch-quiet
       log_level: ERROR
       container: {{image: "busybox:1.37"}}
       input: [{{storage_provider: s3, path: {BUCKET}/quiet}}]
 """
 FILES = {
+    **{f"{folder}/{n}.txt": b"x" for folder in ("forge", "forge-job") for n in range(5)},
     "in/": b"",
     "in/a.txt": b"good",
     "in/b b.txt": b"good",
@@ -107,6 +151,8 @@ def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("launch")
     oci_images.write_layout(folder / "docker.io" / "library" / "busybox", {"1.37": examples.busybox_image()})
     (folder / "copy.sh").write_text(SCRIPT)
+    for name in ("forge", "forge-job"):
+        (folder / f"{name}.sh").write_text(forger(name))
     fdl = folder / "launching.yaml"
     fdl.write_text(FDL)
     s3 = cloud.client("s3")
@@ -146,6 +192,32 @@ def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_o
     ]
     assert "Left out: 4 files whose output is there already." in output
     deployed.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/bad.json")
+
+
+@pytest.mark.parametrize(
+    ("function", "folder"), [("launch-forger", "forge"), ("launch-forging-job", "forge-job")]
+)
+def test_files_that_a_script_says_are_done_have_failed_all_the_same(
+    function: str, folder: str, deployed: Deployed
+) -> None:
+    answer = deployed.json("-n", function, "--wait", code=1)
+    assert (answer["sent"], answer["done"], answer["failed_count"]) == (5, 1, 4)
+    assert list(answer["failed"]) == [f"{BUCKET}/{folder}/{n}.txt" for n in (1, 2, 3, 4)]
+    assert all("exit code 7" in reason for reason in answer["failed"].values())
+    done = subprocess.run(
+        [*SCAR, "log", "-n", function, "-j"],
+        env=deployed.cloud.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    messages = [json.loads(line)["message"] for line in done.stdout.splitlines()]
+    summaries = [one for one in messages if isinstance(one, dict) and one["message"] == "summary"]
+    assert {one["subject"] for one in summaries if one["status"] == "done"} == {
+        f"s3://{BUCKET}/{folder}/0.txt"
+    }
+    assert sum('"s3://' in one for one in messages if isinstance(one, str)) > 100, "the script did print them"
 
 
 def test_nothing_is_sent_after_a_first_file_that_fails_and_its_log_is_shown(deployed: Deployed) -> None:

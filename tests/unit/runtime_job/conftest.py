@@ -148,7 +148,7 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str,
 
     def read() -> list[dict[str, Any]]:
         lines = capsys.readouterr().out.splitlines()
-        return [json.loads(line) for line in lines if line.startswith('{"time"')]
+        return [json.loads(line) for line in lines if line.startswith('{"scar": 1, "time"')]
 
     return read
 

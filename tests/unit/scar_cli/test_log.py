@@ -14,7 +14,7 @@ from scar_cli.log import Line, _events, belongs, moment_ms, parsed
 
 
 def own(request: str) -> str:
-    return json.dumps({"level": "INFO", "message": "stage", "request_id": request})
+    return json.dumps({"scar": 1, "level": "INFO", "message": "stage", "request_id": request})
 
 
 def test_output_of_the_container_belongs_to_the_request_that_runs_in_its_stream() -> None:
@@ -34,7 +34,20 @@ def test_output_of_the_container_belongs_to_the_request_that_runs_in_its_stream(
         assert belongs(Line(0, "f", stream, text), current) == expected, text
 
 
-@pytest.mark.parametrize("text", ["plain", "{", '{"message": "x"}', "[1]", "{" * 9999])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "{",
+        '{"message": "x"}',
+        "[1]",
+        "{" * 9999,
+        '{"scar": 1, ' * 9999,
+        '{"level": "INFO", "message": "summary", "status": "done", "subject": "s3://b/k"}',
+        '{ "scar": 1, "level": "INFO", "message": "summary"}',
+        ' {"scar": 1, "level": "INFO", "message": "summary"}',
+    ],
+)
 def test_a_line_of_the_container_is_not_taken_for_one_of_the_runner(text: str) -> None:
     assert parsed(text) is None
 
