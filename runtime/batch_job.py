@@ -22,7 +22,7 @@ from runtime.config import FunctionConfig, load_config
 from runtime.delegation import event_of_job
 from runtime.errors import ContainerError, RunnerError
 from runtime.events import read_event
-from runtime.job import JobSetting, run_job
+from runtime.job import JobSetting, run_job, seconds_for_uploads
 from runtime.logs import Log
 
 DONE, FAILED, MISCONFIGURED = 0, 1, 2
@@ -67,11 +67,13 @@ def _run(
     work = read_event(event_of_job(environ), config)
     for skipped in work.skipped:
         log.info("skipped", subject=skipped.subject, reason=skipped.reason)
+    deadline = started + config.batch.timeout_s - config.timeout_threshold_s
     setting = JobSetting(
         config=config,
         environ=environ,
         request_id=request_id,
-        deadline=started + config.batch.timeout_s - config.timeout_threshold_s,
+        deadline=deadline,
+        uploads_until=deadline + seconds_for_uploads(config.timeout_threshold_s),
         log=log,
         cold=True,
     )

@@ -29,7 +29,7 @@ from runtime.config import FunctionConfig, load_config
 from runtime.errors import InvocationError, RunnerError
 from runtime.events import Work, read_event
 from runtime.invocation import Invocation
-from runtime.job import JobResult, JobSetting, preheat, run_job
+from runtime.job import JobResult, JobSetting, preheat, run_job, seconds_for_uploads
 from runtime.logs import Log
 
 UPLOADED_SHOWN = 1000
@@ -74,6 +74,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             environ=os.environ,
             request_id=request_id,
             deadline=started + (own_time if gateway_waits is None else min(own_time, gateway_waits)),
+            uploads_until=started + own_time + seconds_for_uploads(config.timeout_threshold_s),
             log=log,
             cold=cold,
             delegate=_delegate(config, log) if config.execution_mode == "lambda-batch" else None,

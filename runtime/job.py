@@ -11,12 +11,14 @@ the container has ended well, so neither a failed run nor one that is killed at 
 half-written file that would start the next function of the workflow. The other way round, success means
 that all is uploaded.
 
-Time is up at `JobSetting.deadline`: the container is killed by the engine, a download is interrupted. In mode
-`lambda-batch` (`JobSetting.delegate`) Batch then takes over, from the start.
+Time is up at `JobSetting.deadline`: the container is killed by the engine, a download is interrupted. Uploads
+have until `JobSetting.uploads_until`, and are not begun if they would take longer. In mode `lambda-batch`
+(`JobSetting.delegate`) Batch then takes over, from the start.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -53,6 +55,8 @@ class JobSetting:
     log: Log
     cold: bool
     """The first invocation of this execution environment."""
+    uploads_until: float = math.inf
+    """When uploads have to have ended, on the same clock: a little before the runner is killed."""
     delegate: Callable[[Invocation], str] | None = None
     """Called when time is up, instead of failing; returns the id of the Batch job."""
 
@@ -81,6 +85,11 @@ class JobResult:
 
 class EmptyInput(Exception):  # noqa: N818 (not an error: the way out of stage-in)
     """The event did not give the object's size, and it is a zero-byte marker."""
+
+
+def seconds_for_uploads(threshold_s: float) -> float:
+    """Of the seconds that are kept back for them: what is left is for stopping, cleaning up and answering."""
+    return threshold_s - min(2.0, threshold_s / 5)
 
 
 def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
@@ -283,7 +292,7 @@ class _Job:
             uploads = [(provider, upload) for provider, some in plan.items() for upload in some]
             stage.bytes = sum(upload.size for _, upload in uploads)
             stage.extra["files"] = len(uploads)
-            outputs.upload_all(plan, self.config.storage_providers)
+            outputs.upload_all(plan, self.config.storage_providers, self.setting.uploads_until)
             self.summary |= {"output_bytes": stage.bytes, "output_files": len(uploads)}
         return [f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads]
 

@@ -12,6 +12,7 @@ run while nothing is visible yet. The folder was written by the user's program, 
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,14 +62,23 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
     return {provider: list(uploads.values()) for provider, uploads in plan.items()}
 
 
-def upload_all(plan: dict[str, list[Upload]], providers: Mapping[str, StorageProvider]) -> None:
-    """Upload everything, and come back when all is there. Raises `RunnerError`.
+def upload_all(
+    plan: dict[str, list[Upload]], providers: Mapping[str, StorageProvider], until: float = math.inf
+) -> None:
+    """Upload everything, and come back when all is there. Raises `RunnerError`, of kind `TimedOut` if that
+    cannot be, or was not, before `until` (`time.monotonic`).
 
     The function's own buckets come last: a file there may start the next function of the workflow, which is
     not to happen while an upload elsewhere can still fail the run.
     """
-    for provider in sorted(plan, key=lambda name: name == "s3"):
-        open_storage(provider, providers).upload(plan[provider])
+    storages = {
+        provider: open_storage(provider, providers)
+        for provider in sorted(plan, key=lambda name: name == "s3")
+    }
+    for provider, storage in storages.items():
+        storage.require_time(plan[provider], until)
+    for provider, storage in storages.items():
+        storage.upload(plan[provider], until)
 
 
 def _files(folder: Path, log: Log) -> Iterator[tuple[str, Path]]:

@@ -15,6 +15,8 @@ be repeated: it may have happened. `_publish` then looks whether the temporary n
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,8 +36,8 @@ from runtime.storage.http import (
     HttpServer,
     StumbledError,
 )
-from runtime.storage.s3 import content_type
-from runtime.storage.storage import StoredObject, Upload
+from runtime.storage.storage import StoredObject, Upload, content_type
+from runtime.storage.upload_time import cut_short, seconds_left, too_much
 
 Result = TypeVar("Result")
 
@@ -124,8 +126,22 @@ class FileServerStorage:
             f"T{what[1:]} could not be downloaded: {self._said(answer)}", kind="DownloadFailed"
         )
 
-    def upload(self, uploads: Sequence[Upload]) -> None:
+    def require_time(self, uploads: Sequence[Upload], until: float) -> None:
+        """See `Storage.require_time`: the time is measured while files are sent under temporary names."""
+        seconds_left(uploads, until)
+
+    def upload(self, uploads: Sequence[Upload], until: float = math.inf) -> None:
         """See `Storage.upload`."""
+        fastest_s = math.inf
+
+        def send(sending: _Sending) -> None:
+            nonlocal fastest_s
+            started = time.monotonic()
+            if started >= until:
+                raise cut_short(uploads, 0)
+            self._send(sending)
+            fastest_s = min(fastest_s, time.monotonic() - started)
+
         run = token_hex(8)
         plan = [self._plan(upload, f".scar-{run}-{number}.part") for number, upload in enumerate(uploads)]
         try:
@@ -133,7 +149,9 @@ class FileServerStorage:
             for sending in plan:
                 self._make_folders(sending, made)
             try:
-                _in_parallel(self._send, plan)
+                _in_parallel(send, plan)
+                # A rename takes about as long as the quickest file took to send.
+                _require_time(uploads, len(plan) / PARALLEL * fastest_s, until)
                 _in_parallel(self._publish, plan)
             except BaseException:
                 self._discard(plan)
@@ -231,6 +249,12 @@ class FileServerStorage:
 
     def _name(self, upload: Upload) -> str:
         return str(StoredObject(upload.bucket, upload.key, provider=self._server.name))
+
+
+def _require_time(uploads: Sequence[Upload], needed_s: float, until: float) -> None:
+    left_s = until - time.monotonic()
+    if needed_s > left_s:
+        raise too_much(uploads, needed_s, max(0.0, left_s))
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -3,6 +3,7 @@ refused, as keys and tokens get changed while an execution environment lives on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -27,9 +28,13 @@ class NamedStorage:
         """See `Storage.download`."""
         return self._with(lambda storage: storage.download(source, target, on_size=on_size))
 
-    def upload(self, uploads: Sequence[Upload]) -> None:
+    def require_time(self, uploads: Sequence[Upload], until: float) -> None:
+        """See `Storage.require_time`."""
+        self._with(lambda storage: storage.require_time(uploads, until))
+
+    def upload(self, uploads: Sequence[Upload], until: float = math.inf) -> None:
         """See `Storage.upload`."""
-        self._with(lambda storage: storage.upload(uploads))
+        self._with(lambda storage: storage.upload(uploads, until))
 
     def _with(self, work: Callable[[Storage], Result]) -> Result:
         settings = secrets.settings_of(self._provider)

@@ -1,9 +1,7 @@
 """Amazon S3, with the function's own role (with keys: `s3_keyed`).
 
 A small object is one streamed GET; a large one is fetched in parallel ranges by boto3's transfer manager.
-Uploads all go through one transfer manager: files in parallel, large ones multipart, and S3 shows an
-object only when its upload is complete. A failed multipart upload is aborted; what a killed run leaves
-unfinished is invisible and falls to the bucket's life cycle rule.
+How files are uploaded is in `s3_upload`.
 
 An event that names a version gets that very version, if the role may read versions, else the object as it is
 now: for an object that was overwritten since, each of the two events then processes the newer content.
@@ -11,7 +9,7 @@ now: for an object that was overwritten since, each of the two events then proce
 
 from __future__ import annotations
 
-import mimetypes
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 from runtime import aws
 from runtime.errors import RunnerError
+from runtime.storage.s3_upload import S3Uploader
 from runtime.storage.storage import StoredObject, Upload
 
 MIB = 1024 * 1024
@@ -74,30 +73,13 @@ class S3Storage:
                 kind="DownloadFailed",
             ) from None
 
-    def upload(self, uploads: Sequence[Upload]) -> None:
-        """See `Storage.upload`."""
-        from boto3.s3.transfer import TransferConfig, create_transfer_manager
+    def require_time(self, uploads: Sequence[Upload], until: float) -> None:
+        """See `Storage.require_time`."""
+        S3Uploader(self._client, self._failed_upload).require_time(uploads, until)
 
-        settings = TransferConfig(
-            multipart_threshold=16 * MIB, multipart_chunksize=8 * MIB, max_concurrency=PARALLEL
-        )
-        with create_transfer_manager(self._client, settings) as manager:
-            futures = [
-                (
-                    upload,
-                    manager.upload(
-                        str(upload.file), upload.bucket, upload.key, {"ContentType": content_type(upload.key)}
-                    ),
-                )
-                for upload in uploads
-            ]
-            for upload, future in futures:
-                try:
-                    future.result()
-                except Exception as error:
-                    for _, other in futures:
-                        other.cancel()
-                    raise self._failed_upload(upload, error) from None
+    def upload(self, uploads: Sequence[Upload], until: float = math.inf) -> None:
+        """See `Storage.upload`."""
+        S3Uploader(self._client, self._failed_upload).upload(uploads, until)
 
     def _in_one_stream(self, source: StoredObject, target: Path, on_size: Callable[[int], None]) -> int:
         from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -159,16 +141,6 @@ class S3Storage:
             advice="The event will be retried.",
             kind="UploadFailed",
         )
-
-
-def content_type(name: str) -> str:
-    """Guessed from the name's ending, as browsers will be told."""
-    kind, encoding = mimetypes.guess_type(name)
-    if encoding:  # `x.tar.gz` is gzip data: a Content-Type of the inside would make readers unpack it unasked
-        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
-            encoding, "application/octet-stream"
-        )
-    return kind or "application/octet-stream"
 
 
 def _version(source: StoredObject) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +60,18 @@ class Storage(Protocol):
         """
         ...
 
-    def upload(self, uploads: Sequence[Upload]) -> None:
+    def require_time(self, uploads: Sequence[Upload], until: float) -> None:
+        """Find out whether all can be uploaded before `until` (`time.monotonic`), without making one visible.
+
+        Raises `RunnerError` of kind `TimedOut`.
+        """
+        ...
+
+    def upload(self, uploads: Sequence[Upload], until: float = math.inf) -> None:
         """Write all the files, in parallel, each visible only when it is complete; return when all are.
 
         Raises `RunnerError` (`UploadFailed`, `StorageRefused`, `StorageFull`, `OutputName`) after the retries
-        of one of them are used up.
+        of one of them are used up, or of kind `TimedOut` at `until`.
         """
         ...
 
@@ -102,6 +111,16 @@ def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PR
     from runtime.storage.named import NamedStorage
 
     return NamedStorage(connection, opener)
+
+
+def content_type(name: str) -> str:
+    """Guessed from the name's ending, as browsers will be told."""
+    kind, encoding = mimetypes.guess_type(name)
+    if encoding:  # `x.tar.gz` is gzip data: a Content-Type of the inside would make readers unpack it unasked
+        return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(
+            encoding, "application/octet-stream"
+        )
+    return kind or "application/octet-stream"
 
 
 def _open_keyed_s3(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:

@@ -11,8 +11,8 @@ import pytest
 
 from runtime.errors import RunnerError
 from runtime.storage import StoredObject, open_storage
-from runtime.storage.s3 import PARALLEL_FROM, content_type
-from runtime.storage.storage import Upload
+from runtime.storage.s3 import PARALLEL_FROM
+from runtime.storage.storage import Upload, content_type
 from tests.unit.runtime_job.conftest import Bucket
 
 NAMES = ["a b+c.jpg", "ü/ñ.png", "100%.txt", "x'\"$(id).txt", "-rf", "new\nline", "a/../b", "tail "]

@@ -1,0 +1,67 @@
+"""Whether there is time for an upload: asked before its first file becomes visible.
+
+A function that is killed in the middle of its uploads leaves some of its outputs, and each of them may have
+started the next function of the workflow. So the time that an upload takes is worked out from what the
+storage is found to do in this execution environment, and compared with the time that is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtime.errors import RunnerError
+from runtime.storage.storage import Upload
+
+MIB = 1024 * 1024
+_ADVICE = (
+    "Raise `timeout`, or `container.timeout_threshold`, which is kept back for uploads; or have the script "
+    "write fewer files (an archive, for example); or use `execution_mode: lambda-batch` or `batch`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a storage did, with as many requests at once as uploads have."""
+
+    requests_per_s: float
+    bytes_per_s: float
+
+    def needed_s(self, requests: int, size: int) -> float:
+        """Seconds for so many requests that carry so many bytes."""
+        return requests / self.requests_per_s + size / self.bytes_per_s
+
+
+def seconds_left(uploads: Sequence[Upload], until: float) -> float:
+    """Until `until` (`time.monotonic`). Raises `RunnerError` of kind `TimedOut` if that has passed."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise no_time(uploads, f"the time for uploading {_amount(uploads)} is up, and none was uploaded")
+    return left
+
+
+def no_time(uploads: Sequence[Upload], what: str) -> RunnerError:
+    """The error of an upload that cannot end in time; of a kind that `lambda-batch` hands over to Batch."""
+    return RunnerError(f"{what[:1].upper()}{what[1:]}", advice=_ADVICE if uploads else "", kind="TimedOut")
+
+
+def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> RunnerError:
+    """The error of an upload that was not begun."""
+    return no_time(
+        uploads,
+        f"{_amount(uploads)} would take about {needed_s:.0f} s to upload, as fast as the storage is now, and "
+        f"{left_s:.0f} s are left: none was uploaded",
+    )
+
+
+def cut_short(uploads: Sequence[Upload], visible: int) -> RunnerError:
+    """The error of an upload that was begun and had to be stopped."""
+    done = f"{visible} of them are visible" if visible else "none of them is visible"
+    return no_time(uploads, f"the time was up while {_amount(uploads)} were uploaded; {done}")
+
+
+def _amount(uploads: Sequence[Upload]) -> str:
+    size = sum(upload.size for upload in uploads)
+    amount = f"{size / MIB:,.1f} MiB" if size >= MIB else f"{size} bytes"
+    return f"{len(uploads)} output files ({amount})" if len(uploads) != 1 else f"1 output file ({amount})"
