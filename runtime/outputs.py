@@ -7,14 +7,14 @@ run while nothing is visible yet. The folder was written by the user's program, 
   that leads out (to the machine's files) or to a folder (it may lead round in circles) is left, with a
   log line;
 - sockets, pipes and devices are left, with a log line: opening one could wait forever;
-- a name that is not UTF-8 cannot be a key: the run fails, naming it.
+- a name that is not UTF-8, or longer than a key, cannot be one: the run fails, naming it.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -44,11 +44,7 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
         for target in targets:
             key = target.key_prefix + name
             if len(key.encode()) > KEY_LIMIT:
-                raise RunnerError(
-                    f"The output file {name!r} would get a key of {len(key.encode())} bytes",
-                    advice=f"Keys have up to {KEY_LIMIT} bytes: use shorter names.",
-                    kind="OutputName",
-                )
+                raise _too_deep(f"The output file {name!r}", f"a key of {len(key.encode())} bytes")
             upload = Upload(file, target.bucket, key, file.stat().st_size)
             # Two outputs may be one and the same place, with different filters.
             plan.setdefault(target.provider, {})[target.bucket, key] = upload
@@ -82,39 +78,56 @@ def upload_all(
 
 
 def _files(folder: Path, log: Log) -> Iterator[tuple[str, Path]]:
-    """(name relative to the folder, file to read), in the order of the names."""
+    """(name relative to the folder, file to read), folder by folder, in the order of the names.
+
+    Without recursion: a script may nest a thousand folders, which is more than Python's stack holds.
+    """
     inside = folder.resolve()
-    for current, folders, names in os.walk(folder, onerror=_unreadable):
-        folders.sort()
-        here = Path(current)
-        for name in [*folders, *sorted(names)]:
-            path = here / name
-            relative = path.relative_to(folder).as_posix()
-            if path.is_symlink():
-                target = _inside(path, inside)
-                if target is None:
+    folders = [""]
+    while folders:
+        current = folders.pop()
+        for entry in _entries(folder, current):
+            relative = f"{current}/{entry.name}" if current else entry.name
+            target = Path(entry.path)
+            if entry.is_symlink():
+                found = _inside(target, inside)
+                if found is None:
                     log.warning(
                         "output skipped",
                         file=relative,
                         reason="a symlink that leads out, to a folder or nowhere",
                     )
                     continue
-            elif path.is_dir():
+                target = found
+            elif entry.is_dir():
+                folders.append(relative)
                 continue
-            elif stat.S_ISREG(path.lstat().st_mode):
-                target = path
-            else:
+            elif not entry.is_file():
                 log.warning("output skipped", file=relative, reason="not a regular file")
                 continue
             yield _key_text(relative), _readable(target)
 
 
-def _unreadable(error: OSError) -> None:
-    """Files that nobody can see must not be left out in silence."""
-    raise RunnerError(
-        f"A folder of the outputs cannot be read: {error}",
-        advice="Leave folders in TMP_OUTPUT_DIR readable.",
-        kind="OutputUnreadable",
+def _entries(folder: Path, current: str) -> list[os.DirEntry[str]]:
+    """What is in the sub-folder `current`. Files that nobody can see must not be left out in silence."""
+    try:
+        with os.scandir(folder / current) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _too_deep(f"The output folder {current!r}", "a longer path than Linux has") from None
+        raise RunnerError(
+            f"A folder of the outputs cannot be read: {error}",
+            advice="Leave folders in TMP_OUTPUT_DIR readable.",
+            kind="OutputUnreadable",
+        ) from None
+
+
+def _too_deep(what: str, has: str) -> RunnerError:
+    return RunnerError(
+        f"{what} would get {has}",
+        advice=f"Keys have up to {KEY_LIMIT} bytes: use shorter names and fewer folders.",
+        kind="OutputName",
     )
 
 
