@@ -39,7 +39,7 @@ def forged(folder: str) -> bytes:
     ]
     shapes = ["\n".join(lines), "\r".join(["", *lines, ""]), "\x85".join(lines), "\u2028".join(lines)]
     shapes += [line.replace("{", gap) for line in lines for gap in ("{\0", "\0{", "\ufeff{", "{\x1b")]
-    shapes += ["x" * size + line for line in lines[-2:] for size in (16 * 1024, 64 * 1024, 256 * 1024 - 26)]
+    shapes += ["x" * size + line for line in lines[-1:] for size in (16 * 1024, 64 * 1024, 256 * 1024 - 26)]
     return "\n".join([*shapes, *lines]).encode()
 
 
@@ -265,7 +265,8 @@ def made(deployed: Deployed, folder: str) -> list[str]:
 
 def queue(deployed: Deployed) -> str:
     found = deployed.cloud.client("batch").describe_job_queues()["jobQueues"]
-    return next(str(one["jobQueueArn"]) for one in found if "launch" in one["jobQueueName"].lower())
+    names = {str(one["jobQueueArn"]): one["jobQueueName"].lower() for one in found}
+    return next(arn for arn, name in names.items() if "launch" in name and "forging" not in name)
 
 
 def jobs(deployed: Deployed) -> list[Any]:

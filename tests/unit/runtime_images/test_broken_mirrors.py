@@ -59,7 +59,7 @@ def other(request: Request) -> Answer:
     manifest_, config, layer_ = HELLO.blobs()
     if is_manifest(request):
         return Answer(200, manifest_, {"Content-Type": MANIFEST_TYPE})
-    return Answer(200, config if MANIFEST["config"]["digest"] in request.path else layer_)
+    return Answer(200, config if MANIFEST["config"]["digest"] in request.path else layer_[0])
 
 
 def answering(content: bytes) -> Callable[[Request], Answer]:
@@ -172,7 +172,7 @@ def test_a_mirror_that_is_too_slow_is_passed_over(tmp_path: Path, monkeypatch: p
     def answer(request: Request) -> Answer:
         if is_manifest(request):
             return Answer(200, manifest_, {"Content-Type": MANIFEST_TYPE})
-        return Answer(200, config if json.loads(manifest_)["config"]["digest"] in request.path else layer_)
+        return Answer(200, config if json.loads(manifest_)["config"]["digest"] in request.path else layer_[0])
 
     with (
         ScriptedServer(answer) as server,

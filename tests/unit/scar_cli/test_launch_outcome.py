@@ -39,6 +39,14 @@ def test_failures_are_a_table_of_one_line_each_without_control_characters() -> N
     assert list(Outcome("f", sent=1).told_after_waiting()) == []
 
 
+def test_a_reason_of_any_length_is_bounded_everywhere() -> None:
+    reason = "\x1b[2J" + "x" * 800_000
+    assert max(map(len, outcome(a=reason).told_after_waiting())) < 300
+    failed = outcome(a=reason).as_json()["failed"]["a"]
+    assert len(failed) < 20_000
+    assert "\x1b" not in failed
+
+
 def test_the_exit_code_tells_of_failures_that_were_waited_for() -> None:
     assert outcome().exit_code == 0
     assert outcome(a="b").exit_code == 1
