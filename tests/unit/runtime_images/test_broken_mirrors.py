@@ -162,10 +162,10 @@ def test_an_error_that_nobody_foresaw_is_the_mirrors_alone(
 def test_a_mirror_that_is_too_slow_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that runs by itself stands for the time that each piece takes."""
     pieces = iter(range(10**9))
-    slow = Patience(timeout_s=10, attempts=2, slowest_bytes_per_s=1 << 40)
+    slow = Patience(timeout_s=5, attempts=2, slowest_bytes_per_s=1 << 40)
     monkeypatch.setattr("runtime.images.mirrors._mirror_patience", lambda: slow)
     monkeypatch.setattr("runtime.images.transport.clock", lambda: float(next(pieces)))
-    large = Image([tar_of([File("hello", bytes(range(256)) * 40_000)])])
+    large = Image([tar_of([File("hello", bytes(range(256)) * 40_000)])], compress="none")
     write_layout(tmp_path / "good/some/image", {"latest": HELLO})
     manifest_, config, layer_ = large.blobs()
 

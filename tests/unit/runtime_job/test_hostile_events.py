@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runtime import job
 from runtime.config import FunctionConfig
 from runtime.delegation import event_of_job
 from runtime.errors import RunnerError
@@ -101,17 +102,15 @@ def test_the_good_records_of_a_notification_run_beside_a_bad_one(function: Funct
 def test_an_error_that_nobody_foresaw_fails_its_own_message_alone(
     function: Function, monkeypatch: pytest.MonkeyPatch, log_lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    from runtime import handler
-
     function.deploy("true")
-    runs = handler.run_job
+    runs = job.run_job
 
     def run_job(invocation: Any, setting: Any) -> Any:
         if invocation.item == "m0":
             raise KeyError("nobody foresaw this")
         return runs(invocation, setting)
 
-    monkeypatch.setattr(handler, "run_job", run_job)
+    monkeypatch.setattr("runtime.handler.run_job", run_job)
     bodies = []
     for name in ("in/a", "in/b"):
         function.bucket.put(name)

@@ -106,7 +106,7 @@ def test_the_size_of_outputs_counts_too(slow: SlowS3, tmp_path: Path) -> None:
     slow.bytes_per_s = 20 * MIB
     with pytest.raises(RunnerError, match=r"12 output files \(180\.0 MiB\) would take about"):
         open_storage("s3").require_time(files(tmp_path, *[15 * MIB] * 12), time.monotonic() + 4)
-    assert slow.visible == slow.unfinished == {}
+    assert (slow.visible, slow.unfinished) == ({}, {})
 
 
 def test_uploads_that_the_time_runs_out_of_stop_and_say_what_is_visible(slow: SlowS3, tmp_path: Path) -> None:
