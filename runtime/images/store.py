@@ -159,6 +159,17 @@ class ImageStore:
         status = os.statvfs(self.folder)
         return status.f_blocks * status.f_frsize
 
+    def evictable_bytes(self) -> int:
+        """What the images that nobody uses take on the disk, about."""
+        total = 0
+        for record in self.folder.glob("*/image.json"):
+            name = record.parent.name
+            if name.startswith("tmp-") or (descriptor := self._try_lock(name)) is None:
+                continue
+            total += _disk_bytes(record.parent)
+            os.close(descriptor)
+        return total
+
     def make_room(self, wanted_bytes: int) -> list[str]:
         """Evict images that nobody uses, those unused for longest first, until so much is free; returns
         which."""
@@ -241,9 +252,11 @@ class DiskBudget:
         self._estimate = compressed_bytes * 5 // 2 if unpacked_bytes is None else unpacked_bytes
         self._written = 0
         self._unchecked = 0
-        store.make_room(self._estimate + RESERVE_BYTES)
         self._free_before = store.free_bytes()
-        if store.free_bytes() < compressed_bytes + RESERVE_BYTES:
+        # A manifest may claim what it likes: nothing is evicted for a claim, only for bytes that have come
+        # (`charge`). What cannot fit whatever is evicted is refused before the download.
+        needed = compressed_bytes + RESERVE_BYTES
+        if self._free_before < needed and self._free_before + store.evictable_bytes() < needed:
             raise self.disk_full()
 
     def charge(self, size: int) -> None:
@@ -284,6 +297,19 @@ def _config(value: Mapping[str, Any]) -> ImageConfig:
 
 def _short(digest: str) -> str:
     return digest.partition(":")[2][:_NAME_LENGTH]
+
+
+def _disk_bytes(folder: Path) -> int:
+    """What a tree takes on the disk; a file with several names counts once."""
+    total, waiting = 0, [os.fspath(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                total += status.st_blocks * 512 // max(1, status.st_nlink)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return total
 
 
 def _last_use(record: Path) -> float:

@@ -9,7 +9,8 @@ cannot be understood is a clear error.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from runtime.images.manifest import broken
 from runtime.images.origin import ByteStream
@@ -32,6 +33,9 @@ _CHUNK = 1 << 20
 # each).
 _MAXIMUM_EXTENSION = 1 << 20
 _MAXIMUM_SPARSE_SEGMENTS = 100_000
+# What a file's size and offsets may be in Linux (`off_t`); also more digits than any other number has.
+_LARGEST_FILE = 2**63 - 1
+_LONGEST_NUMBER = 40
 _ZERO_BLOCK = bytes(_BLOCK)
 # What is not in this list is not kept: headers may follow each other without end, each with names of its own.
 _PAX_KEYS = frozenset(
@@ -77,7 +81,11 @@ class TarStream:
             entry = self._headers.read(block)
             if entry.kind in (PAX, PAX_GLOBAL):
                 records = self._pax_records(self._extension(entry.size))
-                (shared if entry.kind == PAX_GLOBAL else extension).update(records)
+                if entry.kind == PAX:
+                    extension.update(records)
+                else:
+                    # A map of a megabyte here would be parsed again for each of a million files.
+                    shared.update((k, v) for k, v in records.items() if not k.startswith("GNU.sparse."))
                 continue
             if entry.kind in (GNU_LONG_NAME, GNU_LONG_LINK):
                 name = "path" if entry.kind == GNU_LONG_NAME else "linkpath"
@@ -97,14 +105,17 @@ class TarStream:
                 entry.kind = DIRECTORY
             yield entry
 
-    def copy_data(self, entry: TarEntry, descriptor: int) -> None:
-        """Write the current member's data to an open file, with holes where a sparse file has them."""
+    def copy_data(self, entry: TarEntry, descriptor: int, charge: Callable[[int], None]) -> None:
+        """Write the current member's data to an open file, with holes where a sparse file has them.
+
+        `charge(bytes)` is called for data that has arrived, before it is written.
+        """
         if entry.sparse is None:
-            self._copy(self._left, descriptor)
+            self._copy(self._left, descriptor, charge)
             return
         for offset, length in entry.sparse:
             os.lseek(descriptor, offset, os.SEEK_SET)
-            self._copy(length, descriptor)
+            self._copy(length, descriptor, charge)
         os.ftruncate(descriptor, entry.size)
 
     # -- bytes
@@ -145,16 +156,19 @@ class TarStream:
             self._need()
         self._at += count
 
-    def _copy(self, count: int, descriptor: int) -> None:
+    def _copy(self, count: int, descriptor: int, charge: Callable[[int], None]) -> None:
         if count > self._left:
             raise broken(f"{self._what} has a sparse file whose map does not fit its data")
         self._left -= count
         while count:
             if self._at == self._end:
                 self._need()
-            written = os.write(descriptor, self._chunk[self._at : min(self._at + count, self._end)])
-            self._at += written
-            count -= written
+            piece = self._chunk[self._at : min(self._at + count, self._end)]
+            charge(len(piece))
+            self._at += len(piece)
+            count -= len(piece)
+            while piece:
+                piece = piece[os.write(descriptor, piece) :]
 
     # -- headers
     # -------------------------------------------------------------------------------------------------
@@ -203,11 +217,11 @@ class TarStream:
             try:
                 entry.name = pax.get("path", entry.name)
                 entry.link = pax.get("linkpath", entry.link)
-                entry.uid = int(pax.get("uid", entry.uid))
-                entry.gid = int(pax.get("gid", entry.gid))
-                entry.mtime = float(pax.get("mtime", entry.mtime))
+                entry.uid = _number(pax["uid"]) if "uid" in pax else entry.uid
+                entry.gid = _number(pax["gid"]) if "gid" in pax else entry.gid
+                entry.mtime = float(_short(pax["mtime"])) if "mtime" in pax else entry.mtime
                 if "size" in pax:
-                    entry.size = entry.stored = int(pax["size"])
+                    entry.size = entry.stored = _number(pax["size"])
             except ValueError as error:
                 raise broken(f"{self._what} has a malformed pax header") from error
         if entry.stored < 0:
@@ -240,27 +254,29 @@ class TarStream:
     def _pax_sparse_map(self, entry: TarEntry, pax: dict[str, bytes]) -> None:
         """The map of GNU's pax formats: 0.0 and 0.1 in the header, 1.0 at the beginning of the data."""
         try:
-            entry.size = int(pax.get("GNU.sparse.realsize", pax.get("GNU.sparse.size", b"0")))
+            entry.size = _number(pax.get("GNU.sparse.realsize", pax.get("GNU.sparse.size", b"0")))
             entry.name = pax.get("GNU.sparse.name", entry.name)
             if "GNU.sparse.map" in pax:
-                entry.sparse = _pairs([int(number) for number in pax["GNU.sparse.map"].split(b",") if number])
-                return
-            lines: list[bytes] = []
-            rest = b""
-            wanted = 1
-            while len(lines) < wanted:
-                if self._left < _BLOCK:
-                    raise ValueError("the map is longer than the data")  # noqa: TRY301 - one message for all below
-                *complete, rest = (rest + self._take(_BLOCK)).split(b"\n")
-                self._left -= _BLOCK
-                lines += complete
-                if lines:
-                    wanted = 1 + 2 * int(lines[0])
-                if wanted > 2 * _MAXIMUM_SPARSE_SEGMENTS:
-                    raise ValueError("too many segments")  # noqa: TRY301
-            entry.sparse = _pairs([int(number) for number in lines[1:wanted]])
+                numbers = [_number(number) for number in pax["GNU.sparse.map"].split(b",") if number]
+            else:
+                lines = self._map_lines()
+                segments = next(lines)
+                if not 0 <= segments <= _MAXIMUM_SPARSE_SEGMENTS:
+                    raise ValueError("too many segments")  # noqa: TRY301 - one message for all below
+                numbers = list(islice(lines, 2 * segments))
+            entry.sparse = _pairs(numbers)
         except ValueError as error:
             raise broken(f"{self._what} has a sparse file with a malformed map") from error
+
+    def _map_lines(self) -> Iterator[int]:
+        """The numbers at the beginning of the data, a line each. Raises ValueError at the end of the data."""
+        rest = b""
+        while self._left >= _BLOCK:
+            *lines, rest = (rest + self._take(_BLOCK)).split(b"\n")
+            self._left -= _BLOCK
+            yield from map(_number, lines)
+            _short(rest)  # a line without an end would be copied once for each block: quadratic
+        raise ValueError("the map is longer than the data")
 
     def _check_sparse(self, entry: TarEntry) -> None:
         end = 0
@@ -268,8 +284,23 @@ class TarStream:
             if offset < end or length < 0 or offset + length > entry.size:
                 raise broken(f"{self._what} has a sparse file with a malformed map")
             end = offset + length
-        if entry.size < 0 or sum(length for _, length in entry.sparse or []) > self._left:
+        # Python raises OverflowError for a size that the kernel cannot take.
+        if (
+            not 0 <= entry.size <= _LARGEST_FILE
+            or sum(length for _, length in entry.sparse or []) > self._left
+        ):
             raise broken(f"{self._what} has a sparse file with a malformed map")
+
+
+def _number(text: bytes) -> int:
+    """A number in decimal digits. Raises ValueError, also for one that is too long to be meant."""
+    return int(_short(text))
+
+
+def _short(text: bytes) -> bytes:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("a number without an end")
+    return text
 
 
 def _pairs(numbers: list[int]) -> list[tuple[int, int]]:

@@ -62,8 +62,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Unpacker:
     """Applies layers to the folder `root`, which must exist and be empty.
 
-    `charge(bytes)` is called before so much is written (little files are counted together, up to a
-    mebibyte); it raises when the disk would be full.
+    `charge(bytes)` is called before so much is written (counted together, up to a mebibyte); it raises when
+    the disk would be full.
     """
 
     def __init__(
@@ -117,15 +117,19 @@ class Unpacker:
         self._entries += 1
         if self._entries > self._maximum_entries:
             raise unsafe(self._what, f"it holds more than {self._maximum_entries} files")
-        kept = entry.kind == REGULAR
-        self._uncharged += (entry.stored if kept else 0) + 4096
-        if self._uncharged >= _CHARGED_AT_ONCE:
-            self._charge(self._uncharged)
-            self._uncharged = 0
-        if not kept and entry.kind not in _KINDS:
+        self._count_bytes(4096)
+        if entry.kind not in _KINDS:
             self._skipped += entry.stored
             if self._skipped > _MAXIMUM_SKIPPED:
                 raise unsafe(self._what, "it holds more than a gigabyte of data that belongs to no file")
+
+    def _count_bytes(self, size: int) -> None:
+        """Charge what really arrives: a header may claim 2^62 bytes, for which the store would evict all
+        other images."""
+        self._uncharged += size
+        if self._uncharged >= _CHARGED_AT_ONCE:
+            self._charge(self._uncharged)
+            self._uncharged = 0
 
     def _apply_entry(self, entry: TarEntry, tar: TarStream) -> None:
         try:
@@ -178,7 +182,7 @@ class Unpacker:
             self._tree.clear(path)
             descriptor = os.open(path, _NEW_FILE, mode)
         try:
-            tar.copy_data(entry, descriptor)
+            tar.copy_data(entry, descriptor, self._count_bytes)
             self._own(descriptor, entry)
             if mode & self._umask:
                 os.fchmod(descriptor, mode)

@@ -319,6 +319,48 @@ def test_image_too_large_for_the_disk_is_refused_before_the_download(tmp_path: P
     assert caught.value.kind == "DiskFull"
 
 
+@pytest.mark.parametrize("claimed", [1 << 62, 40 << 20])
+def test_what_a_manifest_claims_evicts_no_image(tmp_path: Path, layouts: Path, claimed: int) -> None:
+    mirrors = f"docker.io=file://{layouts}"
+    write_layout(layouts / "x/kept", {"latest": HELLO})
+    kept = prepare(tmp_path, "x/kept", mirrors)
+
+    class NearlyFull(ImageStore):
+        """A store on a disk that has no more than 40 MiB free."""
+
+        def free_bytes(self) -> int:
+            return 40 << 20
+
+    store = NearlyFull(tmp_path / "store")
+    with pytest.raises(RunnerError) as caught:  # the store's images are smaller than what is missing
+        DiskBudget(store, "image liar", claimed)
+    assert caught.value.kind == "DiskFull"
+    assert (kept.path / "hello").exists()
+    DiskBudget(store, "image that says little", 1000).charge(1000)
+    assert (kept.path / "hello").exists()
+
+
+def test_what_is_kept_is_counted_as_room_for_an_image(tmp_path: Path, layouts: Path) -> None:
+    mirrors = f"docker.io=file://{layouts}"
+    content = os.urandom(3 << 20)
+    write_layout(layouts / "x/kept", {"latest": Image([tar_of([File("f", content)])])})
+    kept = prepare(tmp_path, "x/kept", mirrors)
+
+    class Disk(ImageStore):
+        """A store on a disk where nothing is free beyond the reserve."""
+
+        def free_bytes(self) -> int:
+            used = sum(path.lstat().st_blocks * 512 for path in self.folder.rglob("*"))
+            return (35 << 20) + 100_000 - used
+
+    store = Disk(tmp_path / "store")
+    budget = DiskBudget(store, "image that follows", 1 << 20)
+    assert (kept.path / "f").exists(), "nothing has been read yet"
+    with pytest.raises(RunnerError):
+        budget.charge(8 << 20)  # more than there is in all, but it has really come
+    assert not (kept.path / "f").exists()
+
+
 @pytest.mark.parametrize(
     "record", ["", "[]", '{"digest": "DIGEST"}', '{"digest": "DIGEST", "config": {"env": []}}']
 )

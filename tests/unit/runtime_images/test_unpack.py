@@ -14,6 +14,7 @@ import pytest
 from runtime.errors import RunnerError
 from runtime.images import tree
 from runtime.images.origin import Layer
+from runtime.images.tar_stream import TarStream
 from runtime.images.unpack import Unpacker
 from tests.oci_images import File, directory, hard_link, symlink, tar_of
 
@@ -416,6 +417,130 @@ def test_directories_whose_paths_fill_the_memory_are_refused(
     error = refused(tmp_path / "refused", tar_of(many))
     assert error.kind == "UnsafeImage"
     assert "directories" in error.cause
+
+
+# -- numbers that lie
+# ---------------------------------------------------------------------------------------------------
+
+
+def sparse_member(records: bytes, data: bytes = b"", kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """A file whose pax header holds `records`, and `data` behind it."""
+    extension = tarfile.TarInfo("pax")
+    extension.type, extension.size = kind, len(records)
+    file = tarfile.TarInfo("sparse")
+    file.size = len(data)
+    return (
+        extension.tobuf(tarfile.USTAR_FORMAT)
+        + padded(records)
+        + file.tobuf(tarfile.USTAR_FORMAT)
+        + padded(data)
+    )
+
+
+def pax(**values: object) -> bytes:
+    """Records of a pax header; `_` in a name stands for a dot."""
+    records = b""
+    for name, value in values.items():
+        body = f" {name.replace('_', '.')}={value}\n".encode()
+        records += b"%d" % (len(body) + len(str(len(body) + 2))) + body
+    return records
+
+
+def bytes_read(root: Path, layer: bytes, piece: int = 4096) -> int:
+    """How much of a refused layer is read before it is refused."""
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        for start in range(0, len(layer), piece):
+            taken += piece
+            yield layer[start : start + piece]
+
+    with pytest.raises(RunnerError) as caught:
+        for entry in (tar := TarStream(_Blocks(pieces()), "a layer")):
+            with (root / "file").open("wb") as file:
+                tar.copy_data(entry, file.fileno(), lambda _size: None)
+    assert caught.value.kind == "BadImage"
+    return taken
+
+
+@pytest.mark.parametrize("digit", [b"9", b" ", b"0"])
+def test_a_sparse_map_whose_number_does_not_end_is_refused_at_once(tmp_path: Path, digit: bytes) -> None:
+    # 32 MB of it used to be copied once for each 512 bytes: a minute and a half of memory traffic.
+    header = pax(GNU_sparse_major=1, GNU_sparse_minor=0, GNU_sparse_realsize=10)
+    layer = sparse_member(header, digit * (1 << 20))
+    assert bytes_read(tmp_path, layer) <= 8192
+
+
+def test_a_sparse_map_of_too_many_segments_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    header = pax(GNU_sparse_major=1, GNU_sparse_minor=0, GNU_sparse_realsize=10)
+    layer = sparse_member(header, b"100001\n" + b"0\n0\n" * 200_000)
+    assert bytes_read(tmp_path, layer) <= 8192
+
+
+def test_a_sparse_map_of_all_files_is_read_for_none_of_them(tmp_path: Path) -> None:
+    # In a global header, one map of a megabyte would be parsed again for each of a million files.
+    shared = pax(GNU_sparse_map=",".join(["0,0"] * 1000), GNU_sparse_size=0)
+    layer = sparse_member(shared, b"content", tarfile.XGLTYPE)
+    assert (unpack(tmp_path / "root", layer) / "sparse").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("size", [2**63, 2**64, 10**30, -1, "9" * 5000])
+@pytest.mark.parametrize("map", ["0,0", "0,7"])
+def test_a_sparse_file_of_an_impossible_size_is_a_clear_error(
+    tmp_path: Path, size: int | str, map: str
+) -> None:
+    layer = sparse_member(pax(GNU_sparse_size=size, GNU_sparse_map=map), b"content")
+    error = refused(tmp_path / "root", layer)
+    assert error.kind == "BadImage"
+    assert len(str(error)) < 1000
+
+
+@pytest.mark.parametrize("offset", [2**63 - 4, 2**63, 2**80])
+def test_a_sparse_segment_behind_the_largest_offset_is_a_clear_error(tmp_path: Path, offset: int) -> None:
+    layer = sparse_member(pax(GNU_sparse_size=offset + 7, GNU_sparse_map=f"{offset},7"), b"content")
+    assert refused(tmp_path / "root", layer).kind == "BadImage"
+    old = tarfile.TarInfo("sparse")
+    old.type, old.size = tarfile.GNUTYPE_SPARSE, 7
+    block = bytearray(old.tobuf(tarfile.GNU_FORMAT))
+    for at, number in ((386, offset), (398, 7), (483, offset + 7)):
+        block[at : at + 12] = b"\x80" + number.to_bytes(11, "big")
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    assert refused(tmp_path / "old", bytes(block) + padded(b"content")).kind == "BadImage"
+
+
+@pytest.mark.parametrize("key", ["uid", "mtime", "size"])
+def test_a_number_of_a_megabyte_in_an_extended_header_is_a_clear_error(tmp_path: Path, key: str) -> None:
+    error = refused(tmp_path / "root", sparse_member(pax(**{key: "1" * 900_000}), b"content"))
+    assert error.kind == "BadImage"
+
+
+@pytest.mark.parametrize("claimed", [2**62, 2**80])
+def test_only_bytes_that_came_are_charged_to_the_disk(tmp_path: Path, claimed: int) -> None:
+    """What a header claims would evict other images."""
+    header = tarfile.TarInfo("huge")
+    header.size = claimed
+    layer = header.tobuf(tarfile.GNU_FORMAT) + bytes(5 << 20)
+    charged: list[int] = []
+    root = tmp_path / "root"
+    root.mkdir()
+    unpacker = Unpacker(root, charge=charged.append, what="image test")
+    with pytest.raises(RunnerError) as caught:
+        unpacker.apply(Layer(len(layer), lambda: io.BytesIO(layer)))
+    assert caught.value.kind == "BadImage"
+    assert 4 << 20 <= sum(charged) <= 6 << 20
+    assert max(charged) <= 3 << 20
+
+
+def test_what_is_charged_is_what_is_written(tmp_path: Path) -> None:
+    charged: list[int] = []
+    root = tmp_path / "root"
+    root.mkdir()
+    files = [File("small", b"1" * 1000), File("large", b"2" * (7 << 20)), directory("folder")]
+    layer = tar_of(files, tarfile.USTAR_FORMAT)
+    Unpacker(root, charge=charged.append, what="image test").apply(Layer(0, lambda: io.BytesIO(layer)))
+    assert sum(charged) == 1000 + (7 << 20) + 3 * 4096
 
 
 def zstd_frame(window_log: int, content: bytes) -> bytes:
