@@ -24,6 +24,7 @@ from runtime.images.decompress import decompressed
 from runtime.images.layout import choose_tag
 from runtime.images.manifest import (
     MAXIMUM_DOCUMENT_BYTES,
+    MAXIMUM_LAYERS,
     Descriptor,
     broken,
     is_digest,
@@ -35,6 +36,8 @@ from runtime.images.ranges import FileSource, RangeSource, S3Object
 
 _MAXIMUM_MEMBERS = 10_000
 _WINDOW = 64 * 1024
+# Ten thousand members take five megabytes of headers, an image has a few hundred. tarfile holds long names and sparse maps in memory.
+_MAXIMUM_HEADER_BYTES = 8 << 20
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 
@@ -107,6 +110,8 @@ def _docker_save(members: _Members, architecture: str, what: str) -> FoundImage:
         config_name, layer_names = str(listed[0]["Config"]), [str(name) for name in listed[0]["Layers"]]
     except (ValueError, LookupError, TypeError) as error:
         raise broken(f"manifest.json of {what} is malformed") from error
+    if len(layer_names) > MAXIMUM_LAYERS:
+        raise broken(f"{what} has {len(layer_names)} layers, at most {MAXIMUM_LAYERS} are accepted")
     config = members.read_document(config_name)
     parsed, diff_ids = parse_config(config, architecture, what)
     if len(diff_ids) != len(layer_names) or not all(map(is_digest, diff_ids)):
@@ -163,7 +168,11 @@ class _Members:
                         raise broken(
                             f"{what} holds more than {_MAXIMUM_MEMBERS} files: it is no image archive"
                         )
+                    # tarfile keeps each member with all that its extended headers held.
+                    tar.members = []
                     name = posixpath.normpath(member.name)
+                    if member.size < 0:
+                        raise broken(f"{what} holds a file of negative size")
                     if member.isreg():
                         self._places[name] = (member.offset_data, member.size)
                     elif member.issym():  # older Dockers link to a layer that is there already
@@ -172,7 +181,8 @@ class _Members:
                         )
                     elif member.islnk():
                         links[name] = posixpath.normpath(member.linkname)
-        except (tarfile.TarError, ValueError, EOFError) as error:
+        # tarfile calls itself for each extended header, and converts what numbers it finds.
+        except (tarfile.TarError, ValueError, EOFError, RecursionError, OverflowError) as error:
             raise broken(f"{what} is not a tar file, or damaged") from error
         for name, target in links.items():
             if target in self._places:
@@ -207,6 +217,7 @@ class _HeaderView:
         self._source = source
         self._position = 0
         self._window = (0, b"")
+        self._read = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}[whence]
@@ -220,6 +231,9 @@ class _HeaderView:
         # tarfile reads an extended header as a whole, however large it claims to be.
         if not 0 <= size <= MAXIMUM_DOCUMENT_BYTES:
             raise ValueError("an extended header is too large")
+        self._read += size
+        if self._read > _MAXIMUM_HEADER_BYTES:
+            raise ValueError("the headers are too large")
         parts: list[bytes] = []
         while size:
             start, content = self._window

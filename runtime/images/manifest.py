@@ -19,7 +19,8 @@ from runtime.errors import RunnerError
 
 MAXIMUM_DOCUMENT_BYTES = 4 * 1024 * 1024  # as containerd and docker bound them: a manifest must fit in memory
 _MAXIMUM_BLOB_BYTES = 1 << 40  # the largest layer that Amazon ECR takes has a twentieth of it
-_MAXIMUM_LAYERS = 1000  # Docker itself stops at 127
+MAXIMUM_LAYERS = 1000
+"""Docker itself stops at 127."""
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -119,8 +120,8 @@ def parse_manifest(document: Mapping[str, Any], digest: str, media_type: str, wh
     layers = document.get("layers")
     if not isinstance(layers, list) or "config" not in document:
         raise broken(f"{what} has no configuration and layers: it is not a container image")
-    if len(layers) > _MAXIMUM_LAYERS:
-        raise broken(f"{what} has {len(layers)} layers, at most {_MAXIMUM_LAYERS} are accepted")
+    if len(layers) > MAXIMUM_LAYERS:
+        raise broken(f"{what} has {len(layers)} layers, at most {MAXIMUM_LAYERS} are accepted")
     descriptors = tuple(parse_descriptor(layer, f"a layer of {what}") for layer in layers)
     return Manifest(digest, parse_descriptor(document["config"], f"the configuration of {what}"), descriptors)
 

@@ -27,6 +27,7 @@ from runtime.images.manifest import (
     is_digest,
 )
 from runtime.images.origin import ByteStream, VerifiedStream
+from runtime.images.token_server import check_token_server
 from runtime.images.transport import HttpStatusError, Pace, Patience, Transport
 
 Credentials = Callable[[str], tuple[str, str] | None]
@@ -179,19 +180,7 @@ class RegistryRepository:
 
     def _token(self, parameters: Mapping[str, str], basic: str | None) -> str:
         realm = parameters.get("realm", "")
-        try:
-            scheme = urllib.parse.urlsplit(realm).scheme
-        except ValueError:
-            scheme = ""
-        # The realm is the registry's word. Over plain HTTP it could be any service of this machine or network
-        # (the credentials endpoint of a container, for example), whose answer would then be sent on to the
-        # registry.
-        if scheme != "https" and not (scheme == "http" and self._origin.startswith("http:")):
-            raise RunnerError(
-                f"registry {self._host} wants a token from an insecure place: {realm or 'none named'}",
-                advice="The registry is misconfigured: its token server must be reached by https",
-                kind="RegistryError",
-            )
+        check_token_server(realm, self._origin, with_login=basic is not None)
         query = {"scope": parameters.get("scope") or f"repository:{self._repository}:pull"}
         if "service" in parameters:
             query["service"] = parameters["service"]
@@ -317,5 +306,4 @@ def _server_message(body: bytes) -> str:
         text = str(first.get("message") or first.get("code") or "")
     except (ValueError, LookupError, TypeError, AttributeError):
         return ""
-    printable = "".join(c for c in text if c.isprintable())[:200]
-    return f"; it says: {printable}" if printable else ""
+    return f"; it says: {text}" if text else ""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime import aws
+from runtime.errors import shown
 from runtime.images.connections import NETWORK_ERRORS, Connections, Response
 from runtime.images.s3_signature import object_url, signed_headers
 from runtime.images.transport import Patience
@@ -109,7 +110,9 @@ class TierBucket:
             except NETWORK_ERRORS as error:
                 failures += 1
                 if failures >= PATIENCE.attempts:
-                    raise TierUnavailable(f"reading {key}: {error or type(error).__name__}") from error
+                    raise TierUnavailable(
+                        f"reading {key}: {shown(str(error)) or type(error).__name__}"
+                    ) from error
                 time.sleep(PATIENCE.pause_s(failures))
 
     def put(
@@ -123,7 +126,7 @@ class TierBucket:
             return there.etag if there is not None and there.content == content else None
         if status not in _OK:
             raise TierUnavailable(
-                f"writing {key}: S3 answered HTTP {status} {_element(answer, 'Code')}".rstrip()
+                f"writing {key}: S3 answered HTTP {status} {shown(_element(answer, 'Code'))}".rstrip()
             )
         return headers.get("etag", "")
 
@@ -134,7 +137,7 @@ class TierBucket:
         upload = _element(answer, "UploadId")
         if status not in _OK or not upload:
             raise TierUnavailable(
-                f"writing {key}: S3 answered HTTP {status} {_element(answer, 'Code')}".rstrip()
+                f"writing {key}: S3 answered HTTP {status} {shown(_element(answer, 'Code'))}".rstrip()
             )
         return upload
 
@@ -158,7 +161,7 @@ class TierBucket:
         status, _, answer = self._patiently("POST", f"{key}?{query}", {}, body.encode())
         if status not in _OK or b"<Error>" in answer:  # S3 may find out after it has answered 200
             raise TierUnavailable(
-                f"writing {key}: S3 answered HTTP {status} {_element(answer, 'Code')}".rstrip()
+                f"writing {key}: S3 answered HTTP {status} {shown(_element(answer, 'Code'))}".rstrip()
             )
 
     def close(self) -> None:

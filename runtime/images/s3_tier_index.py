@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from runtime.bounded_json import read_json
-from runtime.errors import RunnerError
+from runtime.errors import RunnerError, shown
 from runtime.images.decompress import decompressed
 from runtime.images.manifest import ImageConfig, is_digest
 
@@ -110,9 +110,9 @@ def decode(content: bytes, subject: str, architecture: str) -> ImageIndex:
         )
         _check(index)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DamagedEntry(f"its index is malformed ({error})") from error
+        raise DamagedEntry(f"its index is malformed ({shown(str(error))})") from error
     if (index.subject, index.architecture) != (subject, architecture):
-        raise DamagedEntry(f"its index is of {index.subject} for {index.architecture}")
+        raise DamagedEntry(f"its index is of {shown(index.subject)} for {shown(index.architecture)}")
     return index
 
 

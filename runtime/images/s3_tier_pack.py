@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.errors import shown
 from runtime.images.s3_tier_index import LARGE_BYTES, PART_BYTES, RECORD, SEGMENT, WHOLE_FILE
 
 MAXIMUM_ENTRIES = 400_000
@@ -93,7 +94,7 @@ def _note(stock: Stock, parent: int, entry: os.DirEntry[bytes], linked: dict[int
             stock.holes.add(len(stock.large))
         stock.large.append([parent, name, mode, *_owner_and_time(status), status.st_size])
     else:
-        raise CannotBePacked(f"'{name}' is neither file nor folder nor link")
+        raise CannotBePacked(f"'{shown(name)}' is neither file nor folder nor link")
     if status.st_nlink > 1 and not stat.S_ISDIR(kind):
         linked.setdefault(status.st_ino, (parent, name))
 
@@ -136,7 +137,7 @@ class Packer:
                 data = _read(path, offset, length)
             except FileNotFoundError:
                 if record[0] == SEGMENT:  # the index tells of a large file, and must be right
-                    raise CannotBePacked(f"{path!r} has gone") from None
+                    raise CannotBePacked(f"{shown(repr(path))} has gone") from None
                 continue
             content += record
             content += data
@@ -179,7 +180,7 @@ def _read(path: bytes, offset: int, length: int) -> bytes:
     finally:
         os.close(descriptor)
     if len(data) != length:
-        raise CannotBePacked(f"{path!r} has changed")
+        raise CannotBePacked(f"{shown(repr(path))} has changed")
     return data
 
 

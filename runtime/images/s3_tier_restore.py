@@ -29,7 +29,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from runtime.errors import RunnerError
+from runtime.errors import RunnerError, shown
 from runtime.images.decompress import decompressed
 from runtime.images.origin import ByteStream
 from runtime.images.s3_tier_bucket import ObjectChanged, TierBucket
@@ -59,9 +59,9 @@ def restore(index: ImageIndex, bucket: TierBucket, root: bytes, charge: Callable
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DamagedEntry(f"it contradicts itself ({error})") from error
+        raise DamagedEntry(f"it contradicts itself ({shown(str(error))})") from error
     except (OverflowError, ValueError) as error:
-        raise DamagedEntry(f"it holds an impossible number ({error})") from error
+        raise DamagedEntry(f"it holds an impossible number ({shown(str(error))})") from error
 
 
 class _Tree:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from runtime.errors import RunnerError
 from runtime.images.connections import NETWORK_ERRORS, Connections, Response
+from runtime.images.token_server import is_internal
 
 _MAXIMUM_ERROR_BODY = 64 * 1024
 _MAXIMUM_REDIRECTS = 5
@@ -191,9 +192,10 @@ def _redirected(url: str, location: str, response: Response) -> str:
         old, new = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
     except ValueError:
         raise HttpStatusError(response.status, response.headers, b"", url) from None
-    # A registry reached over TLS must not send us to where anyone can listen, nor to this machine's own
-    # services.
-    if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http"):
+    # A registry reached over TLS must not send us to where anyone can listen, and none elsewhere to the
+    # services of this machine, or its network, that speak plain HTTP (169.254.169.254).
+    inside = is_internal(new.hostname or "") and not is_internal(old.hostname or "")
+    if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http" and not inside):
         raise HttpStatusError(response.status, response.headers, b"", target)
     return target
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from runtime.errors import RunnerError
 from runtime.images import archive
 from runtime.images.archive import find_in_archive
-from runtime.images.origin import FoundImage, Layer
+from runtime.images.origin import ByteStream, FoundImage, Layer
 from runtime.images.ranges import FileSource
 from runtime.images.unpack import Unpacker
 from tests.oci_images import File, Image, docker_save, oci_archive, symlink, tar_of, write_layout
@@ -98,6 +99,75 @@ def test_huge_extended_header_in_an_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image.tar"
     path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
     assert failing(path).kind == "BadImage"
+
+
+def extended(content: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    header = tarfile.TarInfo("extended")
+    header.type, header.size = kind, len(content)
+    return header.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def record(key: str, value: bytes) -> bytes:
+    body = f" {key}=".encode() + value + b"\n"
+    return b"%d" % (len(body) + len(str(len(body) + 7))) + body
+
+
+def test_an_archive_of_endless_extended_headers_is_refused(tmp_path: Path) -> None:
+    """tarfile calls itself for each of them."""
+    path = tmp_path / "image.tar"
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE):
+        path.write_bytes(extended(b"", kind) * 3000 + tarfile.TarInfo("x").tobuf())
+        assert failing(path).kind == "BadImage"
+
+
+def test_the_headers_of_an_archive_do_not_fill_the_memory(tmp_path: Path) -> None:
+    member = extended(b"n" * (1 << 20) + b"\0", tarfile.GNUTYPE_LONGNAME) + tarfile.TarInfo("x").tobuf()
+    path = tmp_path / "image.tar"
+    with path.open("wb") as file:
+        for _ in range(100):
+            file.write(member)
+    tracemalloc.start()
+    try:
+        assert failing(path).kind == "BadImage"
+        assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sparse_map_in_an_archive_is_read_no_further_than_headers_may_go(tmp_path: Path) -> None:
+    header = b"".join(
+        record(f"GNU.sparse.{key}", value)
+        for key, value in (("major", b"1"), ("minor", b"0"), ("realsize", b"10"))
+    )
+    file = tarfile.TarInfo("sparse")
+    file.size = 16 << 20
+    path = tmp_path / "image.tar"
+    with path.open("wb") as opened_file:
+        opened_file.write(extended(header) + file.tobuf() + b"99999999999\n")
+        opened_file.write(b"1234567890123456789\n" * 1_000_000)
+    source = Counting(os.open(path, os.O_RDONLY))
+    with pytest.raises(RunnerError) as caught:
+        find_in_archive(source, "amd64", "image archive")
+    assert caught.value.kind == "BadImage"
+    assert source.asked < 9 << 20
+
+
+class Counting(FileSource):
+    """Counts what is asked for."""
+
+    asked = 0
+
+    def stream(self, offset: int, size: int) -> ByteStream:
+        self.asked += size
+        return super().stream(offset, size)
+
+
+def test_a_table_of_very_many_layers_is_refused(tmp_path: Path) -> None:
+    config = json.dumps({"rootfs": {"diff_ids": ["sha256:" + "0" * 64] * 2000}}).encode()
+    table = json.dumps([{"Config": "c.json", "Layers": ["l.tar"] * 2000}]).encode()
+    path = tmp_path / "image.tar"
+    path.write_bytes(tar_of([File("manifest.json", table), File("c.json", config), File("l.tar", b"")]))
+    assert "at most 1000" in failing(path).cause
 
 
 def test_archive_compressed_as_a_whole(tmp_path: Path) -> None:
