@@ -36,7 +36,8 @@ from runtime.images.ranges import FileSource, RangeSource, S3Object
 
 _MAXIMUM_MEMBERS = 10_000
 _WINDOW = 64 * 1024
-# Ten thousand members take five megabytes of headers, an image has a few hundred. tarfile holds long names and sparse maps in memory.
+# Ten thousand members take five megabytes of headers, an image has a few hundred. tarfile holds long names
+# and sparse maps in memory.
 _MAXIMUM_HEADER_BYTES = 8 << 20
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
