@@ -78,6 +78,9 @@ FIRST_WARNING: Final = "FDL050"
 DOCUMENTATION: Final = "docs/fdl.md"
 """Written by `python -m fdl_schemas.docs`; from the top folder of this repository."""
 
+LONGEST_TEXT: Final = 2000
+"""Characters of a message, of what was expected and of a help, and of a source line outside of `render`."""
+
 _SHOWN_AT_MOST = 50
 _LINE_WIDTH = 160
 
@@ -119,6 +122,11 @@ class Diagnostic:
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise ValueError(f"{self.code} is not in the table of codes")
+        # A file of a megabyte may be one value, or one loop through all of its functions.
+        for name in ("message", "expected", "help"):
+            text = getattr(self, name)
+            if text is not None and len(text) > LONGEST_TEXT:
+                object.__setattr__(self, name, text[: LONGEST_TEXT - 1] + "…")
 
     @property
     def title(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import click
 
 from scar_cli.errors import UserError
-from scar_cli.table import printable_lines
+from scar_cli.table import printable
 
 _VERBS = {
     "completion": ("scar_cli.completion", "Print what lets a shell complete these commands."),
@@ -122,7 +122,7 @@ def run(command: Callable[..., Any], name: str) -> None:
         result = command(prog_name=name, standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
     except UserError as error:
-        click.echo(f"{name}: {printable_lines(str(error))}", err=True)
+        click.echo(f"{name}: {error}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
@@ -141,7 +141,11 @@ def run(command: Callable[..., Any], name: str) -> None:
         sys.exit(_NOT_READ)
     except OSError as error:
         _drop_output(output)
-        what = f"{error.filename} cannot" if error.filename is not None else "Something could not"
+        what = (
+            f"{printable(str(error.filename))} cannot"
+            if error.filename is not None
+            else "Something could not"
+        )
         click.echo(f"{name}: {what} be read or written: {error.strerror or error}.", err=True)
         sys.exit(1)
 

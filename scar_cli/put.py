@@ -22,6 +22,7 @@ import click
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.sending import Upload, client_of, send
+from scar_cli.table import printable
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 """Wide enough for the oldest buckets, which could have capitals."""
@@ -63,7 +64,8 @@ def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: b
         _say(as_json, {"bucket": bucket, "dry_run": True, "files": [_as_json(upload) for upload in uploads]})
         if not as_json:
             for upload in uploads:
-                click.echo(f"{upload.path} → s3://{bucket}/{upload.key} ({readable_size(upload.size)})")
+                shown = printable(f"{upload.path} → s3://{bucket}/{upload.key}")
+                click.echo(f"{shown} ({readable_size(upload.size)})")
         return 0
     s3 = client_of(bucket, concurrency)
     started = time.monotonic()
@@ -84,7 +86,7 @@ def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: b
         sent = readable_size(sum(upload.size for upload in done))
         click.echo(f"Uploaded {_count(len(done))} ({sent}) to {where} in {seconds:.1f} s")
         for upload, reason in failed.items():
-            click.echo(f"scar: {upload.path} was not uploaded: {reason}", err=True)
+            click.echo(f"scar: {printable(str(upload.path))} was not uploaded: {reason}", err=True)
     return 1 if failed else 0
 
 

@@ -294,7 +294,7 @@ def _report(
     if verbose:
         click.echo(f"Request id {answer.request_id} in {function.log_group}. Its log: {log}", err=True)
         if answer.log:
-            click.echo(printable_lines(answer.log.rstrip()), err=True)
+            click.echo(printable_lines(answer.log.rstrip(), None), err=True)
     if answer.failure is not None:
         click.echo(f"scar: {function.name} failed: {printable_lines(answer.failure)}", err=True)
         click.echo(f"The whole log: {log}", err=True)
@@ -306,7 +306,7 @@ def _report(
         click.echo(f"{function.name} runs as the Batch job {answer.job_id}. Its log: {log}")
     elif output is None:
         text = _ended(answer.output)
-        click.echo(printable_lines(text) if sys.stdout.isatty() else text, nl=False)
+        click.echo(printable_lines(text, None) if sys.stdout.isatty() else text, nl=False)
 
 
 def _as_json(function: DeployedFunction, answer: Answer) -> dict[str, Any]:

@@ -36,10 +36,11 @@ def printable_line(text: str) -> str:
     return "".join(one if one == "\t" else _shown(one) for one in text)
 
 
-def printable_lines(text: str) -> str:
-    """The same for several lines; of a long text the last 16 000 characters."""
-    lines = [printable_line(line) for line in re.split(r"\r?\n", text[-_LONGEST_TEXT:])]
-    return ("[…] " if len(text) > _LONGEST_TEXT else "") + "\n".join(lines)
+def printable_lines(text: str, longest: int | None = _LONGEST_TEXT) -> str:
+    """The same for several lines; of a long text the last `longest` characters; None: all."""
+    if longest is None or len(text) <= longest:
+        return "\n".join(printable_line(line) for line in re.split(r"\r?\n", text))
+    return "[…] " + printable_lines(text[-longest:], None)
 
 
 def _shown(character: str) -> str:

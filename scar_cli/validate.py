@@ -89,8 +89,17 @@ def _as_json(file: str, result: CheckResult) -> dict[str, Any]:
         "file": file,
         "valid": result.workflow is not None,
         "functions": [function.name for function in functions],
-        "diagnostics": [{**asdict(found), "see": found.see} for found in result.diagnostics],
+        "diagnostics": [_diagnostic_as_json(found) for found in result.diagnostics],
     }
+
+
+def _diagnostic_as_json(found: Diagnostic) -> dict[str, Any]:
+    from fdl_schemas.diagnostics import LONGEST_TEXT
+
+    told = {**asdict(found), "see": found.see}
+    if found.source_line is not None and len(found.source_line) > LONGEST_TEXT:
+        told["source_line"] = None  # of a megabyte, for each diagnostic
+    return told
 
 
 def _write_sarif(target: str, diagnostics: list[Diagnostic]) -> None:

@@ -15,9 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.diagnostics import CODES, Diagnostic, FdlError, Severity, in_order, printable, render
+from fdl_schemas.diagnostics import (
+    CODES,
+    LONGEST_TEXT,
+    Diagnostic,
+    FdlError,
+    Severity,
+    in_order,
+    printable,
+    render,
+)
 from fdl_schemas.findings import MOST
-from fdl_schemas.load import check, load_workflow
+from fdl_schemas.load import check, check_text, load_workflow
 
 CASES = Path(__file__).with_name("diagnostics")
 BLOCK = re.compile(
@@ -364,3 +373,16 @@ def test_environment_that_no_job_definition_holds_is_refused(
     )
     found = [(found.code, found.line) for found in check(file).diagnostics]
     assert found == ([] if fits else [("FDL031", 9)])
+
+
+def test_a_loop_through_very_many_functions_has_a_bounded_message() -> None:
+    functions = "".join(
+        f"  - lambda:\n      name: {'f' * 55}{n:03}\n      container: {{image: alpine}}\n"
+        f"      input: [{{storage_provider: s3, path: bucket/{'x' * 200}{n:03}}}]\n"
+        f"      output: [{{storage_provider: s3, path: bucket/{'x' * 200}{(n + 1) % 40:03}}}]\n"
+        for n in range(40)
+    )
+    found = check_text(f"functions:\n  aws:\n{functions}".encode(), "w.yaml", called="w.yaml").diagnostics
+    assert [one.code for one in found] == ["FDL020"]
+    assert len(found[0].message) <= LONGEST_TEXT
+    assert found[0].message.endswith("…")

@@ -185,6 +185,27 @@ def test_another_file_s_function_is_not_taken_for_one_s_own(aws: Refusal, tmp_pa
         )
 
 
+HOSTILE = "\x1b[2J\x1b]0;title\x07\u202e\x9b31m" + "A" * 800_000
+
+
+def fit_for_a_terminal(text: str) -> bool:
+    return len(text) < 9000 and text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("code", ["ValidationError", "AccessDenied", "&#x9b;31m&#x202e;" + "A" * 800_000])
+def test_what_aws_says_reaches_the_terminal_short_and_escaped(aws: Refusal, code: str) -> None:
+    message = "&#x9b;31m&#x202e;" + "B" * 800_000  # XML knows the eight-bit form of ESC [ alone
+    aws.answers["/"] = (403, f"<E><Error><Code>{code}</Code><Message>{message}</Message></Error></E>")
+    assert fit_for_a_terminal(told("ls"))
+
+
+def test_an_error_keeps_its_lines_and_shows_no_control_characters() -> None:
+    error = UserError(f"one\r\ntwo {HOSTILE}", f"Do {HOSTILE}")
+    assert error.cause.startswith("one\ntwo \\x1b[2J\\x1b]0;title\\x07\\u202e\\x9b31mAAA")
+    assert fit_for_a_terminal(error.cause)
+    assert fit_for_a_terminal(error.advice)
+
+
 def test_a_missing_region_is_said(aws: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert told("ls") == "No AWS region is set. Set AWS_REGION, for example to us-east-1."

@@ -195,3 +195,13 @@ def calls(functions: int) -> int:
 def test_work_grows_no_faster_than_the_file() -> None:
     calls(1)  # loads what is loaded once
     assert calls(400) < 4 * 1.1 * calls(100)
+
+
+def test_json_does_not_repeat_a_line_of_a_megabyte(folder: Path) -> None:
+    value = "\\e[2J" + "A" * 900_000
+    pairs = ", ".join(f"unknown{n}: 1" for n in range(100))
+    (folder / "long.yaml").write_text(f'{{functions: {{aws: []}}, {pairs}, x: "{value}"}}\n')
+    done = validate(folder, "--json", "long.yaml")
+    assert done.returncode == 2
+    assert len(done.stdout) < 200_000
+    assert json.loads(done.stdout)[0]["diagnostics"][0]["line"] == 1
