@@ -56,7 +56,7 @@ CODES: Final[dict[str, str]] = {
     "FDL034": "file_system needs vpc",
     "FDL035": "settings that contradict each other",
     "FDL036": "not a secret's reference",
-    "FDL037": "text that the CDK takes for its own",
+    "FDL037": "text that the CDK or CloudFormation replaces",
     # The language has it, this version does not.
     "FDL040": "not supported yet",
     "FDL041": "not supported",

@@ -1,7 +1,11 @@
-"""The rule about marks of the CDK: it writes `${Token[NAME.1]}` where a value is not known yet.
+"""The rule about text that is replaced on its way to AWS, wherever it is in the file.
 
-Whatever looks like such a mark is replaced, wherever it stands, or the whole synthesis ends with an error
-that does not say where.
+The CDK writes `${Token[NAME.1]}` where a value is not known yet, and replaces whatever looks like it, or the
+whole synthesis ends with an error that does not say where. CloudFormation replaces dynamic references such as
+`{{resolve:secretsmanager:NAME}}` in all properties, after `Fn::Join` and `Fn::Sub`, so that no template can
+hold one as text. A stranger's file could read the account's secrets into a variable of its own that way. (AWS
+CloudFormation user guide, "Get values stored in other services using dynamic references". What has a blank
+behind the braces is left alone: cfn-lint, W1053.)
 """
 
 from __future__ import annotations
@@ -14,10 +18,12 @@ from fdl_schemas.document import PathInFile
 from fdl_schemas.findings import Findings
 
 _MARK: Final = re.compile(r"[$#]\{Token\[")
+# Without its end: where two values are joined, the end may come from the other one.
+_DYNAMIC_REFERENCE: Final = re.compile(r"\{\{resolve:")
 
 
 def refuse_marks(findings: Findings) -> None:
-    """Notes an error for each text, and each name of a key, that holds a mark."""
+    """Notes an error for each text, and each name of a key, that holds a mark or a dynamic reference."""
     found: list[tuple[PathInFile, object, bool]] = [((), findings.document.data, False)]
     while found and not findings.full:
         path, value, is_key = found.pop()
@@ -33,5 +39,14 @@ def refuse_marks(findings: Findings) -> None:
                 path,
                 expected="text without it",
                 help="write it in another way, such as with a blank after the `{`",
+                on_key=is_key,
+            )
+        elif isinstance(value, str) and (reference := _DYNAMIC_REFERENCE.search(value)):
+            findings.error(
+                "FDL037",
+                f"{quoted(reference[0])} begins a dynamic reference, which CloudFormation replaces",
+                path,
+                expected="text without it",
+                help="let the script read the value from AWS; with a blank after `{{` it stays text",
                 on_key=is_key,
             )

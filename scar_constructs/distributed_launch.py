@@ -100,7 +100,9 @@ class DistributedLaunch(Construct):
     def _grant_folders(self, entries: Sequence[StorageEntry], buckets: Mapping[str, s3.IBucket]) -> None:
         for bucket in dict.fromkeys(entry.bucket for entry in entries):
             prefixes = [entry.key_prefix for entry in entries if entry.bucket == bucket]
-            conditions = {"StringEquals": {"s3:prefix": prefixes}} if all(prefixes) else None
+            # In a condition `${…}` is a variable of the policy: `${aws:username}/` differs for each caller.
+            texts = [prefix.replace("$", "${$}") for prefix in prefixes]
+            conditions = {"StringEquals": {"s3:prefix": texts}} if all(prefixes) else None
             self.role.add_to_principal_policy(
                 iam.PolicyStatement(
                     actions=["s3:ListBucket"], resources=[buckets[bucket].bucket_arn], conditions=conditions

@@ -16,6 +16,7 @@ from scar_constructs.container_function import ContainerFunction
 from scar_constructs.deployment import Deployment
 from scar_constructs.distributed_launch import DistributedLaunch, launchable
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
+from scar_constructs.findings import acknowledge
 from scar_constructs.image_cache import ImageCache
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for
@@ -30,8 +31,10 @@ from scar_constructs.udocker_tarball import UdockerTools
 OUTPUT = "ScarWorkflow"
 """Name of the output in which command-line tools find what is deployed, as JSON."""
 
+# What looks like a parameter or a reference in text of the FDL file: meant as it is written.
+_LITERAL_TEXT = ("E1029", "W1053")
 # The CDK writes "DependsOn" beside a reference to the same role: redundant and harmless.
-_LINTER_SETTINGS = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
+_LINTER_SETTINGS = {"cfn-lint": {"config": {"ignore_checks": ["W3005", *_LITERAL_TEXT]}}}
 
 
 def add_stacks(
@@ -124,6 +127,8 @@ class WorkflowStack(Stack):
             tags={"createdby": "scar"},
         )
         self.template_options.metadata = _LINTER_SETTINGS
+        for rule in _LITERAL_TEXT:
+            acknowledge(self, f"CloudFormation-Validate::{rule}", "Text of the FDL file is meant as it is.")
         self.buckets = WorkflowBuckets(
             self,
             "Buckets",

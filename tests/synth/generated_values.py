@@ -10,8 +10,22 @@ from fdl_schemas.names import bucket_problem, container_variable_problem, functi
 
 _ODD = [
     *("a", "a b", " a", "ü", "日本語", "🙂", "*", "?", "a*b?", "${aws:username}", "$", "${", "{}", "%20"),
-    *('"', "'", "\\", "&<>", "#", "a:b", "[x]", "~", "\u0301", "{{resolve:ssm:x}}", "${Token}", "{{x}}"),
-    *("AWS::", "Fn::Sub", "__proto__", "constructor", "-", "_", "...", "=", "|", "null", "on", "+"),
+    *('"', "'", "\\", "&<>", "#", "a:b", "[x]", "~", "\u0301", "{{ resolve:ssm:x }}", "${Token}", "{{x}}"),
+    *(
+        "AWS::",
+        "${AWS::AccountId}",
+        "Fn::Sub",
+        "__proto__",
+        "constructor",
+        "-",
+        "_",
+        "...",
+        "=",
+        "|",
+        "null",
+        "on",
+        "+",
+    ),
 ]
 _PRINTABLE = st.characters(exclude_categories=("C", "Z"))
 TEXTS = st.one_of(st.sampled_from(_ODD), st.text(_PRINTABLE, min_size=1, max_size=12))

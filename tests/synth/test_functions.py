@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import pytest
+from cfnlint import lint_file  # type: ignore[import-untyped]
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
 from scar_constructs.deployment import DeploymentError, with_real_bucket_names
@@ -136,3 +138,30 @@ def test_files_that_are_gone_since_they_were_checked_are_one_clear_line(
     function = Function(name="f", container=Container(image="alpine"), init_script=tmp_path / "gone.sh")
     with pytest.raises(DeploymentError, match=r"function f: its files cannot be packaged: .*gone\.sh"):
         synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))
+
+
+def test_text_that_looks_like_cloudformations_stays_as_it_is(synthesize: Synthesize) -> None:
+    text = "x${AWS::AccountId}-{{ resolve:ssm:x }}-${aws:username}"
+    function = Function(
+        name="f",
+        description=text,
+        container=Container(image="alpine", environment={"MODE": text}),
+        environment={"KEY": text},
+        inputs=(StorageEntry("bucket", f"in{text}", prefixes=(text,), suffixes=(text,)),),
+        outputs=(StorageEntry("bucket", f"out{text}"),),
+    )
+    made = synthesize(Workflow(Path("w.yaml"), (function,)), distributed_launch=True)
+    lambda_function = made.one("AWS::Lambda::Function", FunctionName="f")
+    assert lambda_function["Description"] == text
+    assert lambda_function["Environment"]["Variables"]["KEY"] == text
+    notification = made.one("Custom::S3BucketNotifications")["NotificationConfiguration"]
+    (rules,) = [one["Filter"]["Key"]["FilterRules"] for one in notification["LambdaFunctionConfigurations"]]
+    assert f"in{text}/" in {unquote_plus(rule["Value"]) for rule in rules}
+    assert json.loads((made.package("f") / "function_config.json").read_text())["container_environment"] == {
+        "MODE": text
+    }
+    (listing,) = [one for one in made.statements("LaunchRole") if one["Action"] == "s3:ListBucket"]
+    prefix = "inx${$}{AWS::AccountId}-{{ resolve:ssm:x }}-${$}{aws:username}/"
+    assert listing["Condition"] == {"StringEquals": {"s3:prefix": [prefix]}}
+    assert made.said() == []
+    assert [str(one) for one in lint_file(made.folder / "workflow.template.json")] == []
