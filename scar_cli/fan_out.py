@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -55,6 +56,8 @@ class Event:
     """Its number in the journal; None: not there yet."""
     perhaps_sent: bool = False
     """A call with it has ended without an answer."""
+    noted: bool = False
+    """The journal names it as perhaps sent twice."""
 
 
 class FanOut:
@@ -172,13 +175,16 @@ class FanOut:
         body = event_bytes(event.file, self._target.region, self._target.launch_id)
         while self._pace.begin(self._stop):
             answer = None
+            if event.perhaps_sent:
+                self._note_lost(event)
             event.perhaps_sent, before = True, event.perhaps_sent
             try:
-                answer = connection.send_event(self._target.function, body)
+                answer = connection.send_event(self._target.function, body, partial(self._note_lost, event))
             except (OSError, http.client.HTTPException) as error:
+                event.perhaps_sent = before or event.noted or connection.may_have_arrived
                 reason = _words(error)
             else:
-                event.perhaps_sent = before or answer.status >= 500  # noqa: PLR2004 (nobody knows how far it came)
+                event.perhaps_sent = before or event.noted or answer.status >= 500  # noqa: PLR2004 (nobody knows how far it came)
                 reason = f"{answer.status} {answer.code or answer.message}"
             if answer is not None and answer.status == 202:  # noqa: PLR2004
                 self._pace.end(accepted=True)
@@ -196,6 +202,13 @@ class FanOut:
             self._pace.end()
             if self._stop.wait(pause - at_first):
                 return
+
+    def _note_lost(self, event: Event) -> None:
+        """Note that an event is sent again although it may have been accepted."""
+        if not event.noted:
+            assert event.number is not None  # noqa: S101 (it comes from _next)
+            self._journal.perhaps_twice(event.number, event.file.key)
+            event.noted = True
 
     def _note(self, event: Event) -> None:
         assert event.number is not None  # noqa: S101 (it comes from _next)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -26,13 +26,19 @@ _PASSING = (409, 429)
 _SERVER_ERROR = 500
 
 
-def run_first(target: Target, file: InputFile, patience: Patience | None = None) -> None:
-    """Run the function on the first file.
+def run_first(
+    target: Target,
+    file: InputFile,
+    patience: Patience | None = None,
+    lost: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the function on the first file. `lost()` is called before it is run again because the answer was
+    lost.
 
     Raises:
         UserError: it failed, or did not take the file.
     """
-    answer = _answer(target, file, patience or Patience())
+    answer = _answer(target, file, patience or Patience(), lost)
     where = printable(f"{file.bucket}/{file.key}")
     if answer.function_failed:
         tail = list(_readable(answer.log_tail))
@@ -54,7 +60,7 @@ def run_first(target: Target, file: InputFile, patience: Patience | None = None)
         )
 
 
-def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
+def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[[], None]) -> Answer:
     """The function's answer; what did not get to run is tried again."""
     connection = LambdaConnection(target.endpoint, _ANSWER_WITHIN_S)
     since, attempts = time.monotonic(), 0
@@ -71,12 +77,14 @@ def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
             except (OSError, http.client.HTTPException) as error:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 give_up_s = min(patience.give_up_s, _CONNECTED_WITHIN_S)
+                perhaps_run = connection.may_have_arrived
             else:
                 if answer.accepted:
                     return answer
                 if answer.status not in _PASSING and answer.status < _SERVER_ERROR:
                     raise refusal(answer, target.function)
                 reason, give_up_s = f"{answer.status} {answer.message}", patience.give_up_s
+                perhaps_run = answer.status >= _SERVER_ERROR
             if time.monotonic() - since >= give_up_s:
                 raise UserError(
                     f"Lambda has not taken the first event: {reason}",
@@ -87,6 +95,8 @@ def _answer(target: Target, file: InputFile, patience: Patience) -> Answer:
             if attempts == _TOLD_AFTER:
                 click.echo(f"scar-launch: the first event has to wait: {reason}", err=True)
             time.sleep(patience.pause(attempts))
+            if perhaps_run:
+                lost()
     finally:
         connection.close()
 

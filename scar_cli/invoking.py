@@ -12,8 +12,10 @@ import base64
 import binascii
 import http.client
 import json
+import select
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,9 +89,11 @@ class LambdaConnection:
         self._address = urlsplit(endpoint.url)
         self._proxy = _proxy_of(self._address)
         self._connection: http.client.HTTPConnection | None = None
+        self.may_have_arrived = False
+        """Whether the latest call got as far as sending its request."""
 
-    def send_event(self, function: str, event: bytes) -> Answer:
-        """Queue an event.
+    def send_event(self, function: str, event: bytes, lost: Callable[[], None] = lambda: None) -> Answer:
+        """Queue an event. `lost()` is called before it is sent again because the answer was lost.
 
         Raises:
             OSError, http.client.HTTPException: there is no answer; the event may have been queued or not.
@@ -101,6 +105,7 @@ class LambdaConnection:
         except _STALE:
             if is_fresh:
                 raise
+        lost()
         return self._call(function, event, {"X-Amz-Invocation-Type": "Event"})
 
     def run(self, function: str, event: bytes) -> Answer:
@@ -128,6 +133,9 @@ class LambdaConnection:
             )
         except Exception as error:  # credentials that cannot be refreshed
             raise explain(error) or error from error
+        self.may_have_arrived = False
+        if self._connection is not None and _is_readable(self._connection.sock):
+            self.close()  # the other side has closed it while it was idle: nothing is lost
         try:
             if self._connection is None:
                 self._connection = self._opened()
@@ -138,6 +146,7 @@ class LambdaConnection:
             # In one piece: http.client would send headers and body by a system call each.
             lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in signed.items())]
             head = "\r\n".join([*lines, _AGENT, f"Content-Length: {len(event)}", "", ""])
+            self.may_have_arrived = True
             self._connection.sock.sendall(head.encode() + event)
             response = http.client.HTTPResponse(self._connection.sock, method="POST")
             response.begin()
@@ -173,6 +182,12 @@ class LambdaConnection:
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.sock.settimeout(self._answer_within_s)
         return connection
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _read(response: http.client.HTTPResponse, payload: bytes) -> Answer:

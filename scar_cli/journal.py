@@ -5,6 +5,7 @@ A text file of JSON lines, written as things happen and only ever added to:
     {"scar_launch": 1, "function": "thumbnails", …}      what is launched: the head
     {"send": ["in/a.jpg", "in/b.jpg"], "from": 0, …}     events 0 and 1 are about to be sent
     1                                                    event 1 was accepted
+    {"perhaps_twice": [[1, "in/b.jpg"]]}                 event 1 is sent again, since its answer was lost
     {"stopped": "…", "not_sent": [0]}                    the launch ended early, event 0 was not on its way
     {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} it went on; event 0 may have been accepted before
     {"finished": "…", "accepted": 2}
@@ -59,6 +60,8 @@ class Record:
     accepted: int = 0
     gone: int = 0
     """Files that were pending, and no longer there when the launch went on."""
+    perhaps_twice: dict[int, str] = field(default_factory=dict)
+    """Keys of the events that were sent again although they may have been accepted."""
     finished: bool = False
     length: int = 0
     """Bytes up to the end of the last complete line."""
@@ -135,8 +138,9 @@ class Journal:
             del self.record.pending[number]
         self.record.gone += len(gone)
         left = list(self.record.pending.values())
-        twice = [[one.number, one.key] for one in left if one.perhaps_sent]
-        self._write(_line({"resumed": _now(), "perhaps_twice": twice, "gone": list(gone)}))
+        twice = {one.number: one.key for one in left if one.perhaps_sent}
+        self._write(_line({"resumed": _now(), "perhaps_twice": list(twice.items()), "gone": list(gone)}))
+        self.record.perhaps_twice |= twice
         return left
 
     def sending(self, source: int, keys: Sequence[str]) -> range:
@@ -153,6 +157,13 @@ class Journal:
             if not self._closed:
                 self._append(b"%d\n" % number)
                 self.record.accepted += 1
+
+    def perhaps_twice(self, number: int, key: str) -> None:
+        """Note that an event is about to be sent again although it may have been accepted."""
+        with self._lock:
+            if not self._closed:
+                self._append(_line({"perhaps_twice": [[number, key]]}))
+                self.record.perhaps_twice[number] = key
 
     def stopped(self, reason: str, not_sent: Iterable[int]) -> None:
         """Note why the launch ends early, and which events were not on their way at the time."""
@@ -256,6 +267,7 @@ def _take(record: Record, line: bytes) -> None:
         record.accepted += 1
         return
     content = json.loads(line)
+    record.perhaps_twice |= {int(number): str(key) for number, key in content.get("perhaps_twice", ())}
     if "send" in content:
         source, first, keys = int(content["source"]), int(content["from"]), content["send"]
         if first != record.numbered:
@@ -277,7 +289,7 @@ def _take(record: Record, line: bytes) -> None:
         }
     elif "finished" in content:
         record.finished = True
-    else:
+    elif "perhaps_twice" not in content:
         raise ValueError
 
 

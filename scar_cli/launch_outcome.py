@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ROWS = 50
 _IN_JSON = 1000
+_NAMED = 5
 _REASON_LENGTH = 200
 _LEFT_OUT = {
     "empty": "of zero bytes, which the function takes for markers of folders",
@@ -34,6 +35,8 @@ class Outcome:
     """In all, with those before an interruption."""
     seconds: float = 0.0
     left_out: dict[str, int] = field(default_factory=dict)
+    perhaps_twice: list[str] = field(default_factory=list)
+    """Keys of the events that were sent again although they may have been accepted."""
     journal: Path | None = None
     waited: Waiting | None = None
 
@@ -53,6 +56,12 @@ class Outcome:
             yield f"There is no file in the input folder of {self.function} to send."
         for name, count in self.left_out.items():
             yield f"Left out: {counted(count, 'file')} {_LEFT_OUT[name]}."
+        if self.perhaps_twice:
+            events = counted(len(self.perhaps_twice), "event")
+            whose = "whose answer was" if len(self.perhaps_twice) == 1 else "whose answers were"
+            names = ", ".join(printable(key) for key in self.perhaps_twice[:_NAMED])
+            more = ", ..." if len(self.perhaps_twice) > _NAMED else ""
+            yield f"Perhaps sent twice: {events}, {whose} lost: {names}{more}"
         if self.journal is not None:
             yield f"Journal: {self.journal}"
 
@@ -71,13 +80,15 @@ class Outcome:
         yield f"Their events are kept: scar retry -n {self.function} sends them again."
 
     def as_json(self) -> dict[str, Any]:
-        """The same as an object; reasons of a thousand failures at most."""
+        """The same as an object; a thousand failures and doubled events at most."""
         answer: dict[str, Any] = {
             "function": self.function,
             "sent": self.sent,
             "accepted": self.accepted,
             "failed": {},
             "left_out": self.left_out,
+            "perhaps_twice_count": len(self.perhaps_twice),
+            "perhaps_twice": self.perhaps_twice[:_IN_JSON],
             "seconds": round(self.seconds, 3),
             "journal": str(self.journal) if self.journal is not None else None,
         }

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,7 @@ class Launch:
         if self.journal is not None:
             outcome.accepted = self.journal.record.accepted
             outcome.journal = self.journal.path
+            outcome.perhaps_twice = list(self.journal.record.perhaps_twice.values())
         outcome.left_out = {name: count for name, count in vars(self.listing.left_out).items() if count}
         return outcome
 
@@ -207,7 +209,8 @@ class Launch:
             if not journal.record.accepted:
                 if first.number is None:
                     (first.number,) = journal.sending(first.file.source, [first.file.key])
-                run_first(target, first.file)
+                lost = partial(journal.perhaps_twice, first.number, first.file.key)
+                run_first(target, first.file, lost=lost)
                 journal.accepted(first.number)
                 sent = 1
             else:

@@ -46,6 +46,8 @@ class LoopbackAws:
     listed: int = 0
     at_once: int = 0
     most_at_once: int = 0
+    connections: set[asyncio.Transport] = field(default_factory=set)
+    loop: asyncio.AbstractEventLoop | None = None
     counts: array[int] | None = None
     """Instead of `received`, for very many: how often each key was accepted."""
 
@@ -65,6 +67,20 @@ class LoopbackAws:
 
     def key(self, number: int) -> str:
         return f"in/{number:08}.txt"
+
+    def hang_up(self) -> None:
+        """Close all connections, and wait until they are."""
+        done = threading.Event()
+
+        def close() -> None:
+            for one in list(self.connections):
+                one.close()
+            assert self.loop is not None
+            self.loop.call_soon(done.set)  # behind what closes them
+
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(close)
+        assert done.wait(10)
 
     def accept(self, key: str) -> None:
         if self.counts is not None:
@@ -103,7 +119,7 @@ class LoopbackAws:
 @contextmanager
 def running(aws: LoopbackAws, tls: ssl.SSLContext | None = None) -> Iterator[LoopbackAws]:
     """Serve it from a thread until the end of the `with`."""
-    loop = asyncio.new_event_loop()
+    loop = aws.loop = asyncio.new_event_loop()
     ready = threading.Event()
 
     async def serve() -> asyncio.Server:
@@ -135,6 +151,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._aws.connections.add(transport)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._aws.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._data += data

@@ -118,6 +118,23 @@ def test_killed_twenty_times_at_any_moment_each_file_arrives(launcher: Launcher)
     assert read(launcher.journal).finished
 
 
+def test_the_end_of_a_launch_names_what_was_perhaps_sent_twice(launcher: Launcher) -> None:
+    aws = launcher.aws
+    aws.count, aws.first_trouble = 40, ["close"]
+    aws.trouble = lambda call: "cut" if call % 10 == 1 else None
+    code, output, errors = launcher.run(*launcher.new("--json", "--concurrency", "2"))
+    assert code == 0, errors
+    answer = json.loads(output)
+    doubled = {key for key, times in Counter(aws.received).items() if times > 1}
+    assert len(doubled) >= 4
+    assert set(answer["perhaps_twice"]) == doubled | {aws.key(0)}  # the first one's answer was lost, too
+    assert answer["perhaps_twice_count"] == len(answer["perhaps_twice"])
+    code, output, errors = launcher.run("--resume", str(launcher.journal))
+    assert code == 0, errors
+    (said,) = [line for line in output.splitlines() if line.startswith("Perhaps sent twice: ")]
+    assert f"{len(doubled) + 1} events, whose answers were lost: in/000000" in said
+
+
 def test_a_finished_launch_has_nothing_left(launcher: Launcher) -> None:
     launcher.aws.count = 5
     assert launcher.run(*launcher.new())[0] == 0

@@ -89,6 +89,41 @@ def test_every_file_arrives_though_a_third_of_the_calls_is_refused_cut_or_not_an
     assert (record.accepted, record.pending) == (aws.count, {})
 
 
+def test_the_journal_names_the_events_that_a_lost_answer_doubles(aws: LoopbackAws, tmp_path: Path) -> None:
+    aws.count = 200
+    aws.trouble = lambda call: "cut" if call % 7 == 0 else None
+    launch(aws, tmp_path)
+    doubled = {key for key, times in Counter(aws.received).items() if times > 1}
+    assert len(doubled) > 20
+    record = read(tmp_path / "journal")
+    assert set(record.perhaps_twice.values()) == doubled
+    assert all(aws.key(number) == key for number, key in record.perhaps_twice.items())
+
+
+def test_the_journal_names_no_event_that_was_certainly_not_accepted(aws: LoopbackAws, tmp_path: Path) -> None:
+    aws.count = 60
+    aws.trouble = lambda call: "429" if call % 3 == 0 else None
+    launch(aws, tmp_path)
+    assert read(tmp_path / "journal").perhaps_twice == {}
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    connection = LambdaConnection(endpoint(f"http://127.0.0.1:{port}"), 1)
+    with pytest.raises(ConnectionRefusedError):
+        connection.send_event("fan", event_bytes(FILE, "us-east-1"))
+    assert not connection.may_have_arrived
+
+
+def test_a_connection_that_was_closed_while_idle_has_lost_no_event(aws: LoopbackAws) -> None:
+    connection = LambdaConnection(endpoint(aws.url), 5)
+    lost: list[str] = []
+    event = event_bytes(FILE, "us-east-1")
+    assert connection.send_event("fan", event, lambda: lost.append("x")).status == 202
+    aws.hang_up()
+    assert connection.send_event("fan", event, lambda: lost.append("x")).status == 202
+    connection.close()
+    assert (lost, len(aws.received)) == ([], 2)
+
+
 def test_throttling_lowers_the_calls_at_once_and_all_arrives(aws: LoopbackAws, tmp_path: Path) -> None:
     aws.count, aws.delay_s = 400, 0.005
     aws.trouble = lambda _call: "429" if aws.at_once >= 4 else None
@@ -224,5 +259,7 @@ def tunnel(port: int) -> Iterator[tuple[int, list[str]]]:
 
 def test_the_first_event_waits_through_throttling(aws: LoopbackAws) -> None:
     aws.first_trouble = ["429", "close", "500"]
-    run_first(target(aws), FILE, QUICK)
+    lost: list[str] = []
+    run_first(target(aws), FILE, QUICK, lambda: lost.append(FILE.key))
     assert aws.first == ["in/00000000.txt"]
+    assert lost == [FILE.key] * 2, "a refusal for throttling is sure"

@@ -183,3 +183,21 @@ def test_reading_keeps_only_what_is_pending(path: Path) -> None:
     record = read(path)
     assert (record.accepted, list(record.pending), record.finished) == (3000, [3000], True)
     assert path.stat().st_size < 3000 * 20
+
+
+def test_events_that_are_perhaps_sent_twice_are_remembered_across_interruptions(path: Path) -> None:
+    journal = Journal.create(path, {})
+    journal.sending(0, ["a", "b", "c"])
+    journal.perhaps_twice(1, "b")
+    journal.accepted(1)
+    journal.close()
+    assert read(path).perhaps_twice == {1: "b"}
+    journal = Journal.resume(path)
+    journal.go_on([2])
+    assert journal.record.perhaps_twice == {0: "a", 1: "b"}
+    journal.perhaps_twice(0, "a")
+    journal.accepted(0)
+    journal.finish()
+    journal.close()
+    record = read(path)
+    assert (record.perhaps_twice, record.pending, record.finished) == ({0: "a", 1: "b"}, {}, True)
