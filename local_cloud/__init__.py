@@ -20,6 +20,7 @@
     saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
     disk_space.py      an upload that the disk has no room for is refused
     bootstrap.py       what `cdk bootstrap` would make
+    privacy.py         what closes the state folder to other users of the machine
     leash.py           how a process and all that it started end when its owner does
 
 This room knows nothing about FDL. It imports the standard library, and ministack in the emulator's process

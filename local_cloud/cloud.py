@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_cloud.privacy import make_private
+
 _MARKER = "cloud-state"
 _MARKER_TEXT = "The state of an embedded cloud of scar-cdk. `scar local reset` empties this folder.\n"
 _STOP_WITHIN_S = 45.0
@@ -242,6 +244,10 @@ class Cloud:
         except OSError as error:
             raise self._unusable(error) from error
         self._check_folder()
+        try:
+            make_private(self.state)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> CloudError:
         cause = (error.strerror or str(error)).lower()

@@ -108,7 +108,8 @@ def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes
     log_path = state / LOG
     if log_path.exists():
         log_path.replace(log_path.with_suffix(".log.1"))
-    with log_path.open("wb") as log:
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as log:
         emulator = subprocess.Popen(
             [
                 sys.executable,
@@ -167,7 +168,9 @@ def _answer(message: dict[str, Any]) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
     partial.replace(path)
 
 

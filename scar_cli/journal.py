@@ -87,8 +87,10 @@ class Journal:
         """
         head = {"scar_launch": VERSION, "started": _now(), **head}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("xb", buffering=0)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Names of files and folders are nobody else's business.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            file = os.fdopen(descriptor, "wb", buffering=0)
         except OSError as error:
             raise _unwritable(path, error) from error
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -124,6 +126,8 @@ class Journal:
             raise UserError(
                 f"The journal {path} is in use by another scar-launch", "Wait for its end, or interrupt it"
             ) from error
+        with suppress(OSError):  # of an earlier version, open to others; on some file systems it cannot be
+            os.fchmod(file.fileno(), 0o600)
         record = read(path)
         os.ftruncate(file.fileno(), record.length)
         file.seek(record.length)

@@ -72,6 +72,10 @@ class ImageStore:
                     advice="Set SCAR_STORE to a folder of your own",
                     kind="StoreUnusable",
                 )
+        # Images of private registries are in it, and layers may hold secrets. `mkdir` leaves a folder as it
+        # is that an earlier version or a person has made.
+        with contextlib.suppress(OSError):
+            self.folder.chmod(0o700)
 
     # -- images
     # ------------------------------------------------------------------------------------------------------

@@ -163,6 +163,21 @@ def test_reset_and_start_refuse_a_folder_that_is_not_a_cloud(shell: Shell) -> No
     assert (shell.state / "thesis.txt").read_text() == "years of work"
 
 
+def test_nobody_else_can_read_what_a_cloud_keeps(shell: Shell) -> None:
+    shell.json("local", "start")
+    shell.client("secretsmanager").create_secret(Name="secret", SecretString="of mine")
+    shell.client("s3").create_bucket(Bucket="bucket")
+    shell.json("local", "stop")
+    kept = [shell.state, *shell.state.iterdir()]
+    assert {path.name for path in kept} >= {"s3", "cloud.log", "last.json", "cloud-state"}
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []
+    shell.state.chmod(0o755)  # as an earlier version has left it
+    for path in shell.state.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    shell.json("local", "start")
+    assert [path for path in [shell.state, *shell.state.iterdir()] if path.stat().st_mode & 0o077] == []
+
+
 def test_two_starts_at_once_make_one_cloud(shell: Shell) -> None:
     environment = {**os.environ, "SCAR_LOCAL_STATE": str(shell.state)}
     starts = [

@@ -405,3 +405,19 @@ def test_locks_are_not_inherited_by_programs(tmp_path: Path, layouts: Path) -> N
     with lock.open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel closes the child's copy while it executes the program
     child.communicate()
+
+
+def test_a_store_that_is_open_to_others_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images").chmod(0o755)
+    ImageStore(tmp_path)
+    assert (tmp_path / "images").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_scratch_folder_that_is_open_to_others_is_closed(tmp_path: Path) -> None:
+    from runtime.engines.scratch import scratch_folder
+
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch").chmod(0o755)
+    with scratch_folder(tmp_path) as folder:
+        assert folder.parent.stat().st_mode & 0o777 == 0o700

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from pathlib import Path
 
@@ -201,3 +202,15 @@ def test_events_that_are_perhaps_sent_twice_are_remembered_across_interruptions(
     journal.close()
     record = read(path)
     assert (record.perhaps_twice, record.pending, record.finished) == ({0: "a", 1: "b"}, {}, True)
+
+
+def test_a_journal_is_nobody_elses_business(path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        Journal.create(path, {}).close()
+    finally:
+        os.umask(old)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    path.chmod(0o644)  # as an earlier version has left it
+    Journal.resume(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,43 @@
+"""A cloud's state belongs to whoever started it: nobody else on the machine may read it.
+
+It holds everybody's files, secrets of Secrets Manager, environments of functions with their keys, and logs.
+Each entry of the state folder is closed by itself, so that what is below it can have any mode: code of
+functions has to be readable for the users of their containers, which get it by a bind mount.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+_FOLDERS = ("s3", "services", "tmp")
+"""Made here, since the emulator makes them for everybody."""
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def make_private(state: Path) -> None:
+    """Close a state folder, which exists, and all that is in it, to other users.
+
+    A folder that was open to others (of an earlier version, or made by hand) is closed down to its last file:
+    a link or an open descriptor may lead there. Raises OSError: the folder is somebody else's.
+    """
+    was_open = state.stat().st_mode & _OTHERS
+    if was_open:
+        for folder, _, files in os.walk(state):
+            for path in (folder, *(os.path.join(folder, name) for name in files)):  # noqa: PTH118 (many)
+                if path != os.fspath(state):
+                    _close(path)
+    for name in _FOLDERS:
+        (state / name).mkdir(mode=0o700, exist_ok=True)
+    for entry in os.scandir(state):
+        _close(entry.path)
+    state.chmod(0o700)  # last: what is interrupted before is done again
+
+
+def _close(path: str) -> None:
+    with suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if mode & _OTHERS and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # never through a link
+            os.chmod(path, stat.S_IMODE(mode) & ~_OTHERS, follow_symlinks=True)  # noqa: PTH101
