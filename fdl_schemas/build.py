@@ -45,6 +45,8 @@ class FunctionEntry:
     path: PathInFile
     data: Mapping[str, Any]
     function: Function
+    folder: Path
+    """The FDL file's, which paths in it start from."""
 
     def get(self, *steps: str) -> Any:
         """What stands in the file at a path below the entry, or None."""
@@ -110,7 +112,7 @@ def build(data: Any, folder: Path) -> Draft:
     )
     return Draft(
         functions=tuple(
-            FunctionEntry(("functions", "aws", index), entry, _function(entry, folder))
+            FunctionEntry(("functions", "aws", index), entry, _function(entry, folder), folder)
             for index, entry in enumerate(functions.get("aws") or ())
             if isinstance(entry, dict) and isinstance(entry.get("lambda"), dict)
         ),

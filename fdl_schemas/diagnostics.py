@@ -67,6 +67,7 @@ CODES: Final[dict[str, str]] = {
     "FDL053": "a secret stands in the clear",
     "FDL054": "OSCAR services are not deployed",
     "FDL055": "a pattern where a name is meant",
+    "FDL056": "a file outside of the FDL file's folder",
 }
 
 SHOWN_OF_A_VALUE: Final = 60

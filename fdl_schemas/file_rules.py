@@ -47,7 +47,7 @@ def check_files(entry: FunctionEntry, findings: Findings) -> None:
         if file is None or not findings.is_first_mention("FDL022", f"{file} {is_payload}"):
             continue
         problem = _file_problem(file, folder_will_do=is_payload) or (
-            _payload_problem(file) if is_payload else None
+            _payload_problem(file, entry.folder) if is_payload else None
         )
         if problem is not None:
             findings.error(
@@ -58,6 +58,19 @@ def check_files(entry: FunctionEntry, findings: Findings) -> None:
                 or f"a file{' or folder' if is_payload else ''} at {quoted(str(file), 200)}",
                 help=problem.advice,
             )
+        elif (real := os.path.realpath(file)) and not _is_below(real, os.path.realpath(entry.folder)):
+            # Stops somebody else's FDL file from packaging a private file of whoever deploys it, unseen.
+            leads = "" if real == os.path.normpath(file) else f", at {quoted(real, 200)}"
+            findings.warning(
+                "FDL056",
+                f"{key} {quoted(entry.get(*steps))} is outside of the FDL file's folder{leads}",
+                entry.at(*steps),
+                help="it is packaged and uploaded: make sure that it is meant",
+            )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def is_cdk_output(folder: Path) -> bool:
@@ -81,9 +94,9 @@ def _file_problem(file: Path, *, folder_will_do: bool) -> _Problem | None:
         return _Problem("cannot be looked up")
 
 
-def _payload_problem(payload: Path) -> _Problem | None:
+def _payload_problem(payload: Path, fdl_folder: Path) -> _Problem | None:
     size = 0
-    for number, found in enumerate(_regular_files(payload)):
+    for number, found in enumerate(_regular_files(payload, fdl_folder)):
         if isinstance(found, _Problem):
             return found
         size += found
@@ -95,8 +108,9 @@ def _payload_problem(payload: Path) -> _Problem | None:
     return None
 
 
-def _regular_files(payload: Path) -> Iterator[int | _Problem]:
+def _regular_files(payload: Path, fdl_folder: Path) -> Iterator[int | _Problem]:
     """The size of each file of a payload, or what is wrong with one, links followed as packaging does."""
+    allowed = os.path.realpath(payload), os.path.realpath(fdl_folder)
     status = payload.stat()
     if not stat.S_ISDIR(status.st_mode):
         yield status.st_size
@@ -117,6 +131,10 @@ def _regular_files(payload: Path) -> Iterator[int | _Problem]:
                 yield _unusable(
                     payload, path, "a link to nothing" if entry.is_symlink() else "which cannot be read"
                 )
+                return
+            # Stops a stranger's payload from taking a private file along, such as `~/.aws/credentials`.
+            if entry.is_symlink() and not any(_is_below(os.path.realpath(path), one) for one in allowed):
+                yield _unusable(payload, path, "a link that leads out of the FDL file's folder")
                 return
             if stat.S_ISDIR(status.st_mode):
                 identity = (status.st_dev, status.st_ino)

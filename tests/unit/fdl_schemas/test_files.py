@@ -126,3 +126,58 @@ def test_problem_of_a_payload_is_said_once_for_all_functions(payload: Path, tmp_
     file = tmp_path / "workflow.yaml"
     file.write_text(f"functions: {{aws: [{{{function % 'a'}}}, {{{function % 'b'}}}]}}\n")
     assert [found.code for found in check(file).diagnostics] == ["FDL022"]
+
+
+def test_a_link_of_the_payload_that_leads_out_is_an_error(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "models" / "sub").mkdir(parents=True)
+    (tmp_path / "credentials").write_text("of somebody")
+    (tmp_path / "private").mkdir()
+    for number, target in enumerate(("../../credentials", "../../private", str(tmp_path / "credentials"))):
+        link = project / "models" / f"link{number}"
+        link.symlink_to(target)
+        assert messages(project) == [
+            f"FDL022 1:53 extra_payload `models` holds `link{number}`, "
+            "a link that leads out of the FDL file's folder"
+        ]
+        link.unlink()
+    (project / "shared").symlink_to("../private")
+    (project / "models" / "sub" / "link").symlink_to("../../shared")
+    (found,) = messages(project)
+    assert found.endswith("holds `sub/link`, a link that leads out of the FDL file's folder")
+
+
+def test_files_that_lead_out_get_a_warning_with_their_place(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "file").write_text("x")
+    (project / "link").symlink_to("../shared/file")
+    (project / "folder").symlink_to("../shared")
+    (project / "here").write_text("x")
+    (project / "inside").symlink_to("here")
+    for name in ("../shared/file", "link", "folder/file", str(tmp_path / "shared/file")):
+        for key in ("init_script", "run_script", "extra_payload"):
+            (found,) = messages_of(project, f"{key}: {name}")
+            place = f"FDL056 1:{len(key) + 40} {key} `"
+            assert found.startswith(place), (found, place)
+            assert "is outside of the FDL file's folder" in found
+        (found,) = messages_of(project, f"container: {{image_file: {name}}}", image="")
+        assert found.startswith("FDL056 1:62 image_file `")
+    for name in ("here", "inside", "./here", "../project/here", str(project / "here")):
+        assert messages_of(project, f"init_script: {name}") == []
+    (found,) = messages_of(project, "init_script: link")
+    assert found.endswith(f"at `{tmp_path / 'shared/file'}`")
+
+
+def messages_of(folder: Path, setting: str, image: str = ", container: {image: a}") -> list[str]:
+    file = folder / "workflow.yaml"
+    file.write_text(f"functions: {{aws: [{{lambda: {{name: f, {setting}{image}}}}}]}}\n")
+    return [f"{found.code} {found.line}:{found.column} {found.message}" for found in check(file).diagnostics]
+
+
+def test_the_folder_of_the_fdl_file_may_be_a_link_itself(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "script.sh").touch()
+    (tmp_path / "linked").symlink_to("real")
+    assert messages_of(tmp_path / "linked", "init_script: script.sh") == []
