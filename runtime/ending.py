@@ -74,6 +74,8 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
         advice = "The disk is full: raise the function's `ephemeral_storage`, or use `execution_mode: batch`."
     elif ended.signal == signal.SIGKILL:
         advice = "Where nobody killed it by hand, memory ran out: raise the function's `memory`."
+    if ended.cut_off:
+        advice += f" Its network was its {ended.network}."
     how = f"ended with exit code {ended.exit_code}"
     if ended.signal is not None:
         how = f"was killed by signal {ended.signal} ({_signal_name(ended.signal)})"

@@ -36,6 +36,7 @@ from runtime.events import EMPTY
 from runtime.images import ImageSource, RootFilesystem, prepare_image
 from runtime.invocation import Invocation
 from runtime.logs import ContainerOutput, Log
+from runtime.reachable import host_ports
 from runtime.storage.storage import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
 
@@ -244,10 +245,7 @@ class _Job:
                 image_env=root.config.env,
             )
             argv = self._argv(workspace, root, environment)
-            binds = {workspace.path: str(workspace.path)}
-            if self.config.extra_payload is not None:
-                binds[self.config.extra_payload] = str(self.config.extra_payload)
-            binds |= {path: str(path) for path in self.config.file_systems if path.is_dir()}
+            payload = self.config.extra_payload
             if time.monotonic() >= self.setting.deadline:
                 raise time_is_up("before the container was started")
             ended = engine.run(
@@ -257,7 +255,10 @@ class _Job:
                     env=environment,
                     working_dir=root.config.working_dir or "/",
                     user=root.config.user,
-                    binds=binds,
+                    binds={workspace.path: str(workspace.path)},
+                    read_only={} if payload is None else {payload: str(payload)},
+                    shared={path: str(path) for path in self.config.file_systems if path.is_dir()},
+                    host_ports=host_ports(self.setting.environ, self.config.container_environment),
                     deadline=self.setting.deadline,
                     # The answer to a request is standard output alone; standard error belongs into the log.
                     on_output=answer.feed if self.invocation.awaited else output.feed,
@@ -271,6 +272,8 @@ class _Job:
             output.close()
             stage.bytes = output.bytes
             stage.extra["exit_code"] = ended.exit_code
+            if ended.network:
+                stage.extra["network"] = ended.network
             require_success(ended, output.last_lines, self.setting.store)
         result.output = output.last_lines
         return 0

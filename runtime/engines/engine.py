@@ -19,7 +19,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,9 @@ from runtime.errors import RunnerError
 from runtime.images import RootFilesystem
 
 ENGINE_NAMES = ("namespaces", "fakechroot", "proot")
+CUT_OFF = "own, without connections to the outside"
+SHARED = "shared with this machine"
+"""How `ContainerResult.network` begins; the reason follows."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,12 @@ class ContainerProcess:
     """What to run, and where.
 
     `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added
-    but PATH and HOME where they are missing, as Docker does. `binds` maps host paths to the paths at which
-    they are to be seen inside. `deadline` is a value of `time.monotonic()`. `on_output` is given standard
+    but PATH and HOME where they are missing, as Docker does. `binds`, `read_only` and `shared` map host paths
+    to the paths at which they are seen inside: folders of this run alone, which are given to the container's
+    user; folders that it may only read; and folders that others use, too, which keep their owners and modes.
+    `host_ports` are addresses and ports of this machine's loopback interface. If they are given, the
+    container gets a network of its own where the engine can make one, in which of this machine only these
+    ports are reachable, at the same address; else it shares the network of the runner. `deadline` is a value of `time.monotonic()`. `on_output` is given standard
     output and standard error, mixed, as they come; while it does not return, the process is held up. With
     `on_error_output`, standard error goes there instead.
     """
@@ -50,16 +57,33 @@ class ContainerProcess:
     deadline: float | None
     on_output: Callable[[bytes], None]
     on_error_output: Callable[[bytes], None] | None = None
+    read_only: Mapping[Path, str] = field(default_factory=dict)
+    shared: Mapping[Path, str] = field(default_factory=dict)
+    host_ports: Sequence[tuple[str, int]] | None = None
+
+    @property
+    def all_binds(self) -> dict[Path, str]:
+        """All folders that are seen inside, for engines that cannot mount."""
+        return {**self.binds, **self.read_only, **self.shared}
 
 
 @dataclass(frozen=True)
 class ContainerResult:
-    """How it ended: by `exit_code`, or by `signal`; `timed_out` if the deadline made it end."""
+    """How it ended: by `exit_code`, or by `signal`; `timed_out` if the deadline made it end.
+
+    `network` says which network it had, in words, if `host_ports` were given.
+    """
 
     exit_code: int | None
     signal: int | None
     timed_out: bool
     duration_s: float
+    network: str = ""
+
+    @property
+    def cut_off(self) -> bool:
+        """It could not reach the world outside this machine."""
+        return self.network.startswith(CUT_OFF)
 
 
 class Engine(Protocol):

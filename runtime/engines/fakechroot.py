@@ -79,7 +79,7 @@ class FakechrootEngine:
         preload = [
             resolve_in_root(root, entry) for entry in env.get("LD_PRELOAD", "").replace(":", " ").split()
         ]
-        excluded = [*HOST_FOLDERS, "/etc/resolv.conf", "/etc/hosts", *process.binds.values()]
+        excluded = [*HOST_FOLDERS, "/etc/resolv.conf", "/etc/hosts", *process.all_binds.values()]
         return {
             **env,
             "FAKECHROOT": "true",

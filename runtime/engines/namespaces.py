@@ -21,12 +21,14 @@ from runtime.engines.engine import (
     check_process,
     forget_engine,
 )
+from runtime.engines.outgoing import find_outgoing, resolver
 from runtime.engines.scratch import scratch_folder
-from runtime.engines.supervise import run_container, supervise
+from runtime.engines.supervise import Preparation, run_container, supervise
 from runtime.engines.user import ContainerUser, complete_environment, look_up_user
 from runtime.errors import RunnerError
 
 _HELPER = "container_init"
+_RESOLV_CONF = "/etc/resolv.conf"
 _OVERLAYS = ("disk", "tmpfs", "none")
 
 
@@ -47,6 +49,10 @@ class NamespacesEngine:
         if os.geteuid() == 0 and not self._user_namespace and user.uid != 0:
             for host in process.binds:
                 _give(host, user)
+        preparation = Preparation(self._user_namespace)
+        if process.host_ports is not None:
+            host_ports = tuple(dict.fromkeys(process.host_ports))
+            preparation = Preparation(self._user_namespace, host_ports, find_outgoing())
         with scratch_folder(self._store) as scratch:
             task = {
                 "probe": False,
@@ -54,14 +60,18 @@ class NamespacesEngine:
                 "overlay": self._overlay,
                 "root": str(process.root.path.absolute()),
                 "scratch": str(scratch.absolute()),
-                "binds": [[str(host.absolute()), inside] for host, inside in process.binds.items()],
+                "binds": [
+                    [str(host.absolute()), inside, host in process.read_only]
+                    for host, inside in process.all_binds.items()
+                ],
+                "resolv_conf": _resolv_conf(scratch, preparation.outgoing),
                 "argv": list(process.argv),
                 "env": complete_environment(process.env, user),
                 "cwd": process.working_dir or "/",
-                "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)},
+                "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "outside": [os.geteuid(), os.getegid()]},
             }
             try:
-                return run_container(_HELPER, task, process)
+                return run_container(_HELPER, task, process, preparation)
             except RunnerError:
                 forget_engine(self._store)
                 raise
@@ -88,12 +98,19 @@ def probe_namespaces(store: Path) -> Mapping[str, str]:
                 "root": str(root.absolute()),
                 "scratch": str(work.absolute()),
                 "binds": [],
+                "resolv_conf": _RESOLV_CONF,
                 "argv": [],
                 "env": {},
                 "cwd": "/",
-                "user": {"uid": 0, "gid": 0, "groups": []},
+                "user": {"uid": 0, "gid": 0, "groups": [], "outside": [os.geteuid(), os.getegid()]},
             }
-            report = supervise(_HELPER, task, deadline=None, on_output=lambda _: None)
+            report = supervise(
+                _HELPER,
+                task,
+                deadline=None,
+                on_output=lambda _: None,
+                preparation=Preparation(user_namespace),
+            )
         if report.exit_code == 0:
             return {"user_namespace": "yes" if user_namespace else "no", "overlay": overlay}
         reasons.append(report.failed or f"the helper ended by signal {report.signal}")
@@ -107,6 +124,16 @@ def _modes() -> Iterator[tuple[bool, str]]:
     for user_namespace in (False, True) if os.geteuid() == 0 else (True,):
         for overlay in _OVERLAYS:
             yield user_namespace, overlay
+
+
+def _resolv_conf(scratch: Path, outgoing: str | None) -> str:
+    """The path of what the container sees as its /etc/resolv.conf."""
+    if outgoing is None:
+        return _RESOLV_CONF
+    path = scratch.absolute() / "resolv.conf"
+    path.write_text(resolver(outgoing))
+    path.chmod(0o644)
+    return str(path)
 
 
 def _give(path: Path, user: ContainerUser) -> None:

@@ -52,7 +52,7 @@ class ProotEngine:
                 for name in (*HOST_FOLDERS, "/etc/resolv.conf", "/etc/hosts")
                 if Path(name).exists()
             ]
-            binds += [f"{host}:{inside}" for host, inside in process.binds.items()]
+            binds += [f"{host}:{inside}" for host, inside in process.all_binds.items()]
             argv = [
                 self._proot,
                 "-r",

@@ -1,10 +1,10 @@
 """The caller's side of a running container: start the helper, pass its output on, keep the time, make sure it
 ends.
 
-The helper program gets its task as JSON on one pipe and reports on another: `{"exit": 3}`, `{"signal": 9}`,
-`{"not_started": "...", "exit": 127}`, or `{"failed": "...", "step": "..."}` if the container could not be set
-up. It understands two signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It
-holds both pipes, so that their end means that it has gone, and the whole container with it.
+The helper program gets its task on a pipe and reports on a socket, by lines: `exit 3`, `signal 9`,
+`not_started 127 TEXT`, or `failed STEP TEXT` if the container could not be set up. It understands two
+signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It holds both pipe and socket,
+so that their end means that it has gone, and the whole container with it.
 
 It is a program of its own, because setting up namespaces takes a fork without an exec, which is not safe in a
 Python process with threads.
@@ -19,17 +19,19 @@ import marshal
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
 from runtime.engines.engine import ContainerProcess, ContainerResult
+from runtime.engines.network import ContainerNetwork
 from runtime.errors import RunnerError
 
 GRACE_S = 2.0
@@ -43,24 +45,28 @@ _MAXIMUM_REPORT = 64 * 1024
 
 _PACKAGE = "runtime.engines.helper"
 _MODULES = {
-    "container_init": ("kernel", "filesystem", "program", "container_init"),
+    "container_init": ("kernel", "filesystem", "program", "seccomp", "network", "container_init"),
     "process_init": ("kernel", "program", "process_init"),
 }
-# The helper's beginning: make modules of the code that comes through the pipe, and call `main` of the last
-# one with the task that comes then. If none comes, the caller has ended.
+# The helper's beginning: make modules of the code that comes through the pipe, let the last one prepare what
+# does not depend on the task, and call its `main` with the task when that comes. If none comes, the caller
+# has ended.
 _BOOT = """
 import marshal, os, sys
 with open(int(sys.argv[1]), "rb") as file:
     for name, code in marshal.load(file):
         module = sys.modules[name] = type(sys)(name)
         exec(code, module.__dict__)
+    os.set_inheritable(int(sys.argv[2]), False)
     try:
+        preparation = marshal.load(file)
+        if preparation is not None:
+            module.prepare(preparation, int(sys.argv[2]))
         task = marshal.load(file)
     except EOFError:
         os._exit(0)
 if not task["errors_apart"]:
     os.dup2(1, 2)
-os.set_inheritable(int(sys.argv[2]), False)
 os._exit(module.main(task, int(sys.argv[2])))
 """
 
@@ -80,9 +86,24 @@ class Report:
     not_started: str | None = None
     timed_out: bool = False
     duration_s: float = 0.0
+    network: str = ""
+    """What became of the network of its own that was asked for, in words."""
 
 
-def run_container(helper: str, task: Mapping[str, Any], process: ContainerProcess) -> ContainerResult:
+@dataclass(frozen=True)
+class Preparation:
+    """What a helper can do before it has a task; see `container_init.prepare`."""
+
+    user_namespace: bool
+    host_ports: tuple[tuple[str, int], ...] | None = None
+    """For a network of its own: what is reachable in it."""
+    outgoing: str | None = None
+    """The program that connects such a network to the outside."""
+
+
+def run_container(
+    helper: str, task: Mapping[str, Any], process: ContainerProcess, preparation: Preparation | None = None
+) -> ContainerResult:
     """Let the helper do its task for `process`, and say how the container ended.
 
     :raises RunnerError: the container could not be set up.
@@ -93,6 +114,7 @@ def run_container(helper: str, task: Mapping[str, Any], process: ContainerProces
         deadline=process.deadline,
         on_output=process.on_output,
         on_error_output=process.on_error_output,
+        preparation=preparation,
     )
     if report.failed is not None:
         raise RunnerError(
@@ -102,7 +124,9 @@ def run_container(helper: str, task: Mapping[str, Any], process: ContainerProces
         )
     if report.not_started:
         (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())
-    return ContainerResult(report.exit_code, report.signal, report.timed_out, report.duration_s)
+    return ContainerResult(
+        report.exit_code, report.signal, report.timed_out, report.duration_s, report.network
+    )
 
 
 def supervise(
@@ -112,39 +136,57 @@ def supervise(
     deadline: float | None,
     on_output: Callable[[bytes], None],
     on_error_output: Callable[[bytes], None] | None = None,
+    preparation: Preparation | None = None,
 ) -> Report:
     """Run `helper` (a module of the package) with `task` until it and all that it started have ended.
 
     Standard error goes to `on_output`, too, unless it has a listener of its own.
     """
     started = time.monotonic()
-    helper_process = _take_spare(helper) or _Helper(helper)
+    helper_process = _take_spare(helper, preparation) or _Helper(helper, preparation)
     listeners = {helper_process.output: on_output, helper_process.errors: on_error_output or on_output}
-    watch = _Watch(helper_process.process, helper_process.report, listeners, deadline)
+    watch = _Watch(helper_process.process, helper_process.report.fileno(), listeners, deadline)
     try:
-        helper_process.send({**task, "parent": os.getpid(), "errors_apart": on_error_output is not None})
+        helper_process.send(
+            {
+                **task,
+                "parent": os.getpid(),
+                "errors_apart": on_error_output is not None,
+                "network": helper_process.network is not None,
+            }
+        )
+        if helper_process.network is not None:
+            watch.begin(helper_process.network.early_report())
         watch.until_end()
     finally:
         watch.make_sure_of_end()
         helper_process.close()
-        _keep_spare(helper)
-    return replace(watch.report(), timed_out=watch.timed_out, duration_s=time.monotonic() - started)
+        _keep_spare(helper, preparation)
+    return replace(
+        watch.report(),
+        timed_out=watch.timed_out,
+        duration_s=time.monotonic() - started,
+        network=helper_process.network.text if helper_process.network is not None else "",
+    )
 
 
 class _Helper:
     """A helper's process, which waits for its task, and our ends of the pipes to it."""
 
-    def __init__(self, helper: str) -> None:
+    def __init__(self, helper: str, preparation: Preparation | None) -> None:
         self.helper = helper
+        self.preparation = preparation
         self.parent = os.getpid()
         ours: list[int] = []
         theirs: list[int] = []
         try:
-            for reads in (True, False, False, False):  # the task; report, standard output, standard error
+            for reads in (True, False, False):  # the task; standard output, standard error
                 read, write = os.pipe()
                 theirs.append(read if reads else write)
                 ours.append(write if reads else read)
-            task, report, output, errors = theirs
+            for end, number in zip((ours, theirs), map(socket.socket.detach, socket.socketpair()), strict=True):
+                end.append(number)
+            task, output, errors, report = theirs
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _BOOT, str(task), str(report)],
                 stdin=subprocess.DEVNULL,
@@ -165,10 +207,17 @@ class _Helper:
             for descriptor in theirs:
                 os.close(descriptor)
         self._task = os.fdopen(ours[0], "wb")
-        self.report, self.output, self.errors = ours[1:]
+        self.output, self.errors = ours[1:3]
+        self.report = socket.socket(fileno=ours[3])
         with contextlib.suppress(BrokenPipeError):
             marshal.dump(_code(helper), self._task)
+            marshal.dump(None if preparation is None else asdict(preparation), self._task)
             self._task.flush()
+        self.network: ContainerNetwork | None = None
+        if preparation is not None and preparation.host_ports is not None:
+            self.network = ContainerNetwork(
+                self.report, self.process.pid, preparation.host_ports, preparation.outgoing
+            )
 
     def send(self, task: dict[str, Any]) -> None:
         """Let it begin."""
@@ -179,7 +228,10 @@ class _Helper:
         """Close our ends; a helper that has no task yet ends."""
         with contextlib.suppress(BrokenPipeError):
             self._task.close()
-        for descriptor in (self.report, self.output, self.errors):
+        if self.network is not None:
+            self.network.close()
+        self.report.close()
+        for descriptor in (self.output, self.errors):
             os.close(descriptor)
 
 
@@ -189,25 +241,26 @@ class _Helper:
 _spare: list[_Helper] = []
 
 
-def _take_spare(helper: str) -> _Helper | None:
+def _take_spare(helper: str, preparation: Preparation | None) -> _Helper | None:
     """The helper that waits, if it is the right one and alive."""
     if threading.current_thread() is not threading.main_thread() or not _spare:
         return None
     spare = _spare.pop()
     if spare.parent != os.getpid():
         return None  # we are a fork of the process that it belongs to
-    if spare.helper == helper and spare.process.poll() is None:
+    fits = (spare.helper, spare.preparation) == (helper, preparation)
+    if fits and spare.process.poll() is None:
         return spare
     spare.close()
     spare.process.wait()
     return None
 
 
-def _keep_spare(helper: str) -> None:
+def _keep_spare(helper: str, preparation: Preparation | None = None) -> None:
     """Start the helper of the next run."""
     if threading.current_thread() is threading.main_thread() and not _spare:
         with contextlib.suppress(OSError):  # then the next run starts its own, and says what is the matter
-            _spare.append(_Helper(helper))
+            _spare.append(_Helper(helper, preparation))
 
 
 @functools.cache
@@ -241,6 +294,10 @@ class _Watch:
         self._report = b""
         self.timed_out = False
         self._killed = False
+
+    def begin(self, report: bytes) -> None:
+        """Take the beginning of the report, which somebody else has read."""
+        self._report = report
 
     def until_end(self) -> None:
         """Pass output on until the helper has gone; end the container when its time is up."""

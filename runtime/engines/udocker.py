@@ -28,9 +28,10 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from runtime.engines.engine import ContainerProcess, ContainerResult
+from runtime.engines.engine import SHARED, ContainerProcess, ContainerResult
 from runtime.engines.prepared_root import empty_writable_folders
 from runtime.engines.supervise import run_container
 from runtime.engines.udocker_tools import tool_folders
@@ -60,7 +61,7 @@ def host_path(process: ContainerProcess, inside: str) -> Path | None:
 
 def bound_path(process: ContainerProcess, inside: str) -> Path | None:
     """The same, for a path in one of the bound folders."""
-    for host, mounted in process.binds.items():
+    for host, mounted in process.all_binds.items():
         if inside == mounted or inside.startswith(f"{mounted}/"):
             return resolve_in_root(host.resolve(), inside[len(mounted) :])
     return None
@@ -107,7 +108,9 @@ def run_supervised(
     process: ContainerProcess, argv: list[str], env: Mapping[str, str], cwd: str
 ) -> ContainerResult:
     """Run a command line of the host that leads into the container."""
-    return run_container(_HELPER, {"argv": argv, "env": dict(env), "cwd": cwd}, process)
+    ended = run_container(_HELPER, {"argv": argv, "env": dict(env), "cwd": cwd}, process)
+    shared = process.host_ports is not None
+    return replace(ended, network=f"{SHARED}: only namespaces separate it") if shared else ended
 
 
 def where(subfolder: str) -> str:

@@ -27,10 +27,20 @@ from runtime.engines.helper.kernel import (
     die_with_parent,
     drop_capabilities,
     forbid_privileges,
+    leave_session_keyring,
     limit_capabilities,
     unshare,
 )
-from runtime.engines.helper.program import execute, not_started, report, report_status, reset_signals
+from runtime.engines.helper.network import await_network, enter_network
+from runtime.engines.helper.program import (
+    execute,
+    not_started,
+    report,
+    report_status,
+    reset_signals,
+    wait_for,
+)
+from runtime.engines.helper.seccomp import confine
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
@@ -40,13 +50,30 @@ else:
     import _signal as signal  # the C part only: the Python part loads `enum`, which takes 5 ms
 
 
+def prepare(preparation: dict[str, Any], report_fd: int) -> None:
+    """Leave for new namespaces before there is a task: the kernel takes milliseconds for a network.
+
+    Without privileges this goes by way of a user namespace, whose users the task tells.
+    """
+    try:
+        leave_session_keyring()
+        flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+        unshare(flags | (CLONE_NEWUSER if preparation["user_namespace"] else 0), "namespaces")
+        if preparation["host_ports"] is not None:
+            enter_network(preparation["host_ports"], report_fd)
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed {getattr(error, 'step', 'namespace')} {error}")
+        os._exit(125)
+
+
 def main(task: dict[str, Any], report_fd: int) -> int:
     """The keeper."""
     die_with_parent()
     if os.getppid() != task["parent"]:
         return 0  # the caller died before we asked to be told
     try:
-        enter_namespaces(task)
+        if task["user_namespace"]:
+            map_user(task["user"])
         alive_read, alive_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
         init = os.fork()
@@ -78,11 +105,18 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
         os.setsid()
         build_root(task)
         close_from(3, keep=report_fd)
+        limit_capabilities()
+        # For this process, too: the program may trace it, and would make it do what it must not do itself.
+        forbid_privileges()
+        confine()
         if task["probe"]:
             probe_root()
+            if not task["user_namespace"]:
+                probe_users()
             report(report_fd, "exit 0")
             return 0
-        limit_capabilities()
+        if task["network"]:
+            await_network(report_fd)
         program = os.fork()
     except (StepFailed, OSError) as error:
         report(report_fd, f"failed {getattr(error, 'step', 'setup')} {error}")
@@ -92,11 +126,7 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
     drop_capabilities()
     signal.signal(signal.SIGTERM, lambda *_: terminate_all())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
-    while True:
-        pid, status = os.wait()  # orphans of the container come here to be reaped
-        if pid == program:
-            break
-    report_status(report_fd, status)
+    report_status(report_fd, wait_for(program))
     return 0
 
 
@@ -112,7 +142,6 @@ def run_program(task: dict[str, Any], report_fd: int) -> int:
             os.setresgid(user["gid"], user["gid"], user["gid"])
             os.setresuid(user["uid"], user["uid"], user["uid"])
         drop_capabilities()
-        forbid_privileges()
         try:
             os.chdir(task["cwd"])
         except OSError as error:
@@ -123,21 +152,24 @@ def run_program(task: dict[str, Any], report_fd: int) -> int:
     return execute(task["argv"], task["env"], report_fd)
 
 
-def enter_namespaces(task: dict[str, Any]) -> None:
-    """Leave for new namespaces; without privileges by way of a user namespace that knows one user: us."""
-    flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
-    uid, gid = os.geteuid(), os.getegid()
-    if task["user_namespace"]:
-        flags |= CLONE_NEWUSER
-    unshare(flags, "namespaces")
-    if task["user_namespace"]:
-        try:
-            write("/proc/self/setgroups", "deny")
-            write("/proc/self/uid_map", f"{task['user']['uid']} {uid} 1")
-            write("/proc/self/gid_map", f"{task['user']['gid']} {gid} 1")
-        except OSError as error:
-            raise StepFailed("namespace", f"mapping users refused: {error.strerror}") from error
+def map_user(user: dict[str, Any]) -> None:
+    """The user namespace knows one user: us."""
+    outside = user["outside"]
+    try:
+        write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", f"{user['uid']} {outside[0]} 1")
+        write("/proc/self/gid_map", f"{user['gid']} {outside[1]} 1")
+    except OSError as error:
+        raise StepFailed("namespace", f"mapping users refused: {error.strerror}") from error
     die_with_parent()  # changing credentials may have reset it
+
+
+def probe_users() -> None:
+    """Whether root may become others: not in somebody's user namespace that knows one user only."""
+    try:
+        os.setgroups([])
+    except OSError as error:
+        raise StepFailed("namespace", f"changing users refused: {error.strerror}") from error
 
 
 def terminate_all() -> None:

@@ -63,10 +63,11 @@ def build_root(task: dict[str, Any]) -> None:
     # made.
     writable = task["overlay"] != "none"
     mount_system(task, sources, writable)
-    for path, descriptor in sources["binds"]:
+    for path, descriptor, read_only in sources["binds"]:
         make_mount_point(path, os.fstat(descriptor))
-        mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | MS_REC)
-        remount(path, MS_NOSUID | MS_NODEV)
+        # What is mounted below a folder would stay writable when the folder becomes read-only.
+        mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | (0 if read_only else MS_REC))
+        remount(path, MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0))
     make_folder(task["cwd"], task)
     if not task["user_namespace"]:
         hide_proc()
@@ -80,16 +81,16 @@ def open_sources(task: dict[str, Any]) -> dict[str, Any]:
     """Handles on everything of the host that will be mounted; after the pivot its paths are out of reach."""
     handle = os.O_PATH | os.O_CLOEXEC
     sources: dict[str, Any] = {"binds": [], "devices": {}, "files": {}, "topology": None}
-    for host, inside in task["binds"]:
-        sources["binds"].append((inside, os.open(host, handle)))
+    for host, inside, read_only in task["binds"]:
+        sources["binds"].append((inside, os.open(host, handle), read_only))
     for name in DEVICES:
         try:
             sources["devices"][name] = os.open(f"/dev/{name}", handle)
         except OSError:
             pass
-    for name in ("/etc/hosts", "/etc/resolv.conf"):
+    for inside, host in (("/etc/hosts", "/etc/hosts"), ("/etc/resolv.conf", task["resolv_conf"])):
         try:
-            sources["files"][name] = os.open(name, handle)
+            sources["files"][inside] = os.open(host, handle)
         except OSError:
             pass
     try:

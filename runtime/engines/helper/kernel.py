@@ -7,16 +7,19 @@ import errno
 import os
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
-CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC = 1024, 2048, 4096, 16384
 MS_PRIVATE, MS_RELATIME = 1 << 18, 1 << 21
 ST_RELATIME = 4096
 MNT_DETACH = 2
+PTRACE_DETACH = 17
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 CAPABILITY_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+KEYCTL = {"x86_64": 250, "aarch64": 219}
+KEYCTL_JOIN_SESSION_KEYRING = 1
 
 # Docker's default set without what a batch job does not need and a stranger should not have: MKNOD (devices
 # of the host), NET_RAW (forged packets), AUDIT_WRITE, SETFCAP, SYS_CHROOT. Numbers from linux/capability.h.
@@ -102,6 +105,16 @@ def drop_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
 def forbid_privileges() -> None:
     """No set-uid program or file capability gives this process more rights, from here on."""
     call("no_new_privs", libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def leave_session_keyring() -> None:
+    """Get a session keyring of one's own, empty.
+
+    Otherwise the keys of the developer's login (Kerberos tickets, keys of encrypted disks) are found through
+    it, by the kernel on behalf of this process, too. A kernel that refuses keyrings to us, or has none,
+    refuses them to the container as well; and so does the container's filter.
+    """
+    libc.syscall(KEYCTL[os.uname().machine], KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def adopt_orphans() -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import errno
 import os
 
+from runtime.engines.helper.kernel import PTRACE_DETACH, libc
+
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
     import signal
@@ -69,6 +71,17 @@ def reset_signals() -> None:
             except (OSError, ValueError):
                 pass  # reserved by the C library
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def wait_for(program: int) -> int:
+    """Reap children until `program` ends; what wait(2) says of that. Orphans are reaped on the way."""
+    while True:
+        pid, status = os.wait()
+        if os.WIFSTOPPED(status):
+            # It asked to be traced by its parent, as programs do to find out whether a debugger has them.
+            libc.ptrace(PTRACE_DETACH, pid, None, os.WSTOPSIG(status))
+        elif pid == program:
+            return status
 
 
 def report_status(report_fd: int, status: int) -> None:

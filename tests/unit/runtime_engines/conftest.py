@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,12 +62,12 @@ class Runner:
     store: Path
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
 
-    def prepare(self, **files: str) -> Path:
+    def prepare(self, **files: str | bytes) -> Path:
         """The folder of the next run, with executable files."""
         (self.store / "run").mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=self.store / "run"))
         for name, content in files.items():
-            (folder / name).write_text(content)
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
             (folder / name).chmod(0o755)
         return folder
 
@@ -79,6 +80,7 @@ class Runner:
         cwd: str = "/",
         deadline: float | None = None,
         folder: Path | None = None,
+        **more: Any,
     ) -> Run:
         output: list[bytes] = []
 
@@ -90,7 +92,7 @@ class Runner:
         folder = folder or self.prepare()
         argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
         binds = {folder: str(folder)}
-        process = ContainerProcess(self.root, argv, env or {}, cwd, user, binds, deadline, on_output)
+        process = ContainerProcess(self.root, argv, env or {}, cwd, user, binds, deadline, on_output, **more)
         result = self.engine.run(process)
         return Run(result, b"".join(output).decode("utf-8", "replace"), folder)
 

@@ -46,6 +46,7 @@ def main() -> None:
                         binds={folder: str(folder)},
                         deadline=time.monotonic() + command["seconds"] if "seconds" in command else None,
                         on_output=output.append,
+                        host_ports=list(map(tuple, command["host_ports"])) if "host_ports" in command else None,
                     )
                 )
             answers.append(
@@ -53,6 +54,7 @@ def main() -> None:
                     "exit": result.exit_code,
                     "signal": result.signal,
                     "timed_out": result.timed_out,
+                    "network": result.network,
                     "output": b"".join(output).decode("utf-8", "replace"),
                     "files": {path.name: path.read_text() for path in folder.iterdir() if path.is_file()},
                 }

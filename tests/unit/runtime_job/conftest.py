@@ -168,7 +168,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "Cmd": ["command"],
                     "WorkingDir": "/tmp",
                 },
-            )
+            ),
+            "worker": oci_images.Image(
+                [oci_images.host_shell_layer()], {"Env": ["PATH=/usr/bin:/bin"], "User": "worker"}
+            ),
         },
     )
     return folder

@@ -20,6 +20,7 @@ from runtime import aws, handler, http_async
 from runtime.errors import InvocationError
 from tests import oci_images
 from tests.unit.runtime_job.conftest import BatchApi, Function
+from tests.static_programs import CONNECT, compiled
 from tests.unit.runtime_job.event_shapes import event_bridge, rest_request, s3_event, sqs
 
 COPY = '#!/bin/sh\ncat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/copy of ${INPUT_FILE_PATH##*/}"\n'
@@ -322,6 +323,63 @@ def test_mounted_file_systems_are_in_the_container(function: Function, tmp_path:
     there = str(tmp_path / "mounted")
     function.deploy(f"#!/bin/sh\ncat {there}/model\n", file_systems=[there, str(tmp_path / "absent")])
     assert function.invoke({})["results"][0]["output"] == "weights"
+
+
+def test_owners_and_modes_change_in_the_folder_of_the_run_alone(function: Function, tmp_path: Path) -> None:
+    for folder in (tmp_path / "mounted", function.folder / "extra"):
+        folder.mkdir(parents=True)
+        (folder / "open").write_text("for all")
+        (folder / "private").write_text("for its owner")
+        (folder / "private").chmod(0o600)
+        folder.chmod(0o777)
+    function.deploy(
+        f"#!/bin/sh\ncd {tmp_path}/mounted && cat open private; touch made\n"
+        'cd "$EXTRA_PAYLOAD" && cat open private; touch made; echo planted > open\n'
+        'id -u > "$TMP_OUTPUT_DIR/who"\n',
+        image="test/shell:worker",
+        file_systems=[str(tmp_path / "mounted")],
+        extra_payload="extra",
+    )
+    output = function.invoke({})["results"][0]["output"]
+    assert function.bucket.get("out/who") == b"1234\n"
+    assert output.count("for all") == 2
+    assert output.count("Read-only file system") == 2
+    places = [tmp_path / "mounted", function.folder / "extra"]
+    owners = {path.stat().st_uid for place in places for path in (place, place / "open", place / "private")}
+    assert owners == {os.geteuid()}
+    assert (tmp_path / "mounted/made").exists()
+    assert (function.folder / "extra/open").read_text() == "for all"
+    if os.geteuid() == 0:
+        assert "for its owner" not in output
+        assert (tmp_path / "mounted/made").stat().st_uid == 1234
+
+
+def test_of_this_machine_a_container_reaches_the_endpoint_alone(
+    function: Function, log_lines: LogLines
+) -> None:
+    function.bucket.put("in/program", compiled(CONNECT))
+    other = socket.create_server(("127.0.0.1", 0))
+    abstract = socket.socket(socket.AF_UNIX)
+    abstract.bind(f"\0{function.bucket.name}")
+    abstract.listen()
+    port = other.getsockname()[1]
+    endpoint = int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])
+    with other, abstract:
+        function.deploy(
+            '#!/bin/sh\ncat "$INPUT_FILE_PATH" > /tmp/connect; chmod +x /tmp/connect\n'
+            f"/tmp/connect 127.0.0.1 {port} abstract {function.bucket.name} 127.0.0.1 {endpoint} "
+            '> "$TMP_OUTPUT_DIR/tried"\n'
+        )
+        function.invoke(s3_event(function.bucket.name, "in/program"))
+    output = function.bucket.get("out/tried").decode()
+    (network,) = [line["network"] for line in log_lines() if line.get("stage") == "run"]
+    if network.startswith("shared"):
+        pytest.skip(network)
+    assert output.splitlines() == [
+        f"127.0.0.1 {port}: Connection refused",
+        f"{function.bucket.name}: Connection refused",
+        f"{endpoint}: HTTP/1.1",
+    ]
 
 
 def test_http_request_is_answered_with_standard_output(function: Function) -> None:
