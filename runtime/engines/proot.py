@@ -31,6 +31,7 @@ class ProotEngine:
     def __init__(self, store: Path, details: Mapping[str, str]) -> None:
         self._store = store
         self._proot = details["proot"]
+        self._options = details.get("options", "").split()
 
     def run(self, process: ContainerProcess) -> ContainerResult:
         """Run to the end; see Engine."""
@@ -55,6 +56,7 @@ class ProotEngine:
             binds += [f"{host}:{inside}" for host, inside in process.all_binds.items()]
             argv = [
                 self._proot,
+                *self._options,
                 "-r",
                 str(root),
                 *(word for bind in binds for word in ("-b", bind)),
@@ -65,7 +67,7 @@ class ProotEngine:
                 *process.argv,
             ]
             env = complete_environment(process.env, user) | {"PROOT_TMP_DIR": str(scratch)}
-            return run_supervised(process, argv, env, "/")
+            return run_supervised(process, argv, env, "/", tracer=True)
 
 
 def probe_proot(_store: Path) -> Mapping[str, str]:
@@ -89,4 +91,7 @@ def probe_proot(_store: Path) -> Mapping[str, str]:
         raise ProbeFailed(
             f"{proot} does not work here: {message[0] if message else f'it ended with {tried.returncode}'}"
         )
-    return {"proot": str(proot)}
+    listed = subprocess.run([str(proot), "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    # Without it, proot ends with the last process that it traces, and has that one's exit code.
+    options = "--kill-on-exit" if b"--kill-on-exit" in listed.stdout else ""
+    return {"proot": str(proot), "options": options}

@@ -46,7 +46,7 @@ _MAXIMUM_REPORT = 64 * 1024
 _PACKAGE = "runtime.engines.helper"
 _MODULES = {
     "container_init": ("kernel", "filesystem", "program", "seccomp", "network", "container_init"),
-    "process_init": ("kernel", "program", "process_init"),
+    "process_init": ("kernel", "program", "processes", "process_init"),
 }
 # The helper's beginning: make modules of the code that comes through the pipe, let the last one prepare what
 # does not depend on the task, and call its `main` with the task when that comes. If none comes, the caller
@@ -170,6 +170,20 @@ def supervise(
     )
 
 
+_helpers: set[int] = set()  # process ids of those that have not been reaped
+_starting = threading.Lock()
+
+
+def is_helper(pid: int) -> bool:
+    """Whether this child of ours is a helper, at work or waiting."""
+    return pid in _helpers
+
+
+def no_new_helpers() -> contextlib.AbstractContextManager[object]:
+    """A block in which no thread starts one."""
+    return _starting
+
+
 class _Helper:
     """A helper's process, which waits for its task, and our ends of the pipes to it."""
 
@@ -187,18 +201,20 @@ class _Helper:
             for end, number in zip((ours, theirs), map(socket.socket.detach, socket.socketpair()), strict=True):
                 end.append(number)
             task, output, errors, report = theirs
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOT, str(task), str(report)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                # A process next to the container's must hold nothing of ours in /proc/PID/environ. On Lambda,
-                # Python itself may need its library path.
-                env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-                cwd="/",
-                pass_fds=(task, report),
-                start_new_session=True,
-            )
+            with _starting:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _BOOT, str(task), str(report)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    # A process next to the container's must hold nothing of ours in /proc/PID/environ. On
+                    # Lambda, Python itself may need its library path.
+                    env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+                    cwd="/",
+                    pass_fds=(task, report),
+                    start_new_session=True,
+                )
+                _helpers.add(self.process.pid)
         except BaseException:
             for descriptor in ours:
                 os.close(descriptor)
@@ -226,6 +242,8 @@ class _Helper:
 
     def close(self) -> None:
         """Close our ends; a helper that has no task yet ends."""
+        if self.process.returncode is not None:
+            _helpers.discard(self.process.pid)
         with contextlib.suppress(BrokenPipeError):
             self._task.close()
         if self.network is not None:
@@ -253,6 +271,7 @@ def _take_spare(helper: str, preparation: Preparation | None) -> _Helper | None:
         return spare
     spare.close()
     spare.process.wait()
+    _helpers.discard(spare.process.pid)
     return None
 
 
@@ -382,3 +401,4 @@ class _Watch:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)  # without a PID namespace, the program may have stopped it

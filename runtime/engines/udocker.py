@@ -15,7 +15,8 @@ path, and does the same for programs started in turn. Neither engine can mount, 
   anyway.)
 - absolute symlinks are made relative, which means the same inside the image and is right from outside, too,
 - USER cannot be honoured: everything runs as the runner's user (proot pretends otherwise),
-- proot reports a program that was killed by a signal as exit code 255.
+- proot reports a program that was killed by a signal as exit code 255, and versions without `--kill-on-exit`
+  may report the exit code of a process that the program left behind.
 
 Limits: a program that wants to can leave (it is no security boundary between invocations of one function),
 static binaries run under proot only, and so do images whose C library none of the fakechroot libraries fits.
@@ -33,6 +34,7 @@ from pathlib import Path
 
 from runtime.engines.engine import SHARED, ContainerProcess, ContainerResult
 from runtime.engines.prepared_root import empty_writable_folders
+from runtime.engines.orphans import no_orphans
 from runtime.engines.supervise import run_container
 from runtime.engines.udocker_tools import tool_folders
 from runtime.engines.user import complete_environment, look_up_user
@@ -105,10 +107,13 @@ def writable_folders(process: ContainerProcess) -> Iterator[bool]:
 
 
 def run_supervised(
-    process: ContainerProcess, argv: list[str], env: Mapping[str, str], cwd: str
+    process: ContainerProcess, argv: list[str], env: Mapping[str, str], cwd: str, *, tracer: bool = False
 ) -> ContainerResult:
-    """Run a command line of the host that leads into the container."""
-    ended = run_container(_HELPER, {"argv": argv, "env": dict(env), "cwd": cwd}, process)
+    """Run a command line of the host that leads into the container; `tracer` if it is proot's."""
+    with no_orphans():
+        ended = run_container(
+            _HELPER, {"argv": argv, "env": dict(env), "cwd": cwd, "tracer": tracer}, process
+        )
     shared = process.host_ports is not None
     return replace(ended, network=f"{SHARED}: only namespaces separate it") if shared else ended
 

@@ -1,11 +1,9 @@
-# ruff: noqa: PTH123, PTH208, SIM105
-# pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
-
 """Watches over a container's processes where there is no PID namespace to do it (fakechroot, proot).
 
 The helper becomes the one that orphans are given to (PR_SET_CHILD_SUBREAPER), so that everything that the
 program starts stays below it in the tree of processes, daemonized or not. When the program ends, time is up
-or the caller dies, all that is below is killed, again and again until nothing is left.
+or the caller dies, all that is below is killed until nothing is left. (A program may kill this process, too,
+as it runs as the same user: see `orphans.py`.)
 """
 
 from __future__ import annotations
@@ -20,7 +18,20 @@ from runtime.engines.helper.kernel import (
     forbid_privileges,
     limit_capabilities,
 )
-from runtime.engines.helper.program import execute, not_started, report, report_status, reset_signals
+from runtime.engines.helper.processes import (
+    descendants,
+    end_descendants,
+    parent_and_session,
+    signal_each,
+)
+from runtime.engines.helper.program import (
+    execute,
+    not_started,
+    report,
+    report_status,
+    reset_signals,
+    wait_for,
+)
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
@@ -28,6 +39,8 @@ if TYPE_CHECKING:
     from typing import Any
 else:
     import _signal as signal  # the C part only: the Python part loads `enum`, which takes 5 ms
+
+_LOOK_S = 0.02
 
 
 def main(task: dict[str, Any], report_fd: int) -> int:
@@ -48,13 +61,45 @@ def main(task: dict[str, Any], report_fd: int) -> int:
     signal.signal(signal.SIGUSR1, lambda *_: signal_all(signal.SIGKILL))
     signal.signal(signal.SIGHUP, lambda *_: signal_all(signal.SIGKILL))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
-    while True:
-        pid, status = os.wait()
-        if pid == program:
-            break
-    end_all()
+    if task["tracer"]:
+        end_with_first_child(program)
+    status = wait_for(program)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    end_descendants()
     report_status(report_fd, status)
     return 0
+
+
+def end_with_first_child(tracer: int) -> None:
+    """Kill whatever a proot without `--kill-on-exit` still traces when its first process, the program, has
+    ended. It then ends with the program's exit code, unless another process ended by itself in between.
+    """
+    first: list[int] = []
+
+    def look(*_: object) -> None:
+        if first and is_child(first[0], tracer):
+            return
+        others = [pid for pid in descendants()[1] if pid != tracer]
+        # The program is proot's child. What it leaves behind becomes ours.
+        first[:] = [pid for pid in others if is_child(pid, tracer)]
+        if not first:
+            signal_each(others, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+
+
+def is_child(pid: int, parent: int) -> bool:
+    """Whether it is one, as far as it still exists."""
+    try:
+        return parent_and_session(pid)[0] == parent
+    except OSError:
+        return False
+
+
+def signal_all(number: int) -> None:
+    """Send a signal to every descendant."""
+    signal_each(descendants()[1], number)
 
 
 def run_program(task: dict[str, Any], report_fd: int) -> int:
@@ -76,40 +121,3 @@ def run_program(task: dict[str, Any], report_fd: int) -> int:
         report(report_fd, f"failed setup {error}")
         return 125
     return execute(task["argv"], task["env"], report_fd)
-
-
-def end_all() -> None:
-    """Kill and reap until no child is left; what a killed one leaves behind becomes a child in its turn."""
-    while True:
-        signal_all(signal.SIGKILL)
-        try:
-            os.wait()
-        except ChildProcessError:
-            return
-
-
-def signal_all(number: int) -> None:
-    """Send a signal to every descendant. A process that forks meanwhile is caught in the next round."""
-    for pid in descendants():
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-
-def descendants() -> list[int]:
-    """The ids of all processes below this one, parents first."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, IndexError, ValueError):
-            continue  # it has ended meanwhile
-        children.setdefault(parent, []).append(int(name))
-    found = list(children.get(os.getpid(), []))
-    for pid in found:
-        found.extend(children.get(pid, []))
-    return found

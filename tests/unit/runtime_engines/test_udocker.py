@@ -87,6 +87,38 @@ def test_time_up_ends_daemons_without_a_pid_namespace(runner: Runner) -> None:
 
 
 @BOTH
+def test_what_a_script_leaves_running_ends_with_it(runner: Runner) -> None:
+    mark = f"{os.getpid()}{time.time_ns() % 10**9}"
+    folder = runner.prepare()
+    script = (
+        f"(setsid sh -c 'echo >{folder}/a; exec sleep 9{mark}' >/dev/null 2>&1 &)\n"
+        f"setsid sh -c 'echo >{folder}/b; exec sleep 8{mark}' &\n"
+        f"until [ -e {folder}/a ] && [ -e {folder}/b ]; do :; done; exit 3"
+    )
+    result = runner(script, folder=folder, deadline=time.monotonic() + 20).result
+    assert (result.exit_code, result.timed_out) == (3, False)
+    assert processes_mentioning(mark) == []
+
+
+@BOTH
+@pytest.mark.parametrize("signal", ["KILL", "STOP"])
+def test_a_script_that_turns_on_its_supervisor_leaves_nothing_behind(
+    runner: Runner, signal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.engines.supervise.GRACE_S", 0.1)
+    monkeypatch.setattr("runtime.engines.supervise._END_S", 0.5)
+    mark = f"{os.getpid()}{time.time_ns() % 10**9}"
+    script = (
+        f"(setsid setsid sleep 9{mark} >/dev/null 2>&1 &); setsid sleep 8{mark} &"
+        "for stat in /proc/[0-9]*/stat; do read -r pid name state parent rest <$stat && "
+        f"eval parent_$pid=$parent; done; pid=$$; while [ $pid -gt 1 ] && [ $pid != {os.getpid()} ]; do "
+        f"chain=\"$pid $chain\"; eval pid=\\$parent_$pid; done; set -- $chain; kill -{signal} $1; sleep 7{mark}"
+    )
+    runner(script, deadline=time.monotonic() + 2)
+    assert processes_mentioning(mark) == []
+
+
+@BOTH
 def test_missing_programs_and_folders(runner: Runner) -> None:
     missing = runner(["/no/such"])
     assert (missing.result.exit_code, "no such file" in missing.output) == (127, True)
@@ -318,3 +350,33 @@ def test_in_a_jail_like_lambdas_fakechroot_is_chosen_and_runs_a_script(jail: lis
     assert first["files"]["out"] == "in\n"
     assert "ermission denied" in first["output"]
     assert second["timed_out"]
+
+
+@pytest.mark.parametrize("engine", ["fakechroot", "proot"])
+def test_in_such_a_jail_daemons_and_fork_bombs_end_with_the_run(jail: list[str], engine: str) -> None:
+    if engine == "proot" and shutil.which("proot") is None:
+        pytest.skip("the package proot is not installed")
+    mark = f"{os.getpid()}{time.time_ns() % 10**9}"
+    daemons = f"(setsid setsid sleep 9{mark} >/dev/null 2>&1 &); setsid sleep 8{mark} &"
+    scripts = [
+        f"{daemons} exit 0",
+        f"{daemons} kill -9 $PPID; sleep 7{mark}",
+        f"ulimit -p 150; bomb() {{ bomb & bomb & sleep 9{mark}; }}; bomb 2>/dev/null",
+    ]
+    commands = [{"image": "shell", "argv": ["sh", "-c", script], "seconds": 2} for script in scripts]
+    place = jail.index("--chdir")
+    proot = ["--setenv", "UDOCKER_USE_PROOT_EXECUTABLE", shutil.which("proot") or ""]
+    done = subprocess.run(
+        [*jail[:place], *proot, *jail[place:], engine],
+        input=json.dumps(commands).encode(),
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    if b"bwrap:" in done.stderr:
+        pytest.skip(f"bubblewrap cannot make such a jail here: {done.stderr.decode()}")
+    assert done.returncode == 0, done.stderr.decode()
+    answer = json.loads(done.stdout)
+    assert answer.get("engine") == engine, answer
+    assert answer["results"][0]["timed_out"] is False
+    assert processes_mentioning(mark) == []
