@@ -43,9 +43,9 @@ class ContainerProcess:
     user; folders that it may only read; and folders that others use, too, which keep their owners and modes.
     `host_ports` are addresses and ports of this machine's loopback interface. If they are given, the
     container gets a network of its own where the engine can make one, in which of this machine only these
-    ports are reachable, at the same address; else it shares the network of the runner. `deadline` is a value of `time.monotonic()`. `on_output` is given standard
-    output and standard error, mixed, as they come; while it does not return, the process is held up. With
-    `on_error_output`, standard error goes there instead.
+    ports are reachable, at the same address; else it shares the network of the runner. `deadline` is a value
+    of `time.monotonic()`. `on_output` is given standard output and standard error, mixed, as they come; while
+    it does not return, the process is held up. With `on_error_output`, standard error goes there instead.
     """
 
     root: RootFilesystem

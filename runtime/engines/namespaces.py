@@ -21,9 +21,10 @@ from runtime.engines.engine import (
     check_process,
     forget_engine,
 )
+from runtime.engines.helper_process import Preparation
 from runtime.engines.outgoing import find_outgoing, resolver
 from runtime.engines.scratch import scratch_folder
-from runtime.engines.supervise import Preparation, run_container, supervise
+from runtime.engines.supervise import run_container, supervise
 from runtime.engines.user import ContainerUser, complete_environment, look_up_user
 from runtime.errors import RunnerError
 
@@ -68,7 +69,12 @@ class NamespacesEngine:
                 "argv": list(process.argv),
                 "env": complete_environment(process.env, user),
                 "cwd": process.working_dir or "/",
-                "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "outside": [os.geteuid(), os.getegid()]},
+                "user": {
+                    "uid": user.uid,
+                    "gid": user.gid,
+                    "groups": list(user.groups),
+                    "outside": [os.geteuid(), os.getegid()],
+                },
             }
             try:
                 return run_container(_HELPER, task, process, preparation)

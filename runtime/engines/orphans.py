@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from runtime.engines import supervise
+from runtime.engines import helper_process
 from runtime.engines.helper.kernel import adopt_orphans
 from runtime.engines.helper.processes import descendants, end_descendants
 
@@ -27,10 +27,10 @@ def no_orphans() -> Iterator[None]:
     session = os.getsid(0)
 
     def is_spared(pid: int, its_session: int) -> bool:
-        return pid in before or its_session == session or supervise.is_helper(pid)
+        return pid in before or its_session == session or helper_process.is_helper(pid)
 
     try:
         yield
     finally:
-        with supervise.no_new_helpers():
+        with helper_process.no_new_helpers():
             end_descendants(is_spared)

@@ -91,7 +91,9 @@ def probe_proot(_store: Path) -> Mapping[str, str]:
         raise ProbeFailed(
             f"{proot} does not work here: {message[0] if message else f'it ended with {tried.returncode}'}"
         )
-    listed = subprocess.run([str(proot), "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    listed = subprocess.run(
+        [str(proot), "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     # Without it, proot ends with the last process that it traces, and has that one's exit code.
     options = "--kill-on-exit" if b"--kill-on-exit" in listed.stdout else ""
     return {"proot": str(proot), "options": options}

@@ -33,8 +33,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from runtime.engines.engine import SHARED, ContainerProcess, ContainerResult
-from runtime.engines.prepared_root import empty_writable_folders
 from runtime.engines.orphans import no_orphans
+from runtime.engines.prepared_root import empty_writable_folders
 from runtime.engines.supervise import run_container
 from runtime.engines.udocker_tools import tool_folders
 from runtime.engines.user import complete_environment, look_up_user

@@ -45,7 +45,7 @@ exit 7
 """,
     "once.sh": """#!/bin/sh
 echo half > "$TMP_OUTPUT_DIR/half.txt"
-if [ "$(wget -q -O - "$COUNTER/${STORAGE_OBJECT_KEY%%/*}")" = 1 ]; then
+if [ "$(wget -q -O - "http://counter/${STORAGE_OBJECT_KEY%%/*}")" = 1 ]; then
   {first}
 fi
 rm "$TMP_OUTPUT_DIR/half.txt"
@@ -64,7 +64,7 @@ def fdl(registry: str, counter: str) -> str:
         timeout: 120
         container:
           {container}
-          environment: {{Variables: {{COUNTER: "{counter}"}}}}
+          environment: {{Variables: {{http_proxy: "{counter}"}}}}
         input: [{{storage_provider: s3, path: {BUCKET}/{source}}}]
         output: [{{storage_provider: s3, path: {BUCKET}/{target}}}]
         {more}"""
@@ -139,7 +139,10 @@ def eventually(probe: Callable[[], Found], what: str, seconds: float = 90) -> Fo
 
 
 class Attempts(ThreadingHTTPServer):
-    """Answers each path with how often it was asked for."""
+    """A proxy that answers each path itself, with how often it was asked for.
+
+    A proxy, because of this machine a container reaches the endpoint and what its owner names as such alone.
+    """
 
     daemon_threads = True
 
@@ -158,8 +161,9 @@ class _Answer(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, Attempts)
         with server.lock:
-            server.count[urllib.parse.unquote(self.path[1:])] += 1
-            body = str(server.count[urllib.parse.unquote(self.path[1:])]).encode()
+            path = urllib.parse.unquote(self.path.removeprefix("http://counter/"))
+            server.count[path] += 1
+            body = str(server.count[path]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

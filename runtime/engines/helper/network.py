@@ -1,4 +1,4 @@
-"""A network namespace with nothing in it but a loopback interface, and listeners that somebody outside serves.
+"""A network namespace with nothing but a loopback interface, and listeners that are served from outside it.
 
 These are the steps of a process on its way into a container; `runtime.engines.network` has the other side.
 Their conversation on the report socket, which comes before all reports:

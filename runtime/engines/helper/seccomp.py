@@ -157,7 +157,9 @@ def assemble(machine: str) -> list[int]:
         # Its flags are in memory, where no filter sees them. The C library falls back to clone.
         *verdict(JUMP_EQUAL, CLONE3, UNKNOWN),
         *argument(CLONE[index], *verdict(JUMP_ANY_BIT, NAMESPACE_FLAGS, REFUSE)),
-        *argument(SOCKET[index], *(part for kind in REFUSED_SOCKETS for part in verdict(JUMP_EQUAL, kind, REFUSE))),
+        *argument(
+            SOCKET[index], *(part for kind in REFUSED_SOCKETS for part in verdict(JUMP_EQUAL, kind, REFUSE))
+        ),
         *argument(
             PERSONALITY[index],
             *(part for kind in PERSONALITIES for part in verdict(JUMP_EQUAL, kind, ALLOW)),

@@ -46,7 +46,9 @@ def main() -> None:
                         binds={folder: str(folder)},
                         deadline=time.monotonic() + command["seconds"] if "seconds" in command else None,
                         on_output=output.append,
-                        host_ports=list(map(tuple, command["host_ports"])) if "host_ports" in command else None,
+                        host_ports=list(map(tuple, command["host_ports"]))
+                        if "host_ports" in command
+                        else None,
                     )
                 )
             answers.append(

@@ -47,8 +47,8 @@ def test_probing_starts_one_process_and_a_remembered_finding_none(
             super().__init__(command, **settings)
 
     monkeypatch.setattr(subprocess, "Popen", Counted)
-    monkeypatch.setattr(supervise, "_keep_spare", lambda *_: None)
-    monkeypatch.setattr(supervise, "_take_spare", lambda *_: None)
+    monkeypatch.setattr(supervise, "keep_spare", lambda *_: None)
+    monkeypatch.setattr(supervise, "take_spare", lambda *_: None)
     monkeypatch.setattr(udocker_tools, "read_program", read.append)
     (tmp_path / "lib").mkdir()
     for number in range(100):

@@ -1,5 +1,5 @@
-"""What a container of the namespaces engine must not do: use the developer's keys, or call what leads into the
-kernel or out of the container."""
+"""What a container of the namespaces engine must not do: use the developer's keys, or make system calls that
+lead out of the container."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_the_helper_leaves_the_session_keyring_also_where_no_filter_is() -> None
     code = (
         "import ctypes, sys\n"
         "from runtime.engines.helper.kernel import leave_session_keyring, libc\n"
-        "found = lambda: libc.syscall(%d, 10, -3, b'user', sys.argv[1].encode(), 0) > 0\n"
-        "before = found(); leave_session_keyring(); print(before, found())\n" % KEYCTL
+        f"found = lambda: libc.syscall({KEYCTL}, 10, -3, b'user', sys.argv[1].encode(), 0) > 0\n"
+        "before = found(); leave_session_keyring(); print(before, found())\n"
     )
     try:
         done = subprocess.run(
@@ -84,9 +84,9 @@ def test_forbidden_system_calls_are_refused(namespaces: Runner) -> None:
         "modify_ldt is needed by emulators",
     }
     unknown = {"clone3", "a system call of tomorrow", "the x32 interface"}
-    expected = {name: "EPERM" for name in answers}
-    expected |= {name: "worked" for name in allowed & answers.keys()}
-    expected |= {name: "ENOSYS" for name in unknown & answers.keys()}
+    expected = dict.fromkeys(answers, "EPERM")
+    expected |= dict.fromkeys(allowed & answers.keys(), "worked")
+    expected |= dict.fromkeys(unknown & answers.keys(), "ENOSYS")
     if "the 32-bit interface" in answers:
         expected["the 32-bit interface"] = "SIGSYS"
     assert answers == expected

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_a_broken_connection_breaks_the_other_half_and_no_other_connection() -> 
 
 
 def test_at_the_end_nothing_is_open_or_running() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     threads = {thread.name for thread in threading.enumerate()}
     with socket.create_server(("127.0.0.1", 0)) as far, socket.create_server(("127.0.0.1", 0)) as near:
         address = near.getsockname()
@@ -152,7 +153,7 @@ def test_at_the_end_nothing_is_open_or_running() -> None:
             connection.close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert {thread.name for thread in threading.enumerate()} <= threads
 
 

@@ -56,10 +56,23 @@ def connect(runner: Runner, *words: str, **more: Any) -> Run:
 
 def test_the_given_port_is_reached_and_no_other_service_of_this_machine(namespaces: Runner) -> None:
     name = f"scar-{secrets.token_hex(4)}"
-    with service(b"endpoint") as endpoint, service(b"secret") as other, socket.socket(socket.AF_UNIX) as local:
+    with (
+        service(b"endpoint") as endpoint,
+        service(b"secret") as other,
+        socket.socket(socket.AF_UNIX) as local,
+    ):
         local.bind(f"\0{name}")
         local.listen()
-        words = ["127.0.0.1", str(endpoint), "127.0.0.1", str(other), "127.1.2.3", str(other), "abstract", name]
+        words = [
+            "127.0.0.1",
+            str(endpoint),
+            "127.0.0.1",
+            str(other),
+            "127.1.2.3",
+            str(other),
+            "abstract",
+            name,
+        ]
         run = connect(namespaces, *words, host_ports=[("127.0.0.1", endpoint)])
     assert run.output.splitlines() == [
         f"{endpoint}: endpoint",
@@ -80,11 +93,11 @@ def test_the_programs_that_lead_outside_do_not_lead_back_to_loopback(
     if program == "pasta" and os.geteuid() == 0:  # which it can only join by way of a user namespace
         namespaces.engine = NamespacesEngine(namespaces.store, {"user_namespace": "yes", "overlay": "tmpfs"})
     with service(b"endpoint") as endpoint, service(b"secret") as other:
-        gateway = subprocess.run(["ip", "route"], capture_output=True, text=True, check=False).stdout.split()[2:3]
+        gateway = subprocess.run(["ip", "route"], capture_output=True, text=True, check=False).stdout.split()[
+            2:3
+        ]
         words = [word for address in ("10.0.2.2", "10.0.2.3", *gateway) for word in (address, str(other))]
-        run = connect(
-            namespaces, "127.0.0.1", str(endpoint), *words, host_ports=[("127.0.0.1", endpoint)]
-        )
+        run = connect(namespaces, "127.0.0.1", str(endpoint), *words, host_ports=[("127.0.0.1", endpoint)])
         seen = namespaces("cat /etc/resolv.conf", host_ports=[("127.0.0.1", endpoint)])
     if not run.result.network.endswith(f"by {program}"):
         pytest.skip(run.result.network)
@@ -130,10 +143,10 @@ def test_a_program_that_fails_is_told_and_does_not_hold_the_container_up(
 
 
 def test_nothing_of_a_network_outlives_its_run_and_the_helper_that_waits(namespaces: Runner) -> None:
-    from runtime.engines import supervise
+    from runtime.engines import helper_process
 
     def descriptors() -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(2):
         namespaces("true", host_ports=[])
@@ -145,7 +158,7 @@ def test_nothing_of_a_network_outlives_its_run_and_the_helper_that_waits(namespa
     _wait_for_spare()
     _wait_for_reapers()
     assert (descriptors(), threading.active_count()) == before
-    (spare,) = supervise._spare
+    (spare,) = helper_process._spare
     children = {spare.process.pid}
     assert spare.network is not None
     if spare.network._outgoing is not None and spare.network._outgoing._process is not None:
@@ -158,9 +171,9 @@ def test_nothing_of_a_network_outlives_its_run_and_the_helper_that_waits(namespa
 
 
 def _wait_for_spare() -> None:
-    from runtime.engines import supervise
+    from runtime.engines import helper_process
 
-    (spare,) = supervise._spare
+    (spare,) = helper_process._spare
     assert spare.network is not None
     spare.network._thread.join()
 
@@ -215,7 +228,9 @@ def test_two_containers_do_not_see_each_others_ports(namespaces: Runner) -> None
     assert run.output == "127.0.0.1 18099: Connection refused\n"
 
 
-DRIVEN = [{"image": "shell", "argv": ["sh", "-c", "grep -c : /proc/net/dev"], "host_ports": [["127.0.0.1", 80]]}]
+DRIVEN = [
+    {"image": "shell", "argv": ["sh", "-c", "grep -c : /proc/net/dev"], "host_ports": [["127.0.0.1", 80]]}
+]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -239,12 +254,15 @@ def test_an_unprivileged_users_containers_have_networks_of_their_own(
 def test_where_the_kernel_refuses_networks_the_machines_is_shared_and_the_result_says_so(
     public_folder: Path, layouts: Path, tmp_path: Path
 ) -> None:
-    limit = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$@\""
+    limit = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     command = ["unshare", "--user", "--map-root-user", "sh", "-c", limit, "sh", sys.executable, "-I"]
     answer = drive(command, public_folder, layouts, tmp_path / "store", DRIVEN)
     if answer.get("kind") == "NoEngine":
         pytest.skip(answer["error"])
     assert "results" in answer, answer
     (result,) = answer["results"]
-    assert result["network"] == "shared with this machine: a network namespace is refused: No space left on device"
+    assert (
+        result["network"]
+        == "shared with this machine: a network namespace is refused: No space left on device"
+    )
     assert result["exit"] == 0

@@ -10,21 +10,21 @@ import threading
 import time
 from pathlib import Path
 
-from runtime.engines import supervise
+from runtime.engines import helper_process
 from tests.unit.runtime_engines.conftest import REPOSITORY, Runner
 
 
 def test_the_next_run_takes_the_helper_that_waits(namespaces: Runner) -> None:
     assert namespaces("exit 3").result.exit_code == 3
-    (waiting,) = supervise._spare
+    (waiting,) = helper_process._spare
     assert namespaces("exit 4").result.exit_code == 4
     assert waiting.process.returncode == 0
-    assert supervise._spare[0].process.pid != waiting.process.pid
+    assert helper_process._spare[0].process.pid != waiting.process.pid
 
 
 def test_a_waiting_helper_that_was_killed_is_replaced(namespaces: Runner) -> None:
     namespaces("true")
-    (waiting,) = supervise._spare
+    (waiting,) = helper_process._spare
     waiting.process.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, waiting.process.pid, os.WEXITED | os.WNOWAIT)
     assert namespaces("exit 5").result.exit_code == 5
@@ -32,19 +32,19 @@ def test_a_waiting_helper_that_was_killed_is_replaced(namespaces: Runner) -> Non
 
 def test_other_threads_neither_take_nor_keep_one(namespaces: Runner) -> None:
     namespaces("true")
-    before = list(supervise._spare)
+    before = list(helper_process._spare)
     codes: list[int | None] = []
     thread = threading.Thread(target=lambda: codes.append(namespaces("exit 6").result.exit_code))
     thread.start()
     thread.join()
     assert codes == [6]
-    assert supervise._spare == before
+    assert helper_process._spare == before
 
 
 def test_the_waiting_helper_ends_with_its_parent_however_that_dies(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from runtime.engines import supervise, choose_engine\n"
-        "supervise._keep_spare('process_init'); print(supervise._spare[0].process.pid, flush=True)\n"
+        "import sys, pathlib; from runtime.engines import helper_process, choose_engine\n"
+        "helper_process.keep_spare('process_init'); print(helper_process._spare[0].process.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
     parent = subprocess.Popen(

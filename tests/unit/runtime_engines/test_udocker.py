@@ -112,7 +112,7 @@ def test_a_script_that_turns_on_its_supervisor_leaves_nothing_behind(
         f"(setsid setsid sleep 9{mark} >/dev/null 2>&1 &); setsid sleep 8{mark} &"
         "for stat in /proc/[0-9]*/stat; do read -r pid name state parent rest <$stat && "
         f"eval parent_$pid=$parent; done; pid=$$; while [ $pid -gt 1 ] && [ $pid != {os.getpid()} ]; do "
-        f"chain=\"$pid $chain\"; eval pid=\\$parent_$pid; done; set -- $chain; kill -{signal} $1; sleep 7{mark}"
+        f'chain="$pid $chain"; eval pid=\\$parent_$pid; done; set -- $chain; kill -{signal} $1; sleep 7{mark}'
     )
     runner(script, deadline=time.monotonic() + 2)
     assert processes_mentioning(mark) == []

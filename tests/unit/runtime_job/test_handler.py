@@ -19,8 +19,8 @@ import pytest
 from runtime import aws, handler, http_async
 from runtime.errors import InvocationError
 from tests import oci_images
-from tests.unit.runtime_job.conftest import BatchApi, Function
 from tests.static_programs import CONNECT, compiled
+from tests.unit.runtime_job.conftest import BatchApi, Function
 from tests.unit.runtime_job.event_shapes import event_bridge, rest_request, s3_event, sqs
 
 COPY = '#!/bin/sh\ncat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/copy of ${INPUT_FILE_PATH##*/}"\n'
