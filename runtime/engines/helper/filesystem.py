@@ -69,7 +69,7 @@ def build_root(task: dict[str, Any]) -> None:
         mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | (0 if read_only else MS_REC))
         remount(path, MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0))
     make_folder(task["cwd"], task)
-    if not task["user_namespace"]:
+    if not task["user_namespace"] or task["user"]["outside"][0] == 0:
         hide_proc()
     os.fchdir(old_root)
     mount("none", ".", None, MS_REC | MS_PRIVATE)
@@ -174,7 +174,7 @@ def show_topology(descriptor: int) -> None:
 
 
 def hide_proc() -> None:
-    """Keep root without a user namespace away from the kernel's switches in /proc."""
+    """Keep who is root of the host, also in a user namespace, away from the kernel's switches in /proc."""
     for name in PROC_READ_ONLY:
         path = f"/proc/{name}"
         if os.path.exists(path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime.engines.helper import seccomp
+from runtime.engines.namespaces import NamespacesEngine
 from tests.static_programs import FORBIDDEN, KEYS, compiled
 
 from .conftest import REPOSITORY, Runner
@@ -152,6 +153,21 @@ def run_filter(program: list[int], number: int, architecture: int, argument: int
             seccomp.JUMP_ANY_BIT: bool(accumulator & value),
         }[code]
         position += if_true if holds else if_false
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="for these files, root of the host is known by its number alone"
+)
+@pytest.mark.parametrize("user_namespace", ["no", "yes"])
+def test_switches_of_the_kernel_cannot_be_opened_for_writing(namespaces: Runner, user_namespace: str) -> None:
+    """A program named in core_pattern runs as root of the host."""
+    namespaces.engine = NamespacesEngine(
+        namespaces.store, {"user_namespace": user_namespace, "overlay": "tmpfs"}
+    )
+    run = namespaces("echo run; (true >> /proc/sys/kernel/core_pattern) && echo writable")
+    assert run.output.startswith("run\n")
+    assert "Read-only file system" in run.output
+    assert "writable" not in run.output
 
 
 def test_the_payload_is_read_only_and_what_is_shared_keeps_its_owner(
