@@ -1,4 +1,4 @@
-# ruff: noqa: PTH123, PTH208, SIM105
+# ruff: noqa: PTH110, PTH123, PTH208, SIM105
 # pathlib and contextlib take longer to load than this program takes to run.
 
 """Ending every process below this one, where there is no PID namespace to do it.
@@ -49,20 +49,42 @@ def end_descendants(is_spared: Callable[[int, int], bool] | None = None) -> None
 def descendants(is_spared: Callable[[int, int], bool] | None = None) -> tuple[list[int], list[int]]:
     """The ids of all children of this process that are not spared; and of them and all below them, parents
     first."""
-    found: dict[int, list[tuple[int, int]]] = {}
+    children_of = kernels_list if os.path.exists("/proc/thread-self/children") else all_of_proc()
+    children = []
+    for pid in children_of(os.getpid()):
+        try:
+            if is_spared is None or not is_spared(pid, parent_and_session(pid)[1]):
+                children.append(pid)
+        except OSError:
+            pass  # it has ended, and another thread has reaped it
+    below = list(children)
+    for pid in below:  # grows on the way
+        below.extend(children_of(pid))
+    return children, below
+
+
+def kernels_list(parent: int) -> list[int]:
+    """The children of all threads of a process, as the kernel lists them."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{parent}/task"):
+            with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:
+                found.extend(map(int, file.read().split()))
+    except OSError:
+        pass  # it has ended meanwhile
+    return found
+
+
+def all_of_proc() -> Callable[[int], list[int]]:
+    """The same for kernels that do not list them (CONFIG_PROC_CHILDREN): milliseconds, as all are read."""
+    found: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                parent, session = parent_and_session(int(name))
+                found.setdefault(parent_and_session(int(name))[0], []).append(int(name))
             except OSError:
                 continue  # it has ended meanwhile
-            found.setdefault(parent, []).append((int(name), session))
-    here = found.get(os.getpid(), [])
-    children = [pid for pid, session in here if is_spared is None or not is_spared(pid, session)]
-    below = list(children)
-    for pid in below:  # grows on the way
-        below.extend(child for child, _ in found.get(pid, []))
-    return children, below
+    return lambda parent: found.get(parent, [])
 
 
 def parent_and_session(pid: int) -> tuple[int, int]:

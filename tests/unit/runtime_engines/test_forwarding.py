@@ -170,7 +170,7 @@ def test_when_descriptors_run_out_connections_wait(monkeypatch: pytest.MonkeyPat
         return real(*arguments, **more)  # type: ignore[arg-type]
 
     with forwarded(echo_after_end) as (_, address):
-        monkeypatch.setattr(forwarding.socket, "socket", scarce)
+        monkeypatch.setattr("runtime.engines.forwarding.socket.socket", scarce)
         with socket.create_connection(address) as client:
             client.sendall(b"patient")
             client.shutdown(socket.SHUT_WR)
