@@ -96,10 +96,12 @@ def parse_mirrors(text: str | None) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for entry in filter(None, (part.strip() for part in (text or "").split(","))):
         registry, separator, base = entry.partition("=")
-        parts = urllib.parse.urlsplit(base)
-        usable = (
-            bool(parts.netloc) if parts.scheme in ("http", "https") else parts.scheme == "file" and parts.path
-        )
+        try:
+            parts = urllib.parse.urlsplit(base)
+            host = parts.hostname if parts.port != 0 else None
+        except ValueError:  # brackets without an address in them, a port that is no number
+            parts, host = urllib.parse.urlsplit(""), None
+        usable = bool(host) if parts.scheme in ("http", "https") else parts.scheme == "file" and parts.path
         if not separator or not registry or not usable or parts.query or parts.fragment:
             raise RunnerError(
                 f"SCAR_REGISTRY_MIRRORS has an entry that cannot be understood: '{entry}'",

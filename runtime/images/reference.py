@@ -8,6 +8,7 @@ host: it holds a dot or a port, is `localhost`, or has capital letters, which re
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def parse_reference(text: str) -> ImageReference:
     path, separator, tag = path.partition(":")
     if separator and not _TAG.fullmatch(tag):
         raise _invalid(text, f"'{tag}' is no tag (letters, digits, '_', '.', '-', at most 128)")
-    if not _HOST.fullmatch(registry):
+    if not _HOST.fullmatch(registry) or not _is_address(registry):
         raise _invalid(text, f"'{registry}' is no registry host")
     if registry in ("index.docker.io", "registry-1.docker.io"):
         registry = DOCKER_HUB
@@ -75,6 +76,17 @@ def parse_reference(text: str) -> ImageReference:
     if not separator:
         tag = "" if digest else _DEFAULT_TAG
     return ImageReference(registry.lower(), path, tag or None, digest)
+
+
+def _is_address(registry: str) -> bool:
+    """Whether what stands in brackets is an IPv6 address; True without brackets."""
+    if not registry.startswith("["):
+        return True
+    try:
+        ipaddress.IPv6Address(registry[1:].partition("]")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _split_digest(text: str, rest: str) -> tuple[str, str | None]:

@@ -34,6 +34,8 @@ ABSENT: Mapping[str, str] = {"If-None-Match": "*"}
 _OK = range(200, 300)
 _NOT_THERE = (403, 404)
 _PARTIAL = 206
+_LONGEST_LENGTH = 20
+"""Digits of a Content-Length."""
 _CONDITION_FAILED = (404, 409, 412)  # 404: If-Match on an object that is gone
 _WORTH_RETRYING = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -48,7 +50,10 @@ class ObjectChanged(Exception):  # noqa: N818 - found out by whoever reads it
 
 
 class TierUnavailable(Exception):  # noqa: N818 - not an error for the run: the image comes from elsewhere
-    """The bucket does not answer, or refuses; the text says why."""
+    """The bucket does not answer, or refuses; the text says why, short and escaped."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(shown(reason))
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class TierBucket:
             return None
         if status not in _OK:
             raise TierUnavailable(f"reading {key}: S3 answered HTTP {status}")
-        if int(headers.get("content-length") or 0) > maximum_bytes:
+        if _announced_bytes(headers.get("content-length")) > maximum_bytes:
             raise TierUnavailable(f"{key} is larger than {maximum_bytes} bytes")
         return StoredObject(content, headers.get("etag", ""), _age_s(headers))
 
@@ -203,11 +208,20 @@ class TierBucket:
 
 
 def _read(response: Response, maximum_bytes: int) -> bytes:
-    announced = int(response.headers.get("Content-Length") or 0)
+    announced = _announced_bytes(response.headers.get("Content-Length"))
     content = response.read(min(announced, maximum_bytes) if announced else maximum_bytes)
     if len(content) < min(announced, maximum_bytes):
         raise ConnectionError("the connection was closed too early")
     return content
+
+
+def _announced_bytes(header: str | None) -> int:
+    """What a Content-Length says, 0 without one. Raises ConnectionError if it is no length."""
+    if not header:
+        return 0
+    if not (header.isascii() and header.isdigit() and len(header) < _LONGEST_LENGTH):
+        raise ConnectionError("the answer has a malformed Content-Length")
+    return int(header)
 
 
 def _retried(failures: int) -> dict[str, str]:

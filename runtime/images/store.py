@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -27,7 +28,7 @@ from typing import Any
 
 from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
-from runtime.images.manifest import ImageConfig
+from runtime.images.manifest import ImageConfig, is_digest
 from runtime.removal import remove_tree
 
 RESERVE_BYTES = 32 << 20
@@ -90,24 +91,32 @@ class ImageStore:
         if not record.exists():
             return None
         lease = Lease(self._lock(digest, fcntl.LOCK_SH))
-        try:
-            content = read_json(record.read_bytes())
-            if content["digest"] == digest:
+        config = self._recorded(digest)
+        if config is not None:
+            with contextlib.suppress(OSError):
                 os.utime(record)
-                return lease, _config(content["config"])
-        except (OSError, ValueError, LookupError, TypeError):
-            pass  # evicted between the two looks, or damaged: as good as not there
+            return lease, config
         lease.release()
         return None
 
     def holds(self, digest: str) -> bool:
         """Whether the image is there, without taking a lease (for those who hold its lock)."""
+        return self._recorded(digest) is not None
+
+    def _recorded(self, digest: str) -> ImageConfig | None:
+        """The configuration of the image; None if it was evicted, or is damaged: as good as not there."""
+        folder = self.path(digest)
         try:
-            content = read_json((self.path(digest) / "image.json").read_bytes())
-            _config(content["config"])  # a record that `acquire` cannot use has to be written anew
-            return bool(content["digest"] == digest)
+            content = read_json((folder / "image.json").read_bytes())
+            # Stops a link in place of the folder: containers would run in, and write to, what it leads to.
+            if not stat.S_ISDIR((folder / "root").lstat().st_mode) or folder.is_symlink():
+                return None
+            # Without it, a damaged byte in `config` would run another program than the image's.
+            if content["checksum"] != _checksum(digest, content["config"]):
+                return None
+            return _config(content["config"])
         except (OSError, ValueError, LookupError, TypeError):
-            return False
+            return None
 
     @contextlib.contextmanager
     def exclusive(self, digest: str) -> Iterator[None]:
@@ -133,11 +142,14 @@ class ImageStore:
 
     def publish(self, folder: Path, digest: str, config: ImageConfig) -> None:
         """Make the image in `folder` visible to all. Only inside `exclusive`."""
-        record = {"digest": digest, "config": asdict(config)}
+        about = asdict(config)
+        record = {"digest": digest, "config": about, "checksum": _checksum(digest, about)}
         (folder / "image.json").write_text(json.dumps(record))
         target = self.path(digest)
-        if target.exists():  # without a readable image.json, or acquire would have found it
-            remove_tree(target)
+        # Without a readable image.json, or acquire would have found it. Or it is not even a folder.
+        remove_tree(target)
+        with contextlib.suppress(FileNotFoundError):
+            target.unlink()
         folder.rename(target)
 
     def remove_leftovers(self, held: str | None = None) -> None:
@@ -204,8 +216,10 @@ class ImageStore:
         try:
             content = read_json(path.read_bytes())
             age = max(0.0, time.time() - path.stat().st_mtime)
-            return (str(content["digest"]), age) if content["name"] == name else None
-        except (OSError, ValueError, LookupError, TypeError):
+            digest = content["digest"]
+            # Paths are made of digests: what is none could lead out of the store.
+            return (digest, age) if content["name"] == name and is_digest(digest) else None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
     def remember(self, name: str, digest: str) -> None:
@@ -239,7 +253,15 @@ class ImageStore:
         return descriptor
 
     def _open_lock(self, name: str) -> int:
-        return os.open(self.folder / "locks" / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.folder / "locks" / name
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise RunnerError(
+                f"the image store {self.folder} is damaged: {path} cannot be opened ({error.strerror})",
+                advice="Remove the folder: its images are pulled again",
+                kind="StoreUnusable",
+            ) from error
 
 
 class DiskBudget:
@@ -297,6 +319,11 @@ def _config(value: Mapping[str, Any]) -> ImageConfig:
         working_dir=value["working_dir"],
         user=value["user"],
     )
+
+
+def _checksum(digest: str, config: Mapping[str, Any]) -> str:
+    """Of a record in the store."""
+    return hashlib.sha256(json.dumps([digest, config], sort_keys=True).encode()).hexdigest()
 
 
 def _short(digest: str) -> str:

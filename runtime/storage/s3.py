@@ -56,6 +56,7 @@ class S3Storage:
         """See `Storage.download`."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
 
         try:
             if source.size is not None and source.size >= PARALLEL_FROM:
@@ -66,9 +67,12 @@ class S3Storage:
                 # A role that a user brings may well have s3:GetObject and not s3:GetObjectVersion.
                 return self.download(replace(source, version_id=None), target, on_size=on_size)
             raise self._failed_download(source, error) from None
-        except (BotoCoreError, Boto3Error) as error:
+        except (BotoCoreError, Boto3Error, HTTPError, ValueError, KeyError) as error:
+            # The last three come through botocore as they are: the body of an error that is cut off, a length
+            # that is no number, an answer without a length.
+            told = str(error) if isinstance(error, BotoCoreError | Boto3Error) else type(error).__name__
             raise RunnerError(
-                f"The input {source} could not be downloaded: {error}",
+                f"The input {source} could not be downloaded: {told}",
                 advice="The event will be retried.",
                 kind="DownloadFailed",
             ) from None

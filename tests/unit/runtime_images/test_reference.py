@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import RunnerError
+from runtime.images.mirrors import places_for
 from runtime.images.reference import parse_reference
 
 HEX = "0123456789abcdef" * 4
@@ -38,6 +39,8 @@ def test_names_mean_what_docker_takes_them_for(
     "text",
     [
         "",
+        "[:::]/a",
+        "[1]:5000/a",
         "  ",
         "Debian",
         "a/B",
@@ -66,3 +69,12 @@ def test_names_that_docker_refuses_are_refused_with_advice(text: str) -> None:
 def test_a_reference_prints_in_full() -> None:
     assert str(parse_reference("debian")) == "docker.io/library/debian:latest"
     assert str(parse_reference(f"debian@sha256:{HEX}")) == f"docker.io/library/debian@sha256:{HEX}"
+
+
+@pytest.mark.parametrize(
+    "base", ["http://[", "https://[::1", "http://host:port", "https://host:99999", "https://:80"]
+)
+def test_mirror_with_an_address_that_is_none_is_an_error(base: str) -> None:
+    with pytest.raises(RunnerError, match="cannot be understood") as caught:
+        places_for(parse_reference("debian"), f"docker.io={base}")
+    assert caught.value.kind == "BadConfiguration"

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from runtime.config import StorageProvider
 from runtime.errors import RunnerError
 from runtime.storage import StoredObject, open_storage
 from runtime.storage.s3 import PARALLEL_FROM
+from runtime.storage.s3_keyed import KeyedS3Storage
 from runtime.storage.storage import Upload, content_type
+from tests.registry_server import Answer, ScriptedServer
 from tests.unit.runtime_job.conftest import Bucket
 
 NAMES = ["a b+c.jpg", "ü/ñ.png", "100%.txt", "x'\"$(id).txt", "-rf", "new\nline", "a/../b", "tail "]
@@ -125,3 +128,26 @@ def test_unknown_provider_is_refused(provider: str) -> None:
     with pytest.raises(RunnerError) as caught:
         open_storage(provider)
     assert caught.value.kind == "UnknownStorage"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, b"<Error><Code>AccessDenied</Code></Error>", cut_at=10),
+        Answer(403, b"<Error>", {"Content-Length": "100"}),
+        Answer(200, b"content", {"Content-Length": "many"}),
+        Answer(200, b"0\r\n\r\n", {"Content-Length": "", "Transfer-Encoding": "chunked"}),
+    ],
+)
+def test_answer_that_is_cut_off_or_malformed_is_a_failed_download(
+    answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.storage.s3_keyed.ATTEMPTS", 1)
+    with ScriptedServer(lambda _request: answer) as server:
+        settings = {"endpoint": server.address, "access_key": "k", "secret_key": "s"}
+        storage = KeyedS3Storage(StorageProvider("minio.x", {}), settings)
+        with pytest.raises(RunnerError, match="could not be downloaded") as caught:
+            storage.download(
+                StoredObject("b", "k", provider="minio.x"), tmp_path / "k", on_size=lambda _size: None
+            )
+    assert caught.value.kind == "DownloadFailed"
