@@ -34,11 +34,12 @@ test-runner: build/python3.13/.ready ## the runner's tests under AWS Lambda's Py
 	@build/python3.13/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
 	  $(or $(TEST_ARGS),$(wildcard tests/unit/runtime_*))
 
-check: .venv/.dev ## formatting, lint, types, import rules
+check: .venv/.dev node_modules/.ready ## formatting, lint, types, import rules, known vulnerabilities of dependencies
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tests.vulnerabilities
 
 bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, into build/bench.json
 	@$(BIN)/python -m benchmarks
