@@ -15,8 +15,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PYTHON313 ?= $(shell ls -d $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1 | grep . || command -v python3.13)
 IMAGES ?= local
 TEST_ARGS ?=
+FUZZ_SECONDS ?= 600
+FUZZ_ARGS ?=
 
-.PHONY: help setup demo test test-runner check bench pictures format lock clean
+.PHONY: help setup demo test test-runner check fuzz bench pictures format lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +42,9 @@ check: .venv/.dev node_modules/.ready ## formatting, lint, types, import rules, 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tests.vulnerabilities
+
+fuzz: setup .venv/.dev ## hostile images, answers, events and files (FUZZ_SECONDS=600, FUZZ_ARGS="TARGET --seed N")
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, into build/bench.json
 	@$(BIN)/python -m benchmarks
