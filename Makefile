@@ -17,8 +17,9 @@ IMAGES ?= local
 TEST_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_ARGS ?=
+CHAOS_ARGS ?=
 
-.PHONY: help setup demo test test-runner check fuzz bench pictures format lock clean
+.PHONY: help setup demo test test-runner check fuzz chaos bench pictures format lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +49,10 @@ fuzz: setup .venv/.dev ## hostile images, answers, events and files (FUZZ_SECOND
 
 bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, into build/bench.json
 	@$(BIN)/python -m benchmarks
+
+chaos: setup .venv/.dev ## stop and kill the embedded cloud in the middle of its work, and count what is lost (20 minutes)
+	@sh tests/tools.sh
+	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 pictures: setup .venv/.dev ## the README's terminal pictures anew, from real runs on the embedded cloud
 	@$(BIN)/python -m docs.pictures.make

@@ -2,8 +2,8 @@
 
 ministack's own Batch keeps compute environments, queues and job definitions, and calls every job SUCCEEDED
 the moment that it is submitted. `install` replaces the calls about jobs and adds those that are missing; its
-stores stay, so that the state is saved and wiped with the emulator's other state. The jobs themselves are in
-`batch_jobs.py`, CloudFormation's types in `batch_stack.py`.
+stores stay. Jobs are kept one by one (`store.py`), the rest with the emulator's other state. What runs the
+jobs is in `batch_jobs.py`, CloudFormation's types in `batch_stack.py`.
 
 Private names of ministack are used: `_DISPATCH` and the stores of `ministack.services.batch`. `emulator.py`
 checks the version.
@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import batch as stub
 
-from local_cloud import batch_attempt, batch_jobs
+from local_cloud import batch_jobs
 from local_cloud.batch_jobs import JobRunner, Record, Scope
 from local_cloud.batch_records import (
     NAME,
@@ -30,6 +30,7 @@ from local_cloud.batch_records import (
     new_job,
     summary,
 )
+from local_cloud.store import Store
 
 Response = tuple[int, dict[str, str], bytes]
 _log = logging.getLogger("batch")
@@ -38,10 +39,12 @@ _log = logging.getLogger("batch")
 class Batch:
     """The calls of the Batch API, on ministack's stores."""
 
-    def __init__(self, *, parallel: int, endpoint: str) -> None:
+    def __init__(self, *, parallel: int, endpoint: str, store: Store) -> None:
+        self._store = store
         self.runner = JobRunner(
             parallel=parallel,
             endpoint=endpoint,
+            store=store,
             vcpus_of_environment=self._vcpus_of_environment,
             emit=emit_state_change,
             credentials=role_credentials,
@@ -49,7 +52,7 @@ class Batch:
         )
 
     def install(self) -> None:
-        """Put our calls into the emulator's table, and take part in saving, restoring and wiping state."""
+        """Put our calls into the emulator's table, and take part in saving and wiping state."""
         calls: dict[str, Callable[[Record], Record]] = {
             "describecomputeenvironments": self.describe_compute_environments,
             "deletecomputeenvironment": self.delete_compute_environment,
@@ -66,22 +69,28 @@ class Batch:
         }
         for name, call in calls.items():
             stub._DISPATCH[f"/v1/{name}"] = _answering(call)
-        restore, reset, get_state = stub._restore_state, stub.reset, stub.get_state
-
-        def load_persisted_state(data: Record) -> None:
-            restore(data)
-            self._resume_interrupted()
+        reset = stub.reset
 
         def reset_all() -> None:
             self.runner.forget_all()
             reset()
 
-        def locked_state() -> Record:
-            with self.runner.lock:
-                state: Record = get_state()
-                return state
+        def state_without_jobs() -> Record:
+            return {
+                "compute_envs": stub._compute_envs,
+                "job_queues": stub._job_queues,
+                "job_definitions": stub._job_definitions,
+            }
 
-        stub.load_persisted_state, stub.reset, stub.get_state = load_persisted_state, reset_all, locked_state
+        stub.reset, stub.get_state = reset_all, state_without_jobs
+
+    def restore(self) -> None:
+        """Put the jobs back, when the snapshot is loaded; they wait for the runner's `resume`."""
+        for key, value in self._store.items(batch_jobs.KIND):
+            account, region, job_id = key.split(" ")
+            job = stub._jobs._data[account, region, job_id] = json.loads(value)
+            if job["status"] not in batch_jobs.TERMINAL:
+                self.runner.submit_again(Scope(account, region), job)
 
     # Compute environments and queues.
 
@@ -183,14 +192,14 @@ class Batch:
         if queue["state"] != "ENABLED":
             raise ClientError(f"Job Queue {queue['jobQueueArn']} is disabled")
         job = new_job(request, queue, find_definition(request.get("jobDefinition", "")))
-        with self.runner.lock:
+        with self._store.transaction():
             stub._jobs[job["jobId"]] = job
             self.runner.submit(Scope(get_account_id(), get_region()), job)
         return {key: job[key] for key in ("jobArn", "jobName", "jobId")}
 
     def describe_jobs(self, request: Record) -> Record:
         """DescribeJobs, by ids."""
-        with self.runner.lock:
+        with self._store.lock:
             found = [
                 stub._jobs[last_part(job_id)]
                 for job_id in request.get("jobs") or []
@@ -203,7 +212,7 @@ class Batch:
         filters = {entry["name"]: entry["values"] for entry in request.get("filters") or []}
         status = request.get("jobStatus") or (None if filters else "RUNNING")
         queue = find_queue(request.get("jobQueue", ""))["jobQueueArn"]
-        with self.runner.lock:
+        with self._store.lock:
             jobs = [job for job in stub._jobs.values() if job["jobQueue"] == queue]
         jobs = [job for job in jobs if not status or job["status"] == status]
         if "JOB_NAME" in filters:
@@ -244,21 +253,6 @@ class Batch:
                     maximum = (environment.get("computeResources") or {}).get("maxvCpus", 256)
                     return str(environment["computeEnvironmentName"]), float(maximum)
         return None
-
-    def _resume_interrupted(self) -> None:
-        """After a restart, what waited waits on; an attempt that ran has failed, as when AWS loses a host."""
-        for (account, region, _job_id), job in list(stub._jobs._data.items()):
-            if job["status"] in batch_jobs.TERMINAL:
-                continue
-            if job["status"] in ("STARTING", "RUNNING"):
-                reason = "Host terminated: the embedded cloud was stopped"
-                started_ms = int(job.get("startedAt") or job["createdAt"])
-                batch_jobs.record_attempt(job, {"reason": reason}, reason, started_ms, batch_attempt.now_ms())
-                if not batch_jobs.may_retry(job, None, reason, reason):
-                    job.update(status="FAILED", statusReason=reason, stoppedAt=batch_attempt.now_ms())
-                    continue
-                job["status"] = "PENDING"
-            self.runner.submit(Scope(account, region), job)
 
 
 def emit_state_change(scope: Scope, job: Record) -> None:

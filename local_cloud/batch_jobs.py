@@ -6,8 +6,9 @@ Each attempt is one process below a keeper (`leash.py`); its output goes to the 
 definition names; its exit code, the retry strategy and the timeout decide what comes next, and every change
 of state becomes an event "Batch Job State Change" on the default event bus.
 
-Job records are plain dictionaries in the shape of DescribeJobs, since the emulator saves them as JSON with
-its other state. What the running process needs besides is in `batch_attempt.py`.
+Job records are plain dictionaries in the shape of DescribeJobs. Each change of one is committed to the store
+together with what its event has caused, so that a job that fails for good is in its failure queue too. What
+the running process needs besides is in `batch_attempt.py`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from typing import Any
 
 from local_cloud.batch_attempt import Attempt, inherited_environment, now_ms, on_this_machine
 from local_cloud.batch_logs import JobLog
+from local_cloud.store import Store
 
 Record = dict[str, Any]
 """A job as DescribeJobs gives it."""
 
+KIND = "job"
+"""Of jobs in the store."""
 TERMINAL = frozenset({"SUCCEEDED", "FAILED"})
 _log = logging.getLogger("batch")
 
@@ -40,8 +44,8 @@ class Scope:
 
 
 class JobRunner:
-    """Runs submitted jobs, no more at once than `parallel`, nor than their compute environments have vCPUs
-    for.
+    """Runs submitted jobs, from `resume` on; no more at once than `parallel`, nor than their compute
+    environments have vCPUs for.
 
     `vcpus_of_environment` gives a job's compute environment's name and its maximum of vCPUs, or None while
     none can take it; `emit` puts an event on the event bus; `credentials` gives the environment variables of
@@ -53,6 +57,7 @@ class JobRunner:
         *,
         parallel: int,
         endpoint: str,
+        store: Store,
         vcpus_of_environment: Callable[[Scope, Record], tuple[str, float] | None],
         emit: Callable[[Scope, Record], None],
         credentials: Callable[[Scope, Record], Mapping[str, str]],
@@ -64,28 +69,59 @@ class JobRunner:
         self._emit = emit
         self._credentials = credentials
         self._find = find
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._store = store
+        self._changed = threading.Condition(store.lock)
+        self._paused = True
+        self._abandoned = False
         self._waiting: list[tuple[Scope, Record]] = []
         self._attempts: dict[str, Attempt] = {}
         self._vcpus_used: dict[tuple[Scope, str], float] = {}
         threading.Thread(target=self._schedule, daemon=True, name="batch-scheduler").start()
 
-    @property
-    def lock(self) -> threading.RLock:
-        """Held while a record is changed; hold it to read one whole."""
-        return self._lock
-
     def submit(self, scope: Scope, job: Record) -> None:
-        """Queue a job. Its state is SUBMITTED, or whatever it was when the cloud stopped."""
-        with self._changed:
+        """Queue a new job."""
+        with self._store.transaction():
             self._set_state(scope, job, "SUBMITTED")
             self._waiting.append((scope, job))
             self._changed.notify_all()
 
+    def submit_again(self, scope: Scope, job: Record) -> None:
+        """Queue a job that was waiting or running when the cloud stopped.
+
+        What ran is run again, and has used up no attempt: it was the cloud that failed, and not the job.
+        """
+        with self._store.transaction():
+            if job["isTerminated"] or job["isCancelled"]:
+                self._finish(scope, job, "FAILED", job.get("statusReason", ""))
+                return
+            if job["status"] in ("STARTING", "RUNNING"):
+                job.pop("startedAt", None)
+                self._set_state(scope, job, "RUNNABLE")
+            self._waiting.append((scope, job))
+
+    def resume(self) -> None:
+        """Start working, when everything is loaded and the server answers."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Start nothing more."""
+        self._paused = True
+
+    def wait_until_idle(self, timeout_s: float) -> None:
+        """Wait until nothing runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._attempts, timeout_s)
+
+    def abandon(self) -> None:
+        """Keep what still runs for the next start, however it ends."""
+        with self._changed:
+            self._abandoned = True
+
     def stop(self, scope: Scope, job: Record, reason: str, *, cancel: bool) -> None:
         """End a job with `reason`; once it has started, `cancel` (CancelJob) leaves it alone."""
-        with self._changed:
+        with self._store.transaction():
             if job["status"] in TERMINAL:
                 return
             attempt = self._attempts.get(job["jobId"])
@@ -96,14 +132,16 @@ class JobRunner:
                 ]
                 self._finish(scope, job, "FAILED", reason)
             elif not cancel:
-                job["isTerminated"] = True
+                job.update(isTerminated=True, statusReason=reason)
+                self._keep(scope, job)
                 attempt.stop(reason)
             self._changed.notify_all()
 
     def forget_all(self) -> None:
         """End every job, with no record and no event: the emulator's state is being wiped."""
-        with self._changed:
+        with self._store.transaction():
             self._waiting.clear()
+            self._store.remove_below(KIND, "")
             for attempt in self._attempts.values():
                 attempt.stop("The embedded cloud was reset")
 
@@ -113,7 +151,9 @@ class JobRunner:
         with self._changed:
             while True:
                 try:
-                    self._start_what_fits()
+                    with self._store.transaction():
+                        if not self._paused:
+                            self._start_what_fits()
                 except Exception:
                     _log.exception("scheduling jobs failed")
                 # Compute environments and queues change without telling us; hence the time-out.
@@ -189,18 +229,19 @@ class JobRunner:
 
     def _run_attempt(self, scope: Scope, job: Record, attempt: Attempt, key: tuple[Scope, str]) -> None:
         def running() -> None:
-            with self._lock:
+            with self._store.transaction():
                 job["startedAt"] = attempt.started_ms
                 job["container"]["logStreamName"] = attempt.log_stream
                 self._set_state(scope, job, "RUNNING")
 
-        with self._lock:
+        with self._store.transaction():
             self._set_state(scope, job, "STARTING")
         attempt.run(lambda: JobLog.open(scope.account, scope.region, job), running)
-        with self._changed:
+        with self._store.transaction():
             self._attempts.pop(job["jobId"], None)
             self._vcpus_used[key] -= vcpus(job)
-            self._conclude(scope, job, attempt)
+            if not self._abandoned and self._find(scope, job["jobId"]) is job:
+                self._conclude(scope, job, attempt)
             self._changed.notify_all()
 
     def _conclude(self, scope: Scope, job: Record, attempt: Attempt) -> None:
@@ -228,10 +269,14 @@ class JobRunner:
             return
         job["status"] = state
         _log.info("job %s (%s): %s", job["jobId"], job["jobName"], state)
+        self._keep(scope, job)
         try:
             self._emit(scope, job)
         except Exception:
             _log.exception("event of job %s", job["jobId"])
+
+    def _keep(self, scope: Scope, job: Record) -> None:
+        self._store.put(KIND, f"{scope.account} {scope.region} {job['jobId']}", json.dumps(job))
 
 
 def vcpus(job: Record) -> float:

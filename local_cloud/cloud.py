@@ -120,6 +120,11 @@ class Cloud:
             CloudError: the port is taken, the folder is not a cloud's, or the emulator does not start.
         """
         self._claim_folder()
+        if any((self.state / "services").glob("*.json")):
+            raise CloudError(
+                f"The state folder {self.state} is of an earlier version, which this one cannot read",
+                "Empty it with `scar local reset`, or name another one with --state",
+            )
         while True:
             if (running := self._wait_while_starting()) is not None:
                 return running

@@ -7,10 +7,12 @@ status that no client tries again, as waiting makes no room.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from xml.sax.saxutils import escape
 
 import ministack.app
 from ministack.services import s3
@@ -33,7 +35,11 @@ def install() -> None:
         nonlocal on_the_way  # one thread alone, the event loop's, comes here
         needed = upload_size(scope)
         if needed and (free := free_space() - on_the_way) < needed:
-            await _refuse(send, needed, free)
+            message = (
+                f"The disk of the embedded cloud's state folder is full: {needed} bytes are needed and "
+                f"{max(0, free)} are free"
+            )
+            await refuse(scope, send, message)
             return
         on_the_way += needed
         try:
@@ -65,14 +71,18 @@ def free_space() -> int:
     return shutil.disk_usage(os.environ["STATE_DIR"].rpartition("/")[0]).free - waiting - _RESERVE
 
 
-async def _refuse(send: _Send, needed: int, free: int) -> None:
-    message = (
-        f"The disk of the embedded cloud's state folder is full: {needed} bytes are needed and "
-        f"{max(0, free)} are free"
-    )
-    body = f"<Error><Code>DiskFull</Code><Message>{message}</Message></Error>".encode()
-    headers = [(b"content-type", b"application/xml"), (b"content-length", str(len(body)).encode())]
-    # The connection ends, since the request's body was not read.
-    headers.append((b"connection", b"close"))
+async def refuse(scope: _Scope, send: _Send, message: str) -> None:
+    """Answer a request with the error `DiskFull`, in XML or JSON as its service does."""
+    if any(name == b"content-type" and b"json" in value for name, value in scope["headers"]):
+        body = json.dumps({"__type": "DiskFull", "message": message}).encode()
+        kind = b"application/x-amz-json-1.1"
+    else:
+        body = f"<Error><Code>DiskFull</Code><Message>{escape(message)}</Message></Error>".encode()
+        kind = b"application/xml"
+    headers = [
+        (b"content-type", kind),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),  # as the request's body may not have been read
+    ]
     await send({"type": "http.response.start", "status": _BAD_REQUEST, "headers": headers})
     await send({"type": "http.response.body", "body": body})

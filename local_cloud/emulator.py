@@ -14,10 +14,15 @@ import json
 import os
 import select
 import signal
+import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from local_cloud import s3_writes
+from local_cloud.store import NAME, Store
 
 MINISTACK_VERSION = "1.5.33"
 """The one version that the private names in this room were taken from."""
@@ -38,11 +43,13 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     threading.Thread(target=_end_with_supervisor, daemon=True, name="supervisor-watch").start()
     try:
-        install(parallel=options.parallel)
-    except UnknownEmulatorError as error:
+        resume = install(parallel=options.parallel)
+    except (UnknownEmulatorError, sqlite3.Error) as error:
         _report(options.report, {"error": str(error)})
         return
-    threading.Thread(target=_finish_start, args=(options.report,), daemon=True, name="bootstrap").start()
+    threading.Thread(
+        target=_finish_start, args=(options.report, resume), daemon=True, name="bootstrap"
+    ).start()
 
     import ministack.app
 
@@ -50,15 +57,18 @@ def main(arguments: list[str]) -> None:
     ministack.app.main()
 
 
-def install(*, parallel: int) -> None:
-    """Put our extensions into the ministack of this process.
+def install(*, parallel: int) -> Callable[[], None]:
+    """Put our extensions into the ministack of this process. What is returned starts events and jobs.
 
     Raises:
         UnknownEmulatorError: another version is installed, or a private name is missing.
+        sqlite3.Error: the state folder's database is damaged.
     """
     check_version()
+    s3_writes.finish_interrupted(Path(os.environ["S3_DATA_DIR"]))
     try:
         from local_cloud import (
+            answers,
             change_sets,
             disk_space,
             distributed_maps,
@@ -67,18 +77,28 @@ def install(*, parallel: int) -> None:
             s3_reads,
             s3_stack,
             secrets_stack,
+            stopping,
             topics,
         )
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
         from local_cloud.events import EventQueue
         from local_cloud.lambda_workers import prepare_workers
-        from local_cloud.saving import RegularSaves
+        from local_cloud.log_events import LogEvents
+        from local_cloud.queue_messages import QueueMessages
+        from local_cloud.saving import Snapshots
 
+        store = Store(Path(os.environ["STATE_DIR"]).with_name(NAME))
         prepare_workers()
-        EventQueue(parallel=parallel).install()
-        batch = Batch(parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}")
+        events = EventQueue(parallel=parallel, store=store)
+        events.install()
+        batch = Batch(
+            parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}", store=store
+        )
         batch.install()
+        logs, messages = LogEvents(store), QueueMessages(store)
+        logs.install()
+        messages.install()
         BatchStack(batch).install()
         s3_reads.install()
         s3_filters.install()
@@ -88,10 +108,20 @@ def install(*, parallel: int) -> None:
         distributed_maps.install()
         secrets_stack.install()
         iam.install()
-        RegularSaves().install()
+        s3_writes.install()
+        answers.install(store)
+        snapshots = Snapshots(store)
+        snapshots.install([logs.restore, messages.restore, events.restore, batch.restore])
         disk_space.install()
+        stopping.install([events, batch.runner], lambda: (snapshots.save(), store.close()))
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
+
+    def resume() -> None:
+        events.resume()
+        batch.runner.resume()
+
+    return resume
 
 
 def check_version() -> None:
@@ -132,8 +162,8 @@ def environment(state: Path, *, port: int, region: str, parallel: int, enforce_i
     }
 
 
-def _finish_start(report: int) -> None:
-    """Wait for the server, bootstrap it, then say so."""
+def _finish_start(report: int, resume: Callable[[], None]) -> None:
+    """Wait for the server, bootstrap it, go on with what a stop has interrupted, then say so."""
     import ministack.app
 
     from local_cloud.bootstrap import bootstrap
@@ -152,6 +182,7 @@ def _finish_start(report: int) -> None:
     except Exception as error:
         _report(report, {"error": f"The emulator could not be bootstrapped for the CDK: {error}"})
         return
+    resume()
     _report(report, {"ready": True})
 
 

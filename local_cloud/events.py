@@ -10,7 +10,8 @@ all of them put their events into one queue, which
 - waits where there is no room: throttling is no attempt;
 - retries a failed event after a growing delay, as often and as long as the function's event invoke
   configuration says, then hands it on (`event_failures.py`);
-- is saved with the emulator's other state, what was running included: at least once, as on AWS.
+- is on disk before the caller is answered (`store.py`), and keeps an event until its function has succeeded
+  or its failure has been handed on, in one transaction: at least once, as on AWS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ministack import app
@@ -32,12 +34,13 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
 from local_cloud import event_failures
+from local_cloud.store import Store
 
 Event = Any
 _RETRY_AFTER_S = (1.0, 2.0)
 """Before the second and third attempt. (AWS: a minute and two; nobody waits so long for a try.)"""
 _NO_ROOM_FOR_S = 0.05
-_STATE_KEY = "scar_async_events"
+_KIND = "event"
 _log = logging.getLogger("lambda-events")
 _request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
 """Of the event whose attempt runs in this thread, or of the call of Lambda's Invoke in this task."""
@@ -58,18 +61,24 @@ class Invocation:
     attempts: int = 0
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The same for each attempt, as on AWS: programs tell a retry by it."""
+    key: str = ""
+    """In the store."""
 
 
 class EventQueue:
-    """The queue, and the threads that empty it."""
+    """The queue, and the threads that empty it, from `resume` on."""
 
-    def __init__(self, *, parallel: int) -> None:
-        self._changed = threading.Condition()
+    def __init__(self, *, parallel: int, store: Store) -> None:
+        self._store = store
+        self._changed = threading.Condition(store.lock)
         self._waiting: dict[str, deque[Invocation]] = {}
         self._delayed: list[tuple[float, int, Invocation]] = []
         self._running: dict[int, Invocation] = {}
         self._no_room_until: dict[str, float] = {}
         self._sequence = 0
+        self._paused = True
+        self._abandoned = False
+        self._poll_sources: Callable[[], None] = lambda_svc._ensure_poller
         for number in range(parallel):
             threading.Thread(target=self._work, daemon=True, name=f"lambda-events-{number}").start()
 
@@ -83,22 +92,17 @@ class EventQueue:
         )
         lambda_svc._invoke = _with_the_calls_request_id(lambda_svc._invoke)
         app._dispatch_service_request = _noting_its_request_id(app._dispatch_service_request)
-        get_state, load_state, reset = lambda_svc.get_state, lambda_svc.load_persisted_state, lambda_svc.reset
+        reset = lambda_svc.reset
 
-        def get_all_state() -> dict[str, Any]:
-            return {**get_state(), _STATE_KEY: self.saved()}
-
-        def load_all_state(data: dict[str, Any]) -> None:
-            events = data.pop(_STATE_KEY, [])
-            load_state(data)
-            self.restore(events)
+        def poll_unless_paused() -> None:
+            if not self._paused:
+                self._poll_sources()
 
         def reset_all() -> None:
             self.forget_all()
             reset()
 
-        lambda_svc.get_state, lambda_svc.load_persisted_state = get_all_state, load_all_state
-        lambda_svc.reset = reset_all
+        lambda_svc._ensure_poller, lambda_svc.reset = poll_unless_paused, reset_all
 
     def put(self, function: dict[str, Any], event: Event) -> None:
         """Queue an event for a function's record of ministack's."""
@@ -115,31 +119,54 @@ class EventQueue:
             )
         )
 
-    def saved(self) -> list[dict[str, Any]]:
-        """Everything that has not been done, for `restore`."""
+    def restore(self) -> None:
+        """Queue what the store has; it waits for `resume`."""
         with self._changed:
-            waiting = [invocation for queue in self._waiting.values() for invocation in queue]
-            delayed = [
-                invocation
-                for _time, _sequence, invocation in sorted(self._delayed, key=lambda entry: entry[:2])
-            ]
-            return [asdict(invocation) for invocation in (*self._running.values(), *delayed, *waiting)]
+            for _key, value in self._store.items(_KIND):
+                invocation = Invocation(**json.loads(value))
+                self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
 
-    def restore(self, saved: list[dict[str, Any]]) -> None:
-        """Queue again what `saved` gave."""
-        for entry in saved:
-            self._add(Invocation(**entry))
+    def resume(self) -> None:
+        """Start working, when everything is loaded and the server answers; queues are polled from now on."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
+        if lambda_svc._esms.has_any():
+            self._poll_sources()
+
+    def pause(self) -> None:
+        """Start nothing more."""
+        self._paused = True
+
+    def wait_until_idle(self, timeout_s: float) -> None:
+        """Wait until nothing runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, timeout_s)
+
+    def abandon(self) -> None:
+        """Keep what still runs for the next start, however it ends."""
+        with self._changed:
+            self._abandoned = True
 
     def forget_all(self) -> None:
         """Drop everything that waits."""
-        with self._changed:
+        with self._store.transaction():
             self._waiting.clear()
             self._delayed.clear()
+            self._store.remove_below(_KIND, "")
 
     def _add(self, invocation: Invocation) -> None:
-        with self._changed:
+        with self._store.transaction():
+            invocation.key = self._store.new_key()
+            self._keep(invocation)
             self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
             self._changed.notify()
+
+    def _keep(self, invocation: Invocation) -> None:
+        self._store.put(_KIND, invocation.key, json.dumps(vars(invocation)))
+
+    def _done(self, invocation: Invocation) -> None:
+        self._store.remove(_KIND, invocation.key)
 
     def _work(self) -> None:
         while True:
@@ -147,19 +174,23 @@ class EventQueue:
                 invocation = self._next()
                 self._running[id(invocation)] = invocation
             try:
-                outcome = self._run(invocation)
+                conclude = self._run(invocation)
             except Exception:
-                _log.exception("event for %s is lost", invocation.function_arn)
-                outcome = None
-            with self._changed:
+                _log.exception("event for %s: tried again", invocation.function_arn)
+                conclude = partial(self._delay, invocation, _RETRY_AFTER_S[-1])
+            with self._store.transaction():
                 del self._running[id(invocation)]
-                if outcome is not None:
-                    outcome()
-                self._changed.notify()
+                if not self._abandoned:
+                    with request_scope(invocation.account, invocation.region):
+                        conclude()
+                self._changed.notify_all()
 
     def _next(self) -> Invocation:
         """Wait for an event whose function has room. The lock is held."""
         while True:
+            if self._paused:
+                self._changed.wait()
+                continue
             now = time.monotonic()
             while self._delayed and self._delayed[0][0] <= now:
                 invocation = heapq.heappop(self._delayed)[2]
@@ -179,14 +210,15 @@ class EventQueue:
                 return invocation
             self._changed.wait(None if not wake_at else max(0.0, min(wake_at) - now))
 
-    def _run(self, invocation: Invocation) -> Callable[[], None] | None:
-        """Invoke the function once. What is to be done next, with the lock held, or None if that was all."""
+    def _run(self, invocation: Invocation) -> Callable[[], None]:
+        """Invoke the function once: what is to be done then, in one transaction."""
+        done = partial(self._done, invocation)
         with request_scope(invocation.account, invocation.region):
             # As it is now: a function that was updated while the event waited runs in its new form.
             record, config, name = lambda_svc._get_func_record_for_ref(invocation.function_arn)
             if not record or not config:
                 _log.warning("event for %s dropped: the function is gone", invocation.function_arn)
-                return None
+                return done
             function = lambda_svc._execution_record_for_config(
                 record, {**config, "FunctionArn": invocation.function_arn}
             )
@@ -205,12 +237,12 @@ class EventQueue:
                 lambda_svc._invoke_depth.reset(depth)
                 _request_id.reset(request_id)
             if result.get("throttle"):
-                return lambda: self._put_back(invocation)
+                return partial(self._put_back, invocation)
             invocation.attempts += 1
             if log := result.get("log"):
                 _log.debug("%s, attempt %d:\n%s", name, invocation.attempts, log)
             if not result.get("error"):
-                return None
+                return done
             retries = settings.get("MaximumRetryAttempts")
             allowed = 2 if retries is None else int(retries)
             condition = event_failures.RETRIES_EXHAUSTED
@@ -218,7 +250,7 @@ class EventQueue:
                 delay_s = _RETRY_AFTER_S[min(invocation.attempts, len(_RETRY_AFTER_S)) - 1]
                 age_s = time.time() - invocation.queued_at + delay_s
                 if age_s <= float(settings.get("MaximumEventAgeInSeconds") or 21600):
-                    return lambda: self._delay(invocation, delay_s)
+                    return partial(self._delay, invocation, delay_s)
                 condition = event_failures.EVENT_AGE_EXCEEDED
             _log.warning("event for %s failed %d times: %s", name, invocation.attempts, result.get("body"))
             failure = event_failures.Failure(
@@ -229,14 +261,19 @@ class EventQueue:
                 condition=condition,
                 result=result,
             )
-            event_failures.send(failure, settings, config, self.put)
-        return None
+
+            def give_up() -> None:
+                event_failures.send(failure, settings, config, self.put)
+                done()
+
+            return give_up
 
     def _put_back(self, invocation: Invocation) -> None:
         self._no_room_until[invocation.function_arn] = time.monotonic() + _NO_ROOM_FOR_S
         self._waiting.setdefault(invocation.function_arn, deque()).appendleft(invocation)
 
     def _delay(self, invocation: Invocation, delay_s: float) -> None:
+        self._keep(invocation)  # with its attempts
         self._sequence += 1
         heapq.heappush(self._delayed, (time.monotonic() + delay_s, self._sequence, invocation))
 

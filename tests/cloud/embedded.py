@@ -74,6 +74,11 @@ class Shell:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
+    def running(self) -> dict[str, Any]:
+        """Process ids of the cloud that runs, among others."""
+        running: dict[str, Any] = json.loads((self.state / "running.json").read_text())
+        return running
+
     def client(self, service: str) -> Any:
         variables = self.json("local", "env")
         return boto3.client(

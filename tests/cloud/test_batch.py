@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -297,13 +299,13 @@ def test_a_stack_makes_changes_and_deletes_batch_resources(cloud: CloudUnderTest
     assert [known["status"] for known in definitions] == ["INACTIVE"]
 
 
-def test_an_interrupted_attempt_is_retried_when_the_cloud_is_back(shell: Shell, tmp_path: Path) -> None:
+def test_a_job_that_a_stop_interrupts_is_run_again_and_has_lost_no_attempt(
+    shell: Shell, tmp_path: Path
+) -> None:
     shell.json("local", "start")
     witness = tmp_path / "attempts"
-    script = f'echo $AWS_BATCH_JOB_ATTEMPT >> {witness}; [ "$AWS_BATCH_JOB_ATTEMPT" = 2 ] || sleep 1000'
-    job_queue, definition = make_queue(
-        shell.client("batch"), ["sh", "-c", script], retryStrategy={"attempts": 2}
-    )
+    script = f'echo $AWS_BATCH_JOB_ATTEMPT >> {witness}; [ "$(wc -l < {witness})" = 2 ] || sleep 1000'
+    job_queue, definition = make_queue(shell.client("batch"), ["sh", "-c", script])
     submitted = {"jobName": "interrupted", "jobQueue": job_queue, "jobDefinition": definition}
     job_id = shell.client("batch").submit_job(**submitted)["jobId"]
     until(witness.exists)
@@ -314,5 +316,23 @@ def test_an_interrupted_attempt_is_retried_when_the_cloud_is_back(shell: Shell, 
         lambda job: job["status"] in ("SUCCEEDED", "FAILED"),
     )
     assert job["status"] == "SUCCEEDED"
-    assert witness.read_text().split() == ["1", "2"]
-    assert "stopped" in job["attempts"][0]["statusReason"]
+    assert witness.read_text().split() == ["1", "1"]
+    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [0]
+
+
+def test_a_job_that_was_told_to_stop_is_not_run_again(shell: Shell, tmp_path: Path) -> None:
+    shell.json("local", "start")
+    witness = tmp_path / "attempts"
+    script = f"trap '' TERM; echo run >> {witness}; sleep 1000"  # it does not listen
+    job_queue, definition = make_queue(shell.client("batch"), ["sh", "-c", script])
+    batch = shell.client("batch")
+    submitted = {"jobName": "stopped", "jobQueue": job_queue, "jobDefinition": definition}
+    job_id = batch.submit_job(**submitted)["jobId"]
+    until(witness.exists)
+    batch.terminate_job(jobId=job_id, reason="not needed")
+    os.kill(shell.running()["emulator_pid"], signal.SIGKILL)
+    until(shell.processes, lambda left: left == [])
+    shell.json("local", "start")
+    (job,) = shell.client("batch").describe_jobs(jobs=[job_id])["jobs"]
+    assert (job["status"], job["statusReason"]) == ("FAILED", "not needed")
+    assert witness.read_text().split() == ["run"]

@@ -237,15 +237,15 @@ def test_a_killed_cloud_leaves_nothing_running(busy: Shell, victim: str) -> None
     )  # a stale record of the killed one is in nobody's way
 
 
-def test_a_killed_cloud_comes_back_with_what_was_in_it(shell: Shell) -> None:
+def test_a_folder_of_an_earlier_version_says_what_to_do(shell: Shell) -> None:
     shell.json("local", "start")
-    shell.client("sqs").create_queue(QueueName="made-before")
-    saved = shell.state / "services" / "sqs.json"
-    until(lambda: saved.exists() and "made-before" in saved.read_text())
-    os.kill(json.loads((shell.state / "running.json").read_text())["emulator_pid"], signal.SIGKILL)
-    until(shell.processes, lambda left: left == [])
-    shell.json("local", "start")
-    assert shell.client("sqs").list_queues()["QueueUrls"][0].endswith("/made-before")
+    shell.scar("local", "stop")
+    (shell.state / "services").mkdir(exist_ok=True)
+    (shell.state / "services" / "sqs.json").write_text("{}")
+    done = shell.scar("local", "start")
+    assert done.returncode == 2
+    assert "of an earlier version" in done.stderr
+    assert "scar local reset" in done.stderr
 
 
 def test_a_stopped_cloud_leaves_nothing_running(busy: Shell) -> None:

@@ -25,7 +25,9 @@ def test_another_version_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPa
 def test_every_private_name_that_is_used_is_there() -> None:
     """In a process of its own, since it changes ministack and takes its seconds."""
     program = """
-import os; os.environ["GATEWAY_PORT"] = "4566"
+import os, tempfile
+state = tempfile.TemporaryDirectory()
+os.environ.update(GATEWAY_PORT="4566", STATE_DIR=f"{state.name}/services", S3_DATA_DIR=f"{state.name}/s3")
 from ministack.services.cloudformation import provisioners
 from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, sqs, ssm
 from ministack.services import secretsmanager

@@ -1,0 +1,173 @@
+"""What must not be lost, in one SQLite database: `state.db` in the state folder.
+
+Two kinds of things are kept there:
+
+- Snapshots of the emulator's services (`saving.py`): stacks, functions, buckets, queues. All of them are
+  taken at one moment and committed in one transaction, a little after a change.
+- What changes all the time, an entry each, committed before anyone is told about it: asynchronous events
+  (`events.py`), Batch jobs (`batch.py`), messages of queues (`queue_messages.py`), log lines
+  (`log_events.py`).
+
+Whoever changes one of the latter does so inside of `transaction`, which holds the one lock of the cloud and
+commits at its end. So what belongs together is committed together (a failed event leaves Lambda's queue in
+the transaction that puts its record into the failure queue), and nobody acts on what may still be lost.
+
+A commit is a `write` to the write-ahead log, without an `fsync` (`synchronous=NORMAL`): tens of microseconds.
+What a process has written survives its death, so `kill -9` loses nothing. A power cut or a crash of the
+kernel may lose the last seconds, up to the last checkpoint, but never leaves a database that is damaged or
+half of a transaction ("PRAGMA synchronous" in SQLite's documentation). An `fsync` for each commit would limit
+the cloud to a few hundred events a second for the sake of a developer's machine that loses its power.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+NAME = "state.db"
+_WAL_LIMIT = 16_000_000
+"""Bytes that the write-ahead log is cut down to when all of it has been taken over."""
+_PUT = (
+    "INSERT INTO item (kind, key, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value"
+)
+_REMOVE = "DELETE FROM item WHERE kind = ? AND key = ?"
+_REMOVE_BELOW = "DELETE FROM item WHERE kind = ? AND key >= ? AND key < ?"
+_log = logging.getLogger("store")
+
+not_saved: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("not_saved", default=None)
+"""Of the request that is being served: why something that it caused could not be written to disk."""
+
+
+class Store:
+    """The database. All methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database, or make it.
+
+        Raises:
+            sqlite3.Error: it is damaged, or cannot be written.
+        """
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._path = path
+        self.lock = threading.RLock()
+        """Of everything that the cloud keeps here. Code that waits for something else must not hold it."""
+        self._depth = 0
+        self._owed: list[tuple[str, tuple[str, ...]]] = []
+        self._sequence = itertools.count()
+        self._database: sqlite3.Connection | None = self._connect()
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS item "
+            "(kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, key))"
+        )
+
+    def new_key(self) -> str:
+        """A key that no item has had before; later ones sort behind earlier ones."""
+        return f"{time.time_ns():020d}-{next(self._sequence)}"
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold the lock, and commit all changes together at the end of the outermost transaction.
+
+        Nothing is raised if the disk is full: `not_saved` says so, and the changes are written with the next
+        ones. What is in memory has changed already, and memory and disk must not go separate ways.
+        """
+        with self.lock:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0 and self._owed:
+                    self._commit()
+
+    def put(self, kind: str, key: str, value: str) -> None:
+        """Keep a value under a key, or change it; an item that is changed stays where it was in the order."""
+        self._change(_PUT, kind, key, value)
+
+    def remove(self, kind: str, key: str) -> None:
+        """Forget an item."""
+        self._change(_REMOVE, kind, key)
+
+    def remove_below(self, kind: str, prefix: str) -> None:
+        """Forget all items whose keys begin so."""
+        self._change(_REMOVE_BELOW, kind, prefix, prefix + "\U0010ffff")
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._change("DELETE FROM item")
+
+    def items(self, kind: str) -> list[tuple[str, str]]:
+        """Keys and values of a kind, in the order in which they came."""
+        with self.lock:
+            if self._database is None:
+                return []
+            return self._database.execute(
+                "SELECT key, value FROM item WHERE kind = ? ORDER BY rowid", (kind,)
+            ).fetchall()
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is something that the disk had no room for."""
+        return bool(self._owed)
+
+    def checkpoint(self) -> None:
+        """Take the write-ahead log over into the database, which may take a while, as the disk is waited for.
+
+        Most of it happens without the lock, on a connection of its own.
+        """
+        with suppress(sqlite3.Error):
+            database = self._connect()
+            try:
+                database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                with self.lock:  # what has come meanwhile; without this the log would grow under steady load
+                    database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                database.close()
+
+    def close(self) -> None:
+        """Write what is owed, and nothing that comes later."""
+        with self.transaction():
+            pass
+        with self.lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        # Never in the middle of a request: `checkpoint` does it.
+        database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        return database
+
+    def _change(self, statement: str, *arguments: str) -> None:
+        with self.transaction():
+            self._owed.append((statement, arguments))
+
+    def _commit(self) -> None:
+        if self._database is None:
+            return
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            for statement, arguments in self._owed:
+                self._database.execute(statement, arguments)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            _log.warning("the state could not be saved, and is kept in memory for now: %s", error)
+            if (failed := not_saved.get()) is not None:
+                failed.append(str(error))
+        else:
+            self._owed.clear()

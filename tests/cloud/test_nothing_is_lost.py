@@ -1,0 +1,251 @@
+"""The cloud is stopped or killed in the middle of its work, and comes back with all that it had answered for.
+
+`make chaos` does the same for a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.cloud.embedded import ROLE, Shell, make_queue, until, zipped
+
+pytestmark = pytest.mark.cloud
+
+GROUP = "/jobs/of-the-test"
+
+
+def kill(shell: Shell) -> None:
+    os.kill(shell.running()["emulator_pid"], signal.SIGKILL)
+    until(shell.processes, lambda left: left == [])
+
+
+def is_saved(shell: Shell, text: str) -> list[str]:
+    """A program that succeeds if what changes seldom, which is saved a moment later, has this text in it."""
+    program = (
+        "import sqlite3, sys; "
+        "found = 'SELECT 1 FROM item WHERE kind = ? AND instr(value, ?)'; "
+        "sys.exit(not sqlite3.connect(sys.argv[1]).execute(found, ('service', sys.argv[2])).fetchall())"
+    )
+    return [sys.executable, "-c", program, str(shell.state / "state.db"), text]
+
+
+def until_saved(shell: Shell, text: str) -> None:
+    until(lambda: subprocess.run(is_saved(shell, text), check=False).returncode == 0)
+
+
+def queue_for_failed_jobs(shell: Shell) -> str:
+    """A queue that the failures of all jobs are sent to."""
+    url: str = shell.client("sqs").create_queue(QueueName="failed-jobs")["QueueUrl"]
+    events = shell.client("events")
+    pattern = {"source": ["aws.batch"], "detail": {"status": ["FAILED"]}}
+    events.put_rule(Name="failed-jobs", EventPattern=json.dumps(pattern))
+    arn = "arn:aws:sqs:us-east-1:000000000000:failed-jobs"
+    events.put_targets(Rule="failed-jobs", Targets=[{"Id": "queue", "Arn": arn}])
+    return url
+
+
+def logged_queue(shell: Shell, script: str) -> tuple[str, str]:
+    shell.client("logs").create_log_group(logGroupName=GROUP)
+    logs = {"logDriver": "awslogs", "options": {"awslogs-group": GROUP, "awslogs-stream-prefix": "job"}}
+    return make_queue(
+        shell.client("batch"), ["sh", "-c", script], containerProperties={"logConfiguration": logs}
+    )
+
+
+def slow_function(shell: Shell, witness: Path) -> str:
+    source = (
+        "import time\n"
+        "def handle(event, context):\n"
+        "    time.sleep(0.3)\n"
+        f"    open({str(witness)!r}, 'a').write(event['Records'][0]['s3']['object']['key'] + '\\n')\n"
+    )
+    arn: str = shell.client("lambda").create_function(
+        FunctionName="slow", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=60,
+        Code={"ZipFile": zipped(index__py=source)},
+    )["FunctionArn"]  # fmt: skip
+    s3 = shell.client("s3")
+    s3.create_bucket(Bucket="files")
+    s3.put_bucket_notification_configuration(
+        Bucket="files",
+        NotificationConfiguration={
+            "LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}]
+        },
+    )
+    return arn
+
+
+def lines(shell: Shell, group: str) -> list[str]:
+    pages = shell.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+    return [event["message"] for page in pages for event in page["events"]]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_jobs_in_the_middle_of_which_the_cloud_ends_all_come_to_their_end(
+    shell: Shell, tmp_path: Path, end: str
+) -> None:
+    """Their log group and the rule for failures are there before the first of them goes on."""
+    shell.json("local", "start", "--parallel", "2")
+    failures = queue_for_failed_jobs(shell)
+    witness = tmp_path / "started"
+    script = f'echo x >> {witness}; sleep 0.7; [ "$FATE" = good ] || exit 3'
+    queue, definition = logged_queue(shell, script)
+    jobs = []
+    for number in range(8):
+        fate = {"environment": [{"name": "FATE", "value": "bad" if number == 7 else "good"}]}
+        submitted = {"jobName": f"job-{number}", "jobQueue": queue, "jobDefinition": definition}
+        jobs.append(shell.client("batch").submit_job(**submitted, containerOverrides=fate)["jobId"])
+    until(lambda: witness.exists() and len(witness.read_text().split()) >= 3)
+    if end == "stop":
+        shell.scar("local", "stop")
+    else:
+        until_saved(shell, definition)
+        kill(shell)
+    shell.json("local", "start")
+
+    def statuses() -> list[str]:
+        found = shell.client("batch").describe_jobs(jobs=jobs)["jobs"]
+        by_id = {job["jobId"]: job["status"] for job in found}
+        return [by_id.get(job, "gone") for job in jobs]
+
+    until(statuses, lambda found: set(found) <= {"SUCCEEDED", "FAILED"}, within_s=60)
+    assert statuses() == ["SUCCEEDED"] * 7 + ["FAILED"]
+    (message,) = shell.client("sqs").receive_message(QueueUrl=failures, WaitTimeSeconds=10)["Messages"]
+    assert json.loads(message["Body"])["detail"]["jobId"] == jobs[7]
+
+
+def test_what_was_answered_a_moment_before_a_kill_is_there_afterwards(shell: Shell, tmp_path: Path) -> None:
+    shell.json("local", "start", "--parallel", "1")
+    witness = tmp_path / "done"
+    slow_function(shell, witness)
+    sqs, logs = shell.client("sqs"), shell.client("logs")
+    url = sqs.create_queue(QueueName="messages")["QueueUrl"]
+    logs.create_log_group(logGroupName=GROUP)
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="stream")
+    sqs.send_message(QueueUrl=url, MessageBody="deleted")
+    until_saved(shell, "/messages")
+
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    sqs.send_message(QueueUrl=url, MessageBody="kept")
+    now_ms = int(time.time() * 1000)
+    logs.put_log_events(
+        logGroupName=GROUP, logStreamName="stream", logEvents=[{"timestamp": now_ms, "message": "a line"}]
+    )
+    keys = {f"file-{number}" for number in range(12)}
+    for key in keys:
+        shell.client("s3").put_object(Bucket="files", Key=key, Body=b"x")
+    kill(shell)
+
+    shell.json("local", "start")
+    until(lambda: set(witness.read_text().split()) if witness.exists() else set(), lambda done: done == keys)
+    messages = shell.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert [message["Body"] for message in messages] == ["kept"]
+    assert lines(shell, GROUP) == ["a line"]
+
+
+def test_an_event_that_the_end_of_the_cloud_interrupts_has_used_up_no_attempt(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.json("local", "start", "--parallel", "1")
+    witness = tmp_path / "runs"
+    source = (
+        "import time\n"
+        "def handle(event, context):\n"
+        f"    open({str(witness)!r}, 'a').write('run\\n')\n"
+        f"    if len(open({str(witness)!r}).readlines()) == 1: time.sleep(1000)\n"
+    )
+    function = shell.client("lambda")
+    function.create_function(
+        FunctionName="once", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=900,
+        Code={"ZipFile": zipped(index__py=source)},
+    )  # fmt: skip
+    queue = shell.client("sqs").create_queue(QueueName="failed-events")["QueueUrl"]
+    function.put_function_event_invoke_config(
+        FunctionName="once",
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:failed-events"}},
+    )
+    function.invoke(FunctionName="once", InvocationType="Event", Payload=b"{}")
+    until(witness.exists)
+    shell.scar("local", "stop")
+    shell.json("local", "start")
+    until(lambda: len(witness.read_text().split()), lambda runs: runs == 2)
+    until(lambda: sum("END RequestId" in line for line in lines(shell, "/aws/lambda/once")))
+    assert "Messages" not in shell.client("sqs").receive_message(QueueUrl=queue)
+
+
+class SmallDisk(Shell):
+    """`scar local` on a disk of 48 MB, which only what runs in its mount namespace sees."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "cloud")
+        mount = f"mount -t tmpfs -o size=48m none {folder} && echo ready && exec sleep 1000"
+        self.holder = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", mount], stdout=subprocess.PIPE, text=True
+        )
+        assert self.holder.stdout is not None
+        self.ready = self.holder.stdout.readline() == "ready\n"
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        into = ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "--"]
+        environment = {**os.environ, "SCAR_LOCAL_STATE": str(self.state)}
+        return subprocess.run(
+            [*into, *command], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def scar(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "scar_cli", *arguments)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    disk = SmallDisk(tmp_path)
+    if not disk.ready:
+        disk.holder.wait()
+        pytest.skip("nothing may be mounted here")
+    yield disk
+    disk.scar("local", "stop")
+    disk.holder.kill()
+    disk.holder.wait()
+
+
+def test_what_a_full_disk_cannot_keep_is_refused_and_the_rest_stays(small_disk: SmallDisk) -> None:
+    small_disk.json("local", "start")
+    running = json.loads(small_disk.run("cat", str(small_disk.state / "running.json")).stdout)
+    url = small_disk.client("sqs").create_queue(QueueName="messages")["QueueUrl"]
+    until(lambda: small_disk.run(*is_saved(small_disk, "/messages")).returncode == 0)
+    filler = small_disk.state.with_name("filler")
+    small_disk.run("dd", "if=/dev/zero", f"of={filler}", "bs=1M")
+    kept = []
+    with pytest.raises(ClientError, match="DiskFull"):
+        for _ in range(200):
+            body = f"{uuid.uuid4()} {'x' * 100_000}"
+            small_disk.client("sqs").send_message(QueueUrl=url, MessageBody=body)
+            kept.append(body)
+    small_disk.run("rm", str(filler))
+    last = f"{uuid.uuid4()} there is room again"
+    small_disk.client("sqs").send_message(QueueUrl=url, MessageBody=last)
+    os.kill(running["emulator_pid"], signal.SIGKILL)
+    until(lambda: Path(f"/proc/{running['pid']}").exists(), lambda alive: not alive)
+    small_disk.json("local", "start")
+    found: set[str] = set()
+    while (
+        messages := small_disk.client("sqs")
+        .receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+        .get("Messages")
+    ):
+        found.update(message["Body"] for message in messages)
+    assert {*kept, last} <= found
