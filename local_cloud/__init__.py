@@ -7,6 +7,7 @@
     batch_jobs.py      runs the jobs: each attempt in batch_attempt.py, its output to batch_logs.py
     batch_stack.py     `AWS::Batch::*` in CloudFormation
     events.py          asynchronous invocations: a queue that waits where the emulator's own would lose events
+    request_ids.py     one for all attempts of an event
     event_failures.py  what becomes of an event that failed for good
     lambda_workers.py  Lambda's processes: kept on a leash, and all that they log is theirs
     iam.py             policies are enforced as on AWS, where the emulator's view of requests is not AWS's
@@ -17,7 +18,13 @@
     secrets_stack.py   CloudFormation refers to secrets by their ARNs
     s3_stack.py        CloudFormation deletes no bucket that holds something
     change_sets.py     CloudFormation's stacks bear their templates' descriptions
-    saving.py          keeps the state on disk while the cloud runs, so that a cloud that is killed comes back
+    store.py           the database of what must not be lost, and the one lock around it
+    saving.py          snapshots of the services in the database, and loading them
+    queue_messages.py  messages of SQS in the database, one by one
+    log_events.py      lines of CloudWatch Logs in the database
+    answers.py         a request is answered when all that it has caused is on disk
+    s3_writes.py       objects are written whole, or not at all
+    stopping.py        what runs may end, or is put back, when the cloud is told to stop
     disk_space.py      an upload that the disk has no room for is refused
     bootstrap.py       what `cdk bootstrap` would make
     privacy.py         what closes the state folder to other users of the machine

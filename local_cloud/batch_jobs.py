@@ -24,6 +24,7 @@ from typing import Any
 
 from local_cloud.batch_attempt import Attempt, inherited_environment, now_ms, on_this_machine
 from local_cloud.batch_logs import JobLog
+from local_cloud.stopping import Work
 from local_cloud.store import Store
 
 Record = dict[str, Any]
@@ -43,7 +44,7 @@ class Scope:
     region: str
 
 
-class JobRunner:
+class JobRunner(Work):
     """Runs submitted jobs, from `resume` on; no more at once than `parallel`, nor than their compute
     environments have vCPUs for.
 
@@ -69,12 +70,8 @@ class JobRunner:
         self._emit = emit
         self._credentials = credentials
         self._find = find
-        self._store = store
-        self._changed = threading.Condition(store.lock)
-        self._paused = True
-        self._abandoned = False
+        super().__init__(store)
         self._waiting: list[tuple[Scope, Record]] = []
-        self._attempts: dict[str, Attempt] = {}
         self._vcpus_used: dict[tuple[Scope, str], float] = {}
         threading.Thread(target=self._schedule, daemon=True, name="batch-scheduler").start()
 
@@ -99,32 +96,12 @@ class JobRunner:
                 self._set_state(scope, job, "RUNNABLE")
             self._waiting.append((scope, job))
 
-    def resume(self) -> None:
-        """Start working, when everything is loaded and the server answers."""
-        with self._changed:
-            self._paused = False
-            self._changed.notify_all()
-
-    def pause(self) -> None:
-        """Start nothing more."""
-        self._paused = True
-
-    def wait_until_idle(self, timeout_s: float) -> None:
-        """Wait until nothing runs."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._attempts, timeout_s)
-
-    def abandon(self) -> None:
-        """Keep what still runs for the next start, however it ends."""
-        with self._changed:
-            self._abandoned = True
-
     def stop(self, scope: Scope, job: Record, reason: str, *, cancel: bool) -> None:
         """End a job with `reason`; once it has started, `cancel` (CancelJob) leaves it alone."""
         with self._store.transaction():
             if job["status"] in TERMINAL:
                 return
-            attempt = self._attempts.get(job["jobId"])
+            attempt = self._running.get(job["jobId"])
             if attempt is None:
                 job["isCancelled" if cancel else "isTerminated"] = True
                 self._waiting = [
@@ -142,7 +119,7 @@ class JobRunner:
         with self._store.transaction():
             self._waiting.clear()
             self._store.remove_below(KIND, "")
-            for attempt in self._attempts.values():
+            for attempt in self._running.values():
                 attempt.stop("The embedded cloud was reset")
 
     # Deciding what runs.
@@ -163,7 +140,7 @@ class JobRunner:
         for scope, job in list(self._waiting):
             if job["status"] in ("SUBMITTED", "PENDING") and not self._dependencies_met(scope, job):
                 continue
-            if len(self._attempts) >= self._parallel:
+            if len(self._running) >= self._parallel:
                 self._set_state(scope, job, "RUNNABLE")
                 continue
             environment = self._vcpus_of_environment(scope, job)
@@ -184,7 +161,7 @@ class JobRunner:
             self._waiting = [(other_scope, other) for other_scope, other in self._waiting if other is not job]
             self._vcpus_used[key] = self._vcpus_used.get(key, 0.0) + needed
             new_task(job, scope)
-            attempt = self._attempts[job["jobId"]] = self._new_attempt(scope, job, name)
+            attempt = self._running[job["jobId"]] = self._new_attempt(scope, job, name)
             threading.Thread(
                 target=self._run_attempt, args=(scope, job, attempt, key), daemon=True, name=job["jobId"]
             ).start()
@@ -238,7 +215,7 @@ class JobRunner:
             self._set_state(scope, job, "STARTING")
         attempt.run(lambda: JobLog.open(scope.account, scope.region, job), running)
         with self._store.transaction():
-            self._attempts.pop(job["jobId"], None)
+            self._running.pop(job["jobId"], None)
             self._vcpus_used[key] -= vcpus(job)
             if not self._abandoned and self._find(scope, job["jobId"]) is job:
                 self._conclude(scope, job, attempt)

@@ -73,6 +73,7 @@ def install(*, parallel: int) -> Callable[[], None]:
             disk_space,
             distributed_maps,
             iam,
+            request_ids,
             s3_filters,
             s3_reads,
             s3_stack,
@@ -92,6 +93,7 @@ def install(*, parallel: int) -> Callable[[], None]:
         prepare_workers()
         events = EventQueue(parallel=parallel, store=store)
         events.install()
+        request_ids.install()
         batch = Batch(
             parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}", store=store
         )
@@ -113,7 +115,7 @@ def install(*, parallel: int) -> Callable[[], None]:
         snapshots = Snapshots(store)
         snapshots.install([logs.restore, messages.restore, events.restore, batch.restore])
         disk_space.install()
-        stopping.install([events, batch.runner], lambda: (snapshots.save(), store.close()))
+        stopping.install([events, batch.runner], snapshots.save_and_close)
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
 

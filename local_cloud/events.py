@@ -16,7 +16,6 @@ all of them put their events into one queue, which
 
 from __future__ import annotations
 
-import contextvars
 import heapq
 import json
 import logging
@@ -29,11 +28,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ministack import app
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
-from local_cloud import event_failures
+from local_cloud import event_failures, request_ids
+from local_cloud.stopping import Work
 from local_cloud.store import Store
 
 Event = Any
@@ -42,10 +41,6 @@ _RETRY_AFTER_S = (1.0, 2.0)
 _NO_ROOM_FOR_S = 0.05
 _KIND = "event"
 _log = logging.getLogger("lambda-events")
-_request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
-"""Of the event whose attempt runs in this thread, or of the call of Lambda's Invoke in this task."""
-_call_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("call_id", default=None)
-"""Of the API call that this task answers."""
 
 
 @dataclass
@@ -65,19 +60,15 @@ class Invocation:
     """In the store."""
 
 
-class EventQueue:
+class EventQueue(Work):
     """The queue, and the threads that empty it, from `resume` on."""
 
     def __init__(self, *, parallel: int, store: Store) -> None:
-        self._store = store
-        self._changed = threading.Condition(store.lock)
+        super().__init__(store)
         self._waiting: dict[str, deque[Invocation]] = {}
         self._delayed: list[tuple[float, int, Invocation]] = []
-        self._running: dict[int, Invocation] = {}
         self._no_room_until: dict[str, float] = {}
         self._sequence = 0
-        self._paused = True
-        self._abandoned = False
         self._poll_sources: Callable[[], None] = lambda_svc._ensure_poller
         for number in range(parallel):
             threading.Thread(target=self._work, daemon=True, name=f"lambda-events-{number}").start()
@@ -87,11 +78,6 @@ class EventQueue:
         lambda_svc.invoke_async_with_retry = self.put
         eventbridge._dispatch_to_lambda = self._from_event_bridge
         sns._lambda_svc = _AsynchronousDoor(self.put)
-        lambda_svc._execute_function_dispatch = _with_the_events_request_id(
-            lambda_svc._execute_function_dispatch
-        )
-        lambda_svc._invoke = _with_the_calls_request_id(lambda_svc._invoke)
-        app._dispatch_service_request = _noting_its_request_id(app._dispatch_service_request)
         reset = lambda_svc.reset
 
         def poll_unless_paused() -> None:
@@ -115,7 +101,7 @@ class EventQueue:
                 event=event,
                 queued_at=time.time(),
                 depth=lambda_svc._invoke_depth.get(),
-                request_id=_request_id.get() or str(uuid.uuid4()),
+                request_id=request_ids.current.get() or str(uuid.uuid4()),
             )
         )
 
@@ -128,25 +114,9 @@ class EventQueue:
 
     def resume(self) -> None:
         """Start working, when everything is loaded and the server answers; queues are polled from now on."""
-        with self._changed:
-            self._paused = False
-            self._changed.notify_all()
+        super().resume()
         if lambda_svc._esms.has_any():
             self._poll_sources()
-
-    def pause(self) -> None:
-        """Start nothing more."""
-        self._paused = True
-
-    def wait_until_idle(self, timeout_s: float) -> None:
-        """Wait until nothing runs."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._running, timeout_s)
-
-    def abandon(self) -> None:
-        """Keep what still runs for the next start, however it ends."""
-        with self._changed:
-            self._abandoned = True
 
     def forget_all(self) -> None:
         """Drop everything that waits."""
@@ -224,7 +194,7 @@ class EventQueue:
             )
             settings = _event_invoke_config(record, invocation.function_arn)
             depth = lambda_svc._invoke_depth.set(invocation.depth)
-            request_id = _request_id.set(invocation.request_id)
+            request_id = request_ids.current.set(invocation.request_id)
             try:
                 result = lambda_svc._execute_function(function, invocation.event)
             except Exception as error:
@@ -235,7 +205,7 @@ class EventQueue:
                 }
             finally:
                 lambda_svc._invoke_depth.reset(depth)
-                _request_id.reset(request_id)
+                request_ids.current.reset(request_id)
             if result.get("throttle"):
                 return partial(self._put_back, invocation)
             invocation.attempts += 1
@@ -295,38 +265,6 @@ class _AsynchronousDoor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(lambda_svc, name)
-
-
-def _with_the_events_request_id(dispatch: Callable[..., Any]) -> Callable[..., Any]:
-    """Have an attempt run under its event's request id; the emulator makes up one for each."""
-
-    def dispatch_with_it(function: Any, config: Any, event: Event, request_id: str, started: float) -> Any:
-        return dispatch(function, config, event, _request_id.get() or request_id, started)
-
-    return dispatch_with_it
-
-
-def _noting_its_request_id(dispatch: Callable[..., Any]) -> Callable[..., Any]:
-    """Have an API call's handler know the request id that its answer will bear."""
-
-    async def dispatch_noted(*request: Any) -> Any:
-        _call_id.set(request[-1])
-        return await dispatch(*request)
-
-    return dispatch_noted
-
-
-def _with_the_calls_request_id(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a function run under the request id that Lambda's answer to the caller bears, as on AWS."""
-
-    async def invoke_with_it(*arguments: Any) -> Any:
-        token = _request_id.set(_call_id.get())
-        try:
-            return await invoke(*arguments)
-        finally:
-            _request_id.reset(token)
-
-    return invoke_with_it
 
 
 def _event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:

@@ -99,6 +99,11 @@ class Snapshots:
         if not self._store.owes:
             self._code.remove_unused()
 
+    def save_and_close(self) -> None:
+        """Save for the last time. On the event loop's thread alone; nothing that comes later is kept."""
+        self.save()
+        self._store.close()
+
     async def _timed_save(self) -> float:
         started = time.thread_time()
         self.save()

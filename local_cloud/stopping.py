@@ -13,23 +13,44 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from local_cloud.store import Store
 
 _LET_END_S = 5.0
 """For what runs when the cloud is told to stop: enough for short work, not too long to wait at a shell."""
 
 
-class Work(Protocol):
-    """Something that runs on its own: events, jobs."""
+class Work:
+    """Something that runs on its own, from `resume` on: events, jobs. `_running` says what runs now."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changed = threading.Condition(store.lock)
+        self._paused = True
+        self._abandoned = False
+        """Whether what ends is to be ignored."""
+        self._running: dict[Any, Any] = {}
+
+    def resume(self) -> None:
+        """Start working, when everything is loaded and the server answers."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
 
     def pause(self) -> None:
         """Start nothing more."""
+        self._paused = True
 
     def wait_until_idle(self, timeout_s: float) -> None:
-        """Wait for what runs."""
+        """Wait until nothing runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, timeout_s)
 
     def abandon(self) -> None:
-        """Take no more notice of what still runs."""
+        """Keep what still runs for the next start, however it ends."""
+        with self._changed:
+            self._abandoned = True
 
 
 def install(works: Sequence[Work], save_and_close: Callable[[], None]) -> None:
@@ -57,7 +78,7 @@ def install(works: Sequence[Work], save_and_close: Callable[[], None]) -> None:
     async def serve_until_stopped(app: Any, config: Any) -> None:
         await serve(app, config, shutdown_trigger=until_stopped)
 
-    hypercorn.asyncio.serve = serve_until_stopped
+    hypercorn.asyncio.serve = serve_until_stopped  # type: ignore[assignment]
 
 
 def _let_end(works: Sequence[Work]) -> None:

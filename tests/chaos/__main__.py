@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def kill_at_random(workload: Workload, kills: int, files: int, seed: int) -> lis
     uploads = workload.uploading(f"in/{name}" for name in sorted(expected))
     lost: list[int] = []
     for number, step in enumerate(steps, start=1):
-        until_steady(lambda: progress(workload), lambda found, step=step: sum(found) >= step)
+        until_steady(lambda: progress(workload), partial(come_to, step))
         time.sleep(chance.random())
         lines = workload.log_lines()
         kill(workload.cloud)
@@ -97,6 +98,11 @@ def kill_at_random(workload: Workload, kills: int, files: int, seed: int) -> lis
         flush=True,
     )
     return lost
+
+
+def come_to(step: int, found: tuple[int, ...]) -> bool:
+    """Whether all stages together have come to a step."""
+    return sum(found) >= step
 
 
 def progress(workload: Workload) -> tuple[int, ...]:
