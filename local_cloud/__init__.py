@@ -22,6 +22,7 @@
     saving.py          snapshots of the services in the database, and loading them
     queue_messages.py  messages of SQS in the database, one by one
     log_events.py      lines of CloudWatch Logs in the database
+    running_logs.py    what running invocations have logged so far
     answers.py         a request is answered when all that it has caused is on disk
     s3_writes.py       objects are written whole, or not at all
     stopping.py        what runs may end, or is put back, when the cloud is told to stop

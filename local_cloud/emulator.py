@@ -87,6 +87,7 @@ def install(*, parallel: int) -> Callable[[], None]:
         from local_cloud.lambda_workers import prepare_workers
         from local_cloud.log_events import LogEvents
         from local_cloud.queue_messages import QueueMessages
+        from local_cloud.running_logs import RunningLogs
         from local_cloud.saving import Snapshots
 
         store = Store(Path(os.environ["STATE_DIR"]).with_name(NAME))
@@ -99,7 +100,9 @@ def install(*, parallel: int) -> Callable[[], None]:
         )
         batch.install()
         logs, messages = LogEvents(store), QueueMessages(store)
+        running_logs = RunningLogs(store)
         logs.install()
+        running_logs.install()
         messages.install()
         BatchStack(batch).install()
         s3_reads.install()
@@ -113,7 +116,9 @@ def install(*, parallel: int) -> Callable[[], None]:
         s3_writes.install()
         answers.install(store)
         snapshots = Snapshots(store)
-        snapshots.install([logs.restore, messages.restore, events.restore, batch.restore])
+        snapshots.install(
+            [logs.restore, running_logs.restore, messages.restore, events.restore, batch.restore]
+        )
         disk_space.install()
         stopping.install([events, batch.runner], snapshots.save_and_close)
     except (ImportError, AttributeError) as error:

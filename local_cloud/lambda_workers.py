@@ -27,7 +27,8 @@ os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(2, 1)
 """
 
-_END_OF_LOG = "\x1eend of the invocation's log"
+END_OF_LOG = "\x1eend of the invocation's log"
+"""The mark: not a line of the log."""
 _ANSWERED = """
         _real_stdout.flush()
 
@@ -35,7 +36,7 @@ run()
 """
 _MARKED = f"""
         sys.stderr.flush()
-        os.write(2, {_END_OF_LOG.encode() + bytes([10])!r})
+        os.write(2, {END_OF_LOG.encode() + bytes([10])!r})
 {_ANSWERED}"""
 _LOG_WITHIN_S = 30.0
 """How long the mark is waited for: who closes or floods standard error must not hold up the cloud."""
@@ -76,7 +77,7 @@ def _log_up_to_mark(worker: Any) -> str:
             if not alive:  # the worker has ended, and all that it wrote has been read
                 break
             continue
-        text, mark, _ = line.partition(_END_OF_LOG)
+        text, mark, _ = line.partition(END_OF_LOG)
         if text or not mark:
             lines.append(text)
         if mark:

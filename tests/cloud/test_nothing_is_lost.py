@@ -185,6 +185,41 @@ def test_an_event_that_the_end_of_the_cloud_interrupts_has_used_up_no_attempt(
     assert "Messages" not in shell.client("sqs").receive_message(QueueUrl=queue)
 
 
+def test_the_lines_of_an_invocation_that_a_kill_interrupts_are_in_its_log(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.json("local", "start")
+    witness = tmp_path / "runs"
+    source = (
+        "import os, time\n"
+        "def handle(event, context):\n"
+        f"    first = not os.path.exists({str(witness)!r})\n"
+        "    print('line of the first run' if first else 'line of the second run', flush=True)\n"
+        f"    open({str(witness)!r}, 'a').close()\n"
+        "    if first: time.sleep(1000)\n"
+    )
+    function = shell.client("lambda")
+    function.create_function(
+        FunctionName="talks", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=900,
+        Code={"ZipFile": zipped(index__py=source)},
+    )  # fmt: skip
+    until_saved(shell, "talks")
+    function.invoke(FunctionName="talks", InvocationType="Event", Payload=b"{}")
+    until(witness.exists)
+    time.sleep(1)  # the age of a line that must not be lost
+    kill(shell)
+    shell.json("local", "start")
+
+    def said() -> list[str]:
+        return sorted(line for line in lines(shell, "/aws/lambda/talks") if line.startswith("line of"))
+
+    until(lambda: sum("END RequestId" in line for line in lines(shell, "/aws/lambda/talks")))
+    assert said() == ["line of the first run", "line of the second run"]
+    kill(shell)
+    shell.json("local", "start")
+    assert said() == ["line of the first run", "line of the second run"]
+
+
 class SmallDisk(Shell):
     """`scar local` on a disk of 48 MB, which only what runs in its mount namespace sees."""
 
