@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -29,6 +30,12 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _KIND = "service"
 _AFTER_S = 0.5
 """From the first change to the save of it, if saving is quick."""
+_AT_LEAST_EVERY_S = 10.0
+"""For what changes without a request."""
+_FREQUENT = re.compile(
+    r"(Describe|Get|List|Filter|Receive|SendMessage|DeleteMessage|ChangeMessage|PutLogEvents|CreateLogStream)"
+)
+"""Calls by `X-Amz-Target` that change nothing, or only what is not part of a snapshot."""
 _SHARE = 0.05
 """Of one core's time, at most, goes into saving."""
 _TRIES = 10
@@ -53,7 +60,7 @@ class Snapshots:
 
         async def watched(scope: _Scope, receive: _Receive, send: _Send) -> None:
             await serve(scope, receive, send)
-            if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            if scope["type"] == "http" and changes_a_service(scope):
                 self._changed.set()
 
         def load() -> None:
@@ -112,7 +119,7 @@ class Snapshots:
     def _save_after_changes(self) -> None:
         pause_s = _AFTER_S
         while True:
-            self._changed.wait()
+            self._changed.wait(_AT_LEAST_EVERY_S)
             time.sleep(pause_s)
             self._changed.clear()
             try:
@@ -144,6 +151,22 @@ class Snapshots:
                 ministack.app._get_module(module).load_persisted_state(state)
             except Exception:
                 _log.exception("%s cannot be restored, and starts empty", service)
+
+
+def changes_a_service(scope: _Scope) -> bool:
+    """Whether a request may change what a snapshot holds. Those that come by the thousand do not: objects are
+    files, and events, jobs, messages and log lines are items of the store.
+    """
+    path: str = scope["path"]
+    headers = dict(scope["headers"])
+    if scope["method"] in ("GET", "HEAD") or path.endswith("/invocations"):
+        return False
+    if b"/s3/aws4_request" in headers.get(b"authorization", b""):
+        return "/" not in path.strip("/")
+    if path.startswith(("/v1/describe", "/v1/list", "/v1/submitjob")):
+        return False
+    action = headers.get(b"x-amz-target", b"").decode("latin-1").rpartition(".")[2]
+    return _FREQUENT.match(action) is None
 
 
 class _CodeFiles:

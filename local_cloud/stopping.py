@@ -8,6 +8,7 @@ is used up and nothing fails because the cloud went away under it. The next star
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from local_cloud.store import Store
 
 _LET_END_S = 5.0
 """For what runs when the cloud is told to stop: enough for short work, not too long to wait at a shell."""
+_log = logging.getLogger("stopping")
 
 
 class Work:
@@ -71,7 +73,10 @@ def install(works: Sequence[Work], save_and_close: Callable[[], None]) -> None:
         await told.wait()
         threading.Thread(target=let_end, daemon=True, name="stopping").start()
         await ended.wait()
-        save_and_close()
+        try:
+            save_and_close()
+        except Exception:
+            _log.exception("the last save failed")
         # Nothing may change any more, neither here nor in what still runs: its keepers end it with us.
         os._exit(0)
 
