@@ -272,13 +272,12 @@ def emit_state_change(scope: Scope, job: Record) -> None:
 def role_credentials(scope: Scope, job: Record) -> Mapping[str, str]:
     """Environment variables with which a job may call the emulator in its job role.
 
-    Without one it has no credentials, as on AWS. Where no policies are enforced, everyone has some.
+    Without one it has no credentials, as on AWS.
     """
-    from ministack import app
     from ministack.core import lambda_runtime
 
     role = job["container"].get("jobRoleArn", "")
-    if app.AUTH and not role:
+    if not role:
         return {}
     name = re.sub(r"[^A-Za-z0-9-]", "-", job["jobName"])
     credentials: dict[str, str] = lambda_runtime.execution_credentials(

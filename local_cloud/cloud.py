@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local_cloud import credentials
+from local_cloud.credentials import Credentials
 from local_cloud.privacy import make_private
 
 _MARKER = "cloud-state"
@@ -55,16 +57,17 @@ class Running:
     region: str
     parallel: int
     """Lambda invocations, and Batch jobs, that run at once."""
-    enforce_iam: bool
     started_at: int
     """Seconds since the epoch."""
+    credentials: Credentials
+    """The developer's own access key."""
 
     def environment(self) -> dict[str, str]:
         """Environment variables with which boto3, the cdk and aws command lines talk to this cloud."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "CDK_DEFAULT_ACCOUNT": ACCOUNT,
@@ -98,7 +101,8 @@ class Cloud:
         if self._holder() is None:
             return None
         try:
-            return Running(**json.loads((self.state / "running.json").read_text()))
+            facts = json.loads((self.state / "running.json").read_text())
+            return Running(**facts, credentials=credentials.load(self.state))
         except (OSError, ValueError, TypeError):
             return None  # it is starting, or stopping
 
@@ -108,7 +112,6 @@ class Cloud:
         port: int | None = None,
         parallel: int | None = None,
         region: str = "us-east-1",
-        enforce_iam: bool = False,
         tied: bool = False,
     ) -> Running:
         """Start the cloud and wait until it is ready. One that runs already is left as it is.
@@ -133,14 +136,13 @@ class Cloud:
                     *("--port", str(self._choose_port(port))),
                     *("--region", region),
                     *("--parallel", str(parallel or os.cpu_count() or 1)),
-                    *(["--enforce-iam"] if enforce_iam else []),
                     *(["--tied"] if tied else []),
                 ],
                 tied=tied,
             )
             if "ready" in message:
                 del message["ready"]
-                return Running(**message)
+                return Running(**message, credentials=credentials.load(self.state))
             if "busy" not in message:  # someone else starts it in this very moment
                 break
         detail = errors[-1] if errors else self._last_log_line()

@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from local_cloud import s3_writes
+from local_cloud import credentials, s3_writes
+from local_cloud.credentials import Credentials
 from local_cloud.store import NAME, Store
 
 MINISTACK_VERSION = "1.5.33"
@@ -43,7 +44,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     threading.Thread(target=_end_with_supervisor, daemon=True, name="supervisor-watch").start()
     try:
-        resume = install(parallel=options.parallel)
+        root = credentials.load(Path(os.environ["STATE_DIR"]).parent)
+        resume = install(parallel=options.parallel, root=root)
     except (UnknownEmulatorError, sqlite3.Error) as error:
         _report(options.report, {"error": str(error)})
         return
@@ -57,8 +59,10 @@ def main(arguments: list[str]) -> None:
     ministack.app.main()
 
 
-def install(*, parallel: int) -> Callable[[], None]:
-    """Put our extensions into the ministack of this process. What is returned starts events and jobs.
+def install(*, parallel: int, root: Credentials) -> Callable[[], None]:
+    """Put our extensions into the ministack of this process. `root` is the developer's own access key.
+
+    What is returned starts events and jobs.
 
     Raises:
         UnknownEmulatorError: another version is installed, or a private name is missing.
@@ -67,11 +71,15 @@ def install(*, parallel: int) -> Callable[[], None]:
     check_version()
     s3_writes.finish_interrupted(Path(os.environ["S3_DATA_DIR"]))
     try:
+        from local_cloud import callers
+
+        callers.install(root)  # before all modules that take its names
         from local_cloud import (
             answers,
             change_sets,
             disk_space,
             distributed_maps,
+            gatekeeper,
             iam,
             request_ids,
             s3_filters,
@@ -121,6 +129,7 @@ def install(*, parallel: int) -> Callable[[], None]:
         )
         disk_space.install()
         stopping.install([events, batch.runner], snapshots.save_and_close)
+        gatekeeper.install(root, port=int(os.environ["GATEWAY_PORT"]))
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
 
@@ -144,14 +153,14 @@ def check_version() -> None:
         )
 
 
-def environment(state: Path, *, port: int, region: str, parallel: int, enforce_iam: bool) -> dict[str, str]:
+def environment(state: Path, *, port: int, region: str, parallel: int) -> dict[str, str]:
     """What ministack is told: everything on loopback, everything kept below `state`, nothing of Docker's."""
     return {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "localhost",
         "MINISTACK_REGION": region,
-        "AUTH": "true" if enforce_iam else "false",
+        "AUTH": "true",
         "PERSIST_STATE": "1",
         "STATE_DIR": str(state / "services"),
         "S3_PERSIST": "1",

@@ -1,9 +1,11 @@
-"""What has to be put right in the emulator before it can enforce IAM policies on a workflow.
+"""IAM policies are enforced as on AWS: on every request of a role, whatever service it is for.
 
-ministack checks a request by `enforce(key, action, …, resource_arn)`, after `extract_resource_arn` has made
-the resource's ARN out of the request. Three things differ there from AWS, and each would refuse what AWS
-allows:
+ministack checks a request by `enforce(key, action, …, resource_arn)`, after `extract_iam_action` and
+`extract_resource_arn` have found out what it asks for. What differs there from AWS:
 
+- A request whose action it cannot tell is allowed, and so are services that it knows no policies for. Here roles
+  may use those services alone whose actions are known (`roles.py`), and what is unknown only `*` allows.
+- Passing a role (`iam:PassRole`) is not checked.
 - Buckets and queues that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here
   that never leaves the machine, and there is nothing else to be had, so a request over loopback counts as
   secure, and what one service of the emulator asks of another too.
@@ -11,8 +13,6 @@ allows:
   and the second of `a//b`. It is taken from the path as it is.
 - Batch's calls have no resource but `*`, which a policy that names a queue or a definition does not match.
   Here they have those that AWS's Service Authorization Reference lists: SubmitJob both of them.
-
-Installed whether policies are enforced or not: without AUTH nothing calls what is replaced.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ from __future__ import annotations
 import contextvars
 import ipaddress
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import ministack.app
 from ministack.core import iam_actions, iam_evaluator
+from ministack.core.iam_evaluator import AuthError, EvalResult
 
+from local_cloud import callers, roles
 from local_cloud.batch_records import ClientError, find_definition
 
-_also: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("also_checked", default=())
-"""More resources that the request being checked needs its right on."""
+_also: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.ContextVar(
+    "also_checked", default=()
+)
+"""More actions and resources that the request being checked needs its right on."""
+_action: contextvars.ContextVar[str] = contextvars.ContextVar("checked_action", default="")
 _origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
     "request_origin", default=("127.0.0.1", True)
 )
@@ -38,24 +44,41 @@ _origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
 
 def install() -> None:
     """Take the place of ministack's view of requests."""
-    pin, extract, more = (
+    pin, extract, more, find_action = (
         ministack.app.pin_request_origin,
         iam_actions.extract_resource_arn,
         iam_actions.s3_additional_checks,
+        iam_actions.extract_iam_action,
     )
+    find_s3_action = iam_actions._s3_action
     enforce = iam_evaluator.enforce
 
     def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
         pin(source_ip, secure_transport or _is_loopback(source_ip))
 
-    def extract_resource_arn(*request: Any) -> str:
-        service, _method, path, _headers, body, _query_params, region, account = request
+    def extract_iam_action(service: str, *request: Any) -> str:
         _also.set(())
+        caller = callers.current.get()
+        found = find_action(service, *request) if caller is None or caller.is_root else None
+        _action.set(found or roles.action_of(service, *request))
+        return _action.get()
+
+    def s3_action(method: str, path: str, query_params: dict[str, Any]) -> str | None:
+        caller = callers.current.get()
+        if caller is None or caller.is_root or not caller.access_key_id:
+            found: str | None = find_s3_action(method, path, query_params)
+            return found
+        return roles.s3_action(method, path, query_params) or roles.UNKNOWN
+
+    def extract_resource_arn(*request: Any) -> str:
+        service, _method, path, headers, body, query_params, region, account = request
+        needed = roles.also_needed(service, _action.get(), headers, body, query_params, account)
+        _also.set(tuple(needed))
         if service == "s3" and (arn := object_arn(path)):
             return arn
         if service == "batch":
             first, *others = batch_resources(path, body, region, account) or ["*"]
-            _also.set(tuple(others))
+            _also.set((*needed, *((_action.get(), arn) for arn in others)))
             return first
         found: str = extract(*request)
         return found
@@ -70,19 +93,55 @@ def install() -> None:
         ]
 
     def enforce_on_all(access_key_id: str, iam_action: str, service: str, region: str, **given: Any) -> Any:
+        caller = callers.current.get()
+        if caller is None:  # a service of the emulator itself
+            return enforce(access_key_id, iam_action, service, region, **given)
+        if not access_key_id and (
+            (caller.to_endpoint and iam_action == "lambda:InvokeFunctionUrl")
+            or (caller.to_form and iam_action == "s3:PutObject")
+        ):
+            return None  # the function's URL, and the form's policy, say who may; they are asked next
+        failure = iam_evaluator.authenticate(access_key_id, callers.ACCOUNT)
+        if isinstance(failure, AuthError):
+            return failure
+        if caller.is_root:
+            return None
+        if not roles.may_use(service):
+            principal = iam_evaluator.resolve_principal(access_key_id, callers.ACCOUNT)
+            return EvalResult("ImplicitDeny", principal_arn=principal.arn)
         denied = enforce(access_key_id, iam_action, service, region, **given)
-        others = _also.get() if service == "batch" else ()
-        for arn in others:
-            denied = denied or enforce(
-                access_key_id, iam_action, service, region, **{**given, "resource_arn": arn}
-            )
+        for action, arn in _also.get():
+            also = {**given, "resource_arn": arn}
+            denied = denied or enforce(access_key_id, action, action.partition(":")[0], region, **also)
+        caller.allowed = not denied
         return denied
 
     iam_evaluator._request_origin = _origin
     ministack.app.pin_request_origin = pin_request_origin
+    iam_actions.extract_iam_action = extract_iam_action
+    iam_actions._s3_action = s3_action
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.s3_additional_checks = s3_additional_checks
     iam_evaluator.enforce = enforce_on_all
+    handlers = ministack.app.SERVICE_HANDLERS
+    for service, handler in handlers.items():
+        handlers[service] = _if_checked(service, handler)
+
+
+def _if_checked(service: str, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """No service serves a request that no policy has allowed, however it got there."""
+
+    async def handle(*request: Any) -> Any:
+        caller = callers.current.get()
+        if caller is None or caller.to_endpoint:
+            return await handler(*request)
+        # A presigned upload with `Action=CreateUser` as its body, say, is for S3 alone.
+        fits = service == "s3" or not (caller.for_s3 or caller.to_form)
+        if fits and (caller.is_root or caller.allowed or caller.to_form):
+            return await handler(*request)
+        return iam_actions.access_denied_response(service, f"{service}:{roles.UNKNOWN}", "unknown", "")
+
+    return handle
 
 
 def object_arn(path: str) -> str | None:

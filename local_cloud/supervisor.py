@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_cloud import leash
+from local_cloud import credentials, leash
 from local_cloud.emulator import environment
 
 LOCK = "cloud.lock"
@@ -51,7 +51,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--parallel", type=int, required=True)
-    parser.add_argument("--enforce-iam", action="store_true")
     parser.add_argument("--tied", action="store_true", help="end when standard input hangs up")
     options = parser.parse_args(arguments)
     try:
@@ -72,6 +71,11 @@ def _hold_together(options: argparse.Namespace) -> None:
         return
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
+    try:
+        credentials.make(state)
+    except ValueError as error:
+        _answer({"error": str(error)})
+        return
     leash.become_subreaper()
     _fresh(state / "tmp")
     emulator, report = _start_emulator(options)
@@ -87,7 +91,6 @@ def _hold_together(options: argparse.Namespace) -> None:
         "endpoint": f"http://127.0.0.1:{options.port}",
         "region": options.region,
         "parallel": options.parallel,
-        "enforce_iam": options.enforce_iam,
         "started_at": int(time.time()),
     }
     _write(state / RUNNING, running)
@@ -132,7 +135,6 @@ def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes
                     port=options.port,
                     region=options.region,
                     parallel=options.parallel,
-                    enforce_iam=options.enforce_iam,
                 ),
             },
         )

@@ -80,7 +80,6 @@ def command() -> None:
     callback=_region,
     help="Region that the cloud plays.  [default: us-east-1]",
 )
-@click.option("--enforce-iam", is_flag=True, help="Refuse what the roles' policies do not allow.")
 @_json_option
 def start(
     *,
@@ -88,18 +87,15 @@ def start(
     port: int | None,
     parallel: int | None,
     region: str | None,
-    enforce_iam: bool,
     as_json: bool,
 ) -> None:
     """Start the cloud and wait until it is ready. If it runs already, say so."""
     cloud = Cloud(_absolute(state))
     running = _checked(cloud.running) or _checked(
-        lambda: cloud.start(
-            port=port, parallel=parallel, region=region or "us-east-1", enforce_iam=enforce_iam
-        )
+        lambda: cloud.start(port=port, parallel=parallel, region=region or "us-east-1")
     )
     if not cloud.started_here:
-        _check_that_it_fits(running, port=port, parallel=parallel, region=region, enforce_iam=enforce_iam)
+        _check_that_it_fits(running, port=port, parallel=parallel, region=region)
     if as_json:
         click.echo(json.dumps({"started": cloud.started_here, **_facts(cloud, running)}))
         return
@@ -185,14 +181,13 @@ def env(state: Path, as_json: bool) -> None:
 
 
 def _check_that_it_fits(
-    running: Running, *, port: int | None, parallel: int | None, region: str | None, enforce_iam: bool
+    running: Running, *, port: int | None, parallel: int | None, region: str | None
 ) -> None:
     """A cloud that runs already is as it is: say so if it was asked for otherwise."""
     others = {
         f"on port {running.port}": port not in (None, running.port),
         f"in region {running.region}": region not in (None, running.region),
         f"with {running.parallel} at once": parallel not in (None, running.parallel),
-        "without IAM enforced": enforce_iam and not running.enforce_iam,
     }
     if found := [told for told, differs in others.items() if differs]:
         raise UserError(
@@ -225,7 +220,6 @@ def _facts(cloud: Cloud, running: Running) -> dict[str, Any]:
         "pid": running.pid,
         "region": running.region,
         "parallel": running.parallel,
-        "enforce_iam": running.enforce_iam,
         "started_at": running.started_at,
         "state": str(cloud.state),
     }

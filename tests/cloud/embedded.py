@@ -13,15 +13,15 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from local_cloud.cloud import Cloud, Running
 
 SCAR = [sys.executable, "-m", "scar_cli"]
-ROLE = "arn:aws:iam::000000000000:role/any"
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,37 @@ def zipped(**files: str) -> bytes:
     return buffer.getvalue()
 
 
+class Clients(Protocol):
+    """What has clients of a cloud."""
+
+    def client(self, service: str) -> Any: ...
+
+
+def any_role(cloud: Clients) -> str:
+    """The role of functions whose rights do not matter to a test: it has all."""
+    try:
+        return str(cloud.client("iam").get_role(RoleName="any")["Role"]["Arn"])
+    except ClientError:
+        return make_role(cloud, "any", [{"Effect": "Allow", "Action": "*", "Resource": "*"}])
+
+
+def make_role(cloud: Clients, name: str, statements: list[dict[str, Any]]) -> str:
+    """A role for functions and jobs: its ARN."""
+    services = ["lambda.amazonaws.com", "ecs-tasks.amazonaws.com"]
+    trust = [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": services}}]
+    iam = cloud.client("iam")
+    policy = {"Version": "2012-10-17", "Statement": statements}
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({**policy, "Statement": trust}))
+    if statements:
+        iam.put_role_policy(RoleName=name, PolicyName="rights", PolicyDocument=json.dumps(policy))
+    return str(role["Role"]["Arn"])
+
+
 def make_function(cloud: CloudUnderTest, name: str, source: str, **settings: Any) -> str:
     created = cloud.client("lambda").create_function(
         FunctionName=name,
         Runtime="python3.13",
-        Role=ROLE,
+        Role=any_role(cloud),
         Handler="index.handle",
         Code={"ZipFile": zipped(index__py=source)},
         **settings,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.embedded import CloudUnderTest, Shell, finished, log_of, make_queue, until
+from tests.cloud.embedded import CloudUnderTest, Shell, finished, log_of, make_queue, make_role, until
 
 pytestmark = pytest.mark.cloud
 
@@ -60,6 +60,7 @@ def test_a_job_runs_its_command_with_its_environment_and_logs_its_output(
 
 def test_a_job_can_call_the_cloud(cloud: CloudUnderTest) -> None:
     cloud.client("s3").create_bucket(Bucket="written-by-a-job")
+    rights = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::written-by-a-job/*"}
     job = run_job(
         cloud,
         [
@@ -67,6 +68,7 @@ def test_a_job_can_call_the_cloud(cloud: CloudUnderTest) -> None:
             "-c",
             "import boto3; boto3.client('s3').put_object(Bucket='written-by-a-job', Key='k', Body=b'!')",
         ],
+        definition={"containerProperties": {"jobRoleArn": make_role(cloud, "writes-from-a-job", [rights])}},
     )
     assert job["status"] == "SUCCEEDED", log_of(cloud, job)
     assert cloud.client("s3").get_object(Bucket="written-by-a-job", Key="k")["Body"].read() == b"!"

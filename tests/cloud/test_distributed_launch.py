@@ -15,7 +15,7 @@ from fdl_schemas.model import StorageEntry
 from scar_cli.retry import event_of
 from scar_constructs.distributed_launch_states import launch_states
 from tests import examples, oci_images
-from tests.cloud.embedded import ROLE, SCAR, CloudUnderTest, keys, make_function, until
+from tests.cloud.embedded import SCAR, CloudUnderTest, any_role, keys, make_function, until
 
 pytestmark = pytest.mark.cloud
 
@@ -162,7 +162,7 @@ def machine_for(
         definition = definition.replace("Lambda.TooManyRequestsException", "Lambda.ResourceNotFoundException")
         definition = definition.replace('"MaxAttempts": 5', '"MaxAttempts": 0')
     steps = cloud.client("stepfunctions")
-    machine = steps.create_state_machine(name=name, definition=definition, roleArn=ROLE)
+    machine = steps.create_state_machine(name=name, definition=definition, roleArn=any_role(cloud))
     return steps, machine["stateMachineArn"], url
 
 

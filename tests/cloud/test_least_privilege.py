@@ -1,4 +1,4 @@
-"""The roles of a workflow, with the embedded cloud enforcing IAM: enough for the work, and for nothing else.
+"""The roles of a workflow: enough for the work, and for nothing else.
 
 A file goes through a Lambda function and a Batch job that hold nothing but the roles that the template gives
 them. Then a probe runs in each of those roles and tries what it must not do.
@@ -78,7 +78,7 @@ Attempt = tuple[str, str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Guarded:
-    """The deployed workflow, on a cloud that enforces IAM."""
+    """The deployed workflow."""
 
     cloud: CloudUnderTest
     roles: dict[str, str]
@@ -101,7 +101,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         (folder / "copy.sh").write_text(COPY)
         (folder / "guarded.yaml").write_text(FDL)
         try:
-            cloud = CloudUnderTest(embedded, embedded.start(tied=True, enforce_iam=True))
+            cloud = CloudUnderTest(embedded, embedded.start(tied=True))
             deploy = Cdk(cloud.environment(), folder / "cdk.out")
             deploy("deploy", folder / "guarded.yaml", registry_mirrors=f"docker.io={registry}")
             yield Guarded(cloud, _roles(cloud))
@@ -204,7 +204,6 @@ def other_files(guarded: Guarded) -> None:
 
 
 def test_a_file_goes_through_both_functions_on_their_own_roles(guarded: Guarded) -> None:
-    assert guarded.cloud.running.enforce_iam
     s3 = guarded.cloud.client("s3")
     s3.put_object(Bucket=BUCKET, Key="in/a b+ü.txt", Body=b"through all of it")
     until(lambda: "out/a b+ü.txt" in keys(guarded.cloud, BUCKET, "out/"), within_s=60)

@@ -12,8 +12,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
-from tests.cloud.embedded import ROLE, SCAR, CloudUnderTest, Shell, make_function, make_queue, until, zipped
+from tests.cloud.embedded import (
+    SCAR,
+    CloudUnderTest,
+    Shell,
+    any_role,
+    make_function,
+    make_queue,
+    until,
+    zipped,
+)
 
 pytestmark = pytest.mark.cloud
 
@@ -66,7 +78,6 @@ def test_a_port_that_is_taken_is_named(shell: Shell) -> None:
 def test_a_cloud_that_runs_otherwise_than_asked_for_says_so(shell: Shell) -> None:
     started = shell.json("local", "start")
     for option, said in (
-        (["--enforce-iam"], "without IAM enforced"),
         (["--region", "eu-west-1"], "in region us-east-1"),
         (["--parallel", "77"], f"with {started['parallel']} at once"),
         (["--port", "1"], f"on port {started['port']}"),
@@ -102,12 +113,15 @@ def test_what_is_typed_wrong_is_said_in_one_line(shell: Shell, option: list[str]
 def test_an_upload_that_the_disk_has_no_room_for_is_refused(cloud: CloudUnderTest) -> None:
     """The emulator would say that all is well, and forget the object with the next start."""
     cloud.client("s3").create_bucket(Bucket="no-room")
+    keys = cloud.running.credentials
+    request = AWSRequest("PUT", f"{cloud.endpoint}/no-room/key")
+    request.headers["X-Amz-Content-SHA256"] = "UNSIGNED-PAYLOAD"
+    signer = SigV4Auth(Credentials(keys.access_key_id, keys.secret_access_key), "s3", cloud.running.region)
+    signer.add_auth(request)
     connection = http.client.HTTPConnection("127.0.0.1", cloud.running.port, timeout=30)
     connection.putrequest("PUT", "/no-room/key")
-    scope = f"20260101/{cloud.running.region}/s3/aws4_request"
-    signature = f"AWS4-HMAC-SHA256 Credential=test/{scope}, SignedHeaders=host, Signature=0"
-    connection.putheader("Authorization", signature)
-    connection.putheader("Content-Length", str(10**18))
+    for name, value in [*request.headers.items(), ("Content-Length", str(10**18))]:
+        connection.putheader(name, value)
     connection.endheaders()
     answer = connection.getresponse()
     assert answer.status == 400, "a status that no client tries again"
@@ -204,7 +218,7 @@ def busy(shell: Shell) -> Shell:
     shell.client("lambda").create_function(
         FunctionName="endless",
         Runtime="python3.13",
-        Role=ROLE,
+        Role=any_role(shell),
         Handler="index.handle",
         Timeout=900,
         Code={"ZipFile": zipped(index__py=f"import os\ndef handle(e, c):\n    os.system({escape!r})\n")},

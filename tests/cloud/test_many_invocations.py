@@ -20,7 +20,7 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from scar_constructs.runner_asset import build_runner
-from tests.cloud.embedded import ROLE, CloudUnderTest, keys
+from tests.cloud.embedded import CloudUnderTest, any_role, keys
 from tests.oci_images import Image, busybox_layer, write_layout
 
 pytestmark = [
@@ -99,7 +99,7 @@ def function(wide_cloud: CloudUnderTest, tmp_path: Path) -> Function:
     client.create_function(
         FunctionName=name,
         Runtime="python3.13",
-        Role=ROLE,
+        Role=any_role(wide_cloud),
         Handler="runtime.handler.handle",
         Code={"ZipFile": package(name)},
         Layers=[version],

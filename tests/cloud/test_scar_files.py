@@ -104,9 +104,9 @@ def test_ctrl_c_ends_the_waiting_for_files_and_tells_what_has_come(scar: Scar, t
 
 
 def test_what_a_user_may_not_do_is_said(tmp_path: Path) -> None:
-    """On a cloud with IAM enforced, as somebody without any rights."""
+    """As somebody without any rights."""
     embedded = Cloud(tmp_path / "cloud")
-    cloud = CloudUnderTest(embedded, embedded.start(tied=True, enforce_iam=True))
+    cloud = CloudUnderTest(embedded, embedded.start(tied=True))
     try:
         cloud.client("s3").create_bucket(Bucket=BUCKET)
         cloud.client("iam").create_user(UserName="guest")

@@ -55,8 +55,17 @@ names = [
     (lambda_svc, "invoke_async_with_retry _execute_function _get_func_record_for_ref"),
     (lambda_svc, "_execution_record_for_config _invoke_depth reset _ensure_poller _esms"),
     (lambda_svc, "_write_code_blob _prune_orphan_code_blobs"),
-    (iam_actions, "extract_resource_arn s3_additional_checks"),
-    (iam_evaluator, "enforce _request_origin"),
+    (iam_actions, "extract_resource_arn s3_additional_checks extract_iam_action _s3_action _match_rest_action"),
+    (iam_actions, "_S3_QUERY_ACTIONS _S3_BUCKET_QUERY_ACTIONS _S3_OBJECT_QUERY_ACTIONS _BOTOCORE_SERVICE_MAP"),
+    (iam_actions, "SERVICE_TO_IAM_NAMESPACE access_denied_response"),
+    (iam_evaluator, "enforce _request_origin resolve_credential is_root_access_key authenticate resolve_principal"),
+    (iam_evaluator, "caller_verified pin_signed_request pin_signed_body"),
+    (ministack.app, "pin_signed_request pin_signed_body SERVICE_HANDLERS _credential_failure _s3_cors_target"),
+    (ministack.app, "_handle_pre_body_request _handle_post_body_shortcuts _handle_options_request"),
+    (ministack.app, "_handle_special_data_plane_request _handle_execute_api_request _handle_lambda_url_request"),
+    (ministack.app, "_handle_s3_vhost_request _with_data_plane_headers _parse_execute_api_url _parse_lambda_url"),
+    (s3, "_verify_presigned_sigv4 _enforce_signed_post_policy _enforce_post_policy_size _cors_rules _cors_answer"),
+    (s3, "cors_response_headers _error"),
     (s3, "_multipart_uploads _delete_bucket _key_matches_filter _get_object _read_body _object_disk_path"),
     (s3, "_persist_object _object_meta_from_record _key_history_meta _remove_key_files DATA_DIR"),
     (s3, "_other_key_disk_path _fire_s3_event_async _fire_s3_event _next_event_sequencer"),
@@ -75,7 +84,8 @@ missing = [f"{module.__name__}.{name}" for module, name in used if not hasattr(m
 assert not missing, missing
 before = dict(batch._DISPATCH)
 from local_cloud.emulator import install
-install(parallel=1)
+from local_cloud.credentials import Credentials
+install(parallel=1, root=Credentials("AKIA", "secret"))
 assert before["/v1/submitjob"] is not batch._DISPATCH["/v1/submitjob"]
 kinds = ("ComputeEnvironment", "JobQueue", "JobDefinition")
 assert all(f"AWS::Batch::{kind}" in provisioners._RESOURCE_HANDLERS for kind in kinds)

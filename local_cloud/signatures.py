@@ -1,0 +1,434 @@
+"""AWS Signature Version 4: who signed a request, and whether it arrived as it was signed.
+
+    signature = read(request)                  None: the request is unsigned
+    check(request, signature, secret, body_sha256)
+
+Four forms: an `Authorization` header, a query string (presigned URLs), the chunks of an S3 upload
+(`ChunkReader`), and the policy of a browser's upload form (`policy_signature`). Nothing here knows the
+emulator. Everything is computed from the bytes that arrived, decoded and encoded again, so that what was
+signed is what the emulator acts on.
+
+Source: AWS, "Create a signed AWS API request" (IAM User Guide) and "Authenticating Requests (AWS Signature
+Version 4)" (Amazon S3 API Reference).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+UNSIGNED_CHUNKS = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_TRAILER = "-TRAILER"
+_EMPTY = hashlib.sha256(b"").hexdigest()
+_HASH = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_MAX_SKEW = timedelta(minutes=15)
+_MAX_EXPIRES_S = 7 * 24 * 3600
+_IN_QUERY = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
+_OF_CREDENTIALS = frozenset(f"x-amz-{name}".lower() for name in (*_IN_QUERY, "Security-Token"))
+_OLD_QUERY = frozenset({"AWSAccessKeyId", "SignatureVersion", "SignatureMethod"})
+
+
+class SignatureError(Exception):
+    """A signature that is not accepted: `code` is the emulator's name for the reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it arrived."""
+
+    method: str
+    path: bytes
+    """Percent-encoded."""
+    query: bytes
+    """Percent-encoded, without the question mark."""
+    headers: Sequence[tuple[bytes, bytes]]
+
+    def values(self, name: str) -> list[bytes]:
+        """All lines of a header, its name in lower case."""
+        return [value for key, value in self.headers if key.lower() == name.encode()]
+
+    def header(self, name: str) -> str:
+        """The one value of a header, or ''.
+
+        Raises:
+            SignatureError: the header is repeated, so that two readers could see different values.
+        """
+        found = self.values(name)
+        if len(found) > 1:
+            raise SignatureError("IncompleteSignature", f"The header {name} is repeated")
+        return found[0].decode("latin-1").strip() if found else ""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a request says about its signature."""
+
+    access_key_id: str
+    signed_at: str
+    """`YYYYMMDDTHHMMSSZ`."""
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    value: str
+    token: str
+    """Session token, or ''."""
+    payload: str | None
+    """The body's SHA-256, or one of the constants above; None: the body has to be hashed."""
+    expires_s: int | None
+    """Of a presigned URL; None: the signature is in the header."""
+
+    @property
+    def scope(self) -> str:
+        """The credential scope: date, region and service that the signing key is good for."""
+        return f"{self.signed_at[:8]}/{self.region}/{self.service}/aws4_request"
+
+
+def read(request: Request) -> Signature | None:
+    """What the request says about its signature, or None if it is unsigned.
+
+    Raises:
+        SignatureError: it is incomplete, ambiguous, or of another algorithm.
+    """
+    authorization = request.header("authorization")
+    query = _pairs(request.query)
+    names = [name.decode("latin-1") for name, _value in query]
+    in_query = [name for name in names if name.lower() in _OF_CREDENTIALS]
+    # Credentials in two places, or in the emulator's other spellings: one could be verified, and another used.
+    if not _OLD_QUERY.isdisjoint(names) or (authorization and in_query):
+        raise SignatureError("UnsupportedSignature", "A request is signed once, with " + ALGORITHM)
+    if in_query:
+        return _read_query(request, query, in_query)
+    if not authorization:
+        return None
+    return _read_header(request, authorization)
+
+
+def check(
+    request: Request, signature: Signature, secret: str, body_sha256: str, now: datetime | None = None
+) -> None:
+    """Verify the signature. `body_sha256` is `signature.payload`, or the body's hash where that is None.
+
+    Raises:
+        SignatureError: it is not right, or not right at this time.
+    """
+    _check_time(signature, now or datetime.now(UTC))
+    # Whoever has a presigned URL must not turn it into another request by adding, say, x-amz-copy-source.
+    headers = {key.lower() for key, _value in request.headers}
+    unsigned = sorted(
+        name.decode("latin-1")
+        for name in headers
+        if name.startswith(b"x-amz-") and name.decode("latin-1") not in signature.signed_headers
+    )
+    if unsigned or "host" not in signature.signed_headers:
+        raise _mismatch(f"These headers must be signed: {', '.join(unsigned or ['host'])}. ")
+    if any(name.encode() not in headers for name in signature.signed_headers):
+        raise _mismatch("A signed header is missing. ")
+    hashed = hashlib.sha256(_canonical_request(request, signature, body_sha256)).hexdigest()
+    to_sign = f"{ALGORITHM}\n{signature.signed_at}\n{signature.scope}\n{hashed}"
+    if not hmac.compare_digest(_sign(signing_key(signature, secret), to_sign), signature.value):
+        raise _mismatch("")
+
+
+def signing_key(signature: Signature, secret: str) -> bytes:
+    """The key that a secret gives for the signature's day, region and service."""
+    return _derived_key(secret, signature.signed_at[:8], signature.region, signature.service)
+
+
+def policy_signature(policy: str, *, credential: str, signed_at: str, secret: str) -> str:
+    """The signature of a browser's upload form: of its policy, in Base64 as it stands in the form.
+
+    Raises:
+        SignatureError: the credential is not one of S3.
+    """
+    _key, date, region, service = _split_credential(credential)
+    if service != "s3" or date != signed_at[:8]:
+        raise SignatureError("IncompleteSignature", "The credential of a form is of S3 and of its own day")
+    return _sign(_derived_key(secret, date, region, service), policy)
+
+
+class ChunkReader:
+    """Checks the chunks of an upload (`STREAMING-AWS4-HMAC-SHA256-PAYLOAD`) as they arrive.
+
+    Each chunk is signed together with the signature before it, the first with the request's own. Nothing is
+    kept of a chunk but its hash.
+    """
+
+    _LONGEST_LINE = 16 * 1024
+
+    def __init__(self, signature: Signature, secret: str) -> None:
+        self._signature = signature
+        self._key = signing_key(signature, secret)
+        self._previous = signature.value
+        self._trailer = signature.payload == SIGNED_CHUNKS + _TRAILER
+        self._line = b""
+        self._left: int | None = None
+        """Bytes of the current chunk that are still to come; None between chunks."""
+        self._wanted = ""
+        self._hash = hashlib.sha256()
+        self._trailers: list[bytes] | None = None
+        self._ended = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body.
+
+        Raises:
+            SignatureError: a chunk is not as it was signed.
+        """
+        view = memoryview(data)
+        while view:
+            if self._left:
+                part = view[: self._left]
+                self._hash.update(part)
+                self._left -= len(part)
+                view = view[len(part) :]
+                continue
+            end = bytes(view).find(b"\n")
+            self._line += bytes(view if end < 0 else view[: end + 1])
+            view = view[len(view) if end < 0 else end + 1 :]
+            if len(self._line) > self._LONGEST_LINE or self._ended:
+                raise _mismatch("The upload goes on behind its last chunk. ")
+            if end >= 0:
+                line, self._line = self._line.rstrip(b"\r\n"), b""
+                self._end_of_line(line)
+
+    def finish(self) -> None:
+        """The body has ended.
+
+        Raises:
+            SignatureError: the last chunk is missing.
+        """
+        if not self._ended:
+            raise _mismatch("The last chunk is missing. ")
+
+    def _end_of_line(self, line: bytes) -> None:
+        if self._trailers is not None:
+            self._trailer_line(line)
+        elif self._left == 0:  # the line end behind a chunk's data
+            if line:
+                raise _mismatch("A chunk is longer than it says. ")
+            self._end_of_chunk()
+        else:
+            size, _semicolon, signed = line.partition(b";chunk-signature=")
+            if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size):
+                raise _mismatch("A chunk has no size. ")
+            self._left, self._wanted = int(size, 16), signed.decode("latin-1")
+            self._hash = hashlib.sha256()
+            if self._left == 0:
+                self._check_chunk()
+                self._trailers = []
+
+    def _end_of_chunk(self) -> None:
+        self._check_chunk()
+        self._left = None
+
+    def _check_chunk(self) -> None:
+        self._check_part(f"{ALGORITHM}-PAYLOAD", f"{_EMPTY}\n{self._hash.hexdigest()}", self._wanted)
+
+    def _trailer_line(self, line: bytes) -> None:
+        assert self._trailers is not None  # noqa: S101
+        name, _colon, value = line.partition(b":")
+        if name == b"x-amz-trailer-signature":
+            content = b"".join(one + b"\n" for one in self._trailers)
+            hashed = hashlib.sha256(content).hexdigest()
+            self._check_part(f"{ALGORITHM}{_TRAILER}", hashed, value.decode("latin-1"))
+            self._trailer = False
+        elif line:
+            self._trailers.append(line)
+        elif self._trailer:
+            raise _mismatch("The trailers are not signed. ")
+        else:
+            self._ended = True
+
+    def _check_part(self, algorithm: str, content: str, wanted: str) -> None:
+        of = self._signature
+        to_sign = f"{algorithm}\n{of.signed_at}\n{of.scope}\n{self._previous}\n{content}"
+        found = _sign(self._key, to_sign)
+        if not hmac.compare_digest(found.encode(), wanted.encode("latin-1")):
+            raise _mismatch("A chunk does not fit its signature. ")
+        self._previous = found
+
+
+def _read_header(request: Request, authorization: str) -> Signature:
+    algorithm, _space, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        raise SignatureError("UnsupportedSignature", f"Requests are signed with {ALGORITHM}")
+    fields = [part.strip().partition("=")[::2] for part in rest.split(",")]
+    if sorted(name for name, _value in fields) != ["Credential", "Signature", "SignedHeaders"]:
+        raise SignatureError(
+            "IncompleteSignature", "The Authorization header needs Credential, SignedHeaders and Signature"
+        )
+    given = dict(fields)
+    signed_at = request.header("x-amz-date")
+    key, date, region, service = _split_credential(given["Credential"])
+    payload = request.header("x-amz-content-sha256") or None
+    return _signature(
+        (key, date, region, service),
+        signed_at=signed_at,
+        signed_headers=given["SignedHeaders"],
+        value=given["Signature"],
+        token=request.header("x-amz-security-token"),
+        payload=_payload(payload, service),
+        expires_s=None,
+    )
+
+
+def _read_query(request: Request, query: list[tuple[bytes, bytes]], names: list[str]) -> Signature:
+    given = {name.decode("latin-1"): value.decode("latin-1") for name, value in query}
+    if len(set(names)) != len(names) or any(f"X-Amz-{name}" not in given for name in _IN_QUERY):
+        raise SignatureError(
+            "IncompleteSignature",
+            "A presigned URL has each of these once: " + ", ".join(f"X-Amz-{name}" for name in _IN_QUERY),
+        )
+    if given["X-Amz-Algorithm"] != ALGORITHM:
+        raise SignatureError("UnsupportedSignature", f"Requests are signed with {ALGORITHM}")
+    expires = given["X-Amz-Expires"]
+    if not re.fullmatch(r"[0-9]{1,6}", expires) or not 0 < int(expires) <= _MAX_EXPIRES_S:
+        raise SignatureError("RequestExpired", f"X-Amz-Expires must be 1 to {_MAX_EXPIRES_S} seconds")
+    scope = _split_credential(given["X-Amz-Credential"])
+    payload = request.header("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256")
+    if payload is None and scope[3] == "s3":
+        payload = UNSIGNED_PAYLOAD
+    return _signature(
+        scope,
+        signed_at=given["X-Amz-Date"],
+        signed_headers=given["X-Amz-SignedHeaders"],
+        value=given["X-Amz-Signature"],
+        token=given.get("X-Amz-Security-Token", ""),
+        payload=_payload(payload, scope[3]),
+        expires_s=int(expires),
+    )
+
+
+def _signature(
+    scope: tuple[str, str, str, str],
+    *,
+    signed_at: str,
+    signed_headers: str,
+    value: str,
+    token: str,
+    payload: str | None,
+    expires_s: int | None,
+) -> Signature:
+    key, date, region, service = scope
+    if not _TIME.fullmatch(signed_at) or not _HASH.fullmatch(value):
+        raise SignatureError("IncompleteSignature", "X-Amz-Date or the signature is missing or malformed")
+    if date != signed_at[:8]:
+        raise SignatureError("CredentialDateMismatch", "The credential is not of the day of X-Amz-Date")
+    headers = tuple(name for name in signed_headers.split(";") if name)
+    return Signature(key, signed_at, region, service, headers, value, token, payload, expires_s)
+
+
+def _split_credential(credential: str) -> tuple[str, str, str, str]:
+    match credential.split("/"):
+        case [key, date, region, service, "aws4_request"] if key and date and region and service:
+            return key, date, region, service
+    raise SignatureError("IncompleteSignature", "A credential is KEY/DATE/REGION/SERVICE/aws4_request")
+
+
+def _payload(payload: str | None, service: str) -> str | None:
+    if payload is None or _HASH.fullmatch(payload):
+        return payload
+    # Only S3 takes a body that its signature does not cover.
+    known = (UNSIGNED_PAYLOAD, UNSIGNED_CHUNKS, SIGNED_CHUNKS, SIGNED_CHUNKS + _TRAILER)
+    if service == "s3" and payload in known:
+        return payload
+    raise SignatureError("UnsupportedSignature", "x-amz-content-sha256 must be the body's SHA-256")
+
+
+def _check_time(signature: Signature, now: datetime) -> None:
+    try:
+        at = datetime.strptime(signature.signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise SignatureError("IncompleteSignature", "X-Amz-Date is no time") from None
+    if at > now + _MAX_SKEW:
+        raise SignatureError("RequestTimeTooSkewed", f"Signature not yet current: {signature.signed_at}")
+    if signature.expires_s is None:
+        if at < now - _MAX_SKEW:
+            raise SignatureError("RequestTimeTooSkewed", f"Signature expired: {signature.signed_at}")
+    elif at + timedelta(seconds=signature.expires_s) < now:
+        raise SignatureError("RequestExpired", "Request has expired")
+
+
+def _canonical_request(request: Request, signature: Signature, payload: str) -> bytes:
+    if signature.service == "s3":
+        path = _encode(unquote_to_bytes(request.path), "/")
+    else:  # encoded twice
+        path = _encode(_without_dots(request.path.decode("latin-1")).encode("latin-1"), "/")
+    left_out = b"X-Amz-Signature" if signature.expires_s is not None else None
+    pairs = sorted(
+        (_encode(name), _encode(value)) for name, value in _pairs(request.query) if name != left_out
+    )
+    headers = b"".join(
+        name.encode() + b":" + b",".join(b" ".join(value.split()) for value in request.values(name)) + b"\n"
+        for name in signature.signed_headers
+    )
+    return b"\n".join(
+        [
+            request.method.encode(),
+            path.encode(),
+            "&".join(f"{name}={value}" for name, value in pairs).encode(),
+            headers,
+            ";".join(signature.signed_headers).encode(),
+            payload.encode(),
+        ]
+    )
+
+
+def _without_dots(path: str) -> str:
+    """Every service but S3 signs a path without empty parts, `.` and `..`."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            kept = kept[:-1]
+        elif part not in ("", "."):
+            kept.append(part)
+    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
+
+
+def _pairs(query: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and values, decoded as the emulator decodes them: a `+` is a space."""
+    decoded = []
+    for part in query.split(b"&"):
+        if part:
+            name, _equals, value = part.replace(b"+", b" ").partition(b"=")
+            decoded.append((unquote_to_bytes(name), unquote_to_bytes(value)))
+    return decoded
+
+
+def _encode(text: bytes, safe: str = "") -> str:
+    return quote_from_bytes(text, safe=safe + "-_.~")
+
+
+@functools.lru_cache(maxsize=256)
+def _derived_key(secret: str, date: str, region: str, service: str) -> bytes:
+    key = ("AWS4" + secret).encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _sign(key: bytes, text: str) -> str:
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _mismatch(reason: str) -> SignatureError:
+    return SignatureError(
+        "SignatureDoesNotMatch",
+        f"{reason}The request signature we calculated does not match the signature you provided. Check your AWS "
+        "Secret Access Key and signing method. Consult the service documentation for details.",
+    )
