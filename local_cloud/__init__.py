@@ -10,6 +10,12 @@
     request_ids.py     one for all attempts of an event
     event_failures.py  what becomes of an event that failed for good
     lambda_workers.py  Lambda's processes: kept on a leash, and all that they log is theirs
+    credentials.py     the developer's access key, random for each state folder
+    gatekeeper.py      in front of everything: own Host, no web pages of others, a valid signature
+    signatures.py      Signature Version 4, verified; signed_chunks.py and upload_forms.py for uploads to S3
+    routes.py          which of the emulator's routes are open
+    callers.py         who asks, as the emulator sees it; credentials of roles
+    roles.py           what a role's request asks for, read so that it cannot mean two things
     iam.py             policies are enforced as on AWS, where the emulator's view of requests is not AWS's
     s3_reads.py        parts of large objects, read without the whole
     s3_filters.py      filters of bucket notifications, which are URL-encoded

@@ -2,7 +2,7 @@
 
 `cdk bootstrap` itself takes 11 seconds and needs Node. This makes the same names through the emulator's own
 CloudFormation, in a stack `CDKToolkit`, with the one difference that each role may do everything: what a
-*function's* role may do is what `AUTH` is there to try out, and those come from the user's template.
+*function's* role may do is what there is to try out, and those come from the user's template.
 """
 
 from __future__ import annotations

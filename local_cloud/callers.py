@@ -35,7 +35,7 @@ class Caller:
     for_s3: bool = False
     """Signed for S3, whose signatures need not cover the body: no other service may act on that."""
     failure: SignatureError | None = None
-    """Why the signature of a call to an HTTP endpoint is not verified: its authorizer decides what that means."""
+    """Why the signature of a call to an HTTP endpoint is not verified; its authorizer decides."""
     to_endpoint: bool = False
     """The request is for an HTTP endpoint of a function, which may be open to everyone."""
     to_form: bool = False
@@ -97,8 +97,8 @@ def secret_of(access_key_id: str, token: str) -> str:
 class _RoleSessions:
     """Credentials of the roles that functions and jobs run in.
 
-    Made from the cloud's own secret, so that nobody can guess them from a role's ARN, and a job that is resumed
-    after a restart has those that it had.
+    Made from the cloud's own secret, so that nobody can guess them from a role's ARN, and a job that is
+    resumed after a restart has those that it had.
     """
 
     def __init__(self, root: Credentials) -> None:

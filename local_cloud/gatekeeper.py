@@ -1,15 +1,15 @@
 """In front of the emulator: which requests come in at all.
 
-Everything on this machine can open a connection to the cloud: any web page that a browser shows, any container.
-So each request passes here before the emulator has read anything of it:
+Everything on this machine can open a connection to the cloud: any web page that a browser shows, and any
+container. So each request passes here before the emulator has read anything of it:
 
 1. Its `Host` is this cloud's. Stops DNS rebinding: a page whose own name points to 127.0.0.1.
-2. It is not from a web page of another origin (`Origin`, `Sec-Fetch-Site`), with the exceptions that AWS makes
-   too: HTTP endpoints of functions, and objects in buckets whose CORS configuration allows the page, with a
-   presigned URL or an upload form. `docs/local-cloud.md` has the rule in full.
-3. It is for one of AWS's APIs: the emulator's own control paths (`/_ministack/reset` wiped everything) are closed.
-4. It is signed, and the signature is right (`signatures.py`). HTTP endpoints of functions may be open to everyone:
-   their authorizers decide. Who has signed is kept in `callers.py`; policies are up to `iam.py`.
+2. It is not from a web page of another origin (`Origin`, `Sec-Fetch-Site`), with the exceptions that AWS
+   makes too: HTTP endpoints of functions, and objects in buckets whose CORS configuration allows the page,
+   with a presigned URL or an upload form. `docs/local-cloud.md` has the rule in full.
+3. It is for one of AWS's APIs: the emulator's own control paths are closed (`routes.py`).
+4. It is signed, and the signature is right (`signatures.py`). HTTP endpoints of functions may be open to
+   everyone: their authorizers decide. Who has signed is kept in `callers.py`; policies are up to `iam.py`.
 
 Answers bear no CORS headers but those of a function or a bucket's configuration that let the page in.
 """
@@ -28,10 +28,11 @@ from ministack.core.iam_evaluator import AuthError
 from ministack.core.router import detect_service
 from ministack.services import s3
 
-from local_cloud import callers, signatures
+from local_cloud import callers, routes, signatures, upload_forms
 from local_cloud.callers import Caller
 from local_cloud.credentials import Credentials
 from local_cloud.signatures import SignatureError
+from local_cloud.signed_chunks import ChunkReader
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -39,9 +40,6 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _LABELS = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?)\.localhost")
-_ANSWERS_OF_STACKS = re.compile(r"/_ministack/cfn-(response|signal)/[0-9a-f-]{36}")
-"""Where a stack's custom resources answer. On AWS this is a presigned URL; here the random token is the secret."""
-_ENDPOINTS = ("/_aws/execute-api/", "/_aws/lambda-url/")
 _MOST_BYTES = 100_000_000
 """Of a body that is hashed before it is passed on: all but S3's, the largest of which are functions' code."""
 _FORBIDDEN = 403
@@ -61,21 +59,9 @@ class _Checker(Protocol):
 
 def install(root: Credentials, port: int) -> None:
     """Stand in front of everything else, and close the emulator's own paths. Last of all installed."""
-    gatekeeper = Gatekeeper(ministack.app.app, root, port)
-    ministack.app.app = gatekeeper
-    ministack.app._handle_pre_body_request = _preflight_alone
-    ministack.app._handle_post_body_shortcuts = _answers_of_stacks_alone
-    ministack.app._handle_special_data_plane_request = _endpoints_and_buckets_alone
-    s3._verify_presigned_sigv4 = lambda *_request: None  # verified here, as every signature
-    check_policy = s3._enforce_signed_post_policy
-
-    def check_form(fields: dict[str, str], *more: Any) -> Any:
-        failure = _verify_form(fields, root)
-        return failure or check_policy(fields, *more)
-
-    s3._enforce_signed_post_policy = check_form
-    # An upload form without a signature: its size alone would be checked.
-    s3._enforce_post_policy_size = lambda *_form: s3._error("AccessDenied", "Access Denied", _FORBIDDEN)
+    ministack.app.app = Gatekeeper(ministack.app.app, root, port)
+    routes.install()
+    upload_forms.install(root)
 
 
 class Gatekeeper:
@@ -106,13 +92,10 @@ class Gatekeeper:
         path = scope["path"]
         try:
             self._check_host(request)
-            to_endpoint = _is_endpoint(headers["host"], path)
+            to_endpoint = routes.is_endpoint(headers["host"], path)
             from_page = self._from_page(request)
             shown = to_endpoint or (from_page and _bucket_lets_in(scope["method"], path, headers))
-            if from_page and not shown:
-                raise _Closed("Web pages may not call the embedded cloud")
-            if path.startswith("/_") and not to_endpoint and not _is_answer_of_stack(scope["method"], path):
-                raise _Closed("The emulator's own paths are closed")
+            _check_way(scope["method"], path, to_endpoint=to_endpoint, turned_away=from_page and not shown)
         except (_Closed, SignatureError) as closed:
             body = json.dumps({"message": str(closed)}).encode()
             await _answer(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
@@ -128,7 +111,7 @@ class Gatekeeper:
             await self._serve(scope, receive, answer)
         except SignatureError as error:
             query = parse_qs(scope["query_string"].decode("latin-1"))
-            await _answer(answer, *_refusal(error, scope["method"], path, headers, query))
+            await _answer(answer, *refusal(error, scope["method"], path, headers, query))
 
     def _check_host(self, request: signatures.Request) -> None:
         """Stops DNS rebinding: a browser that was led here by another name says that name."""
@@ -167,16 +150,13 @@ class Gatekeeper:
         to_endpoint: bool,
     ) -> tuple[Caller, _Receive]:
         """Who has signed, and the body: checked before it is passed on, or on its way."""
-        if _is_answer_of_stack(request.method, path):
+        if routes.is_answer_of_stack(request.method, path):
             return Caller(), receive
         try:
             signature = signatures.read(request)
             if signature is None:
-                if to_endpoint:
-                    return Caller(to_endpoint=True), receive
-                if _is_form(request, path, headers):
-                    return Caller(to_form=True), receive
-                raise SignatureError("MissingAuthenticationToken", "Request is missing Authentication Token")
+                caller = Caller(to_endpoint=True) if to_endpoint else _unsigned(request, path, headers)
+                return caller, receive
             secret = callers.secret_of(signature.access_key_id, signature.token)
             receive = await _checked(request, signature, secret, receive)
         except SignatureError as error:
@@ -193,6 +173,19 @@ class Gatekeeper:
         ), receive
 
 
+def _check_way(method: str, path: str, *, to_endpoint: bool, turned_away: bool) -> None:
+    if turned_away:
+        raise _Closed("Web pages may not call the embedded cloud")
+    if path.startswith("/_") and not to_endpoint and not routes.is_answer_of_stack(method, path):
+        raise _Closed("The emulator's own paths are closed")
+
+
+def _unsigned(request: signatures.Request, path: str, headers: dict[str, str]) -> Caller:
+    if upload_forms.is_form(request, path, headers):
+        return Caller(to_form=True)
+    raise SignatureError("MissingAuthenticationToken", "Request is missing Authentication Token")
+
+
 async def _checked(
     request: signatures.Request, signature: signatures.Signature, secret: str, receive: _Receive
 ) -> _Receive:
@@ -204,7 +197,7 @@ async def _checked(
         return _replayed(body, receive)
     signatures.check(request, signature, secret, payload)
     if payload.startswith(signatures.SIGNED_CHUNKS):
-        return _followed(receive, signatures.ChunkReader(signature, secret))
+        return _followed(receive, ChunkReader(signature, secret))
     if payload in (signatures.UNSIGNED_PAYLOAD, signatures.UNSIGNED_CHUNKS):
         return receive
     return _followed(receive, _Hash(payload))
@@ -265,30 +258,8 @@ def _replayed(body: bytes, receive: _Receive) -> _Receive:
     return receive_again
 
 
-def _is_endpoint(host: str, path: str) -> bool:
-    """Whether the request is for an HTTP endpoint of a function: API Gateway's or a function's URL."""
-    if path.startswith("/_") and not path.startswith(_ENDPOINTS):
-        return False
-    app = ministack.app
-    return bool(app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path))
-
-
-def _is_answer_of_stack(method: str, path: str) -> bool:
-    return method == "PUT" and _ANSWERS_OF_STACKS.fullmatch(path) is not None
-
-
-def _is_form(request: signatures.Request, path: str, headers: dict[str, str]) -> bool:
-    """A browser's upload form to a bucket. It has no other way to say what it wants than its signed fields."""
-    form = headers.get("content-type", "").startswith("multipart/form-data")
-    bucket = ministack.app._s3_cors_target(headers["host"], path)
-    others = any(name.startswith("x-amz-") for name in headers)
-    return bool(
-        request.method == "POST" and form and bucket and not bucket[1] and not request.query and not others
-    )
-
-
 def _bucket_lets_in(method: str, path: str, headers: dict[str, str]) -> bool:
-    """Whether the page may have this object. Its signature is checked all the same, except for a preflight."""
+    """Whether the page may have this object. Its signature is checked too, but for a preflight."""
     target = ministack.app._s3_cors_target(headers["host"], path)
     if target is None or "authorization" in headers:
         return False
@@ -302,29 +273,7 @@ def _bucket_lets_in(method: str, path: str, headers: dict[str, str]) -> bool:
     return bool(rules and s3._cors_answer(rules, origin, wanted, names))
 
 
-def _verify_form(fields: dict[str, str], root: Credentials) -> Any:
-    """Check the signature of an upload form's policy; what the policy says is checked by the emulator."""
-    caller = callers.current.get()
-    if caller is None or not caller.to_form:
-        return None
-    key = fields.get("x-amz-credential", "").partition("/")[0]
-    try:
-        secret = callers.secret_of(key, fields.get("x-amz-security-token", ""))
-        expected = signatures.policy_signature(
-            fields.get("policy", ""),
-            credential=fields.get("x-amz-credential", ""),
-            signed_at=fields.get("x-amz-date", ""),
-            secret=secret,
-        )
-        if expected != fields.get("x-amz-signature", ""):
-            raise SignatureError("SignatureDoesNotMatch", "")
-    except SignatureError as error:
-        return _refusal(error, "POST", "/bucket", {}, {})
-    caller.access_key_id, caller.is_root = key, key == root.access_key_id
-    return None
-
-
-def _refusal(
+def refusal(
     error: SignatureError, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]
 ) -> tuple[int, dict[str, str], bytes]:
     """What the service that was asked says about such a signature, as on AWS."""
@@ -356,36 +305,3 @@ def _without_cors(send: _Send) -> _Send:
         await send(message)
 
     return send_without
-
-
-async def _preflight_alone(method: str, path: str, headers: Any, query: Any, request_id: str) -> Any:
-    """Of what ministack answers before it has read a body: no health, reset, downloads, messages, logins."""
-    if _is_endpoint(headers.get("host", ""), path):
-        return None
-    return ministack.app._handle_options_request(method, path, headers, query, request_id)
-
-
-_shortcuts = ministack.app._handle_post_body_shortcuts
-
-
-async def _answers_of_stacks_alone(method: str, path: str, *request: Any) -> Any:
-    """Of what ministack answers before it has found a service: no configuration, no logins."""
-    return await _shortcuts(method, path, *request) if _is_answer_of_stack(method, path) else None
-
-
-async def _endpoints_and_buckets_alone(
-    method: str, path: str, headers: Any, body: bytes, query: Any, request_id: str, **more: Any
-) -> Any:
-    """Of what ministack serves by host and path: endpoints of functions, and buckets that are in the host."""
-    app, host = ministack.app, headers.get("host", "")
-    raw = {name: more[name] for name in ("raw_path", "raw_query_string")}
-    answer = await app._handle_execute_api_request(host, path, method, headers, body, query, **raw)
-    if answer:
-        return app._with_data_plane_headers(answer, request_id, wildcard_cors=False)
-    if answer := await app._handle_lambda_url_request(host, path, method, headers, body, query):
-        return answer
-    if answer := await app._handle_s3_vhost_request(host, path, method, headers, body, query):
-        if target := app._s3_cors_target(host, path, path_style=False):
-            answer[1].update(s3.cors_response_headers(target[0], method, headers))
-        return app._with_data_plane_headers(answer, request_id, include_s3_id=True, wildcard_cors=False)
-    return None

@@ -3,8 +3,8 @@
 ministack checks a request by `enforce(key, action, …, resource_arn)`, after `extract_iam_action` and
 `extract_resource_arn` have found out what it asks for. What differs there from AWS:
 
-- A request whose action it cannot tell is allowed, and so are services that it knows no policies for. Here roles
-  may use those services alone whose actions are known (`roles.py`), and what is unknown only `*` allows.
+- A request whose action it cannot tell is allowed, and so are services that it knows no policies for. Here
+  roles may use those services alone whose actions are known (`roles.py`), and `*` alone allows the unknown.
 - Passing a role (`iam:PassRole`) is not checked.
 - Buckets and queues that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here
   that never leaves the machine, and there is nothing else to be had, so a request over loopback counts as

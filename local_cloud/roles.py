@@ -2,8 +2,8 @@
 
 ministack finds the action of a request in several places (the `Action` parameter, `X-Amz-Target`, the path),
 whatever the service, and its handlers look in others again. A container could so have the one that its role
-allows checked, and another one run: `POST /2015-03-31/functions?Action=InvokeFunction` created a function with
-the right to invoke one. Here each service has one place for it.
+allows checked, and another one run: `PUT /2015-03-31/functions/f/code?Action=InvokeFunction` changed a
+function's code with the right to invoke it. Here each service has one place for it.
 """
 
 from __future__ import annotations
@@ -36,39 +36,19 @@ _PROTOCOLS = {
     "states": "target",
     "sts": "query",
 }
-"""The services that roles may use, by where the action is. Others of the emulator run programs, or read files,
-without asking for anybody's rights."""
+"""The services that roles may use, by where the action is. Others of the emulator run programs, or read
+files, without asking for anybody's rights."""
 _S3_SUBRESOURCES = frozenset().union(
     iam_actions._S3_QUERY_ACTIONS,
     iam_actions._S3_BUCKET_QUERY_ACTIONS,
     iam_actions._S3_OBJECT_QUERY_ACTIONS,
 )
-_S3_PARAMETERS = frozenset(
-    [
-        "list-type",
-        "prefix",
-        "delimiter",
-        "max-keys",
-        "continuation-token",
-        "start-after",
-        "fetch-owner",
-        "encoding-type",
-        "marker",
-        "key-marker",
-        "version-id-marker",
-        "upload-id-marker",
-        "max-uploads",
-        "max-parts",
-        "part-number-marker",
-        "partNumber",
-        "versionId",
-        "x-id",
-        "max-buckets",
-        "bucket-region",
-        "annotationName",
-        "select-type",
-    ]
-)
+_S3_PARAMETERS = {
+    *("list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "fetch-owner"),
+    *("encoding-type", "marker", "key-marker", "version-id-marker", "upload-id-marker", "max-uploads"),
+    *("max-parts", "part-number-marker", "partNumber", "versionId", "x-id", "max-buckets", "bucket-region"),
+    *("annotationName", "select-type"),
+}
 _s3_action = iam_actions._s3_action
 _LAMBDA_ACTIONS = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"} | {
     "InvokeWithResponseStream": "InvokeFunction",
@@ -102,7 +82,7 @@ _UNCHECKED = {
         "Untag",
     ),
 }
-"""Actions of these services, except those that begin so, have the emulator do things without anybody's rights."""
+"""All actions but those that begin so have the emulator do things with nobody's rights."""
 _EVENT_SOURCES = ("lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping")
 _NO_ROLES_PASSED = ("iam", "sts", "s3", "logs", "sqs", "sns", "dynamodb")
 
@@ -112,10 +92,10 @@ def may_use(service: str) -> bool:
     return service in _PROTOCOLS
 
 
-def action_of(
+def action_of(  # noqa: PLR0917 (as ministack gives it)
     service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> str:
-    """The IAM action that the request asks for, or one that only `*` allows: the request means nothing else."""
+    """The IAM action that the request asks for and nothing else, or one that only `*` allows."""
     namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)
     target = headers.get("x-amz-target", "")
     is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
@@ -135,7 +115,7 @@ def action_of(
     return f"{namespace}:{found or UNKNOWN}"
 
 
-def also_needed(
+def also_needed(  # noqa: PLR0917 (as ministack gives it)
     service: str, action: str, headers: dict[str, str], body: bytes, query: dict[str, Any], account: str
 ) -> list[tuple[str, str]]:
     """More actions, each with a resource, that the request needs its right on."""

@@ -4,7 +4,7 @@
     check(request, signature, secret, body_sha256)
 
 Four forms: an `Authorization` header, a query string (presigned URLs), the chunks of an S3 upload
-(`ChunkReader`), and the policy of a browser's upload form (`policy_signature`). Nothing here knows the
+(`signed_chunks.py`), and the policy of a browser's upload form (`policy_signature`). Nothing here knows the
 emulator. Everything is computed from the bytes that arrived, decoded and encoded again, so that what was
 signed is what the emulator acts on.
 
@@ -27,8 +27,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 UNSIGNED_CHUNKS = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-_TRAILER = "-TRAILER"
-_EMPTY = hashlib.sha256(b"").hexdigest()
+TRAILER = "-TRAILER"
 _HASH = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _MAX_SKEW = timedelta(minutes=15)
@@ -108,7 +107,7 @@ def read(request: Request) -> Signature | None:
     query = _pairs(request.query)
     names = [name.decode("latin-1") for name, _value in query]
     in_query = [name for name in names if name.lower() in _OF_CREDENTIALS]
-    # Credentials in two places, or in the emulator's other spellings: one could be verified, and another used.
+    # Credentials in two places, or spelled as the emulator reads them too: one verified, another one used.
     if not _OLD_QUERY.isdisjoint(names) or (authorization and in_query):
         raise SignatureError("UnsupportedSignature", "A request is signed once, with " + ALGORITHM)
     if in_query:
@@ -135,13 +134,13 @@ def check(
         if name.startswith(b"x-amz-") and name.decode("latin-1") not in signature.signed_headers
     )
     if unsigned or "host" not in signature.signed_headers:
-        raise _mismatch(f"These headers must be signed: {', '.join(unsigned or ['host'])}. ")
+        raise mismatch(f"These headers must be signed: {', '.join(unsigned or ['host'])}. ")
     if any(name.encode() not in headers for name in signature.signed_headers):
-        raise _mismatch("A signed header is missing. ")
+        raise mismatch("A signed header is missing. ")
     hashed = hashlib.sha256(_canonical_request(request, signature, body_sha256)).hexdigest()
     to_sign = f"{ALGORITHM}\n{signature.signed_at}\n{signature.scope}\n{hashed}"
-    if not hmac.compare_digest(_sign(signing_key(signature, secret), to_sign), signature.value):
-        raise _mismatch("")
+    if not hmac.compare_digest(sign(signing_key(signature, secret), to_sign), signature.value):
+        raise mismatch("")
 
 
 def signing_key(signature: Signature, secret: str) -> bytes:
@@ -158,109 +157,7 @@ def policy_signature(policy: str, *, credential: str, signed_at: str, secret: st
     _key, date, region, service = _split_credential(credential)
     if service != "s3" or date != signed_at[:8]:
         raise SignatureError("IncompleteSignature", "The credential of a form is of S3 and of its own day")
-    return _sign(_derived_key(secret, date, region, service), policy)
-
-
-class ChunkReader:
-    """Checks the chunks of an upload (`STREAMING-AWS4-HMAC-SHA256-PAYLOAD`) as they arrive.
-
-    Each chunk is signed together with the signature before it, the first with the request's own. Nothing is
-    kept of a chunk but its hash.
-    """
-
-    _LONGEST_LINE = 16 * 1024
-
-    def __init__(self, signature: Signature, secret: str) -> None:
-        self._signature = signature
-        self._key = signing_key(signature, secret)
-        self._previous = signature.value
-        self._trailer = signature.payload == SIGNED_CHUNKS + _TRAILER
-        self._line = b""
-        self._left: int | None = None
-        """Bytes of the current chunk that are still to come; None between chunks."""
-        self._wanted = ""
-        self._hash = hashlib.sha256()
-        self._trailers: list[bytes] | None = None
-        self._ended = False
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body.
-
-        Raises:
-            SignatureError: a chunk is not as it was signed.
-        """
-        view = memoryview(data)
-        while view:
-            if self._left:
-                part = view[: self._left]
-                self._hash.update(part)
-                self._left -= len(part)
-                view = view[len(part) :]
-                continue
-            end = bytes(view).find(b"\n")
-            self._line += bytes(view if end < 0 else view[: end + 1])
-            view = view[len(view) if end < 0 else end + 1 :]
-            if len(self._line) > self._LONGEST_LINE or self._ended:
-                raise _mismatch("The upload goes on behind its last chunk. ")
-            if end >= 0:
-                line, self._line = self._line.rstrip(b"\r\n"), b""
-                self._end_of_line(line)
-
-    def finish(self) -> None:
-        """The body has ended.
-
-        Raises:
-            SignatureError: the last chunk is missing.
-        """
-        if not self._ended:
-            raise _mismatch("The last chunk is missing. ")
-
-    def _end_of_line(self, line: bytes) -> None:
-        if self._trailers is not None:
-            self._trailer_line(line)
-        elif self._left == 0:  # the line end behind a chunk's data
-            if line:
-                raise _mismatch("A chunk is longer than it says. ")
-            self._end_of_chunk()
-        else:
-            size, _semicolon, signed = line.partition(b";chunk-signature=")
-            if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size):
-                raise _mismatch("A chunk has no size. ")
-            self._left, self._wanted = int(size, 16), signed.decode("latin-1")
-            self._hash = hashlib.sha256()
-            if self._left == 0:
-                self._check_chunk()
-                self._trailers = []
-
-    def _end_of_chunk(self) -> None:
-        self._check_chunk()
-        self._left = None
-
-    def _check_chunk(self) -> None:
-        self._check_part(f"{ALGORITHM}-PAYLOAD", f"{_EMPTY}\n{self._hash.hexdigest()}", self._wanted)
-
-    def _trailer_line(self, line: bytes) -> None:
-        assert self._trailers is not None  # noqa: S101
-        name, _colon, value = line.partition(b":")
-        if name == b"x-amz-trailer-signature":
-            content = b"".join(one + b"\n" for one in self._trailers)
-            hashed = hashlib.sha256(content).hexdigest()
-            self._check_part(f"{ALGORITHM}{_TRAILER}", hashed, value.decode("latin-1"))
-            self._trailer = False
-        elif line:
-            self._trailers.append(line)
-        elif self._trailer:
-            raise _mismatch("The trailers are not signed. ")
-        else:
-            self._ended = True
-
-    def _check_part(self, algorithm: str, content: str, wanted: str) -> None:
-        of = self._signature
-        to_sign = f"{algorithm}\n{of.signed_at}\n{of.scope}\n{self._previous}\n{content}"
-        found = _sign(self._key, to_sign)
-        if not hmac.compare_digest(found.encode(), wanted.encode("latin-1")):
-            raise _mismatch("A chunk does not fit its signature. ")
-        self._previous = found
+    return sign(_derived_key(secret, date, region, service), policy)
 
 
 def _read_header(request: Request, authorization: str) -> Signature:
@@ -344,7 +241,7 @@ def _payload(payload: str | None, service: str) -> str | None:
     if payload is None or _HASH.fullmatch(payload):
         return payload
     # Only S3 takes a body that its signature does not cover.
-    known = (UNSIGNED_PAYLOAD, UNSIGNED_CHUNKS, SIGNED_CHUNKS, SIGNED_CHUNKS + _TRAILER)
+    known = (UNSIGNED_PAYLOAD, UNSIGNED_CHUNKS, SIGNED_CHUNKS, SIGNED_CHUNKS + TRAILER)
     if service == "s3" and payload in known:
         return payload
     raise SignatureError("UnsupportedSignature", "x-amz-content-sha256 must be the body's SHA-256")
@@ -422,13 +319,15 @@ def _derived_key(secret: str, date: str, region: str, service: str) -> bytes:
     return key
 
 
-def _sign(key: bytes, text: str) -> str:
+def sign(key: bytes, text: str) -> str:
+    """The signature of a text, in hexadecimal digits."""
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def _mismatch(reason: str) -> SignatureError:
+def mismatch(reason: str) -> SignatureError:
+    """What a signature that does not fit is answered with."""
     return SignatureError(
         "SignatureDoesNotMatch",
-        f"{reason}The request signature we calculated does not match the signature you provided. Check your AWS "
-        "Secret Access Key and signing method. Consult the service documentation for details.",
+        f"{reason}The request signature we calculated does not match the signature you provided. Check your "
+        "AWS Secret Access Key and signing method. Consult the service documentation for details.",
     )

@@ -76,8 +76,9 @@ const tries = {
 """
 PAGE = """<!doctype html><body><pre id="result"></pre><script>
 const CLOUD = "{cloud}", FUNCTION = {function}, GIVEN = {given};
+const plain = body => body ? {{"Content-Type": "text/plain"}} : {{}};
 function send(method, path, body, headers) {{
-  return fetch(CLOUD + path, {{method, body, headers: headers || (body ? {{"Content-Type": "text/plain"}} : {{}})}})
+  return fetch(CLOUD + path, {{method, body, headers: headers || plain(body)}})
     .then(async answer => answer.status + " " + await answer.text());
 }}
 {tries}
@@ -151,7 +152,7 @@ def serving(cloud: CloudUnderTest) -> Iterator[Site]:
             self.wfile.write(content)
             connection.close()
 
-        do_POST = do_PUT = do_DELETE = do_OPTIONS = _lead_to_cloud
+        do_POST = do_PUT = do_DELETE = do_OPTIONS = _lead_to_cloud  # noqa: N815 (names of the base class)
 
         def log_message(self, *_arguments: Any) -> None:
             """Say nothing."""
@@ -222,7 +223,7 @@ const tries = {
 ANSWERS = """def handle(event, context):
     return {"statusCode": 200, "body": "answered", "headers": {"Access-Control-Allow-Origin": "*"}}
 """
-PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"><rect width="1" height="1" fill="red"/></svg>'
+PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"><rect width="1" height="1"/></svg>'
 
 
 def test_an_application_does_what_its_user_has_presigned(

@@ -1,8 +1,8 @@
 """The examples, deployed as they stand and run for real, with images of the same names that are made here.
 
 Each is a stack of its own; one deployment makes all of them, since most of its time is that of starting the
-CDK. The cloud enforces IAM: every function has the rights of its own role and no more. What an example needs
-beside AWS (a MinIO, a WebDAV server, a public data set) is run by the tests.
+CDK. Every function has the rights of its own role and no more. What an example needs beside AWS (a MinIO, a
+WebDAV server, a public data set) is run by the tests.
 """
 
 from __future__ import annotations

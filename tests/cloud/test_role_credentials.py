@@ -1,7 +1,8 @@
 """What a container can do with the credentials that it is given: what its role's policies allow, as on AWS.
 
-A stranger's image runs with them, and with the cloud's address. So these tests take them out of a function and
-out of a job, and try everything with them that would run programs on this machine, or read what is not theirs.
+A stranger's image runs with them, and with the cloud's address. So these tests take them out of a function
+and out of a job, and try everything with them that would run programs on this machine, or read what is not
+theirs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SHOW = f"import json, os\ndef shown(*_): return {{name: os.environ.get(name) for
 CODE = {"ZipFile": zipped(index__py=SHOW)}
 DENIED = {"AccessDenied", "AccessDeniedException", "403", "AuthorizationError", "UnauthorizedOperation"}
 ANY = "arn:aws:iam::000000000000:role/any"
+DEPLOYER = "arn:aws:iam::000000000000:role/cdk-hnb659fds-deploy-role-000000000000-us-east-1"
 
 
 @dataclass
@@ -157,7 +159,7 @@ MORE_RIGHTS: list[tuple[str, str, dict[str, Any]]] = [
         "sts",
         "assume_role",
         {
-            "RoleArn": "arn:aws:iam::000000000000:role/cdk-hnb659fds-deploy-role-000000000000-us-east-1",
+            "RoleArn": DEPLOYER,
             "RoleSessionName": "intruder",
         },
     ),
@@ -250,16 +252,14 @@ FUNCTION = json.dumps(
             "sts",
             "POST",
             "/?Action=GetCallerIdentity&Version=2011-06-15",
-            "Action=AssumeRole&RoleArn=arn:aws:iam::000000000000:role/cdk-hnb659fds-deploy-role-000000000000-us-east-1"
-            "&RoleSessionName=intruder&Version=2011-06-15",
+            f"Action=AssumeRole&RoleArn={DEPLOYER}&RoleSessionName=intruder&Version=2011-06-15",
             {"Content_Type": "text/plain"},
         ),
         (
             "sts",
             "POST",
             "/",
-            '{"Action": "AssumeRole", "RoleArn": "arn:aws:iam::000000000000:role/cdk-hnb659fds-deploy-role-000000000000'
-            '-us-east-1", "RoleSessionName": "intruder"}',
+            json.dumps({"Action": "AssumeRole", "RoleArn": DEPLOYER, "RoleSessionName": "intruder"}),
             {
                 "Content_Type": "application/x-amz-json-1.1",
                 "X_Amz_Target": "AWSSecurityTokenServiceV20110615.GetCallerIdentity",
@@ -282,7 +282,7 @@ FUNCTION = json.dumps(
         ("ecr", "GET", "/v2/_catalog", "", {}),
     ],
 )
-def test_a_request_cannot_be_checked_as_one_thing_and_served_as_another(
+def test_a_request_cannot_be_checked_as_one_thing_and_served_as_another(  # noqa: PLR0917
     worker: Role, service: str, method: str, path: str, body: str, headers: dict[str, str]
 ) -> None:
     assert worker.ask(service, method, path.replace("{function}", worker.function), body, **headers) in (

@@ -1,7 +1,7 @@
 """Who is not the developer, and no role that was deployed, gets nothing from the embedded cloud.
 
-A web page can send requests to it without asking anybody; so can every container. Each request here is sent as
-such a stranger can send it, and then the cloud's own client looks for what came of it.
+A web page can send requests to it without asking anybody; so can every container. Each request here is sent
+as such a stranger can send it, and then the cloud's own client looks for what came of it.
 """
 
 from __future__ import annotations
@@ -222,7 +222,8 @@ def test_a_junk_signature_in_the_query_string_is_refused(door: Door) -> None:
     key = door.cloud.running.environment()["AWS_ACCESS_KEY_ID"]
     signature = (
         f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={key}/20260101/us-east-1/lambda/aws4_request"
-        f"&X-Amz-Date=20260101T000000Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=host&X-Amz-Signature={'0' * 64}"
+        "&X-Amz-Date=20260101T000000Z&X-Amz-Expires=604800&X-Amz-SignedHeaders=host"
+        f"&X-Amz-Signature={'0' * 64}"
     )
     answer = door.ask("POST", f"{CREATE}?{signature}", json.dumps(FUNCTION).encode())
     assert answer.status in (400, 403)

@@ -22,7 +22,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_cloud.signatures import (
-    ChunkReader,
     Request,
     Signature,
     SignatureError,
@@ -30,6 +29,7 @@ from local_cloud.signatures import (
     policy_signature,
     read,
 )
+from local_cloud.signed_chunks import ChunkReader
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEYS = Credentials("AKIAIOSFODNN7EXAMPLE", SECRET)
@@ -260,8 +260,8 @@ def test_clocks_may_differ_by_a_quarter_of_an_hour() -> None:
         "AWS4-HMAC-SHA256 Credential=,SignedHeaders=,Signature=",
         "AWS4-HMAC-SHA256 Credential=a/b/c,SignedHeaders=host,Signature=" + "0" * 64,
         "AWS4-HMAC-SHA256 Credential=a/20260101/r/s3/aws4_request,SignedHeaders=host,Signature=ü" + "0" * 63,
-        "AWS4-HMAC-SHA256 Credential=a/20260101/r/s3/aws4_request,Credential=b/20260101/r/s3/aws4_request,SignedHeaders=host,Signature="
-        + "0" * 64,
+        "AWS4-HMAC-SHA256 Credential=a/20260101/r/s3/aws4_request,"
+        "Credential=b/20260101/r/s3/aws4_request,SignedHeaders=host,Signature=" + "0" * 64,
         "AWS4-ECDSA-P256-SHA256 Credential=a/20260101/s3/aws4_request,SignedHeaders=host,Signature=00",
         "AWS key:signature",
         "Basic dGVzdDp0ZXN0",
@@ -313,8 +313,8 @@ def test_the_policy_of_an_upload_form() -> None:
         )
 
 
-# The example of the Amazon S3 API Reference, "Signature calculations for the Authorization header: transferring
-# payload in multiple chunks": 66 560 bytes of `a`.
+# The example of the Amazon S3 API Reference, "Signature calculations for the Authorization header:
+# transferring payload in multiple chunks": 66 560 bytes of `a`.
 CHUNKED = Request(
     "PUT",
     b"/examplebucket/chunkObject.txt",
