@@ -44,34 +44,37 @@ _origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
 
 def install() -> None:
     """Take the place of ministack's view of requests."""
-    pin, extract, more, find_action = (
-        ministack.app.pin_request_origin,
+    _trust_loopback()
+    extract, more, find_action = (
         iam_actions.extract_resource_arn,
         iam_actions.s3_additional_checks,
         iam_actions.extract_iam_action,
     )
-    find_s3_action = iam_actions._s3_action
-    enforce = iam_evaluator.enforce
-
-    def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
-        pin(source_ip, secure_transport or _is_loopback(source_ip))
+    enforce, find_tags, find_s3 = (
+        iam_evaluator.enforce,
+        iam_actions.request_tag_context,
+        iam_actions._s3_action,
+    )
 
     def extract_iam_action(service: str, *request: Any) -> str:
         _also.set(())
-        caller = callers.current.get()
-        found = find_action(service, *request) if caller is None or caller.is_root else None
+        if _is_root():
+            return "any:Action"  # nothing of the request is looked at: that would take as long as serving it
+        found = find_action(service, *request) if callers.current.get() is None else None
         _action.set(found or roles.action_of(service, *request))
         return _action.get()
 
     def s3_action(method: str, path: str, query_params: dict[str, Any]) -> str | None:
         caller = callers.current.get()
         if caller is None or caller.is_root or not caller.access_key_id:
-            found: str | None = find_s3_action(method, path, query_params)
+            found: str | None = find_s3(method, path, query_params)
             return found
         return roles.s3_action(method, path, query_params) or roles.UNKNOWN
 
     def extract_resource_arn(*request: Any) -> str:
         service, _method, path, headers, body, query_params, region, account = request
+        if _is_root():
+            return "*"
         needed = roles.also_needed(service, _action.get(), headers, body, query_params, account)
         _also.set(tuple(needed))
         if service == "s3" and (arn := object_arn(path)):
@@ -86,6 +89,8 @@ def install() -> None:
     def s3_additional_checks(
         method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> list[tuple[str, str]]:
+        if _is_root():
+            return []
         cut = "arn:aws:s3:::" + "/".join(part for part in path.split("/") if part)
         return [
             (action, (object_arn(path) or arn) if arn == cut else arn)
@@ -116,16 +121,37 @@ def install() -> None:
         caller.allowed = not denied
         return denied
 
-    iam_evaluator._request_origin = _origin
-    ministack.app.pin_request_origin = pin_request_origin
+    def request_tag_context(*request: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {} if _is_root() else find_tags(*request)
+        return found
+
+    iam_actions.request_tag_context = request_tag_context
     iam_actions.extract_iam_action = extract_iam_action
     iam_actions._s3_action = s3_action
     iam_actions.extract_resource_arn = extract_resource_arn
     iam_actions.s3_additional_checks = s3_additional_checks
     iam_evaluator.enforce = enforce_on_all
-    handlers = ministack.app.SERVICE_HANDLERS
-    for service, handler in handlers.items():
-        handlers[service] = _if_checked(service, handler)
+    ministack.app.SERVICE_HANDLERS.update(
+        {
+            service: _if_checked(service, handler)
+            for service, handler in ministack.app.SERVICE_HANDLERS.items()
+        }
+    )
+
+
+def _trust_loopback() -> None:
+    pin = ministack.app.pin_request_origin
+
+    def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
+        pin(source_ip, secure_transport or _is_loopback(source_ip))
+
+    iam_evaluator._request_origin = _origin
+    ministack.app.pin_request_origin = pin_request_origin
+
+
+def _is_root() -> bool:
+    caller = callers.current.get()
+    return caller is not None and caller.is_root
 
 
 def _if_checked(service: str, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

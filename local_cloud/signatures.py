@@ -59,7 +59,15 @@ class Request:
 
     def values(self, name: str) -> list[bytes]:
         """All lines of a header, its name in lower case."""
-        return [value for key, value in self.headers if key.lower() == name.encode()]
+        return self.by_name.get(name, [])
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, list[bytes]]:
+        """All headers, their names in lower case."""
+        found: dict[str, list[bytes]] = {}
+        for key, value in self.headers:
+            found.setdefault(key.decode("latin-1").lower(), []).append(value)
+        return found
 
     def header(self, name: str) -> str:
         """The one value of a header, or ''.
@@ -127,15 +135,13 @@ def check(
     """
     _check_time(signature, now or datetime.now(UTC))
     # Whoever has a presigned URL must not turn it into another request by adding, say, x-amz-copy-source.
-    headers = {key.lower() for key, _value in request.headers}
+    headers = request.by_name
     unsigned = sorted(
-        name.decode("latin-1")
-        for name in headers
-        if name.startswith(b"x-amz-") and name.decode("latin-1") not in signature.signed_headers
+        name for name in headers if name.startswith("x-amz-") and name not in signature.signed_headers
     )
     if unsigned or "host" not in signature.signed_headers:
         raise mismatch(f"These headers must be signed: {', '.join(unsigned or ['host'])}. ")
-    if any(name.encode() not in headers for name in signature.signed_headers):
+    if any(name not in headers for name in signature.signed_headers):
         raise mismatch("A signed header is missing. ")
     hashed = hashlib.sha256(_canonical_request(request, signature, body_sha256)).hexdigest()
     to_sign = f"{ALGORITHM}\n{signature.signed_at}\n{signature.scope}\n{hashed}"

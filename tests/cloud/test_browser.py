@@ -16,7 +16,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class Site:
 
     port: int
     cloud_port: int
-    pages: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, str]
 
     def visit(self, origin: str, page: str, profile: Path) -> dict[str, str]:
         """Show a page: what its script has found."""
@@ -116,9 +116,11 @@ class Site:
 
 @contextmanager
 def serving(cloud: CloudUnderTest) -> Iterator[Site]:
+    pages: dict[str, str] = {}
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = site.pages.get(self.path)
+            page = pages.get(self.path)
             if page is None:
                 self._lead_to_cloud()
                 return
@@ -158,9 +160,8 @@ def serving(cloud: CloudUnderTest) -> Iterator[Site]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site = Site(server.server_port, cloud.running.port)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield site
+        yield Site(server.server_port, cloud.running.port, pages)
         server.shutdown()
 
 

@@ -169,7 +169,7 @@ def test_no_page_may_read_an_answer(door: Door, path: str) -> None:
             "Access_Control_Request_Method": "PUT",
             "Access_Control_Request_Headers": "authorization",
         }
-        answer = door.ask(method, path, Origin="http://evil.example", **preflight)
+        answer = door.ask(method, path, b"", Origin="http://evil.example", **preflight)
         assert answer.status == 403
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
@@ -324,4 +324,4 @@ def test_websockets_are_closed(door: Door) -> None:
         "Sec_WebSocket_Version": "13",
         "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
-    assert door.ask("GET", "/_aws/execute-api/abcdef12/stage", **upgrade).status == 403
+    assert door.ask("GET", "/_aws/execute-api/abcdef12/stage", b"", **upgrade).status == 403

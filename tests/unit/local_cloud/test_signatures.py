@@ -69,7 +69,7 @@ def arrived(request: AWSRequest) -> Request:
     ]
     if not any(name == b"host" for name, _value in headers):
         headers.append((b"host", parts.netloc.encode()))
-    return Request(request.method, parts.path.encode(), parts.query.encode(), headers)
+    return Request(str(request.method), parts.path.encode(), parts.query.encode(), headers)
 
 
 def verify(request: Request, body: bytes = b"", secret: str = SECRET, now: datetime = NOW) -> Signature:
