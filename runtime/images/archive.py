@@ -170,7 +170,7 @@ class _Members:
                             f"{what} holds more than {_MAXIMUM_MEMBERS} files: it is no image archive"
                         )
                     # tarfile keeps each member with all that its extended headers held.
-                    tar.members = []
+                    tar.members = []  # type: ignore[attr-defined]
                     name = posixpath.normpath(member.name)
                     if member.size < 0:
                         raise broken(f"{what} holds a file of negative size")
