@@ -95,9 +95,14 @@ class Gatekeeper:
             to_endpoint = routes.is_endpoint(headers["host"], path)
             from_page = self._from_page(request)
             shown = to_endpoint or (from_page and _bucket_lets_in(scope["method"], path, headers))
-            _check_way(scope["method"], path, to_endpoint=to_endpoint, turned_away=from_page and not shown)
-        except (_Closed, SignatureError) as closed:
-            body = json.dumps({"message": str(closed)}).encode()
+            if not to_endpoint and not routes.is_open(scope["method"], headers["host"], path):
+                closed: str | None = "The emulator's own paths are closed"
+            else:
+                closed = "Web pages may not call the embedded cloud" if from_page and not shown else None
+        except (_Closed, SignatureError) as error:
+            closed = str(error)
+        if closed is not None:
+            body = json.dumps({"message": closed}).encode()
             await _answer(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
             return
         answer = send if shown else _without_cors(send)
@@ -171,13 +176,6 @@ class Gatekeeper:
             for_s3=signature.service == "s3",
             to_endpoint=to_endpoint,
         ), receive
-
-
-def _check_way(method: str, path: str, *, to_endpoint: bool, turned_away: bool) -> None:
-    if turned_away:
-        raise _Closed("Web pages may not call the embedded cloud")
-    if path.startswith("/_") and not to_endpoint and not routes.is_answer_of_stack(method, path):
-        raise _Closed("The emulator's own paths are closed")
 
 
 def _unsigned(request: signatures.Request, path: str, headers: dict[str, str]) -> Caller:

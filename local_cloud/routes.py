@@ -14,6 +14,7 @@ from ministack.services import s3
 
 _ANSWERS_OF_STACKS = re.compile(r"/_ministack/cfn-(response|signal)/[0-9a-f-]{36}")
 """Where custom resources answer. On AWS this is a presigned URL; here the random token is the secret."""
+_OWN = ("/_ministack/", "/_localstack/", "/_aws/", "/_alb/")
 _ENDPOINTS = ("/_aws/execute-api/", "/_aws/lambda-url/")
 _shortcuts = ministack.app._handle_post_body_shortcuts
 
@@ -31,6 +32,14 @@ def is_endpoint(host: str, path: str) -> bool:
         return False
     app = ministack.app
     return bool(app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path))
+
+
+def is_open(method: str, host: str, path: str) -> bool:
+    """Whether the path is not one of the emulator's own. Keys in a bucket that is in the host may look so."""
+    if is_answer_of_stack(method, path):
+        return True
+    in_bucket = not path.startswith(_OWN) and ministack.app._extract_s3_vhost_bucket(host)
+    return not path.startswith("/_") or bool(in_bucket)
 
 
 def is_answer_of_stack(method: str, path: str) -> bool:

@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from local_cloud.cloud import Cloud
@@ -260,10 +263,6 @@ def test_a_presigned_url_of_s3_reaches_no_other_service(door: Door) -> None:
 
 
 def test_a_body_is_the_one_that_was_signed(door: Door) -> None:
-    from botocore.auth import S3SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-
     given = door.cloud.running.environment()
     signer = S3SigV4Auth(
         Credentials(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]), "s3", "us-east-1"
@@ -275,6 +274,18 @@ def test_a_body_is_the_one_that_was_signed(door: Door) -> None:
     assert "other" not in [
         one["Key"] for one in door.cloud.client("s3").list_objects_v2(Bucket=HELD)["Contents"]
     ]
+
+
+def test_a_bucket_may_be_in_the_host(door: Door) -> None:
+    port, keys_of = door.cloud.running.port, door.cloud.running.credentials
+    signer = S3SigV4Auth(Credentials(keys_of.access_key_id, keys_of.secret_access_key), "s3", "us-east-1")
+    statuses = {}
+    for key in ("_SUCCESS", "_ministack/reset"):
+        host = f"{HELD}.localhost:{port}"
+        request = AWSRequest("PUT", f"http://{host}/{key}", data=b"x")
+        signer.add_auth(request)
+        statuses[key] = door.ask("PUT", f"/{key}", b"x", Host=host, **dict(request.headers.items())).status
+    assert statuses == {"_SUCCESS": 200, "_ministack/reset": 403}
 
 
 def test_an_upload_form_needs_a_signature(door: Door) -> None:
