@@ -151,7 +151,8 @@ def _check(index: ImageIndex) -> None:
                 continue
             if tuple(map(type, entry)) != shape:
                 raise ValueError(f"an entry of {name}")
-    _text(index.content_key)
+    for value in (index.content_key, index.subject, index.architecture):
+        _text(value)
     for size, _, content in index.parts:
         if not 0 < size <= 2 * MAXIMUM_PART_BYTES or not 0 < content <= 2 * MAXIMUM_PART_BYTES:
             raise ValueError("the size of a part")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,10 +13,13 @@ import pytest
 from runtime.errors import RunnerError
 from runtime.images import RootFilesystem, s3_tier_bucket
 from runtime.images.layout import LayoutFolder
+from runtime.images.manifest import ImageConfig
 from runtime.images.mirrors import Place
 from runtime.images.pull import WantedImage, pull
 from runtime.images.reference import parse_reference
 from runtime.images.s3_tier_bucket import TierBucket, TierUnavailable
+from runtime.images.s3_tier_index import DamagedEntry, ImageIndex, decode, encode
+from runtime.images.s3_tier_pack import compressor
 from runtime.images.store import ImageStore
 from runtime.images.transport import Patience
 from tests.fuzz.wire import Wire
@@ -139,3 +143,14 @@ def bucket_at(address: str) -> TierBucket:
         "AWS_REGION": "us-east-1",
     }
     return TierBucket("s3://bucket", environ)
+
+
+@pytest.mark.parametrize("field", ["subject", "architecture", "content_key"])
+@pytest.mark.parametrize("value", [None, 7, [], {}])
+def test_index_of_the_cache_whose_texts_are_none_is_damaged(field: str, value: object) -> None:
+    index = ImageIndex(
+        "s", "sha256:" + "0" * 64, "amd64", ImageConfig(), [[0, "", 0, 0, 0, 0]], [], [], [], [], "k", []
+    )
+    content = encode(dataclasses.replace(index, **{field: value}), compressor())  # type: ignore[arg-type]
+    with pytest.raises(DamagedEntry):
+        decode(content, "s", "amd64")
