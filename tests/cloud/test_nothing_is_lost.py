@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.embedded import ROLE, Shell, make_queue, until, zipped
+from tests.cloud.embedded import Shell, any_role, make_queue, until, zipped
 
 pytestmark = pytest.mark.cloud
 
@@ -71,7 +71,7 @@ def slow_function(shell: Shell, witness: Path) -> str:
         f"    open({str(witness)!r}, 'a').write(event['Records'][0]['s3']['object']['key'] + '\\n')\n"
     )
     arn: str = shell.client("lambda").create_function(
-        FunctionName="slow", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=60,
+        FunctionName="slow", Runtime="python3.13", Role=any_role(shell), Handler="index.handle", Timeout=60,
         Code={"ZipFile": zipped(index__py=source)},
     )["FunctionArn"]  # fmt: skip
     s3 = shell.client("s3")
@@ -167,7 +167,7 @@ def test_an_event_that_the_end_of_the_cloud_interrupts_has_used_up_no_attempt(
     )
     function = shell.client("lambda")
     function.create_function(
-        FunctionName="once", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=900,
+        FunctionName="once", Runtime="python3.13", Role=any_role(shell), Handler="index.handle", Timeout=900,
         Code={"ZipFile": zipped(index__py=source)},
     )  # fmt: skip
     queue = shell.client("sqs").create_queue(QueueName="failed-events")["QueueUrl"]
@@ -200,7 +200,7 @@ def test_the_lines_of_an_invocation_that_a_kill_interrupts_are_in_its_log(
     )
     function = shell.client("lambda")
     function.create_function(
-        FunctionName="talks", Runtime="python3.13", Role=ROLE, Handler="index.handle", Timeout=900,
+        FunctionName="talks", Runtime="python3.13", Role=any_role(shell), Handler="index.handle", Timeout=900,
         Code={"ZipFile": zipped(index__py=source)},
     )  # fmt: skip
     until_saved(shell, "talks")
