@@ -5,6 +5,7 @@ ministack checks a request by `enforce(key, action, …, resource_arn)`, after `
 
 - A request whose action it cannot tell is allowed, and so are services that it knows no policies for. Here
   roles may use those services alone whose actions are known (`roles.py`), and `*` alone allows the unknown.
+- A `*` in a policy did not match a line end in a key, and a name without one matched it with one behind it.
 - Passing a role (`iam:PassRole`) is not checked.
 - Buckets and queues that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here
   that never leaves the machine, and there is nothing else to be had, so a request over loopback counts as
@@ -18,8 +19,10 @@ ministack checks a request by `enforce(key, action, …, resource_arn)`, after `
 from __future__ import annotations
 
 import contextvars
+import functools
 import ipaddress
 import json
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -45,6 +48,7 @@ _origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
 def install() -> None:
     """Take the place of ministack's view of requests."""
     _trust_loopback()
+    iam_evaluator._fnmatch_compile = wildcard
     extract, more, find_action = (
         iam_actions.extract_resource_arn,
         iam_actions.s3_additional_checks,
@@ -168,6 +172,14 @@ def _if_checked(service: str, handler: Callable[..., Awaitable[Any]]) -> Callabl
         return iam_actions.access_denied_response(service, f"{service}:{roles.UNKNOWN}", "unknown", "")
 
     return handle
+
+
+@functools.lru_cache(maxsize=4096)
+def wildcard(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    """What a pattern of a policy matches: `*` stands for any characters, `?` for one."""
+    parts = {"*": ".*", "?": "."}
+    regex = "".join(parts.get(character) or re.escape(character) for character in pattern)
+    return re.compile(regex + r"\Z", re.DOTALL | (re.IGNORECASE if ignore_case else re.RegexFlag(0)))
 
 
 def object_arn(path: str) -> str | None:

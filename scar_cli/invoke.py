@@ -121,7 +121,8 @@ def query(parameters: tuple[str, ...]) -> str:
         if not equals or not key:
             raise UserError(f"{text!r} is no parameter", 'Say NAME=VALUE, or {"NAME": "VALUE"}')
         pairs.append((key, value))
-    return urllib.parse.urlencode(pairs)
+    # A signature takes a space for `%20` alone.
+    return urllib.parse.urlencode(pairs, quote_via=urllib.parse.quote)
 
 
 def _body(data_binary: str | None, json_data: str | None) -> tuple[bytes | None, dict[str, str]]:

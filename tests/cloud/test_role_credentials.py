@@ -308,6 +308,16 @@ def test_a_request_to_s3_names_one_subresource(cloud: CloudUnderTest, worker: Ro
     assert reader.ask("s3", "GET", f"/{BUCKET}?{query}", **s3) == 403
 
 
+@pytest.mark.usefixtures("worker")
+def test_patterns_of_policies_know_line_ends(cloud: CloudUnderTest) -> None:
+    for key in ("line/a\nb", "exact\n"):
+        cloud.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"content")
+    resources = [f"arn:aws:s3:::{BUCKET}/{pattern}" for pattern in ("line/*", "exact")]
+    reader = in_function(cloud, [allow("s3:GetObject", resource) for resource in resources])
+    assert reader.attempt("s3", "get_object", Bucket=BUCKET, Key="line/a\nb") == "allowed"
+    assert reader.attempt("s3", "get_object", Bucket=BUCKET, Key="exact\n") in DENIED
+
+
 def test_a_function_may_be_made_with_a_role_that_may_be_passed(cloud: CloudUnderTest) -> None:
     mighty = make_role(cloud, "of-roles-mighty", [allow("*")])
     meek = make_role(cloud, "of-roles-meek", [])

@@ -60,7 +60,7 @@ names = [
     (iam_actions, "SERVICE_TO_IAM_NAMESPACE access_denied_response request_tag_context"),
     (iam_actions, "_match_rest_action _BOTOCORE_SERVICE_MAP"),
     (iam_evaluator, "enforce _request_origin resolve_credential is_root_access_key authenticate"),
-    (iam_evaluator, "caller_verified pin_signed_request pin_signed_body resolve_principal"),
+    (iam_evaluator, "_fnmatch_compile caller_verified pin_signed_request pin_signed_body resolve_principal"),
     (ministack.app, "pin_signed_request pin_signed_body SERVICE_HANDLERS _credential_failure"),
     (ministack.app, "_handle_pre_body_request _handle_post_body_shortcuts _handle_options_request"),
     (ministack.app, "_handle_special_data_plane_request _handle_execute_api_request _s3_cors_target"),

@@ -42,7 +42,7 @@ def test_an_answer_of_another_shape_has_no_output(payload: bytes) -> None:
 
 
 def test_parameters_are_pairs_or_json() -> None:
-    assert query(("a=1 2", "b==", '{"c": "ü", "d": [1]}')) == "a=1+2&b=%3D&c=%C3%BC&d=%5B1%5D"
+    assert query(("a=1 2", "b==", '{"c": "ü", "d": [1]}')) == "a=1%202&b=%3D&c=%C3%BC&d=%5B1%5D"
     for text in ("a", "=1", "{a"):
         with pytest.raises(UserError, match="is no parameter"):
             query((text,))
