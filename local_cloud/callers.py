@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextvars
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from local_cloud.credentials import Credentials
 from local_cloud.signatures import SignatureError
 
 ACCOUNT = "000000000000"
+_ACCOUNT = re.compile("[0-9]{12}")
 
 
 @dataclass
@@ -53,23 +55,25 @@ def install(root: Credentials) -> None:
     resolve = iam_evaluator.resolve_credential
 
     def resolve_credential(access_key_id: str, account_id: str | None = None, *token: Any) -> Any:
-        if access_key_id == root.access_key_id:
+        if is_root(access_key_id):
+            account = access_key_id if _ACCOUNT.fullmatch(access_key_id) else ACCOUNT
             return ResolvedCredential(
                 access_key_id=access_key_id,
                 secret_access_key=root.secret_access_key,
-                account_id=ACCOUNT,
-                principal_arn=f"arn:aws:iam::{ACCOUNT}:root",
-                principal_id=ACCOUNT,
+                account_id=account,
+                principal_arn=f"arn:aws:iam::{account}:root",
+                principal_id=account,
                 principal_type="Root",
                 source_access_key_id=access_key_id,
             )
         return resolve(access_key_id, account_id, *token)
 
-    def is_root_access_key(access_key_id: str) -> bool:
-        return access_key_id == root.access_key_id
+    def is_root(access_key_id: str) -> bool:
+        # With the developer's secret, an account's number is the key of the root of that account.
+        return access_key_id == root.access_key_id or _ACCOUNT.fullmatch(access_key_id) is not None
 
     iam_evaluator.resolve_credential = resolve_credential
-    iam_evaluator.is_root_access_key = is_root_access_key
+    iam_evaluator.is_root_access_key = is_root
     iam_evaluator.authenticate = _authenticate
     iam_evaluator.caller_verified = _is_verified
     iam_evaluator.pin_signed_request = _nothing
@@ -78,6 +82,11 @@ def install(root: Credentials) -> None:
     from ministack.core import lambda_runtime
 
     lambda_runtime.execution_credentials = _RoleSessions(root).of_function
+
+
+def is_root(access_key_id: str) -> bool:
+    """Whether this is the developer's own key: of the cloud's account, or of another one that they play."""
+    return bool(iam_evaluator.is_root_access_key(access_key_id))
 
 
 def secret_of(access_key_id: str, token: str) -> str:

@@ -129,7 +129,7 @@ def install(*, parallel: int, root: Credentials) -> Callable[[], None]:
         )
         disk_space.install()
         stopping.install([events, batch.runner], snapshots.save_and_close)
-        gatekeeper.install(root, port=int(os.environ["GATEWAY_PORT"]))
+        gatekeeper.install(port=int(os.environ["GATEWAY_PORT"]))
     except (ImportError, AttributeError) as error:
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
 

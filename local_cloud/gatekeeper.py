@@ -30,7 +30,6 @@ from ministack.services import s3
 
 from local_cloud import callers, routes, signatures, upload_forms
 from local_cloud.callers import Caller
-from local_cloud.credentials import Credentials
 from local_cloud.signatures import SignatureError
 from local_cloud.signed_chunks import ChunkReader
 
@@ -57,19 +56,18 @@ class _Checker(Protocol):
     def finish(self) -> None: ...
 
 
-def install(root: Credentials, port: int) -> None:
+def install(port: int) -> None:
     """Stand in front of everything else, and close the emulator's own paths. Last of all installed."""
-    ministack.app.app = Gatekeeper(ministack.app.app, root, port)
+    ministack.app.app = Gatekeeper(ministack.app.app, port)
     routes.install()
-    upload_forms.install(root)
+    upload_forms.install()
 
 
 class Gatekeeper:
     """The ASGI application in front of the emulator's."""
 
-    def __init__(self, serve: Any, root: Credentials, port: int) -> None:
+    def __init__(self, serve: Any, port: int) -> None:
         self._serve = serve
-        self._root = root
         self._port = port
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
@@ -172,7 +170,7 @@ class Gatekeeper:
             raise
         return Caller(
             signature.access_key_id,
-            is_root=signature.access_key_id == self._root.access_key_id,
+            is_root=callers.is_root(signature.access_key_id),
             for_s3=signature.service == "s3",
             to_endpoint=to_endpoint,
         ), receive

@@ -10,18 +10,17 @@ from ministack.core.iam_evaluator import AuthError
 from ministack.services import s3
 
 from local_cloud import callers, signatures
-from local_cloud.credentials import Credentials
 from local_cloud.signatures import SignatureError
 
 _FORBIDDEN = 403
 
 
-def install(root: Credentials) -> None:
+def install() -> None:
     """Check a form's signature when its fields are read; what its policy says is up to ministack."""
     check_policy = s3._enforce_signed_post_policy
 
     def check_form(fields: dict[str, str], *more: Any) -> Any:
-        return _signature_failure(fields, root) or check_policy(fields, *more)
+        return _signature_failure(fields) or check_policy(fields, *more)
 
     s3._enforce_signed_post_policy = check_form
     # Of a form without a signature, its size alone would be checked.
@@ -40,7 +39,7 @@ def is_form(request: signatures.Request, path: str, headers: dict[str, str]) -> 
     )
 
 
-def _signature_failure(fields: dict[str, str], root: Credentials) -> Any:
+def _signature_failure(fields: dict[str, str]) -> Any:
     caller = callers.current.get()
     if caller is None or not caller.to_form:
         return None
@@ -57,7 +56,7 @@ def _signature_failure(fields: dict[str, str], root: Credentials) -> Any:
         return _refusal(error)
     if not hmac.compare_digest(expected.encode(), fields.get("x-amz-signature", "").encode()):
         return _refusal(signatures.mismatch(""))
-    caller.access_key_id, caller.is_root = key, key == root.access_key_id
+    caller.access_key_id, caller.is_root = key, callers.is_root(key)
     return None
 
 

@@ -161,7 +161,7 @@ def owner(cloud: CloudUnderTest, service: str) -> Any:
         endpoint_url=cloud.endpoint,
         region_name="us-east-1",
         aws_access_key_id=account,
-        aws_secret_access_key="of-the-owner",
+        aws_secret_access_key=cloud.running.credentials.secret_access_key,
     )
 
 

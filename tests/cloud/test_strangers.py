@@ -188,9 +188,7 @@ def as_key(cloud: CloudUnderTest, service: str, key: str, secret: str, token: st
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "secret"), [("test", "test"), ("000000000000", "test"), ("AKIAIOSFODNN7EXAMPLE", "x")]
-)
+@pytest.mark.parametrize(("key", "secret"), [("test", "test"), ("AKIAIOSFODNN7EXAMPLE", "x")])
 def test_there_is_no_key_that_everybody_knows(door: Door, key: str, secret: str) -> None:
     said = {}
     for service, call in {
@@ -210,15 +208,16 @@ def test_there_is_no_key_that_everybody_knows(door: Door, key: str, secret: str)
     }
 
 
-def test_the_right_key_with_a_wrong_secret_is_refused(door: Door) -> None:
-    key = door.cloud.running.environment()["AWS_ACCESS_KEY_ID"]
+@pytest.mark.parametrize("account", [None, "000000000000", "123456789012"])
+def test_the_right_key_with_a_wrong_secret_is_refused(door: Door, account: str | None) -> None:
+    key = account or door.cloud.running.credentials.access_key_id
     for service, call in {
         "s3": "list_buckets",
         "lambda": "list_functions",
         "sts": "get_caller_identity",
     }.items():
         with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|InvalidSignatureException"):
-            getattr(as_key(door.cloud, service, key, "wrong"), call)()
+            getattr(as_key(door.cloud, service, key, "test"), call)()
 
 
 def test_a_junk_signature_in_the_query_string_is_refused(door: Door) -> None:
