@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.assembled import AssembledImage, assembled_image
 from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
 
@@ -135,6 +136,8 @@ class FunctionConfig:
     registry_credentials: str | None = None
     """Name or ARN of the secret with the registry's login; None: it is asked as nobody (Amazon ECR: with the
     function's role)."""
+    assembled: AssembledImage | None = None
+    """The user's image, where the runner is part of it; None: the runner fetches `image`."""
 
 
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
@@ -191,6 +194,7 @@ class _Reader:
             inputs=self._folders(data, "inputs", providers),
             outputs=self._folders(data, "outputs", providers),
             storage_providers=providers,
+            assembled=assembled_image(self._path.parent),
             file_systems=tuple(map(Path, self._strings(data.get("file_systems", []), "file_systems"))),
             batch=None
             if batch is None

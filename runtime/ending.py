@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from runtime.engines import ContainerResult
 
 
+READ_ONLY = "Read-only file system"
+"""What the C library, and with it nearly every program, says of EROFS."""
+
+
 class _Alarm(BaseException):
     """Not an `Exception`: nothing on the way may take it for an error of the network, and try again."""
 
@@ -70,6 +74,11 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
     if ended.signal is None and ended.exit_code == 0:
         return
     advice = "What it wrote is in the log."
+    if READ_ONLY in last_lines:
+        advice = (
+            "The root file system is read-only on AWS Lambda: write to $HOME, $TMPDIR or /tmp, use "
+            "`execution_mode: batch`, or set `runtime: python3.13`."
+        )
     if is_full(store):
         advice = "The disk is full: raise the function's `ephemeral_storage`, or use `execution_mode: batch`."
     elif ended.signal == signal.SIGKILL:

@@ -4,7 +4,7 @@ Later ones win:
 
 1. query parameters of an HTTP request: a stranger's words override nothing (and those that would change how
    programs run are refused before, see `http_events`)
-2. Docker's `PATH` (its `HOME` is set by the engine, which knows the user)
+2. Docker's `PATH` (its `HOME` is set by the engine, which knows the user), and `TMPDIR`
 3. the image's `ENV`
 4. `CONT_VAR_*` of the function's environment, without the prefix
 5. credentials and region (`AWS_DEFAULT_REGION` beside `AWS_REGION`, as not every SDK reads the latter; and
@@ -41,7 +41,7 @@ def container_environment(
 ) -> dict[str, str]:
     """Build it for one run; `image_env` holds `NAME=value` texts, `environ` is the runner's own
     environment."""
-    variables = {**invocation.variables, "PATH": DOCKERS_PATH}
+    variables = {**invocation.variables, "PATH": DOCKERS_PATH, "TMPDIR": str(workspace.temporary)}
     variables |= dict(text.split("=", 1) for text in image_env if "=" in text)
     variables |= {
         name.removeprefix(PREFIX): value

@@ -24,21 +24,26 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from runtime import outputs
 from runtime.answer import Answer
+from runtime.assembled import writable_places
 from runtime.command import prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
 from runtime.environment import container_environment
 from runtime.errors import ContainerError, RunnerError
 from runtime.events import EMPTY
-from runtime.images import ImageSource, RootFilesystem, prepare_image
+from runtime.images import ImageConfig, ImageSource, RootFilesystem, prepare_image
 from runtime.invocation import Invocation
 from runtime.logs import ContainerOutput, Log
 from runtime.reachable import host_ports
 from runtime.storage.storage import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
+
+if TYPE_CHECKING:
+    from runtime.engines import Engine
 
 DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
@@ -84,6 +89,18 @@ class JobResult:
     """All of its standard output, for an HTTP request."""
 
 
+class ReadyImage(Protocol):
+    """An image that programs can be started in."""
+
+    @property
+    def path(self) -> Path:
+        """Its root file system, as this process sees it."""
+
+    @property
+    def config(self) -> ImageConfig:
+        """What the image says about how it is run."""
+
+
 class EmptyInput(Exception):  # noqa: N818 (not an error: the way out of stage-in)
     """The event did not give the object's size, and it is a zero-byte marker."""
 
@@ -127,12 +144,11 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
 
 def preheat(setting: JobSetting) -> dict[str, object]:
     """Have image and engine ready for the first event, and run nothing. Raises `RunnerError`."""
-    from runtime.engines import choose_engine
-
     told: dict[str, object] = {}
     with ExitStack() as held:
-        _Job(Invocation(event={}, time=""), setting, setting.log, told).fetch_image(held)
-        told["engine"] = choose_engine(setting.store, setting.environ.get("SCAR_ENGINE")).name
+        job = _Job(Invocation(event={}, time=""), setting, setting.log, told)
+        job.ready_image(held)
+        told["engine"] = job.engine().name
     setting.log.info("preheated", **told)
     return told
 
@@ -155,7 +171,7 @@ class _Job:
             try:
                 workspace = held.enter_context(new_workspace(self.setting.store))
                 input_file = self._stage_in(workspace)
-                root = self.fetch_image(held)
+                root = self.ready_image(held)
                 result.exit_code = self._run(workspace, root, input_file, result)
                 result.uploaded = self._stage_out(workspace)
             except EmptyInput:
@@ -195,7 +211,21 @@ class _Job:
             self.summary["input_bytes"] = stage.bytes
         return target
 
-    def fetch_image(self, held: ExitStack) -> RootFilesystem:
+    def ready_image(self, held: ExitStack) -> ReadyImage:
+        """The image to run in: the one that we are in, or one that is fetched and unpacked."""
+        return self.config.assembled or self._fetch_image(held)
+
+    def engine(self) -> Engine:
+        """What runs the container."""
+        if self.config.assembled is not None:
+            from runtime.engines.direct import DirectEngine
+
+            return DirectEngine()
+        from runtime.engines import choose_engine
+
+        return choose_engine(self.setting.store, self.setting.environ.get("SCAR_ENGINE"))
+
+    def _fetch_image(self, held: ExitStack) -> RootFilesystem:
         environ = self.setting.environ
         archive = environ.get("SCAR_IMAGE_FILE")
         if self.config.image:
@@ -225,15 +255,13 @@ class _Job:
         self.summary["image_cached"] = root.cached
         return root
 
-    def _run(
-        self, workspace: Workspace, root: RootFilesystem, input_file: Path | None, result: JobResult
-    ) -> int:
-        from runtime.engines import ContainerProcess, choose_engine
+    def _run(self, workspace: Workspace, root: ReadyImage, input_file: Path | None, result: JobResult) -> int:
+        from runtime.engines import ContainerProcess
 
         output = ContainerOutput()
         answer = Answer()
         with self.log.stage("run") as stage:
-            engine = choose_engine(self.setting.store, self.setting.environ.get("SCAR_ENGINE"))
+            engine = self.engine()
             stage.extra["engine"] = self.summary["engine"] = engine.name
             environment = container_environment(
                 self.invocation,
@@ -244,6 +272,11 @@ class _Job:
                 environ=self.setting.environ,
                 image_env=root.config.env,
             )
+            working_dir = root.config.working_dir
+            if self.config.assembled is not None:
+                environment, working_dir = writable_places(
+                    environment, working_dir, workspace, self.config.container_environment
+                )
             argv = self._argv(workspace, root, environment)
             payload = self.config.extra_payload
             if time.monotonic() >= self.setting.deadline:
@@ -253,7 +286,7 @@ class _Job:
                     root=root,
                     argv=argv,
                     env=environment,
-                    working_dir=root.config.working_dir or "/",
+                    working_dir=working_dir or "/",
                     user=root.config.user,
                     binds={workspace.path: str(workspace.path)},
                     read_only={} if payload is None else {payload: str(payload)},
@@ -278,7 +311,7 @@ class _Job:
         result.output = output.last_lines
         return 0
 
-    def _argv(self, workspace: Workspace, root: RootFilesystem, environment: Mapping[str, str]) -> list[str]:
+    def _argv(self, workspace: Workspace, root: ReadyImage, environment: Mapping[str, str]) -> list[str]:
         content = script_of(self.invocation, self.config)
         script = None
         if content is not None:

@@ -2,6 +2,8 @@
 
     input/    TMP_INPUT_DIR: the input file, and nothing else
     output/   TMP_OUTPUT_DIR: what the container leaves here is uploaded
+    home/     HOME and working directory where the image's own are read-only
+    tmp/      TMPDIR
     script    what runs, if a script does
 
 The container sees the folder at the very same path. A runner that is killed cannot clean up, and Lambda
@@ -51,6 +53,16 @@ class Workspace:
         return self.path / "output"
 
     @property
+    def home(self) -> Path:
+        """A place to write to for programs that want a home."""
+        return self.path / "home"
+
+    @property
+    def temporary(self) -> Path:
+        """TMPDIR."""
+        return self.path / "tmp"
+
+    @property
     def script(self) -> Path:
         """Where a script is put."""
         return self.path / "script"
@@ -73,6 +85,8 @@ def new_workspace(store: Path) -> Iterator[Workspace]:
                 (workspace.path, 0o711),
                 (workspace.input, 0o755),
                 (workspace.output, 0o777),
+                (workspace.home, 0o777),
+                (workspace.temporary, 0o1777),
             ):
                 folder.mkdir()
                 folder.chmod(mode)

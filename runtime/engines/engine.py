@@ -25,12 +25,19 @@ from typing import Protocol
 
 from runtime.bounded_json import read_json
 from runtime.errors import RunnerError
-from runtime.images import RootFilesystem
 
 ENGINE_NAMES = ("namespaces", "fakechroot", "proot")
 CUT_OFF = "own, without connections to the outside"
 SHARED = "shared with this machine"
 """How `ContainerResult.network` begins; the reason follows."""
+
+
+class Root(Protocol):
+    """The root file system that a process sees."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class ContainerProcess:
     it does not return, the process is held up. With `on_error_output`, standard error goes there instead.
     """
 
-    root: RootFilesystem
+    root: Root
     argv: Sequence[str]
     env: Mapping[str, str]
     working_dir: str

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from runtime.bounded_json import read_json
 from runtime.engines.elf import mentions, read_program
-from runtime.engines.engine import ContainerProcess, ContainerResult, ProbeFailed, check_process
+from runtime.engines.engine import (
+    ContainerProcess,
+    ContainerResult,
+    ProbeFailed,
+    Root,
+    check_process,
+)
 from runtime.engines.prepared_root import make_folder, prepare_root
 from runtime.engines.proot import ProotEngine, probe_proot
 from runtime.engines.udocker import (
@@ -29,7 +35,7 @@ from runtime.engines.udocker import (
 from runtime.engines.udocker_tools import c_library_of, choose_library, fakechroot_libraries, library_path
 from runtime.engines.user import complete_environment, look_up_user
 from runtime.errors import RunnerError
-from runtime.images import RootFilesystem, resolve_in_root
+from runtime.images import resolve_in_root
 
 _WRONG_FORMAT = "its format is wrong: neither a program nor a script with a #! line"
 _MAXIMUM_SHEBANGS = 4  # as the kernel's limit for a script whose interpreter is a script
@@ -110,7 +116,7 @@ class _Recipe:
     library_path: str
 
 
-def _recipe(image: RootFilesystem) -> _Recipe:
+def _recipe(image: Root) -> _Recipe:
     """The recipe for an image, worked out once and kept beside it.
 
     Raises RunnerError (kind `EngineUnsuitable`) for an image that no library fits.

@@ -20,7 +20,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from runtime.engines.engine import ContainerProcess, ContainerResult
 from runtime.engines.helper_process import HelperProcess, Preparation, keep_spare, take_spare
@@ -98,7 +98,7 @@ def supervise(
     started = time.monotonic()
     helper_process = take_spare(helper, preparation) or HelperProcess(helper, preparation)
     listeners = {helper_process.output: on_output, helper_process.errors: on_error_output or on_output}
-    watch = _Watch(helper_process.process, helper_process.report.fileno(), listeners, deadline)
+    watch = Watch(helper_process.process, helper_process.report.fileno(), listeners, deadline)
     try:
         helper_process.send(
             {
@@ -123,12 +123,30 @@ def supervise(
     )
 
 
-class _Watch:
-    """One helper being watched."""
+class Supervised(Protocol):
+    """What is watched: a helper, or a program that needs none. It understands two signals: SIGTERM asks the
+    container's processes to end, any other kills them."""
+
+    @property
+    def returncode(self) -> int | None:
+        """As `subprocess.Popen` has it."""
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises `subprocess.TimeoutExpired`."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+
+
+class Watch:
+    """One container being watched by the runner: its output, its time and its end."""
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: Supervised,
         report: int,
         listeners: Mapping[int, Callable[[bytes], None]],
         deadline: float | None,
@@ -219,7 +237,7 @@ class _Watch:
             return Report(exit_code=int(first), not_started=text)
         if kind == "failed":
             return Report(failed=text, step=first)
-        code = self._process.returncode
+        code = self._process.returncode or 0
         return (
             Report(signal=-code)
             if code < 0

@@ -65,7 +65,8 @@ class ImageConfig:
     env: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
-    working_dir: str = "/"
+    working_dir: str = ""
+    """Absolute; empty: the image does not say."""
     user: str = ""
 
 
@@ -209,7 +210,7 @@ def parse_config(content: bytes, architecture: str, what: str) -> tuple[ImageCon
         env=_strings(config.get("Env"), what),
         entrypoint=_strings(config.get("Entrypoint"), what),
         cmd=_strings(config.get("Cmd"), what),
-        working_dir=_string(config.get("WorkingDir"), what) or "/",
+        working_dir=_string(config.get("WorkingDir"), what),
         user=_string(config.get("User"), what),
     )
     return parsed, _strings(rootfs.get("diff_ids"), what)

@@ -43,6 +43,12 @@ def execute(argv: list[str], env: dict[str, str], report_fd: int) -> int:
 
 def not_started(report_fd: int, path: str, error: OSError, code: int) -> int:
     """Say why the program does not run."""
+    report(report_fd, f"not_started {code} {cannot_start(path, error)}")
+    return code
+
+
+def cannot_start(path: str, error: OSError) -> str:
+    """Why the program does not run, as a sentence."""
     if error.errno == errno.ENOENT:
         exists = "/" in path and os.path.exists(path)
         why = (
@@ -58,8 +64,7 @@ def not_started(report_fd: int, path: str, error: OSError, code: int) -> int:
         why = "its format is wrong: another architecture, or a script without a #! line"
     else:
         why = error.strerror or "unknown error"
-    report(report_fd, f"not_started {code} cannot start '{path}': {why}")
-    return code
+    return f"cannot start '{path}': {why}"
 
 
 def reset_signals() -> None:

@@ -1,0 +1,105 @@
+"""Assembled images: the runner is part of the user's image, and the image is the machine it runs on.
+
+The assembler (`scar_constructs/images/`) puts the function's package into the image at `FUNCTION_DIR`, with
+`image_config.json`, the configuration that the user's image had before, beside it:
+
+    {"version": 1, "env": ["NAME=value"], "entrypoint": ["…"], "cmd": ["…"], "working_dir": "", "user": ""}
+
+Empty values mean that the image does not say. On AWS Lambda the root file system is read-only and the process
+unprivileged; in AWS Batch the root is writable and `USER` is honoured. `writable_places` looks at what is
+the case and does not ask where it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.engines.user import look_up_user
+from runtime.errors import RunnerError
+from runtime.images import ImageConfig
+from runtime.workspace import Workspace
+
+FUNCTION_DIR = "/.scar/function"
+"""Where the assembler puts the function's package."""
+
+IMAGE_CONFIG = "image_config.json"
+_VERSION = 1
+_ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class AssembledImage:
+    """The image that this process runs in."""
+
+    config: ImageConfig
+    path: Path = _ROOT
+
+
+def assembled_image(function_dir: Path) -> AssembledImage | None:
+    """The image of which the runner is a part; None where the runner fetches the user's image itself.
+
+    Raises `RunnerError` of kind `Misconfigured`.
+    """
+    path = function_dir / IMAGE_CONFIG
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _wrong(path, str(error)) from None
+    if not isinstance(data, dict) or data.get("version") != _VERSION:
+        raise _wrong(path, f"expected an object of version {_VERSION}")
+    return AssembledImage(
+        ImageConfig(
+            env=_texts(path, data, "env"),
+            entrypoint=_texts(path, data, "entrypoint"),
+            cmd=_texts(path, data, "cmd"),
+            working_dir=_text(path, data, "working_dir"),
+            user=_text(path, data, "user"),
+        )
+    )
+
+
+def writable_places(
+    environment: Mapping[str, str], working_dir: str, workspace: Workspace, chosen: Mapping[str, str]
+) -> tuple[dict[str, str], str]:
+    """The environment with a `HOME`, and a working directory, that the script can write to.
+
+    What the image names stays where it is writable. `chosen` holds the variables of the FDL file: they are
+    the user's decision and stay in any case, as does a `WORKDIR`.
+    """
+    found = dict(environment)
+    home = found.get("HOME") or look_up_user(_ROOT, str(os.geteuid())).home
+    if "HOME" not in chosen and not _is_writable(home):
+        home = str(workspace.home)
+    found["HOME"] = home
+    if not working_dir:
+        working_dir = "/" if _is_writable("/") else str(workspace.home)
+    return found, working_dir
+
+
+def _is_writable(folder: str) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _texts(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _wrong(path, f"{key}: expected a list of strings")
+    return tuple(value)
+
+
+def _text(path: Path, data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise _wrong(path, f"{key}: expected a string")
+    return value
+
+
+def _wrong(path: Path, what: str) -> RunnerError:
+    return RunnerError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")
