@@ -151,7 +151,7 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
         log_retention_days=int(_map(entry.get("cloudwatch")).get("log_retention_policy_in_days", 30)),
         batch=None if mode is ExecutionMode.LAMBDA else _batch(_map(entry.get("batch"))),
         architecture=next(iter(_texts(settings.get("architectures"))), "x86_64"),
-        image_runtime=settings.get("runtime") == "image",
+        image_runtime=settings.get("runtime", "image") == "image",
         delete_ecr_image=_map(entry.get("ecr")).get("delete_image", True),
         layer_arns=_texts(settings.get("layers")),
         extra_payload=_file(settings.get("extra_payload"), folder),

@@ -60,6 +60,7 @@ CODES: Final[dict[str, str]] = {
     # The language has it, this version does not.
     "FDL040": "not supported yet",
     "FDL041": "not supported",
+    "FDL042": "not possible for an image function",
     # Warnings.
     "FDL050": "the key has no meaning any more",
     "FDL051": "the key has no effect here",

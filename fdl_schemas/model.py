@@ -66,7 +66,7 @@ class Container:
     registry_credentials: str | None = None
     """Name or ARN of the Secrets Manager secret that holds a private registry's user name and password."""
     create_image: bool = True
-    """With `runtime: image`: build an image; False takes a ready ECR image as it is."""
+    """Assemble an image; False takes a ready image in ECR as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,8 @@ class Function:
     """None: the deployment's region."""
     architecture: str = "x86_64"
     """`x86_64` or `arm64`."""
-    image_runtime: bool = False
-    """`runtime: image`: a container-image function, instead of the packaged runner."""
+    image_runtime: bool = True
+    """`runtime: image`: an image function; False: a zip function that pulls the image when it runs."""
     delete_ecr_image: bool = True
     """Whether destroying the stack removes the image made for `runtime: image`."""
     layer_arns: tuple[str, ...] = ()

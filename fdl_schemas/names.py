@@ -56,7 +56,9 @@ _RESERVED_BY_LAMBDA: Final = frozenset(
 _SET_BY_THE_DEPLOYMENT: Final = frozenset(
     {
         "SCAR_EVENT",
+        "SCAR_EVENT_BUCKET",
         "SCAR_EVENT_GZ",
+        "SCAR_EVENT_URI",
         "SCAR_FUNCTION_ASSET",
         "SCAR_FUNCTION_DIR",
         "SCAR_IMAGE_FILE",

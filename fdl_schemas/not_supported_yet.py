@@ -34,9 +34,6 @@ def _one_of(*values: object) -> Callable[[Any], bool]:
 _ON: Callable[[Any], bool] = lambda value: value is True  # noqa: E731
 
 UNSUPPORTED: Final = (
-    # The function itself.
-    Unsupported("lambda.runtime", "`runtime: image`", _one_of("image")),
-    # Services around it.
     Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),
     Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),
     Unsupported(
@@ -45,7 +42,6 @@ UNSUPPORTED: Final = (
         _one_of("EC2", "SPOT"),
         "use FARGATE or FARGATE_SPOT",
     ),
-    Unsupported("ecr", "`ecr`"),
 )
 
 

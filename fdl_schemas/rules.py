@@ -19,6 +19,7 @@ from fdl_schemas.environment_rules import check_environment
 from fdl_schemas.file_rules import check_files
 from fdl_schemas.findings import Findings
 from fdl_schemas.graph import Station, loops, most_comparisons
+from fdl_schemas.image_rules import check_image_function
 from fdl_schemas.marks import refuse_marks
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
 from fdl_schemas.names import (
@@ -142,6 +143,7 @@ _FUNCTION_RULES: Final = (
     check_tags,
     _check_file_system,
     check_region_of_parts,
+    check_image_function,
 )
 
 

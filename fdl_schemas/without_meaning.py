@@ -64,10 +64,12 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
         _no_effect(entry, ("api_gateway", "auth"), "without `name` no HTTP endpoint is made", findings)
     if (
         not entry.function.image_runtime
+        and entry.function.batch is None
         and findings.is_whole(entry.at("lambda", "runtime"))
         and entry.get("lambda", "container", "create_image") is not None
     ):
-        _no_effect(entry, ("lambda", "container", "create_image"), "it belongs to `runtime: image`", findings)
+        reason = "it belongs to image functions and Batch jobs"
+        _no_effect(entry, ("lambda", "container", "create_image"), reason, findings)
     if entry.function.container.image_file is not None and entry.get(
         "lambda", "container", "registry_credentials"
     ):

@@ -2,14 +2,16 @@
 `lambda-batch`.
 
 The event of the one invocation (one record, its key still URL-encoded as S3 sent it) travels in the job's
-environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) where it is long. Batch refuses
-requests over 30 KiB, so an event that is still too long is an error that says so.
+environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) where it is long. The overrides of a
+job may have 8 192 characters, including those that AWS adds. An event that does not fit goes through the
+stack's bucket of events (`SCAR_EVENT_BUCKET`), and `SCAR_EVENT_URI` names the object.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import re
 import zlib
 from collections.abc import Mapping
@@ -20,8 +22,8 @@ from runtime.config import FunctionConfig
 from runtime.errors import RunnerError
 from runtime.invocation import Invocation, event_json
 
-PLAIN_LIMIT = 7 * 1024
-PACKED_LIMIT = 20 * 1024
+INLINE_LIMIT = 4 * 1024
+"""Characters of an event in a job's environment: half of what Batch takes."""
 UNPACKED_LIMIT = 8 * 1024 * 1024
 """No event of Lambda is longer than 6 MB."""
 NAME_LIMIT = 128
@@ -40,8 +42,8 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
             advice="Deploy the function again.",
             kind="Misconfigured",
         )
-    name, value = _variable(invocation)
     try:
+        name, value = _variable(invocation, environ)
         answer = aws.client("batch").submit_job(
             jobName=job_name(config.name, invocation),
             jobQueue=queue,
@@ -50,7 +52,7 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
         )
     except (ClientError, BotoCoreError, Boto3Error) as error:
         raise RunnerError(
-            f"AWS Batch did not take the job of {invocation.subject}: {error}",
+            f"The job of {invocation.subject} could not be submitted: {error}",
             advice="The event will be retried; look at the job queue's state and at the function's role.",
             kind="SubmitFailed",
         ) from None
@@ -61,9 +63,12 @@ def event_of_job(environ: Mapping[str, str]) -> object:
     """The event that `submit` put into a job's environment. Raises `RunnerError` of kind `Misconfigured`."""
     text = environ.get("SCAR_EVENT")
     packed = environ.get("SCAR_EVENT_GZ")
-    if text is None and packed is None:
-        raise _unreadable("The job has neither SCAR_EVENT nor SCAR_EVENT_GZ in its environment")
+    uri = environ.get("SCAR_EVENT_URI")
+    if text is None and packed is None and uri is None:
+        raise _unreadable("The job's environment has none of SCAR_EVENT, SCAR_EVENT_GZ and SCAR_EVENT_URI")
     try:
+        if uri is not None:
+            text = _unpacked(_stored(uri))
         if packed is not None:
             text = _unpacked(base64.b64decode(packed, validate=True))
         return read_json(text or "")
@@ -80,19 +85,42 @@ def job_name(function: str, invocation: Invocation) -> str:
     return f"{function}-{safe}"[:NAME_LIMIT].strip("-_") or "job"
 
 
-def _variable(invocation: Invocation) -> tuple[str, str]:
+def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, str]:
     text = event_json(invocation.event)
-    if len(text) <= PLAIN_LIMIT:
+    if len(text) <= INLINE_LIMIT:
         return "SCAR_EVENT", text
-    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    if len(packed) <= PACKED_LIMIT:
+    content = gzip.compress(text.encode(), mtime=0)
+    packed = base64.b64encode(content).decode()
+    if len(packed) <= INLINE_LIMIT:
         return "SCAR_EVENT_GZ", packed
-    raise RunnerError(
-        f"The event of {invocation.subject} has {len(text)} bytes, {len(packed)} when packed, and a Batch "
-        f"job takes {PACKED_LIMIT}",
-        advice="Upload large data to an input folder, and send only its name.",
-        kind="EventTooLarge",
-    )
+    bucket = environ.get("SCAR_EVENT_BUCKET")
+    if not bucket:
+        raise RunnerError(
+            f"The event of {invocation.subject} has {len(text)} characters, and SCAR_EVENT_BUCKET is not set",
+            advice="Deploy the function again.",
+            kind="Misconfigured",
+        )
+    # Named by its content: an event that is tried again is stored once.
+    key = f"{hashlib.sha256(content).hexdigest()}.json.gz"
+    aws.client("s3").put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/gzip")
+    return "SCAR_EVENT_URI", f"s3://{bucket}/{key}"
+
+
+def _stored(uri: str) -> bytes:
+    """The packed event at `s3://bucket/key`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+        content: bytes = body.read(UNPACKED_LIMIT)
+    except (ClientError, BotoCoreError) as error:
+        raise RunnerError(
+            f"The event at {uri} cannot be read: {error}",
+            advice="Events are kept for 30 days: send it again from where it came.",
+            kind="EventUnavailable",
+        ) from None
+    return content
 
 
 def _unpacked(data: bytes) -> str:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -23,7 +24,7 @@ from scar_cli.deployed import DeployedFunction
 from scar_cli.errors import UserError
 from scar_cli.log import lines, parsed
 from scar_cli.pace import Patience
-from scar_cli.retry import UnreadableMessageError, event_of
+from scar_cli.retry import UnreadableMessageError, event_of, stored_event
 from scar_cli.session import client, explained, is_passing
 
 _LOOK_EVERY_S = 2.0
@@ -58,6 +59,7 @@ class Waiting:
         self._since_ms = since_ms
         self._logs = {function.region: client("logs", region=function.region)}
         self._sqs = client("sqs", region=function.region)
+        self._stored = partial(stored_event, client("s3", region=function.region))
         self._depth = 0
         self._table = sqlite3.connect("")  # a file that SQLite makes, and that is gone with the connection
         self._table.execute("PRAGMA journal_mode = OFF")  # nothing is ever taken back
@@ -154,7 +156,7 @@ class Waiting:
 
     def _read_message(self, body: str) -> None:
         try:
-            event: Any = event_of(body)
+            event: Any = event_of(body, self._stored)
             entry = event["Records"][0]["s3"]
             if entry["configurationId"] == self._launch_id:
                 bucket, key = str(entry["bucket"]["name"]), unquote_plus(str(entry["object"]["key"]))

@@ -11,9 +11,10 @@ import binascii
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from gzip import GzipFile
 from typing import Any
 
@@ -64,12 +65,12 @@ def command(
     return 1 if any(answer["kept"] for answer in answers) else 0
 
 
-def event_of(body: str) -> object:
+def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
     """The event in a message of a failure queue.
 
     Lambda's destination record has it as `requestPayload`; the state change of a Batch job in the job's
-    environment (`SCAR_EVENT`, or packed in `SCAR_EVENT_GZ`); what EventBridge or SNS could not deliver is
-    the event itself.
+    environment (`SCAR_EVENT`, packed in `SCAR_EVENT_GZ`, or in the S3 object that `SCAR_EVENT_URI` names and
+    `fetch` reads); what EventBridge or SNS could not deliver is the event itself.
 
     Raises:
         UnreadableMessageError: it is none of these.
@@ -83,7 +84,7 @@ def event_of(body: str) -> object:
     if "requestPayload" in message:
         return message["requestPayload"]
     if message.get("detail-type") == "Batch Job State Change":
-        return _event_of_job(message)
+        return _event_of_job(message, fetch)
     if message.get("source") == "aws.s3" and "detail" in message:
         return message
     if message.get("Type") == "Notification" and "Message" in message:
@@ -113,15 +114,16 @@ def _told(sent: int, *, dry_run: bool) -> str:
     return "1 failed event was sent again." if sent == 1 else f"{sent} failed events were sent again."
 
 
-def _event_of_job(message: dict[str, Any]) -> object:
+def _event_of_job(message: dict[str, Any], fetch: Callable[[str], bytes]) -> object:
     try:
         pairs = message["detail"]["container"]["environment"]
         variables = {str(pair["name"]): str(pair["value"]) for pair in pairs}
     except (KeyError, TypeError):
         raise UnreadableMessageError("the job has no environment") from None
     try:
-        if "SCAR_EVENT_GZ" in variables:
-            packed = base64.b64decode(variables["SCAR_EVENT_GZ"], validate=True)
+        if "SCAR_EVENT_URI" in variables or "SCAR_EVENT_GZ" in variables:
+            uri = variables.get("SCAR_EVENT_URI")
+            packed = fetch(uri) if uri else base64.b64decode(variables["SCAR_EVENT_GZ"], validate=True)
             with GzipFile(fileobj=io.BytesIO(packed)) as file:
                 return json.loads(file.read(_UNPACKED_LIMIT))
         return json.loads(variables["SCAR_EVENT"])
@@ -136,6 +138,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
     sqs = client("sqs", region=function.region)
     lambda_ = client("lambda", region=function.region)
     url = function.failure_queue_url
+    fetch = partial(stored_event, client("s3", region=function.region))
     events: list[str] = []
     kept: list[dict[str, str]] = []
     held: list[str] = []
@@ -143,7 +146,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
     def handle(message: dict[str, Any]) -> tuple[dict[str, Any], str, str | None]:
         """The message, what it is about, and why it stays."""
         try:
-            event = event_of(message["Body"])
+            event = event_of(message["Body"], fetch)
         except UnreadableMessageError as reason:
             return message, "", str(reason)
         if not dry_run:
@@ -174,6 +177,25 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
             f"scar: {function.name}: message {one['message_id']} stays: {printable(one['reason'])}", err=True
         )
     return {"function": function.name, "events": events, "kept": kept}
+
+
+def stored_event(s3: Any, uri: str) -> bytes:
+    """The content of `s3://bucket/key`: an event that was too long for its job's environment.
+
+    Raises:
+        UnreadableMessageError: it cannot be read.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read(_UNPACKED_LIMIT)
+    except (ClientError, BotoCoreError) as error:
+        told = explain(error)
+        raise UnreadableMessageError(
+            f"its event at {printable(uri)} cannot be read: {told.cause if told is not None else error}"
+        ) from None
+    return content
 
 
 def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None:

@@ -1,35 +1,33 @@
-"""AWS Batch for one function: where its jobs run and wait, and what a job is. All about jobs stands here."""
+"""AWS Batch for one function: where its jobs run and wait, and what a job is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from aws_cdk import Aws, Duration, RemovalPolicy, Size
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from fdl_schemas.model import BatchJob, ComputeResources, Function
-from scar_constructs.data_access import grant_assets, grant_data_access
+from scar_constructs.data_access import grant_data_access, grant_image
 from scar_constructs.deployment import DeploymentError
+from scar_constructs.event_store import VARIABLE as EVENT_BUCKET
+from scar_constructs.event_store import EventStore
 from scar_constructs.findings import acknowledge
-from scar_constructs.image_file import ImageFile
 from scar_constructs.network import BatchNetwork
 from scar_constructs.retention import retention
 
-JOB_IMAGE = "public.ecr.aws/docker/library/python:3.13-slim"
-"""Image that jobs start in: from the public ECR mirror, which has no pull limit. The user's runs in it."""
-
-_BOOTSTRAP = Path(__file__).parent / "batch_bootstrap.py"
+COMMAND = ("batch",)
+"""The argument of the runner, which is the entry point of assembled images (`runtime/__main__.py`)."""
 
 _ARCHITECTURES = {"x86_64": ecs.CpuArchitecture.X86_64, "arm64": ecs.CpuArchitecture.ARM64}
 
@@ -38,16 +36,16 @@ class BatchQueue(Construct):
     """A Fargate compute environment, a job queue and a job definition for one function. Costs nothing while
     no job runs.
 
-    A job fetches the runner and the function's package, and handles the event that it finds in `SCAR_EVENT`.
-    When its last attempt has failed, its state change (which holds the event) goes to the failure queue.
+    A job runs in the function's assembled image and handles one event (`runtime/delegation.py`). When its
+    last attempt has failed, its state change, which holds the event or names it, goes to the failure queue.
 
     :param definition: the function; its `batch` is set.
     :param buckets: the buckets that its entries name.
-    :param runner: the runner's asset.
-    :param package: the function's package.
-    :param image_file: the archive of its image, if the image comes from a file.
+    :param image_uri: the assembled image.
+    :param repository: where it is; None: somewhere else in ECR.
     :param environment: variables of every job.
     :param failure_queue: keeps what failed.
+    :param event_store: carries long events to jobs.
     :param network: where jobs run if the function names no subnets.
     """
 
@@ -58,16 +56,19 @@ class BatchQueue(Construct):
         *,
         definition: Function,
         buckets: Mapping[str, s3.IBucket],
-        runner: s3_assets.Asset,
-        package: s3_assets.Asset,
-        image_file: ImageFile | None,
+        image_uri: str,
+        repository: ecr.IRepository | None,
         environment: Mapping[str, str],
         failure_queue: sqs.IQueue,
+        event_store: EventStore | None,
         network: BatchNetwork | None,
     ) -> None:
         super().__init__(scope, construct_id)
         if definition.batch is None:
             raise ValueError(f"function {definition.name} has no batch settings")
+        if event_store is None:
+            raise ValueError(f"function {definition.name} needs an event store")
+        self.event_store = event_store
         job = definition.batch
         self.log_group = logs.LogGroup(
             self,
@@ -83,9 +84,17 @@ class BatchQueue(Construct):
             description=f"What jobs of {definition.name} may do",
         )
         grant_data_access(self.job_role, definition, buckets)
-        grant_assets(self.job_role, [runner, package])
-        if image_file is not None:
-            image_file.grant_get(self.job_role)
+        event_store.grant_read(self.job_role)
+        execution_role = iam.Role(
+            self,
+            "ExecutionRole",
+            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+            description=f"Starts jobs of {definition.name} and writes their logs",
+        )
+        if repository is not None:
+            repository.grant_pull(execution_role)
+        else:
+            grant_image(execution_role, definition.container)
         self.job_queue = self._queue(definition, job, network)
         self.job_definition = batch.EcsJobDefinition(
             self,
@@ -93,24 +102,17 @@ class BatchQueue(Construct):
             container=batch.EcsFargateContainerDefinition(
                 self,
                 "Container",
-                image=ecs.ContainerImage.from_registry(JOB_IMAGE),
-                command=["python3", "-c", _BOOTSTRAP.read_text(encoding="utf-8")],
+                image=ecs.ContainerImage.from_registry(image_uri),
+                command=list(COMMAND),
                 cpu=job.vcpus,
                 memory=Size.mebibytes(job.memory_mib),
                 environment={
                     **environment,
                     **job.environment,
                     "AWS_REGION": Aws.REGION,
-                    "SCAR_RUNNER_ASSET": runner.s3_object_url,
-                    "SCAR_FUNCTION_ASSET": package.s3_object_url,
                 },
                 job_role=self.job_role,
-                execution_role=iam.Role(
-                    self,
-                    "ExecutionRole",
-                    assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-                    description=f"Starts jobs of {definition.name} and writes their logs",
-                ),
+                execution_role=execution_role,
                 logging=ecs.LogDriver.aws_logs(stream_prefix=definition.name, log_group=self.log_group),
                 assign_public_ip=True,
                 fargate_cpu_architecture=_ARCHITECTURES[definition.architecture],
@@ -132,9 +134,19 @@ class BatchQueue(Construct):
             targets=[targets.SqsQueue(failure_queue)],
         )
 
-    def grant_submit(self, identity: iam.IGrantable) -> None:
-        """Let somebody submit jobs of this definition to this queue."""
-        self.job_definition.grant_submit_job(identity, self.job_queue)
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the function that submits jobs has to know."""
+        return {
+            "SCAR_JOB_QUEUE": self.job_queue.job_queue_arn,
+            "SCAR_JOB_DEFINITION": self.job_definition.job_definition_arn,
+            EVENT_BUCKET: self.event_store.bucket.bucket_name,
+        }
+
+    def grant_submit(self, role: iam.IRole) -> None:
+        """Let a role submit jobs of this definition to this queue."""
+        self.job_definition.grant_submit_job(role, self.job_queue)
+        self.event_store.grant_write(role)
 
     def _queue(self, definition: Function, job: BatchJob, network: BatchNetwork | None) -> batch.JobQueue:
         vpc, subnets, security_groups = self._placement(definition.name, job.compute_resources, network)

@@ -1,4 +1,9 @@
-"""One function of a workflow: it runs the user's container in AWS Lambda, or hands the event to AWS Batch."""
+"""One function of a workflow: it runs the user's container in AWS Lambda, or hands the event to AWS Batch.
+
+A function that runs the container itself is an image function: its image is the user's with the runner in it.
+A function that only hands events on is a zip function on the runner's layer. So is one with
+`runtime: python3.13`, which pulls and unpacks the image when it runs.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +26,16 @@ from scar_constructs.data_access import (
     grant_secrets,
     write_log_statement,
 )
+from scar_constructs.event_store import EventStore
 from scar_constructs.failure_queue import FailureQueue
 from scar_constructs.findings import acknowledge
 from scar_constructs.function_asset import FunctionAsset
 from scar_constructs.function_network import mount, place_in_vpc
 from scar_constructs.http_endpoint import HttpEndpoint
-from scar_constructs.image_cache import VARIABLE, ImageCache
 from scar_constructs.image_file import ImageFile
+from scar_constructs.images.assembled_image import AssembledImage
+from scar_constructs.images.image_code import ImageCode
+from scar_constructs.images.images import WorkflowImages
 from scar_constructs.network import BatchNetwork
 from scar_constructs.preheating import Preheating
 from scar_constructs.retention import retention
@@ -58,8 +66,10 @@ class ContainerFunction(Construct):
     :param providers: the storage providers that it writes to, without variables in their settings
         (`storage_settings.with_environment_values`).
     :param storage_secret: holds their secrets, as far as they are not kept by the user.
-    :param registry_mirrors: where the runner gets images from instead of their registries, `REGISTRY=BASE,…`.
-    :param image_cache: keeps what was pulled for other execution environments.
+    :param images: assembles the function's image.
+    :param event_store: carries long events to jobs; needed in modes `batch` and `lambda-batch`.
+    :param registry_mirrors: where the runner pulls images from, instead of from their registries,
+        `REGISTRY=BASE,…`.
     """
 
     def __init__(
@@ -73,8 +83,9 @@ class ContainerFunction(Construct):
         network: BatchNetwork | None = None,
         providers: Sequence[StorageProvider] = (),
         storage_secret: StorageSecret | None = None,
+        images: WorkflowImages,
+        event_store: EventStore | None = None,
         registry_mirrors: str | None = None,
-        image_cache: ImageCache | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.definition = definition
@@ -89,11 +100,14 @@ class ContainerFunction(Construct):
         package = FunctionAsset(self, "Package", definition=definition, providers=providers)
         image_file = self._image_file(buckets)
         environment = dict(definition.environment)
-        if registry_mirrors:
-            environment["SCAR_REGISTRY_MIRRORS"] = registry_mirrors
-        if image_file is not None:
-            environment["SCAR_IMAGE_FILE"] = image_file.uri
-            image_cache = None  # an archive lies in S3 already
+        in_lambda = definition.execution_mode is not ExecutionMode.BATCH
+        pulls = in_lambda and not definition.image_runtime
+        self.assembled: AssembledImage | None = None
+        if definition.container.create_image and (definition.batch is not None or not pulls):
+            self.assembled = images.assembled(
+                self, definition=definition, package=package, image_file=image_file
+            )
+        image_uri = self._image_uri()
         if not stack_values(providers):
             storage_secret = None
         elif storage_secret is None:
@@ -108,34 +122,33 @@ class ContainerFunction(Construct):
                 "Batch",
                 definition=definition,
                 buckets=buckets,
-                runner=runner.asset,
-                package=package.asset,
-                image_file=image_file,
-                environment={**environment, **_cache_variable(image_cache)},
+                image_uri=image_uri,
+                repository=images.repository,
+                environment=environment,
                 failure_queue=self.failure_queue,
+                event_store=event_store,
                 network=network,
             )
             _grant_storage(self.batch.job_role, providers, storage_secret)
-            _grant_image(self.batch.job_role, definition, image_cache)
-            environment["SCAR_JOB_QUEUE"] = self.batch.job_queue.job_queue_arn
-            environment["SCAR_JOB_DEFINITION"] = self.batch.job_definition.job_definition_arn
+            environment |= self.batch.variables
 
-        self.role = self._role(buckets, image_file)
-        if definition.execution_mode is not ExecutionMode.BATCH:
+        self.role = self._role(buckets, image_file if pulls else None)
+        if in_lambda:
             _grant_storage(self.role, providers, storage_secret)
-            own = image_cache if definition.role_arn is None else None  # a given role gets no more rights
-            _grant_image(self.role, definition, own)
-            environment |= _cache_variable(own)
+        if pulls:
+            grant_image(self.role, definition.container)
+            environment |= _pull_variables(registry_mirrors, image_file)
+        zipped = pulls or not in_lambda
         self.function = lambda_.Function(
             self,
             "Function",
             function_name=definition.name,
             description=_description(definition),
-            runtime=lambda_.Runtime.PYTHON_3_13,
-            handler=HANDLER,
-            code=package.code,
+            runtime=lambda_.Runtime.PYTHON_3_13 if zipped else lambda_.Runtime.FROM_IMAGE,
+            handler=HANDLER if zipped else lambda_.Handler.FROM_IMAGE,
+            code=package.code if zipped else ImageCode(image_uri),
             architecture=_ARCHITECTURES[definition.architecture],
-            layers=[runner.layer, *self._layers()],
+            layers=[runner.layer, *self._layers()] if zipped else None,
             role=self.role,
             memory_size=definition.memory_mib,
             timeout=Duration.seconds(definition.timeout_s),
@@ -149,33 +162,37 @@ class ContainerFunction(Construct):
         if storage_secret is not None:
             self.function.node.add_dependency(storage_secret.stored)
         self.endpoint = self._endpoint()
-        self._set_options(
-            [package.asset, runner.asset, *([image_file.asset] if image_file is not None else [])],
-            image_cache,
-        )
-        if image_file is not None and image_file.staged is not None:
-            self.function.node.add_dependency(image_file.staged)
+        self._set_options([package.asset, runner.asset], image_file)
         for key, value in definition.tags.items():
             Tags.of(self).add(key, value)
         resource = self.function.node.default_child
-        if isinstance(resource, lambda_.CfnFunction):
+        if zipped and isinstance(resource, lambda_.CfnFunction):
             package.asset.add_resource_metadata(resource, "Code")
-        acknowledge(
-            self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
-        )
+            acknowledge(
+                self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
+            )
 
-    def _set_options(self, assets: Sequence[s3_assets.Asset], image_cache: ImageCache | None) -> None:
-        """What some functions do without: a VPC, file systems, a cache, preheating."""
+    def _image_uri(self) -> str:
+        """Of what runs as an image; empty where nothing does."""
+        if self.assembled is not None:
+            return self.assembled.uri
+        return self.definition.container.image or ""
+
+    def _set_options(self, assets: Sequence[s3_assets.Asset], image_file: ImageFile | None) -> None:
+        """What some functions do without: a VPC, file systems, preheating."""
         definition = self.definition
         if definition.vpc is not None:
             place_in_vpc(self.function, definition.vpc, function_name=definition.name)
         if definition.file_systems:
             mount(self.function, definition.file_systems)
-        if image_cache is not None:
-            self.function.node.add_dependency(image_cache.contents)
+        if self.batch is not None:
+            self.function.node.add_dependency(self.batch.event_store.contents)
+        if image_file is not None and image_file.staged is not None:
+            self.function.node.add_dependency(image_file.staged)
         # In mode `batch` there is nothing to preheat: every job has a disk of its own.
         if definition.preheat and definition.execution_mode is not ExecutionMode.BATCH:
-            hashes = [asset.asset_hash for asset in assets]
+            own = [] if image_file is None else [image_file.asset]
+            hashes = [asset.asset_hash for asset in (*assets, *own)]
             Preheating(self, "Preheating", function=self.function, changes=hashes)
 
     def _endpoint(self) -> HttpEndpoint | None:
@@ -239,15 +256,10 @@ class ContainerFunction(Construct):
         return role
 
 
-def _grant_image(role: iam.IRole, definition: Function, image_cache: ImageCache | None) -> None:
-    """Let a role pull the function's image, and keep it for others."""
-    grant_image(role, definition.container)
-    if image_cache is not None:
-        image_cache.grant(role)
-
-
-def _cache_variable(image_cache: ImageCache | None) -> Mapping[str, str]:
-    return {} if image_cache is None else {VARIABLE: image_cache.uri}
+def _pull_variables(registry_mirrors: str | None, image_file: ImageFile | None) -> Mapping[str, str]:
+    """Where the runner finds the image, if it pulls it itself."""
+    variables = {"SCAR_REGISTRY_MIRRORS": registry_mirrors} if registry_mirrors else {}
+    return variables if image_file is None else {**variables, "SCAR_IMAGE_FILE": image_file.uri}
 
 
 def _description(definition: Function) -> str:

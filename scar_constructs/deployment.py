@@ -16,11 +16,8 @@ from pathlib import Path
 
 from fdl_schemas.model import Function, StorageEntry, Workflow
 
-IMAGE_CACHE = "image_cache"
-"""Context key: whether, and for how long, images are kept in the stack (`ImageCache`)."""
-
-DEFAULT_CACHE_DAYS = 30
-_MOST_CACHE_DAYS = 3650
+REFRESH_IMAGES = "refresh_images"
+"""Context key: a text that, when it changes, has the tags of images looked up again (`AssembledImage`)."""
 
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
@@ -35,8 +32,7 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "existing_buckets": "comma-separated names of buckets that are there already",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
-    IMAGE_CACHE: "for how many days images that were pulled are kept in a bucket of the stack, or `false`; "
-    "default: `30`",
+    REFRESH_IMAGES: "any text, such as a date: when it changes, the tags of all images are looked up again",
     UDOCKER_TOOLS: "`none` leaves udocker's tools out of the runner, `download` or `sha256:DIGEST` fetches "
     "them; default: they are fetched for a deployment to AWS",
     DISTRIBUTED_LAUNCH: "`true` makes, for each function that reads from S3, the state machine that "
@@ -67,8 +63,7 @@ class Deployment:
     existing_buckets: tuple[str, ...] = ()
     destroy_buckets: bool = False
     registry_mirrors: str | None = None
-    image_cache_days: int | None = DEFAULT_CACHE_DAYS
-    """None: no images are kept."""
+    refresh_images: str | None = None
     udocker_tools: str | None = None
     distributed_launch: bool = False
 
@@ -121,7 +116,7 @@ class Deployment:
             existing_buckets=existing,
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
-            image_cache_days=_image_cache_days(context.get(IMAGE_CACHE)),
+            refresh_images=_text(context, REFRESH_IMAGES),
             udocker_tools=udocker_tools,
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
         )
@@ -217,20 +212,6 @@ def _yes_or_no(context: Mapping[str, object], key: str) -> bool:
     if value not in ("true", "false"):
         raise DeploymentError(f"-c {key}={value}: expected `true` or `false`")
     return value == "true"
-
-
-def _image_cache_days(value: object) -> int | None:
-    """`false` or days, as a text or (from a cdk.json) as they are."""
-    text = str(DEFAULT_CACHE_DAYS if value in (None, "", True) else value).lower()
-    if text == "true":
-        return DEFAULT_CACHE_DAYS
-    if text == "false":
-        return None
-    if text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_CACHE_DAYS:
-        return int(text)
-    raise DeploymentError(
-        f"-c {IMAGE_CACHE}={value}: expected `false`, or a number of days from 1 to {_MOST_CACHE_DAYS}"
-    )
 
 
 def _names(context: Mapping[str, object], key: str) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from scar_constructs.deployment import Deployment
 from scar_constructs.distributed_launch import DistributedLaunch, launchable
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
 from scar_constructs.findings import acknowledge
-from scar_constructs.image_cache import ImageCache
+from scar_constructs.event_store import EventStore
+from scar_constructs.images.images import WorkflowImages
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for
 from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
@@ -65,7 +66,7 @@ def add_stacks(
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
-            image_cache_days=deployment.image_cache_days,
+            refresh_images=deployment.refresh_images,
             distributed_launch=deployment.distributed_launch,
             udocker_tarball=tools.tarball,
         )
@@ -93,8 +94,7 @@ class WorkflowStack(Stack):
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
-    :param image_cache_days: how long images that were pulled are kept in an `ImageCache`; default: there is
-        none.
+    :param refresh_images: see `AssembledImage`.
     :param distributed_launch: make a `DistributedLaunch` for each function that reads from S3.
     :param udocker_tarball: see `RunnerAsset`.
     :raises DeploymentError: a function names subnets without security groups.
@@ -114,7 +114,7 @@ class WorkflowStack(Stack):
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
-        image_cache_days: int | None = None,
+        refresh_images: str | None = None,
         distributed_launch: bool = False,
         udocker_tarball: Path | None = None,
     ) -> None:
@@ -143,10 +143,16 @@ class WorkflowStack(Stack):
         used = [one for definition in workflow.functions for one in providers_of(definition, workflow)]
         values = stack_values(used)
         storage_secret = StorageSecret(self, "StorageSecret", values=values) if values else None
-        pulled = any(definition.container.image is not None for definition in workflow.functions)
-        image_cache = (
-            ImageCache(self, "ImageCache", days=image_cache_days) if pulled and image_cache_days else None
+        images = WorkflowImages(
+            self,
+            "Images",
+            runner=runner,
+            registry_mirrors=registry_mirrors,
+            refresh=refresh_images,
+            keep=not all(definition.delete_ecr_image for definition in workflow.functions),
         )
+        has_jobs = any(definition.batch is not None for definition in workflow.functions)
+        event_store = EventStore(self, "Events") if has_jobs else None
         functions = Construct(self, "Functions")
         self.functions = [
             ContainerFunction(
@@ -159,7 +165,8 @@ class WorkflowStack(Stack):
                 providers=providers_of(definition, workflow),
                 storage_secret=storage_secret,
                 registry_mirrors=registry_mirrors,
-                image_cache=image_cache,
+                images=images,
+                event_store=event_store,
             )
             for definition in workflow.functions
         ]
@@ -249,6 +256,9 @@ def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> M
         "inputs": _paths(definition.inputs),
         "outputs": _paths(definition.outputs),
     }
+    if function.assembled is not None:
+        summary["assembled_image"] = function.assembled.uri
+        summary["image_digest"] = function.assembled.source_digest
     if function.batch is not None:
         summary["job_queue"] = function.batch.job_queue.job_queue_arn
         summary["job_definition"] = function.batch.job_definition.job_definition_arn

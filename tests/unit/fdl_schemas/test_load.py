@@ -286,7 +286,7 @@ functions:
       ephemeral_storage: 2048
       architectures: [arm64]
       execution_mode: lambda-batch
-      runtime: image
+      runtime: python3.9
       log_level: DEBUG
       layers: ["arn:aws:lambda:eu-west-1:123456789012:layer:tools:3"]
       environment: {Variables: {CONT_VAR_A: b}}
@@ -294,7 +294,7 @@ functions:
       run_script: s.sh
       extra_payload: .
       container:
-        image: registry.example.org:5000/me/tool:1
+        image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/me/tool:1
         alpine: true
         create_image: false
         timeout_threshold: 20
@@ -361,7 +361,7 @@ def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
             ephemeral_storage_mib=2048,
             architecture="arm64",
             execution_mode=ExecutionMode.LAMBDA_BATCH,
-            image_runtime=True,
+            image_runtime=False,
             delete_ecr_image=False,
             log_level="DEBUG",
             layer_arns=("arn:aws:lambda:eu-west-1:123456789012:layer:tools:3",),
@@ -369,7 +369,7 @@ def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
             init_script=tmp_path / "s.sh",
             extra_payload=tmp_path,
             container=Container(
-                image="registry.example.org:5000/me/tool:1",
+                image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/me/tool:1",
                 environment={"C": "d"},
                 timeout_threshold_s=20,
                 registry_credentials="login",

@@ -40,15 +40,26 @@ def start(function: Function) -> Start:
     return start
 
 
-@pytest.mark.parametrize("padding", [0, 60_000])
-def test_what_the_function_submits_is_what_the_job_runs(
-    padding: int, function: Function, batch_api: BatchApi, start: Start
+@pytest.mark.parametrize(
+    ("padding", "variable"),
+    [("", "SCAR_EVENT"), ("x" * 60_000, "SCAR_EVENT_GZ"), (os.urandom(6_000).hex(), "SCAR_EVENT_URI")],
+)
+def test_what_the_function_submits_is_what_the_job_runs(  # noqa: PLR0917 - fixtures
+    padding: str,
+    variable: str,
+    function: Function,
+    batch_api: BatchApi,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("SCAR_EVENT_BUCKET", function.bucket.name)
     function.deploy('#!/bin/sh\ncat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/$REQUEST_ID"\n', **BATCH)
     function.bucket.put("in/ü +.txt", b"hello")
-    event = {**event_bridge(function.bucket.name, "in/ü +.txt"), "padding": "x" * padding}
+    event = {**event_bridge(function.bucket.name, "in/ü +.txt"), "padding": padding}
     function.invoke(event)
-    assert set(batch_api.environment()) == ({"SCAR_EVENT_GZ"} if padding else {"SCAR_EVENT"})
+    assert set(batch_api.environment()) == {variable}
+    # Batch takes 8 192 characters of overrides, with what AWS itself adds to them.
+    assert len(str(batch_api.environment())) < 5_000
     job = start(batch_api.environment())
     output, _ = job.communicate(timeout=60)
     assert job.returncode == 0, output
@@ -74,13 +85,18 @@ def test_lambda_batch_hands_over_the_whole_http_request(
     assert f"red {size}" in output.splitlines()  # nobody is there to be answered: it is in the log
 
 
-def test_event_that_no_job_can_carry_is_refused(function: Function, batch_api: BatchApi) -> None:
+def test_long_event_that_cannot_be_stored_is_not_submitted(
+    function: Function, batch_api: BatchApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCAR_EVENT_BUCKET", f"{function.bucket.name}-gone")
     function.deploy("#!/bin/sh\n", **BATCH)
     config = load_config(os.environ)
     (invocation,) = read_event({"noise": os.urandom(40_000).hex()}, config).invocations
     with pytest.raises(RunnerError) as caught:
         submit(invocation, config, os.environ)
-    assert caught.value.kind == "EventTooLarge"
+    assert caught.value.kind == "SubmitFailed"
+    assert "NoSuchBucket" in str(caught.value)
+    assert batch_api.requests == []
     assert batch_api.requests == []
 
 
@@ -92,7 +108,7 @@ def test_event_that_no_job_can_carry_is_refused(function: Function, batch_api: B
         ({"SCAR_EVENT": "{"}, 2, "not JSON"),
         ({"SCAR_EVENT_GZ": "H4sI"}, 2, "cannot be unpacked"),
         ({"SCAR_EVENT": '{"Records": [{"eventSource": "x"}]}'}, 2, "Expected an S3 notification"),
-        ({}, 2, "neither SCAR_EVENT nor SCAR_EVENT_GZ"),
+        ({}, 2, "has none of SCAR_EVENT, SCAR_EVENT_GZ and SCAR_EVENT_URI"),
     ],
 )
 def test_exit_code_tells_what_became_of_the_job(

@@ -20,6 +20,11 @@ def job(**environment: str) -> str:
     )
 
 
+def stored(uri: str) -> bytes:
+    assert uri == "s3://events/key"
+    return gzip.compress(json.dumps(EVENT).encode())
+
+
 def packed(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content)).decode()
 
@@ -30,11 +35,12 @@ def packed(content: bytes) -> str:
         json.dumps({"version": "1.0", "requestPayload": EVENT, "responsePayload": {}}),
         job(OTHER="x", SCAR_EVENT=json.dumps(EVENT)),
         job(SCAR_EVENT_GZ=packed(json.dumps(EVENT).encode())),
+        job(SCAR_EVENT_URI="s3://events/key"),
     ],
 )
 def test_the_event_is_found(body: str) -> None:
-    assert event_of(body) == EVENT
-    assert subject_of(event_of(body)) == "b/in/a b+.txt"
+    assert event_of(body, stored) == EVENT
+    assert subject_of(event_of(body, stored)) == "b/in/a b+.txt"
 
 
 def test_what_event_bridge_and_sns_could_not_deliver_is_the_event() -> None:
@@ -43,10 +49,10 @@ def test_what_event_bridge_and_sns_could_not_deliver_is_the_event() -> None:
         "detail-type": "Object Created",
         "detail": {"bucket": {"name": "b"}, "object": {"key": "k"}},
     }
-    assert event_of(json.dumps(bridge)) == bridge
+    assert event_of(json.dumps(bridge), stored) == bridge
     assert subject_of(bridge) == "b/k"
     notification = {"Type": "Notification", "Message": json.dumps(EVENT), "TopicArn": "arn:t"}
-    assert event_of(json.dumps(notification)) == {
+    assert event_of(json.dumps(notification), stored) == {
         "Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": notification}]
     }
 
@@ -68,7 +74,7 @@ def test_what_event_bridge_and_sns_could_not_deliver_is_the_event() -> None:
 )
 def test_a_message_without_an_event_is_said_to_be_one(body: str) -> None:
     with pytest.raises(UnreadableMessageError):
-        event_of(body)
+        event_of(body, stored)
 
 
 @pytest.mark.parametrize("event", [{}, [], None, {"Records": []}, {"Records": [{"s3": 1}]}, {"cmd_args": []}])

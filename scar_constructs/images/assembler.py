@@ -1,0 +1,121 @@
+"""The Lambda function that assembles images when a stack is deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from scar_constructs.asset_code import code_of
+from scar_constructs.data_access import write_log_statement
+from scar_constructs.findings import acknowledge
+from scar_constructs.runner_asset import RunnerAsset
+
+_HANDLER = Path(__file__).parent / "assembler_handler"
+_MEMORY_MIB = 2048
+"""Lambda gives processor and network in proportion to memory; 1 769 MiB is one whole vCPU."""
+
+_PUSH = (
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:CompleteLayerUpload",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+)
+
+
+class ImageAssembler(Construct):
+    """The function behind `Custom::ScarAssembledImage`, for one architecture.
+
+    It packs its own Python interpreter into the images, so it runs on the architecture that they are for. It
+    may read what `AssembledImage` names, and push to the repository.
+
+    :param repository: where assembled images go.
+    :param runner: the layer with the runner, and with the package `containers` that does the work.
+    :param architecture: `x86_64` or `arm64`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        repository: ecr.Repository,
+        runner: RunnerAsset,
+        architecture: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.architecture = architecture
+        self.repository = repository
+        self.runner_hash = runner.asset.asset_hash
+        log_group = logs.LogGroup(
+            self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+        )
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description="Assembles images and pushes them to the repository of the stack",
+        )
+        for statement in (
+            write_log_statement(log_group),
+            iam.PolicyStatement(actions=list(_PUSH), resources=[repository.repository_arn]),
+            iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+        ):
+            self.role.add_to_principal_policy(statement)
+        acknowledge(
+            self.role,
+            "AwsSolutions-IAM5[Resource::*]",
+            "ecr:GetAuthorizationToken has no resources: it is a login.",
+        )
+        handler = s3_assets.Asset(self, "Handler", path=str(_HANDLER), exclude=["__pycache__"])
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=(
+                lambda_.Architecture.ARM_64 if architecture == "arm64" else lambda_.Architecture.X86_64
+            ),
+            handler="index.handler",
+            code=code_of(handler),
+            layers=[runner.layer],
+            role=self.role,
+            log_group=log_group,
+            timeout=Duration.minutes(15),
+            memory_size=_MEMORY_MIB,
+            description="Assembles images from users' images and the runner",
+            retry_attempts=0,
+        )
+        # An assembly that takes longer than a function may run is continued by a second invocation. This is a
+        # policy of its own, as the function waits for those of its role.
+        self.may_continue = iam.Policy(
+            self,
+            "Continue",
+            statements=[
+                iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[self.function.function_arn])
+            ],
+            roles=[self.role],
+        )
+        acknowledge(
+            self.function, "AwsSolutions-L1", "Python 3.13 is the version that this code is tested with."
+        )
+
+    def may_look_at(self, function_name: str) -> None:
+        """Let it see whether a function of this name exists with the other package type."""
+        arn = Stack.of(self).format_arn(
+            service="lambda",
+            resource="function",
+            resource_name=function_name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["lambda:GetFunctionConfiguration"], resources=[arn])
+        )

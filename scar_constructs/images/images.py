@@ -1,0 +1,75 @@
+"""The images of a workflow's functions, and what it takes to assemble them."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_ecr as ecr
+from constructs import Construct
+
+from fdl_schemas.model import Function
+from scar_constructs.function_asset import FunctionAsset
+from scar_constructs.image_file import ImageFile
+from scar_constructs.images.assembled_image import AssembledImage
+from scar_constructs.images.assembler import ImageAssembler
+from scar_constructs.images.repository import ImageRepository
+from scar_constructs.runner_asset import RunnerAsset
+
+
+class WorkflowImages(Construct):
+    """Repository and assemblers of a stack, made when the first function needs them.
+
+    :param runner: the runner that goes into the images.
+    :param registry_mirrors: see `AssembledImage`.
+    :param refresh: see `AssembledImage`.
+    :param keep: see `ImageRepository`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        runner: RunnerAsset,
+        registry_mirrors: str | None = None,
+        refresh: str | None = None,
+        keep: bool = False,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._runner = runner
+        self._registry_mirrors = registry_mirrors
+        self._refresh = refresh
+        self._keep = keep
+        self._repository: ImageRepository | None = None
+        self._assemblers: dict[str, ImageAssembler] = {}
+
+    def assembled(
+        self, scope: Construct, *, definition: Function, package: FunctionAsset, image_file: ImageFile | None
+    ) -> AssembledImage:
+        """The assembled image of a function, as a child of `scope`."""
+        return AssembledImage(
+            scope,
+            "Image",
+            definition=definition,
+            assembler=self._assembler(definition.architecture),
+            package=package,
+            image_file=image_file,
+            registry_mirrors=self._registry_mirrors,
+            refresh=self._refresh,
+        )
+
+    @property
+    def repository(self) -> ecr.Repository | None:
+        """Where assembled images are, if there are any."""
+        return None if self._repository is None else self._repository.repository
+
+    def _assembler(self, architecture: str) -> ImageAssembler:
+        if self._repository is None:
+            self._repository = ImageRepository(self, "Repository", keep=self._keep)
+        if architecture not in self._assemblers:
+            self._assemblers[architecture] = ImageAssembler(
+                self,
+                "Assembler" if architecture == "x86_64" else f"Assembler-{architecture}",
+                repository=self._repository.repository,
+                runner=self._runner,
+                architecture=architecture,
+            )
+        return self._assemblers[architecture]
