@@ -25,7 +25,7 @@ def main() -> int:
         if checked.workflow is None:
             return 2
         workflow = with_environment_values(deployment.with_bucket_names(checked.workflow), os.environ)
-        tools = find_udocker_tools(deployment.udocker_tools, os.environ)
+        tools = find_udocker_tools(deployment.udocker_tools, os.environ) if workflow.pulls else None
 
         from aws_cdk import App
 

@@ -4,13 +4,12 @@ For each image of `runner_images`, with a registry on this machine, all on a tmp
 another folder):
 
 - `cold_vs_curl_tar`: a process that pulls, unpacks and runs, against `curl | tar xz` of the layers alone
-- `cold_s3_vs_curl_tar`: the same with the image from the second tier, in an S3 server on this machine
 - `cold_vs_udocker`: the same against udocker's pull, create, set-up and run
 - `warm_overhead_ms`: a later invocation without transfers, from event to answer, against starting the program
   by `unshare`
 - `warm_vs_udocker`: the same against `udocker run`
-- `peak_rss_mb`: memory of the process at its peak, with all libraries loaded, against the 120 MB allowed: the
-  most of a pull, of storing the image in S3, and of reading it from there
+- `peak_rss_mb`: memory of the process at the peak of a pull, with all libraries loaded, against the 120 MB
+  allowed
 - `disk_ratio`: disk in use at the peak of a pull, against the unpacked image
 
 What is not to be had (udocker's tools, debootstrap) is skipped, and said so.
@@ -30,14 +29,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
 from benchmarks import runner_images, runner_udocker
 from benchmarks.measure import Comparison, in_turns
 from benchmarks.runner_process import COMMAND
-from benchmarks.runner_s3 import loopback_s3
 from runtime import handler
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
@@ -64,9 +62,7 @@ def compare() -> Iterator[Comparison]:
                 except runner_images.NotToBeHadError as problem:
                     print(f"{image}: skipped; {problem}")
                     continue
-                with loopback_s3(folder / f"{image}-s3") as s3:
-                    yield from _Subject(folder, registry, image, layers, s3).compare()
-                shutil.rmtree(folder / f"{image}-s3")
+                yield from _Subject(folder, registry, image, layers).compare()
 
 
 def _folder() -> Path | None:
@@ -82,21 +78,17 @@ def _folder() -> Path | None:
 class _Subject:
     """One image, and everything that is measured of it."""
 
-    def __init__(
-        self, folder: Path, registry: str, image: str, layers: list[str], s3: Mapping[str, str]
-    ) -> None:
+    def __init__(self, folder: Path, registry: str, image: str, layers: list[str]) -> None:
         self._folder = folder
         self._registry = registry
         self._image = image
         self._layers = layers
-        self._s3 = s3
         self._reference = f"{registry.removeprefix('http://')}/bench/{image}:1"
         self._numbers = itertools.count()
 
     def compare(self) -> Iterator[Comparison]:
         """All ratios of this image."""
         yield self._in_turns("cold_vs_curl_tar", self._cold, self._curl_tar)
-        yield self._from_s3()
         try:
             udocker = self._udocker()
         except runner_udocker.NotToBeHadError as problem:
@@ -116,19 +108,11 @@ class _Subject:
     def _cold(self) -> None:
         self._remove(self._pull()[0])
 
-    def _from_s3(self) -> Comparison:
-        self._remove(self._pull(environment=self._s3)[0])  # stores it
-        return self._in_turns(
-            "cold_s3_vs_curl_tar", lambda: self._remove(self._pull(environment=self._s3)[0]), self._curl_tar
-        )
-
-    def _pull(self, *options: str, environment: Mapping[str, str] | None = None) -> tuple[Path, int]:
+    def _pull(self, *options: str) -> tuple[Path, int]:
         """A first invocation; gives its store, and the peak of its memory in KiB."""
         store = self._new_folder("store")
         command = [sys.executable, "-m", "benchmarks.runner_process", *options, self._reference, str(store)]
-        done = subprocess.run(
-            command, cwd=_REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
         return store, int(done.stdout)
 
     def _curl_tar(self) -> None:
@@ -227,15 +211,9 @@ class _Subject:
     # --------------------------------------------------------------------------------------------------------
 
     def _memory_and_disk(self) -> Iterator[Comparison]:
-        objects = self._new_folder("s3")
-        with loopback_s3(objects) as s3:
-            peaks = []
-            for environment in (None, s3, s3):  # a pull, a pull and storing, a cold start from S3
-                store, memory = self._pull("--whole", environment=environment)
-                self._remove(store)
-                peaks.append(memory)
-        self._remove(objects)
-        rss = round(max(peaks) / 1024, 1)
+        store, memory = self._pull("--whole")
+        self._remove(store)
+        rss = round(memory / 1024, 1)
         yield Comparison(
             f"peak_rss_mb_{self._image}", rss, _PEAK_RSS_MB, round(rss / _PEAK_RSS_MB, 3), unit="MB"
         )

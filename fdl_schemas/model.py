@@ -276,6 +276,14 @@ class Workflow:
         return self.source.stem
 
     @property
+    def pulls(self) -> bool:
+        """Whether a function pulls and unpacks its image when it runs, instead of running in it."""
+        return any(
+            not function.image_runtime and function.execution_mode is not ExecutionMode.BATCH
+            for function in self.functions
+        )
+
+    @property
     def buckets(self) -> tuple[str, ...]:
         """Names of all buckets of the function's own account, in the order of their first mention.
 

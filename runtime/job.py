@@ -249,7 +249,6 @@ class _Job:
                     log=lambda message, fields: self.log.info(message, **fields),
                 )
             )
-            held.push(_finishing(root, self.setting.deadline))
             stage.bytes = root.bytes_downloaded
             stage.extra = {"digest": root.digest, "cached": root.cached}
         self.summary["image_cached"] = root.cached
@@ -331,14 +330,3 @@ class _Job:
             outputs.upload_all(plan, self.config.storage_providers, self.setting.uploads_until)
             self.summary |= {"output_bytes": stage.bytes, "output_files": len(uploads)}
         return [f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads]
-
-
-def _finishing(root: RootFilesystem, deadline: float) -> Callable[..., None]:
-    """At the end of the run: wait until the image is stored for other environments, unless we are told to
-    end."""
-
-    def leave(kind: type[BaseException] | None, *_: object) -> None:
-        told_to_end = kind is not None and not issubclass(kind, Exception)
-        root.finish(0.0 if told_to_end else deadline)
-
-    return leave

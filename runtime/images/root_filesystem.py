@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from runtime.images.manifest import ImageConfig
 from runtime.images.store import Lease
-
-if TYPE_CHECKING:
-    from runtime.images.s3_tier_store import StoringImage
 
 
 @dataclass(frozen=True)
@@ -27,13 +23,6 @@ class RootFilesystem:
     cached: bool
     bytes_downloaded: int
     lease: Lease | None = field(default=None, repr=False, compare=False)
-    storing: StoringImage | None = field(default=None, repr=False, compare=False)
-    """It is on its way into the second tier."""
-
-    def finish(self, until: float) -> None:
-        """Wait until the image is stored for other environments, until `until` (`time.monotonic`) at most."""
-        if self.storing is not None:
-            self.storing.finish(until)
 
     def release(self) -> None:
         """Let the store evict the image when the disk is short."""

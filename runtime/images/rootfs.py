@@ -92,7 +92,7 @@ def _prepare_reference(wanted: WantedImage, images: ImageStore, log: Log) -> Roo
         if found_here:
             return found_here
     try:
-        root = _by_tier(wanted, images, log) or pull(wanted, wanted.reference.version, images, log)
+        root = pull(wanted, wanted.reference.version, images, log)
     except RunnerError as error:
         if known and error.kind in _PASSING and (stale := from_store(images, known[0])):
             log(
@@ -103,15 +103,6 @@ def _prepare_reference(wanted: WantedImage, images: ImageStore, log: Log) -> Roo
         raise
     _note(images, name, root.digest, known)
     return root
-
-
-def _by_tier(wanted: WantedImage, images: ImageStore, log: Log) -> RootFilesystem | None:
-    # What lies in a folder of this machine is not to be had faster from anywhere.
-    if not os.environ.get("SCAR_IMAGE_CACHE") or any(place.read_digest is None for place in wanted.places):
-        return None
-    from runtime.images.s3_tier_route import by_tier
-
-    return by_tier(wanted, images, log)
 
 
 def _prepare_archive(uri: str, images: ImageStore, architecture: str, log: Log) -> RootFilesystem:

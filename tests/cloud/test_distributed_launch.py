@@ -181,7 +181,7 @@ def test_an_event_that_lambda_does_not_take_is_kept_for_retry(cloud: CloudUnderT
     assert state["status"] == "SUCCEEDED", state
     assert json.loads(state["output"]) == {"kept": 30, "left_out": 0}
     (message,) = cloud.client("sqs").receive_message(QueueUrl=url)["Messages"]
-    event = event_of(message["Body"])
+    event = event_of(message["Body"], lambda uri: uri.encode())
     assert isinstance(event, dict)
     assert event["Records"][0]["s3"]["object"]["key"].startswith("in/")
     assert "not found" in json.loads(message["Body"])["responsePayload"]["errorMessage"]

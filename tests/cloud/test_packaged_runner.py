@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from scar_constructs.batch_bootstrap import unzip
 from scar_constructs.compiled_libraries import WHEELS
 from scar_constructs.runner_asset import build_runner
 from tests.cloud.embedded import CloudUnderTest
@@ -56,10 +55,8 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         info.size = len(library)
         tarball.addfile(info, io.BytesIO(library))
     build_runner(work / "content", work / "tools.tar.gz")
-    archive = shutil.make_archive(str(work / "layer"), "zip", work / "content")
     public = Path(tempfile.mkdtemp(prefix="scar-packaged-"))
-    (public / "layer").mkdir()
-    unzip(Path(archive).read_bytes(), public / "layer", archive)
+    shutil.copytree(work / "content", public / "layer")
     shutil.copy(Path(__file__).with_name("packaged_runner.py"), public)
     (public / "function").mkdir()
     (public / "python").mkdir()

@@ -89,9 +89,7 @@ def test_two_stacks_each_with_its_own_buckets(tmp_path: Path, feature_flags: Map
     from scar_constructs.workflow_stack import add_stacks
 
     app = App(outdir=str(tmp_path), context=dict(feature_flags), analytics_reporting=False)
-    deployment = Deployment(
-        fdl=Path("w.yaml"), stack_name="w", image_cache_days=None, distributed_launch=True
-    )
+    deployment = Deployment(fdl=Path("w.yaml"), stack_name="w", distributed_launch=True)
     add_stacks(app, TWO, deployment, OREGON)
     app.synth()
     templates = {
