@@ -27,6 +27,16 @@ OUTPUT = "ScarWorkflow"
 _DESCRIPTION = "SCAR workflow "
 """What the description of a stack begins with; the FDL file's stem and a colon follow."""
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
+_OPTIONAL = (
+    "job_queue",
+    "job_definition",
+    "batch_log_group",
+    "api_url",
+    "api_key_id",
+    "assembled_image",
+    "image_digest",
+    "launch",
+)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -49,6 +59,10 @@ class DeployedFunction:
     batch_log_group: str | None = None
     api_url: str | None = None
     api_key_id: str | None = None
+    assembled_image: str | None = None
+    """URI, with its digest, of the image that Lambda or Batch runs."""
+    image_digest: str | None = None
+    """Of the image that it was assembled from."""
     launch: str | None = None
     """ARN of the state machine of `scar-launch --distributed`."""
 
@@ -64,6 +78,8 @@ class DeployedStack:
     """Stem of the FDL file."""
     functions: tuple[DeployedFunction, ...]
     buckets: tuple[str, ...]
+    refresh_images: str | None = None
+    """The value of the context key of that name with which it was deployed."""
 
 
 def selects_functions(command: _Command) -> _Command:
@@ -228,6 +244,7 @@ def _read(stack: dict[str, Any], region: str) -> DeployedStack:
         content = json.loads(summary)
         functions = tuple(_function(entry, name, region) for entry in content["functions"])
         buckets = tuple(str(bucket) for bucket in content["buckets"])
+        refresh = content.get("refresh_images")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
             f"The output {OUTPUT} of the stack {name} cannot be read",
@@ -235,7 +252,7 @@ def _read(stack: dict[str, Any], region: str) -> DeployedStack:
         ) from None
     described = str(stack.get("Description", ""))
     workflow = described.removeprefix(_DESCRIPTION).partition(":")[0] if _DESCRIPTION in described else ""
-    return DeployedStack(name, region, str(stack["StackStatus"]), workflow, functions, buckets)
+    return DeployedStack(name, region, str(stack["StackStatus"]), workflow, functions, buckets, refresh)
 
 
 def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunction:
@@ -249,10 +266,7 @@ def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunctio
         image=entry.get("image"),
         inputs=tuple(entry.get("inputs", ())),
         outputs=tuple(entry.get("outputs", ())),
-        **{
-            key: entry.get(key)
-            for key in ("job_queue", "job_definition", "batch_log_group", "api_url", "api_key_id", "launch")
-        },
+        **{key: entry.get(key) for key in _OPTIONAL},
     )
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from scar_cli.from_flags import InSections, describes_function, fdl_of, given
 from scar_cli.ls import described
 from scar_cli.session import client, error_code, explained
 
+_PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -49,6 +51,7 @@ def decides_where(command: _Command) -> _Command:
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="FDL file to deploy.")
 @describes_function
 @decides_where
+@click.option("--refresh-images", is_flag=True, help="Look up the tags of all images again.")
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every property that changes, and each resource.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
@@ -58,6 +61,7 @@ def command(
     stack: str | None,
     bucket_suffix: str | None,
     values: tuple[str, ...],
+    refresh_images: bool,
     yes: bool,
     verbose: bool,
     as_json: bool,
@@ -71,6 +75,8 @@ def command(
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
         raise UserError("-f says everything about the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
+    if refresh_images:
+        context["refresh_images"] = datetime.now(UTC).isoformat(timespec="seconds")
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
         refuse_what_is_taken(made)
         changes = [changes_of(one) for one in made]
@@ -158,7 +164,10 @@ def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
         here = stacks([stack.region])
         lambda_ = client("lambda", region=stack.region)
         own = {function.name for one in here if one.name == stack.name for function in one.functions}
-        for name in [name for name in _functions(stack) if name not in own]:
+        for name, package_type in _package_types(stack).items():
+            if name in own:
+                _refuse_other_package_type(lambda_, name, package_type)
+        for name in [name for name in _package_types(stack) if name not in own]:
             for other in here:
                 if any(function.name == name for function in other.functions):
                     raise UserError(
@@ -166,34 +175,47 @@ def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
                         f"file ({other.workflow})",
                         f"Rename one of them, or delete that: scar rm --stack {other.name}",
                     )
-            if not any(one.name == stack.name for one in here) and _exists(lambda_, name):
+            if not any(one.name == stack.name for one in here) and _settings(lambda_, name):
                 raise UserError(
                     f"There is a Lambda function {name} already, which no stack of scar holds",
                     "Give this one another name, or delete that one",
                 )
 
 
-def _functions(stack: SynthesizedStack) -> list[str]:
-    """Names that the template gives to functions."""
-    names = [
-        resource.get("Properties", {}).get("FunctionName")
+def _refuse_other_package_type(lambda_: Any, name: str, wanted: str) -> None:
+    """Lambda cannot turn a zip function into an image function: CloudFormation would fail half-way."""
+    deployed = _settings(lambda_, name).get("PackageType", wanted)
+    if deployed != wanted:
+        raise UserError(
+            f"The function {name} is deployed as {_PACKAGE_TYPES[deployed]}, and AWS Lambda cannot turn it "
+            f"into {_PACKAGE_TYPES[wanted]}",
+            f"Remove it first (scar rm -n {name}; buckets and files stay), give it another name, or set "
+            f"`runtime: {'image' if deployed == 'Image' else 'python3.13'}`",
+        )
+
+
+def _package_types(stack: SynthesizedStack) -> dict[str, str]:
+    """`Zip` or `Image`, by the name of the function."""
+    return {
+        properties["FunctionName"]: properties.get("PackageType", "Zip")
         for resource in stack.template.get("Resources", {}).values()
         if resource.get("Type") == "AWS::Lambda::Function"
-    ]
-    return [name for name in names if isinstance(name, str)]
+        and isinstance((properties := resource.get("Properties", {})).get("FunctionName"), str)
+    }
 
 
-def _exists(lambda_: Any, name: str) -> bool:
+def _settings(lambda_: Any, name: str) -> dict[str, Any]:
+    """What Lambda says of the function of that name; nothing if there is none, or we may not look."""
     from botocore.exceptions import ClientError
 
     with explained():
         try:
-            lambda_.get_function_configuration(FunctionName=name)
+            found: dict[str, Any] = lambda_.get_function_configuration(FunctionName=name)
         except ClientError as error:
             if error_code(error) in ("ResourceNotFoundException", "AccessDeniedException"):
-                return False  # who may not look may still deploy
+                return {}  # who may not look may still deploy
             raise
-    return True
+    return found
 
 
 def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool) -> None:

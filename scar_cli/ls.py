@@ -83,7 +83,7 @@ def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -
             "Region": one.region,
             "Inputs": list(one.inputs),
             "Outputs": list(one.outputs),
-            **({"Configuration": _without_values(setting)} if verbose else {}),
+            **(_details(one, setting) if verbose else {}),
         }
 
     with ThreadPoolExecutor(8) as pool:
@@ -109,6 +109,14 @@ def _last_activity(logs: Any, function: DeployedFunction) -> str | None:
         return moment(last_activity(logs, function))
     except UserError:  # who may not read the logs may still see the functions
         return None
+
+
+def _details(function: DeployedFunction, setting: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Assembled_image": function.assembled_image,
+        "Image_digest": function.image_digest,
+        "Configuration": _without_values(setting),
+    }
 
 
 def _without_values(setting: dict[str, Any]) -> dict[str, Any]:

@@ -177,7 +177,10 @@ class WorkflowStack(Stack):
         self.launches = self._launches() if distributed_launch else {}
         NotificationsHandler.of(self).keep_log()
         CfnOutput(
-            self, OUTPUT, value=self.to_json_string(self._summary()), description="What is deployed, for scar"
+            self,
+            OUTPUT,
+            value=self.to_json_string(self._summary(refresh_images)),
+            description="What is deployed, for scar",
         )
         Tags.of(self).add("createdby", "scar")
 
@@ -231,8 +234,9 @@ class WorkflowStack(Stack):
             if launchable(function.definition)
         }
 
-    def _summary(self) -> Mapping[str, object]:
+    def _summary(self, refresh_images: str | None) -> Mapping[str, object]:
         return {
+            **({"refresh_images": refresh_images} if refresh_images else {}),
             "functions": [
                 _summary(function, self.launches.get(function.definition.name)) for function in self.functions
             ],
