@@ -93,6 +93,11 @@ class BatchQueue(Construct):
         )
         if repository is not None:
             repository.grant_pull(execution_role)
+            acknowledge(
+                execution_role,
+                "AwsSolutions-IAM5[Resource::*]",
+                "ecr:GetAuthorizationToken has no resources: it is a login.",
+            )
         else:
             grant_image(execution_role, definition.container)
         self.job_queue = self._queue(definition, job, network)

@@ -33,7 +33,7 @@ class ImageRepository(Construct):
                     max_image_age=Duration.days(_UNTAGGED_DAYS),
                 )
             ],
-            removal_policy=RemovalPolicy.RETAIN if keep else RemovalPolicy.DESTROY,
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if keep else RemovalPolicy.DESTROY,
             empty_on_delete=not keep,
         )
         self.repository.add_to_resource_policy(

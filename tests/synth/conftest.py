@@ -110,6 +110,13 @@ def rich_workflow(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
                 batch=BatchJob(state="DISABLED"),
             ),
             Function(
+                name="pulling",
+                container=Container(image="alpine"),
+                image_runtime=False,
+                layer_arns=("arn:aws:lambda:us-east-1:123456789012:layer:tools:3",),
+            ),
+            Function(name="pulling_file", container=Container(image_file=archive), image_runtime=False),
+            Function(
                 name="given_role",
                 container=Container(image="alpine"),
                 inputs=(StorageEntry("data", "given"),),

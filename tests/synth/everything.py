@@ -16,6 +16,7 @@ functions:
         architectures: [arm64]
         execution_mode: lambda
         log_level: DEBUG
+        runtime: python3.13
         layers: ["arn:aws:lambda:us-east-1:123456789012:layer:theirs:7"]
         environment: {Variables: {KEY: value}}
         init_script: run.sh

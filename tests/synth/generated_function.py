@@ -86,7 +86,7 @@ def _container(draw: st.DrawFn, threshold: int | None) -> dict[str, Any]:
         some_of(
             {
                 "alpine": st.booleans(),
-                "create_image": st.booleans(),
+                "create_image": st.just(True),
                 "environment": variables(container_variable_problem, most=6),
                 "registry_credentials": st.sampled_from(
                     ["login", "arn:aws:secretsmanager:us-east-1:123456789012:secret:a-AbCdEf", "a/b@c"]
@@ -123,7 +123,7 @@ def _lambda_settings() -> dict[str, st.SearchStrategy[Any]]:
         "memory": numbers(128, 10240),
         "ephemeral_storage": numbers(512, 10240),
         "architectures": st.sampled_from([["x86_64"], ["arm64"]]),
-        "runtime": st.sampled_from(["python3.13", "python3.8", "python3.0"]),
+        "runtime": st.sampled_from(["image", "python3.13", "python3.0"]),
         "log_level": st.sampled_from(_LOG_LEVELS),
         "layers": st.just([]),
         "environment": variables(lambda_variable_problem),
@@ -180,6 +180,8 @@ def function_entries(draw: st.DrawFn, name: str, region: str | None) -> dict[str
         settings["region"] = region
     if "layers" in settings:
         settings["layers"] = draw(_layers(region or "us-east-1"))
+        if settings["layers"]:
+            settings["runtime"] = "python3.13"
     timeout = draw(st.one_of(st.none(), numbers(1, 900)))
     least = _DEFAULT_TIMEOUT if timeout is None else timeout
     given = numbers(0, least - 1)

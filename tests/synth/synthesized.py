@@ -34,9 +34,16 @@ class Synthesized:
         return found[0]
 
     def package(self, function_name: str) -> Path:
-        """The folder that becomes a function's code."""
-        key = self.one("AWS::Lambda::Function", FunctionName=function_name)["Code"]["S3Key"]
-        return self.folder / f"asset.{key.removesuffix('.zip')}"
+        """The folder that becomes a function's code, or goes into its image."""
+        code = self.one("AWS::Lambda::Function", FunctionName=function_name)["Code"]
+        if "ImageUri" in code:
+            uri = self.image(function_name)["Package"]["Fn::Sub"]
+            code = {"S3Key": uri.rpartition("/")[2]}
+        return self.folder / f"asset.{code['S3Key'].removesuffix('.zip')}"
+
+    def image(self, function_name: str) -> dict[str, Any]:
+        """What the assembler is told of a function's image."""
+        return self.one("Custom::ScarAssembledImage", FunctionName=function_name)
 
     def statements(self, part_of_name: str) -> list[dict[str, Any]]:
         """All statements of the policies of roles whose logical id contains a text."""

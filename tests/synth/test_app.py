@@ -82,15 +82,19 @@ def test_context_that_does_not_fit_the_workflow_is_one_line(
     assert templates == []
 
 
-def test_deployment_to_aws_without_udockers_tools_is_refused_with_advice(
+def test_function_that_pulls_its_image_is_not_deployed_to_aws_without_udockers_tools(
     tmp_path: Path, feature_flags: Mapping[str, Any]
 ) -> None:
+    fdl = tmp_path / "pulls.yaml"
+    fdl.write_text(
+        "functions: {aws: [{lambda: {name: f, runtime: python3.13, container: {image: alpine}}}]}\n"
+    )
     variables = {
         "CDK_DEFAULT_ACCOUNT": "123456789012",
         "UDOCKER_TARBALL": "https://127.0.0.1:1/udocker-englib.tar.gz",
         "XDG_CACHE_HOME": str(tmp_path),
     }
-    run, templates = synth(tmp_path, feature_flags, variables=variables, fdl=str(SEED), udocker_tools="")
+    run, templates = synth(tmp_path, feature_flags, variables=variables, fdl=str(fdl), udocker_tools="")
     assert run.returncode == 2
     assert run.stderr.startswith("error: udocker's tools cannot be fetched (https://127.0.0.1:1/")
     assert "set UDOCKER_TARBALL to its path" in run.stderr

@@ -158,14 +158,15 @@ def test_login_of_a_private_registry_is_named_and_may_be_read(every: Synthesized
     assert statement["Resource"]["Fn::Join"][1][-1] == ":secret:registry/login-??????"
 
 
-@pytest.mark.parametrize("role", ["FunctionswriteselsewhereRole", "FunctionswriteselsewhereBatchJobRole"])
-def test_image_in_ecr_may_be_pulled(every: Synthesized, role: str) -> None:
-    found = [statement for statement in every.statements(role) if "ecr:" in json.dumps(statement["Action"])]
-    assert [statement["Resource"] for statement in found] == [
-        "arn:aws:ecr:eu-west-1:123456789012:repository/team/tools",
-        "*",
-    ]
-    assert found[0]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+def test_image_in_ecr_may_be_pulled_by_the_assembler(every: Synthesized) -> None:
+    (found,) = (
+        statement
+        for statement in every.statements("ImagesAssemblerRole")
+        if "repository/team/tools" in json.dumps(statement["Resource"])
+    )
+    assert found["Resource"] == "arn:aws:ecr:eu-west-1:123456789012:repository/team/tools"
+    assert found["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    assert every.image("writes-elsewhere")["Image"].startswith("123456789012.dkr.ecr.eu-west-1.")
 
 
 def test_a_given_role_is_used_as_it_is(every: Synthesized) -> None:
@@ -177,11 +178,12 @@ def test_a_given_role_is_used_as_it_is(every: Synthesized) -> None:
 
 def test_lambda_batch_has_data_image_and_job(every: Synthesized) -> None:
     variables = function(every, "goes-on-in-batch")["Environment"]["Variables"]
-    assert {"SCAR_JOB_QUEUE", "SCAR_JOB_DEFINITION", "SCAR_IMAGE_FILE"} <= set(variables)
+    assert {"SCAR_JOB_QUEUE", "SCAR_JOB_DEFINITION", "SCAR_EVENT_BUCKET"} <= set(variables)
+    assert every.image("goes-on-in-batch")["Archive"]["Fn::Sub"].endswith(".tar")
     assert config(every, "goes-on-in-batch")["execution_mode"] == "lambda-batch"
     assert config(every, "goes-on-in-batch")["batch"] == {"timeout_s": 120, "attempts": 3}
     text = json.dumps(every.statements("FunctionsgoesoninbatchRole"))
-    for right in ("batch:SubmitJob", "s3:GetObject", "/long/*", "/done/*", ".tar"):
+    for right in ("batch:SubmitJob", "s3:GetObject", "/long/*", "/done/*"):
         assert right in text
 
 
@@ -204,9 +206,8 @@ def test_image_file_is_copied_into_a_bucket_of_the_users_own(every: Synthesized)
     assert copy["Bucket"] == "bucket-of-images"
     assert copy["Key"].startswith("scar-images/staged-image/")
     assert copy["Key"].endswith(".tar")
-    variables = function(every, "staged-image")["Environment"]["Variables"]
-    assert variables["SCAR_IMAGE_FILE"] == f"s3://bucket-of-images/{copy['Key']}"
-    assert f":::bucket-of-images/{copy['Key']}" in json.dumps(every.statements("FunctionsstagedimageRole"))
+    assert every.image("staged-image")["Archive"] == f"s3://bucket-of-images/{copy['Key']}"
+    assert f":::bucket-of-images/{copy['Key']}" in json.dumps(every.statements("ImagesAssemblerRole"))
 
 
 def rules(every: Synthesized, name: str) -> list[dict[str, Any]]:

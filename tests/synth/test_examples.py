@@ -139,9 +139,8 @@ def test_topic_is_subscribed_to_and_its_bucket_is_not_made(example: Example) -> 
     assert [bucket["BucketName"] for bucket in fed.of_type("AWS::S3::Bucket").values()] == ["scar-satellite"]
 
 
-def test_image_file_is_an_asset_that_the_function_finds(example: Example) -> None:
-    function = example("image-file").one("AWS::Lambda::Function", FunctionName="shift-letters")
-    assert ".tar" in json.dumps(function["Environment"]["Variables"]["SCAR_IMAGE_FILE"])
+def test_image_file_is_an_asset_that_the_assembler_finds(example: Example) -> None:
+    assert ".tar" in json.dumps(example("image-file").image("shift-letters")["Archive"])
     assert config(example("image-file"), "shift-letters")["init_script"] is None
 
 

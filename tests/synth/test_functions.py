@@ -20,10 +20,87 @@ def test_settings_arrive(rich: Synthesized) -> None:
     assert function["Timeout"] == 60
     assert function["EphemeralStorage"] == {"Size": 2048}
     assert function["Architectures"] == ["x86_64"]
-    assert function["Environment"]["Variables"] == {
-        "KEY": "value",
-        "SCAR_REGISTRY_MIRRORS": "docker.io=file:///images",
+    assert function["Environment"]["Variables"] == {"KEY": "value"}
+
+
+def test_a_function_runs_its_assembled_image(rich: Synthesized) -> None:
+    function = rich.one("AWS::Lambda::Function", FunctionName="filtered")
+    assert function["PackageType"] == "Image"
+    resource, attribute = function["Code"]["ImageUri"]["Fn::GetAtt"]
+    assert rich.template["Resources"][resource]["Type"] == "Custom::ScarAssembledImage"
+    assert attribute == "ImageUri"
+    assert not {"Runtime", "Handler", "Layers", "ImageConfig"} & function.keys()
+
+
+def test_the_assembler_is_told_all_about_an_image(rich: Synthesized) -> None:
+    image = rich.image("filtered")
+    assert image["Image"] == "alpine"
+    assert image["Architecture"] == "x86_64"
+    assert image["RegistryMirrors"] == "docker.io=file:///images"
+    assert image["ServiceTimeout"] == "3600"
+    (repository,) = rich.of_type("AWS::ECR::Repository")
+    assert image["RepositoryName"] == {"Ref": repository}
+    assert (rich.folder / f"asset.{image['Runner']}").exists()
+    assert not {"Archive", "RegistryCredentials", "Refresh"} & image.keys()
+
+
+def test_the_repository_is_private_scanned_and_goes_with_the_stack(rich: Synthesized) -> None:
+    repository = rich.one("AWS::ECR::Repository")
+    assert repository["EmptyOnDelete"] is True
+    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    (statement,) = repository["RepositoryPolicyText"]["Statement"]
+    assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_a_repository_is_kept_where_a_function_says_so(synthesize: Synthesize, tmp_path: Path) -> None:
+    function = Function(name="f", container=Container(image="alpine"), delete_ecr_image=False)
+    found = synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))
+    (repository,) = (
+        one for one in found.template["Resources"].values() if one["Type"] == "AWS::ECR::Repository"
+    )
+    assert repository["DeletionPolicy"] == "RetainExceptOnCreate"
+
+
+def test_each_architecture_has_an_assembler_of_its_own(synthesize: Synthesize, tmp_path: Path) -> None:
+    functions = tuple(
+        Function(name=name, container=Container(image="alpine"), architecture=architecture)
+        for name, architecture in (("a", "x86_64"), ("b", "arm64"), ("c", "arm64"))
+    )
+    found = synthesize(Workflow(source=tmp_path / "w.yaml", functions=functions))
+    assemblers = {
+        name: function["Architectures"]
+        for name, function in found.of_type("AWS::Lambda::Function").items()
+        if function.get("Timeout") == 900 and "Layers" in function
     }
+    assert sorted(assemblers.values()) == [["arm64"], ["x86_64"]]
+    for name, expected in (("a", "x86_64"), ("b", "arm64"), ("c", "arm64")):
+        assert assemblers[found.image(name)["ServiceToken"]["Fn::GetAtt"][0]] == [expected]
+
+
+def test_a_ready_image_is_taken_as_it_is(synthesize: Synthesize, tmp_path: Path) -> None:
+    image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/tool:1"
+    function = Function(name="f", container=Container(image=image, create_image=False))
+    found = synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))
+    assert found.one("AWS::Lambda::Function", FunctionName="f")["Code"] == {"ImageUri": image}
+    assert not found.of_type("Custom::ScarAssembledImage")
+    assert not found.of_type("AWS::ECR::Repository")
+
+
+def test_refreshing_is_a_change_of_every_image(synthesize: Synthesize, tmp_path: Path) -> None:
+    function = Function(name="f", container=Container(image="alpine"))
+    workflow = Workflow(source=tmp_path / "w.yaml", functions=(function,))
+    assert synthesize(workflow, refresh_images="2026-11-29").image("f")["Refresh"] == "2026-11-29"
+
+
+def test_a_function_that_pulls_its_image_is_a_zip_function_on_the_runners_layer(rich: Synthesized) -> None:
+    function = rich.one("AWS::Lambda::Function", FunctionName="pulling")
+    assert function["Runtime"] == "python3.13"
+    assert function["Handler"] == "runtime.handler.handle"
+    (layer,) = rich.of_type("AWS::Lambda::LayerVersion")
+    assert {"Ref": layer} in function["Layers"]
+    assert "arn:aws:lambda:us-east-1:123456789012:layer:tools:3" in function["Layers"]
+    assert function["Environment"]["Variables"] == {"SCAR_REGISTRY_MIRRORS": "docker.io=file:///images"}
 
 
 def test_container_environment_and_log_level_are_packaged_not_set_on_the_function(rich: Synthesized) -> None:
@@ -39,10 +116,14 @@ def test_log_group_has_the_functions_name_and_retention(rich: Synthesized) -> No
 
 
 def test_events_that_failed_go_to_a_queue_of_the_functions_own(rich: Synthesized) -> None:
-    settings = rich.of_type("AWS::Lambda::EventInvokeConfig").values()
+    settings = [
+        setting
+        for setting in rich.of_type("AWS::Lambda::EventInvokeConfig").values()
+        if "DestinationConfig" in setting
+    ]
     queues = {json.dumps(setting["DestinationConfig"]["OnFailure"]["Destination"]) for setting in settings}
-    assert len(queues) == len(settings) == 5
-    assert sorted(setting["MaximumRetryAttempts"] for setting in settings) == [0, 2, 2, 2, 2]
+    assert len(queues) == len(settings) == 7
+    assert sorted(setting["MaximumRetryAttempts"] for setting in settings) == [0, 2, 2, 2, 2, 2, 2]
 
 
 def test_failure_queue_is_encrypted_and_keeps_events_for_14_days(rich: Synthesized) -> None:
@@ -52,12 +133,13 @@ def test_failure_queue_is_encrypted_and_keeps_events_for_14_days(rich: Synthesiz
     )
 
 
-def test_an_image_file_is_uploaded_and_named_to_the_runner(rich: Synthesized) -> None:
-    variables = rich.one("AWS::Lambda::Function", FunctionName="from_file")["Environment"]["Variables"]
-    uri = variables["SCAR_IMAGE_FILE"]["Fn::Sub"]
-    archive = rich.folder / f"asset.{uri.rpartition('/')[2]}"
-    assert uri.startswith("s3://cdk-")
-    assert archive.read_bytes() == b"an archive"
+def test_an_image_file_is_uploaded_and_named_to_who_needs_it(rich: Synthesized) -> None:
+    pulling = rich.one("AWS::Lambda::Function", FunctionName="pulling_file")["Environment"]["Variables"]
+    for uri in (pulling["SCAR_IMAGE_FILE"]["Fn::Sub"], rich.image("from_file")["Archive"]["Fn::Sub"]):
+        archive = rich.folder / f"asset.{uri.rpartition('/')[2]}"
+        assert uri.startswith("s3://cdk-")
+        assert archive.read_bytes() == b"an archive"
+    assert "Image" not in rich.image("from_file")
     config = json.loads((rich.package("from_file") / "function_config.json").read_text())
     assert config["image"] is None
 

@@ -68,23 +68,55 @@ def test_a_batch_function_may_submit_its_job_but_not_touch_data(seed: Synthesize
             ),
         ),
         ("Allow", QUEUE_RIGHTS, ("<FunctionsscarbatchffmpegsplitFailureQueue>",)),
+        ("Allow", ("s3:PutObject",), ("<EventsBucket>/*",)),
     }
 
 
-def test_a_job_has_the_data_and_its_two_packages(seed: Synthesized) -> None:
-    found = rights(seed, "FunctionsscarbatchffmpegsplitBatchJobRole")
-    packages = [resource for _, actions, names in found for resource in names if actions == ("s3:GetObject",)]
-    assert len(packages) == 2
-    assert all(resource.endswith(".zip") and "*" not in resource for resource in packages)
-    assert {entry for entry in found if entry[1] != ("s3:GetObject",)} == {
+def test_a_job_has_the_data_and_long_events(seed: Synthesized) -> None:
+    assert rights(seed, "FunctionsscarbatchffmpegsplitBatchJobRole") == {
         ("Allow", READ_RIGHTS, (f"{BUCKET}/input/*",)),
         ("Allow", ("s3:AbortMultipartUpload", "s3:PutObject"), (f"{BUCKET}/split-images/*",)),
+        ("Allow", ("s3:GetObject",), ("<EventsBucket>/*",)),
     }
 
 
-def test_whoever_starts_a_job_may_write_its_log_alone(seed: Synthesized) -> None:
+PULL_RIGHTS = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+REPOSITORY = "<ImagesRepository>"
+
+
+def test_whoever_starts_a_job_may_pull_its_image_and_write_its_log(seed: Synthesized) -> None:
     assert rights(seed, "BatchExecutionRole") == {
-        ("Allow", LOG_RIGHTS, ("<FunctionsscarbatchffmpegsplitBatchLogs>",))
+        ("Allow", LOG_RIGHTS, ("<FunctionsscarbatchffmpegsplitBatchLogs>",)),
+        ("Allow", PULL_RIGHTS, (REPOSITORY,)),
+        ("Allow", ("ecr:GetAuthorizationToken",), ("*",)),
+    }
+
+
+def test_the_assembler_reads_the_packages_and_pushes_to_the_repository(seed: Synthesized) -> None:
+    found = rights(seed, "ImagesAssemblerRole")
+    packages = [name for _, actions, names in found for name in names if actions == ("s3:GetObject",)]
+    assert len(packages) == 2
+    assert all(name.endswith(".zip") and "*" not in name for name in packages)
+    others = {entry for entry in found if entry[1] != ("s3:GetObject",)}
+    pushes = (
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:CompleteLayerUpload",
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:InitiateLayerUpload",
+        "ecr:PutImage",
+        "ecr:UploadLayerPart",
+    )
+    (looks,) = (entry for entry in others if entry[1] == ("lambda:GetFunctionConfiguration",))
+    assert [name.rpartition(":")[2] for name in looks[2]] == [
+        "scar-batch-ffmpeg-split",
+        "scar-lambda-darknet",
+    ]
+    assert others - {looks} == {
+        ("Allow", LOG_RIGHTS, ("<ImagesAssemblerLogs>",)),
+        ("Allow", pushes, (REPOSITORY,)),
+        ("Allow", ("ecr:GetAuthorizationToken",), ("*",)),
+        ("Allow", ("lambda:InvokeFunction",), ("<ImagesAssemblerFunction>",)),
     }
 
 
@@ -97,6 +129,8 @@ def test_the_helpers_may_do_their_one_thing(seed: Synthesized) -> None:
             (f"{BUCKET}/input/", f"{BUCKET}/output/", f"{BUCKET}/split-images/"),
         ),
         ("Allow", ("s3:ListBucket",), (BUCKET,)),
+        ("Allow", ("s3:DeleteObject", "s3:DeleteObjectVersion"), ("<EventsBucket>/*",)),
+        ("Allow", ("s3:ListBucketVersions",), ("<EventsBucket>",)),
     }
     assert rights(seed, "BucketNotificationsRole") == {
         ("Allow", LOG_RIGHTS, ("<BucketNotificationsLogs>",)),
@@ -108,9 +142,10 @@ def test_an_image_file_may_be_read_by_who_runs_it(rich: Synthesized) -> None:
     def reads_tar(role: str) -> bool:
         return any(".tar" in name for _, _, resources in rights(rich, role) for name in resources)
 
-    assert reads_tar("FunctionsfromfileRole")
-    assert reads_tar("FunctionsfromfileBatchJobRole")
-    assert reads_tar("FunctionsfileinbatchBatchJobRole")
+    assert reads_tar("ImagesAssemblerRole")
+    assert reads_tar("FunctionspullingfileRole")
+    assert not reads_tar("FunctionsfromfileRole")
+    assert not reads_tar("FunctionsfromfileBatchJobRole")
     assert not reads_tar("FunctionsfileinbatchRole")
     assert not reads_tar("FunctionsfilteredRole")
 
@@ -124,7 +159,7 @@ def test_deleting_is_allowed_only_to_empty_a_bucket_that_is_to_be_destroyed(rich
     ]
     assert {name.rstrip("0123456789ABCDEF") for name, _ in deleting} == {"BucketFoldersProviderRole"}
     emptied = {resource for _, (_, _, resources) in deleting for resource in resources}
-    assert emptied == {"<Bucketsdatax1Bucket>/*", "<Bucketswholex1Bucket>/*"}
+    assert emptied == {"<Bucketsdatax1Bucket>/*", "<Bucketswholex1Bucket>/*", "<EventsBucket>/*"}
 
 
 def test_no_statement_allows_all_actions_or_all_resources(seed: Synthesized, rich: Synthesized) -> None:
@@ -134,6 +169,8 @@ def test_no_statement_allows_all_actions_or_all_resources(seed: Synthesized, ric
                 _, actions, resources = normalized(statement)
                 assert not any("*" in action for action in actions), name
                 # A wildcard stands at the end alone, and behind the name of a bucket.
+                if actions == ("ecr:GetAuthorizationToken",):
+                    continue  # it has no resources: it is a login
                 assert all("*" not in text.removesuffix("/*") for text in resources), name
                 assert "*" not in resources, name
 

@@ -20,20 +20,22 @@ EXPECTED_RESOURCES = {
     "AWS::EC2::VPC": 1,
     "AWS::EC2::VPCEndpoint": 1,
     "AWS::EC2::VPCGatewayAttachment": 1,
+    "AWS::ECR::Repository": 1,
     "AWS::Events::Rule": 1,
-    "AWS::IAM::Policy": 4,
-    "AWS::IAM::Role": 6,
-    "AWS::Lambda::EventInvokeConfig": 2,
-    "AWS::Lambda::Function": 4,
+    "AWS::IAM::Policy": 6,
+    "AWS::IAM::Role": 7,
+    "AWS::Lambda::EventInvokeConfig": 3,
+    "AWS::Lambda::Function": 5,
     "AWS::Lambda::LayerVersion": 1,
     "AWS::Lambda::Permission": 2,
-    "AWS::Logs::LogGroup": 5,
-    "AWS::S3::Bucket": 1,
-    "AWS::S3::BucketPolicy": 1,
+    "AWS::Logs::LogGroup": 6,
+    "AWS::S3::Bucket": 2,
+    "AWS::S3::BucketPolicy": 2,
     "AWS::SQS::Queue": 2,
     "AWS::SQS::QueuePolicy": 2,
     "Custom::S3BucketNotifications": 1,
-    "Custom::ScarBucketFolders": 1,
+    "Custom::ScarAssembledImage": 2,
+    "Custom::ScarBucketFolders": 2,
 }
 
 
@@ -68,18 +70,22 @@ def test_one_bucket_feeds_both_functions_each_by_its_folder(seed: Synthesized) -
 
 
 def test_folders_that_the_workflow_names_are_made(seed: Synthesized) -> None:
-    resource = seed.one("Custom::ScarBucketFolders")
+    (resource,) = (one for one in seed.of_type("Custom::ScarBucketFolders").values() if one["Folders"])
     assert resource["Folders"] == ["input", "split-images", "output"]
     assert resource["OnDelete"] == "tidy"
 
 
 def test_functions_run_the_shared_runner(seed: Synthesized) -> None:
     functions = [found for found in seed.of_type("AWS::Lambda::Function").values() if "FunctionName" in found]
-    layers = {json.dumps(function["Layers"]) for function in functions}
-    assert len(functions) == 2
-    assert len(layers) == 1
-    assert {function["Handler"] for function in functions} == {"runtime.handler.handle"}
-    assert {function["Runtime"] for function in functions} == {"python3.13"}
+    split, darknet = functions
+    assert split["Handler"] == "runtime.handler.handle", "it only submits jobs, and needs no image"
+    assert split["Runtime"] == "python3.13"
+    (layer,) = seed.of_type("AWS::Lambda::LayerVersion")
+    assert split["Layers"] == [{"Ref": layer}]
+    assert darknet["PackageType"] == "Image"
+    assert {seed.image(found["FunctionName"])["Runner"] for found in functions} == {
+        seed.one("AWS::Lambda::LayerVersion")["Content"]["S3Key"].removesuffix(".zip")
+    }
     assert [function["MemorySize"] for function in functions] == [512, 3008]
 
 
@@ -130,6 +136,8 @@ def test_output_tells_tools_what_is_deployed(seed: Synthesized) -> None:
             "image": "grycap/ffmpeg",
             "inputs": ["scar-video/input"],
             "outputs": ["scar-video/split-images"],
+            "assembled_image": "TOKEN",
+            "image_digest": "TOKEN",
             "job_queue": "TOKEN",
             "job_definition": "TOKEN",
             "batch_log_group": "/aws/batch/scar-batch-ffmpeg-split",
@@ -142,6 +150,8 @@ def test_output_tells_tools_what_is_deployed(seed: Synthesized) -> None:
             "image": "grycap/darknet",
             "inputs": ["scar-video/split-images"],
             "outputs": ["scar-video/output"],
+            "assembled_image": "TOKEN",
+            "image_digest": "TOKEN",
         },
     ]
 
