@@ -16,8 +16,8 @@ from scar_constructs.container_function import ContainerFunction
 from scar_constructs.deployment import Deployment
 from scar_constructs.distributed_launch import DistributedLaunch, launchable
 from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
-from scar_constructs.findings import acknowledge
 from scar_constructs.event_store import EventStore
+from scar_constructs.findings import acknowledge
 from scar_constructs.images.images import WorkflowImages
 from scar_constructs.network import BatchNetwork
 from scar_constructs.notifications import NotificationsHandler, notify, wait_for

@@ -14,9 +14,6 @@ from hypothesis import strategies as st
 
 from runtime.config import StorageProvider
 from runtime.errors import RunnerError
-from runtime.images import s3_tier_bucket
-from runtime.images.s3_tier_bucket import ObjectChanged, TierBucket, TierUnavailable
-from runtime.images.transport import Patience
 from runtime.storage import http, s3_keyed
 from runtime.storage.onedata import OnedataStorage
 from runtime.storage.s3_keyed import KeyedS3Storage
@@ -59,7 +56,7 @@ _ANSWER = st.fixed_dictionaries(
 )
 CASES = st.fixed_dictionaries(
     {
-        "server": st.sampled_from(["webdav", "onedata", "tier"] * 3 + ["minio"]),
+        "server": st.sampled_from(["webdav", "onedata"] * 3 + ["minio"]),
         "upload": st.booleans(),
         "answers": st.lists(_ANSWER, min_size=1, max_size=6),
     }
@@ -79,35 +76,6 @@ def _storage(kind: str, origin: str) -> Storage:
     return KeyedS3Storage(StorageProvider("minio.x", {}), keys)
 
 
-def _tier(origin: str) -> None:
-    """Every call of the second tier's bucket."""
-    environ = {
-        "AWS_ENDPOINT_URL_S3": origin,
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "us-east-1",
-    }
-    bucket = TierBucket("s3://bucket", environ)
-
-    def get() -> None:
-        found = bucket.get("a", 100)
-        assert found is None or len(found.content) <= 100
-
-    calls = (
-        get,
-        lambda: bucket.put("a", b"x", s3_tier_bucket.ABSENT),
-        lambda: bucket.begin("a"),
-        lambda: bucket.complete("a", "u", ["e"]),
-        lambda: list(bucket.pieces("a", 19, [(0, 10), (10, 9)])),
-    )
-    for call in calls:
-        try:
-            call()
-        except (TierUnavailable, ObjectChanged) as error:
-            assert len(str(error)) < 4000, f"an error text of {len(str(error))} characters"
-    bucket.close()
-
-
 @contextmanager
 def _servers(folder: Path) -> Iterator[Check]:
     wire = Wire()
@@ -120,10 +88,7 @@ def _servers(folder: Path) -> Iterator[Check]:
         wire.answer = lambda _path, head: answer_bytes(
             next(answers), wire.origin, "http://127.0.0.1:1", head_only=head.startswith(b"HEAD")
         )
-        if case["server"] == "tier":
-            _tier(wire.origin)
-        else:
-            _store(case)
+        _store(case)
         assert len(wire.requests) < 200, f"{len(wire.requests)} requests"
 
     def _store(case: Any) -> None:
@@ -148,12 +113,10 @@ def _servers(folder: Path) -> Iterator[Check]:
             assert len(text) < 4000, f"an error text of {len(text)} characters"
             assert text.isprintable(), f"an error text with control characters: {text!a:.300}"
 
-    patience = Patience(timeout_s=2.0, attempts=2, first_pause_s=0.001, longest_pause_s=0.001)
     try:
         with (
             mock.patch.multiple(http, FIRST_PAUSE_S=0.001, LONGEST_PAUSE_S=0.001),
             mock.patch.object(s3_keyed, "ATTEMPTS", 1),
-            mock.patch.object(s3_tier_bucket, "PATIENCE", patience),
             mock.patch.dict(os.environ, {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}),
         ):
             yield check

@@ -11,7 +11,6 @@ TARGETS = {
         layers.ARCHIVES_TARGET,
         registry.TARGET,
         cached.STORE_TARGET,
-        cached.TIER_TARGET,
         servers.TARGET,
         events.TARGET,
         fdl.TARGET,

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from runtime.errors import RunnerError
 from runtime.images.mirrors import places_for
 from runtime.images.reference import parse_reference
-from runtime.images.s3_tier_bucket import TierBucket, TierUnavailable
 from runtime.storage.address import ServerAddress, encoded_path
 from runtime.workspace import file_name
 from tests.fuzz.mutation import EDITS, edited
@@ -72,8 +71,6 @@ def _words(_folder: Path) -> Iterator[Check]:
             assert ServerAddress.parse(address.url, "address") == address
         with suppress(ValueError):
             assert not {"", ".", ".."} & set(encoded_path(text)[1:].split("/"))
-        with suppress(TierUnavailable):
-            TierBucket(text, {"AWS_REGION": "r", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"})
         if text.isprintable() or text.isascii():
             name = file_name(text.replace("\0", "").rpartition("/")[2])
             assert name not in ("", ".", "..")

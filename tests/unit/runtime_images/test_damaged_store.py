@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,20 +10,13 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import RunnerError
-from runtime.images import RootFilesystem, s3_tier_bucket
+from runtime.images import RootFilesystem
 from runtime.images.layout import LayoutFolder
-from runtime.images.manifest import ImageConfig
 from runtime.images.mirrors import Place
 from runtime.images.pull import WantedImage, pull
 from runtime.images.reference import parse_reference
-from runtime.images.s3_tier_bucket import TierBucket, TierUnavailable
-from runtime.images.s3_tier_index import DamagedEntry, ImageIndex, decode, encode
-from runtime.images.s3_tier_pack import compressor
 from runtime.images.store import ImageStore
-from runtime.images.transport import Patience
-from tests.fuzz.wire import Wire
 from tests.oci_images import File, Image, tar_of, write_layout
-from tests.registry_server import Answer, ScriptedServer
 
 IMAGE = Image([tar_of([File("a", b"one")])], {"Cmd": ["/a"], "User": "somebody"})
 
@@ -112,45 +104,3 @@ def test_name_that_stands_for_no_digest_is_looked_up_again(tmp_path: Path, diges
     (record,) = (tmp_path / "images" / "refs").iterdir()
     record.write_text(json.dumps({"name": "n", "digest": digest}))
     assert images.recall("n") is None
-
-
-@pytest.mark.parametrize("length", ["many", "-5", "9" * 5000, "²"])
-def test_malformed_length_of_an_object_only_means_that_the_cache_is_not_used(
-    length: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(s3_tier_bucket, "PATIENCE", Patience(attempts=2, first_pause_s=0.0))
-    answer = Answer(200, b"x", {"Content-Length": length})
-    with ScriptedServer(lambda _request: answer) as server, pytest.raises(TierUnavailable):
-        bucket_at(server.address).get("key", 100)
-
-
-def test_what_no_http_server_says_is_told_short_and_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_tier_bucket, "PATIENCE", Patience(attempts=2, first_pause_s=0.0))
-    wire = Wire()
-    wire.answer = lambda _path, _head: b"\x1b[2J" + b"x" * 60_000 + b"\r\n\r\n"
-    with pytest.raises(TierUnavailable) as caught:
-        bucket_at(wire.origin).get("key", 100)
-    wire.close()
-    assert len(str(caught.value)) < 4000
-    assert str(caught.value).isprintable()
-
-
-def bucket_at(address: str) -> TierBucket:
-    environ = {
-        "AWS_ENDPOINT_URL_S3": address,
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "us-east-1",
-    }
-    return TierBucket("s3://bucket", environ)
-
-
-@pytest.mark.parametrize("field", ["subject", "architecture", "content_key"])
-@pytest.mark.parametrize("value", [None, 7, [], {}])
-def test_index_of_the_cache_whose_texts_are_none_is_damaged(field: str, value: object) -> None:
-    index = ImageIndex(
-        "s", "sha256:" + "0" * 64, "amd64", ImageConfig(), [[0, "", 0, 0, 0, 0]], [], [], [], [], "k", []
-    )
-    content = encode(dataclasses.replace(index, **{field: value}), compressor())  # type: ignore[arg-type]
-    with pytest.raises(DamagedEntry):
-        decode(content, "s", "amd64")

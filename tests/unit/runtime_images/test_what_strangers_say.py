@@ -3,7 +3,6 @@ characters."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -20,7 +19,6 @@ from runtime.images.manifest import choose_platform, parse_config, parse_descrip
 from runtime.images.origin import find_image
 from runtime.images.ranges import FileSource
 from runtime.images.registry import RegistryRepository
-from runtime.images.s3_tier_index import DamagedEntry, ImageIndex, decode, encode
 from runtime.images.transport import Patience
 from tests.oci_images import File, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer
@@ -123,17 +121,4 @@ def test_a_name_in_a_layer(tmp_path: Path) -> None:
     unpacker = Unpacker(tmp_path, charge=lambda _: None, what="image a")
     with pytest.raises(RunnerError) as caught:
         unpacker.apply(Layer(len(layer), lambda: io.BytesIO(layer)))
-    assert_fit_for_a_terminal(str(caught.value))
-
-
-def test_an_entry_of_the_cache() -> None:
-    from runtime.images.manifest import ImageConfig
-    from runtime.images.s3_tier_pack import compressor
-
-    digest = "sha256:" + hashlib.sha256(b"").hexdigest()
-    index = ImageIndex(
-        HOSTILE, digest, HOSTILE, ImageConfig(), [[0, "", 0, 0, 0, 0]], [], [], [], [], "key", []
-    )
-    with pytest.raises(DamagedEntry) as caught:
-        decode(encode(index, compressor()), "subject", "amd64")
     assert_fit_for_a_terminal(str(caught.value))
