@@ -110,9 +110,16 @@ class RegistryRepository:
         method: str = "GET",
     ) -> Response:
         url = f"{self._origin}/v2/{self._repository}/{path}"
+        try:
+            return self._authorized(lambda login: self._transport.open(url, headers, login, method))
+        except HttpStatusError as error:
+            raise self._explain(error, not_found) from error
+
+    def _authorized(self, ask: Callable[[str | None], Response]) -> Response:
+        """The answer to `ask`, which takes an Authorization header; logs in where the registry wants it."""
         for first in (True, False):
             try:
-                return self._transport.open(url, headers, self._authorization, method)
+                return ask(self._authorization)
             except HttpStatusError as error:
                 # Challenges count only from the registry itself: a CDN behind a redirect gets no token.
                 from_registry = urllib.parse.urlsplit(error.url).netloc == self._host
@@ -120,7 +127,7 @@ class RegistryRepository:
                     self._authorization = self._authorize(error.headers)
                     if self._authorization is not None:
                         continue
-                raise self._explain(error, not_found) from error
+                raise
         raise AssertionError("unreachable")
 
     def _explain(self, error: HttpStatusError, not_found: Callable[[], RunnerError]) -> RunnerError:

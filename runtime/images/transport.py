@@ -26,7 +26,9 @@ _MAXIMUM_ERROR_BODY = 64 * 1024
 _MAXIMUM_REDIRECTS = 5
 _ERRORS_FROM = 400
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+"""Status codes that may pass by themselves."""
+
 
 
 class HttpStatusError(Exception):
@@ -102,7 +104,12 @@ class Transport:
         self._connections.close()
 
     def open(
-        self, url: str, headers: Mapping[str, str], authorization: str | None, method: str = "GET"
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        method: str = "GET",
+        body: bytes | bytearray | None = None,
     ) -> Response:
         """The response (2xx) for `url`.
 
@@ -113,10 +120,10 @@ class Transport:
         while True:
             retry_after = None
             try:
-                return self._follow(method, url, headers, authorization)
+                return self.open_once(url, headers, authorization, method, body)
             except HttpStatusError as problem:
                 retry_after = problem.headers.get("Retry-After")
-                if problem.status not in _RETRIED:
+                if problem.status not in RETRIED:
                     raise
                 failure = self._gave_up(problem)
             except NETWORK_ERRORS as error:
@@ -132,17 +139,24 @@ class Transport:
                 raise failure
             time.sleep(self.patience.pause_s(failures, retry_after))
 
-    def _follow(
-        self, method: str, url: str, headers: Mapping[str, str], authorization: str | None
+    def open_once(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        method: str = "GET",
+        body: bytes | bytearray | None = None,
     ) -> Response:
-        """The response at the end of all redirects; the Authorization header goes to the first server
-        alone."""
+        """The response (2xx) at the end of all redirects, without a second attempt; the Authorization header
+        goes to the first server alone. Raises HttpStatusError or one of NETWORK_ERRORS."""
         home = urllib.parse.urlsplit(url)
         for _ in range(_MAXIMUM_REDIRECTS + 1):
             here = urllib.parse.urlsplit(url)
             at_home = (here.scheme, here.netloc) == (home.scheme, home.netloc)
             more = {"Authorization": authorization} if authorization and at_home else {}
-            response = self._connections.request(method, url, {"User-Agent": "scar-cdk", **headers, **more})
+            response = self._connections.request(
+                method, url, {"User-Agent": "scar-cdk", **headers, **more}, body
+            )
             if response.status in _REDIRECTS and (location := response.headers.get("Location")):
                 response.read_rest(_MAXIMUM_ERROR_BODY)
                 url = _redirected(url, location, response)
