@@ -14,7 +14,7 @@ from runtime.images.manifest import broken
 from runtime.images.origin import ByteStream
 
 _CHUNK = 1 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # A zstd frame says how far it looks back, up to terabytes: memory that the reader has to have. 32 MiB is what
 # `zstd -20` uses; the writers of images stay below.
@@ -27,14 +27,14 @@ def decompressed(raw: ByteStream, what: str) -> ByteStream:
     head = b""
     while len(head) < len(_ZSTD_MAGIC) and (more := raw.read(_CHUNK)):
         head += more
-    if head.startswith(_GZIP_MAGIC):
-        return _Inflating(_Prefixed(head, raw), what)
+    if head.startswith(GZIP_MAGIC):
+        return _Inflating(Prefixed(head, raw), what)
     if head.startswith(_ZSTD_MAGIC):
-        return _Zstandard(_Prefixed(head, raw), what)
-    return _Prefixed(head, raw)
+        return _Zstandard(Prefixed(head, raw), what)
+    return Prefixed(head, raw)
 
 
-class _Prefixed:
+class Prefixed:
     """A stream of which the beginning was read already."""
 
     def __init__(self, head: bytes, rest: ByteStream) -> None:
@@ -42,12 +42,14 @@ class _Prefixed:
         self._rest = rest
 
     def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`."""
         if self._head:
             part, self._head = self._head[:size], self._head[size:]
             return part
         return self._rest.read(size)
 
     def close(self) -> None:
+        """Close what is behind."""
         self._rest.close()
 
 
@@ -107,7 +109,7 @@ class _Inflating:
     def _next_member(self) -> None:
         assert self._decompressor is not None  # noqa: S101 - the caller's loop
         rest = self._decompressor.unused_data.lstrip(b"\0") or self._source.read(_CHUNK // 4).lstrip(b"\0")
-        self._decompressor = _new_gzip() if rest.startswith(_GZIP_MAGIC[: len(rest)]) and rest else None
+        self._decompressor = _new_gzip() if rest.startswith(GZIP_MAGIC[: len(rest)]) and rest else None
         self._pending = rest
 
 

@@ -30,7 +30,6 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 """Status codes that may pass by themselves."""
 
 
-
 class HttpStatusError(Exception):
     """The server answered with an error that trying again does not heal."""
 

@@ -1,0 +1,129 @@
+"""The file system that layers make together, looked up path by path, without putting it together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from containers.assembly.layer_report import LayerReport, Node
+from containers.assembly.layer_writer import parents_of
+
+_MAXIMUM_LINKS = 40
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """A file that everybody may read, and nobody runs."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory; `node` is None if no layer says how it is to be."""
+
+    node: Node | None
+
+
+Found = Directory | Link | Ordinary | Node
+"""What is at a path; a Node is a program, or a file that others may not read."""
+
+
+class FileTree:
+    """Layers on top of each other, from the bottom up."""
+
+    def __init__(self, layers: Sequence[LayerReport]) -> None:
+        self._layers = list(reversed(layers))
+
+    def look_up(self, path: str) -> Found | None:
+        """What is at `path` (no leading slash, no links followed); None if nothing is."""
+        if not path:
+            return Directory(next((r.directories[""] for r in self._layers if "" in r.directories), None))
+        above = [*parents_of(path)]
+        implied = False
+        for layer in self._layers:
+            if path in layer.files:
+                return layer.files[path]
+            if path in layer.links:
+                return Link(layer.links[path])
+            if path in layer.directories:
+                return Directory(layer.directories[path])
+            if layer.is_ordinary(path):
+                return Ordinary()
+            implied = implied or path in layer.orphans
+            if path in layer.whiteouts or any(
+                parent in layer.whiteouts or parent in layer.opaque or parent in layer.links
+                for parent in above
+            ):
+                break
+        return Directory(None) if implied else None
+
+    def text(self, path: str) -> str | None:
+        """The content of one of the files whose texts are kept; None if it is no plain file."""
+        above = [*parents_of(path)]
+        for layer in self._layers:
+            if path in layer.texts:
+                return layer.texts[path]
+            if path in layer.whiteouts or path in layer.links or path in layer.directories:
+                return None
+            if any(parent in layer.whiteouts or parent in layer.opaque for parent in above):
+                return None
+        return None
+
+    def walk(self, path: str) -> Iterator[tuple[str, Found | None]]:
+        """Every directory on the way to `path`, as the container sees it with all links followed, and at
+        last what is there."""
+        real: list[str] = []
+        pending = deque(path.split("/"))
+        links = 0
+        yield "", self.look_up("")
+        while pending:
+            part = pending.popleft()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                del real[-1:]
+                continue
+            here = "/".join([*real, part])
+            found = self.look_up(here)
+            if isinstance(found, Link):
+                links += 1
+                if links > _MAXIMUM_LINKS:
+                    return
+                if found.target.startswith("/"):
+                    real = []
+                pending.extendleft(reversed(found.target.split("/")))
+                continue
+            yield here, found
+            if found is None:
+                return
+            real.append(part)
+
+
+def missing_parents(layers: Sequence[LayerReport]) -> list[set[str]]:
+    """For each layer, from the bottom up, the directories that its files lie in and that neither it nor
+    a layer below has an entry for.
+
+    Lambda unpacks the layers in their order and makes no directory by itself: `MissingParentDirectory:
+    Parent directory does not exist for file` (aspect-build/rules_aws 96 and 103).
+    """
+    missing: list[set[str]] = []
+    for number, layer in enumerate(layers):
+        below = FileTree(layers[:number])
+        missing.append({path for path in layer.orphans if not _is_there(below, path, missing)})
+    return missing
+
+
+def _is_there(below: FileTree, path: str, mended: Sequence[set[str]]) -> bool:
+    found = below.look_up(path)
+    if isinstance(found, Link):
+        return True
+    if isinstance(found, Directory):
+        return found.node is not None or any(path in added for added in mended)
+    return False
