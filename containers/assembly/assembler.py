@@ -116,15 +116,7 @@ def assemble(
     """Make the image. Raises RunnerError, or OutOfTime when `deadline` (`time.monotonic`) is near: a
     later call goes on from there."""
     progress = Progress(wanted.source, deadline)
-    assembly = _Assembly(wanted, target, runner, progress, log)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        packing = pool.submit(assembly.runner_layer)
-        try:
-            base = assembly.base()
-        except BaseException:
-            progress.stopped.set()
-            raise
-        return assembly.finish(base, *packing.result())
+    return _Assembly(wanted, target, runner, progress, log).run()
 
 
 class _Assembly:
@@ -143,21 +135,27 @@ class _Assembly:
         self._progress = progress
         self._log = log
 
-    # -- the user's image
-
-    def base(self) -> StoredImage:
-        """The user's image, made acceptable, in the target."""
-        if (known := self._records.find_image("base", self._wanted.key)) is not None:
-            return known
-        with self._wanted.open() as source:
+    def run(self) -> Assembled:
+        """All of it."""
+        known = self._records.find_image("base", self._wanted.key)
+        if known is not None:
+            return self._finish(known, *self._runner_layer())
+        with self._wanted.open() as source, concurrent.futures.ThreadPoolExecutor(1) as pool:
             self._log(
                 "assembling image",
                 {"image": source.what, "digest": source.digest, "layers": len(source.layers)},
             )
-            reports = self._bring_layers(source)
-        tree = FileTree(reports)
+            runner_layer = pool.submit(self._runner_layer)
+            base = self._base(source)
+            return self._finish(base, *runner_layer.result())
+
+    # -- the user's image
+
+    def _base(self, source: SourceImage) -> StoredImage:
+        """The user's image, made acceptable, in the target."""
+        reports = self._bring_layers(source)
         _check_hard_links(reports, source)
-        corrections = correct(tree, source.config, source.what)
+        corrections = correct(FileTree(reports), source.config, source.what)
         layers = [report.descriptor for report in reports]
         diff_ids = [report.diff_id for report in reports]
         if corrections.layer is not None:
@@ -213,7 +211,7 @@ class _Assembly:
 
     # -- our layers
 
-    def runner_layer(self) -> tuple[Descriptor, str]:
+    def _runner_layer(self) -> tuple[Descriptor, str]:
         """The runner's layer in the target, and its diff id."""
         fingerprint = self._runner.fingerprint()
         known = self._records.find_image("runner", fingerprint)
@@ -236,7 +234,7 @@ class _Assembly:
 
     # -- the function's image
 
-    def finish(self, base: StoredImage, runner_layer: Descriptor, runner_diff_id: str) -> Assembled:
+    def _finish(self, base: StoredImage, runner_layer: Descriptor, runner_diff_id: str) -> Assembled:
         """Put the parts together and push the manifest."""
         problem = base.annotations.get(_PROBLEM)
         if problem and not has_script(self._wanted.package):
@@ -292,13 +290,11 @@ def _with_layers(config: Mapping[str, Any], diff_ids: Sequence[str], added: Sequ
     the layers it had, goes on; tools reject one that does not fit."""
     result = dict(config)
     result["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids)}
-    history = config.get("history")
+    history = result.pop("history", None)
     if isinstance(history, list):
-        kept = [entry for entry in history if isinstance(entry, dict) and not entry.get("empty_layer")]
-        if len(kept) == len(diff_ids) - len(added):
+        filled = [entry for entry in history if isinstance(entry, dict) and not entry.get("empty_layer")]
+        if len(filled) == len(diff_ids) - len(added):
             result["history"] = [*history, *({"created_by": f"scar-cdk: {name}"} for name in added)]
-        else:
-            del result["history"]
     return result
 
 

@@ -38,21 +38,18 @@ MAXIMUM_PLAIN_BYTES = 10 << 30
 layers)"."""
 
 _READ_BYTES = 1 << 20
-_ATTEMPTS = 3
+_ATTEMPTS = 4
 
 
 class Progress:
     """What all transfers of an assembly share: the deadline (`time.monotonic`), the count of bytes, and
     whether one of them has failed."""
 
-    def __init__(
-        self, what: str, deadline: float | None, maximum_plain_bytes: int = MAXIMUM_PLAIN_BYTES
-    ) -> None:
+    def __init__(self, what: str, deadline: float | None) -> None:
         self.what = what
         self.deadline = deadline
         self.bytes_read = 0
         self.bytes_sent = 0
-        self._maximum_plain_bytes = maximum_plain_bytes
         self._plain_bytes: dict[str, int] = {}
         self._lock = threading.Lock()
         self.stopped = threading.Event()
@@ -74,9 +71,9 @@ class Progress:
         with self._lock:
             self._plain_bytes[layer] = size
             total = sum(self._plain_bytes.values())
-        if total > self._maximum_plain_bytes:
+        if total > MAXIMUM_PLAIN_BYTES:
             raise rejected(
-                f"{self.what} has more than {self._maximum_plain_bytes} bytes uncompressed, which is all "
+                f"{self.what} has more than {MAXIMUM_PLAIN_BYTES} bytes uncompressed, which is all "
                 f"that AWS "
                 f"Lambda takes ({layer} is among the largest)",
                 "Make the image smaller, or run the function in Batch (execution_mode: batch)",

@@ -38,7 +38,7 @@ _ACCEPT = {
         (*MANIFEST_TYPES, *INDEX_TYPES, "application/vnd.docker.distribution.manifest.v1+json")
     )
 }
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PARTIAL = 401, 403, 404, 206
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PARTIAL, _PAST_THE_END = 401, 403, 404, 206, 416
 _CHALLENGE_PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 # A server that cuts each connection after a few bytes must not keep us busy for ever: only this much progress
 # between two cuts counts as a fresh start.
@@ -133,6 +133,12 @@ class RegistryRepository:
     def _explain(self, error: HttpStatusError, not_found: Callable[[], RunnerError]) -> RunnerError:
         if error.status == _NOT_FOUND:
             return not_found()
+        if error.status == _PAST_THE_END:
+            return RunnerError(
+                f"{self._what} is damaged: a blob ends before the size that its manifest promises",
+                advice="Push the image again",
+                kind="DigestMismatch",
+            )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN) and self._logged_in:
             return RunnerError(
                 f"registry {self._host} does not give out {self._what} to the login that it was given "
