@@ -166,6 +166,25 @@ def start(mode: int, size: int = 20, **changes: Any) -> Stored:
 
 LARGE = 100 << 10
 
+
+def _no_json() -> Stored:
+    good = shell()
+    raw = b"{ not json"
+    manifest = json.loads(good.manifest)
+    manifest["config"] = descriptor(raw, CONFIG_TYPE)
+    return Stored(json.dumps(manifest).encode(), blobs=[raw, *good.blobs])
+
+
+def _empty_link() -> bytes:
+    return tar_of([File("x", kind=tarfile.SYMTYPE, link="")])
+
+
+def _replaced() -> Stored:
+    below = tar_of([*ROOT, PASSWD, File("start.sh", b"#!/bin/sh\n" + bytes(LARGE), 0o700)])
+    above = tar_of([File("start.sh", b"#!/bin/sh\n", 0o755)])
+    return image(below, above, config={"Entrypoint": ["/start.sh"]})
+
+
 CASES = [
     # -- what is not an image for Linux on this architecture
     Case("plain image", shell, tools=True),
@@ -328,21 +347,3 @@ CASES = [
     Case("links in a circle", lambda: with_files(
         symlink("a", "b"), symlink("b", "a"), config={"Entrypoint": ["/a"]}), script=False),
 ]  # fmt: skip
-
-
-def _no_json() -> Stored:
-    good = shell()
-    raw = b"{ not json"
-    manifest = json.loads(good.manifest)
-    manifest["config"] = descriptor(raw, CONFIG_TYPE)
-    return Stored(json.dumps(manifest).encode(), blobs=[raw, *good.blobs])
-
-
-def _empty_link() -> bytes:
-    return tar_of([File("x", kind=tarfile.SYMTYPE, link="")])
-
-
-def _replaced() -> Stored:
-    below = tar_of([*ROOT, PASSWD, File("start.sh", b"#!/bin/sh\n" + bytes(LARGE), 0o700)])
-    above = tar_of([File("start.sh", b"#!/bin/sh\n", 0o755)])
-    return image(below, above, config={"Entrypoint": ["/start.sh"]})
