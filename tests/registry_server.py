@@ -127,7 +127,7 @@ class ScriptedServer:
 
             do_CONNECT = do_GET  # noqa: N815
             do_HEAD = do_GET  # noqa: N815
-            do_POST = do_GET  # noqa: N815 - the server looks for this name
+            do_POST = do_PUT = do_GET  # noqa: N815 - the server looks for these names
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

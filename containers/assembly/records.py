@@ -4,7 +4,7 @@ removed, and it goes with the images that it is about.
 | tag | what | what for |
 |---|---|---|
 | `layer-…` | a layer's report | a layer that is there is neither read nor sent again |
-| `base-…` | the user's image with its corrections | a changed script or runner asks no registry but this one |
+| `base-…` | the user's image, corrected | a changed script or runner asks no other registry |
 | `runner-…` | the runner's layer | it is packed and sent once for each interpreter |
 | `FUNCTION-…` | an assembled image | registries remove what has no tag |
 

@@ -15,7 +15,7 @@ import hashlib
 import re
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runtime.errors import RunnerError
 from runtime.images.connections import NETWORK_ERRORS, Response
@@ -141,6 +141,9 @@ class TargetRepository(RegistryRepository):
     ) -> Response:
         url = f"{self._origin}/v2/{self._repository}/{path}"
         return self._authorized(lambda login: self._transport.open(url, headers or {}, login, method, body))
+
+    def _explain(self, error: HttpStatusError, not_found: Callable[[], RunnerError]) -> RunnerError:
+        return not_found() if error.status == _NOT_FOUND else self._refused(error, "show what it holds")
 
     def _refused(self, error: HttpStatusError, what: str) -> RunnerError:
         text = " ".join(error.body.decode("utf-8", "replace").split())[:300]

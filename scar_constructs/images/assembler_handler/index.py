@@ -1,0 +1,154 @@
+"""Custom resource `Custom::ScarAssembledImage`: the user's image, made ready for Lambda and Batch, in ECR.
+
+Create and Update assemble the image of a function (`containers.assembly`) and answer with its URI. A run
+that nears the end of its 15 minutes hands the event on to the next, which goes on from there; the last
+one answers. Delete leaves everything as it is: a rollback needs the image before, and the repository is
+emptied with the stack.
+
+| property | |
+|---|---|
+| `FunctionName`, `RepositoryName` | the function, and the stack's repository |
+| `Image`, or `Archive` | a reference, or `s3://bucket/key` |
+| `Architecture` | `x86_64` or `arm64`; that of this function |
+| `Package` | `s3://bucket/key` of the function's package |
+| `RegistryCredentials`, `RegistryMirrors`, `Refresh` | optional, see `containers.assembly.Wanted` |
+| `Runner` | hash of this function's code: another runner is an update |
+"""
+
+import base64
+import json
+import tempfile
+import time
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from containers.assembly import OutOfTime, TargetRepository, Wanted, assemble, this_runner
+from runtime import aws
+from runtime.errors import RunnerError
+from runtime.images.manifest import host_architecture
+from runtime.images.ranges import S3Object
+
+ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+MARGIN_S = 60.0
+"""Before the end of this function's time, to stop what is on its way and hand over."""
+
+MAXIMUM_RUNS = 4
+"""Of 15 minutes each: CloudFormation waits for an hour."""
+
+RUN = "ScarRun"
+"""Key of a handed-over event: the number of the run."""
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Do what CloudFormation asks for, and answer in any case: without an answer it waits for an hour."""
+    wish = event["ResourceProperties"]
+    answer: dict[str, Any] = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
+    name = f"{wish['RepositoryName']}/{wish['FunctionName']}"
+    answer["PhysicalResourceId"] = name
+    try:
+        if event["RequestType"] == "Delete":
+            answer["PhysicalResourceId"] = event.get("PhysicalResourceId", name)
+        else:
+            answer["Data"] = image(wish, deadline=_deadline(context))
+        answer["Status"] = "SUCCESS"
+    except OutOfTime:
+        run = int(event.get(RUN, 1))
+        if run < MAXIMUM_RUNS:
+            _log("handing over", {"function": wish["FunctionName"], "run": run})
+            aws.client("lambda").invoke(
+                FunctionName=context.invoked_function_arn,
+                InvocationType="Event",
+                Payload=json.dumps({**event, RUN: run + 1}).encode(),
+            )
+            return
+        answer.update(
+            Status="FAILED",
+            Reason=f"image of function {wish['FunctionName']}: an hour was not enough. Deploy again: "
+            "layers that have arrived are not moved again",
+        )
+    except RunnerError as problem:
+        answer.update(Status="FAILED", Reason=f"image of function {wish['FunctionName']}: {problem}"[:1000])
+    except Exception as problem:
+        traceback.print_exc()
+        reason = f"image of function {wish['FunctionName']}: {type(problem).__name__}: {problem}"
+        answer.update(Status="FAILED", Reason=reason[:1000])
+    _respond(event["ResponseURL"], answer)
+
+
+def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
+    """The attributes of the resource. Raises RunnerError, and OutOfTime."""
+    architecture = ARCHITECTURES[wish["Architecture"]]
+    if architecture != host_architecture():
+        raise RunnerError(
+            f"an image for {architecture} cannot be assembled on {host_architecture()}: the runner would "
+            f"not fit",
+            advice="This is a mistake in the stack; please report it",
+            kind="WrongArchitecture",
+        )
+    target, host = _target(wish["RepositoryName"])
+    with tempfile.TemporaryFile() as package:
+        _download(wish["Package"], package)
+        wanted = Wanted(
+            function=wish["FunctionName"],
+            package=package,
+            architecture=architecture,
+            image=wish.get("Image") or None,
+            archive=wish.get("Archive") or None,
+            mirrors=wish.get("RegistryMirrors", ""),
+            registry_credentials=wish.get("RegistryCredentials") or None,
+            refresh=wish.get("Refresh", ""),
+            scratch=Path(tempfile.gettempdir()),
+        )
+        done = assemble(wanted, target, this_runner(), deadline=deadline, log=_log)
+    uri = f"{host}/{wish['RepositoryName']}@{done.digest}"
+    return {"ImageUri": uri, "Digest": done.digest, "SourceDigest": done.source_digest}
+
+
+def _target(repository: str) -> tuple[TargetRepository, str]:
+    """The repository in this account's ECR, and the registry's host. The login is asked for once; it is
+    good for twelve hours."""
+    data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
+    username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
+    origin = data["proxyEndpoint"].rstrip("/")
+    target = TargetRepository(origin, repository, credentials=lambda _host: (username, password))
+    return target, origin.partition("://")[2]
+
+
+def _download(address: str, file: IO[bytes]) -> None:
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    found = S3Object(bucket, key, f"the function's package {address}")
+    stream = found.stream(0, found.size)
+    while chunk := stream.read(1 << 20):
+        file.write(chunk)
+    stream.close()
+    file.flush()
+
+
+def _deadline(context: Any) -> float:
+    return time.monotonic() + float(context.get_remaining_time_in_millis()) / 1000 - MARGIN_S
+
+
+def _respond(url: str, answer: Mapping[str, Any], pause: Callable[[float], None] = time.sleep) -> None:
+    """Tell CloudFormation, again if the network fails: nobody else will."""
+    _log("answer", {key: answer.get(key) for key in ("Status", "Reason", "PhysicalResourceId", "Data")})
+    request = urllib.request.Request(  # noqa: S310 (CloudFormation's own address)
+        url, json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"
+    )
+    for wait_s in (1.0, 3.0, 9.0, None):
+        try:
+            urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+        except OSError as error:
+            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500  # noqa: PLR2004
+            if wait_s is None or refused:
+                raise
+            pause(wait_s)
+        else:
+            return
+
+
+def _log(message: str, fields: Mapping[str, object]) -> None:
+    print(json.dumps({"message": message, **fields}))
