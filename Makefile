@@ -29,7 +29,7 @@ setup: .venv/.ready node_modules/.ready build/runner-wheels/.ready ## install wh
 demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
 	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
 
-test: setup .venv/.dev ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
+test: setup .venv/.dev build/aws-lambda-rie/.ready ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
 	@sh tests/tools.sh
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
@@ -112,6 +112,17 @@ build/runner-wheels/.ready: .venv/.made requirements-runner.txt
 	    -r requirements-runner.txt -d $(@D) || \
 	  { echo "make: they cannot be had: on AWS the runner will unpack layers with Python's own zlib, and no zstd" >&2; exit 0; }; \
 	done; touch $@
+
+# AWS's own program that stands in for Lambda, for the tests of assembled images; they are skipped without it.
+build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
+	@echo "Fetching AWS's Lambda Runtime Interface Emulator of tests/aws-lambda-rie.txt into build/aws-lambda-rie …"
+	@rm -rf $(@D); mkdir -p $(@D); \
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+	  -r tests/aws-lambda-rie.txt -d $(@D) || \
+	{ echo "make: it cannot be fetched: tests of assembled images under it will be skipped" >&2; exit 0; }; \
+	$(BIN)/python -m zipfile -e $(@D)/*.whl $(@D)/wheel; \
+	mv $(@D)/wheel/samcli/local/rapid/aws-lambda-rie-* $(@D)/; chmod 755 $(@D)/aws-lambda-rie-*; \
+	rm -rf $(@D)/wheel $(@D)/*.whl; touch $@
 
 # Node comes in a Python package, so that no machine needs one of its own and all run the same.
 node_modules/.ready: .venv/.ready package-lock.json

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Programs that some tests run beside the project: a real registry server, a static busybox for images, a jail
-# like Lambda's, the parts of udocker's engines, and a browser. Installed by apt where that is possible; a test whose program
+# like Lambda's, the parts of udocker's engines, a browser, and tools that judge assembled images. Installed by
+# apt where that is possible; a test whose program
 # is missing says so and is skipped. With CI=true a missing program is a failure.
 missing=""
-for pair in docker-registry:docker-registry busybox:busybox-static bwrap:bubblewrap fakechroot:fakechroot patchelf:patchelf proot:proot musl-gcc:musl-tools chromium:chromium slirp4netns:slirp4netns pasta:passt; do
+for pair in docker-registry:docker-registry busybox:busybox-static bwrap:bubblewrap fakechroot:fakechroot patchelf:patchelf proot:proot musl-gcc:musl-tools chromium:chromium slirp4netns:slirp4netns pasta:passt skopeo:skopeo umoci:umoci; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0
