@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import command_line, fan_out, runner
+from benchmarks import assembly, command_line, fan_out, runner
 from benchmarks.measure import Comparison
 
 RESULTS = Path(__file__).resolve().parents[1] / "build" / "bench.json"
 PARTS: dict[str, Callable[[], Iterator[Comparison]]] = {
     "command_line": command_line.compare,
     "runner": runner.compare,
+    "assembly": assembly.compare,
     "fanout": fan_out.compare,
 }
 

@@ -51,7 +51,7 @@ def compare() -> Iterator[Comparison]:
         print("runner: skipped; needs a registry server and curl (apt install docker-registry curl)")
         return
     fast = "isal" if importlib.util.find_spec("isal") else "zlib"
-    with tempfile.TemporaryDirectory(dir=_folder()) as name:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as name:
         folder = Path(name)
         print(f"runner: in {folder}, gzip by {fast}")
         (folder / "registry").mkdir()
@@ -65,7 +65,7 @@ def compare() -> Iterator[Comparison]:
                 yield from _Subject(folder, registry, image, layers).compare()
 
 
-def _folder() -> Path | None:
+def scratch_folder() -> Path | None:
     """Where files are written: a tmpfs, so that the disk's noise stays out."""
     if chosen := os.environ.get("SCAR_BENCH_FOLDER"):
         return Path(chosen)

@@ -24,6 +24,8 @@ WHEELS = Path(__file__).resolve().parent.parent / "build" / "runner-wheels"
 """Where `make setup` puts the wheels; complete once it holds a file `.ready`."""
 
 _LEFT_OUT = (".pyi", ".typed")
+_FOR_IMAGES = ("awslambdaric-", "simplejson-", "snapshot_restore_py-")
+"""Wheels that only assembled images need: on `python3.13`, Lambda's own would be shadowed by them."""
 
 
 def add_compiled_libraries(folder: Path, wheels: Path = WHEELS) -> bool:
@@ -35,6 +37,8 @@ def add_compiled_libraries(folder: Path, wheels: Path = WHEELS) -> bool:
     if not (wheels / ".ready").exists():
         return False
     for wheel in sorted(wheels.glob("*.whl")):
+        if wheel.name.startswith(_FOR_IMAGES):
+            continue
         with zipfile.ZipFile(wheel) as archive:
             for name in sorted(archive.namelist()):
                 target = _target(PurePosixPath(name))

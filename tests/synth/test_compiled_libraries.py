@@ -114,6 +114,14 @@ def test_wheels_of_several_architectures_become_one_folder(tmp_path: Path) -> No
     }
 
 
+def test_wheels_of_assembled_images_alone_do_not_shadow_lambdas_own(tmp_path: Path) -> None:
+    wheel(tmp_path, "x86_64", "same")
+    (tmp_path / "fast-1-x86_64.whl").rename(tmp_path / "awslambdaric-4-x86_64.whl")
+    (tmp_path / ".ready").touch()
+    assert add_compiled_libraries(tmp_path / "layer", tmp_path)
+    assert not (tmp_path / "layer").exists()
+
+
 def test_wheels_of_different_versions_are_refused(tmp_path: Path) -> None:
     wheel(tmp_path, "x86_64", "version 1")
     wheel(tmp_path, "aarch64", "version 2")

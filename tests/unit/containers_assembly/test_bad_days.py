@@ -16,8 +16,8 @@ from containers.assembly import target
 from runtime.errors import RunnerError
 from tests.oci_images import File, digest_of, directory, tar_of
 from tests.unit.containers_assembly.bad_network import BadNetwork, Decide, Trouble
-from tests.unit.containers_assembly.images import Stored, image
-from tests.unit.containers_assembly.world import World
+from tests.unit.containers_assembly.images import image
+from tests.unit.containers_assembly.world import Stored, World
 
 CHUNK = 64 << 10
 
@@ -205,17 +205,9 @@ def test_an_assembly_that_is_killed_again_and_again_goes_on(world: World) -> Non
     world.store(layers(count=4))
     moments = [random.Random(7).randrange(1, 40) for _ in range(10)]
     for moment in moments:
-        killed, process = threading.Event(), []
-
-        def kill(number: int, _method: str, _path: str, moment: int = moment, ended: threading.Event = killed,
-                 running: list[subprocess.Popen[str]] = process) -> Trouble | None:  # fmt: skip
-            if number < moment:
-                return None
-            if not ended.is_set():
-                ended.set()
-                running[0].kill()
-            return Trouble(received=0)
-
+        killed = threading.Event()
+        process: list[subprocess.Popen[str]] = []
+        kill = _kill_from(moment, killed, process)
         with BadNetwork(world.target, kill) as network:
             process.append(_start(world, network.address))
             assert process[0].wait(60) in (-9, 0)
@@ -223,6 +215,18 @@ def test_an_assembly_that_is_killed_again_and_again_goes_on(world: World) -> Non
     finished = _start(world, world.target)
     out, _ = finished.communicate(timeout=60)
     world.check(out.split()[0])
+
+
+def _kill_from(moment: int, killed: threading.Event, process: list[subprocess.Popen[str]]) -> Decide:
+    def kill(number: int, _method: str, _path: str) -> Trouble | None:
+        if number < moment:
+            return None
+        if not killed.is_set():
+            killed.set()
+            process[0].kill()
+        return Trouble(received=0)
+
+    return kill
 
 
 def test_memory_does_not_grow_with_the_layer(world: World) -> None:

@@ -71,7 +71,10 @@ def layer() -> PackedLayer:
 
 
 def test_the_same_interpreter_gives_the_same_bytes(layer: PackedLayer, tmp_path: Path) -> None:
-    code = "from containers.assembly import this_runner; r = this_runner(); print(r.fingerprint(), r.pack().diff_id)"
+    code = (
+        "from containers.assembly import this_runner; r = this_runner(); "
+        "print(r.fingerprint(), r.pack().diff_id)"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(REPOSITORY), "TZ": "Asia/Tokyo"}
     other = subprocess.run(
         [sys.executable, "-c", code],
@@ -163,12 +166,17 @@ def _emulated(world: World, done: Assembled, root: Path) -> Iterator[Any]:
     entry_point = config["Entrypoint"]
     command = [*entry_point[: entry_point.index("-m")], "-c", START]
     ports = [_free_port(), _free_port()]
-    variables = {**dict(line.split("=", 1) for line in config["Env"]), "AWS_REGION": "us-east-1",
-                 "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}  # fmt: skip
+    variables = {
+        **dict(line.split("=", 1) for line in config["Env"]),
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+    }
     as_user = ["setpriv", "--reuid=993", "--regid=990", "--clear-groups"] if os.geteuid() == 0 else []
-    jail = [*as_user, "bwrap", "--unshare-user", "--uid", "993", "--gid", "990", "--unshare-pid", "--die-with-parent",
-            "--ro-bind", str(bundle), "/", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev",
-            "--ro-bind", str(_reachable(root)), "/tmp/rie", "--clearenv"]  # fmt: skip
+    jail = [*as_user, "bwrap", "--unshare-user", "--uid", "993", "--gid", "990", "--unshare-pid"]
+    jail += ["--die-with-parent", "--ro-bind", str(bundle), "/", "--tmpfs", "/tmp", "--proc", "/proc"]
+    jail += ["--dev", "/dev", "--ro-bind", str(_reachable(root)), "/tmp/rie", "--clearenv"]
     for name, value in variables.items():
         jail += ["--setenv", name, value]
     addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{ports[0]}",
