@@ -14,17 +14,21 @@ packed and sent
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import runner_images
-from benchmarks.measure import Comparison, in_turns
+from benchmarks.measure import Comparison
 from benchmarks.runner import scratch_folder
 from containers.assembly import this_runner
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
@@ -37,88 +41,108 @@ _RUNNER_LAYER_MB = 15.0
 def compare() -> Iterator[Comparison]:
     """Our assembly against a plain copy."""
     size = round(this_runner().pack().descriptor.size / 1e6, 2)
-    yield Comparison("runner_layer_mb", size, _RUNNER_LAYER_MB, round(size / _RUNNER_LAYER_MB, 3), "MB")
+    yield _comparison("runner_layer_mb", size, _RUNNER_LAYER_MB, "MB")
     if REGISTRY_PROGRAM is None or shutil.which("skopeo") is None:
         print("assembly: skipped; needs a registry server and skopeo (apt install docker-registry skopeo)")
         return
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as name:
-        folders = [Path(name, kind) for kind in ("source", "target")]
-        for folder in folders:
-            folder.mkdir()
-        with real_registry(folders[0]) as source, real_registry(folders[1]) as target:
+        source_folder = Path(name, "source")
+        source_folder.mkdir()
+        with real_registry(source_folder) as source:
             try:
                 runner_images.push(source, "middle")
             except runner_images.NotToBeHadError as problem:
                 print(f"middle: skipped; {problem}")
                 return
             runner_images.push(source, "small")
-            yield from _Subject(source, target).compare()
+            yield from _Subject(source, Path(name)).compare()
 
 
 class _Subject:
-    """The middle image, and everything that is measured of it."""
+    """The middle image, and everything that is measured of it.
 
-    def __init__(self, source: str, target: str) -> None:
+    Each run has a registry of its own to push to: skopeo remembers where else a registry has a blob, and
+    moves nothing the second time.
+    """
+
+    def __init__(self, source: str, folder: Path) -> None:
         self._source = source
-        self._target = target
+        self._folder = folder
         self._numbers = itertools.count()
-        self._sent: list[int] = []
-        self._peaks: list[int] = []
         self._bytes = sum(path.stat().st_size for path in runner_images.layers_of("middle"))
 
     def compare(self) -> Iterator[Comparison]:
         """All of it."""
-        prepared = [self._repository() for _ in range(_TIMES)]
-        for repository in prepared:
-            self._assemble("small", repository)
-        # Blobs that the registry has from another repository would be sent all the same: none is mounted.
-        waiting = iter(prepared)
-        yield in_turns(
-            "assembly_vs_skopeo_middle", lambda: self._assemble("middle", next(waiting)), self._copy, _TIMES
-        )
-        self._sent.clear()
-        first = in_turns(
-            "assembly_first_vs_skopeo_middle",
-            lambda: self._assemble("middle", self._repository()),
-            self._copy,
-            _TIMES,
-        )
-        yield first
-        sent = max(self._sent)
-        yield Comparison(
-            "assembly_bytes_middle", sent / 1e6, self._bytes / 1e6, round(sent / self._bytes, 3), "MB"
-        )
-        peak = round(max(self._peaks) / 1024, 1)
-        yield Comparison(
-            "assembly_peak_rss_mb_middle", peak, _PEAK_RSS_MB, round(peak / _PEAK_RSS_MB, 3), "MB"
-        )
-        again = in_turns("", lambda: self._assemble("middle", prepared[0]), lambda: None, _TIMES)
-        yield Comparison("assembly_again_ms", again.ours, first.ours, round(again.ours / first.ours, 3))
+        warm: list[_Run] = []
+        first: list[_Run] = []
+        again: list[_Run] = []
+        copies: list[float] = []
+        for _ in range(_TIMES):
+            with self._target() as target:
+                self._assemble("small", target)  # brings the runner's layer
+                warm.append(self._assemble("middle", target))
+            with self._target() as target:
+                copies.append(self._copy(target))
+            with self._target() as target:
+                first.append(self._assemble("middle", target))
+                again.append(self._assemble("middle", target))
+        copied, whole = statistics.median(copies), _milliseconds(first)
+        for name, runs in (("assembly_vs_skopeo_middle", warm), ("assembly_first_vs_skopeo_middle", first)):
+            yield _comparison(name, _milliseconds(runs), copied, "ms")
+        sent = max(run.bytes_sent for run in first)
+        yield _comparison("assembly_bytes_middle", sent / 1e6, self._bytes / 1e6, "MB")
+        peak = max(run.peak_kib for run in (*warm, *first)) / 1024
+        yield _comparison("assembly_peak_rss_mb_middle", peak, _PEAK_RSS_MB, "MB")
+        yield _comparison("assembly_again_ms", _milliseconds(again), whole, "ms")
 
-    def _repository(self) -> str:
-        return f"bench/{next(self._numbers)}"
+    @contextlib.contextmanager
+    def _target(self) -> Iterator[str]:
+        folder = self._folder / f"target{next(self._numbers)}"
+        folder.mkdir()
+        with real_registry(folder) as address:
+            yield address
+        shutil.rmtree(folder)
 
-    def _assemble(self, image: str, repository: str) -> None:
+    def _assemble(self, image: str, target: str) -> _Run:
         command = [
             sys.executable,
             "-m",
             "benchmarks.assembly_process",
             f"{self._source.removeprefix('http://')}/bench/{image}:1",
-            self._target,
-            repository,
+            target,
+            "bench",
             f"#!/bin/sh\n# {next(self._numbers)}\n",
         ]
+        started = time.perf_counter()
         done = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parents[1]
         )
+        took = (time.perf_counter() - started) * 1000
         sent, peak = done.stdout.split()
-        self._sent.append(int(sent))
-        self._peaks.append(int(peak))
+        return _Run(took, int(sent), int(peak))
 
-    def _copy(self) -> None:
-        here, there = (address.removeprefix("http://") for address in (self._source, self._target))
+    def _copy(self, target: str) -> float:
+        """Milliseconds of a copy."""
+        here, there = (address.removeprefix("http://") for address in (self._source, target))
         command = [
             "skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false",
-            f"docker://{here}/bench/middle:1", f"docker://{there}/{self._repository()}:1",
+            f"docker://{here}/bench/middle:1", f"docker://{there}/bench:1",
         ]  # fmt: skip
+        started = time.perf_counter()
         subprocess.run(command, check=True)
+        return (time.perf_counter() - started) * 1000
+
+
+@dataclass(frozen=True)
+class _Run:
+    milliseconds: float
+    bytes_sent: int
+    peak_kib: int
+
+
+def _milliseconds(runs: list[_Run]) -> float:
+    return statistics.median(run.milliseconds for run in runs)
+
+
+def _comparison(name: str, ours: float, other: float, unit: str) -> Comparison:
+    return Comparison(name, round(ours, 2), round(other, 2), round(ours / other, 3), unit)
