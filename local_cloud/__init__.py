@@ -5,7 +5,11 @@
     emulator.py        the emulator's process: ministack with everything below in it
     batch.py           AWS Batch's API, on records of batch_records.py
     batch_jobs.py      runs the jobs: each attempt in batch_attempt.py, its output to batch_logs.py
+    batch_images.py    what a job's container is
     batch_stack.py     `AWS::Batch::*` in CloudFormation
+    ecr/               ECR with a registry that stores what is pushed
+    image_functions.py Lambda functions that are images, in environments of image_workers.py
+    containers.py      starts the containers of both: processes of container_host.py
     events.py          asynchronous invocations: a queue that waits where the emulator's own would lose events
     request_ids.py     one for all attempts of an event
     event_failures.py  what becomes of an event that failed for good
@@ -37,6 +41,6 @@
     privacy.py         what closes the state folder to other users of the machine
     leash.py           how a process and all that it started end when its owner does
 
-This room knows nothing about FDL. It imports the standard library, and ministack in the emulator's process
-alone, so that the command line can load it in no time.
+This package knows nothing about FDL. It imports the standard library, ministack in the emulator's process
+alone, so that the command line loads quickly, and the runner's images and engines in container_host.py alone.
 """

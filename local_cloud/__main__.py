@@ -10,6 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 if sys.argv[1] == "supervise":
     from local_cloud.supervisor import main
+elif sys.argv[1] == "contain":
+    from local_cloud.container_host import main
 else:
     from local_cloud.emulator import main
 

@@ -30,6 +30,7 @@ from local_cloud.batch_records import (
     new_job,
     summary,
 )
+from local_cloud.ecr.store import ImageStore
 from local_cloud.store import Store
 
 Response = tuple[int, dict[str, str], bytes]
@@ -39,7 +40,7 @@ _log = logging.getLogger("batch")
 class Batch:
     """The calls of the Batch API, on ministack's stores."""
 
-    def __init__(self, *, parallel: int, endpoint: str, store: Store) -> None:
+    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: ImageStore) -> None:
         self._store = store
         self.runner = JobRunner(
             parallel=parallel,
@@ -49,6 +50,7 @@ class Batch:
             emit=emit_state_change,
             credentials=role_credentials,
             find=find_job,
+            images=images,
         )
 
     def install(self) -> None:

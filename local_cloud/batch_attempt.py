@@ -1,4 +1,4 @@
-"""One attempt of a Batch job: a process below a keeper, its output in the log, its time limit."""
+"""One attempt of a Batch job: a container, its output in the log, its time limit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud.batch_logs import JobLog, LogGroupMissingError
+from local_cloud.container_task import ContainerTask
+from local_cloud.containers import Container, ContainerFailedError
 
 _LEASH = Path(__file__).with_name("leash.py")
 _GRACE_S = 10
@@ -32,16 +34,29 @@ _INHERITED = (
     "AWS_CA_BUNDLE",
 )
 _INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+_CANNOT_START = "CannotStartContainerError"
+_NOT_THE_IMAGES_FAULT = (
+    "CannotStart",
+    "EngineFailed",
+    "NoEngine",
+    "BadLimits",
+    "UnknownUser",
+    "BadConfiguration",
+)
 _log = logging.getLogger("batch")
 
 
 @dataclass
 class Attempt:
-    """One run of a job's command. `run` does it all; the other fields then say how it went."""
+    """One run of a job's command. `run` does it all; the other fields then say how it went.
+
+    `container` gives what to run, or raises ContainerFailedError. Without it, `command` runs on this machine.
+    """
 
     command: list[str]
     environment: Mapping[str, str]
     timeout_s: float | None
+    container: Callable[[], ContainerTask] | None = None
     exit_code: int | None = None
     """None while it runs, and if it could not start."""
     reason: str | None = None
@@ -53,6 +68,7 @@ class Attempt:
     started_ms: int = 0
     stopped_ms: int = 0
     _process: subprocess.Popen[bytes] | None = None
+    _container: Container | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -77,17 +93,29 @@ class Attempt:
             with self._lock:
                 if self.stop_reason is None:
                     self.started_ms = now_ms()
-                    self._process = _spawn(self.command, self.environment)
+                    self._process = self._spawn()
             if self._process is not None:
+                if self._container is not None:
+                    self._container.wait_until_started()
+                    self.started_ms = now_ms()
                 on_running()
                 with job_log:
-                    self.exit_code = self._follow(self._process, job_log)
+                    exit_code = self._follow(self._process, job_log)
+                if self._container is not None:
+                    self._container.check_end()
+                self.exit_code = exit_code
         except LogGroupMissingError as error:
             self.reason = f"ResourceInitializationError: {error}"
+        except ContainerFailedError as error:
+            if self.stop_reason is None:
+                kind = _CANNOT_START if error.kind in _NOT_THE_IMAGES_FAULT else "CannotPullContainerError"
+                self.reason = f"{kind}: {error.about_image}"
         except Exception as error:
             _log.exception("attempt of %s", self.environment.get("AWS_BATCH_JOB_ID"))
-            self.reason = f"CannotStartContainerError: {type(error).__name__}: {error}"
+            self.reason = f"{_CANNOT_START}: {type(error).__name__}: {error}"
         finally:
+            if self._container is not None:
+                self._container.end()
             self.stopped_ms = now_ms()
             self.started_ms = self.started_ms or self.stopped_ms
 
@@ -130,6 +158,12 @@ class Attempt:
         finally:
             process.stdout.close()
 
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        if self.container is None:
+            return _spawn_here(self.command, self.environment)
+        self._container = Container(self.container(), grace_s=_GRACE_S)
+        return self._container.process
+
     def _time_is_up(self) -> None:
         with self._lock:
             self.timed_out = True
@@ -159,7 +193,7 @@ def on_this_machine(command: list[str]) -> list[str]:
     return [sys.executable if word in ("python3", "python") else word for word in command[:1]] + command[1:]
 
 
-def _spawn(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _spawn_here(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # Standard input is the leash: the keeper ends the job when we, who hold its other end, are gone.
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_LEASH), "--grace", str(_GRACE_S), "--", *command],

@@ -2,7 +2,7 @@
 
 A job goes SUBMITTED → PENDING (its dependencies) → RUNNABLE → STARTING → RUNNING → SUCCEEDED or FAILED, as on
 AWS. It waits in RUNNABLE until its compute environment has vCPUs left for it and the machine has a free core.
-Each attempt is one process below a keeper (`leash.py`); its output goes to the log group that the job
+Each attempt is one container (`containers.py`); its output goes to the log group that the job
 definition names; its exit code, the retry strategy and the timeout decide what comes next, and every change
 of state becomes an event "Batch Job State Change" on the default event bus.
 
@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_cloud.batch_attempt import Attempt, inherited_environment, now_ms, on_this_machine
+from local_cloud.batch_images import MACHINES_OWN_PYTHON, container_task
 from local_cloud.batch_logs import JobLog
+from local_cloud.ecr.store import ImageStore
 from local_cloud.stopping import Work
 from local_cloud.store import Store
 
@@ -63,6 +65,7 @@ class JobRunner(Work):
         emit: Callable[[Scope, Record], None],
         credentials: Callable[[Scope, Record], Mapping[str, str]],
         find: Callable[[Scope, str], Record | None],
+        images: ImageStore,
     ) -> None:
         self._parallel = parallel
         self._endpoint = endpoint
@@ -70,6 +73,7 @@ class JobRunner(Work):
         self._emit = emit
         self._credentials = credentials
         self._find = find
+        self._images = images
         super().__init__(store)
         self._waiting: list[tuple[Scope, Record]] = []
         self._vcpus_used: dict[tuple[Scope, str], float] = {}
@@ -187,21 +191,23 @@ class JobRunner(Work):
             entry["name"]: str(entry.get("value", "")) for entry in job["container"].get("environment", [])
         }
         limit_s = (job.get("timeout") or {}).get("attemptDurationSeconds")
+        environment = {
+            "AWS_ENDPOINT_URL": self._endpoint,
+            "AWS_REGION": scope.region,
+            "AWS_DEFAULT_REGION": scope.region,
+            **self._credentials(scope, job),
+            **given,
+            "AWS_BATCH_JOB_ID": job["jobId"],
+            "AWS_BATCH_JOB_ATTEMPT": str(len(job["attempts"]) + 1),
+            "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
+            "AWS_BATCH_CE_NAME": compute_environment,
+        }
+        here = job["container"]["image"] == MACHINES_OWN_PYTHON
         return Attempt(
-            command=on_this_machine(job["container"]["command"]),
-            environment={
-                **inherited_environment(),
-                "AWS_ENDPOINT_URL": self._endpoint,
-                "AWS_REGION": scope.region,
-                "AWS_DEFAULT_REGION": scope.region,
-                **self._credentials(scope, job),
-                **given,
-                "AWS_BATCH_JOB_ID": job["jobId"],
-                "AWS_BATCH_JOB_ATTEMPT": str(len(job["attempts"]) + 1),
-                "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
-                "AWS_BATCH_CE_NAME": compute_environment,
-            },
+            command=on_this_machine(job["container"]["command"]) if here else [],
+            environment={**inherited_environment(), **environment} if here else environment,
             timeout_s=None if limit_s is None else float(limit_s),
+            container=None if here else lambda: container_task(self._images, job["container"], environment),
         )
 
     def _run_attempt(self, scope: Scope, job: Record, attempt: Attempt, key: tuple[Scope, str]) -> None:

@@ -59,7 +59,9 @@ def main(arguments: list[str]) -> None:
     ministack.app.main()
 
 
-def install(*, parallel: int, root: Credentials) -> Callable[[], None]:
+def install(  # noqa: PLR0915 (a line for each extension)
+    *, parallel: int, root: Credentials
+) -> Callable[[], None]:
     """Put our extensions into the ministack of this process. `root` is the developer's own access key.
 
     What is returned starts events and jobs.
@@ -91,7 +93,9 @@ def install(*, parallel: int, root: Credentials) -> Callable[[], None]:
         )
         from local_cloud.batch import Batch
         from local_cloud.batch_stack import BatchStack
+        from local_cloud.ecr import Ecr
         from local_cloud.events import EventQueue
+        from local_cloud.image_functions import ImageFunctions
         from local_cloud.lambda_workers import prepare_workers
         from local_cloud.log_events import LogEvents
         from local_cloud.queue_messages import QueueMessages
@@ -103,9 +107,11 @@ def install(*, parallel: int, root: Credentials) -> Callable[[], None]:
         events = EventQueue(parallel=parallel, store=store)
         events.install()
         request_ids.install()
-        batch = Batch(
-            parallel=parallel, endpoint=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}", store=store
-        )
+        endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
+        ecr = Ecr(endpoint)
+        ecr.install()
+        ImageFunctions(ecr.store, endpoint).install()
+        batch = Batch(parallel=parallel, endpoint=endpoint, store=store, images=ecr.store)
         batch.install()
         logs, messages = LogEvents(store), QueueMessages(store)
         running_logs = RunningLogs(store)
@@ -128,6 +134,8 @@ def install(*, parallel: int, root: Credentials) -> Callable[[], None]:
             [logs.restore, running_logs.restore, messages.restore, events.restore, batch.restore]
         )
         disk_space.install()
+        # Pushes pass the others by, but for the gatekeeper.
+        ecr.serve()
         stopping.install([events, batch.runner], snapshots.save_and_close)
         gatekeeper.install(port=int(os.environ["GATEWAY_PORT"]))
     except (ImportError, AttributeError) as error:

@@ -10,6 +10,7 @@ container. So each request passes here before the emulator has read anything of 
 3. It is for one of AWS's APIs: the emulator's own control paths are closed (`routes.py`).
 4. It is signed, and the signature is right (`signatures.py`). HTTP endpoints of functions may be open to
    everyone: their authorizers decide. Who has signed is kept in `callers.py`; policies are up to `iam.py`.
+   Requests to ECR's registry bear a token instead, which the registry checks (`ecr/registry.py`).
 
 Answers bear no CORS headers but those of a function or a bucket's configuration that let the page in.
 """
@@ -30,6 +31,7 @@ from ministack.services import s3
 
 from local_cloud import callers, routes, signatures, upload_forms
 from local_cloud.callers import Caller
+from local_cloud.ecr import is_registry_request
 from local_cloud.signatures import SignatureError
 from local_cloud.signed_chunks import ChunkReader
 
@@ -104,6 +106,9 @@ class Gatekeeper:
             await _answer(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
             return
         answer = send if shown else _without_cors(send)
+        if is_registry_request(scope):
+            await self._serve(scope, receive, answer)
+            return
         if (to_endpoint or shown) and scope["method"] == "OPTIONS":
             callers.current.set(Caller(to_endpoint=to_endpoint))
             await self._serve(scope, receive, answer)

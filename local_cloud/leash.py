@@ -119,6 +119,19 @@ def end_descendants(deadline_s: float = 10.0) -> dict[int, int]:
 
 def descendants() -> list[int]:
     """All descendants of this process that have not ended, nearest first."""
+    by_parent = _processes_by_parent()
+    found = list(by_parent.get(os.getpid(), ()))
+    for process in found:
+        found.extend(by_parent.get(process, ()))
+    return found
+
+
+def children() -> list[int]:
+    """The children of this process that have not ended."""
+    return _processes_by_parent().get(os.getpid(), [])
+
+
+def _processes_by_parent() -> dict[int, list[int]]:
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112, PTH208 (pathlib loads slowly)
         if entry.isdigit():
@@ -130,10 +143,7 @@ def descendants() -> list[int]:
                 continue
             if state not in (b"Z", b"X"):
                 children.setdefault(int(parent), []).append(int(entry))
-    found = list(children.get(os.getpid(), ()))
-    for process in found:
-        found.extend(children.get(process, ()))
-    return found
+    return children
 
 
 def _reap() -> dict[int, int]:

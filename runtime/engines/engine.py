@@ -53,6 +53,10 @@ class ContainerProcess:
     ports are reachable, at the same address; else it shares the network of the runner. `deadline` is a value
     of `time.monotonic()`. `on_output` is given standard output and standard error, mixed, as they come; while
     it does not return, the process is held up. With `on_error_output`, standard error goes there instead.
+    With `output`, a descriptor, both go there, and the
+    listener is told only why the program was not started. With `lambda_tmp_mib` the container is like one of
+    AWS Lambda: the root is read-only, and only /tmp, fresh and of this size in MiB, can be written to. Only
+    the namespaces engine does the last two.
     """
 
     root: Root
@@ -67,6 +71,8 @@ class ContainerProcess:
     read_only: Mapping[Path, str] = field(default_factory=dict)
     shared: Mapping[Path, str] = field(default_factory=dict)
     host_ports: Sequence[tuple[str, int]] | None = None
+    output: int | None = None
+    lambda_tmp_mib: int | None = None
 
     @property
     def all_binds(self) -> dict[Path, str]:
@@ -173,7 +179,8 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
 
 def forget_engine(store: Path) -> None:
     """Probe again next time: what was found does not hold any more."""
-    _memory(store).unlink(missing_ok=True)
+    for memory in store.glob("engine*.json"):
+        memory.unlink(missing_ok=True)
 
 
 def _probe(store: Path, name: str) -> Mapping[str, str]:
@@ -234,13 +241,15 @@ def _namespace_ids() -> list[str]:
     return ids
 
 
-def _memory(store: Path) -> Path:
-    return store / "engine.json"
+def _memory(store: Path, circumstances: Mapping[str, str]) -> Path:
+    # One for each override, as the embedded cloud's containers and the runner share a store.
+    override = circumstances["override"]
+    return store / (f"engine-{override}.json" if override else "engine.json")
 
 
 def _recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     try:
-        with _memory(store).open("rb") as file:
+        with _memory(store, circumstances).open("rb") as file:
             # In a shared /tmp somebody else could have put a file there that names a program of theirs.
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
@@ -253,12 +262,13 @@ def _recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[st
 
 
 def _remember(store: Path, circumstances: Mapping[str, str], name: str, details: Mapping[str, str]) -> None:
-    temporary = _memory(store).with_suffix(f".{secrets.token_hex(4)}")
+    memory = _memory(store, circumstances)
+    temporary = memory.with_suffix(f".{secrets.token_hex(4)}")
     try:
         store.mkdir(parents=True, exist_ok=True)
         temporary.write_text(
             json.dumps({"circumstances": dict(circumstances), "engine": name, "details": dict(details)})
         )
-        temporary.replace(_memory(store))
+        temporary.replace(memory)
     except OSError:  # then the next run probes again
         temporary.unlink(missing_ok=True)

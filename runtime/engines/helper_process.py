@@ -77,14 +77,15 @@ def no_new_helpers() -> contextlib.AbstractContextManager[object]:
 class HelperProcess:
     """A helper's process, which waits for its task, and our ends of the pipes to it."""
 
-    def __init__(self, helper: str, preparation: Preparation | None) -> None:
+    def __init__(self, helper: str, preparation: Preparation | None, output: int | None = None) -> None:
         self.helper = helper
         self.preparation = preparation
         self.parent = os.getpid()
         ours: list[int] = []
         theirs: list[int] = []
         try:
-            for reads in (True, False, False):  # the task; standard output, standard error
+            # The task; standard output, standard error.
+            for reads in (True, False, False) if output is None else (True,):
                 read, write = os.pipe()
                 theirs.append(read if reads else write)
                 ours.append(write if reads else read)
@@ -92,13 +93,13 @@ class HelperProcess:
                 (ours, theirs), map(socket.socket.detach, socket.socketpair()), strict=True
             ):
                 end.append(number)
-            task, output, errors, report = theirs
+            task, *outputs, report = theirs
             with _starting:
                 self.process = subprocess.Popen(
                     [sys.executable, "-I", "-S", "-c", _BOOT, str(task), str(report)],
                     stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=errors,
+                    stdout=outputs[0] if output is None else output,
+                    stderr=outputs[1] if output is None else output,
                     # A process next to the container's must hold nothing of ours in /proc/PID/environ. On
                     # Lambda, Python itself may need its library path.
                     env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
@@ -115,8 +116,8 @@ class HelperProcess:
             for descriptor in theirs:
                 os.close(descriptor)
         self._task = os.fdopen(ours[0], "wb")
-        self.output, self.errors = ours[1:3]
-        self.report = socket.socket(fileno=ours[3])
+        self.outputs = ours[1:-1]
+        self.report = socket.socket(fileno=ours[-1])
         with contextlib.suppress(BrokenPipeError):
             marshal.dump(_code(helper), self._task)
             marshal.dump(None if preparation is None else asdict(preparation), self._task)
@@ -141,7 +142,7 @@ class HelperProcess:
         if self.network is not None:
             self.network.close()
         self.report.close()
-        for descriptor in (self.output, self.errors):
+        for descriptor in self.outputs:
             os.close(descriptor)
 
 

@@ -31,6 +31,8 @@ from runtime.errors import RunnerError
 _HELPER = "container_init"
 _RESOLV_CONF = "/etc/resolv.conf"
 _OVERLAYS = ("disk", "tmpfs", "none")
+_MEMORY = dict.fromkeys(("/tmp", "/var/tmp", "/run"), "mode=1777")  # noqa: S108 - the container's
+"""File systems in memory, and their options, where the image is read-only."""
 
 
 class NamespacesEngine:
@@ -50,6 +52,9 @@ class NamespacesEngine:
         if os.geteuid() == 0 and not self._user_namespace and user.uid != 0:
             for host in process.binds:
                 _give(host, user)
+        overlay, memory = self._overlay, _MEMORY
+        if process.lambda_tmp_mib is not None:
+            overlay, memory = "none", {"/tmp": f"mode=1777,size={process.lambda_tmp_mib}m"}  # noqa: S108
         preparation = Preparation(self._user_namespace)
         if process.host_ports is not None:
             host_ports = tuple(dict.fromkeys(process.host_ports))
@@ -58,7 +63,9 @@ class NamespacesEngine:
             task = {
                 "probe": False,
                 "user_namespace": self._user_namespace,
-                "overlay": self._overlay,
+                "overlay": overlay,
+                "memory": memory,
+                "like_lambda": process.lambda_tmp_mib is not None,
                 "root": str(process.root.path.absolute()),
                 "scratch": str(scratch.absolute()),
                 "binds": [
@@ -101,6 +108,8 @@ def probe_namespaces(store: Path) -> Mapping[str, str]:
                 "probe": True,
                 "user_namespace": user_namespace,
                 "overlay": overlay,
+                "memory": _MEMORY,
+                "like_lambda": False,
                 "root": str(root.absolute()),
                 "scratch": str(work.absolute()),
                 "binds": [],

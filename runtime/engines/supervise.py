@@ -67,6 +67,7 @@ def run_container(
         deadline=process.deadline,
         on_output=process.on_output,
         on_error_output=process.on_error_output,
+        output=process.output,
         preparation=preparation,
     )
     if report.failed is not None:
@@ -89,15 +90,18 @@ def supervise(
     deadline: float | None,
     on_output: Callable[[bytes], None],
     on_error_output: Callable[[bytes], None] | None = None,
+    output: int | None = None,
     preparation: Preparation | None = None,
 ) -> Report:
     """Run `helper` (a module of the package) with `task` until it and all that it started have ended.
 
-    Standard error goes to `on_output`, too, unless it has a listener of its own.
+    Standard error goes to `on_output`, too, unless it has a listener of its own; or both to `output`.
     """
     started = time.monotonic()
-    helper_process = take_spare(helper, preparation) or HelperProcess(helper, preparation)
-    listeners = {helper_process.output: on_output, helper_process.errors: on_error_output or on_output}
+    helper_process = (output is None and take_spare(helper, preparation)) or HelperProcess(
+        helper, preparation, output
+    )
+    listeners = dict(zip(helper_process.outputs, (on_output, on_error_output or on_output), strict=False))
     watch = Watch(helper_process.process, helper_process.report.fileno(), listeners, deadline)
     try:
         helper_process.send(

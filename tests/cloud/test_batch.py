@@ -247,7 +247,7 @@ def batch_template(**properties: Any) -> dict[str, Any]:
                     "Type": "container",
                     "PlatformCapabilities": ["FARGATE"],
                     "ContainerProperties": {
-                        "Image": "any",
+                        "Image": "public.ecr.aws/docker/library/python:3.13-slim",
                         "Command": ["sh", "-c", "echo $GIVEN"],
                         "Environment": [{"Name": "GIVEN", "Value": "text"}],
                         "ResourceRequirements": [{"Type": "VCPU", "Value": "0.5"}],

@@ -145,7 +145,7 @@ def in_job(guarded: Guarded, role: str | None, wanted: list[Attempt]) -> dict[st
         jobDefinitionName="probe",
         type="container",
         containerProperties={
-            "image": "any",
+            "image": "public.ecr.aws/docker/library/python:3.13-slim",
             "command": ["python3", "-c", script],
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
             **({"jobRoleArn": role} if role else {}),

@@ -123,9 +123,9 @@ def mount_overlay(task: dict[str, Any], root: str, merged: str) -> None:
 def mount_system(task: dict[str, Any], sources: dict[str, Any], writable: bool) -> None:
     """/proc, /dev, /sys, /tmp, and the two files that the network needs."""
     if not writable:
-        for path in ("/tmp", "/var/tmp", "/run"):
+        for path, options in task["memory"].items():
             if os.path.isdir(path):
-                mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+                mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options)
     elif not os.path.isdir("/tmp"):
         make_folder("/tmp", task)
         os.chmod("/tmp", 0o1777)
@@ -139,14 +139,17 @@ def mount_system(task: dict[str, Any], sources: dict[str, Any], writable: bool) 
         mount(f"/proc/self/fd/{descriptor}", f"/dev/{name}", None, MS_BIND)
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{target}", f"/dev/{name}")
-    os.mkdir("/dev/shm")
-    mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    if not task["like_lambda"]:  # where there is no /dev/shm
+        os.mkdir("/dev/shm")
+        mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     os.mkdir("/dev/pts")
     try:
         mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
         os.symlink("pts/ptmx", "/dev/ptmx")
     except StepFailed:
         pass  # no terminals then: a batch job has none anyway
+    if task["like_lambda"]:
+        remount_read_only("/dev", MS_NOSUID | MS_NOEXEC)
     for path, descriptor in sources["files"].items():
         try:
             if writable:

@@ -30,7 +30,7 @@ state = tempfile.TemporaryDirectory()
 os.environ.update(GATEWAY_PORT="4566", STATE_DIR=f"{state.name}/services", S3_DATA_DIR=f"{state.name}/s3")
 from ministack.services.cloudformation import provisioners
 from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, sqs, ssm
-from ministack.services import secretsmanager
+from ministack.services import ecr, secretsmanager
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, persistence
 import ministack.app
 from local_cloud import log_events
@@ -49,9 +49,19 @@ names = [
     (cloudwatch_logs, "_log_records _build_log_record get_state reset"),
     (cloudwatch_logs, " ".join(f"_{name}" for name in log_events._OTHERS)),
     (eventbridge, "_put_events _dispatch_to_lambda _dispatch_to_sqs"),
-    (lambda_runtime, "_detect_runtime_binary execution_credentials"),
     (lambda_runtime.Worker, "_drain_stderr_bounded _read_stderr invoke"),
     (lambda_svc, "_emit_lambda_logs"),
+    (lambda_runtime, "_detect_runtime_binary execution_credentials _worker_class_for acquire_worker"),
+    (lambda_runtime, "release_worker reap_idle_workers kill_workers invalidate_worker _workers _lock"),
+    (lambda_runtime, "_LOCAL_WORKER_TTL ProvidedInitTimeout"),
+    (lambda_runtime.ProvidedWorker, "_build_handler_class _mark_first_poll _record_result _teardown"),
+    (lambda_runtime.ProvidedWorker, "_spawn _await_init _drain_stderr _discard_tmpdir invoke"),
+    (lambda_svc, "_execute_function_docker reap_idle_workers _build_config _create_function _update_code"),
+    (lambda_svc, "_update_config _get_function _functions _ensure_reaper_thread"),
+    (lambda_svc, "_xray_trace_id_for_invocation"),
+    (provisioners, "_lambda_create _lambda_delete _CUSTOM_NAME_REPLACEMENT"),
+    (ecr, "_repositories _lifecycle_policies _create_repository _delete_repository _put_lifecycle_policy"),
+    (ecr, "reset"),
     (lambda_svc, "invoke_async_with_retry _execute_function _get_func_record_for_ref"),
     (lambda_svc, "_execution_record_for_config _invoke_depth reset _ensure_poller _esms"),
     (lambda_svc, "_write_code_blob _prune_orphan_code_blobs"),
@@ -95,7 +105,11 @@ binary, script = lambda_runtime._detect_runtime_binary("python3.13")
 assert "fork_keeper()" in script and "def run():" in script
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -313,6 +313,34 @@ def test_standard_error_can_have_a_listener_of_its_own(namespaces: Runner) -> No
     assert (b"".join(output), b"".join(errors)) == (b"out\n", b"err\n")
 
 
+def test_both_outputs_can_go_to_a_descriptor(namespaces: Runner, tmp_path: Path) -> None:
+    told: list[bytes] = []
+    with (tmp_path / "log").open("wb") as log:
+        for argv in (["sh", "-c", "echo out; echo err >&2; exit 4"], ["/no/such"]):
+            process = ContainerProcess(
+                namespaces.root, argv, {}, "/", "", {}, None, told.append, output=log.fileno()
+            )
+            namespaces.engine.run(process)
+    assert (tmp_path / "log").read_text() == "out\nerr\n"
+    assert b"".join(told) == b"cannot start '/no/such': no such file in the image\n"
+
+
+def test_like_lambda_only_a_fresh_tmp_is_writable(namespaces: Runner) -> None:
+    places = "/ /usr/bin /etc /dev /dev/shm /var/tmp /run /tmp"
+    script = f"for p in {places}; do (echo x > $p/x) 2>/dev/null && echo $p; done; id -u; ls /tmp"
+    script += "; head -c 3000000 /dev/zero > /tmp/big || echo full"
+    for _ in range(2):
+        output: list[bytes] = []
+        process = ContainerProcess(
+            *(namespaces.root, ["sh", "-c", script], {}, "/", "993:990", {}, None),
+            output.append,
+            lambda_tmp_mib=2,
+        )
+        namespaces.engine.run(process)
+        lines = b"".join(output).decode().splitlines()
+        assert (lines[:3], lines[-1]) == (["/tmp", "993", "x"], "full")
+
+
 def test_names_that_are_not_ascii_pass_unchanged(namespaces: Runner) -> None:
     odd = "\u00fc/\u00f1 \u65e5.png" + os.fsdecode(b"\xff")
     folder = namespaces.prepare()

@@ -1,0 +1,75 @@
+"""What a container writes, and when all that has been written so far has been read."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import select
+import termios
+import threading
+import time
+from typing import IO
+
+_END_WITHIN_S = 1.0
+_MAXIMUM_LOG_BYTES = 8 << 20
+
+
+class ContainerLog:
+    """What a container writes, read as it comes, so that the container never waits for it."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._stream = stream
+        self._read = threading.Condition()
+        self._text = bytearray()
+        self._ended = stream is None
+        self._thread = threading.Thread(target=self._follow, daemon=True, name="container-log")
+        if stream is not None:
+            self._thread.start()
+
+    def take(self) -> str:
+        """What there is, without the last line's end."""
+        with self._read:
+            text, self._text = bytes(self._text), bytearray()
+        return text.decode("utf-8", "replace").rstrip("\n")
+
+    def wait_until_read(self, until: float) -> None:
+        """Wait until nothing is left in the pipe."""
+        with self._read:
+            while not self._ended and _waiting_bytes(self._stream):
+                if not self._read.wait(max(0.0, until - time.monotonic())):
+                    return
+
+    def finish(self) -> None:
+        """The container has ended: wait for the rest."""
+        if self._stream is not None:
+            self._thread.join(_END_WITHIN_S)
+
+    def _follow(self) -> None:
+        assert self._stream is not None  # noqa: S101 (the thread is started with one)
+        descriptor = self._stream.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while True:
+            poll.poll()
+            with self._read:  # held, so that what has left the pipe is in the text
+                try:
+                    piece = os.read(descriptor, 65536)
+                except OSError:
+                    piece = b""
+                self._text += piece
+                # Lambda keeps no more than so much of an environment that floods its log, either.
+                del self._text[: max(0, len(self._text) - _MAXIMUM_LOG_BYTES)]
+                self._ended = not piece
+                self._read.notify_all()
+            if not piece:
+                return
+
+
+def _waiting_bytes(stream: IO[bytes] | None) -> int:
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(stream.fileno() if stream else -1, termios.FIONREAD, count)
+    except (OSError, ValueError):
+        return 0
+    return count[0]

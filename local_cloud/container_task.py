@@ -1,0 +1,33 @@
+"""What the emulator tells the program that runs a container (container_host.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ContainerTask:
+    """What to run: an image in the folder `layout` (OCI image layout), or else one of another registry.
+
+    None stands for what the image says; `env` is added to the image's own.
+    """
+
+    image: str
+    """As messages name it; the reference, if `layout` is None."""
+    env: Mapping[str, str]
+    layout: str | None = None
+    digest: str | None = None
+    """Of the image in `layout`."""
+    entrypoint: Sequence[str] | None = None
+    command: Sequence[str] | None = None
+    working_dir: str | None = None
+    user: str | None = None
+    lambda_tmp_mib: int | None = None
+    """As on Lambda: a read-only root, and a /tmp of this size."""
+    limits: Mapping[str, tuple[int, int]] | None = None
+    """Soft and hard limits by their names in Docker's words, such as `nofile`."""
+    host_ports: Sequence[tuple[str, int]] = ()
+    """What of this machine's loopback interface is reachable."""
+    only_prepare: bool = False
+    """Unpack the image, and run nothing."""

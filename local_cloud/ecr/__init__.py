@@ -1,0 +1,59 @@
+"""ECR with its data plane: a registry that keeps what is pushed on disk.
+
+    registry.py    the distribution specification: `/v2/…` requests, streamed
+    asgi.py        how its requests are read and answered
+    image_calls.py, layer_calls.py, api.py  the API calls
+    tokens.py      GetAuthorizationToken's passwords
+    rights.py      what their bearers may do, where policies are enforced
+    store.py       all repositories; each is an OCI image layout (repository.py)
+    manifests.py   what a manifest says
+    lifecycle.py   which images have expired
+    references.py  the images that functions and jobs name
+
+Repositories, their settings and policies stay in the emulator's own records.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ministack.app
+
+from local_cloud.ecr.asgi import Receive, Scope, Send
+from local_cloud.ecr.image_calls import ImageCalls
+from local_cloud.ecr.layer_calls import LayerCalls
+from local_cloud.ecr.registry import Registry, is_registry_request
+from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.tokens import Tokens
+
+__all__ = ["Ecr", "is_registry_request"]
+
+
+class Ecr:
+    """The parts of ECR; `endpoint` is the cloud's URL."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.store = ImageStore(Path(os.environ["STATE_DIR"]).parent / "ecr")
+        tokens = Tokens()
+        self._image_calls = ImageCalls(self.store)
+        self._layer_calls = LayerCalls(self.store, tokens, endpoint)
+        self._registry = Registry(self.store, tokens, endpoint)
+
+    def install(self) -> None:
+        """Put the API calls into the emulator."""
+        self._image_calls.install()
+        self._layer_calls.install()
+        self.store.keep_tidy()
+
+    def serve(self) -> None:
+        """Put the registry before the emulator: pushes are no business of what is installed so far."""
+        serve = ministack.app.app
+
+        async def with_registry(scope: Scope, receive: Receive, send: Send) -> None:
+            if is_registry_request(scope):
+                await self._registry(scope, receive, send)
+            else:
+                await serve(scope, receive, send)
+
+        ministack.app.app = with_registry

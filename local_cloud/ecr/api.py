@@ -1,0 +1,70 @@
+"""How ECR's API calls are answered, and where they find their repository."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+
+from local_cloud.ecr.manifests import InvalidManifestError
+from local_cloud.ecr.repository import Repository, RepositoryError
+from local_cloud.ecr.store import ImageStore, RepositoryKey
+
+Response = tuple[int, dict[str, str], bytes]
+Record = dict[str, Any]
+_EXCEPTIONS = {
+    "TAG_INVALID": "ImageTagAlreadyExistsException",
+    "MANIFEST_BLOB_UNKNOWN": "LayersNotFoundException",
+    "MANIFEST_INVALID": "InvalidParameterException",
+    "DIGEST_INVALID": "InvalidLayerException",
+}
+
+
+class CallFailed(Exception):  # noqa: N818 - an answer
+    """The call fails with an exception of ECR's."""
+
+    def __init__(self, exception: str, message: str) -> None:
+        super().__init__(message)
+        self.exception = exception
+
+
+def answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]:
+    """The call as the emulator wants it."""
+
+    def answer(request: Record) -> Response:
+        try:
+            body = call(request)
+        except CallFailed as error:
+            return failure(error.exception, str(error))
+        except RepositoryError as error:
+            return failure(_EXCEPTIONS[error.code], str(error))
+        except (InvalidManifestError, KeyError, TypeError, ValueError, AttributeError) as error:
+            return failure("InvalidParameterException", f"Malformed request: {error!r}")
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(body).encode()
+
+    return answer
+
+
+def failure(exception: str, message: str) -> Response:
+    """The answer to a call that fails."""
+    headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-ErrorType": exception}
+    return 400, headers, json.dumps({"__type": exception, "message": message}).encode()
+
+
+def key_of(name: str) -> RepositoryKey:
+    """A repository of the caller's account and region."""
+    return RepositoryKey(get_account_id(), get_region(), name)
+
+
+def find_repository(store: ImageStore, request: Record) -> Repository:
+    """The repository that a call names. Raises CallFailed."""
+    name = str(request.get("repositoryName", ""))
+    repository = store.repository(key_of(name))
+    if repository is None:
+        raise CallFailed(
+            "RepositoryNotFoundException",
+            f"The repository with name '{name}' does not exist in the registry with id '{get_account_id()}'",
+        )
+    return repository

@@ -1,0 +1,68 @@
+"""Lifecycle policies: which images of a repository have expired.
+
+As the ECR user guide says it: rules are looked at in the order of their priorities; an image that a rule's
+selection matches is left to that rule, whether it expires or not; an image that an index names stays.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from typing import Any
+
+from local_cloud.ecr.repository import StoredImage
+
+_DAY_MS = 86_400_000
+
+
+def expired(
+    policy: dict[str, Any], images: list[StoredImage], parts_of_indexes: set[str], now_ms: int
+) -> list[StoredImage]:
+    """The images that `policy` (the document of PutLifecyclePolicy) removes at `now_ms` (since 1970)."""
+    left = [image for image in images if image.digest not in parts_of_indexes]
+    gone: list[StoredImage] = []
+    for rule in sorted(policy.get("rules", []), key=lambda rule: int(rule["rulePriority"])):
+        selection = rule["selection"]
+        matching = [image for image in left if _selects(selection, image.tags)]
+        number = int(selection["countNumber"])
+        if selection["countType"] == "imageCountMoreThan":
+            newest_first = sorted(matching, key=lambda image: -image.pushed_at_ms)
+            gone += newest_first[number:]
+        elif selection["countType"] == "sinceImagePushed":
+            gone += [image for image in matching if now_ms - image.pushed_at_ms > number * _DAY_MS]
+        left = [image for image in left if image not in matching]
+    return gone
+
+
+def check_policy(text: str) -> None:
+    """Raise ValueError unless `text` is a lifecycle policy that can be applied."""
+    try:
+        for rule in json.loads(text)["rules"]:
+            selection = rule["selection"]
+            int(rule["rulePriority"]), int(selection["countNumber"])
+            selection["tagStatus"], selection["countType"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{error!r} in {text!r}") from error
+
+
+def _selects(selection: dict[str, Any], tags: list[str]) -> bool:
+    status = selection["tagStatus"]
+    if status == "any":
+        return True
+    if status == "untagged":
+        return not tags
+    prefixes = [f"{_literal(prefix)}*" for prefix in selection.get("tagPrefixList", [])]
+    patterns = [_pattern(pattern) for pattern in selection.get("tagPatternList", [])]
+    # Of several prefixes or patterns, an image must have tags for all.
+    return bool(tags) and all(
+        any(fnmatch.fnmatchcase(tag, pattern) for tag in tags) for pattern in (*prefixes, *patterns)
+    )
+
+
+def _pattern(text: str) -> str:
+    """ECR's patterns know `*` alone."""
+    return "*".join(_literal(part) for part in text.split("*"))
+
+
+def _literal(text: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
