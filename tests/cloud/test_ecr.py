@@ -170,7 +170,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(
     host, port = cloud.endpoint.removeprefix("http://").split(":")
     token = base64.b64encode(f"AWS:{registry.password}".encode()).decode()
     with socket.create_connection((host, int(port))) as cut:
-        head = f"PATCH {at} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {token}\r\n"
+        head = f"PATCH {at} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Basic {token}\r\n"
         cut.sendall(f"{head}Content-Length: 100000\r\n\r\n".encode() + blob[:60_000])
 
     def arrived() -> int:
