@@ -6,7 +6,9 @@ cannot be copied from the environment that synthesizes, which may have another P
 system: `make setup` fetches the wheels that `requirements-runner.txt` pins into `build/runner-wheels`. Files
 with machine code are named for their architecture and all others are equal, so the wheels of both go into one
 folder, which only a Python of the right version looks at (AWS Lambda Developer Guide, "Layer paths for each
-Lambda runtime"; `batch_bootstrap` does it in a Batch job).
+Lambda runtime").
+
+The wheels of AWS's runtime interface client go into images alone: they are part of the assembler's asset.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ WHEELS = Path(__file__).resolve().parent.parent / "build" / "runner-wheels"
 """Where `make setup` puts the wheels; complete once it holds a file `.ready`."""
 
 _LEFT_OUT = (".pyi", ".typed")
-_FOR_IMAGES = ("awslambdaric-", "simplejson-", "snapshot_restore_py-")
+FOR_IMAGES = ("awslambdaric-", "simplejson-", "snapshot_restore_py-")
 """Wheels that only assembled images need: on `python3.13`, Lambda's own would be shadowed by them."""
 
 
@@ -37,27 +39,36 @@ def add_compiled_libraries(folder: Path, wheels: Path = WHEELS) -> bool:
     if not (wheels / ".ready").exists():
         return False
     for wheel in sorted(wheels.glob("*.whl")):
-        if wheel.name.startswith(_FOR_IMAGES):
-            continue
-        with zipfile.ZipFile(wheel) as archive:
-            for name in sorted(archive.namelist()):
-                target = _target(PurePosixPath(name))
-                if target is not None:
-                    _write(folder / target, archive.read(name), wheel)
+        if not wheel.name.startswith(FOR_IMAGES):
+            _unpack(wheel, folder, SITE_PACKAGES)
     return True
 
 
-def _target(path: PurePosixPath) -> PurePosixPath | None:
-    """Where a wheel's file goes in the layer, None if it is left out."""
+def add_libraries_of_images(folder: Path, wheels: Path = WHEELS) -> None:
+    """Unpack the wheels that go into assembled images into a folder of the assembler's path."""
+    if (wheels / ".ready").exists():
+        for wheel in sorted(wheels.glob("*.whl")):
+            if wheel.name.startswith(FOR_IMAGES):
+                _unpack(wheel, folder, "")
+
+
+def _unpack(wheel: Path, folder: Path, packages: str) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            target = _target(PurePosixPath(name), packages)
+            if target is not None:
+                _write(folder / target, archive.read(name), wheel)
+
+
+def _target(path: PurePosixPath, packages: str) -> PurePosixPath | None:
+    """Where a wheel's file goes in the asset, None if it is left out."""
     parts = path.parts
     if "LICEN" in path.name.upper():
         # The licence of the library within (isa-l) stands in the package's own folder.
         return PurePosixPath("licenses", parts[0].split("-")[0], "-".join([*parts[1:-1], path.name]))
     if parts[0].endswith((".dist-info", ".data")) or path.suffix in _LEFT_OUT or "isa-l" in parts:
         return None
-    return (
-        PurePosixPath(SITE_PACKAGES) / path if path.suffix in (".py", ".so") and ".." not in parts else None
-    )
+    return PurePosixPath(packages) / path if path.suffix in (".py", ".so") and ".." not in parts else None
 
 
 def _write(target: Path, content: bytes, wheel: Path) -> None:

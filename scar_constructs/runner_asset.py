@@ -34,7 +34,7 @@ RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateu
 AWS_SERVICES = ("batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
 """Services whose descriptions botocore keeps in the layer."""
 
-_RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
+_PACKAGES = [Path(__file__).resolve().parent.parent / name for name in ("containers", "runtime")]
 _LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples")
 
 
@@ -82,9 +82,11 @@ def build_runner(folder: Path, udocker_tarball: Path | None = None) -> None:
     :raises RuntimeError: a library is not installed.
     :raises DeploymentError: `udocker_tarball` cannot be used.
     """
-    for source in sorted(_RUNTIME.rglob("*")):
-        if source.is_file() and not _left_out(PurePosixPath(source.relative_to(_RUNTIME).as_posix())):
-            _copy(source, folder / "python" / "runtime" / source.relative_to(_RUNTIME))
+    for package in _PACKAGES:
+        for source in sorted(package.rglob("*")):
+            path = source.relative_to(package)
+            if source.is_file() and not _left_out(PurePosixPath(path.as_posix())):
+                _copy(source, folder / "python" / package.name / path)
     if udocker_tarball is not None:
         add_udocker_tools(udocker_tarball, folder / "python" / "runtime" / "udocker_tools")
     add_compiled_libraries(folder)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
@@ -15,9 +13,9 @@ from constructs import Construct
 from scar_constructs.asset_code import code_of
 from scar_constructs.data_access import write_log_statement
 from scar_constructs.findings import acknowledge
+from scar_constructs.images.assembler_asset import assembler_folder
 from scar_constructs.runner_asset import RunnerAsset
 
-_HANDLER = Path(__file__).parent / "assembler_handler"
 _MEMORY_MIB = 2048
 """Lambda gives processor and network in proportion to memory; 1 769 MiB is one whole vCPU."""
 
@@ -55,7 +53,6 @@ class ImageAssembler(Construct):
         super().__init__(scope, construct_id)
         self.architecture = architecture
         self.repository = repository
-        self.runner_hash = runner.asset.asset_hash
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
         )
@@ -76,7 +73,8 @@ class ImageAssembler(Construct):
             "AwsSolutions-IAM5[Resource::*]",
             "ecr:GetAuthorizationToken has no resources: it is a login.",
         )
-        handler = s3_assets.Asset(self, "Handler", path=str(_HANDLER), exclude=["__pycache__"])
+        handler = s3_assets.Asset(self, "Handler", path=str(assembler_folder()))
+        self.runner_hash = f"{runner.asset.asset_hash}-{handler.asset_hash}"
         self.function = lambda_.Function(
             self,
             "Function",

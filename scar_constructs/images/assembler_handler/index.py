@@ -17,6 +17,7 @@ emptied with the stack.
 
 import base64
 import json
+import os
 import tempfile
 import time
 import traceback
@@ -98,7 +99,7 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             architecture=architecture,
             image=wish.get("Image") or None,
             archive=wish.get("Archive") or None,
-            mirrors=wish.get("RegistryMirrors", ""),
+            mirrors=wish.get("RegistryMirrors") or os.environ.get("SCAR_REGISTRY_MIRRORS", ""),
             registry_credentials=wish.get("RegistryCredentials") or None,
             refresh=wish.get("Refresh", ""),
             scratch=Path(tempfile.gettempdir()),
