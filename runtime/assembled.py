@@ -78,7 +78,7 @@ def writable_places(
     if "HOME" not in chosen and not _is_writable(home):
         home = str(workspace.home)
     found["HOME"] = home
-    if not working_dir:
+    if working_dir in ("", "/"):  # BuildKit writes "/" where a Dockerfile has no WORKDIR
         working_dir = "/" if _is_writable("/") else str(workspace.home)
     return found, working_dir
 

@@ -142,7 +142,7 @@ def _packages() -> Iterator[tuple[str, Path]]:
         if spec is None or spec.origin is None:
             raise _unusable(f"the package {package} is not installed")
         origin = Path(spec.origin)
-        if spec.submodule_search_locations is None:
+        if origin.name != "__init__.py":  # a module, even if it poses as a package, as `six` does
             yield origin.name, origin
             continue
         for folder, folders, names in os.walk(origin.parent):

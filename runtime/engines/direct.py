@@ -23,7 +23,8 @@ from pathlib import Path
 
 from runtime.engines.engine import ContainerProcess, ContainerResult, check_process
 from runtime.engines.helper.kernel import adopt_orphans
-from runtime.engines.helper.process_init import end_all, signal_all
+from runtime.engines.helper.process_init import signal_all
+from runtime.engines.helper.processes import end_descendants
 from runtime.engines.helper.program import cannot_start
 from runtime.engines.supervise import Watch
 from runtime.engines.user import complete_environment, look_up_user
@@ -131,7 +132,7 @@ class _Program:
                 break
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code  # else its destructor would look for a child that is gone
-        end_all()
+        end_descendants()
         self.returncode = code
         os.close(self._end)
 

@@ -53,6 +53,7 @@ class AssembledImage(Construct):
         properties: dict[str, object] = {
             "FunctionName": definition.name,
             "RepositoryName": assembler.repository.repository_name,
+            "RepositoryUri": assembler.repository.repository_uri,
             "Architecture": assembler.architecture,
             "Package": package.asset.s3_object_url,
             "Runner": assembler.runner_hash,

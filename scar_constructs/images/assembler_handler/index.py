@@ -7,7 +7,8 @@ emptied with the stack.
 
 | property | |
 |---|---|
-| `FunctionName`, `RepositoryName` | the function, and the stack's repository |
+| `FunctionName` | the function |
+| `RepositoryName`, `RepositoryUri` | the stack's repository |
 | `Image`, or `Archive` | a reference, or `s3://bucket/key` |
 | `Architecture` | `x86_64` or `arm64`; that of this function |
 | `Package` | `s3://bucket/key` of the function's package |
@@ -90,7 +91,7 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             advice="This is a mistake in the stack; please report it",
             kind="WrongArchitecture",
         )
-    target, host = _target(wish["RepositoryName"])
+    target = _target(wish["RepositoryName"])
     with tempfile.TemporaryFile() as package:
         _download(wish["Package"], package)
         wanted = Wanted(
@@ -105,18 +106,19 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             scratch=Path(tempfile.gettempdir()),
         )
         done = assemble(wanted, target, this_runner(), deadline=deadline, log=_log)
-    uri = f"{host}/{wish['RepositoryName']}@{done.digest}"
-    return {"ImageUri": uri, "Digest": done.digest, "SourceDigest": done.source_digest}
+    return {
+        "ImageUri": f"{wish['RepositoryUri']}@{done.digest}",
+        "Digest": done.digest,
+        "SourceDigest": done.source_digest,
+    }
 
 
-def _target(repository: str) -> tuple[TargetRepository, str]:
-    """The repository in this account's ECR, and the registry's host. The login is asked for once; it is
-    good for twelve hours."""
+def _target(repository: str) -> TargetRepository:
+    """The repository in this account's ECR. The login is asked for once; it is good for twelve hours."""
     data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
     username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     origin = data["proxyEndpoint"].rstrip("/")
-    target = TargetRepository(origin, repository, credentials=lambda _host: (username, password))
-    return target, origin.partition("://")[2]
+    return TargetRepository(origin, repository, credentials=lambda _host: (username, password))
 
 
 def _download(address: str, file: IO[bytes]) -> None:
