@@ -35,7 +35,7 @@ test: setup .venv/.dev build/aws-lambda-rie/.ready ## all tests (TEST_ARGS="test
 
 test-runner: build/python3.13/.ready ## the runner's tests under AWS Lambda's Python (PYTHON313=/path/to/python3.13)
 	@build/python3.13/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
-	  $(or $(TEST_ARGS),$(wildcard tests/unit/runtime_*))
+	  $(or $(TEST_ARGS),$(wildcard tests/unit/runtime_* tests/unit/containers_*))
 
 check: .venv/.dev node_modules/.ready ## formatting, lint, types, import rules, known vulnerabilities of dependencies
 	@$(BIN)/ruff format --check .

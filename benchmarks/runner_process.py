@@ -22,9 +22,9 @@ def main() -> None:
     if "--whole" in options:
         os.environ.setdefault("AWS_REGION", "us-east-1")
         importlib.import_module("runtime.handler")
-        importlib.import_module("runtime.aws").client("s3", "us-east-1")
-    from runtime.engines import ContainerProcess, choose_engine
-    from runtime.images import ImageSource, prepare_image
+        importlib.import_module("containers.aws").client("s3", "us-east-1")
+    from containers.engines import ContainerProcess, choose_engine
+    from containers.store import ImageSource, prepare_image
 
     with prepare_image(ImageSource.registry(image), store=Path(store)) as root:
         result = choose_engine(Path(store)).run(

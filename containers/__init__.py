@@ -1,1 +1,17 @@
-"""Container images: where they are kept, what they hold, and how they are made ready to run."""
+"""Container images: where they are kept, what they hold, how they are made ready, and how they run.
+
+    image/           what an image is: configuration, manifests, places that hold blobs
+    registry/        names, logins, the registry's API
+    layers/          compressed archives, turned into files
+    store/           unpacked images
+    engines/         processes in an unpacked image, or in the image that they are part of
+    assembly/        the user's image with the runner in it, from registry to registry
+    paths.py         paths as the container sees them
+    removal.py       folders that strangers have filled
+    bounded_json.py  JSON that strangers have written
+    aws.py           clients of AWS services
+    aws_secrets.py   values from AWS Secrets Manager
+    errors.py        errors that a person is meant to read
+
+It serves the runner, the assembler and the embedded cloud, and knows nothing about FDL, events or the CDK.
+"""

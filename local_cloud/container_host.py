@@ -24,7 +24,7 @@ from local_cloud import leash
 from local_cloud.container_task import ContainerTask
 
 if TYPE_CHECKING:
-    from runtime.images import RootFilesystem
+    from containers.store import RootFilesystem
 
 _DEFAULT_STORE = "/tmp/scar"  # noqa: S108 - shared with the runner, whose default it is
 _CANNOT_START = 125
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
 
 def _pass_on(number: int, _frame: object) -> None:
     """To the engine's helper, which passes it on to the container's processes."""
-    from runtime.engines.helper_process import is_helper
+    from containers.engines.helper_process import is_helper
 
     for process in leash.children():
         if is_helper(process):
@@ -56,8 +56,8 @@ def _pass_on(number: int, _frame: object) -> None:
 
 
 def _host(task: ContainerTask, status: int) -> int:
-    from runtime.engines import ContainerProcess, choose_engine
-    from runtime.errors import RunnerError
+    from containers.engines import ContainerProcess, choose_engine
+    from containers.errors import ExplainedError
 
     try:
         with _leased_root(task) as root:
@@ -85,7 +85,7 @@ def _host(task: ContainerTask, status: int) -> int:
             )
             _say(status, "started")
             result = engine.run(process)
-    except RunnerError as error:
+    except ExplainedError as error:
         _say(status, "failed", kind=error.kind, message=str(error))
         return _CANNOT_START
     _say(status, "ended")
@@ -93,25 +93,25 @@ def _host(task: ContainerTask, status: int) -> int:
 
 
 def _set_limits(task: ContainerTask) -> None:
-    from runtime.errors import RunnerError
+    from containers.errors import ExplainedError
 
     for name, (soft, hard) in (task.limits or {}).items():
         try:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
         except (AttributeError, ValueError, OSError) as error:
-            raise RunnerError(
+            raise ExplainedError(
                 f"the limit '{name}' cannot be set to {soft}:{hard}: {error}", kind="BadLimits"
             ) from error
 
 
 def _leased_root(task: ContainerTask) -> RootFilesystem:
-    """The image, unpacked, which stays in the store until it is released. Raises RunnerError."""
-    from runtime.images import ImageSource, prepare_image
-    from runtime.images.layout import LayoutFolder
-    from runtime.images.manifest import host_architecture
-    from runtime.images.origin import find_image
-    from runtime.images.pull import from_store, obtain_image
-    from runtime.images.store import ImageStore
+    """The image, unpacked, which stays in the store until it is released. Raises ExplainedError."""
+    from containers.image.layout import LayoutFolder
+    from containers.image.manifests import host_architecture
+    from containers.image.origin import find_image
+    from containers.store import ImageSource, prepare_image
+    from containers.store.pull import from_store, obtain_image
+    from containers.store.store import ImageStore
 
     if task.layout is None or task.digest is None:
         return prepare_image(ImageSource.registry(task.image), store=_store())

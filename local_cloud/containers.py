@@ -33,7 +33,7 @@ _READY_WITHIN_S = 1800.0
 
 
 class ContainerFailedError(Exception):
-    """The container was not started: `kind` says what is the matter, in the words of RunnerError."""
+    """The container was not started: `kind` says what is the matter, in the words of ExplainedError."""
 
     def __init__(self, kind: str, message: str, image: str = "") -> None:
         super().__init__(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.http_events import ANSWER_LIMIT
 
 
@@ -24,9 +24,9 @@ class Answer:
         return bytes(self._content)
 
     def complete(self) -> bytes:
-        """All of it. Raises `RunnerError` (`AnswerTooLarge`)."""
+        """All of it. Raises `ExplainedError` (`AnswerTooLarge`)."""
         if self._size > ANSWER_LIMIT:
-            raise RunnerError(
+            raise ExplainedError(
                 f"The answer has {self._size} bytes, and Lambda takes up to {ANSWER_LIMIT}",
                 advice="Leave large results in TMP_OUTPUT_DIR, and answer where they are.",
                 kind="AnswerTooLarge",

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.engines.user import look_up_user
-from runtime.errors import RunnerError
-from runtime.images import ImageConfig
+from containers.engines.user import look_up_user
+from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
 from runtime.workspace import Workspace
 
 FUNCTION_DIR = "/.scar/function"
@@ -43,7 +43,7 @@ class AssembledImage:
 def assembled_image(function_dir: Path) -> AssembledImage | None:
     """The image of which the runner is a part; None where the runner fetches the user's image itself.
 
-    Raises `RunnerError` of kind `Misconfigured`.
+    Raises `ExplainedError` of kind `Misconfigured`.
     """
     path = function_dir / IMAGE_CONFIG
     try:
@@ -101,5 +101,5 @@ def _text(path: Path, data: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _wrong(path: Path, what: str) -> RunnerError:
-    return RunnerError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")
+def _wrong(path: Path, what: str) -> ExplainedError:
+    return ExplainedError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")

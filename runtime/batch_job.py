@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import uuid4
 
+from containers.errors import ExplainedError
 from runtime.config import FunctionConfig, load_config
 from runtime.delegation import event_of_job
-from runtime.errors import ContainerError, RunnerError
+from runtime.errors import ContainerError
 from runtime.events import read_event
 from runtime.job import JobSetting, run_job, seconds_for_uploads
 from runtime.logs import Log
@@ -44,7 +45,7 @@ def main(environ: Mapping[str, str] | None = None) -> int:
         config = load_config(environ)
         log = Log(config.log_level, {"request_id": request_id, "function": config.name, **_attempt(environ)})
         return _run(config, environ, request_id, started, log)
-    except RunnerError as error:
+    except ExplainedError as error:
         log.failure(error)
         return MISCONFIGURED if error.kind in NOT_WORTH_RETRYING else FAILED
     except Terminated as error:
@@ -59,7 +60,7 @@ def _run(
     config: FunctionConfig, environ: Mapping[str, str], request_id: str, started: float, log: Log
 ) -> int:
     if config.batch is None:
-        raise RunnerError(
+        raise ExplainedError(
             f"Function {config.name} has no settings for Batch",
             advice="Deploy it in mode batch or lambda-batch.",
             kind="Misconfigured",
@@ -82,7 +83,7 @@ def _run(
         try:
             # Whoever sent an HTTP request was answered long ago: its standard output belongs into the log.
             run_job(replace(invocation, awaited=False), setting)
-        except RunnerError as error:
+        except ExplainedError as error:
             failures.append(error)
     for failure in failures:
         more = {"exit_code": failure.exit_code} if isinstance(failure, ContainerError) else {}

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from containers.errors import ExplainedError
+from containers.paths import resolve_in_root
 from runtime.config import FunctionConfig
-from runtime.errors import RunnerError
-from runtime.images import resolve_in_root
 from runtime.invocation import Invocation
 
 SHELL = "/bin/sh"
@@ -71,13 +71,13 @@ def prepare_argv(
 ) -> list[str]:
     """The program and its arguments, with paths in the image.
 
-    `script` is the path, the same outside and inside. Raises `RunnerError` (`NoCommand`, `NoInterpreter`).
+    `script` is the path, the same outside and inside. Raises `ExplainedError` (`NoCommand`, `NoInterpreter`).
     """
     if script is not None:
         return [*_interpreter(root, script, environment), str(script), *(arguments or ())]
     argv = [*image.entrypoint, *(image.cmd if arguments is None else arguments)]
     if not argv:
-        raise RunnerError(
+        raise ExplainedError(
             "There is nothing to run: no script was given, and the image has neither ENTRYPOINT nor CMD",
             advice="Give the function an `init_script`.",
             kind="NoCommand",
@@ -100,7 +100,7 @@ def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> li
         if found:
             return found
     if not _is_program(root, SHELL):
-        raise RunnerError(
+        raise ExplainedError(
             f"The image has neither the script's interpreter ({' '.join(words) or 'none named'}) nor {SHELL}",
             advice="Take an image with a shell, or leave `init_script` out to run the image's entry point.",
             kind="NoInterpreter",

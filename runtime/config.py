@@ -1,7 +1,7 @@
 """What was deployed: `function_config.json`, as the template wrote it beside the user's script.
 
 Read once for each execution environment. Whatever is wrong with it is the deployment's fault, not the
-event's: one `RunnerError` of kind `Misconfigured` that names the file and the key.
+event's: one `ExplainedError` of kind `Misconfigured` that names the file and the key.
 
 `storage_providers` is an object; each key is the name that inputs and outputs use, `KIND.NAME`:
 
@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from containers.bounded_json import read_json
+from containers.errors import ExplainedError
 from runtime.assembled import AssembledImage, assembled_image
-from runtime.bounded_json import read_json
-from runtime.errors import RunnerError
 
 FILE_NAME = "function_config.json"
 VERSION = 1
@@ -143,11 +143,11 @@ class FunctionConfig:
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
     """Read `function_config.json` from `SCAR_FUNCTION_DIR`, else from `LAMBDA_TASK_ROOT`.
 
-    Raises `RunnerError` of kind `Misconfigured`.
+    Raises `ExplainedError` of kind `Misconfigured`.
     """
     folder = environ.get("SCAR_FUNCTION_DIR") or environ.get("LAMBDA_TASK_ROOT")
     if not folder:
-        raise RunnerError(
+        raise ExplainedError(
             "Neither SCAR_FUNCTION_DIR nor LAMBDA_TASK_ROOT is set",
             advice=f"One of them must name the folder that holds {FILE_NAME}.",
             kind="Misconfigured",
@@ -162,8 +162,8 @@ def load_config(environ: Mapping[str, str]) -> FunctionConfig:
     return _Reader(path, data).function()
 
 
-def _wrong(path: Path, what: str) -> RunnerError:
-    return RunnerError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")
+def _wrong(path: Path, what: str) -> ExplainedError:
+    return ExplainedError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")
 
 
 class _Reader:

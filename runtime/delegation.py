@@ -16,10 +16,10 @@ import re
 import zlib
 from collections.abc import Mapping
 
-from runtime import aws
-from runtime.bounded_json import JsonError, read_json
+from containers import aws
+from containers.bounded_json import JsonError, read_json
+from containers.errors import ExplainedError
 from runtime.config import FunctionConfig
-from runtime.errors import RunnerError
 from runtime.invocation import Invocation, event_json
 
 INLINE_LIMIT = 4 * 1024
@@ -30,13 +30,13 @@ NAME_LIMIT = 128
 
 
 def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str, str]) -> str:
-    """Submit it to the function's queue; return the job's id. Raises `RunnerError`."""
+    """Submit it to the function's queue; return the job's id. Raises `ExplainedError`."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     queue, definition = environ.get("SCAR_JOB_QUEUE"), environ.get("SCAR_JOB_DEFINITION")
     if not queue or not definition:
-        raise RunnerError(
+        raise ExplainedError(
             f"Function {config.name} runs in mode {config.execution_mode}, but SCAR_JOB_QUEUE or "
             "SCAR_JOB_DEFINITION is not set",
             advice="Deploy the function again.",
@@ -51,7 +51,7 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
             containerOverrides={"environment": [{"name": name, "value": value}]},
         )
     except (ClientError, BotoCoreError, Boto3Error) as error:
-        raise RunnerError(
+        raise ExplainedError(
             f"The job of {invocation.subject} could not be submitted: {error}",
             advice="The event will be retried; look at the job queue's state and at the function's role.",
             kind="SubmitFailed",
@@ -60,7 +60,10 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
 
 
 def event_of_job(environ: Mapping[str, str]) -> object:
-    """The event that `submit` put into a job's environment. Raises `RunnerError` of kind `Misconfigured`."""
+    """The event that `submit` put into a job's environment.
+
+    Raises `ExplainedError` of kind `Misconfigured`.
+    """
     text = environ.get("SCAR_EVENT")
     packed = environ.get("SCAR_EVENT_GZ")
     uri = environ.get("SCAR_EVENT_URI")
@@ -95,7 +98,7 @@ def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, 
         return "SCAR_EVENT_GZ", packed
     bucket = environ.get("SCAR_EVENT_BUCKET")
     if not bucket:
-        raise RunnerError(
+        raise ExplainedError(
             f"The event of {invocation.subject} has {len(text)} characters, and SCAR_EVENT_BUCKET is not set",
             advice="Deploy the function again.",
             kind="Misconfigured",
@@ -115,7 +118,7 @@ def _stored(uri: str) -> bytes:
         body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
         content: bytes = body.read(UNPACKED_LIMIT)
     except (ClientError, BotoCoreError) as error:
-        raise RunnerError(
+        raise ExplainedError(
             f"The event at {uri} cannot be read: {error}",
             advice="Events are kept for 30 days: send it again from where it came.",
             kind="EventUnavailable",
@@ -130,7 +133,7 @@ def _unpacked(data: bytes) -> str:
         return file.read(UNPACKED_LIMIT).decode()
 
 
-def _unreadable(cause: str) -> RunnerError:
-    return RunnerError(
+def _unreadable(cause: str) -> ExplainedError:
+    return ExplainedError(
         cause, advice="Jobs of this queue are submitted by the function.", kind="Misconfigured"
     )

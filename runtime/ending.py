@@ -18,7 +18,7 @@ from runtime.errors import ContainerError
 from runtime.workspace import is_full
 
 if TYPE_CHECKING:
-    from runtime.engines import ContainerResult
+    from containers.engines import ContainerResult
 
 
 READ_ONLY = "Read-only file system"

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from runtime import aws
+from containers import aws
 from runtime.config import FunctionConfig
 from runtime.invocation import Invocation
 from runtime.workspace import Workspace

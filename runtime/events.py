@@ -31,9 +31,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
-from runtime.bounded_json import JsonError, read_json
+from containers.bounded_json import JsonError, read_json
+from containers.errors import ExplainedError
 from runtime.config import FunctionConfig
-from runtime.errors import RunnerError
 from runtime.http_events import is_http, read_request
 from runtime.invocation import Invocation
 from runtime.storage.storage import StoredObject
@@ -66,12 +66,15 @@ class Work:
     """Decides how the caller is answered."""
     invocations: list[Invocation] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    unreadable: list[tuple[str, RunnerError]] = field(default_factory=list)
+    unreadable: list[tuple[str, ExplainedError]] = field(default_factory=list)
     """(SQS message id, or `event`; why): one record that cannot be read must not hold up the others."""
 
 
 def read_event(event: object, config: FunctionConfig) -> Work:
-    """Find out what an event asks for. Raises `RunnerError` of kind `BadEvent` for one that fits nothing."""
+    """Find out what an event asks for.
+
+    Raises `ExplainedError` of kind `BadEvent` for one that fits nothing.
+    """
     if is_http(event):
         return Work("http", [read_request(event)])
     if not (isinstance(event, dict) and _is_storage(event)):
@@ -125,7 +128,7 @@ def _read_records(event: dict[str, Any], config: FunctionConfig, work: Work) -> 
         try:
             for found in _unwrap(part, WRAPPINGS):
                 _sort_in(found, config, work)
-        except RunnerError as error:
+        except ExplainedError as error:
             if not several:
                 raise
             work.unreadable.append(("event", error))
@@ -137,7 +140,7 @@ def _read_message(message: Any, config: FunctionConfig, work: Work) -> None:
     try:
         for found in _unwrap({"Records": [message]}, WRAPPINGS):
             _sort_in(found, config, own)
-    except RunnerError as error:
+    except ExplainedError as error:
         work.unreadable.append((item, error))
         return
     work.invocations += [replace(invocation, item=item) for invocation in own.invocations]
@@ -326,5 +329,5 @@ def _argument(value: object) -> str:
     raise _bad("`cmd_args` is not a list of strings", 'Send, for example, ["-v", "file.txt"].')
 
 
-def _bad(cause: str, advice: str = EXPECTED) -> RunnerError:
-    return RunnerError(cause, advice=advice, kind="BadEvent")
+def _bad(cause: str, advice: str = EXPECTED) -> ExplainedError:
+    return ExplainedError(cause, advice=advice, kind="BadEvent")

@@ -24,9 +24,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from containers.errors import ExplainedError
 from runtime import delegation, http_async, http_events
 from runtime.config import FunctionConfig, load_config
-from runtime.errors import InvocationError, RunnerError
+from runtime.errors import InvocationError
 from runtime.events import Work, read_event
 from runtime.invocation import Invocation
 from runtime.job import JobResult, JobSetting, preheat, run_job, seconds_for_uploads
@@ -82,7 +83,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
         if event == PREHEAT:
             return {"status": "ok", "request_id": request_id, **preheat(setting)}
         return _answer(work, *_run_all(work, setting), setting)
-    except RunnerError as error:
+    except ExplainedError as error:
         if not isinstance(error, InvocationError):
             log.failure(error)
         if is_answered:
@@ -97,7 +98,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
         log.failure(error)
         if is_answered:
             return http_events.answer_error(
-                RunnerError("The function failed", kind="InternalError"), request_id
+                ExplainedError("The function failed", kind="InternalError"), request_id
             )
         raise
 
@@ -113,7 +114,9 @@ def _seconds_for_container(config: FunctionConfig, context: Any) -> float:
     return min(config.timeout_s, left) - config.timeout_threshold_s
 
 
-def _run_all(work: Work, setting: JobSetting) -> tuple[list[JobResult], list[tuple[Invocation, RunnerError]]]:
+def _run_all(
+    work: Work, setting: JobSetting
+) -> tuple[list[JobResult], list[tuple[Invocation, ExplainedError]]]:
     run: Callable[[Invocation], JobResult]
     if setting.config.execution_mode == "batch":
         delegate = _delegate(setting.config, setting.log)
@@ -129,13 +132,13 @@ def _run_all(work: Work, setting: JobSetting) -> tuple[list[JobResult], list[tup
     for invocation in work.invocations:
         try:
             results.append(run(invocation))
-        except RunnerError as error:
+        except ExplainedError as error:
             failures.append((invocation, error))
             setting.log.failure(error, subject=invocation.subject)
         except Exception as error:  # one record that breaks the runner must not take the others along
             setting.log.failure(error, subject=invocation.subject)
             unforeseen = f"The runner failed with an error that is its own fault: {type(error).__name__}"
-            failures.append((invocation, RunnerError(unforeseen, advice=_TO_REPORT, kind="InternalError")))
+            failures.append((invocation, ExplainedError(unforeseen, advice=_TO_REPORT, kind="InternalError")))
     return results, failures
 
 
@@ -149,7 +152,10 @@ def _delegate(config: FunctionConfig, log: Log) -> Callable[[Invocation], str]:
 
 
 def _answer(
-    work: Work, results: list[JobResult], failures: list[tuple[Invocation, RunnerError]], setting: JobSetting
+    work: Work,
+    results: list[JobResult],
+    failures: list[tuple[Invocation, ExplainedError]],
+    setting: JobSetting,
 ) -> dict[str, Any]:
     for item, error in work.unreadable:
         setting.log.failure(error, item=item)
@@ -189,5 +195,5 @@ def _told(result: JobResult, work: Work) -> dict[str, Any]:
     return told
 
 
-def _first_reason(error: RunnerError) -> RunnerError:
+def _first_reason(error: ExplainedError) -> ExplainedError:
     return error.failures[0][1] if isinstance(error, InvocationError) else error

@@ -15,8 +15,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from runtime import aws, http_events
-from runtime.errors import RunnerError
+from containers import aws
+from containers.errors import ExplainedError
+from runtime import http_events
 from runtime.invocation import event_json
 
 MARK = "scarHandedOn"
@@ -38,7 +39,7 @@ def is_to_be_handed_on(event: object) -> bool:
 
 
 def hand_on(event: Mapping[str, Any], function: str) -> str:
-    """Invoke the function with the event; return the request id of that run. Raises `RunnerError`."""
+    """Invoke the function with the event; return the request id of that run. Raises `ExplainedError`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -49,7 +50,7 @@ def hand_on(event: Mapping[str, Any], function: str) -> str:
         )
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 413:  # noqa: PLR2004
-            raise RunnerError(
+            raise ExplainedError(
                 "The request is too long to be handed on",
                 advice="Upload large data to an input folder instead.",
                 kind="EventTooLarge",
@@ -63,7 +64,7 @@ def hand_on(event: Mapping[str, Any], function: str) -> str:
 def seconds_left(event: object) -> float | None:
     """How long the container may run before API Gateway gives up; None: as long as the function may.
 
-    Raises `RunnerError` of kind `BadRequest` for a request of no possible time."""
+    Raises `ExplainedError` of kind `BadRequest` for a request of no possible time."""
     if not is_answered(event) or not http_events.is_http(event) or not http_events.is_awaited(event):
         return None
     context = event["requestContext"]
@@ -76,9 +77,9 @@ def seconds_left(event: object) -> float | None:
     return max(GATEWAY_WAITS_S - TO_ANSWER_S - waited, 0.1)
 
 
-def too_slow() -> RunnerError:
+def too_slow() -> ExplainedError:
     """Instead of an error that tells of the function's own timeout."""
-    return RunnerError(
+    return ExplainedError(
         f"The answer was not ready when API Gateway's {GATEWAY_WAITS_S:g} seconds were up, and the run was "
         "stopped",
         advice="Send the request again with the header X-Amz-Invocation-Type: Event, which nobody waits for; "
@@ -87,8 +88,8 @@ def too_slow() -> RunnerError:
     )
 
 
-def _refused(error: Exception) -> RunnerError:
-    return RunnerError(
+def _refused(error: Exception) -> ExplainedError:
+    return ExplainedError(
         f"The function could not invoke itself: {error}",
         advice="Its role needs lambda:InvokeFunction on the function.",
         kind="HandOnFailed",

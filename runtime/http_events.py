@@ -22,8 +22,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
-from runtime.bounded_json import JsonError, read_json
-from runtime.errors import RunnerError
+from containers.bounded_json import JsonError, read_json
+from containers.errors import ExplainedError
 from runtime.invocation import VARIABLE_LIMIT, Invocation
 
 ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
@@ -69,12 +69,12 @@ def is_http(event: object) -> TypeGuard[dict[str, Any]]:
 
 
 def read_request(event: dict[str, Any]) -> Invocation:
-    """The one invocation of a request. Raises `RunnerError` of a kind in `CALLERS_FAULT`."""
+    """The one invocation of a request. Raises `ExplainedError` of a kind in `CALLERS_FAULT`."""
     context = event["requestContext"]
     http = context.get("http")
     method = event.get("httpMethod") or (http.get("method") if isinstance(http, dict) else None)
     if not isinstance(method, str) or method.upper() not in ("GET", "POST"):
-        raise RunnerError(
+        raise ExplainedError(
             f"Method {method} is not served" if isinstance(method, str) else "The request has no method",
             advice="Use GET or POST.",
             kind="MethodNotAllowed",
@@ -121,7 +121,7 @@ def answer_handed_on(request_id: str) -> dict[str, Any]:
     return _json(202, {"request_id": request_id})
 
 
-def answer_error(error: RunnerError, request_id: str) -> dict[str, Any]:
+def answer_error(error: ExplainedError, request_id: str) -> dict[str, Any]:
     """4xx for the caller's fault, 5xx for ours."""
     status = CALLERS_FAULT.get(error.kind) or OUR_FAULT.get(error.kind, 500)
     return _json(status, {"error": error.kind, "message": str(error), "request_id": request_id})
@@ -209,8 +209,8 @@ def _is_unicode(text: str) -> bool:
 def request_time_s(event: dict[str, Any]) -> float | None:
     """When the gateway got the request, in seconds since 1970; None: it does not say.
 
-    Raises `RunnerError` of kind `BadRequest` for what is no time: a function URL or another function passes
-    on whatever its caller wrote.
+    Raises `ExplainedError` of kind `BadRequest` for an invalid time: a function URL or another function
+    passes on whatever its caller wrote.
     """
     context = event["requestContext"]
     for name in ("requestTimeEpoch", "timeEpoch"):
@@ -228,5 +228,5 @@ def _iso(moment_s: float | None) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _bad(cause: str, advice: str = "") -> RunnerError:
-    return RunnerError(cause, advice=advice, kind="BadRequest")
+def _bad(cause: str, advice: str = "") -> ExplainedError:
+    return ExplainedError(cause, advice=advice, kind="BadRequest")

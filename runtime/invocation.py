@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage.storage import StoredObject
 
 VARIABLE_LIMIT = 128 * 1024 - 1
@@ -54,7 +54,7 @@ class Invocation:
         if not _fits(text) and isinstance(self.event, dict):
             text = event_json({key: self.event[key] for key in self.event if key not in ("body", "script")})
         if not _fits(text):
-            raise RunnerError(
+            raise ExplainedError(
                 f"The event has {len(text)} characters, and an environment variable holds "
                 f"{VARIABLE_LIMIT} bytes",
                 advice="Upload large data to an input folder, and send only its name.",
@@ -64,12 +64,14 @@ class Invocation:
 
 
 def event_json(event: object) -> str:
-    """Compact JSON, ASCII only. Raises `RunnerError` of kind `BadEvent` for what JSON cannot carry: Lambda's
-    own reader lets `1e999` and endless brackets through."""
+    """Compact JSON, ASCII only.
+
+    Raises `ExplainedError` of kind `BadEvent` for what JSON cannot carry: Lambda's own reader lets `1e999`
+    and endless brackets through."""
     try:
         return json.dumps(event, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
-        raise RunnerError(
+        raise ExplainedError(
             "The event holds a number that JSON cannot carry, or is nested too deeply",
             advice="Send numbers that a double can hold, and fewer levels of lists and objects.",
             kind="BadEvent",

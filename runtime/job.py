@@ -26,6 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
+from containers.store import ImageSource, RootFilesystem, prepare_image
 from runtime import outputs
 from runtime.answer import Answer
 from runtime.assembled import writable_places
@@ -33,9 +36,8 @@ from runtime.command import prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
 from runtime.environment import container_environment
-from runtime.errors import ContainerError, RunnerError
+from runtime.errors import ContainerError
 from runtime.events import EMPTY
-from runtime.images import ImageConfig, ImageSource, RootFilesystem, prepare_image
 from runtime.invocation import Invocation
 from runtime.logs import ContainerOutput, Log
 from runtime.reachable import host_ports
@@ -43,7 +45,7 @@ from runtime.storage.storage import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
 
 if TYPE_CHECKING:
-    from runtime.engines import Engine
+    from containers.engines import Engine
 
 DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
@@ -111,7 +113,7 @@ def seconds_for_uploads(threshold_s: float) -> float:
 
 
 def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
-    """Run one invocation through all stages. Raises `RunnerError` if it failed."""
+    """Run one invocation through all stages. Raises `ExplainedError` if it failed."""
     log = setting.log.bind(subject=invocation.subject)
     summary: dict[str, object] = {"cold": setting.cold}
     started = time.monotonic()
@@ -122,11 +124,11 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
 
     try:
         result = _Job(invocation, setting, log, summary).run()
-    except RunnerError as error:
+    except ExplainedError as error:
         if error.kind == "TimedOut" and setting.delegate is not None:
             try:
                 job_id = setting.delegate(invocation)
-            except RunnerError as refused:
+            except ExplainedError as refused:
                 sum_up("failed", level="ERROR", kind=refused.kind, error=str(refused))
                 raise
             sum_up("delegated", job_id=job_id)
@@ -143,7 +145,7 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
 
 
 def preheat(setting: JobSetting) -> dict[str, object]:
-    """Have image and engine ready for the first event, and run nothing. Raises `RunnerError`."""
+    """Have image and engine ready for the first event, and run nothing. Raises `ExplainedError`."""
     told: dict[str, object] = {}
     with ExitStack() as held:
         job = _Job(Invocation(event={}, time=""), setting, setting.log, told)
@@ -218,10 +220,10 @@ class _Job:
     def engine(self) -> Engine:
         """What runs the container."""
         if self.config.assembled is not None:
-            from runtime.engines.direct import DirectEngine
+            from containers.engines.direct import DirectEngine
 
             return DirectEngine()
-        from runtime.engines import choose_engine
+        from containers.engines import choose_engine
 
         return choose_engine(self.setting.store, self.setting.environ.get("SCAR_ENGINE"))
 
@@ -233,7 +235,7 @@ class _Job:
         elif archive:
             source = ImageSource.archive_in_s3(archive)
         else:
-            raise RunnerError(
+            raise ExplainedError(
                 f"Function {self.config.name} has neither an image nor SCAR_IMAGE_FILE",
                 advice="Deploy the function again.",
                 kind="Misconfigured",
@@ -255,7 +257,7 @@ class _Job:
         return root
 
     def _run(self, workspace: Workspace, root: ReadyImage, input_file: Path | None, result: JobResult) -> int:
-        from runtime.engines import ContainerProcess
+        from containers.engines import ContainerProcess
 
         output = ContainerOutput()
         answer = Answer()

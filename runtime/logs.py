@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runtime.errors import RunnerError, shown, shown_lines
+from containers.errors import ExplainedError, shown, shown_lines
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
@@ -71,7 +71,7 @@ class Log:
 
         An error that was not foreseen brings its traceback: that one is for the developer of the runner.
         """
-        if not isinstance(error, RunnerError) and isinstance(error, Exception):
+        if not isinstance(error, ExplainedError) and isinstance(error, Exception):
             fields["traceback"] = shown_lines("".join(traceback.format_exception(error)))
         self.write("ERROR", "failed", {**reason(error), **fields})
 
@@ -99,7 +99,7 @@ class Log:
 
 def reason(error: BaseException) -> dict[str, object]:
     """`kind` and `error` of a line that tells of a failure."""
-    text = str(error) if isinstance(error, RunnerError) else shown(str(error))
+    text = str(error) if isinstance(error, ExplainedError) else shown(str(error))
     return {"kind": getattr(error, "kind", type(error).__name__), "error": text}
 
 

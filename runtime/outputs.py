@@ -18,8 +18,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from containers.errors import ExplainedError
 from runtime.config import StorageFolder, StorageProvider
-from runtime.errors import RunnerError
 from runtime.logs import Log
 from runtime.storage.storage import Upload, open_storage
 
@@ -28,9 +28,9 @@ KEY_LIMIT = 1024
 
 
 def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> dict[str, list[Upload]]:
-    """What to upload, by storage provider. Raises `RunnerError` (`OutputName`, `OutputFolderGone`)."""
+    """What to upload, by storage provider. Raises `ExplainedError` (`OutputName`, `OutputFolderGone`)."""
     if folder.is_symlink() or not folder.is_dir():
-        raise RunnerError(
+        raise ExplainedError(
             "The container removed TMP_OUTPUT_DIR, or put something else in its place",
             advice="Write into the folder, and leave the folder itself as it is.",
             kind="OutputFolderGone",
@@ -61,7 +61,7 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
 def upload_all(
     plan: dict[str, list[Upload]], providers: Mapping[str, StorageProvider], until: float = math.inf
 ) -> None:
-    """Upload everything, and come back when all is there. Raises `RunnerError`, of kind `TimedOut` if that
+    """Upload everything, and come back when all is there. Raises `ExplainedError`, of kind `TimedOut` if that
     cannot be, or was not, before `until` (`time.monotonic`).
 
     The function's own buckets come last: a file there may start the next function of the workflow, which is
@@ -116,15 +116,15 @@ def _entries(folder: Path, current: str) -> list[os.DirEntry[str]]:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise _too_deep(f"The output folder {current!r}", "a longer path than Linux has") from None
-        raise RunnerError(
+        raise ExplainedError(
             f"A folder of the outputs cannot be read: {error}",
             advice="Leave folders in TMP_OUTPUT_DIR readable.",
             kind="OutputUnreadable",
         ) from None
 
 
-def _too_deep(what: str, has: str) -> RunnerError:
-    return RunnerError(
+def _too_deep(what: str, has: str) -> ExplainedError:
+    return ExplainedError(
         f"{what} would get {has}",
         advice=f"Keys have up to {KEY_LIMIT} bytes: use shorter names and fewer folders.",
         kind="OutputName",
@@ -149,7 +149,7 @@ def _key_text(relative: str) -> str:
     try:
         relative.encode()
     except UnicodeEncodeError:
-        raise RunnerError(
+        raise ExplainedError(
             f"The output file {relative!a} has a name that is not UTF-8",
             advice="Keys are UTF-8 text: have the script rename the file.",
             kind="OutputName",

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
-from runtime import aws
+from containers import aws
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _DEFAULT_PORTS = {"http": 80, "https": 443}

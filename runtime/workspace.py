@@ -26,8 +26,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import RunnerError
-from runtime.removal import remove_tree
+from containers.errors import ExplainedError
+from containers.removal import remove_tree
 
 MIB = 1024 * 1024
 NAME_LIMIT = 255
@@ -122,11 +122,11 @@ def file_name(base_name: str) -> str:
 
 
 def require_space(folder: Path, size: int, what: str) -> None:
-    """Raise `RunnerError` of kind `DiskFull` if `size` bytes do not fit on the disk of `folder`."""
+    """Raise `ExplainedError` of kind `DiskFull` if `size` bytes do not fit on the disk of `folder`."""
     usage = shutil.disk_usage(folder)
     if size + DISK_RESERVE <= usage.free:
         return
-    raise RunnerError(
+    raise ExplainedError(
         f"{what} needs {_amount(size)}, and the disk of {folder} has {_amount(usage.free)} free "
         f"of {_amount(usage.total)}",
         advice=_more_disk(usage.total - usage.free + size + DISK_RESERVE),
@@ -134,11 +134,13 @@ def require_space(folder: Path, size: int, what: str) -> None:
     )
 
 
-def explain_os_error(error: OSError, folder: Path, what: str) -> RunnerError:
+def explain_os_error(error: OSError, folder: Path, what: str) -> ExplainedError:
     """The error of a person for one of the operating system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunnerError(f"{what}: the disk of {folder} is full", advice=_more_disk(None), kind="DiskFull")
-    return RunnerError(f"{what}: {error}", kind="SystemError")
+        return ExplainedError(
+            f"{what}: the disk of {folder} is full", advice=_more_disk(None), kind="DiskFull"
+        )
+    return ExplainedError(f"{what}: {error}", kind="SystemError")
 
 
 def is_full(folder: Path) -> bool:

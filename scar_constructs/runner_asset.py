@@ -84,11 +84,11 @@ def build_runner(folder: Path, udocker_tarball: Path | None = None) -> None:
     """
     for package in _PACKAGES:
         for source in sorted(package.rglob("*")):
-            path = source.relative_to(package)
-            if source.is_file() and not _left_out(PurePosixPath(path.as_posix())):
-                _copy(source, folder / "python" / package.name / path)
+            inside = PurePosixPath(source.relative_to(package).as_posix())
+            if source.is_file() and not _left_out(inside):
+                _copy(source, folder / "python" / package.name / inside)
     if udocker_tarball is not None:
-        add_udocker_tools(udocker_tarball, folder / "python" / "runtime" / "udocker_tools")
+        add_udocker_tools(udocker_tarball, folder / "python" / "containers" / "udocker_tools")
     add_compiled_libraries(folder)
     for name in RUNNER_LIBRARIES:
         for path, source in _installed_files(name):

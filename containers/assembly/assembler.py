@@ -36,8 +36,8 @@ from containers.assembly.runner_layer import Runner
 from containers.assembly.source import SourceImage, SourceLayer, open_archive, open_reference
 from containers.assembly.target import TargetRepository
 from containers.assembly.transfer import Progress, transfer
-from runtime.errors import RunnerError
-from runtime.images.manifest import MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
+from containers.errors import ExplainedError
+from containers.image.manifests import MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
 
 LAYERS_AT_ONCE = 3
 
@@ -90,7 +90,7 @@ class Wanted:
             )
         if self.archive:
             return open_archive(self.archive, self.architecture, scratch=self.scratch)
-        raise RunnerError(
+        raise ExplainedError(
             "no image was given", advice="Set container.image or container.image_file", kind="NoImage"
         )
 
@@ -113,7 +113,7 @@ def assemble(
     deadline: float | None = None,
     log: Callable[[str, Mapping[str, object]], None] = lambda _message, _fields: None,
 ) -> Assembled:
-    """Make the image. Raises RunnerError, or OutOfTime when `deadline` (`time.monotonic`) is near: a
+    """Make the image. Raises ExplainedError, or OutOfTime when `deadline` (`time.monotonic`) is near: a
     later call goes on from there."""
     progress = Progress(wanted.source, deadline)
     return _Assembly(wanted, target, runner, progress, log).run()
@@ -189,7 +189,7 @@ class _Assembly:
         self._progress.check()
         report = transfer(layer, self._target, self._progress, directory_headers(missing))
         if layer.diff_id and report.diff_id != layer.diff_id and layer.digest is None:
-            raise RunnerError(
+            raise ExplainedError(
                 f"{layer} of {self._progress.what} is damaged: its content is {report.diff_id}",
                 advice="Save the image again and deploy",
                 kind="DigestMismatch",

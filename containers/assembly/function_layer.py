@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from containers.assembly.layer_writer import Entry, LayerWriter, PackedLayer, sort_key
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 
 FUNCTION = "/.scar/function"
 """Where the function's package is in the image."""
@@ -20,7 +20,7 @@ _MAXIMUM_BYTES = 250 << 20  # what Lambda takes of a function's package, uncompr
 
 
 def pack_function(package: Path | IO[bytes], config: Mapping[str, Any]) -> PackedLayer:
-    """The layer of the zip `package` and of the user's image configuration `config`. Raises RunnerError
+    """The layer of the zip `package` and of the user's image configuration `config`. Raises ExplainedError
     (kind `BadPackage`)."""
     root = FUNCTION.removeprefix("/")
     image_config = json.dumps(_image_config(config), indent=2, ensure_ascii=False, sort_keys=True)
@@ -71,8 +71,8 @@ def _inside(info: zipfile.ZipInfo) -> str:
     return str(path)
 
 
-def _bad(why: str) -> RunnerError:
-    return RunnerError(
+def _bad(why: str) -> ExplainedError:
+    return ExplainedError(
         f"the function's package cannot be put into its image: {why}",
         advice="Deploy again; cdk deploy makes and uploads the package",
         kind="BadPackage",

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 
 PACKAGES = {
+    "containers": "",
     "runtime": "",
     "boto3": "boto3",
     "botocore": "botocore",
@@ -67,7 +68,7 @@ class Interpreter:
 
 
 def find_interpreter() -> Interpreter:
-    """The interpreter that runs this, and the packages of PACKAGES. Raises RunnerError (kind
+    """The interpreter that runs this, and the packages of PACKAGES. Raises ExplainedError (kind
     `NoInterpreter`)."""
     executable = _executable()
     loader = _loader(executable)
@@ -196,8 +197,8 @@ def _is_binary(path: Path) -> bool:
         return file.read(len(_ELF64)) == _ELF64
 
 
-def _unusable(why: str) -> RunnerError:
-    return RunnerError(
+def _unusable(why: str) -> ExplainedError:
+    return ExplainedError(
         f"the runner's layer cannot be made of {sys.executable}: {why}",
         advice="Run the assembler on CPython for Linux with glibc (AWS Lambda's python3.13 is one)",
         kind="NoInterpreter",

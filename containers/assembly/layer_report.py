@@ -19,10 +19,10 @@ from typing import Any
 
 from containers.assembly.errors import rejected
 from containers.assembly.layer_writer import parents_of
-from runtime.images.manifest import Descriptor
-from runtime.images.origin import ByteStream
-from runtime.images.tar_header import DIRECTORY, HARD_LINK, REGULAR, SYMLINK, TarEntry
-from runtime.images.tar_stream import TarStream
+from containers.image.manifests import Descriptor
+from containers.image.origin import ByteStream
+from containers.layers.tar_header import DIRECTORY, HARD_LINK, REGULAR, SYMLINK, TarEntry
+from containers.layers.tar_stream import TarStream
 
 OUR_FOLDER = ".scar"
 MAXIMUM_ENTRIES = 1_000_000
@@ -128,7 +128,7 @@ def checksum(path: str) -> int:
 
 def inspect_layer(source: ByteStream, report: LayerReport, what: str) -> None:
     """Read the uncompressed layer in `source` to the end of its tar and fill `report`. Raises
-    RunnerError (kinds `BadImage`, `UnsafeImage`, `UnsupportedImage`), naming layer and path."""
+    ExplainedError (kinds `BadImage`, `UnsafeImage`, `UnsupportedImage`), naming layer and path."""
     _Inspector(report, what).read(_HeadTarStream(source, what))
 
 

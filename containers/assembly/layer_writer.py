@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runtime.images.manifest import Descriptor
+from containers.image.manifests import Descriptor
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 _GZIP_WITHOUT_TIME = 16 + zlib.MAX_WBITS  # zlib writes a header with a time of zero

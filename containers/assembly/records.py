@@ -23,13 +23,9 @@ from typing import Any
 
 from containers.assembly.layer_report import LayerReport
 from containers.assembly.target import TargetRepository
-from runtime.errors import RunnerError
-from runtime.images.manifest import (
-    Descriptor,
-    parse_document,
-    parse_manifest,
-)
-from runtime.images.origin import read_all
+from containers.errors import ExplainedError
+from containers.image.manifests import Descriptor, parse_document, parse_manifest
+from containers.image.origin import read_all
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
@@ -98,7 +94,7 @@ class Records:
         config = parse_manifest(document, "", MANIFEST_TYPE, f"the record {tag}").config
         try:
             return read_all(self._target.open_blob(config)), document
-        except RunnerError as error:
+        except ExplainedError as error:
             if error.kind == "BadImage":  # somebody has removed the blob: as if it had never been there
                 return None
             raise

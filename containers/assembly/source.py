@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from containers.assembly.errors import rejected
-from runtime.errors import RunnerError
-from runtime.images.archive import _docker_save, _Members, _OciArchive, _plain
-from runtime.images.manifest import (
+from containers.errors import ExplainedError
+from containers.image.manifests import (
     MAXIMUM_DOCUMENT_BYTES,
     Descriptor,
     broken,
@@ -31,10 +30,11 @@ from runtime.images.manifest import (
     parse_document,
     parse_manifest,
 )
-from runtime.images.mirrors import places_for
-from runtime.images.origin import BlobStore, ByteStream, read_all
-from runtime.images.ranges import FileSource, RangeSource, S3Object
-from runtime.images.reference import parse_reference
+from containers.image.origin import BlobStore, ByteStream, read_all
+from containers.registry.mirrors import places_for
+from containers.registry.ranges import FileSource, RangeSource, S3Object
+from containers.registry.references import parse_reference
+from containers.store.archive import _docker_save, _Members, _OciArchive, _plain
 
 MAXIMUM_LAYERS = 127
 """What Docker's overlay driver can mount; ECR and Lambda document no number of their own."""
@@ -90,7 +90,7 @@ class SourceImage:
 def open_reference(
     reference: str, architecture: str, *, mirrors: str = "", registry_credentials: str | None = None
 ) -> Iterator[SourceImage]:
-    """The image of that name from the first place that has it (`runtime.images.mirrors`)."""
+    """The image of that name from the first place that has it (`containers.registry.mirrors`)."""
     parsed = parse_reference(reference)
     what = f"image {parsed}"
     failures: list[str] = []
@@ -100,7 +100,7 @@ def open_reference(
             try:
                 blobs = stack.enter_context(contextlib.closing(place.open()))
                 found = _find(blobs, parsed.version, architecture, what)
-            except RunnerError as error:
+            except ExplainedError as error:
                 if place is places[-1]:
                     raise _with_mirrors(error, failures) from error
                 failures.append(f"mirror {place.name}: {error.cause}")
@@ -126,7 +126,7 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
             try:
                 source = FileSource(stack.enter_context(Path(address).open("rb")).fileno())
             except OSError as error:
-                raise RunnerError(
+                raise ExplainedError(
                     f"{what} cannot be read: {error.strerror}", advice="Check its path", kind="ImageNotFound"
                 ) from error
         members = _Members(stack.enter_context(_plain(source, scratch, what)), what)
@@ -234,9 +234,9 @@ def _checked(image: SourceImage) -> SourceImage:
     return dataclasses.replace(image, config=dict(image.config))
 
 
-def _with_mirrors(error: RunnerError, failures: list[str]) -> RunnerError:
+def _with_mirrors(error: ExplainedError, failures: list[str]) -> ExplainedError:
     """The registry's own answer counts; what the mirrors said stands behind it."""
     if not failures:
         return error
     told = f"{error.cause} (asked before: {'; '.join(failures)})"
-    return RunnerError(told, advice=error.advice, kind=error.kind)
+    return ExplainedError(told, advice=error.advice, kind=error.kind)

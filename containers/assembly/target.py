@@ -17,11 +17,11 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 
-from runtime.errors import RunnerError
-from runtime.images.connections import NETWORK_ERRORS, Response
-from runtime.images.manifest import Descriptor, check_digest
-from runtime.images.registry import Credentials, RegistryRepository
-from runtime.images.transport import RETRIED, HttpStatusError, Patience
+from containers.errors import ExplainedError
+from containers.image.manifests import Descriptor, check_digest
+from containers.registry.client import Credentials, RegistryRepository
+from containers.registry.connections import NETWORK_ERRORS, Response
+from containers.registry.transport import RETRIED, HttpStatusError, Patience
 
 CHUNK_BYTES = 6 << 20
 """ECR takes 5 to 10 MiB at once, and 4 200 chunks of one blob: 24 GiB, more than Lambda takes of an image
@@ -46,7 +46,7 @@ class UploadLostError(Exception):
 
 
 class TargetRepository(RegistryRepository):
-    """`repository` of the registry at `origin` (`https://host[:port]`), to push to. Raises RunnerError."""
+    """`repository` of the registry at `origin` (`https://host[:port]`), to push to. Raises ExplainedError."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class TargetRepository(RegistryRepository):
         """The manifest of a tag or digest, checked if it is a digest; None if there is none."""
         try:
             content, _ = self.read_manifest(version)
-        except RunnerError as error:
+        except ExplainedError as error:
             if error.kind == "ImageNotFound":
                 return None
             raise
@@ -142,10 +142,10 @@ class TargetRepository(RegistryRepository):
         url = f"{self._origin}/v2/{self._repository}/{path}"
         return self._authorized(lambda login: self._transport.open(url, headers or {}, login, method, body))
 
-    def _explain(self, error: HttpStatusError, not_found: Callable[[], RunnerError]) -> RunnerError:
+    def _explain(self, error: HttpStatusError, not_found: Callable[[], ExplainedError]) -> ExplainedError:
         return not_found() if error.status == _NOT_FOUND else self._refused(error, "show what it holds")
 
-    def _refused(self, error: HttpStatusError, what: str) -> RunnerError:
+    def _refused(self, error: HttpStatusError, what: str) -> ExplainedError:
         text = " ".join(error.body.decode("utf-8", "replace").split())[:300]
         advice = "Check that the repository exists, and that nothing else removes images from it"
         if error.status in _AUTHORIZATION:
@@ -154,17 +154,17 @@ class TargetRepository(RegistryRepository):
                 "ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage, "
                 "ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on the repository"
             )
-        return RunnerError(
+        return ExplainedError(
             f"{self._what} at {self._host} does not {what} (HTTP {error.status}): {text}",
             advice=advice,
             kind="PushRefused",
         )
 
-    def upload_failed(self, error: Exception) -> RunnerError:
+    def upload_failed(self, error: Exception) -> ExplainedError:
         """What to tell of an upload that does not get on."""
         if isinstance(error, HttpStatusError):
             return self._refused(error, "take a blob")
-        return RunnerError(
+        return ExplainedError(
             f"the connection to {self._what} at {self._host} broke off again and again: "
             f"{error or type(error).__name__}",
             advice="Deploy again; what has arrived is not sent again",
@@ -173,7 +173,7 @@ class TargetRepository(RegistryRepository):
 
 
 class Upload:
-    """One upload of a blob, chunk by chunk from its beginning. Raises RunnerError, or UploadLostError."""
+    """One upload of a blob, chunk by chunk from its beginning. Raises ExplainedError, or UploadLostError."""
 
     def __init__(self, target: TargetRepository, location: str) -> None:
         self._target = target
@@ -219,7 +219,7 @@ class Upload:
 
     def cancel(self) -> None:
         """Let the registry forget what it has. If that does not work, it does so by itself some day."""
-        with contextlib.suppress(HttpStatusError, RunnerError, *NETWORK_ERRORS):
+        with contextlib.suppress(HttpStatusError, ExplainedError, *NETWORK_ERRORS):
             self._target.send("DELETE", self._location, {}, b"").close()
 
     def _pause(self, error: Exception, failures: int) -> None:

@@ -27,11 +27,11 @@ from containers.assembly.layer_report import LayerReport, inspect_layer
 from containers.assembly.layer_writer import LAYER_TYPE
 from containers.assembly.source import SourceLayer
 from containers.assembly.target import CHUNK_BYTES, TargetRepository, Upload, UploadLostError
-from runtime.errors import RunnerError
-from runtime.images.decompress import GZIP_MAGIC, Prefixed
-from runtime.images.layer_reader import LayerReader
-from runtime.images.manifest import Descriptor
-from runtime.images.origin import ByteStream, Layer
+from containers.errors import ExplainedError
+from containers.image.manifests import Descriptor
+from containers.image.origin import ByteStream, Layer
+from containers.layers.decompress import GZIP_MAGIC, Prefixed
+from containers.layers.reader import LayerReader
 
 MAXIMUM_PLAIN_BYTES = 10 << 30
 """Lambda: "Container image code package size: 10 GB (maximum uncompressed image size, including all
@@ -85,7 +85,7 @@ def transfer(
     layer: SourceLayer, target: TargetRepository, progress: Progress, prefix: bytes = b""
 ) -> LayerReport:
     """Bring the layer into the target and say what it holds. `prefix` is put before its tar. Raises
-    RunnerError, and OutOfTime."""
+    ExplainedError, and OutOfTime."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _Transfer(layer, target, progress, prefix).run()
@@ -323,7 +323,7 @@ class _Sender:
         try:
             self._upload.send(chunk)
             self._progress.count(sent=len(chunk))
-        except (RunnerError, UploadLostError) as error:
+        except (ExplainedError, UploadLostError) as error:
             self._error = error
         except Exception as error:
             self._error = self._target.upload_failed(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class ServerAddress:
     def parse(cls, text: str, what: str) -> ServerAddress:
         """`HOST`, `HOST:PORT` or a URL; `https` where it does not say.
 
-        Raises `RunnerError` (`Misconfigured`). The text may hold a password that does not belong there, so no
-        message repeats it.
+        Raises `ExplainedError` (`Misconfigured`). The text may hold a password that does not belong there, so
+        no message repeats it.
         """
         try:
             parts = urlsplit(text if "://" in text else f"https://{text}")
@@ -67,8 +67,8 @@ def encoded_path(*parts: str) -> str:
     return "".join("/" + quote(segment, safe="") for segment in segments)
 
 
-def _bad_address(what: str, problem: str) -> RunnerError:
-    return RunnerError(
+def _bad_address(what: str, problem: str) -> ExplainedError:
+    return ExplainedError(
         f"The {what} {problem}",
         advice="Expected HOST, HOST:PORT or https://HOST/PATH; credentials have keys of their own.",
         kind="Misconfigured",

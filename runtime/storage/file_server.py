@@ -25,7 +25,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Protocol, TypeVar
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage.address import encoded_path
 from runtime.storage.http import (
     NETWORK_ERRORS,
@@ -93,7 +93,7 @@ class FileServerStorage:
         try:
             path = self._protocol.url_path(encoded_path(source.bucket, source.key))
         except ValueError:
-            raise RunnerError(
+            raise ExplainedError(
                 f"The input {source} has a key that is no path of files",
                 advice="Segments of a path are neither empty nor `.` or `..`.",
                 kind="InputMissing",
@@ -106,7 +106,7 @@ class FileServerStorage:
         try:
             answer = self._server.persistently(
                 fetch,
-                lambda reason: RunnerError(
+                lambda reason: ExplainedError(
                     f"T{what[1:]} could not be downloaded: {reason}",
                     advice="The event will be retried.",
                     kind="DownloadFailed",
@@ -117,12 +117,12 @@ class FileServerStorage:
         if answer.ok:
             return target.stat().st_size
         if answer.status == NOT_FOUND:
-            raise RunnerError(
+            raise ExplainedError(
                 f"The input {source} does not exist (any more)",
                 advice="It was deleted or renamed; upload it again, or correct the path.",
                 kind="InputMissing",
             )
-        raise self._server.refusal(answer, what) or RunnerError(
+        raise self._server.refusal(answer, what) or ExplainedError(
             f"T{what[1:]} could not be downloaded: {self._said(answer)}", kind="DownloadFailed"
         )
 
@@ -163,7 +163,7 @@ class FileServerStorage:
         try:
             target = encoded_path(upload.bucket, upload.key)
         except ValueError:
-            raise RunnerError(
+            raise ExplainedError(
                 f"The output {self._name(upload)} has a path that {self._server.name} cannot hold",
                 advice="Segments of a path are neither empty nor `.` or `..`; correct `path` of the output.",
                 kind="OutputName",
@@ -224,13 +224,13 @@ class FileServerStorage:
                 self._server.ask("DELETE", self._protocol.url_path(sending.temporary))
             except StumbledError:
                 continue
-            except (*NETWORK_ERRORS, RunnerError):
+            except (*NETWORK_ERRORS, ExplainedError):
                 return  # the server is gone; more of the same would only take time
 
     def _patiently(self, sending: _Sending, work: Callable[[], Result]) -> Result:
         return self._server.persistently(
             work,
-            lambda reason: RunnerError(
+            lambda reason: ExplainedError(
                 f"The output {self._name(sending.upload)} ({sending.upload.size} bytes) could not be "
                 f"uploaded: {reason}",
                 advice="The event will be retried.",
@@ -238,9 +238,9 @@ class FileServerStorage:
             ),
         )
 
-    def _refused(self, sending: _Sending, answer: Answer, problem: str) -> RunnerError:
+    def _refused(self, sending: _Sending, answer: Answer, problem: str) -> ExplainedError:
         name = f"the output {self._name(sending.upload)}"
-        return self._server.refusal(answer, name) or RunnerError(
+        return self._server.refusal(answer, name) or ExplainedError(
             f"T{name[1:]} could not be uploaded, {problem}: {self._said(answer)}", kind="UploadFailed"
         )
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage.address import ServerAddress
 from runtime.storage.connections import PIECE, Connections
 from runtime.storage.storage import CredentialsRefusedError
@@ -94,7 +94,7 @@ class HttpServer:
         """For messages."""
         return f"{self.name} ({self.address.origin})"
 
-    def persistently(self, work: Callable[[], Result], failure: Callable[[str], RunnerError]) -> Result:
+    def persistently(self, work: Callable[[], Result], failure: Callable[[str], ExplainedError]) -> Result:
         """The result of `work`, tried again while it raises `StumbledError` or a network error.
 
         When the attempts are used up, what `failure` makes of the reason is raised.
@@ -104,7 +104,7 @@ class HttpServer:
             try:
                 return work()
             except ssl.SSLCertVerificationError as error:
-                raise RunnerError(
+                raise ExplainedError(
                     f"{self} shows a certificate that is not trusted: {error.verify_message}",
                     advice="Use the server's proper name; SSL_CERT_FILE names a private authority.",
                     kind="StorageRefused",
@@ -153,7 +153,7 @@ class HttpServer:
         """End the connections that are kept."""
         self._connections.close()
 
-    def refusal(self, answer: Answer, what: str) -> RunnerError | None:
+    def refusal(self, answer: Answer, what: str) -> ExplainedError | None:
         """The error of a status that means the same for whatever was tried; None: it has no such meaning."""
         if answer.status == UNAUTHORIZED:
             return CredentialsRefusedError(
@@ -166,7 +166,7 @@ class HttpServer:
                 advice=f"The account behind {self.name} needs the right to read and write there.",
             )
         if answer.status in (NO_SPACE, TOO_LARGE):
-            return RunnerError(
+            return ExplainedError(
                 f"{self} has no room ({answer.said}) for {what}",
                 advice="Free some space there, or have the quota raised.",
                 kind="StorageFull",
@@ -201,7 +201,7 @@ class HttpServer:
                 else:
                     connection.close()
             path = place
-        raise RunnerError(f"{self} redirects in circles", kind="StorageRefused")
+        raise ExplainedError(f"{self} redirects in circles", kind="StorageRefused")
 
     def _redirect(self, method: str, path: str, response: http.client.HTTPResponse) -> str | None:
         location = response.headers.get("Location")
@@ -216,13 +216,13 @@ class HttpServer:
         if (there.scheme, there.hostname, port) != (here.scheme, here.host, here.port):
             # Only the origin is told: what follows it may be a signed address.
             place = ascii(f"{there.scheme}://{there.netloc.rpartition('@')[2]}")
-            raise RunnerError(
+            raise ExplainedError(
                 f"{self} redirects to another server, {place}; credentials do not go there",
                 advice=f"If that server is the right one, name it in `storage_providers` as {self.name}.",
                 kind="StorageRefused",
             )
         if method not in ("GET", "PROPFIND"):
-            raise RunnerError(
+            raise ExplainedError(
                 f"{self} redirects a {method} to another path (HTTP {response.status})",
                 advice="Name the path where its files are, as its documentation gives it.",
                 kind="StorageRefused",

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from runtime.bounded_json import read_json
+from containers.bounded_json import read_json
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage.address import ServerAddress, encoded_path
 from runtime.storage.file_server import FileServerStorage
 from runtime.storage.http import (
@@ -53,7 +53,7 @@ class OnedataStorage(FileServerStorage):
         try:
             space = encoded_path(settings["space"])
         except ValueError:
-            raise RunnerError(
+            raise ExplainedError(
                 f"The space of {provider.name} is not the name of a space",
                 advice="Expected its name, as Onedata shows it.",
                 kind="Misconfigured",

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime import aws
-from runtime.errors import RunnerError
+from containers import aws
+from containers.errors import ExplainedError
 from runtime.storage.s3_upload import S3Uploader
 from runtime.storage.storage import StoredObject, Upload
 
@@ -40,7 +40,7 @@ class S3Storage:
         """The client of boto3."""
         return aws.client("s3")
 
-    def refused(self, action: str, subject: str, code: str) -> RunnerError:
+    def refused(self, action: str, subject: str, code: str) -> ExplainedError:
         """The error of an object that may not be read (`action`: `s3:GetObject`) or written."""
         what, but = ("output", "The bucket must exist, and the") if "Put" in action else ("input", "The")
         advice = f"{but} function's role needs {action} on it."
@@ -48,7 +48,7 @@ class S3Storage:
             advice += (
                 " S3 also answers so for an object that is not there, where the role may not list the bucket."
             )
-        return RunnerError(
+        return ExplainedError(
             f"Amazon S3 refused the {what} {subject} ({code})", advice=advice, kind="StorageRefused"
         )
 
@@ -71,7 +71,7 @@ class S3Storage:
             # The last three come through botocore as they are: the body of an error that is cut off, a length
             # that is no number, an answer without a length.
             told = str(error) if isinstance(error, BotoCoreError | Boto3Error) else type(error).__name__
-            raise RunnerError(
+            raise ExplainedError(
                 f"The input {source} could not be downloaded: {told}",
                 advice="The event will be retried.",
                 kind="DownloadFailed",
@@ -120,19 +120,19 @@ class S3Storage:
         """Is it about who asks, and not about what is asked for?"""
         return code in ("AccessDenied", "403", "Forbidden")
 
-    def _failed_download(self, source: StoredObject, error: Any) -> RunnerError:
+    def _failed_download(self, source: StoredObject, error: Any) -> ExplainedError:
         code = error_code(error)
         if code in ("NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound"):
-            return RunnerError(
+            return ExplainedError(
                 f"The input {source} does not exist (any more)",
                 advice="It was deleted or renamed after the event was sent; upload it again.",
                 kind="InputMissing",
             )
         if self.is_denied(code):
             return self.refused("s3:GetObject", str(source), code)
-        return RunnerError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
+        return ExplainedError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
 
-    def _failed_upload(self, upload: Upload, error: Exception) -> RunnerError:
+    def _failed_upload(self, upload: Upload, error: Exception) -> ExplainedError:
         from botocore.exceptions import ClientError
 
         target = str(StoredObject(upload.bucket, upload.key, provider=self.provider))
@@ -140,7 +140,7 @@ class S3Storage:
             code = error_code(error)
             if self.is_denied(code) or code == "NoSuchBucket":
                 return self.refused("s3:PutObject", target, code)
-        return RunnerError(
+        return ExplainedError(
             f"The output {target} ({upload.size} bytes) could not be uploaded: {error}",
             advice="The event will be retried.",
             kind="UploadFailed",

@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from runtime import aws
+from containers import aws
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage.address import ServerAddress
 from runtime.storage.s3 import S3Storage
 from runtime.storage.storage import CredentialsRefusedError
@@ -75,11 +75,11 @@ class KeyedS3Storage(S3Storage):
         """Wrong keys too."""
         return super().is_denied(code) or code in _ABOUT_KEYS
 
-    def refused(self, action: str, subject: str, code: str) -> RunnerError:
+    def refused(self, action: str, subject: str, code: str) -> ExplainedError:
         """See `S3Storage.refused`; newer keys might help."""
         what, can = ("output", "write to") if "Put" in action else ("input", "read")
         if code == "NoSuchBucket":
-            return RunnerError(
+            return ExplainedError(
                 f"The bucket of the {what} {subject} does not exist",
                 advice=f"Create it at {self.provider}, or correct the path.",
                 kind="StorageRefused",

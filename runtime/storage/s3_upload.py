@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage.storage import Upload, content_type
 from runtime.storage.upload_time import Pace, cut_short, seconds_left, too_much
 
@@ -64,7 +64,7 @@ class _Begun:
 class S3Uploader:
     """Uploads by `client`; `failed` makes the error of one file that could not be uploaded."""
 
-    def __init__(self, client: Any, failed: Callable[[Upload, Exception], RunnerError]) -> None:
+    def __init__(self, client: Any, failed: Callable[[Upload, Exception], ExplainedError]) -> None:
         self._client = client
         self._failed = failed
         checksums = client.meta.config.request_checksum_calculation != "when_required"
@@ -73,11 +73,11 @@ class S3Uploader:
         self._visible = 0
 
     def require_time(self, uploads: Sequence[Upload], until: float) -> None:
-        """Raise `RunnerError` of kind `TimedOut` if the uploads would not end before `until`."""
+        """Raise `ExplainedError` of kind `TimedOut` if the uploads would not end before `until`."""
         self._require_time(uploads, sum(map(_requests, uploads)), sum(one.size for one in uploads), until)
 
     def upload(self, uploads: Sequence[Upload], until: float) -> None:
-        """Upload all. Raises `RunnerError`, and has aborted then what can be aborted."""
+        """Upload all. Raises `ExplainedError`, and has aborted then what can be aborted."""
         large = [upload for upload in uploads if upload.size >= LARGE_BYTES]
         small = [upload for upload in uploads if upload.size < LARGE_BYTES]
         pool = ThreadPoolExecutor(PARALLEL)
@@ -92,7 +92,7 @@ class S3Uploader:
             self._all(pool, self._put, small, until, uploads)
         except BaseException as error:
             # There is no time to wait for a request that hangs.
-            is_late = isinstance(error, RunnerError) and error.kind == "TimedOut"
+            is_late = isinstance(error, ExplainedError) and error.kind == "TimedOut"
             pool.shutdown(wait=not is_late, cancel_futures=True)
             self._abort_all()
             raise
@@ -219,7 +219,7 @@ class S3Uploader:
                 begun = list(pool.map(probe._begin, chosen))  # opens the connections, too
                 sent_s = _timed(pool, lambda one: probe._send_part((one, 1), _PROBED_BYTES), begun)
                 asked_s = _timed(pool, probe._abort, begun)
-            except (RunnerError, KeyError):
+            except (ExplainedError, KeyError):
                 return None
             finally:
                 probe._abort_all()

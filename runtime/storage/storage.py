@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 
 NO_PROVIDERS: Mapping[str, StorageProvider] = {}
 
@@ -56,27 +56,27 @@ class Storage(Protocol):
 
         `on_size` is called with the object's true size before the first byte is written (after the last
         one, if a server does not tell), and may raise.
-        Raises `RunnerError` (`InputMissing`, `StorageRefused`, `DownloadFailed`).
+        Raises `ExplainedError` (`InputMissing`, `StorageRefused`, `DownloadFailed`).
         """
         ...
 
     def require_time(self, uploads: Sequence[Upload], until: float) -> None:
         """Find out whether all can be uploaded before `until` (`time.monotonic`), without making one visible.
 
-        Raises `RunnerError` of kind `TimedOut`.
+        Raises `ExplainedError` of kind `TimedOut`.
         """
         ...
 
     def upload(self, uploads: Sequence[Upload], until: float = math.inf) -> None:
         """Write all the files, in parallel, each visible only when it is complete; return when all are.
 
-        Raises `RunnerError` (`UploadFailed`, `StorageRefused`, `StorageFull`, `OutputName`) after the retries
-        of one of them are used up, or of kind `TimedOut` at `until`.
+        Raises `ExplainedError` (`UploadFailed`, `StorageRefused`, `StorageFull`, `OutputName`) after the
+        retries of one of them are used up, or of kind `TimedOut` at `until`.
         """
         ...
 
 
-class CredentialsRefusedError(RunnerError):
+class CredentialsRefusedError(ExplainedError):
     """The storage refused, and newer credentials might help."""
 
     def __init__(self, cause: str, *, advice: str = "") -> None:
@@ -94,7 +94,7 @@ def register(kind: str, opener: Callable[[StorageProvider, Mapping[str, str]], S
 def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PROVIDERS) -> Storage:
     """The storage that an FDL file calls `provider`: `s3`, or one of `providers`, `KIND.NAME`.
 
-    Raises `RunnerError` of kind `UnknownStorage`.
+    Raises `ExplainedError` of kind `UnknownStorage`.
     """
     if provider == "s3":
         from runtime.storage.s3 import S3Storage
@@ -103,7 +103,7 @@ def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PR
     connection = providers.get(provider)
     opener = _KINDS.get(connection.kind) if connection is not None else None
     if connection is None or opener is None:
-        raise RunnerError(
+        raise ExplainedError(
             f"This function has no storage provider {provider!r}",
             advice=f"It knows: {', '.join(('s3', *providers))}.",
             kind="UnknownStorage",

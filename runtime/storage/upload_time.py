@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage.storage import Upload
 
 MIB = 1024 * 1024
@@ -34,19 +34,19 @@ class Pace:
 
 
 def seconds_left(uploads: Sequence[Upload], until: float) -> float:
-    """Until `until` (`time.monotonic`). Raises `RunnerError` of kind `TimedOut` if that has passed."""
+    """Until `until` (`time.monotonic`). Raises `ExplainedError` of kind `TimedOut` if that has passed."""
     left = until - time.monotonic()
     if left <= 0:
         raise no_time(uploads, f"the time for uploading {_amount(uploads)} is up, and none was uploaded")
     return left
 
 
-def no_time(uploads: Sequence[Upload], what: str) -> RunnerError:
+def no_time(uploads: Sequence[Upload], what: str) -> ExplainedError:
     """The error of an upload that cannot end in time; of a kind that `lambda-batch` hands over to Batch."""
-    return RunnerError(f"{what[:1].upper()}{what[1:]}", advice=_ADVICE if uploads else "", kind="TimedOut")
+    return ExplainedError(f"{what[:1].upper()}{what[1:]}", advice=_ADVICE if uploads else "", kind="TimedOut")
 
 
-def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> RunnerError:
+def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> ExplainedError:
     """The error of an upload that was not begun."""
     return no_time(
         uploads,
@@ -55,7 +55,7 @@ def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> Runne
     )
 
 
-def cut_short(uploads: Sequence[Upload], visible: int) -> RunnerError:
+def cut_short(uploads: Sequence[Upload], visible: int) -> ExplainedError:
     """The error of an upload that was begun and had to be stopped."""
     done = f"{visible} of them are visible" if visible else "none of them is visible"
     return no_time(uploads, f"the time was up while {_amount(uploads)} were uploaded; {done}")

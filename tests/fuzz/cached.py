@@ -13,14 +13,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from runtime.errors import RunnerError
-from runtime.images import rootfs
-from runtime.images.layout import LayoutFolder
-from runtime.images.manifest import ImageConfig
-from runtime.images.mirrors import Place
-from runtime.images.pull import WantedImage
-from runtime.images.reference import parse_reference
-from runtime.images.store import ImageStore
+from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
+from containers.image.layout import LayoutFolder
+from containers.registry.mirrors import Place
+from containers.registry.references import parse_reference
+from containers.store import rootfs
+from containers.store.pull import WantedImage
+from containers.store.store import ImageStore
 from tests.fuzz.layers import require_documented
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.sandbox import OUTSIDE, Sandbox, watch
@@ -144,7 +144,7 @@ def _store(folder: Path) -> Iterator[Check]:
                     assert root.config == _CONFIG, "another configuration"
                     assert root.path.resolve() == root.path, "an image outside of the store"
                     assert (root.path / "d" / "a").read_bytes() == b"one"
-            except RunnerError as error:
+            except ExplainedError as error:
                 require_documented(error)
 
     yield check

@@ -15,10 +15,11 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
+from containers.errors import ExplainedError
 from runtime import delegation, handler, http_async
 from runtime.config import FunctionConfig, load_config
 from runtime.environment import container_environment
-from runtime.errors import InvocationError, RunnerError
+from runtime.errors import InvocationError
 from runtime.events import read_event
 from runtime.invocation import Invocation
 from runtime.job import JobResult, JobSetting
@@ -113,10 +114,10 @@ def _events(folder: Path) -> Iterator[Check]:
             assert (
                 "\0" not in key + value and "=" not in key and len(os.fsencode(f"{key}={value}")) < 128 * 1024
             )
-        delegation._variable(invocation)
+        delegation._variable(invocation, {})
         assert delegation.job_name("f", invocation)
         if "fail" in name:
-            raise RunnerError("the container failed", kind="ScriptFailed")
+            raise ExplainedError("the container failed", kind="ScriptFailed")
         return JobResult(invocation.subject, stdout=b"out")
 
     context = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 300_000)
@@ -197,7 +198,7 @@ def _job(case: Any, config: FunctionConfig) -> None:
 
         packed = base64.b64encode(gzip.compress(text.encode(errors="replace"))).decode()
         environ = {"SCAR_EVENT_GZ": packed[: len(packed) - case["cut"]]}
-    with contextlib.suppress(RunnerError):
+    with contextlib.suppress(ExplainedError):
         read_event(delegation.event_of_job(environ), config)
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from runtime.errors import RunnerError
-from runtime.images import archive
-from runtime.images.archive import find_in_archive
-from runtime.images.origin import Layer
-from runtime.images.ranges import FileSource
-from runtime.images.unpack import Unpacker
+from containers.errors import ExplainedError
+from containers.image.origin import Layer
+from containers.layers.unpack import Unpacker
+from containers.registry.ranges import FileSource
+from containers.store import archive
+from containers.store.archive import find_in_archive
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.sandbox import Sandbox, watch
 from tests.fuzz.target import Check, Target
@@ -45,10 +45,10 @@ class Disk:
         assert size >= 0, "a negative number of bytes was charged"
         self.charged += size
         if self.charged > _DISK_BYTES:
-            raise RunnerError("the disk is full", kind="DiskFull")
+            raise ExplainedError("the disk is full", kind="DiskFull")
 
 
-def require_documented(error: RunnerError) -> None:
+def require_documented(error: ExplainedError) -> None:
     """Only kinds that the package documents, and a message that a log can hold on one line."""
     assert error.kind in IMAGE_KINDS, f"an error of kind {error.kind}"
     assert len(str(error)) < 4000, f"an error text of {len(str(error))} characters"
@@ -95,7 +95,7 @@ def _layers(folder: Path) -> Iterator[Check]:
         with sandbox.running() as work:
             try:
                 unpack([Layer(len(one), lambda one=one: io.BytesIO(one)) for one in stored], work / "root")  # type: ignore[misc]
-            except RunnerError as error:
+            except ExplainedError as error:
                 require_documented(error)
 
     yield check
@@ -158,7 +158,7 @@ def _archives(folder: Path) -> Iterator[Check]:
                     found = find_in_archive(source, "amd64", "image archive fuzz")
                     found.load_config()
                     unpack(list(found.layers), work / "root")
-            except RunnerError as error:
+            except ExplainedError as error:
                 require_documented(error)
             finally:
                 os.close(descriptor)

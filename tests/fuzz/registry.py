@@ -12,14 +12,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from runtime.errors import RunnerError
-from runtime.images.manifest import ImageConfig, parse_config
-from runtime.images.mirrors import Place
-from runtime.images.pull import WantedImage, pull
-from runtime.images.reference import parse_reference
-from runtime.images.registry import RegistryRepository
-from runtime.images.store import ImageStore
-from runtime.images.transport import Patience
+from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
+from containers.image.manifests import parse_config
+from containers.registry.client import RegistryRepository
+from containers.registry.mirrors import Place
+from containers.registry.references import parse_reference
+from containers.registry.transport import Patience
+from containers.store.pull import WantedImage, pull
+from containers.store.store import ImageStore
 from tests.fuzz.layers import require_documented
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.sandbox import Sandbox, watch
@@ -181,12 +182,12 @@ def _registry(folder: Path) -> Iterator[Check]:
             images = ImageStore(work)
             try:
                 opened().read_digest(case["version"])
-            except RunnerError as error:
+            except ExplainedError as error:
                 require_documented(error)
             try:
                 with pull(wanted, case["version"], images, lambda _message, _fields: None) as root:
                     _require_right(root.path, root.digest, root.config, case, registry)
-            except RunnerError as error:
+            except ExplainedError as error:
                 require_documented(error)
             left = sorted(path.name for path in images.folder.iterdir() if path.name.startswith("tmp-"))
             assert not left, f"left behind: {left}"

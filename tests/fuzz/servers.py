@@ -12,8 +12,8 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage import http, s3_keyed
 from runtime.storage.onedata import OnedataStorage
 from runtime.storage.s3_keyed import KeyedS3Storage
@@ -108,7 +108,7 @@ def _servers(folder: Path) -> Iterator[Check]:
                     one for one in case["answers"] if one.get("framing") not in ("cut", "long", "bad-chunk")
                 ]
                 assert whole, "an answer that was cut off counts as whole"
-        except RunnerError as error:
+        except ExplainedError as error:
             text = str(error)
             assert len(text) < 4000, f"an error text of {len(text)} characters"
             assert text.isprintable(), f"an error text with control characters: {text!a:.300}"

@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from runtime.errors import RunnerError
-from runtime.images.mirrors import places_for
-from runtime.images.reference import parse_reference
+from containers.errors import ExplainedError
+from containers.registry.mirrors import places_for
+from containers.registry.references import parse_reference
 from runtime.storage.address import ServerAddress, encoded_path
 from runtime.workspace import file_name
 from tests.fuzz.mutation import EDITS, edited
@@ -57,16 +57,16 @@ CASES = st.one_of(
 def _words(_folder: Path) -> Iterator[Check]:
     def check(text: Any) -> None:
         reference = None
-        with suppress(RunnerError):
+        with suppress(ExplainedError):
             reference = parse_reference(text)
             if set(reference.registry) & set(".:"):
                 assert parse_reference(str(reference)) == reference
             places_for(reference, None)
-        with suppress(RunnerError):
+        with suppress(ExplainedError):
             places_for(parse_reference("debian"), text)
-        with suppress(RunnerError):
+        with suppress(ExplainedError):
             places_for(parse_reference("debian"), f"docker.io={text}")
-        with suppress(RunnerError):
+        with suppress(ExplainedError):
             address = ServerAddress.parse(text, "address")
             assert ServerAddress.parse(address.url, "address") == address
         with suppress(ValueError):

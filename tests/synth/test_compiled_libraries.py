@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runtime.engines.elf import glibc_version, read_program
+from containers.engines.elf import glibc_version, read_program
 from scar_constructs.compiled_libraries import PYTHON_VERSION, SITE_PACKAGES, WHEELS, add_compiled_libraries
 from scar_constructs.runner_asset import build_runner
 from tests.interpreters import find_python
@@ -23,7 +23,7 @@ AMAZON_LINUX_2023 = (2, 34)  # its glibc
 UNPACK = """
 import gzip, importlib.util, json, sys
 sys.path[:0] = sys.argv[1:]
-from runtime.images.decompress import decompressed
+from containers.layers.decompress import decompressed
 class Stream:
     def __init__(self, data): self.data = data
     def read(self, size): part, self.data = self.data[:size], self.data[size:]; return part

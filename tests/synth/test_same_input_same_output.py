@@ -79,7 +79,7 @@ def test_udockers_tools_are_packaged_with_the_runner(
 ) -> None:
     tools = tarball(tmp_path / "tools.tar.gz", {"udocker_dir/lib/libfakechroot-Debian-12-x86_64.so": b"tool"})
     found = synthesize(seed_workflow, udocker_tarball=tools)
-    (library,) = found.folder.glob("asset.*/python/runtime/udocker_tools/lib/*")
+    (library,) = found.folder.glob("asset.*/python/containers/udocker_tools/lib/*")
     assert library.read_bytes() == b"tool"
 
 

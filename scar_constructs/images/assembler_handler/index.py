@@ -28,11 +28,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from containers import aws
 from containers.assembly import OutOfTime, TargetRepository, Wanted, assemble, this_runner
-from runtime import aws
-from runtime.errors import RunnerError
-from runtime.images.manifest import host_architecture
-from runtime.images.ranges import S3Object
+from containers.errors import ExplainedError
+from containers.image.manifests import host_architecture
+from containers.registry.ranges import S3Object
 
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 MARGIN_S = 60.0
@@ -72,7 +72,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
             Reason=f"image of function {wish['FunctionName']}: an hour was not enough. Deploy again: "
             "layers that have arrived are not moved again",
         )
-    except RunnerError as problem:
+    except ExplainedError as problem:
         answer.update(Status="FAILED", Reason=f"image of function {wish['FunctionName']}: {problem}"[:1000])
     except Exception as problem:
         traceback.print_exc()
@@ -82,10 +82,10 @@ def handler(event: dict[str, Any], context: Any) -> None:
 
 
 def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
-    """The attributes of the resource. Raises RunnerError, and OutOfTime."""
+    """The attributes of the resource. Raises ExplainedError, and OutOfTime."""
     architecture = ARCHITECTURES[wish["Architecture"]]
     if architecture != host_architecture():
-        raise RunnerError(
+        raise ExplainedError(
             f"an image for {architecture} cannot be assembled on {host_architecture()}: the runner would "
             f"not fit",
             advice="This is a mistake in the stack; please report it",

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from runtime.images.origin import VerifiedStream
-from runtime.images.tree import Tree
+from containers.image.origin import VerifiedStream
+from containers.layers.tree import Tree
 from tests.fuzz import __main__ as command
 from tests.fuzz import registry
 from tests.fuzz.campaign import ROOT, Campaign, judged, opened

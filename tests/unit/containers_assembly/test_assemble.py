@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from containers.assembly import OutOfTime
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from tests import oci_images
 from tests.oci_images import File, directory, symlink, tar_of
 from tests.registry_server import real_registry
@@ -153,7 +153,7 @@ def test_a_damaged_archive_is_not_assembled(world: World, tmp_path: Path) -> Non
     path = oci_images.docker_save(tmp_path / "image.tar", image_of(SHELL))
     content = path.read_bytes()
     path.write_bytes(content.replace(b"root:x:0:0:root", b"toor:x:0:0:toor"))
-    with pytest.raises(RunnerError, match="is damaged") as caught:
+    with pytest.raises(ExplainedError, match="is damaged") as caught:
         world.assemble(archive=str(path))
     assert caught.value.kind == "DigestMismatch"
     assert not [tag for tag in world.tags() if tag.startswith(("resize-", "base-", "layer-"))]

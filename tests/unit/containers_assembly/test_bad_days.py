@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from containers.assembly import target
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from tests.oci_images import File, digest_of, directory, tar_of
 from tests.unit.containers_assembly.bad_network import BadNetwork, Decide, Trouble
 from tests.unit.containers_assembly.images import image
@@ -95,7 +95,7 @@ SOURCE_TROUBLES = {
 def test_a_source_that_stumbles_is_read_to_its_end(
     name: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.images.transport.Patience.pause_s", lambda *_: 0.01)
+    monkeypatch.setattr("containers.registry.transport.Patience.pause_s", lambda *_: 0.01)
     world.store(layers())
     with BadNetwork(world.source, SOURCE_TROUBLES[name]) as network:
         world.source = network.address
@@ -144,7 +144,7 @@ def test_a_target_that_stays_away_ends_in_one_message(method: str, world: World)
         world.target, lambda _number, asked, _path: Trouble(503) if asked == method else None
     ) as network:
         world.proxy = network.address
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             world.assemble()
     assert "503" in str(caught.value)
     assert caught.value.advice
@@ -158,7 +158,7 @@ def test_a_role_without_rights_is_told_which_it_needs(world: World) -> None:
         world.target, lambda _number, method, _path: denied if method == "POST" else None
     ) as network:
         world.proxy = network.address
-        with pytest.raises(RunnerError, match="ecr:InitiateLayerUpload"):
+        with pytest.raises(ExplainedError, match="ecr:InitiateLayerUpload"):
             world.assemble()
 
 
@@ -170,7 +170,7 @@ def test_wrong_bytes_are_never_put_under_a_digest(world: World) -> None:
     lying = Stored(stored.manifest, stored.media_type, [config, layer])
     with world.lenient_source(lying) as content:
         content[digest_of(layer)] = wrong
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             world.assemble()
     assert caught.value.kind == "DigestMismatch"
     assert not [tag for tag in world.tags() if not tag.startswith("runner-")]
@@ -187,7 +187,7 @@ def test_what_is_complete_is_not_moved_again_after_a_failure(world: World) -> No
 
     with BadNetwork(world.target, no_manifest_of_the_image) as network:
         world.proxy = network.address
-        with pytest.raises(RunnerError, match="does not take the manifest"):
+        with pytest.raises(ExplainedError, match="does not take the manifest"):
             world.assemble()
         moved = network.bytes_to_registry
     assert moved > 900_000

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from containers.assembly import transfer
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from tests.unit.containers_assembly.images import CASES, Case
 from tests.unit.containers_assembly.world import World, package
 
@@ -27,7 +27,7 @@ def _check(case: Case, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(transfer, "MAXIMUM_PLAIN_BYTES", case.maximum_bytes)
     given = package("#!/bin/sh\n" if case.script else None)
     if case.refused:
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             world.assemble(package=given)
         kind, *parts = case.refused
         assert caught.value.kind == kind, caught.value

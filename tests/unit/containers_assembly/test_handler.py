@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runtime import aws
+from containers import aws
 from tests.oci_images import docker_save
 from tests.registry_server import Answer, Request, ScriptedServer, real_registry
 from tests.unit.containers_assembly.images import SHELL
@@ -135,7 +135,7 @@ def event(cloud: Aws, world: World, kind: str = "Create", **properties: str) -> 
 
 
 def _architecture() -> str:
-    from runtime.images.manifest import host_architecture
+    from containers.image.manifests import host_architecture
 
     return host_architecture()
 
@@ -204,7 +204,7 @@ def test_what_is_wrong_is_answered_in_one_message(
     told: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runtime.images.transport.Patience.pause_s", lambda *_: 0.0)
+    monkeypatch.setattr("containers.registry.transport.Patience.pause_s", lambda *_: 0.0)
     index.handler(event(cloud, world, **properties), Context())
     (answer,) = cloud.answers
     assert answer["Status"] == "FAILED"

@@ -25,7 +25,8 @@ from typing import Any
 
 import pytest
 
-from runtime import aws, handler
+from containers import aws
+from runtime import handler
 from runtime.config import FunctionConfig, StorageFolder
 from tests import oci_images
 

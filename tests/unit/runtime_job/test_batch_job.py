@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import load_config
 from runtime.delegation import event_of_job, submit
-from runtime.errors import RunnerError
 from runtime.events import read_event
 from tests.unit.runtime_job.conftest import BatchApi, Function
 from tests.unit.runtime_job.event_shapes import event_bridge, rest_request, s3_event
@@ -92,7 +92,7 @@ def test_long_event_that_cannot_be_stored_is_not_submitted(
     function.deploy("#!/bin/sh\n", **BATCH)
     config = load_config(os.environ)
     (invocation,) = read_event({"noise": os.urandom(40_000).hex()}, config).invocations
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         submit(invocation, config, os.environ)
     assert caught.value.kind == "SubmitFailed"
     assert "NoSuchBucket" in str(caught.value)

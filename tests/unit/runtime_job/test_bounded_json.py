@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.bounded_json import DEEPEST, JsonError, read_json
+from containers.bounded_json import DEEPEST, JsonError, read_json
 
 
 def nested(depth: int, pair: str = "[]") -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.command import prepare_argv, write_script
-from runtime.errors import RunnerError
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
@@ -79,7 +79,7 @@ def test_static_program_as_script_is_started_itself(root: Path, tmp_path: Path) 
 def test_image_without_a_shell_cannot_run_a_script(tmp_path: Path) -> None:
     script = tmp_path / "script"
     write_script(b"#!/bin/bash\n", script)
-    with pytest.raises(RunnerError, match=r"neither the script's interpreter .*bin/bash.* nor /bin/sh"):
+    with pytest.raises(ExplainedError, match=r"neither the script's interpreter .*bin/bash.* nor /bin/sh"):
         prepare_argv(tmp_path, Image(), script, None, PATH)
 
 
@@ -116,5 +116,5 @@ def test_entry_point_and_command_are_joined_as_docker_does(
 
 
 def test_image_with_nothing_to_run_is_refused(root: Path) -> None:
-    with pytest.raises(RunnerError, match="neither ENTRYPOINT nor CMD"):
+    with pytest.raises(ExplainedError, match="neither ENTRYPOINT nor CMD"):
         prepare_argv(root, Image(), None, None, PATH)

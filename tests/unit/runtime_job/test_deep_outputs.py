@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from containers.errors import ExplainedError
+from containers.removal import remove_tree
 from runtime.config import StorageFolder
-from runtime.errors import RunnerError
 from runtime.logs import Log
 from runtime.outputs import plan_uploads
-from runtime.removal import remove_tree
 from tests.unit.runtime_job.conftest import Function
 
 OUTPUT = (StorageFolder("s3", "b", "out"),)
@@ -36,7 +36,7 @@ def test_file_so_deep_that_no_key_can_name_it_is_an_error(tmp_path: Path, depth:
     folder = tmp_path / "output"
     folder.mkdir()
     try:
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             plan_uploads(nest(folder, depth, name), OUTPUT, Log())
     finally:
         remove_tree(folder)
@@ -65,6 +65,6 @@ def test_run_that_nests_a_thousand_folders_fails_with_a_reason_and_leaves_nothin
         "#!/bin/sh\ncd $TMP_OUTPUT_DIR; n=0\n"
         "while [ $n -lt 1000 ]; do mkdir d; cd d; n=$((n + 1)); done; : > file\n"
     )
-    with pytest.raises(RunnerError, match="Keys have up to 1024 bytes"):
+    with pytest.raises(ExplainedError, match="Keys have up to 1024 bytes"):
         function.invoke({})
     assert function.leftovers() == []

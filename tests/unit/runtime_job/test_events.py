@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import FunctionConfig, StorageFolder
-from runtime.errors import RunnerError
 from runtime.events import Work, read_event
 from tests.unit.runtime_job.event_shapes import (
     event_bridge,
@@ -155,7 +155,7 @@ def test_input_without_folder_takes_the_whole_bucket(config: FunctionConfig) -> 
 def test_event_that_fits_nothing_is_refused_and_told_what_was_expected(
     event: dict[str, Any], cause: str, config: FunctionConfig
 ) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         read_event(event, config)
     assert caught.value.kind == "BadEvent"
     assert cause in caught.value.cause
@@ -194,7 +194,7 @@ def test_script_inside_of_a_message_is_not_looked_at(config: FunctionConfig) -> 
     "bad", [{"script": "%%%"}, {"script": 3}, {"cmd_args": [{"a": 1}]}, {"cmd_args": {"a": 1}}]
 )
 def test_unreadable_script_or_arguments_are_refused(bad: dict[str, Any], config: FunctionConfig) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         read_event(bad, config)
     assert caught.value.kind == "BadEvent"
 
@@ -249,7 +249,7 @@ def test_body_in_base64_is_decoded(config: FunctionConfig) -> None:
     ],
 )
 def test_query_parameter_may_not_change_how_programs_run(name: str, config: FunctionConfig) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         read_event(rest_request("GET", None, {name: "x"}), config)
     assert caught.value.kind == "BadRequest"
     assert name in caught.value.cause
@@ -287,7 +287,7 @@ def test_query_parameter_that_no_variable_can_have_is_left_to_the_event(config: 
 
 @pytest.mark.parametrize("value", ["nul\0", "half\ud800", "x" * 131_072])
 def test_query_parameter_that_no_variable_can_hold_is_refused(value: str, config: FunctionConfig) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         read_event(rest_request("GET", None, {"name": value}), config)
     assert caught.value.kind == "BadRequest"
 
@@ -313,7 +313,7 @@ def test_request_is_awaited_unless_it_was_sent_as_an_event(
     [(rest_request("POST", "%", in_base64=True), "BadRequest"), (rest_request("DELETE"), "MethodNotAllowed")],
 )
 def test_bad_request_is_the_callers_fault(event: dict[str, Any], kind: str, config: FunctionConfig) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         read_event(event, config)
     assert caught.value.kind == kind
 
@@ -327,6 +327,6 @@ def test_event_variable_leaves_out_what_the_run_has_as_a_file(config: FunctionCo
 
 def test_event_that_no_variable_can_hold_is_refused(config: FunctionConfig) -> None:
     (invocation,) = read_event({"data": "x" * 200_000}, config).invocations
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         invocation.event_variable()
     assert caught.value.kind == "EventTooLarge"

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import LONGEST_STORY, ContainerError, InvocationError, RunnerError
+from containers.errors import LONGEST_STORY, ExplainedError
+from runtime.errors import ContainerError, InvocationError
 from runtime.logs import LONGEST_OWN_LINE, ContainerOutput, Log
 from scar_cli.log import Line as LogLine
 from scar_cli.log import belongs, parsed
@@ -131,7 +132,7 @@ def test_summaries_of_a_forger_are_the_runners_own(
     function.deploy("#!/bin/sh\n" + script)
     try:
         function.invoke({})
-    except RunnerError as error:
+    except ExplainedError as error:
         assert_nothing_is_believed(str(error))
     own = [line for text in capsys.readouterr().out.splitlines() if (line := parsed(text)) is not None]
     assert [line["status"] for line in own if line["message"] == "summary"] == [
@@ -146,7 +147,7 @@ LONG = "\x1b[31m\u202e\x85" + "ü" * 800_000
 def test_errors_are_bounded_and_without_control_characters(
     log_lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    inner = RunnerError(LONG, advice=LONG, kind="X")
+    inner = ExplainedError(LONG, advice=LONG, kind="X")
     container = ContainerError(LONG, kind="X", output=f"first\n{LONG}\n\tlast\x1b[2J")
     whole = InvocationError([("s3://b/" + LONG, inner), ("b", container)] * 20, request_id="r")
     for error in (inner, container, whole):

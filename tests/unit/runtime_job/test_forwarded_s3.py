@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from runtime import aws
-from runtime.engines.forwarding import Forwarder
+from containers import aws
+from containers.engines.forwarding import Forwarder
 from tests.unit.runtime_job.conftest import Bucket
 
 MIB = 1024 * 1024

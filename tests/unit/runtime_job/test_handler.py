@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from runtime import aws, handler, http_async
+from containers import aws
+from runtime import handler, http_async
 from runtime.errors import InvocationError
 from tests import oci_images
 from tests.static_programs import CONNECT, compiled

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime import job
 from runtime.config import FunctionConfig
 from runtime.delegation import event_of_job
-from runtime.errors import RunnerError
 from runtime.events import read_event
 from runtime.http_async import seconds_left
 from runtime.invocation import event_json
@@ -94,7 +94,7 @@ def test_the_good_records_of_a_notification_run_beside_a_bad_one(function: Funct
     function.deploy('echo ok > "$TMP_OUTPUT_DIR/good"')
     event = s3_event(function.bucket.name, "in/good", "in/good")
     event["Records"][0]["s3"]["object"]["size"] = -1
-    with pytest.raises(RunnerError, match="The size in the event"):
+    with pytest.raises(ExplainedError, match="The size in the event"):
         function.invoke(event)
     assert function.bucket.keys("out/") == ["out/good"]
 
@@ -153,7 +153,7 @@ def test_query_parameter_that_is_no_text_is_the_callers_fault(function: Function
 def test_time_that_a_gateway_waits_is_bounded_whatever_the_request_says(time: Any) -> None:
     event = rest_request()
     event["requestContext"] |= {"requestTimeEpoch": time, "apiId": "api"}
-    with pytest.raises(RunnerError, match="time of the request"):
+    with pytest.raises(ExplainedError, match="time of the request"):
         seconds_left(event)
 
 
@@ -162,7 +162,7 @@ def test_time_of_an_event_is_a_time(event: dict[str, Any], config: FunctionConfi
     (event if "time" in event else event["Records"][0])["time" if "time" in event else "eventTime"] = (
         "x" * 999
     )
-    with pytest.raises(RunnerError, match="not an ISO 8601 time") as caught:
+    with pytest.raises(ExplainedError, match="not an ISO 8601 time") as caught:
         read_event(event, config)
     assert caught.value.kind == "BadEvent"
 
@@ -176,7 +176,7 @@ def nested(depth: int) -> Any:
 
 @pytest.mark.parametrize("event", [nested(100_000), {"x": float("inf")}], ids=["deep", "infinite"])
 def test_event_that_no_json_can_carry_is_an_error(event: Any) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         event_json(event)
     assert caught.value.kind == "BadEvent"
 
@@ -189,7 +189,7 @@ def test_arguments_that_are_no_json_are_one_argument(arguments: str, config: Fun
 
 @pytest.mark.parametrize("arguments", [[10**5000], [float("nan")], [[]]], ids=["huge", "nan", "list"])
 def test_arguments_that_no_program_takes_are_an_error(arguments: Any, config: FunctionConfig) -> None:
-    with pytest.raises(RunnerError, match="cmd_args"):
+    with pytest.raises(ExplainedError, match="cmd_args"):
         read_event({"cmd_args": arguments}, config)
 
 
@@ -211,5 +211,5 @@ def packed(content: bytes) -> str:
     ids=range(7),
 )
 def test_event_of_a_job_that_cannot_be_read_is_an_error(environment: dict[str, str]) -> None:
-    with pytest.raises(RunnerError, match="in the job's environment"):
+    with pytest.raises(ExplainedError, match="in the job's environment"):
         event_of_job(environment)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import StorageFolder
-from runtime.errors import RunnerError
 from runtime.logs import Log
 from runtime.outputs import plan_uploads
 
@@ -88,7 +88,7 @@ def test_special_files_are_left_out(tmp_path: Path, log_lines: Callable[[], list
 def test_name_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "good").touch()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff")).touch()
-    with pytest.raises(RunnerError, match="not UTF-8") as caught:
+    with pytest.raises(ExplainedError, match="not UTF-8") as caught:
         targets(tmp_path)
     str(caught.value).encode()
 
@@ -97,13 +97,13 @@ def test_key_that_s3_would_refuse_is_an_error(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["x" * 200] * 6)
     deep.mkdir(parents=True)
     (deep / "file").touch()
-    with pytest.raises(RunnerError, match="a key of 1214 bytes"):
+    with pytest.raises(ExplainedError, match="a key of 1214 bytes"):
         targets(tmp_path)
 
 
 def test_output_folder_replaced_by_a_symlink_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "output").symlink_to("/etc")
-    with pytest.raises(RunnerError, match="TMP_OUTPUT_DIR"):
+    with pytest.raises(ExplainedError, match="TMP_OUTPUT_DIR"):
         targets(tmp_path / "output")
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from runtime import aws
+from containers import aws, aws_secrets
 from runtime.errors import InvocationError
-from runtime.storage import secrets
 from tests.unit.runtime_job.conftest import Function
 from tests.unit.runtime_job.event_shapes import s3_event
 from tests.unit.runtime_storage.places import SPACE
@@ -62,7 +61,7 @@ def keep_in_stack(function: Function, monkeypatch: pytest.MonkeyPatch, **passwor
     name = f"stack-{function.bucket.name}"
     made = aws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(content))
     monkeypatch.setenv("SCAR_STORAGE_SECRET", made["ARN"])
-    secrets._read.clear()
+    aws_secrets._read.clear()
 
 
 def deploy(function: Function, dav: Running, onedata: Running) -> None:

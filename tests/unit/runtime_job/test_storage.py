@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage import StoredObject, open_storage
 from runtime.storage.s3 import PARALLEL_FROM
 from runtime.storage.s3_keyed import KeyedS3Storage
@@ -82,7 +82,7 @@ def test_role_that_may_not_read_versions_gets_the_object_as_it_is(
 
 @pytest.mark.parametrize("size", [7, PARALLEL_FROM, None])
 def test_missing_object_is_told_clearly(size: int | None, bucket: Bucket, tmp_path: Path) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         open_storage("s3").download(
             StoredObject(bucket.name, "gone", size=size), tmp_path / "file", on_size=lambda _: None
         )
@@ -103,7 +103,7 @@ def test_many_files_go_up_with_their_content_types(bucket: Bucket, tmp_path: Pat
 def test_upload_that_fails_is_told(aws_environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     missing = f"missing-{uuid.uuid4().hex}"
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         open_storage("s3").upload([Upload(tmp_path / "file", missing, "k", 0)])
     assert f"s3://{missing}/k" in caught.value.cause
 
@@ -125,7 +125,7 @@ def test_content_type_is_guessed_from_the_name(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("provider", ["webdav", "rucio.x", "s3.other", "minio.x"])
 def test_unknown_provider_is_refused(provider: str) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         open_storage(provider)
     assert caught.value.kind == "UnknownStorage"
 
@@ -146,7 +146,7 @@ def test_answer_that_is_cut_off_or_malformed_is_a_failed_download(
     with ScriptedServer(lambda _request: answer) as server:
         settings = {"endpoint": server.address, "access_key": "k", "secret_key": "s"}
         storage = KeyedS3Storage(StorageProvider("minio.x", {}), settings)
-        with pytest.raises(RunnerError, match="could not be downloaded") as caught:
+        with pytest.raises(ExplainedError, match="could not be downloaded") as caught:
             storage.download(
                 StoredObject("b", "k", provider="minio.x"), tmp_path / "k", on_size=lambda _size: None
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage import s3_upload
 from runtime.storage.storage import Upload, open_storage
 from tests.unit.runtime_job.conftest import BatchApi, Function
@@ -44,7 +44,7 @@ def files(folder: Path, *sizes: int) -> list[Upload]:
 def test_a_run_with_more_outputs_than_time_shows_none_of_them(function: Function, slow: SlowS3) -> None:
     slow.request_s = 0.1  # 600 of them, 8 at once: 7.5 s
     function.deploy(MANY, timeout_s=900, timeout_threshold_s=4)
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         function.invoke({}, remaining_ms=7_000)
     assert caught.value.kind == "TimedOut"
     assert "600 output files (2290 bytes) would take about" in str(caught.value)
@@ -96,7 +96,7 @@ def test_large_outputs_that_do_not_fit_are_invisible_and_aborted(slow: SlowS3, t
     uploads = files(tmp_path, 40 * MIB, 17 * MIB, 100)
     slow.hang_after = 5
     with pytest.raises(
-        RunnerError, match=r"3 output files \(57\.0 MiB\) were uploaded; none of them is visible"
+        ExplainedError, match=r"3 output files \(57\.0 MiB\) were uploaded; none of them is visible"
     ):
         open_storage("s3").upload(uploads, time.monotonic() + 1.5)
     assert slow.visible == {}
@@ -104,14 +104,14 @@ def test_large_outputs_that_do_not_fit_are_invisible_and_aborted(slow: SlowS3, t
 
 def test_the_size_of_outputs_counts_too(slow: SlowS3, tmp_path: Path) -> None:
     slow.bytes_per_s = 20 * MIB
-    with pytest.raises(RunnerError, match=r"12 output files \(180\.0 MiB\) would take about"):
+    with pytest.raises(ExplainedError, match=r"12 output files \(180\.0 MiB\) would take about"):
         open_storage("s3").require_time(files(tmp_path, *[15 * MIB] * 12), time.monotonic() + 4)
     assert (slow.visible, slow.unfinished) == ({}, {})
 
 
 def test_uploads_that_the_time_runs_out_of_stop_and_say_what_is_visible(slow: SlowS3, tmp_path: Path) -> None:
     slow.hang_after = 20
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         open_storage("s3").upload(files(tmp_path, *[10] * 40), time.monotonic() + 4)
     assert caught.value.kind == "TimedOut"
     assert f"{len(slow.visible)} of them are visible" in str(caught.value)
@@ -119,7 +119,7 @@ def test_uploads_that_the_time_runs_out_of_stop_and_say_what_is_visible(slow: Sl
 
 
 def test_time_that_is_up_already_uploads_nothing(slow: SlowS3, tmp_path: Path) -> None:
-    with pytest.raises(RunnerError, match=r"1 output file .* is up, and none was uploaded"):
+    with pytest.raises(ExplainedError, match=r"1 output file .* is up, and none was uploaded"):
         open_storage("s3").require_time(files(tmp_path, 1), time.monotonic() - 1)
     assert not slow.requests
 

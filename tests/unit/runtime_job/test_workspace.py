@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import RunnerError
-from runtime.removal import remove_tree
+from containers.errors import ExplainedError
+from containers.removal import remove_tree
 from runtime.workspace import file_name, new_workspace, require_space
 
 
@@ -77,7 +77,7 @@ def test_tree_without_permissions_is_removed_by_a_plain_user(tmp_path: Path) -> 
     home.mkdir()
     os.chown(home, 65534, 65534)
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom runtime.removal import remove_tree\n"
+        "import os, sys\nfrom pathlib import Path\nfrom containers.removal import remove_tree\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "folder = Path(sys.argv[1]); (folder / 'a/b').mkdir(parents=True); (folder / 'a/b/c').touch()\n"
         "(folder / 'a/b').chmod(0); (folder / 'a').chmod(0o500)\n"
@@ -144,7 +144,7 @@ def test_long_name_keeps_its_suffix_and_fits(name: str, tmp_path: Path) -> None:
 
 def test_file_larger_than_the_disk_is_refused_with_sizes_and_advice(tmp_path: Path) -> None:
     require_space(tmp_path, 1024, "The input")
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         require_space(tmp_path, 1 << 60, "The input s3://b/k")
     assert caught.value.kind == "DiskFull"
     assert "The input s3://b/k needs 1,099,511,627,776 MiB" in caught.value.cause

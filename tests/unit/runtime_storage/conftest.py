@@ -14,8 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from runtime import aws
-from runtime.storage import secrets
+from containers import aws, aws_secrets
 from tests.unit.runtime_job.conftest import (  # noqa: F401 (fixtures)
     aws_environment,
     cloud,
@@ -75,7 +74,7 @@ def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def new_execution_environment() -> None:
     """Secrets that another test has read are forgotten."""
-    secrets._read.clear()
+    aws_secrets._read.clear()
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import RunnerError
+from containers.errors import ExplainedError
 from runtime.storage.storage import CredentialsRefusedError, StoredObject, Upload
 from tests.unit.runtime_storage.places import Place, onedata_place, webdav_place
 from tests.unit.runtime_storage.servers import Fault
@@ -46,7 +46,7 @@ def test_file_that_is_there_is_replaced(place: Place, tmp_path: Path) -> None:
 
 def test_folder_that_is_there_is_not_replaced_by_a_file(place: Place, tmp_path: Path) -> None:
     place.upload(tmp_path, a__precious=b"1")
-    with pytest.raises(RunnerError):
+    with pytest.raises(ExplainedError):
         place.upload(tmp_path, a=b"2")
     assert place.running.watch.files(temporary=True) == {"out/a/precious": b"1"}
 
@@ -76,7 +76,7 @@ def test_server_that_fails_twice_is_asked_again(status: int, place: Place, tmp_p
 def test_server_that_keeps_failing_shows_nothing(place: Place, tmp_path: Path) -> None:
     place.upload(tmp_path, old=b"1")
     place.running.watch.faults += [Fault("PUT", 503, of="-1.part")] * 5
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         place.upload(tmp_path, a=b"1" * 100_000, b=b"2", c=b"3")
     assert (caught.value.kind, "HTTP 503" in str(caught.value)) == ("UploadFailed", True)
     assert place.running.watch.files(temporary=True) == {"out/old": b"1"}
@@ -85,7 +85,7 @@ def test_server_that_keeps_failing_shows_nothing(place: Place, tmp_path: Path) -
 def test_failure_of_one_file_shows_none_of_them(place: Place, tmp_path: Path) -> None:
     place.upload(tmp_path, old=b"1")
     place.running.watch.faults.append(Fault("PUT", 418, of="-7.part"))
-    with pytest.raises(RunnerError):
+    with pytest.raises(ExplainedError):
         place.upload(tmp_path, **{f"f{number}": b"x" for number in range(10)})
     assert place.running.watch.files(temporary=True) == {"out/old": b"1"}
 
@@ -113,17 +113,17 @@ def test_server_that_is_gone_is_told(place: Place, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             place.upload_all(tmp_path, {"out/a": b"1"}, url=url)
         assert caught.value.kind == "UploadFailed"
         assert "Connection refused" in str(caught.value)
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             place.download("out/a", tmp_path / "down", url=url)
         assert caught.value.kind == "DownloadFailed"
 
 
 def test_missing_file_is_told(place: Place, tmp_path: Path) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         place.download("out/gone", tmp_path / "down")
     assert caught.value.kind == "InputMissing"
     assert f"{place.name}://out/gone does not exist" in caught.value.cause
@@ -131,10 +131,10 @@ def test_missing_file_is_told(place: Place, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["../a", "a/../../b", "./a", "a//b", ".."])
 def test_path_that_leads_elsewhere_is_refused(key: str, place: Place, tmp_path: Path) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         place.upload_all(tmp_path, {f"out/{key}": b"1"})
     assert caught.value.kind == "OutputName"
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         place.download(f"out/{key}", tmp_path / "down")
     assert caught.value.kind == "InputMissing"
     assert place.running.watch.requests == []
@@ -177,7 +177,7 @@ def test_full_server_is_told_at_once(status: int, place: Place, tmp_path: Path) 
     place.upload(tmp_path, old=b"1")
     before = len(place.running.watch.requests)
     place.running.watch.faults.append(Fault("PUT", status))
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         place.upload(tmp_path, a=b"1")
     assert caught.value.kind == "StorageFull"
     assert re.search(rf"has no room \(HTTP {status}", str(caught.value))

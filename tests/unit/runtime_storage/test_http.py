@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage import http
 from runtime.storage.address import ServerAddress
 from runtime.storage.storage import StoredObject, Upload
@@ -59,7 +59,7 @@ def test_address_is_read_as_it_is_meant(text: str, url: str) -> None:
     ],
 )
 def test_bad_address_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         ServerAddress.parse(text, "hostname of webdav.home")
     assert caught.value.kind == "Misconfigured"
     assert "hostname of webdav.home" in str(caught.value)
@@ -97,7 +97,7 @@ def test_redirect_to_another_server_is_not_followed(
     if method != "MKCOL":
         place.upload(tmp_path, a=b"1")
     dav.watch.faults.append(Fault(method, status, headers={"Location": f"{elsewhere}/x?signature=abc"}))
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         if method == "GET":
             place.download("out/a", tmp_path / "down")
         else:
@@ -115,14 +115,14 @@ def test_redirect_of_a_read_on_the_same_server_is_followed(dav: Running, tmp_pat
     place.download("out/a", tmp_path / "down")
     assert (tmp_path / "down").read_bytes() == b"2"
     dav.watch.faults.append(Fault("PUT", 307, headers={"Location": path}))
-    with pytest.raises(RunnerError, match="redirects a PUT to another path"):
+    with pytest.raises(ExplainedError, match="redirects a PUT to another path"):
         place.upload(tmp_path, c=b"3" * 1000)
     assert dav.watch.files(temporary=True) == {"out/a": b"1", "out/b": b"2"}
 
 
 def test_redirects_in_circles_end(dav: Running, tmp_path: Path) -> None:
     dav.watch.faults += [Fault("GET", 302, headers={"Location": "/remote.php/dav/out/a"})] * 9
-    with pytest.raises(RunnerError, match="in circles"):
+    with pytest.raises(ExplainedError, match="in circles"):
         webdav_place(dav).download("out/a", tmp_path / "down")
 
 
@@ -131,7 +131,7 @@ def test_certificate_is_checked(
 ) -> None:
     with webdav_server(tmp_path / "dav", certificate=certificate) as running:
         place = webdav_place(running)
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             place.upload(tmp_path, a=b"1")
         assert (caught.value.kind, "certificate that is not trusted" in str(caught.value)) == (
             "StorageRefused",
@@ -238,7 +238,7 @@ def test_server_that_refuses_a_large_file_early_is_understood(tmp_path: Path) ->
         storage = WebDavStorage(
             StorageProvider("webdav.x", {}), {"hostname": url, "login": "a", "password": "b"}
         )
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             storage.upload([Upload(file, "b", "k", 20_000_000)])
     # A reset may overtake the answer; then the attempts are used up.
     assert caught.value.kind in ("StorageFull", "UploadFailed")
@@ -273,7 +273,7 @@ def test_own_disk_that_is_full_is_not_blamed_on_the_server(dav: Running, tmp_pat
 
 def test_name_that_the_server_takes_for_another_is_an_error(dav: Running, tmp_path: Path) -> None:
     """WsgiDAV decodes a Destination before it splits it."""
-    with pytest.raises(RunnerError, match="took the file's name for another one"):
+    with pytest.raises(ExplainedError, match="took the file's name for another one"):
         webdav_place(dav).upload_all(tmp_path, {"out/a?b": b"1"})
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage.http import Answer
 from runtime.storage.onedata import OnedataStorage, _understand
 from tests.unit.runtime_storage.places import onedata_place
@@ -23,14 +23,14 @@ def test_space_that_is_not_there_is_told(onedata: Running, tmp_path: Path) -> No
     storage = OnedataStorage(StorageProvider("onedata.eosc", {}), settings)
     place = onedata_place(onedata)
     place.connect = lambda: storage
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         place.upload(tmp_path, a=b"1")
     assert "Operation failed with POSIX error: enoent." in str(caught.value)
 
 
 @pytest.mark.parametrize("space", ["..", "", "a//b", "../cdmi_objectid"])
 def test_bad_space_is_refused(space: str) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         OnedataStorage(
             StorageProvider("onedata.eosc", {}), {"oneprovider_host": "h", "token": "t", "space": space}
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import FunctionConfig, SecretField, load_config
-from runtime.errors import RunnerError
 
 SECRET = {"secret": "my/secret"}
 STACK = {"stack_secret": True}
@@ -79,7 +79,7 @@ def test_function_without_providers_has_none(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named_and_not_shown(
     name: str, change: dict[str, Any], where: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         load(tmp_path, {name: PROVIDERS[name] | change})
     assert caught.value.kind == "Misconfigured"
     assert f"{where}: " in str(caught.value)
@@ -87,5 +87,5 @@ def test_what_is_wrong_is_named_and_not_shown(
 
 
 def test_output_on_a_provider_that_is_not_defined_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunnerError, match=r"outputs\[0\].provider: expected one of s3, minio.lab"):
+    with pytest.raises(ExplainedError, match=r"outputs\[0\].provider: expected one of s3, minio.lab"):
         load(tmp_path, {"minio.lab": PROVIDERS["minio.lab"]}, "minio.other")

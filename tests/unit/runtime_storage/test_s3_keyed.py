@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage.s3_keyed import KeyedS3Storage
 from runtime.storage.storage import CredentialsRefusedError, StoredObject, Upload
 from tests.unit.runtime_storage.conftest import S3Server
@@ -78,10 +78,10 @@ def test_place_that_is_forbidden_or_missing_is_told(
     bucket = s3_server.bucket()
     with pytest.raises(CredentialsRefusedError, match="AccessDenied"):
         upload(minio(s3_server), tmp_path, bucket, "forbidden/k")
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         upload(minio(s3_server), tmp_path, "no-such-bucket-here", "k")
     assert "minio.lab" in str(caught.value)
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         minio(s3_server).download(
             StoredObject(bucket, "gone", provider="minio.lab"), tmp_path / "down", on_size=lambda _: None
         )
@@ -95,7 +95,7 @@ def test_server_that_is_gone_is_told(
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(RunnerError) as caught:
+        with pytest.raises(ExplainedError) as caught:
             upload(minio(s3_server, endpoint=endpoint), tmp_path, "bucket", "k")
     assert caught.value.kind == "UploadFailed"
     assert endpoint in str(caught.value)
@@ -125,7 +125,7 @@ def test_certificate_is_checked_unless_the_user_says_otherwise(
     with threaded(AnyObject, context) as endpoint:
         settings = {"endpoint": endpoint, "access_key": "a", "secret_key": "b"}
         strict = KeyedS3Storage(StorageProvider("minio.lab", {}), settings)
-        with pytest.raises(RunnerError, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(ExplainedError, match="CERTIFICATE_VERIFY_FAILED"):
             strict.download(source, tmp_path / "down", on_size=lambda _: None)
         trusting = KeyedS3Storage(StorageProvider("minio.lab", {}, verify=False), settings)
         assert trusting.download(source, tmp_path / "down", on_size=lambda _: None) == 5
@@ -133,7 +133,7 @@ def test_certificate_is_checked_unless_the_user_says_otherwise(
 
 @pytest.mark.parametrize("endpoint", ["ftp://h", "https://ann:top-secret@h", ""])
 def test_bad_endpoint_is_refused(endpoint: str, aws_environment: dict[str, str]) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         KeyedS3Storage(
             StorageProvider("minio.lab", {}), {"endpoint": endpoint, "access_key": "a", "secret_key": "b"}
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
 from runtime.config import SecretField, StorageProvider
-from runtime.errors import RunnerError
 from runtime.storage import open_storage
 from runtime.storage.secrets import settings_of
 from runtime.storage.storage import CredentialsRefusedError, Upload
@@ -62,7 +62,7 @@ def test_secret_of_the_stack_has_a_member_for_each_provider(
 )
 def test_secret_that_cannot_be_used_is_told_and_not_shown(content: object, vault: Vault) -> None:
     name = vault.keep(content)
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         settings_of(home("h", SecretField(name)))
     assert caught.value.kind == "SecretUnavailable"
     assert f"The secret {name} (password of the storage provider webdav.home)" in str(caught.value)
@@ -74,26 +74,26 @@ def test_secret_of_the_stack_without_the_member_is_told(
     stack: object, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCAR_STORAGE_SECRET", vault.keep(stack))
-    with pytest.raises(RunnerError, match=r"without a text 'webdav\.home\.password'"):
+    with pytest.raises(ExplainedError, match=r"without a text 'webdav\.home\.password'"):
         settings_of(home("h", SecretField(None)))
 
 
 def test_secret_that_is_absent_is_told(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RunnerError) as caught:
+    with pytest.raises(ExplainedError) as caught:
         settings_of(home("h", SecretField("scar/none")))
     assert caught.value.kind == "SecretUnavailable"
     assert "The secret scar/none (password of the storage provider webdav.home) does not exist" in str(
         caught.value
     )
     monkeypatch.delenv("SCAR_STORAGE_SECRET", raising=False)
-    with pytest.raises(RunnerError, match="SCAR_STORAGE_SECRET is not set") as caught:
+    with pytest.raises(ExplainedError, match="SCAR_STORAGE_SECRET is not set") as caught:
         settings_of(home("h", SecretField(None)))
     assert caught.value.kind == "Misconfigured"
 
 
 def test_token_with_characters_that_no_header_has_is_refused(vault: Vault) -> None:
     provider = StorageProvider("onedata.x", {"token": SecretField(vault.keep("tökén"))})
-    with pytest.raises(RunnerError, match="holds characters that no token has"):
+    with pytest.raises(ExplainedError, match="holds characters that no token has"):
         settings_of(provider)
 
 

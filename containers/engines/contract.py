@@ -1,0 +1,128 @@
+"""What an engine is: it runs one process tree inside an unpacked image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from containers.errors import ExplainedError
+
+ENGINE_NAMES = ("namespaces", "fakechroot", "proot")
+CUT_OFF = "own, without connections to the outside"
+SHARED = "shared with this machine"
+"""How `ContainerResult.network` begins; the reason follows."""
+
+
+class Root(Protocol):
+    """The root file system that a process sees."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+
+@dataclass(frozen=True)
+class ContainerProcess:
+    """What to run, and where.
+
+    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added
+    but PATH and HOME where they are missing, as Docker does. `binds`, `read_only` and `shared` map host paths
+    to the paths at which they are seen inside: folders of this run alone, which are given to the container's
+    user; folders that it may only read; and folders that others use, too, which keep their owners and modes.
+    `host_ports` are addresses and ports of this machine's loopback interface. If they are given, the
+    container gets a network of its own where the engine can make one, in which of this machine only these
+    ports are reachable, at the same address; else it shares the network of the runner. `deadline` is a value
+    of `time.monotonic()`. `on_output` is given standard output and standard error, mixed, as they come; while
+    it does not return, the process is held up. With `on_error_output`, standard error goes there instead.
+    With `output`, a descriptor, both go there, and the
+    listener is told only why the program was not started. With `lambda_tmp_mib` the container is like one of
+    AWS Lambda: the root is read-only, and only /tmp, fresh and of this size in MiB, can be written to. Only
+    the namespaces engine does the last two.
+    """
+
+    root: Root
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    working_dir: str
+    user: str
+    binds: Mapping[Path, str]
+    deadline: float | None
+    on_output: Callable[[bytes], None]
+    on_error_output: Callable[[bytes], None] | None = None
+    read_only: Mapping[Path, str] = field(default_factory=dict)
+    shared: Mapping[Path, str] = field(default_factory=dict)
+    host_ports: Sequence[tuple[str, int]] | None = None
+    output: int | None = None
+    lambda_tmp_mib: int | None = None
+
+    @property
+    def all_binds(self) -> dict[Path, str]:
+        """All folders that are seen inside, for engines that cannot mount."""
+        return {**self.binds, **self.read_only, **self.shared}
+
+
+@dataclass(frozen=True)
+class ContainerResult:
+    """How it ended: by `exit_code`, or by `signal`; `timed_out` if the deadline made it end.
+
+    `network` says which network it had, in words, if `host_ports` were given.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    timed_out: bool
+    duration_s: float
+    network: str = ""
+
+    @property
+    def cut_off(self) -> bool:
+        """It could not reach the world outside this machine."""
+        return self.network.startswith(CUT_OFF)
+
+
+class Engine(Protocol):
+    """Something that runs containers."""
+
+    @property
+    def name(self) -> str:
+        """One of ENGINE_NAMES."""
+
+    def run(self, process: ContainerProcess) -> ContainerResult:
+        """Run to the end. When this returns or raises, no process of the container is left.
+
+        A program that cannot be started gives exit code 127 (missing) or 126 (not executable) and a line of
+        output that says why, as with Docker. ExplainedError is raised if the container cannot be set up.
+        """
+
+
+def check_process(process: ContainerProcess) -> None:
+    """ExplainedError (kind `BadConfiguration`) for a request that no system call can take."""
+    texts = [*process.argv, *process.env, *process.env.values(), process.working_dir]
+    named = bool(process.argv and process.argv[0]) and not any(not k or "=" in k for k in process.env)
+    if not named or not all(map(_can_be_passed, texts)):
+        raise ExplainedError(
+            "the command or an environment variable cannot be passed to a program: "
+            "it is empty, or holds a null byte or half a surrogate pair, or a variable's name holds '='",
+            advice="Correct the command, the script's arguments or the function's variables",
+            kind="BadConfiguration",
+        )
+    if not process.working_dir.startswith("/") and process.working_dir:
+        raise ExplainedError(
+            f"the working directory '{process.working_dir}' is not absolute",
+            advice="Correct WORKDIR in the image's Dockerfile",
+            kind="BadImage",
+        )
+
+
+def _can_be_passed(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # JSON, of an image or an event, may hold a lone surrogate
+        return False
+
+
+class ProbeFailed(Exception):  # noqa: N818 - a finding, not an error of the program
+    """This engine does not work here; the text says why."""

@@ -1,0 +1,144 @@
+"""The direct engine: a program runs in the root file system that the runner itself is in.
+
+In an assembled image the user's image is the machine: AWS Lambda or AWS Batch has started it, and the runner
+is part of it. There is nothing to set up. What remains for an engine is that a run ends: in time, and with
+everything that the program started. The runner adopts orphans (PR_SET_CHILD_SUBREAPER), so that daemons stay
+below it in the process tree, reaps them, and kills what is left when the program has ended.
+
+The program runs as the runner's user. The security boundary is the one that AWS, or the embedded cloud, draws
+around the execution environment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from containers.engines.contract import ContainerProcess, ContainerResult, check_process
+from containers.engines.helper.kernel import adopt_orphans
+from containers.engines.helper.process_init import signal_all
+from containers.engines.helper.processes import end_descendants
+from containers.engines.helper.program import cannot_start
+from containers.engines.supervise import Watch
+from containers.engines.user import complete_environment, look_up_user
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as Docker and shells have them
+
+
+class DirectEngine:
+    """Runs programs where the runner runs."""
+
+    name = "direct"
+
+    def run(self, process: ContainerProcess) -> ContainerResult:
+        """Run to the end; see Engine. `root`, `user` and `binds` need no preparation here."""
+        check_process(process)
+        started = time.monotonic()
+        adopt_orphans()
+        user = look_up_user(Path("/"), str(os.geteuid()))
+        ended, end = os.pipe()
+        output, program_output = os.pipe()
+        errors, program_errors = os.pipe() if process.on_error_output is not None else (-1, program_output)
+        listeners = {output: process.on_output}
+        if process.on_error_output is not None:
+            listeners[errors] = process.on_error_output
+        try:
+            try:
+                program = _Program(
+                    process,
+                    complete_environment(process.env, user),
+                    output=program_output,
+                    errors=program_errors,
+                    end=end,
+                )
+            except OSError as error:
+                os.close(end)
+                return _not_started(process, error, started)
+            finally:
+                for descriptor in {program_output, program_errors}:
+                    os.close(descriptor)
+            watch = Watch(program, ended, listeners, process.deadline)
+            try:
+                watch.until_end()
+            finally:
+                watch.make_sure_of_end()
+        finally:
+            for descriptor in (ended, *listeners):
+                os.close(descriptor)
+        code = program.wait()
+        return ContainerResult(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            timed_out=watch.timed_out,
+            duration_s=time.monotonic() - started,
+        )
+
+
+class _Program:
+    """The program with all that it started.
+
+    A thread of its own waits for it, reaps what it leaves behind, and closes `end` when nothing is left.
+    """
+
+    def __init__(
+        self, process: ContainerProcess, env: Mapping[str, str], *, output: int, errors: int, end: int
+    ) -> None:
+        working_dir = process.working_dir or "/"
+        with suppress(OSError):  # Docker creates WORKDIR; where that is not possible, the start says so
+            Path(working_dir).mkdir(parents=True, exist_ok=True)
+        self._process = subprocess.Popen(
+            list(process.argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env=env,
+            cwd=working_dir,
+            umask=0o022,
+            start_new_session=True,
+        )
+        self.returncode: int | None = None
+        self._end = end
+        self._reaper = threading.Thread(target=self._reap, daemon=True, name="await-program")
+        self._reaper.start()
+
+    def poll(self) -> int | None:
+        """None while anything is left of it."""
+        return None if self._reaper.is_alive() else self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until everything has ended. Raises `subprocess.TimeoutExpired`."""
+        self._reaper.join(timeout)
+        if self.returncode is None or self._reaper.is_alive():
+            raise subprocess.TimeoutExpired(self._process.args, timeout or 0)
+        return self.returncode
+
+    def send_signal(self, sig: int) -> None:
+        """SIGTERM asks all of its processes to end, any other signal kills them."""
+        signal_all(signal.SIGTERM if sig == signal.SIGTERM else signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while True:
+            pid, status = (
+                os.wait()
+            )  # of orphans, too: they would stay zombies for as long as the program runs
+            if pid == self._process.pid:
+                break
+        code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code  # else its destructor would look for a child that is gone
+        end_descendants()
+        self.returncode = code
+        os.close(self._end)
+
+
+def _not_started(process: ContainerProcess, error: OSError, started: float) -> ContainerResult:
+    path = os.fsdecode(error.filename or process.argv[0])
+    (process.on_error_output or process.on_output)(f"{cannot_start(path, error)}\n".encode())
+    found = error.errno != errno.ENOENT or path == (process.working_dir or "/")
+    return ContainerResult(_NOT_EXECUTABLE if found else _NOT_FOUND, None, False, time.monotonic() - started)

@@ -1,0 +1,199 @@
+# ruff: noqa: PTH208, SIM105
+# pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
+
+"""The helper of the namespaces engine: makes a container out of nothing but system calls, and watches over
+it.
+
+Run as `python -I -S container_init.py TASK_FD REPORT_FD` (see supervise.py); imports only what starts fast.
+Three processes:
+
+    keeper   leaves for new user, PID, IPC and UTS namespaces; waits; passes signals on; dies with the caller
+    init     PID 1 inside: mounts, pivots into the image, reaps. Its end is the end of every process in
+             the namespace, however it was daemonized, because the kernel sees to that. Dies with the keeper
+    program  the user's: without privileges that lead out, in the image's own world
+"""
+
+from __future__ import annotations
+
+import os
+
+from containers.engines.helper.filesystem import build_root, probe_root
+from containers.engines.helper.kernel import (
+    CLONE_NEWIPC,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+    StepFailed,
+    die_with_parent,
+    drop_capabilities,
+    forbid_privileges,
+    leave_session_keyring,
+    limit_capabilities,
+    unshare,
+)
+from containers.engines.helper.network import await_network, enter_network
+from containers.engines.helper.program import (
+    execute,
+    not_started,
+    report,
+    report_status,
+    reset_signals,
+    wait_for,
+)
+from containers.engines.helper.seccomp import confine
+
+TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal  # the C part only: the Python part loads `enum`, which takes 5 ms
+
+
+def prepare(preparation: dict[str, Any], report_fd: int) -> None:
+    """Leave for new namespaces before there is a task: the kernel takes milliseconds for a network.
+
+    Without privileges this goes by way of a user namespace, whose users the task tells.
+    """
+    try:
+        leave_session_keyring()
+        flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
+        unshare(flags | (CLONE_NEWUSER if preparation["user_namespace"] else 0), "namespaces")
+        if preparation["host_ports"] is not None:
+            enter_network(preparation["host_ports"], report_fd)
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed {getattr(error, 'step', 'namespace')} {error}")
+        os._exit(125)
+
+
+def main(task: dict[str, Any], report_fd: int) -> int:
+    """The keeper."""
+    die_with_parent()
+    if os.getppid() != task["parent"]:
+        return 0  # the caller died before we asked to be told
+    try:
+        if task["user_namespace"]:
+            map_user(task["user"])
+        alive_read, alive_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+        init = os.fork()
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed {getattr(error, 'step', 'namespace')} {error}")
+        return 125
+    if init == 0:
+        os.close(alive_write)
+        die_with_parent()
+        try:
+            os.read(alive_read, 1)
+            os._exit(125)  # end of file: the keeper was dead before we asked to be told
+        except BlockingIOError:
+            pass
+        os._exit(run_init(task, report_fd))
+    os.close(alive_read)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(init, signal.SIGTERM))
+    signal.signal(signal.SIGUSR1, lambda *_: os.kill(init, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    _, status = os.waitpid(init, 0)
+    if os.WIFSIGNALED(status):
+        report_status(report_fd, status)
+    return 0
+
+
+def run_init(task: dict[str, Any], report_fd: int) -> int:
+    """PID 1 of the container."""
+    try:
+        os.setsid()
+        build_root(task)
+        close_from(3, keep=report_fd)
+        limit_capabilities()
+        # For this process, too: the program may trace it, and would make it do what it must not do itself.
+        forbid_privileges()
+        confine()
+        if task["probe"]:
+            probe_root()
+            if not task["user_namespace"]:
+                probe_users()
+            report(report_fd, "exit 0")
+            return 0
+        if task["network"]:
+            await_network(report_fd)
+        program = os.fork()
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed {getattr(error, 'step', 'setup')} {error}")
+        return 125
+    if program == 0:
+        os._exit(run_program(task, report_fd))
+    drop_capabilities()
+    signal.signal(signal.SIGTERM, lambda *_: terminate_all())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
+    report_status(report_fd, wait_for(program))
+    return 0
+
+
+def run_program(task: dict[str, Any], report_fd: int) -> int:
+    """Become the user's program; returns only if that fails."""
+    try:
+        os.setsid()
+        reset_signals()
+        os.umask(0o022)
+        user = task["user"]
+        if not task["user_namespace"]:
+            os.setgroups(user["groups"])
+            os.setresgid(user["gid"], user["gid"], user["gid"])
+            os.setresuid(user["uid"], user["uid"], user["uid"])
+        drop_capabilities()
+        try:
+            os.chdir(task["cwd"])
+        except OSError as error:
+            return not_started(report_fd, task["cwd"], error, 126)
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed setup {error}")
+        return 125
+    return execute(task["argv"], task["env"], report_fd)
+
+
+def map_user(user: dict[str, Any]) -> None:
+    """The user namespace knows one user: us."""
+    outside = user["outside"]
+    try:
+        write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", f"{user['uid']} {outside[0]} 1")
+        write("/proc/self/gid_map", f"{user['gid']} {outside[1]} 1")
+    except OSError as error:
+        raise StepFailed("namespace", f"mapping users refused: {error.strerror}") from error
+    die_with_parent()  # changing credentials may have reset it
+
+
+def probe_users() -> None:
+    """Whether root may become others: not in somebody's user namespace that knows one user only."""
+    try:
+        os.setgroups([])
+    except OSError as error:
+        raise StepFailed("namespace", f"changing users refused: {error.strerror}") from error
+
+
+def terminate_all() -> None:
+    """SIGTERM to every other process of the namespace."""
+    try:
+        os.kill(-1, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def close_from(lowest: int, keep: int) -> None:
+    """Close what is open, so that the program inherits nothing of the host."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) >= lowest and int(name) != keep:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass
+
+
+def write(path: str, text: str) -> None:
+    """One write, as the kernel's files want it."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""Watches over a container's processes where there is no PID namespace to do it (fakechroot, proot).
+
+The helper becomes the one that orphans are given to (PR_SET_CHILD_SUBREAPER), so that everything that the
+program starts stays below it in the tree of processes, daemonized or not. When the program ends, time is up
+or the caller dies, all that is below is killed until nothing is left. (A program may kill this process, too,
+as it runs as the same user: see `orphans.py`.)
+"""
+
+from __future__ import annotations
+
+import os
+
+from containers.engines.helper.kernel import (
+    StepFailed,
+    adopt_orphans,
+    die_with_parent,
+    drop_capabilities,
+    forbid_privileges,
+    limit_capabilities,
+)
+from containers.engines.helper.processes import (
+    descendants,
+    end_descendants,
+    parent_and_session,
+    signal_each,
+)
+from containers.engines.helper.program import (
+    execute,
+    not_started,
+    report,
+    report_status,
+    reset_signals,
+    wait_for,
+)
+
+TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal  # the C part only: the Python part loads `enum`, which takes 5 ms
+
+_LOOK_S = 0.02
+
+
+def main(task: dict[str, Any], report_fd: int) -> int:
+    """The helper."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
+    die_with_parent(signal.SIGHUP)
+    if os.getppid() != task["parent"]:
+        return 0  # the caller died before we asked to be told
+    try:
+        adopt_orphans()
+        program = os.fork()
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed setup {error}")
+        return 125
+    if program == 0:
+        os._exit(run_program(task, report_fd))
+    signal.signal(signal.SIGTERM, lambda *_: signal_all(signal.SIGTERM))
+    signal.signal(signal.SIGUSR1, lambda *_: signal_all(signal.SIGKILL))
+    signal.signal(signal.SIGHUP, lambda *_: signal_all(signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
+    if task["tracer"]:
+        end_with_first_child(program)
+    status = wait_for(program)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    end_descendants()
+    report_status(report_fd, status)
+    return 0
+
+
+def end_with_first_child(tracer: int) -> None:
+    """Kill whatever a proot without `--kill-on-exit` still traces when its first process, the program, has
+    ended. It then ends with the program's exit code, unless another process ended by itself in between.
+    """
+    first: list[int] = []
+
+    def look(*_: object) -> None:
+        if first and is_child(first[0], tracer):
+            return
+        others = [pid for pid in descendants()[1] if pid != tracer]
+        # The program is proot's child. What it leaves behind becomes ours.
+        first[:] = [pid for pid in others if is_child(pid, tracer)]
+        if not first:
+            signal_each(others, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+
+
+def is_child(pid: int, parent: int) -> bool:
+    """Whether it is one, as far as it still exists."""
+    try:
+        return parent_and_session(pid)[0] == parent
+    except OSError:
+        return False
+
+
+def signal_all(number: int) -> None:
+    """Send a signal to every descendant."""
+    signal_each(descendants()[1], number)
+
+
+def run_program(task: dict[str, Any], report_fd: int) -> int:
+    """Become the program; returns only if that fails."""
+    try:
+        os.setsid()
+        reset_signals()
+        die_with_parent(signal.SIGKILL)
+        os.umask(0o022)
+        forbid_privileges()
+        if os.geteuid() == 0:  # without them even root keeps to the image's read-only modes
+            limit_capabilities(frozenset())
+        drop_capabilities(frozenset())
+        try:
+            os.chdir(task["cwd"])
+        except OSError as error:
+            return not_started(report_fd, task["cwd"], error, 126)
+    except (StepFailed, OSError) as error:
+        report(report_fd, f"failed setup {error}")
+        return 125
+    return execute(task["argv"], task["env"], report_fd)

@@ -1,0 +1,105 @@
+# ruff: noqa: PTH110, SIM105
+# pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
+
+# ruff: noqa: PTH110,
+# PTH208, PTH211 (pathlib takes longer to load than this program takes to run)
+
+"""Becoming the user's program, and telling the caller how things went.
+
+Reports are lines: `exit 3`, `signal 9`, `not_started 127 TEXT`, `failed STEP TEXT`. The first one counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from containers.engines.helper.kernel import PTRACE_DETACH, libc
+
+TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the C part only: the Python part loads `enum`, which takes 5 ms
+
+
+def execute(argv: list[str], env: dict[str, str], report_fd: int) -> int:
+    """exec, with Docker's exit codes: 127 if there is no such program, 126 if it cannot be executed."""
+    name = argv[0]
+    places = (
+        [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in env.get("PATH", "").split(":")]
+    )
+    problem = OSError(errno.ENOENT, "not found")
+    for path in places:
+        try:
+            os.execve(path, argv, env)  # noqa: S606 - that there is no shell is the point
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR) or os.path.exists(path):
+                problem = error
+                name = path
+                break
+    return not_started(report_fd, name, problem, 127 if problem.errno == errno.ENOENT else 126)
+
+
+def not_started(report_fd: int, path: str, error: OSError, code: int) -> int:
+    """Say why the program does not run."""
+    report(report_fd, f"not_started {code} {cannot_start(path, error)}")
+    return code
+
+
+def cannot_start(path: str, error: OSError) -> str:
+    """Why the program does not run, as a sentence."""
+    if error.errno == errno.ENOENT:
+        exists = "/" in path and os.path.exists(path)
+        why = (
+            "the interpreter or dynamic linker that it asks for is missing"
+            if exists
+            else "no such file in the image"
+        )
+    elif error.errno == errno.EACCES:
+        why = "it is not executable for this user"
+    elif error.errno == errno.E2BIG:
+        why = "its arguments and environment are too large (a single one may have 128 KiB)"
+    elif error.errno == errno.ENOEXEC:
+        why = "its format is wrong: another architecture, or a script without a #! line"
+    else:
+        why = error.strerror or "unknown error"
+    return f"cannot start '{path}': {why}"
+
+
+def reset_signals() -> None:
+    """The program starts with every signal at its default and none blocked."""
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            try:
+                signal.signal(number, signal.SIG_DFL)
+            except (OSError, ValueError):
+                pass  # reserved by the C library
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def wait_for(program: int) -> int:
+    """Reap children until `program` ends; what wait(2) says of that. Orphans are reaped on the way."""
+    while True:
+        pid, status = os.wait()
+        if os.WIFSTOPPED(status):
+            # It asked to be traced by its parent, as programs do to find out whether a debugger has them.
+            libc.ptrace(PTRACE_DETACH, pid, None, os.WSTOPSIG(status))
+        elif pid == program:
+            return status
+
+
+def report_status(report_fd: int, status: int) -> None:
+    """Report how a process ended, given what wait(2) says."""
+    if os.WIFSIGNALED(status):
+        report(report_fd, f"signal {os.WTERMSIG(status)}")
+    else:
+        report(report_fd, f"exit {os.WEXITSTATUS(status)}")
+
+
+def report(descriptor: int, line: str) -> None:
+    """One line to the caller."""
+    try:
+        os.write(descriptor, line.replace("\n", " ").encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        pass

@@ -1,0 +1,67 @@
+"""A private folder for one run, which is gone afterwards, even if the run is killed.
+
+Each folder lies beside a lock file that its owner holds. A folder whose lock is free has lost its owner, and
+is removed by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from containers.errors import ExplainedError
+from containers.removal import remove_tree
+
+
+@contextlib.contextmanager
+def scratch_folder(store: Path) -> Iterator[Path]:
+    """A new, empty folder under `store` until the end of the block."""
+    base = store / "scratch"
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if base.stat().st_uid == os.geteuid():
+            base.chmod(0o700)  # one that was there may be open to others
+        _remove_orphans(base)
+        name = secrets.token_hex(6)
+        lock = base / f"{name}.lock"
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ExplainedError(
+            f"the folder {base} cannot be used: {error.strerror}",
+            advice="Set SCAR_STORE to a folder that this user may write to",
+            kind="StoreUnusable",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        folder = base / name
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        remove_tree(base / name)
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _remove_orphans(base: Path) -> None:
+    for lock in base.glob("*.lock"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Between its creation and its lock a file looks orphaned: give a starting run the time to
+                # lock it.
+                if os.fstat(descriptor).st_nlink and _age_s(descriptor) > 60:  # noqa: PLR2004
+                    remove_tree(lock.with_suffix(""))
+                    lock.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+def _age_s(descriptor: int) -> float:
+    import time
+
+    return time.time() - os.fstat(descriptor).st_mtime

@@ -1,0 +1,167 @@
+"""What every place that holds images has in common.
+
+A registry, a folder in OCI layout and an archive all give content by digest (`BlobStore`). `find_image` goes
+the way from a tag to one platform's manifest in any of them; what it returns can be unpacked without knowing
+where it lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
+from containers.image.manifests import (
+    MAXIMUM_DOCUMENT_BYTES,
+    Descriptor,
+    broken,
+    check_digest,
+    choose_platform,
+    is_digest,
+    is_index,
+    parse_config,
+    parse_document,
+    parse_manifest,
+)
+
+
+class ByteStream(Protocol):
+    """Bytes as they arrive; `read` returns at most `size` of them and `b""` at the end."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, `b""` at the end. Raises ExplainedError if they cannot be had or are not the right
+        ones."""
+
+    def close(self) -> None:
+        """Let go of the connection or file."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: its size as stored, and how to open it.
+
+    `diff_id` is the digest of the uncompressed layer, and given only where the stored bytes have no digest of
+    their own (docker-save archives), so that whoever decompresses must check it.
+    """
+
+    size: int
+    open: Callable[[], ByteStream]
+    diff_id: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image that was found: the digest that it is stored by, its layers, and its configuration on
+    demand."""
+
+    digest: str
+    layers: tuple[Layer, ...]
+    load_config: Callable[[], ImageConfig]
+
+    @property
+    def compressed_bytes(self) -> int:
+        """What its layers weigh as they are stored."""
+        return sum(layer.size for layer in self.layers)
+
+
+class BlobStore(Protocol):
+    """A place that holds manifests and blobs of one repository."""
+
+    def read_manifest(self, version: str) -> tuple[bytes, str]:
+        """The manifest for a tag or digest, and its media type as the place says it."""
+
+    def open_blob(self, descriptor: Descriptor) -> ByteStream:
+        """The content of `descriptor`; the stream itself checks size and digest when it ends."""
+
+    def close(self) -> None:
+        """Let go of what is open. No blob may be read any more."""
+
+
+def find_image(blobs: BlobStore, version: str, architecture: str, what: str) -> FoundImage:
+    """The image for `version` (tag or digest) and `architecture` in `blobs`; `what` names it in messages."""
+    content, media_type, digest = _manifest(blobs, version, what)
+    document = parse_document(content, f"the manifest of {what}")
+    if is_index(document, media_type):
+        chosen = choose_platform(document, architecture, what)
+        content, media_type, digest = _manifest(blobs, chosen.digest, what)
+        document = parse_document(content, f"the manifest of {what}")
+        if is_index(document, media_type):  # an index of indexes could be made endless
+            raise broken(f"the index of {what} points to another index")
+    manifest = parse_manifest(document, digest, media_type, what)
+
+    def load_config() -> ImageConfig:
+        if manifest.config.size > MAXIMUM_DOCUMENT_BYTES:
+            raise broken(f"the configuration of {what} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
+        return parse_config(read_all(blobs.open_blob(manifest.config)), architecture, what)[0]
+
+    layers = tuple(
+        Layer(layer.size, lambda descriptor=layer: blobs.open_blob(descriptor))  # type: ignore[misc]
+        for layer in manifest.layers
+    )
+    return FoundImage(manifest.digest, layers, load_config)
+
+
+def read_all(stream: ByteStream) -> bytes:
+    """Everything in a small stream, which is closed."""
+    parts: list[bytes] = []
+    try:
+        while part := stream.read(1 << 20):
+            parts.append(part)
+    finally:
+        stream.close()
+    return b"".join(parts)
+
+
+class VerifiedStream:
+    """Passes another stream's bytes on, and raises at its end unless size and digest are those promised."""
+
+    def __init__(self, inner: ByteStream, descriptor: Descriptor, what: str) -> None:
+        self._inner = inner
+        self._descriptor = descriptor
+        self._what = what
+        self._algorithm, _, self._expected = descriptor.digest.partition(":")
+        self._hash = hashlib.new(self._algorithm, usedforsecurity=True)
+        self._count = 0
+        self._done = False
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, or `b""` once all were right."""
+        if self._done:
+            return b""
+        chunk = self._inner.read(size)
+        if chunk:
+            self._hash.update(chunk)
+            self._count += len(chunk)
+            if self._count > self._descriptor.size:  # do not let a server feed us for ever
+                raise self._mismatch(
+                    f"more than the {self._descriptor.size} bytes that its manifest promises"
+                )
+            return chunk
+        if self._count != self._descriptor.size:
+            raise self._mismatch(f"{self._count} of {self._descriptor.size} bytes")
+        if self._hash.hexdigest() != self._expected:
+            raise self._mismatch(f"content with the digest {self._algorithm}:{self._hash.hexdigest()}")
+        self._done = True
+        return b""
+
+    def close(self) -> None:
+        """Let go of what is behind."""
+        self._inner.close()
+
+    def _mismatch(self, received: str) -> ExplainedError:
+        return ExplainedError(
+            f"{self._what} is damaged: {self._descriptor.digest} was expected, {received} received",
+            advice="Try again; if it stays, the registry or mirror serves wrong bytes: push the image again",
+            kind="DigestMismatch",
+        )
+
+
+def _manifest(blobs: BlobStore, version: str, what: str) -> tuple[bytes, str, str]:
+    content, media_type = blobs.read_manifest(version)
+    if is_digest(version):
+        check_digest(content, version, f"the manifest of {what}")
+        return content, media_type, version
+    return content, media_type, f"sha256:{hashlib.sha256(content).hexdigest()}"

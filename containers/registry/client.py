@@ -1,0 +1,322 @@
+"""A repository in a registry, by the OCI distribution protocol and Docker's v2, which it grew out of.
+
+A registry that wants to know who asks answers 401 and says how (`WWW-Authenticate`): `Bearer` sends the
+client to a token server, which gives anonymous tokens too (Docker Hub's way); `Basic` wants a name and
+password. Manifests are read whole (they are small and bounded), blobs are streamed; a connection that breaks
+in the middle of a blob is taken up again where it broke, by Range.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import re
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+
+from containers.bounded_json import read_json
+from containers.errors import ExplainedError
+from containers.image.manifests import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAXIMUM_DOCUMENT_BYTES,
+    Descriptor,
+    broken,
+    is_digest,
+)
+from containers.image.origin import ByteStream, VerifiedStream
+from containers.registry.connections import NETWORK_ERRORS, Response
+from containers.registry.token_server import check_token_server
+from containers.registry.transport import HttpStatusError, Pace, Patience, Transport
+
+Credentials = Callable[[str], tuple[str, str] | None]
+"""Name and password for a registry host, or None to ask as nobody."""
+
+_ACCEPT = {
+    "Accept": ", ".join(
+        (*MANIFEST_TYPES, *INDEX_TYPES, "application/vnd.docker.distribution.manifest.v1+json")
+    )
+}
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PARTIAL, _PAST_THE_END = 401, 403, 404, 206, 416
+_CHALLENGE_PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+# A server that cuts each connection after a few bytes must not keep us busy for ever: only this much progress
+# between two cuts counts as a fresh start.
+_PROGRESS_BYTES = 1 << 20
+
+
+class RegistryRepository:
+    """`repository` in the registry at `origin` (`https://host[:port]`); `what` names the image in
+    messages."""
+
+    def __init__(
+        self,
+        origin: str,
+        repository: str,
+        what: str,
+        *,
+        credentials: Credentials | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._origin = origin
+        self._host = urllib.parse.urlsplit(origin).netloc
+        self._repository = repository
+        self._what = what
+        self._credentials = credentials or (lambda _host: None)
+        self._transport = Transport(f"registry {self._host}", patience)
+        self._authorization: str | None = None
+        self._logged_in = False
+
+    def read_manifest(self, version: str) -> tuple[bytes, str]:
+        """The manifest for a tag or digest, and the media type that the registry gives it."""
+        content, headers = self._read_document(
+            lambda: self._get(f"manifests/{version}", _ACCEPT, self._no_such_image)
+        )
+        return content, headers.get("Content-Type", "")
+
+    def read_digest(self, version: str) -> str | None:
+        """The digest that a tag stands for; None if the registry does not say. Asked by HEAD, which Docker
+        Hub does not count as a pull."""
+        with self._get(f"manifests/{version}", _ACCEPT, self._no_such_image, "HEAD") as response:
+            digest = response.headers.get("Docker-Content-Digest", "")
+            return digest if is_digest(digest) else None
+
+    def open_blob(self, descriptor: Descriptor) -> ByteStream:
+        """The blob's bytes, checked at their end."""
+        digest = descriptor.digest
+        blob = _ResumingBlob(
+            lambda position: self._open_blob_at(digest, position),
+            descriptor.size,
+            self._host,
+            self._transport.patience,
+        )
+        return VerifiedStream(blob, descriptor, f"a part of {self._what} from {self._host}")
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._transport.close()
+
+    def _open_blob_at(self, digest: str, position: int) -> Response:
+        """The response for a blob from byte `position` on (206), or from its start if the server knows no
+        Range."""
+        headers = {"Range": f"bytes={position}-"} if position else {}
+        return self._get(f"blobs/{digest}", headers, self._no_such_blob)
+
+    def _get(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        not_found: Callable[[], ExplainedError],
+        method: str = "GET",
+    ) -> Response:
+        url = f"{self._origin}/v2/{self._repository}/{path}"
+        try:
+            return self._authorized(lambda login: self._transport.open(url, headers, login, method))
+        except HttpStatusError as error:
+            raise self._explain(error, not_found) from error
+
+    def _authorized(self, ask: Callable[[str | None], Response]) -> Response:
+        """The answer to `ask`, which takes an Authorization header; logs in where the registry wants it."""
+        for first in (True, False):
+            try:
+                return ask(self._authorization)
+            except HttpStatusError as error:
+                # Challenges count only from the registry itself: a CDN behind a redirect gets no token.
+                from_registry = urllib.parse.urlsplit(error.url).netloc == self._host
+                if error.status == _UNAUTHORIZED and first and from_registry:
+                    self._authorization = self._authorize(error.headers)
+                    if self._authorization is not None:
+                        continue
+                raise
+        raise AssertionError("unreachable")
+
+    def _explain(self, error: HttpStatusError, not_found: Callable[[], ExplainedError]) -> ExplainedError:
+        if error.status == _NOT_FOUND:
+            return not_found()
+        if error.status == _PAST_THE_END:
+            return ExplainedError(
+                f"{self._what} is damaged: a blob ends before the size that its manifest promises",
+                advice="Push the image again",
+                kind="DigestMismatch",
+            )
+        if error.status in (_UNAUTHORIZED, _FORBIDDEN) and self._logged_in:
+            return ExplainedError(
+                f"registry {self._host} does not give out {self._what} to the login that it was given "
+                f"(HTTP {error.status})" + _server_message(error.body),
+                advice="Check container.image, name and password in the secret of "
+                "container.registry_credentials (Amazon ECR: the function's role), and that they may pull it",
+                kind="ImagePrivate",
+            )
+        if error.status in (_UNAUTHORIZED, _FORBIDDEN):
+            return ExplainedError(
+                f"registry {self._host} does not give out {self._what} (HTTP {error.status}): "
+                "it does not exist or is private" + _server_message(error.body),
+                advice="Check container.image; a private image needs container.registry_credentials, or "
+                "container.image_file",
+                kind="ImagePrivate",
+            )
+        return ExplainedError(
+            f"registry {self._host} answered HTTP {error.status} for {self._what}"
+            + _server_message(error.body),
+            advice="Check the name in container.image and that this host is a container registry",
+            kind="RegistryError",
+        )
+
+    def _no_such_image(self) -> ExplainedError:
+        return ExplainedError(
+            f"{self._what} does not exist in registry {self._host}",
+            advice="Check name and tag in container.image, and that the image was pushed",
+            kind="ImageNotFound",
+        )
+
+    def _no_such_blob(self) -> ExplainedError:
+        return ExplainedError(
+            f"{self._what} is incomplete in registry {self._host}: a blob that its manifest names is missing",
+            advice="Push the image again",
+            kind="BadImage",
+        )
+
+    def _authorize(self, headers: http.client.HTTPMessage) -> str | None:
+        """The Authorization header that the 401 with these `headers` asks for."""
+        login = self._credentials(self._host)
+        basic = None
+        if login:
+            self._logged_in = True
+            basic = "Basic " + base64.b64encode(f"{login[0]}:{login[1]}".encode()).decode()
+        for challenge in headers.get_all("WWW-Authenticate") or []:
+            scheme, _, rest = challenge.strip().partition(" ")
+            if scheme.lower() == "bearer":
+                return f"Bearer {self._token(_parameters(rest), basic)}"
+            if scheme.lower() == "basic" and basic:
+                return basic
+        return None
+
+    def _token(self, parameters: Mapping[str, str], basic: str | None) -> str:
+        realm = parameters.get("realm", "")
+        check_token_server(realm, self._origin, with_login=basic is not None)
+        query = {"scope": parameters.get("scope") or f"repository:{self._repository}:pull"}
+        if "service" in parameters:
+            query["service"] = parameters["service"]
+        separator = "&" if urllib.parse.urlsplit(realm).query else "?"
+        try:
+            url = f"{realm}{separator}{urllib.parse.urlencode(query)}"
+            answer = read_json(self._read_document(lambda: self._transport.open(url, {}, basic))[0])
+        except HttpStatusError as error:
+            raise self._explain(error, self._no_such_image) from error
+        except ValueError as error:
+            raise broken(f"the token server of registry {self._host} does not answer in JSON") from error
+        token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
+        # A line break in the token would let the server write headers of its own into our requests.
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            raise broken(f"the token server of registry {self._host} gives no usable token")
+        return token
+
+    def _read_document(self, ask: Callable[[], Response]) -> tuple[bytes, http.client.HTTPMessage]:
+        """A small answer as a whole, asked for again if the connection breaks in the middle of it."""
+        failures = 0
+        while True:
+            with ask() as response:
+                try:
+                    content = response.read(MAXIMUM_DOCUMENT_BYTES + 1, Pace(self._transport.patience))
+                    break
+                except NETWORK_ERRORS as error:
+                    failures += 1
+                    if failures >= self._transport.patience.attempts:
+                        raise _connection_lost(self._host, error) from error
+            time.sleep(self._transport.patience.pause_s(failures))
+        if len(content) > MAXIMUM_DOCUMENT_BYTES:
+            raise broken(f"an answer of registry {self._host} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
+        return content, response.headers
+
+
+class _ResumingBlob:
+    """A blob as a stream that survives broken connections; `open_at` opens it from a byte position on."""
+
+    def __init__(self, open_at: Callable[[int], Response], size: int, host: str, patience: Patience) -> None:
+        self._open_at = open_at
+        self._size = size
+        self._host = host
+        self._patience = patience
+        self._response: Response | None = None
+        self._position = 0
+        self._failures = 0
+        self._failed_at = 0
+        self._pace = Pace(patience)
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size`."""
+        while self._position < self._size:
+            try:
+                if self._response is None:
+                    self._response = self._connect()
+                chunk = self._pace.read(self._response.read1, min(size, self._size - self._position))
+                if not chunk:
+                    raise ConnectionError("the connection was closed too early")
+            except NETWORK_ERRORS as error:
+                self._recover(error)
+            else:
+                self._position += len(chunk)
+                return chunk
+        return b""
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def _connect(self) -> Response:
+        response = self._open_at(self._position)
+        if self._position == 0:
+            return response
+        if response.status == _PARTIAL:
+            content_range = response.headers.get("Content-Range", "")
+            if not content_range.startswith(f"bytes {self._position}-"):
+                response.close()
+                raise ConnectionError(
+                    f"asked for bytes from {self._position} on, was given '{content_range}'"
+                )
+            return response
+        to_skip = self._position  # the server ignores Range: read again what we have
+        while to_skip:
+            skipped = response.read1(min(1 << 20, to_skip))
+            if not skipped:
+                raise ConnectionError("the connection was closed too early")
+            to_skip -= len(skipped)
+        return response
+
+    def _recover(self, error: Exception) -> None:
+        self.close()
+        if self._position - self._failed_at >= _PROGRESS_BYTES:
+            self._failures = 0
+        self._failures += 1
+        self._failed_at = self._position
+        if self._failures >= self._patience.attempts:
+            raise _connection_lost(self._host, error) from error
+        time.sleep(self._patience.pause_s(self._failures))
+
+
+def _connection_lost(host: str, error: Exception) -> ExplainedError:
+    return ExplainedError(
+        f"the connection to registry {host} broke off again and again: {error or type(error).__name__}",
+        advice="Try again later, or use a mirror (-c registry_mirrors=...)",
+        kind="RegistryUnavailable",
+    )
+
+
+def _parameters(challenge: str) -> dict[str, str]:
+    """The parameters of a WWW-Authenticate challenge (RFC 9110, 11.2)."""
+    return {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) if quoted else bare
+        for name, quoted, bare in _CHALLENGE_PARAMETER.findall(challenge)
+    }
+
+
+def _server_message(body: bytes) -> str:
+    """What the registry itself says, for the end of a message: its first error, shortened, on one line."""
+    try:
+        first = read_json(body)["errors"][0]
+        text = str(first.get("message") or first.get("code") or "")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    return f"; it says: {text}" if text else ""

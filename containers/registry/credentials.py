@@ -1,0 +1,85 @@
+"""Who asks: name and password for a registry.
+
+- `container.registry_credentials` names a secret in AWS Secrets Manager whose value is
+  `{"username": "…", "password": "…"}`. It is for the registry that `container.image` names, and is shown to
+  no mirror.
+- Amazon ECR (`ACCOUNT.dkr.ecr.REGION.amazonaws.com`) takes the function's own role, which is asked for a
+  password of twelve hours.
+
+Both are asked for only once a registry has answered 401, so that public images cost no call of AWS; neither
+is kept. No message of this module holds a value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from containers.bounded_json import JsonError, read_json
+from containers.errors import ExplainedError
+from containers.registry.client import Credentials
+
+_ECR_HOST = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+_SHAPE = '{"username": "…", "password": "…"}'
+
+
+def credentials_for(secret: str | None) -> Credentials:
+    """How a registry is answered that asks for a login; `secret` is the name or ARN of a secret, if the
+    registry is the one that it is for.
+
+    What is returned raises ExplainedError (`SecretUnavailable`, `ImagePrivate`, `Misconfigured`).
+    """
+
+    def login(host: str) -> tuple[str, str] | None:
+        if secret:
+            return _from_secret(secret)
+        ecr = _ECR_HOST.fullmatch(host)
+        return _from_ecr(host, ecr[1]) if ecr else None
+
+    return login
+
+
+def _from_secret(name: str) -> tuple[str, str]:
+    from containers.aws_secrets import secret_string
+
+    text = secret_string(name, "container.registry_credentials", fresh=True)
+    try:
+        content = read_json(text)
+    except JsonError:
+        content = None
+    members = content if isinstance(content, dict) else {}
+    username, password = members.get("username"), members.get("password")
+    if not isinstance(username, str) or not isinstance(password, str) or not username or ":" in username:
+        raise ExplainedError(
+            f"The secret {name} (container.registry_credentials) is not a JSON object {_SHAPE}",
+            advice="Store the registry's login in this form.",
+            kind="SecretUnavailable",
+        )
+    return username, password
+
+
+def _from_ecr(host: str, region: str) -> tuple[str, str]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from containers import aws
+
+    try:
+        answer = aws.client("ecr", region).get_authorization_token()
+        token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"], validate=True).decode()
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        raise ExplainedError(
+            f"Amazon ECR gives the function no login for {host} ({code})",
+            advice="Its role needs ecr:GetAuthorizationToken, ecr:BatchGetImage and "
+            "ecr:GetDownloadUrlForLayer.",
+            kind="ImagePrivate",
+        ) from None
+    except (BotoCoreError, LookupError, binascii.Error, UnicodeDecodeError) as error:
+        raise ExplainedError(
+            f"Amazon ECR gives no login for {host}: {type(error).__name__}",
+            advice="The event will be retried; a function in a VPC needs a way to Amazon ECR.",
+            kind="RegistryUnavailable",
+        ) from None
+    username, _, password = token.partition(":")
+    return username, password

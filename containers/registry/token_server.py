@@ -1,0 +1,114 @@
+"""Which token server a registry may name, and which one gets the registry's password.
+
+A registry answers 401 with the URL of a token server (`realm`), and the client sends the login there. The URL
+is the registry's word alone, so that a hostile or misconfigured registry could have the password sent to
+anybody (containerd's CVE-2020-15157 and go-containerregistry issue 2193 are of this kind), or have this
+machine's own services asked.
+
+The login goes to the registry's own host, and to hosts of the same domain: `registry-1.docker.io` names
+`auth.docker.io`, `registry.gitlab.com` names `gitlab.com`. Without the public suffix list a domain is told by
+its last two labels, or three where the last two are shared by many owners. A few registries that are known to
+have their token server elsewhere are listed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import urllib.parse
+
+from containers.errors import ExplainedError
+
+# Registry's host -> host of its token server, in another domain.
+_KNOWN_PAIRS = frozenset(
+    {
+        ("registry.hub.docker.com", "auth.docker.io"),
+        ("nvcr.io", "authn.nvidia.com"),
+        ("registry.redhat.io", "sso.redhat.com"),
+    }
+)
+# Two labels that are shared: `example.co.uk`, and clouds that give each customer a name below their own.
+_SHARED_SECOND_LABELS = frozenset({"ac", "co", "com", "edu", "gob", "gov", "go", "ne", "net", "or", "org"})
+_SHARED_DOMAINS = frozenset(
+    {"amazonaws.com", "azurecr.io", "azurewebsites.net", "cloudfront.net", "github.io", "pkg.dev", "run.app"}
+)
+_COUNTRY = 2  # letters
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def check_token_server(realm: str, registry: str, *, with_login: bool) -> None:
+    """Raise ExplainedError (kind `RegistryError`) unless the registry may send us to `realm`.
+
+    `registry` is its origin (`https://host[:port]`); `with_login` says that a password would be sent along.
+    """
+    try:
+        there, home = urllib.parse.urlsplit(realm), urllib.parse.urlsplit(registry)
+        host, own_host = there.hostname or "", home.hostname or ""
+        own_port = there.port == home.port
+    except ValueError:
+        raise _refused(registry, realm, "whose address is malformed") from None
+    host, own_host = host.lower().rstrip("."), own_host.lower().rstrip(".")
+    # Over plain HTTP anybody on the way reads the password, and the answer could come from any service of
+    # this machine or network (the credentials endpoint of a container, for example).
+    if not host or (there.scheme != "https" and not (there.scheme == home.scheme == "http")):
+        raise _refused(registry, realm, "which is not reached by https")
+    if host == own_host and own_port:
+        return
+    # Stops a registry from having services asked that only this machine or network can reach, such as
+    # 169.254.169.254.
+    if is_internal(host) and not (is_internal(own_host) and not _is_link_local(host)):
+        raise _refused(registry, realm, "an address inside this machine or network")
+    related = host == own_host or (own_host, host) in _KNOWN_PAIRS
+    if not related and _address(host) is None and _address(own_host) is None:
+        related = _domain(host) == _domain(own_host)
+    # Stops the password from going to whomever the registry names.
+    if with_login and not related:
+        raise _refused(registry, realm, "a server of somebody else, which must not get the password")
+    if there.scheme == "http" and not related:
+        raise _refused(registry, realm, "a server of somebody else that is not reached by https")
+
+
+def is_internal(host: str) -> bool:
+    """Whether a host, as a URL has it, is an address of this machine, its network or its cloud's services."""
+    address = _address(host)
+    if address is None:
+        return host == "localhost" or host.endswith(".localhost")
+    return not address.is_global or address.is_multicast
+
+
+def _is_link_local(host: str) -> bool:
+    address = _address(host)
+    return address is not None and (address.is_link_local or address.is_unspecified)
+
+
+def _address(host: str) -> _Address | None:
+    """The IP address that a host is, in any of the forms that the C library takes (`127.1`, `0x7f000001`)."""
+    try:
+        address: _Address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host))
+        except (OSError, ValueError, UnicodeError):
+            return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _domain(host: str) -> str:
+    labels = host.split(".")
+    shared = ".".join(labels[-2:]) in _SHARED_DOMAINS or (
+        len(labels[-1]) == _COUNTRY and labels[-2:-1] and labels[-2] in _SHARED_SECOND_LABELS
+    )
+    return ".".join(labels[-3:] if shared else labels[-2:])
+
+
+def _refused(registry: str, realm: str, why: str) -> ExplainedError:
+    host = urllib.parse.urlsplit(registry).netloc
+    return ExplainedError(
+        f"registry {host} sends its login to '{realm}', {why}",
+        advice="Tell the registry's operator; until then, use a mirror (-c registry_mirrors=...) or "
+        "container.image_file",
+        kind="RegistryError",
+    )

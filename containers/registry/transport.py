@@ -1,0 +1,226 @@
+"""HTTP as a registry client needs it: patient with servers that stumble, strict with where secrets go.
+
+Connection errors, 5xx and 429 are tried again with a growing pause, or the one that `Retry-After` asks for.
+Redirects (blobs usually lie on a CDN) are followed without the Authorization header, never from HTTPS to
+plain HTTP, and to no other scheme. Connections are kept for the next request (`connections`).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import random
+import socket
+import ssl
+import string
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from containers.errors import ExplainedError
+from containers.registry.connections import NETWORK_ERRORS, Connections, Response
+from containers.registry.token_server import is_internal
+
+_MAXIMUM_ERROR_BODY = 64 * 1024
+_MAXIMUM_REDIRECTS = 5
+_ERRORS_FROM = 400
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+"""Status codes that may pass by themselves."""
+
+
+class HttpStatusError(Exception):
+    """The server answered with an error that trying again does not heal."""
+
+    def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes, url: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.url = url
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to bear with a server: seconds per network operation, attempts, pauses between them."""
+
+    timeout_s: float = 30.0
+    attempts: int = 5
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
+    slowest_bytes_per_s: float = 0.0
+    """Bodies that take longer than `timeout_s` and are slower than this are given up."""
+
+    def pause_s(self, failures: int, retry_after: str | None = None) -> float:
+        """Seconds to wait after so many failures; `Retry-After` counts if it is bearable."""
+        asked = _retry_after_s(retry_after)
+        if asked is not None:
+            return min(asked, self.longest_pause_s)
+        # Full jitter, so that the many environments of a burst do not come back in step.
+        ceiling: float = min(self.longest_pause_s, self.first_pause_s * 2**failures)
+        return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - not for secrets
+
+
+DEFAULT_PATIENCE = Patience()
+
+clock = time.monotonic
+
+
+class Pace:
+    """How fast one server sends. Time in which nobody reads does not count."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._waited_s = 0.0
+        self._bytes = 0
+
+    def read(self, read: Callable[[int], bytes], size: int) -> bytes:
+        """The next bytes of `read`. Raises ConnectionError if the server is slower than is borne."""
+        started = clock()
+        chunk = read(size)
+        self._waited_s += clock() - started
+        self._bytes += len(chunk)
+        # A server that sends a byte now and then would keep every timeout from running out.
+        if (
+            self._waited_s > self._patience.timeout_s
+            and self._bytes < self._waited_s * self._patience.slowest_bytes_per_s
+        ):
+            raise ConnectionError(f"it sent {self._bytes} bytes in {self._waited_s:.0f} s")
+        return chunk
+
+
+class Transport:
+    """Opens URLs; `server` names the other side in messages."""
+
+    def __init__(self, server: str, patience: Patience | None = None) -> None:
+        self.patience = patience or DEFAULT_PATIENCE
+        self._server = server
+        self._connections = Connections(self.patience.timeout_s)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._connections.close()
+
+    def open(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        method: str = "GET",
+        body: bytes | bytearray | None = None,
+    ) -> Response:
+        """The response (2xx) for `url`.
+
+        Raises HttpStatusError for an error to be explained by the caller, ExplainedError (kinds
+        `RegistryUnavailable`, `PullLimit`) when the server cannot be reached or does not recover.
+        """
+        failures = 0
+        while True:
+            retry_after = None
+            try:
+                return self.open_once(url, headers, authorization, method, body)
+            except HttpStatusError as problem:
+                retry_after = problem.headers.get("Retry-After")
+                if problem.status not in RETRIED:
+                    raise
+                failure = self._gave_up(problem)
+            except NETWORK_ERRORS as error:
+                if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+                    raise self._unreachable(error) from error  # the name is wrong, and stays so
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    raise self._bad_certificate(error) from error
+                failure = self._unreachable(error)
+            failures += 1
+            asked = _retry_after_s(retry_after)
+            too_long = asked is not None and asked > self.patience.longest_pause_s
+            if failures >= self.patience.attempts or too_long:
+                raise failure
+            time.sleep(self.patience.pause_s(failures, retry_after))
+
+    def open_once(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        method: str = "GET",
+        body: bytes | bytearray | None = None,
+    ) -> Response:
+        """The response (2xx) at the end of all redirects, without a second attempt; the Authorization header
+        goes to the first server alone. Raises HttpStatusError or one of NETWORK_ERRORS."""
+        home = urllib.parse.urlsplit(url)
+        for _ in range(_MAXIMUM_REDIRECTS + 1):
+            here = urllib.parse.urlsplit(url)
+            at_home = (here.scheme, here.netloc) == (home.scheme, home.netloc)
+            more = {"Authorization": authorization} if authorization and at_home else {}
+            response = self._connections.request(
+                method, url, {"User-Agent": "scar-cdk", **headers, **more}, body
+            )
+            if response.status in _REDIRECTS and (location := response.headers.get("Location")):
+                response.read_rest(_MAXIMUM_ERROR_BODY)
+                url = _redirected(url, location, response)
+            elif response.status >= _ERRORS_FROM or response.status in _REDIRECTS:
+                body = response.read_rest(_MAXIMUM_ERROR_BODY)
+                raise HttpStatusError(response.status, response.headers, body, url)
+            else:
+                return response
+        raise HttpStatusError(response.status, response.headers, b"", url)
+
+    def _gave_up(self, problem: HttpStatusError) -> ExplainedError:
+        if problem.status == 429:  # noqa: PLR2004
+            return ExplainedError(
+                f"{self._server} limits how often images may be pulled, and the limit is reached (HTTP 429)",
+                advice="Wait, use a mirror (-c registry_mirrors=...), or use container.image_file",
+                kind="PullLimit",
+            )
+        return ExplainedError(
+            f"{self._server} keeps answering HTTP {problem.status}",
+            advice="The registry has a problem; try again later or use a mirror (-c registry_mirrors=...)",
+            kind="RegistryUnavailable",
+        )
+
+    def _unreachable(self, reason: object) -> ExplainedError:
+        text = str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
+        return ExplainedError(
+            f"{self._server} cannot be reached: {text}",
+            advice="Check its name, the network (a function in a VPC needs a way out) and the proxy settings",
+            kind="RegistryUnavailable",
+        )
+
+    def _bad_certificate(self, error: ssl.SSLCertVerificationError) -> ExplainedError:
+        return ExplainedError(
+            f"{self._server} shows a certificate that is not trusted: {error.verify_message}",
+            advice="Use the registry's proper name; a private authority is made known by SSL_CERT_FILE",
+            kind="RegistryUnavailable",
+        )
+
+
+def _redirected(url: str, location: str, response: Response) -> str:
+    """Where `location` leads, or HttpStatusError for a redirect that must not be followed."""
+    try:
+        # Servers send what belongs quoted: spaces, and other characters than ASCII (as bytes).
+        target = urllib.parse.quote(
+            urllib.parse.urljoin(url, location), encoding="latin-1", errors="replace", safe=string.punctuation
+        )
+        old, new = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
+    except ValueError:
+        raise HttpStatusError(response.status, response.headers, b"", url) from None
+    # A registry reached over TLS must not send us to where anyone can listen, and none elsewhere to the
+    # services of this machine, or its network, that speak plain HTTP (169.254.169.254).
+    inside = is_internal(new.hostname or "") and not is_internal(old.hostname or "")
+    if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http" and not inside):
+        raise HttpStatusError(response.status, response.headers, b"", target)
+    return target
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110: seconds, or a date)."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment - time.time())

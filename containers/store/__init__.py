@@ -1,0 +1,19 @@
+"""From the name of an image, or an archive, to an unpacked root file system, once for each machine.
+
+    archive           archives of `docker save`, and of OCI layouts
+    pull              a found image is downloaded and unpacked
+    store             what is unpacked, by digest, leased to its users
+    root_filesystem   an unpacked image that is ready to run
+    rootfs            `prepare_image`, which ties it together
+
+Kinds of ExplainedError that come out: `InvalidReference`, `ImageNotFound`, `ImagePrivate`, `PullLimit`,
+`RegistryUnavailable`, `RegistryError`, `WrongArchitecture`, `UnsupportedImage`, `BadImage`, `UnsafeImage`,
+`DigestMismatch`, `DiskFull`, `StoreUnusable`, `BadConfiguration`, `SecretUnavailable`.
+"""
+
+from __future__ import annotations
+
+from containers.store.root_filesystem import RootFilesystem
+from containers.store.rootfs import ImageSource, prepare_image
+
+__all__ = ["ImageSource", "RootFilesystem", "prepare_image"]

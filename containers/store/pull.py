@@ -1,0 +1,135 @@
+"""Fetching an image from where it lies, and unpacking it, once per machine."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from containers.errors import ExplainedError
+from containers.image.origin import FoundImage, find_image
+from containers.layers.unpack import Unpacker
+from containers.registry.mirrors import Place
+from containers.registry.references import ImageReference
+from containers.store.root_filesystem import RootFilesystem
+from containers.store.store import DiskBudget, ImageStore
+
+Log = Callable[[str, Mapping[str, object]], None]
+"""Takes a message and its fields."""
+
+OnUnpacked = Callable[[Path], None]
+"""Called with the root folder of an image that was unpacked just now, before anybody else can see it."""
+
+# Not the fault of the place that was asked: the next one would give the same.
+_FINAL = frozenset({"DiskFull", "StoreUnusable"})
+
+
+@dataclass(frozen=True)
+class WantedImage:
+    """An image in a registry, and all that decides which one it is and where it is looked for."""
+
+    reference: ImageReference
+    places: list[Place]
+    mirrors: str
+    architecture: str
+    deadline: float | None = None
+    """When the run has to have ended (`time.monotonic`)."""
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"image {self.reference}"
+
+
+def pull(
+    wanted: WantedImage,
+    version: str,
+    images: ImageStore,
+    log: Log,
+    on_unpacked: OnUnpacked | None = None,
+) -> RootFilesystem:
+    """The image of `version` (tag or digest) from the first place that has it. Raises ExplainedError."""
+    failures: list[tuple[Place, ExplainedError]] = []
+    for place in wanted.places:
+
+        def ask(place: Place = place) -> RootFilesystem:
+            with contextlib.closing(place.open()) as blobs:
+                found = find_image(blobs, version, wanted.architecture, str(wanted))
+                return obtain_image(found, images, str(wanted), log, on_unpacked)
+
+        try:
+            return place.ask(ask, log)
+        except ExplainedError as error:
+            if error.kind in _FINAL:
+                raise
+            failures.append((place, error))
+    raise _all_failed(failures)
+
+
+def from_store(images: ImageStore, digest: str) -> RootFilesystem | None:
+    """The image, if it is on this machine."""
+    acquired = images.acquire(digest)
+    if acquired is None:
+        return None
+    lease, config = acquired
+    return RootFilesystem(images.path(digest) / "root", digest, config, True, 0, lease)
+
+
+def obtain_image(
+    found: FoundImage, images: ImageStore, what: str, log: Log, on_unpacked: OnUnpacked | None = None
+) -> RootFilesystem:
+    """A lease on the image, unpacked now if it is not in the store."""
+
+    def build() -> int:
+        config = found.load_config()
+        budget = DiskBudget(images, what, found.compressed_bytes)
+        log("unpacking image", {"image": what, "digest": found.digest, "bytes": found.compressed_bytes})
+        with new_image(images, found.digest, what, budget) as folder:
+            unpacker = Unpacker(folder / "root", charge=budget.charge, what=what)
+            unpacker.apply(*found.layers)
+            unpacker.finish()
+            if on_unpacked is not None:
+                on_unpacked(folder / "root")
+            images.publish(folder, found.digest, config)
+        return found.compressed_bytes
+
+    return obtain(images, found.digest, build)
+
+
+def obtain(images: ImageStore, digest: str, build: Callable[[], int]) -> RootFilesystem:
+    """A lease on the image. If it is not in the store, `build` puts it there, in one process of this machine
+    at a time; it returns the number of bytes that it has downloaded."""
+    downloaded = 0
+    while True:
+        here = from_store(images, digest)
+        if here:
+            return replace(here, cached=False, bytes_downloaded=downloaded) if downloaded else here
+        with images.exclusive(digest):
+            if not images.holds(digest):
+                downloaded = build()
+
+
+@contextlib.contextmanager
+def new_image(images: ImageStore, digest: str, what: str, budget: DiskBudget) -> Iterator[Path]:
+    """A fresh folder to make the image in; the disk's errors are explained."""
+    with images.new_image(digest) as folder:
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise budget.disk_full() from error
+            raise ExplainedError(
+                f"{what} cannot be unpacked into {images.folder}: {error.strerror}",
+                advice="Set SCAR_STORE to a folder that this user may write to",
+                kind="StoreUnusable",
+            ) from error
+
+
+def _all_failed(failures: Iterable[tuple[Place, ExplainedError]]) -> ExplainedError:
+    """The registry's own answer counts; what the mirrors said stands behind it."""
+    *before, (_, last) = failures
+    if not before:
+        return last
+    told = "; ".join(f"mirror {place.name}: {error.cause}" for place, error in before)
+    return ExplainedError(f"{last.cause} (asked before: {told})", advice=last.advice, kind=last.kind)
