@@ -120,6 +120,7 @@ def event(cloud: Aws, world: World, kind: str = "Create", **properties: str) -> 
     given = {
         "FunctionName": "resize",
         "RepositoryName": world.name,
+        "RepositoryUri": f"registry.example.org/{world.name}",
         "Architecture": machine,
         "Package": "s3://assets/package.zip",
         **properties,
@@ -147,12 +148,11 @@ def test_image_of_a_registry_is_assembled_and_its_address_answered(
     index.handler(event(cloud, world, Image=world.reference), Context())
     (answer,) = cloud.answers
     assert answer["Status"] == "SUCCESS", answer
-    host = cloud.registry.partition("://")[2]
     data = answer["Data"]
-    assert data["ImageUri"] == f"{host}/{world.name}@{data['Digest']}"
+    assert data["ImageUri"] == f"registry.example.org/{world.name}@{data['Digest']}"
     assert data["SourceDigest"] == source
     assert answer["PhysicalResourceId"] == f"{world.name}/resize"
-    assert index._target(world.name)[0].find_manifest(data["Digest"]) is not None
+    assert index._target(world.name).find_manifest(data["Digest"]) is not None
 
 
 def test_archive_in_s3_is_assembled(index: ModuleType, cloud: Aws, world: World, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def public_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="scar-test-"))
     folder.chmod(0o755)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "runtime", folder / "runtime", ignore=ignored)
+    shutil.copytree(REPOSITORY / "containers", folder / "containers", ignore=ignored)
     shutil.copy(Path(__file__).with_name("driver.py"), folder)
     os.system(f"chmod -R a+rX {folder}")
     yield folder
