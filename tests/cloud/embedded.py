@@ -45,7 +45,12 @@ class CloudUnderTest:
             region_name=self.running.region,
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"max_attempts": 10, "mode": "standard"}, read_timeout=300, proxies={}),
+            config=Config(
+                retries={"max_attempts": 10, "mode": "standard"},
+                read_timeout=300,
+                proxies={},
+                signature_version="s3v4" if service == "s3" else None,  # else boto3 presigns as of old
+            ),
         )
 
     def environment(self) -> dict[str, str]:

@@ -20,7 +20,6 @@ import boto3
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
@@ -68,18 +67,6 @@ class Door:
             return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
-
-    def signer(self) -> Any:
-        """A client that presigns as every bucket of today wants it."""
-        given = self.cloud.running.environment()
-        return boto3.client(
-            "s3",
-            endpoint_url=self.cloud.endpoint,
-            region_name=self.cloud.running.region,
-            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-            config=Config(signature_version="s3v4"),
-        )
 
     def functions(self) -> list[str]:
         return [found["FunctionName"] for found in self.cloud.client("lambda").list_functions()["Functions"]]
@@ -158,7 +145,7 @@ def test_the_emulators_own_pages_are_closed(door: Door, path: str) -> None:
 def test_a_name_that_leads_here_is_not_enough(door: Door, host: str) -> None:
     """DNS rebinding: the page's own name points to 127.0.0.1, so that the browser takes us for its server."""
     named = host.format(port=door.cloud.running.port)
-    url = door.signer().generate_presigned_url("get_object", Params={"Bucket": HELD, "Key": "file"})
+    url = door.cloud.client("s3").generate_presigned_url("get_object", Params={"Bucket": HELD, "Key": "file"})
     parts = urlsplit(url)
     answer = door.ask("GET", f"{parts.path}?{parts.query}", Host=named)
     assert answer.status in (400, 403)
@@ -232,7 +219,7 @@ def test_a_junk_signature_in_the_query_string_is_refused(door: Door) -> None:
 
 
 def test_a_presigned_url_is_good_for_its_own_request_alone(door: Door) -> None:
-    s3 = door.signer()
+    s3 = door.cloud.client("s3")
     put = urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": HELD, "Key": "new"}))
     target = f"{put.path}?{put.query}"
     assert door.ask("PUT", target, b"x", x_amz_copy_source=f"{HELD}/file").status == 403
@@ -250,7 +237,9 @@ def test_a_presigned_url_is_good_for_its_own_request_alone(door: Door) -> None:
 
 def test_a_presigned_url_of_s3_reaches_no_other_service(door: Door) -> None:
     post = urlsplit(
-        door.signer().generate_presigned_url("create_multipart_upload", Params={"Bucket": HELD, "Key": "k"})
+        door.cloud.client("s3").generate_presigned_url(
+            "create_multipart_upload", Params={"Bucket": HELD, "Key": "k"}
+        )
     )
     target, form = f"{post.path}?{post.query}", b"Action=CreateUser&UserName=stranger&Version=2010-05-08"
     form_type = "application/x-www-form-urlencoded"
@@ -288,7 +277,7 @@ def test_a_bucket_may_be_in_the_host(door: Door) -> None:
 
 
 def test_an_upload_form_needs_a_signature(door: Door) -> None:
-    form = door.signer().generate_presigned_post(HELD, "uploaded")
+    form = door.cloud.client("s3").generate_presigned_post(HELD, "uploaded")
     tried = [
         form["fields"],
         {"key": "unsigned"},
