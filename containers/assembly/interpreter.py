@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -81,9 +81,8 @@ def find_interpreter() -> Interpreter:
         files[f"lib/{version}/site-packages/{name}"] = path
     for name, path in _licenses():
         files[f"licenses/{name}"] = path
-    for binary in [path for path in files.values() if _is_binary(path)]:
-        for library in _libraries(loader, binary):
-            files.setdefault(f"lib/{library.name}", library)
+    for library in _libraries(loader, executable, [path for path in files.values() if _is_binary(path)]):
+        files.setdefault(f"lib/{library.name}", library)
     return Interpreter(files, loader.name)
 
 
@@ -180,13 +179,24 @@ def _licenses() -> Iterator[tuple[str, Path]]:
                 yield f"{name}/{file.name}", Path(str(installed.locate_file(file)))
 
 
-def _libraries(loader: Path, binary: Path) -> Iterator[Path]:
-    """The shared libraries that the dynamic loader would load for a program or library."""
-    asked = subprocess.run([loader, "--list", binary], capture_output=True, text=True, check=False)
+def _libraries(loader: Path, program: Path, modules: Sequence[Path]) -> Iterator[Path]:
+    """The shared libraries that the dynamic loader would load for a program and all of its modules, asked for
+    in one call: one for each module takes a fifth of a second."""
+    # A colon separates; the loader knows no way to quote one.
+    preloaded = ":".join(str(path) for path in modules if path not in (loader, program))
+    asked = subprocess.run(
+        [loader, "--list", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LD_PRELOAD": preloaded},
+    )
+    if "cannot be preloaded" in asked.stderr:
+        raise _unusable(asked.stderr.strip().splitlines()[0])
     for line in asked.stdout.splitlines():
         name, arrow, rest = line.strip().partition(" => ")
         if arrow and rest.startswith("not found"):
-            raise _unusable(f"{binary} needs the library {name}, which was not found")
+            raise _unusable(f"{program} or one of its modules needs the library {name}, which was not found")
         if arrow and rest.startswith("/"):
             path = Path(rest.rpartition(" (")[0])
             yield path.parent / name
