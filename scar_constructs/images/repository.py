@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
-
-_UNTAGGED_DAYS = 30
 
 
 class ImageRepository(Construct):
     """A private, encrypted repository that scans what is pushed and goes with the stack.
 
-    Images that a deployment uses are tagged. What no tag names any more expires after a month: long after a
-    rollback could want it.
+    Nothing expires: a rollback needs the image before, and so does a Batch job that was submitted before an
+    update and still waits. The images of one function share all layers but a few kilobytes.
 
     :param keep: leave repository and images when the stack is destroyed.
     """
@@ -26,13 +24,8 @@ class ImageRepository(Construct):
             "Resource",
             encryption=ecr.RepositoryEncryption.AES_256,
             image_scan_on_push=True,
-            lifecycle_rules=[
-                ecr.LifecycleRule(
-                    description="Images that no deployment uses any more",
-                    tag_status=ecr.TagStatus.UNTAGGED,
-                    max_image_age=Duration.days(_UNTAGGED_DAYS),
-                )
-            ],
+            # A tag is the digest of what decides its image (`containers.assembly.records`).
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if keep else RemovalPolicy.DESTROY,
             empty_on_delete=not keep,
         )

@@ -48,6 +48,8 @@ def test_the_repository_is_private_scanned_and_goes_with_the_stack(rich: Synthes
     repository = rich.one("AWS::ECR::Repository")
     assert repository["EmptyOnDelete"] is True
     assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert "LifecyclePolicy" not in repository, "jobs that wait need the images of earlier deployments"
     (statement,) = repository["RepositoryPolicyText"]["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
