@@ -228,6 +228,7 @@ def _arn(kind: str, reference: str, region: str, account: str) -> str:
     return f"arn:aws:batch:{region}:{account}:{kind}/{reference}"
 
 
+@functools.lru_cache(maxsize=64)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback

@@ -254,10 +254,7 @@ def _payload(payload: str | None, service: str) -> str | None:
 
 
 def _check_time(signature: Signature, now: datetime) -> None:
-    try:
-        at = datetime.strptime(signature.signed_at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        raise SignatureError("IncompleteSignature", "X-Amz-Date is no time") from None
+    at = _time(signature.signed_at)
     if at > now + _MAX_SKEW:
         raise SignatureError("RequestTimeTooSkewed", f"Signature not yet current: {signature.signed_at}")
     if signature.expires_s is None:
@@ -265,6 +262,14 @@ def _check_time(signature: Signature, now: datetime) -> None:
             raise SignatureError("RequestTimeTooSkewed", f"Signature expired: {signature.signed_at}")
     elif at + timedelta(seconds=signature.expires_s) < now:
         raise SignatureError("RequestExpired", "Request has expired")
+
+
+@functools.lru_cache(maxsize=64)
+def _time(text: str) -> datetime:
+    try:
+        return datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%SZ%z")
+    except ValueError:
+        raise SignatureError("IncompleteSignature", "X-Amz-Date is no time") from None
 
 
 def _canonical_request(request: Request, signature: Signature, payload: str) -> bytes:
