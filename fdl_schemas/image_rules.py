@@ -8,7 +8,6 @@ from typing import Final
 from fdl_schemas.build import FunctionEntry
 from fdl_schemas.diagnostics import quoted
 from fdl_schemas.findings import Findings
-from fdl_schemas.model import ExecutionMode
 
 _ECR: Final = re.compile(
     r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/[^:@]+(:[^@]+|@sha256:\w+)"
@@ -24,8 +23,7 @@ def check_image_function(entry: FunctionEntry, findings: Findings) -> None:
     function = entry.function
     if not findings.is_whole(entry.at("lambda", "runtime")):
         return
-    runs_image = function.image_runtime and function.execution_mode is not ExecutionMode.BATCH
-    if runs_image and function.layer_arns:
+    if function.is_image_function and function.layer_arns:
         findings.error(
             "FDL042",
             "an image function takes no layers",

@@ -212,6 +212,11 @@ class Function:
     api_gateway: ApiGateway | None = None
     run: RunOptions = field(default_factory=RunOptions)
 
+    @property
+    def is_image_function(self) -> bool:
+        """Whether the Lambda function itself is made of the image; in mode `batch` it only submits jobs."""
+        return self.image_runtime and self.execution_mode is not ExecutionMode.BATCH
+
 
 @dataclass(frozen=True, slots=True)
 class OscarService:

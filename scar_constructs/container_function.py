@@ -138,7 +138,7 @@ class ContainerFunction(Construct):
         if pulls:
             grant_image(self.role, definition.container)
             environment |= _pull_variables(registry_mirrors, image_file)
-        zipped = pulls or not in_lambda
+        zipped = not definition.is_image_function
         self.function = lambda_.Function(
             self,
             "Function",

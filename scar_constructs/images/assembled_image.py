@@ -52,6 +52,7 @@ class AssembledImage(Construct):
         assembler.may_look_at(definition.name)
         properties: dict[str, object] = {
             "FunctionName": definition.name,
+            "PackageType": "Image" if definition.is_image_function else "Zip",
             "RepositoryName": assembler.repository.repository_name,
             "RepositoryUri": assembler.repository.repository_uri,
             "Architecture": assembler.architecture,

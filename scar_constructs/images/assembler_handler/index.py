@@ -10,6 +10,7 @@ emptied with the stack.
 | `FunctionName` | the function |
 | `RepositoryName`, `RepositoryUri` | the stack's repository |
 | `Image`, or `Archive` | a reference, or `s3://bucket/key` |
+| `PackageType` | `Image` or `Zip`: that of the function (in mode `batch`, a zip function submits jobs) |
 | `Architecture` | `x86_64` or `arm64`; that of this function |
 | `Package` | `s3://bucket/key` of the function's package |
 | `RegistryCredentials`, `RegistryMirrors`, `Refresh` | optional, see `containers.assembly.Wanted` |
@@ -28,6 +29,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from botocore.exceptions import ClientError
+
 from containers import aws
 from containers.assembly import OutOfTime, TargetRepository, Wanted, assemble, this_runner
 from containers.errors import ExplainedError
@@ -35,6 +38,7 @@ from containers.image.manifests import host_architecture
 from containers.registry.ranges import S3Object
 
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
 MARGIN_S = 60.0
 """Before the end of this function's time, to stop what is on its way and hand over."""
 
@@ -91,6 +95,7 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             advice="This is a mistake in the stack; please report it",
             kind="WrongArchitecture",
         )
+    _check_package_type(wish)
     target = _target(wish["RepositoryName"])
     with tempfile.TemporaryFile() as package:
         _download(wish["Package"], package)
@@ -111,6 +116,26 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
         "Digest": done.digest,
         "SourceDigest": done.source_digest,
     }
+
+
+def _check_package_type(wish: Mapping[str, str]) -> None:
+    """Before anything is moved: Lambda cannot change a function's package type, so that CloudFormation would
+    fail after the image has been assembled. Raises ExplainedError."""
+    name, wanted = wish["FunctionName"], wish.get("PackageType")
+    try:
+        deployed = aws.client("lambda").get_function_configuration(FunctionName=name).get("PackageType")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            _log("the deployed function cannot be looked at", {"function": name, "cause": str(error)})
+        return
+    if wanted and deployed and wanted != deployed:
+        other = ", or set `runtime: python3.13`" if wanted == "Image" else ""
+        raise ExplainedError(
+            f"the function {name} is deployed as {PACKAGE_TYPES[deployed]}, and AWS Lambda cannot turn it "
+            f"into {PACKAGE_TYPES[wanted]}",
+            advice=f"Remove it first (scar rm -n {name}; buckets and files stay), give it another name{other}",
+            kind="OtherPackageType",
+        )
 
 
 def _target(repository: str) -> TargetRepository:

@@ -50,6 +50,8 @@ class Aws:
     objects: dict[str, bytes] = field(default_factory=dict)
     answers: list[dict[str, Any]] = field(default_factory=list)
     handed_over: list[dict[str, Any]] = field(default_factory=list)
+    functions: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    """Status and body of GetFunctionConfiguration, by name."""
     refuse_answers: int = 0
     address: str = ""
 
@@ -64,6 +66,11 @@ class Aws:
             token = base64.b64encode(b"AWS:" + PASSWORD).decode()
             data = [{"authorizationToken": token, "proxyEndpoint": self.registry}]
             return Answer(body=json.dumps({"authorizationData": data}).encode())
+        if request.path.endswith("/configuration"):
+            missing = 404, {"__type": "ResourceNotFoundException", "Message": "Function not found"}
+            status, body = self.functions.get(request.path.split("/")[-2], missing)
+            headers = {"X-Amzn-ErrorType": body.get("__type", "")}
+            return Answer(status, json.dumps(body).encode(), headers)
         if "/invocations" in request.path:
             assert request.headers["X-Amz-Invocation-Type"] == "Event"
             self.handed_over.append(json.loads(request.body))
@@ -211,6 +218,45 @@ def test_what_is_wrong_is_answered_in_one_message(
     assert answer["Reason"].startswith("image of function resize: ")
     assert told in answer["Reason"]
     assert "Traceback" not in answer["Reason"]
+
+
+def test_a_zip_function_of_that_name_is_reported_before_anything_is_moved(
+    index: ModuleType, cloud: Aws, world: World
+) -> None:
+    world.push(image_of(SHELL, architecture=_architecture()))
+    cloud.functions["resize"] = 200, {"FunctionName": "resize", "PackageType": "Zip"}
+    index.handler(event(cloud, world, Image=world.reference, PackageType="Image"), Context())
+    (answer,) = cloud.answers
+    assert answer["Status"] == "FAILED"
+    assert "resize is deployed as a zip function" in answer["Reason"]
+    for remedy in ("scar rm -n resize", "another name", "`runtime: python3.13`"):
+        assert remedy in answer["Reason"]
+    assert not world.tags()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        (200, {"FunctionName": "resize", "PackageType": "Image"}),
+        (403, {"__type": "AccessDeniedException", "Message": "not yet"}),
+    ],
+)
+def test_an_image_function_of_that_name_or_one_that_cannot_be_seen_is_no_obstacle(
+    index: ModuleType, cloud: Aws, world: World, found: tuple[int, dict[str, Any]]
+) -> None:
+    world.push(image_of(SHELL, architecture=_architecture()))
+    cloud.functions["resize"] = found
+    index.handler(event(cloud, world, Image=world.reference, PackageType="Image"), Context())
+    assert cloud.answers[0]["Status"] == "SUCCESS", cloud.answers
+
+
+def test_a_zip_function_that_only_submits_jobs_is_no_obstacle(
+    index: ModuleType, cloud: Aws, world: World
+) -> None:
+    world.push(image_of(SHELL, architecture=_architecture()))
+    cloud.functions["resize"] = 200, {"FunctionName": "resize", "PackageType": "Zip"}
+    index.handler(event(cloud, world, Image=world.reference, PackageType="Zip"), Context())
+    assert cloud.answers[0]["Status"] == "SUCCESS", cloud.answers
 
 
 def test_delete_removes_nothing_and_keeps_the_name(index: ModuleType, cloud: Aws, world: World) -> None:
