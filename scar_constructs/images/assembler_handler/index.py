@@ -133,7 +133,8 @@ def _check_package_type(wish: Mapping[str, str]) -> None:
         raise ExplainedError(
             f"the function {name} is deployed as {PACKAGE_TYPES[deployed]}, and AWS Lambda cannot turn it "
             f"into {PACKAGE_TYPES[wanted]}",
-            advice=f"Remove it first (scar rm -n {name}; buckets and files stay), give it another name{other}",
+            advice=f"Remove it first (scar rm -n {name}; buckets and files stay), give it another "
+            f"name{other}",
             kind="OtherPackageType",
         )
 
