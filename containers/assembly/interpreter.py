@@ -55,6 +55,7 @@ _LEFT_OUT_FILES = re.compile(
 )
 _MUSL = "ld-musl-"
 _ELF64 = b"\x7fELF\x02\x01"
+_E_MACHINE = 18
 _PT_LOAD_ENTRY = 56
 
 
@@ -77,11 +78,18 @@ def find_interpreter() -> Interpreter:
     for base in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}:
         for name, path in _standard_library(Path(base)):
             files[f"lib/{version}/{name}"] = path
+    machine = _machine(executable)
     for name, path in _packages():
-        files[f"lib/{version}/site-packages/{name}"] = path
+        if _machine(path) in (
+            None,
+            machine,
+        ):  # the assembler's own package has modules for both architectures
+            files[f"lib/{version}/site-packages/{name}"] = path
     for name, path in _licenses():
         files[f"licenses/{name}"] = path
-    for library in _libraries(loader, executable, [path for path in files.values() if _is_binary(path)]):
+    for library in _libraries(
+        loader, executable, [path for path in files.values() if _machine(path) == machine]
+    ):
         files.setdefault(f"lib/{library.name}", library)
     return Interpreter(files, loader.name)
 
@@ -106,7 +114,7 @@ def _executable() -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for candidate in (Path(sys.base_prefix, "bin", f"python{version}"), Path(sys.executable)):
         real = Path(os.path.realpath(candidate))
-        if real.is_file() and _is_binary(real):
+        if real.is_file() and _machine(real) is not None:
             return real
     raise _unusable(f"the program of Python {version} was not found below {sys.base_prefix}")
 
@@ -202,9 +210,14 @@ def _libraries(loader: Path, program: Path, modules: Sequence[Path]) -> Iterator
             yield path.parent / name
 
 
-def _is_binary(path: Path) -> bool:
+def _machine(path: Path) -> int | None:
+    """The processor that a program or library is for, as its ELF header numbers it; None for other files."""
     with path.open("rb") as file:
-        return file.read(len(_ELF64)) == _ELF64
+        head = file.read(_E_MACHINE + 2)
+    if not head.startswith(_ELF64) or len(head) < _E_MACHINE + 2:
+        return None
+    found: int = struct.unpack_from("<H", head, _E_MACHINE)[0]
+    return found
 
 
 def _unusable(why: str) -> ExplainedError:
