@@ -1,6 +1,6 @@
 """The entry point of assembled images: `python3 -I -m runtime lambda` on AWS Lambda, `… batch` in AWS Batch.
 
-The assembler makes it the image's ENTRYPOINT; the CMD, or the command of the job definition, says which.
+The assembler makes it the image's ENTRYPOINT. The CMD, or the command of the job definition, selects one.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def _serve_lambda() -> int:
     address = os.environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         print(
-            "AWS_LAMBDA_RUNTIME_API is not set: this image runs as an AWS Lambda function or, "
-            "with the command `batch`, as an AWS Batch job",
+            "AWS_LAMBDA_RUNTIME_API is not set: this image runs only as an AWS Lambda function or, "
+            "with the command 'batch', as an AWS Batch job",
             file=sys.stderr,
         )
         return _USAGE

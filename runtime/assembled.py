@@ -1,13 +1,13 @@
-"""Assembled images: the runner is part of the user's image, and the image is the machine it runs on.
+"""Assembled images: the runner is part of the user's image and runs in its root file system.
 
-The assembler (`scar_constructs/images/`) puts the function's package into the image at `FUNCTION_DIR`, with
-`image_config.json`, the configuration that the user's image had before, beside it:
+The assembler (`containers.assembly`) puts the function's package into the image at `FUNCTION_DIR`, with
+`image_config.json`, the original configuration of the user's image:
 
     {"version": 1, "env": ["NAME=value"], "entrypoint": ["…"], "cmd": ["…"], "working_dir": "", "user": ""}
 
-Empty values mean that the image does not say. On AWS Lambda the root file system is read-only and the process
-unprivileged; in AWS Batch the root is writable and `USER` is honoured. `writable_places` looks at what is
-the case and does not ask where it runs.
+An empty value means that the image does not set it. On AWS Lambda, the root file system is read-only and the
+process is unprivileged; in AWS Batch, the root is writable and `USER` applies. `writable_places` checks what
+is writable instead of asking where it runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class AssembledImage:
 
 
 def assembled_image(function_dir: Path) -> AssembledImage | None:
-    """The image of which the runner is a part; None where the runner fetches the user's image itself.
+    """The image that the runner is part of; None in pulled mode.
 
     Raises `ExplainedError` of kind `Misconfigured`.
     """
@@ -70,8 +70,8 @@ def writable_places(
 ) -> tuple[dict[str, str], str]:
     """The environment with a `HOME`, and a working directory, that the script can write to.
 
-    What the image names stays where it is writable. `chosen` holds the variables of the FDL file: they are
-    the user's decision and stay in any case, as does a `WORKDIR`.
+    A `HOME` of the image is kept if it is writable. A `HOME` in `chosen`, the variables of the FDL file, and
+    a `WORKDIR` are kept in any case.
     """
     found = dict(environment)
     home = found.get("HOME") or look_up_user(_ROOT, str(os.geteuid())).home

@@ -1,7 +1,7 @@
-"""The bucket that carries events to Batch jobs when they are too long for a job's environment.
+"""The bucket for events that are too long for the environment of a Batch job.
 
-HTTP requests with a body and invocations with a script can be such events. Each is written once, and read by
-its job, and by `scar retry` if the job failed. It expires after the failure queue's messages have.
+Examples are HTTP requests with a body and invocations with a script. Each event is written once, and read by
+its job, and by `scar retry` if the job failed. It expires after the messages of the failure queue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DAYS = 30
 
 
 class EventStore(Construct):
-    """An encrypted, private bucket whose objects expire, and which goes with the stack."""
+    """An encrypted, private bucket whose objects expire. It is deleted with the stack."""
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
@@ -41,7 +41,9 @@ class EventStore(Construct):
         )
         """Empties the bucket when the stack is deleted. Functions depend on it, so none writes by then."""
         acknowledge(
-            self.bucket, "AwsSolutions-S1", "It holds copies of events; access logs would cost more than it."
+            self.bucket,
+            "AwsSolutions-S1",
+            "It holds copies of events; access logs would cost more than the bucket.",
         )
 
     def grant_write(self, role: iam.IRole) -> None:
@@ -55,4 +57,6 @@ class EventStore(Construct):
     def _grant(self, role: iam.IRole, action: str) -> None:
         objects = self.bucket.arn_for_objects("*")
         role.add_to_principal_policy(iam.PolicyStatement(actions=[action], resources=[objects]))
-        acknowledge_wildcard(role, objects, "Events are named by their content, which is not known before.")
+        acknowledge_wildcard(
+            role, objects, "Events are named after their content, which is not known at synthesis."
+        )

@@ -1,10 +1,11 @@
 """Assembled images: the user's image made ready for AWS Lambda and AWS Batch, from registry to registry.
 
-`assemble` is the way in. `source` finds the user's image, `transfer` brings its layers
-into the `target` and has them inspected (`layer_report`, `file_tree`), `corrections` mends what Lambda
-would stumble over, `interpreter` and `runner_layer` make the layer that runs it, `function_layer` that
-of the function; `records` remembers what was done. Nothing here knows AWS, but that archives may be in
-S3 and credentials in Secrets Manager."""
+`assemble` is the entry point. `source` finds the user's image, `transfer` copies its layers into the
+`target` and inspects them (`layer_report`, `file_tree`), and `corrections` fixes what would fail on Lambda.
+`interpreter` and `runner_layer` build the layer with the runner, `function_layer` that of the function.
+`records` keeps what later assemblies can reuse. This package depends on AWS only for archives in S3 and
+credentials in Secrets Manager.
+"""
 
 from __future__ import annotations
 

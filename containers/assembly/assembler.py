@@ -1,12 +1,13 @@
-"""From the user's image to one that Lambda and Batch run, in the target repository.
+"""Assembles an image that Lambda and Batch run from the user's image, in the target repository.
 
-1. base: the user's layers, as they are where that is possible, and a layer of corrections where they
-   need any. Known by the image's name from then on (`records`), whatever becomes of its tag.
-2. runner: the layer with our interpreter, one for all.
-3. function: the package's layer, a configuration that starts the runner, and the manifest.
+1. base: the user's layers, unchanged if possible, and a layer of corrections if needed. It is recorded
+   under the image's name (`records`), so that later assemblies use it even if the tag has moved.
+2. runner: the layer with the interpreter and the runner, shared by all functions.
+3. function: the layer of the package, a configuration that starts the runner, and the manifest.
 
-Nothing is pushed before the manifest and the configuration were found acceptable, no manifest before all
-layers were."""
+Nothing is pushed before the user's manifest and configuration have been checked, and no manifest before
+all layers have been checked.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +53,12 @@ _NOT_FOR_THE_RUNNER = ("LD_", "PYTHON", "GLIBC_", "MALLOC_", "GCONV_PATH", "LOCP
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be assembled.
+    """What to assemble.
 
-    `image` is a reference, or `archive` the address of an archive (`s3://bucket/key`, or a path).
-    `architecture` is OCI's word (`amd64`, `arm64`). `refresh` is anything that makes the image's tag be
-    looked up again. `package` is the zip of the function's package. `scratch` is a folder for archives
-    that are compressed as a whole."""
+    Either `image` is a reference, or `archive` is the address of an archive (`s3://bucket/key`, or a path).
+    `architecture` is OCI's name (`amd64`, `arm64`). The image's tag is looked up again if `refresh` changes.
+    `package` is the zip of the function's package. `scratch` is a folder for archives that are compressed
+    as a whole."""
 
     function: str
     package: Path | IO[bytes]
@@ -76,11 +77,11 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """What decides which image it is."""
+        """Identifies the base image in the records."""
         return f"{self.source} {self.architecture} {self.refresh}"
 
     def open(self) -> AbstractContextManager[SourceImage]:
-        """The image where it is now."""
+        """Open the source of the image."""
         if self.image:
             return open_reference(
                 self.image,
@@ -91,13 +92,13 @@ class Wanted:
         if self.archive:
             return open_archive(self.archive, self.architecture, scratch=self.scratch)
         raise ExplainedError(
-            "no image was given", advice="Set container.image or container.image_file", kind="NoImage"
+            "no image was given", advice="Set `container.image` or `container.image_file`", kind="NoImage"
         )
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """The image in the target: its manifest's digest, and that of the image that it was made of."""
+    """The assembled image: the digest of its manifest, and that of the source image."""
 
     digest: str
     source_digest: str
@@ -113,8 +114,8 @@ def assemble(
     deadline: float | None = None,
     log: Callable[[str, Mapping[str, object]], None] = lambda _message, _fields: None,
 ) -> Assembled:
-    """Make the image. Raises ExplainedError, or OutOfTime when `deadline` (`time.monotonic`) is near: a
-    later call goes on from there."""
+    """Assemble the image. Raises ExplainedError, or OutOfTime if `deadline` (`time.monotonic`) is near: a
+    later call continues from there."""
     progress = Progress(wanted.source, deadline)
     return _Assembly(wanted, target, runner, progress, log).run()
 
@@ -240,8 +241,8 @@ class _Assembly:
         if problem and not has_script(self._wanted.package):
             raise rejected(
                 problem,
-                "Give others the right in the Dockerfile (RUN chmod a+rx FILE), or give the function a "
-                "script",
+                "Make it readable and executable for all users in the Dockerfile (RUN chmod a+rx FILE), or "
+                "set `init_script`",
                 "UnreadableFiles",
             )
         function = pack_function(self._wanted.package, base.config)
@@ -252,9 +253,7 @@ class _Assembly:
         self._start_runner(config, source_digest)
         content = json.dumps(config, separators=(",", ":")).encode()
         if len(content) > MAXIMUM_DOCUMENT_BYTES:
-            raise broken(
-                f"the configuration of {self._wanted.source} has {len(content)} bytes: it is too large"
-            )
+            raise broken(f"the configuration of {self._wanted.source} is too large: {len(content)} bytes")
         descriptor = self._target.put_blob(content, CONFIG_TYPE)
         manifest = manifest_of(descriptor, layers)
         digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
@@ -280,8 +279,7 @@ def _check_hard_links(reports: Sequence[LayerReport], source: SourceImage) -> No
                 if below.look_up(linked) is None:
                     raise broken(
                         f"'/{path}' in {source.layers[number]} of {source.what} is a hard link to "
-                        f"'/{linked}', which does "
-                        "not exist"
+                        f"'/{linked}', which does not exist"
                     )
 
 

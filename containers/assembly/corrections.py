@@ -1,10 +1,10 @@
-"""What an image needs changed so that an unprivileged user can run it on AWS Lambda, as a small layer on
-top of it.
+"""The changes that an image needs so that an unprivileged user can run it on AWS Lambda, as a small layer.
 
-Lambda runs a function's image as a user of its own, whatever `USER` says, and the process can only be
-read and run what others may. Only what the entry point needs on its way is changed: folders that may not
-be entered, and small programs that may not be run. A large program cannot be changed without copying it;
-then the image has a `problem`."""
+Lambda runs every image as the same unprivileged user, whatever `USER` says, and the process can read and
+run only what all users may. Only what the entry point needs is changed: the modes of directories on the
+path to it, and of small programs. The mode of a large program cannot be changed without copying it. Then
+the image has a `problem`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READ, _EXECUTE = 4, 1
 
 @dataclass(frozen=True)
 class Corrections:
-    """The layer, or None where nothing is wrong; and what is wrong that no layer of ours can change."""
+    """The layer, or None if nothing has to be changed; and the problem that no layer can correct."""
 
     layer: PackedLayer | None
     problem: str
@@ -133,10 +133,9 @@ class _Correction:
             self._put(Entry(path, content, (node.mode | 0o005) & 0o777, uid=node.uid, gid=node.gid))
         elif not self.problem:
             self.problem = (
-                f"'/{path}' of {self._what}, which its entry point needs, has the mode "
-                f"{node.mode & 0o7777:04o} and may "
-                f"not be {'read and ' if node.script else ''}run by the user that AWS Lambda runs "
-                f"functions as"
+                f"'/{path}' of {self._what}, which its entry point needs, has mode "
+                f"{node.mode & 0o7777:04o}: the unprivileged user of AWS Lambda cannot "
+                f"{'read and ' if node.script else ''}run it"
             )
 
     def _put(self, entry: Entry) -> None:

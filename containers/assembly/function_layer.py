@@ -1,5 +1,6 @@
-"""The layer of one function: its package as `cdk deploy` made it, and what the user's image says of
-itself."""
+"""The layer of one function: its package as `cdk deploy` uploaded it, and the configuration of the user's
+image.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def pack_function(package: Path | IO[bytes], config: Mapping[str, Any]) -> Packe
 
 
 def has_script(package: Path | IO[bytes]) -> bool:
-    """Whether the function runs a script of its own, and not the image's entry point."""
+    """Whether the function has a script, and does not run the image's entry point."""
     try:
         with zipfile.ZipFile(package) as archive:
             return "init_script" in archive.namelist()
@@ -67,13 +68,13 @@ def _inside(info: zipfile.ZipInfo) -> str:
     path = PurePosixPath(info.filename)
     # A zip's names may lead out of the folder, over the image's own files.
     if path.is_absolute() or ".." in path.parts:
-        raise _bad(f"it holds a file '{info.filename}'")
+        raise _bad(f"it contains the path '{info.filename}'")
     return str(path)
 
 
 def _bad(why: str) -> ExplainedError:
     return ExplainedError(
-        f"the function's package cannot be put into its image: {why}",
-        advice="Deploy again; cdk deploy makes and uploads the package",
+        f"the function's package is invalid: {why}",
+        advice="Deploy again: `cdk deploy` creates and uploads the package",
         kind="BadPackage",
     )

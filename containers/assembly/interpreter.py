@@ -1,5 +1,4 @@
-"""The Python that this process runs on, with everything that it needs to run in a root file system
-without it.
+"""The Python that this process runs on, with everything that it needs in a root file system without Python.
 
 A relocated CPython finds its standard library beside its executable (`bin/python3`, `lib/python3.X`).
 Its shared libraries are those that the dynamic loader itself names (`LOADER --list FILE`), and it is
@@ -222,7 +221,7 @@ def _machine(path: Path) -> int | None:
 
 def _unusable(why: str) -> ExplainedError:
     return ExplainedError(
-        f"the runner's layer cannot be made of {sys.executable}: {why}",
+        f"the runner layer cannot be built from {sys.executable}: {why}",
         advice="Run the assembler on CPython for Linux with glibc (AWS Lambda's python3.13 is one)",
         kind="NoInterpreter",
     )

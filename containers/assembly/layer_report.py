@@ -188,8 +188,8 @@ class _Inspector:
             text = "/".join(parts)
         if text == OUR_FOLDER or text.startswith(f"{OUR_FOLDER}/"):
             raise rejected(
-                f"'/{text}' in {self._what}: the folder /{OUR_FOLDER} is kept for the runner",
-                "Name the original image (an assembled one cannot be assembled again), or rename the folder",
+                f"'/{text}' in {self._what}: the directory /{OUR_FOLDER} is reserved for the runner",
+                "Name the original image (not an assembled one), or rename the directory",
             )
         return text
 
@@ -290,9 +290,9 @@ class _Inspector:
         self._names_bytes += len(name) + 64
         if self._names_bytes > _KEPT_NAMES_BYTES:
             raise rejected(
-                f"the names of directories, links and programs in {self._what} take more than "
+                f"the names of directories, links and programs in {self._what} have more than "
                 f"{_KEPT_NAMES_BYTES >> 20} MiB",
-                "Build the image with fewer of them",
+                "Build the image with fewer directories, links and programs",
                 "UnsafeImage",
             )
 

@@ -1,11 +1,11 @@
-"""What the assembler remembers, in the target repository itself: nothing else has to be kept, paid or
-removed, and it goes with the images that it is about.
+"""What later assemblies can reuse, recorded in the target repository itself. It needs no other storage, and
+is deleted with the images.
 
 | tag | what | what for |
 |---|---|---|
-| `layer-…` | a layer's report | a layer that is there is neither read nor sent again |
-| `base-…` | the user's image, corrected | a changed script or runner asks no other registry |
-| `runner-…` | the runner's layer | it is packed and sent once for each interpreter |
+| `layer-…` | a layer's report | an existing layer is neither read nor sent again |
+| `base-…` | the user's image, corrected | a changed script or runner needs no other registry |
+| `runner-…` | the runner layer | it is packed and sent once for each interpreter |
 | `FUNCTION-…` | an assembled image | registries remove what has no tag |
 
 A tag's ending is the digest of what decides the content; none is ever moved (so that ECR's tags may be

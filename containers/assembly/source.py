@@ -1,8 +1,7 @@
-"""The user's image where it is now: in a registry (or a mirror of it), or in an archive.
+"""The user's image at its source: in a registry (or a mirror), or in an archive.
 
-Everything that can be known of it before a byte of a layer is read is checked here: which of an index's
-manifests it is, that it is a container image for Linux and this architecture, and that AWS Lambda can
-take its layers or we can convert them.
+This module checks everything that is known before a layer is read: which manifest of an index fits, that it
+is a container image for Linux and this architecture, and that its layers are supported or can be converted.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
             yield _find(_OciArchive(members, what), "latest", architecture, what)
         else:
             raise broken(
-                f"{what} is no image: it holds neither manifest.json (docker save) nor index.json (OCI)"
+                f"{what} is not an image: it has neither manifest.json (docker save) nor index.json (OCI)"
             )
 
 
@@ -153,9 +152,9 @@ def _find(blobs: BlobStore, version: str, architecture: str, what: str) -> Sourc
     _check_types(document, manifest.layers, what)
     if manifest.config.size > MAXIMUM_DOCUMENT_BYTES:
         raise rejected(
-            f"the configuration of {what} has {manifest.config.size} bytes, at most "
-            f"{MAXIMUM_DOCUMENT_BYTES} are possible",
-            "Build the image with fewer and smaller labels, variables and steps",
+            f"the configuration of {what} has {manifest.config.size} bytes; the maximum is "
+            f"{MAXIMUM_DOCUMENT_BYTES}",
+            "Build the image with fewer labels, variables and steps",
         )
     raw = read_all(blobs.open_blob(manifest.config))
     config, diff_ids = _read_config(raw, architecture, what)
@@ -193,7 +192,7 @@ def _read_config(raw: bytes, architecture: str, what: str) -> tuple[Mapping[str,
 
 
 def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], what: str) -> None:
-    """That it is a container image, and all its layers are in the registry."""
+    """Check that it is a container image, and that the registry has all of its layers."""
     config_type = str(document["config"].get("mediaType", ""))
     if config_type not in _CONFIG_TYPES or document.get("artifactType"):
         raise rejected(
@@ -204,9 +203,8 @@ def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], wh
     for layer, entry in zip(layers, document["layers"], strict=True):
         if entry.get("urls") or "foreign" in layer.media_type or "nondistributable" in layer.media_type:
             raise rejected(
-                f"layer {layer.digest} of {what} is not in the registry but elsewhere (a foreign layer), "
-                f"which AWS "
-                "Lambda and Amazon ECR do not support",
+                f"layer {layer.digest} of {what} is stored outside of the registry (a foreign layer), "
+                "which AWS Lambda and Amazon ECR do not support",
                 "Push the image with all of its layers (dockerd: allow-nondistributable-artifacts)",
             )
         base = layer.media_type
@@ -216,27 +214,26 @@ def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], wh
             raise rejected(
                 f"layer {layer.digest} of {what} has the media type {layer.media_type}: it is not a layer "
                 f"of a container image",
-                "Name a container image in container.image; an encrypted one has to be decrypted first",
+                "Name a container image in container.image, and decrypt an encrypted image first",
                 "BadImage",
             )
 
 
 def _checked(image: SourceImage) -> SourceImage:
     if not image.layers:
-        raise broken(f"{image.what} has no layers: there is nothing in it that could run")
+        raise broken(f"{image.what} has no layers, so there is nothing to run")
     if len(image.layers) + OUR_LAYERS > MAXIMUM_LAYERS:
         raise rejected(
-            f"{image.what} has {len(image.layers)} layers, at most {MAXIMUM_LAYERS - OUR_LAYERS} are "
-            f"possible beside "
-            f"the {OUR_LAYERS} of the runner",
-            "Build the image with fewer steps, or squash it (docker build --squash, skopeo, crane flatten)",
+            f"{image.what} has {len(image.layers)} layers; the maximum is "
+            f"{MAXIMUM_LAYERS - OUR_LAYERS}, because the runner adds up to {OUR_LAYERS}",
+            "Build the image with fewer steps, or squash it (docker build --squash, crane flatten)",
         )
     return dataclasses.replace(image, config=dict(image.config))
 
 
 def _with_mirrors(error: ExplainedError, failures: list[str]) -> ExplainedError:
-    """The registry's own answer counts; what the mirrors said stands behind it."""
+    """The error of the registry, followed by those of the mirrors."""
     if not failures:
         return error
-    told = f"{error.cause} (asked before: {'; '.join(failures)})"
+    told = f"{error.cause} (tried before: {'; '.join(failures)})"
     return ExplainedError(told, advice=error.advice, kind=error.kind)

@@ -1,4 +1,4 @@
-"""The repository that an assembled image is pushed to: what is there already, uploads in chunks, manifests.
+"""The repository that an assembled image is pushed to: existing blobs, uploads in chunks, manifests.
 
 The protocol is OCI's distribution specification 1.1, with what Amazon ECR does differently
 (aws/containers-roadmap 2831, checked by others byte by byte): a chunk is answered by 201 instead of 202,
@@ -65,7 +65,7 @@ class TargetRepository(RegistryRepository):
         )
 
     def blob_size(self, digest: str) -> int | None:
-        """Bytes of a blob that is there; None if it is not."""
+        """The size of a blob in bytes; None if it does not exist."""
         try:
             with self._ask("HEAD", f"blobs/{digest}") as response:
                 return int(response.headers.get("Content-Length", 0))
@@ -87,7 +87,7 @@ class TargetRepository(RegistryRepository):
         return content
 
     def put_blob(self, content: bytes, media_type: str) -> Descriptor:
-        """Store something small, unless it is there."""
+        """Store a small blob, unless it exists."""
         descriptor = Descriptor(media_type, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
         failures = 0
         while self.blob_size(descriptor.digest) != len(content):
@@ -143,11 +143,11 @@ class TargetRepository(RegistryRepository):
         return self._authorized(lambda login: self._transport.open(url, headers or {}, login, method, body))
 
     def _explain(self, error: HttpStatusError, not_found: Callable[[], ExplainedError]) -> ExplainedError:
-        return not_found() if error.status == _NOT_FOUND else self._refused(error, "show what it holds")
+        return not_found() if error.status == _NOT_FOUND else self._refused(error, "return its content")
 
     def _refused(self, error: HttpStatusError, what: str) -> ExplainedError:
         text = " ".join(error.body.decode("utf-8", "replace").split())[:300]
-        advice = "Check that the repository exists, and that nothing else removes images from it"
+        advice = "Check that the repository exists, and that nothing else deletes images from it"
         if error.status in _AUTHORIZATION:
             advice = (
                 "The assembler's role needs ecr:GetAuthorizationToken, and ecr:BatchCheckLayerAvailability, "
@@ -161,13 +161,13 @@ class TargetRepository(RegistryRepository):
         )
 
     def upload_failed(self, error: Exception) -> ExplainedError:
-        """What to tell of an upload that does not get on."""
+        """The error for an upload that failed."""
         if isinstance(error, HttpStatusError):
-            return self._refused(error, "take a blob")
+            return self._refused(error, "accept a layer")
         return ExplainedError(
-            f"the connection to {self._what} at {self._host} broke off again and again: "
+            f"the connection to {self._what} at {self._host} failed repeatedly: "
             f"{error or type(error).__name__}",
-            advice="Deploy again; what has arrived is not sent again",
+            advice="Deploy again: layers that were copied are not copied again",
             kind="RegistryUnavailable",
         )
 
@@ -218,7 +218,7 @@ class Upload:
                 return
 
     def cancel(self) -> None:
-        """Let the registry forget what it has. If that does not work, it does so by itself some day."""
+        """Cancel the upload. If this fails, the registry removes it later."""
         with contextlib.suppress(HttpStatusError, ExplainedError, *NETWORK_ERRORS):
             self._target.send("DELETE", self._location, {}, b"").close()
 

@@ -66,17 +66,16 @@ class Progress:
             self.bytes_sent += sent
 
     def plain(self, layer: str, size: int) -> None:
-        """Note how large a layer is by now, uncompressed; stops images (and bombs) that Lambda would not
-        take."""
+        """Note the uncompressed size of a layer so far. Stops images that are too large for Lambda, and
+        decompression bombs."""
         with self._lock:
             self._plain_bytes[layer] = size
             total = sum(self._plain_bytes.values())
         if total > MAXIMUM_PLAIN_BYTES:
             raise rejected(
-                f"{self.what} has more than {MAXIMUM_PLAIN_BYTES} bytes uncompressed, which is all "
-                f"that AWS "
-                f"Lambda takes ({layer} is among the largest)",
-                "Make the image smaller, or run the function in Batch (execution_mode: batch)",
+                f"{self.what} has more than {MAXIMUM_PLAIN_BYTES} bytes uncompressed, the maximum of "
+                f"AWS Lambda ({layer} is among the largest layers)",
+                "Make the image smaller",
                 "ImageTooLarge",
             )
 
@@ -84,8 +83,8 @@ class Progress:
 def transfer(
     layer: SourceLayer, target: TargetRepository, progress: Progress, prefix: bytes = b""
 ) -> LayerReport:
-    """Bring the layer into the target and say what it holds. `prefix` is put before its tar. Raises
-    ExplainedError, and OutOfTime."""
+    """Copy the layer into the target and report what it contains. `prefix` is inserted before its tar.
+    Raises ExplainedError, and OutOfTime."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _Transfer(layer, target, progress, prefix).run()

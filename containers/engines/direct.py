@@ -1,9 +1,9 @@
 """The direct engine: a program runs in the root file system that the runner itself is in.
 
-In an assembled image the user's image is the machine: AWS Lambda or AWS Batch has started it, and the runner
-is part of it. There is nothing to set up. What remains for an engine is that a run ends: in time, and with
-everything that the program started. The runner adopts orphans (PR_SET_CHILD_SUBREAPER), so that daemons stay
-below it in the process tree, reaps them, and kills what is left when the program has ended.
+AWS Lambda or AWS Batch has started the assembled image, and the runner is part of it, so there is nothing to
+set up. The engine only makes sure that a run ends: in time, and with every process that the program started.
+The runner adopts orphans (PR_SET_CHILD_SUBREAPER), so that daemons stay below it in the process tree. It
+reaps them, and kills the remaining ones when the program has ended.
 
 The program runs as the runner's user. The security boundary is the one that AWS, or the embedded cloud, draws
 around the execution environment.
@@ -33,7 +33,7 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as Docker and shells have them
 
 
 class DirectEngine:
-    """Runs programs where the runner runs."""
+    """Runs programs in the root file system of the runner."""
 
     name = "direct"
 
@@ -84,14 +84,14 @@ class DirectEngine:
 class _Program:
     """The program with all that it started.
 
-    A thread of its own waits for it, reaps what it leaves behind, and closes `end` when nothing is left.
+    A thread waits for it, reaps the processes that it leaves behind, and closes `end` when none is left.
     """
 
     def __init__(
         self, process: ContainerProcess, env: Mapping[str, str], *, output: int, errors: int, end: int
     ) -> None:
         working_dir = process.working_dir or "/"
-        with suppress(OSError):  # Docker creates WORKDIR; where that is not possible, the start says so
+        with suppress(OSError):  # Docker creates WORKDIR; if this fails, so does the start, with a reason
             Path(working_dir).mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             list(process.argv),
@@ -109,7 +109,7 @@ class _Program:
         self._reaper.start()
 
     def poll(self) -> int | None:
-        """None while anything is left of it."""
+        """None while any of its processes is left."""
         return None if self._reaper.is_alive() else self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -131,7 +131,7 @@ class _Program:
             if pid == self._process.pid:
                 break
         code = os.waitstatus_to_exitcode(status)
-        self._process.returncode = code  # else its destructor would look for a child that is gone
+        self._process.returncode = code  # else its destructor would look for a child that has ended
         end_descendants()
         self.returncode = code
         os.close(self._end)

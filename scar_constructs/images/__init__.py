@@ -1,5 +1,5 @@
-"""Images that AWS Lambda and AWS Batch run natively: the user's image with the runner in it, assembled when a
-stack is deployed, without Docker.
+"""Assembled images, which AWS Lambda and AWS Batch run: the user's image with the runner in it. They are
+assembled when a stack is deployed, without Docker.
 
     images.py             what the functions of a stack share
     repository.py         the stack's repository in Amazon ECR

@@ -1,4 +1,4 @@
-"""The image of one function: assembled when the stack is deployed, or ready in ECR."""
+"""The image of one function, assembled when the stack is deployed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ _LONGEST = Duration.hours(1)
 class AssembledImage(Construct):
     """The user's image with the runner and the function's package in it, in the repository of the stack.
 
-    The tag of the user's image is looked up when the image is first assembled, and again when `refresh`
-    changes.
+    The tag of the user's image is resolved when the image is first assembled.
 
     :param definition: the function.
     :param assembler: of the function's architecture.
     :param package: the function's configuration and script.
     :param image_file: the archive of its image, if it comes from a file.
-    :param registry_mirrors: where images are looked for first, `REGISTRY=BASE,…`.
-    :param refresh: any text.
+    :param registry_mirrors: where to look for images first, `REGISTRY=BASE,…`.
+    :param refresh: any text; the tag is looked up again when it changes.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ _PUSH = (
 class ImageAssembler(Construct):
     """The function behind `Custom::ScarAssembledImage`, for one architecture.
 
-    It packs its own Python interpreter into the images, so it runs on the architecture that they are for. It
-    may read what `AssembledImage` names, and push to the repository.
+    It packs its own Python interpreter into the images, so it runs on their architecture. It may read what
+    `AssembledImage` names, and push to the repository.
 
     :param repository: where assembled images go.
     :param runner: the layer with the runner, and with the package `containers` that does the work.

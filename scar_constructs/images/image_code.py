@@ -9,7 +9,7 @@ from constructs import Construct
 class ImageCode(lambda_.Code):
     """An image whose URI, with its digest, is known when the stack is deployed.
 
-    `Code.from_ecr_image` takes a digest that it cannot read yet for a tag.
+    `Code.from_ecr_image` would treat a digest that is not known yet as a tag.
 
     :param uri: `REGISTRY/REPOSITORY@sha256:…`.
     """

@@ -1,4 +1,4 @@
-"""The images of a workflow's functions, and what it takes to assemble them."""
+"""The images of a workflow's functions, and the repository and assemblers that they need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scar_constructs.runner_asset import RunnerAsset
 
 
 class WorkflowImages(Construct):
-    """Repository and assemblers of a stack, made when the first function needs them.
+    """Repository and assemblers of a stack, created when the first function needs them.
 
     :param runner: the runner that goes into the images.
     :param registry_mirrors: see `AssembledImage`.
@@ -58,7 +58,7 @@ class WorkflowImages(Construct):
 
     @property
     def repository(self) -> ecr.Repository | None:
-        """Where assembled images are, if there are any."""
+        """The repository of assembled images; None if the stack has none."""
         return None if self._repository is None else self._repository.repository
 
     def _assembler(self, architecture: str) -> ImageAssembler:

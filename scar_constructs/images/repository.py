@@ -9,12 +9,12 @@ from constructs import Construct
 
 
 class ImageRepository(Construct):
-    """A private, encrypted repository that scans what is pushed and goes with the stack.
+    """A private, encrypted repository that scans pushed images and is deleted with the stack.
 
-    Nothing expires: a rollback needs the image before, and so does a Batch job that was submitted before an
-    update and still waits. The images of one function share all layers but a few kilobytes.
+    Nothing expires: a rollback needs the previous image, and so does a Batch job that was submitted before an
+    update and is still waiting. The images of one function share all layers except for a few kilobytes.
 
-    :param keep: leave repository and images when the stack is destroyed.
+    :param keep: keep the repository and its images when the stack is deleted.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, keep: bool = False) -> None:

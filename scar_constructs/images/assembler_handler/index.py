@@ -1,9 +1,8 @@
-"""Custom resource `Custom::ScarAssembledImage`: the user's image, made ready for Lambda and Batch, in ECR.
+"""Custom resource `Custom::ScarAssembledImage`: assembles an image for Lambda and Batch, in ECR.
 
-Create and Update assemble the image of a function (`containers.assembly`) and answer with its URI. A run
-that nears the end of its 15 minutes hands the event on to the next, which goes on from there; the last
-one answers. Delete leaves everything as it is: a rollback needs the image before, and the repository is
-emptied with the stack.
+Create and Update assemble the image of a function (`containers.assembly`) and respond with its URI. Near
+the end of its 15 minutes, a run passes the event to the next run, which continues; the last run responds.
+Delete does nothing: a rollback needs the previous image, and the repository is emptied with the stack.
 
 | property | |
 |---|---|
@@ -40,7 +39,7 @@ from containers.registry.ranges import S3Object
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
 MARGIN_S = 60.0
-"""Before the end of this function's time, to stop what is on its way and hand over."""
+"""Seconds before the end of this function's time when it stops transfers and hands over."""
 
 MAXIMUM_RUNS = 4
 """Of 15 minutes each: CloudFormation waits for an hour."""
@@ -50,7 +49,7 @@ RUN = "ScarRun"
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
-    """Do what CloudFormation asks for, and answer in any case: without an answer it waits for an hour."""
+    """Handle a request, and respond in any case: without a response, CloudFormation waits for an hour."""
     wish = event["ResourceProperties"]
     answer: dict[str, Any] = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
     name = f"{wish['RepositoryName']}/{wish['FunctionName']}"
@@ -74,7 +73,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
         answer.update(
             Status="FAILED",
             Reason=f"image of function {wish['FunctionName']}: an hour was not enough. Deploy again: "
-            "layers that have arrived are not moved again",
+            "layers that were copied are not copied again",
         )
     except ExplainedError as problem:
         answer.update(Status="FAILED", Reason=f"image of function {wish['FunctionName']}: {problem}"[:1000])
@@ -91,8 +90,8 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
     if architecture != host_architecture():
         raise ExplainedError(
             f"an image for {architecture} cannot be assembled on {host_architecture()}: the runner would "
-            f"not fit",
-            advice="This is a mistake in the stack; please report it",
+            f"not match",
+            advice="This is a bug in scar-cdk. Please report it",
             kind="WrongArchitecture",
         )
     _check_package_type(wish)
@@ -140,7 +139,7 @@ def _check_package_type(wish: Mapping[str, str]) -> None:
 
 
 def _target(repository: str) -> TargetRepository:
-    """The repository in this account's ECR. The login is asked for once; it is good for twelve hours."""
+    """The repository in this account's ECR. One login is enough: it is valid for twelve hours."""
     data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
     username, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     origin = data["proxyEndpoint"].rstrip("/")
@@ -162,7 +161,7 @@ def _deadline(context: Any) -> float:
 
 
 def _respond(url: str, answer: Mapping[str, Any], pause: Callable[[float], None] = time.sleep) -> None:
-    """Tell CloudFormation, again if the network fails: nobody else will."""
+    """Send the response to CloudFormation, and retry if the network fails."""
     _log("answer", {key: answer.get(key) for key in ("Status", "Reason", "PhysicalResourceId", "Data")})
     request = urllib.request.Request(  # noqa: S310 (CloudFormation's own address)
         url, json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"

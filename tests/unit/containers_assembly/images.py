@@ -227,7 +227,7 @@ CASES = [
         ("UnsupportedImage", "foreign layer"), early=True, lenient=True),
     Case("no layers", image, ("BadImage", "no layers"), early=True),
     Case("125 layers", lambda: image(SHELL, *[tar_of([File("f", b"1")])] * 124),
-         ("UnsupportedImage", "125 layers", "at most 124"), early=True),
+         ("UnsupportedImage", "125 layers", "the maximum is 124"), early=True),
     Case("124 layers", lambda: image(SHELL, *[tar_of([File("f", b"1")])] * 123), tools=False),
     # -- configuration
     Case("no diff ids", lambda: shell(config_document={"rootfs": {"type": "layers"}})),
@@ -242,7 +242,7 @@ CASES = [
     Case("entry point that is no list", lambda: shell(config={"Entrypoint": "/bin/sh"}),
          ("BadImage", "list of strings"), early=True),
     Case("large configuration", lambda: shell(config={"Labels": {"text": "x" * (5 << 20)}}),
-         ("UnsupportedImage", "at most 4194304"), early=True),
+         ("UnsupportedImage", "the maximum is 4194304"), early=True),
     Case("configuration that is no JSON", _no_json, ("BadImage", "not JSON"), early=True),
     # -- layers as they are stored
     Case("uncompressed layer", lambda: shell(
@@ -312,7 +312,7 @@ CASES = [
     Case("no users at all", lambda: image(tar_of([File("hello", PROGRAM, 0o755)]), config={"Cmd": ["/hello"]}),
          texts={"etc/passwd": b"root:x:0:0:", "etc/group": b"sbx_user1051:x:990:"}),
     Case("our folder", lambda: with_files(directory(".scar"), File(".scar/x", b"1")),
-         ("UnsupportedImage", "'/.scar'", "kept for the runner")),
+         ("UnsupportedImage", "'/.scar'", "reserved for the runner")),
     Case("device nodes and pipes", lambda: with_files(
         directory("dev"), File("dev/null", kind=tarfile.CHRTYPE), File("dev/pipe", kind=tarfile.FIFOTYPE)),
         tools=False),
