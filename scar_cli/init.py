@@ -31,12 +31,19 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def decides_where(command: _Command) -> _Command:
     """The options that decide where and how something is deployed; `context_of` takes them."""
     command = click.option(
-        "-c", "--context", "values", multiple=True, metavar="KEY=VALUE", help="As the cdk's -c."
+        "-c",
+        "--context",
+        "values",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a context value, as -c of cdk.",
     )(command)
-    command = click.option("--bucket-suffix", metavar="SUFFIX", help="Makes names of new buckets unique.")(
+    command = click.option(
+        "--bucket-suffix", metavar="SUFFIX", help="Append this to the names of new buckets."
+    )(command)
+    return click.option("--stack", metavar="STACK", help="Name of the stack.  [default: name of the file]")(
         command
     )
-    return click.option("--stack", metavar="STACK", help="Name of the stack.  [default: the file's]")(command)
 
 
 @click.command(
@@ -48,12 +55,12 @@ def decides_where(command: _Command) -> _Command:
         "scar init -n thumbs -i dpokidov/imagemagick -s thumb.sh -ib pictures/in -ob pictures/out",
     ),
 )
-@click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="FDL file to deploy.")
+@click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Deploy this FDL file.")
 @describes_function
 @decides_where
 @click.option("--refresh-images", is_flag=True, help="Look up the tags of all images again.")
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every property that changes, and each resource.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every change and every resource.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
@@ -69,11 +76,11 @@ def command(
 ) -> int:
     """Deploy a workflow: check it, show what changes, ask, deploy.
 
-    Buckets that are there already are used, and stay whatever becomes of the stack.
+    Existing buckets are used, and kept when the stack is deleted.
     """
     if fdl is not None and (more := given(flags)):
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
-        raise UserError("-f says everything about the functions", f"Leave out {words}")
+        raise UserError("The file of -f defines the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
     if refresh_images:
         context["refresh_images"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -86,10 +93,12 @@ def command(
         try:
             code = deploy(folder, verbose=verbose)
         except KeyboardInterrupt:
-            click.echo("What CloudFormation has begun goes on. To see what is there: scar ls", err=True)
+            click.echo(
+                "CloudFormation continues what it has started. To see what is deployed: scar ls", err=True
+            )
             raise
         if code != 0:
-            raise UserError("The deployment failed", "What is wrong stands above", exit_code=1)
+            raise UserError("The deployment failed", "The reason is above", exit_code=1)
     names = {one.name for one in made}
     deployed = [one for one in stacks([*{one.region for one in made}]) if one.name in names]
     functions = [function for one in deployed for function in one.functions]
@@ -106,15 +115,15 @@ def context_of(stack: str | None, bucket_suffix: str | None, values: tuple[str, 
     """The context of the CDK app that the options of `decides_where` say.
 
     Raises:
-        UserError: a value is none.
+        UserError: a value is invalid.
     """
     context = {}
     for value in values:
         key, equals, text = value.partition("=")
         if not equals or not key:
-            raise UserError(f"-c {value} is no context value", "Say -c KEY=VALUE")
+            raise UserError(f"Invalid context value: -c {value}", "Use -c KEY=VALUE")
         if key == "fdl":
-            raise UserError("-c fdl is what -f says", "Name the file by -f")
+            raise UserError("-c fdl is not supported here", "Use -f FILE")
         context[key] = text
     if stack is not None:
         context["stack"] = stack
@@ -127,7 +136,7 @@ def confirm(question: str) -> None:
     """Ask a person; no is the end of the command.
 
     Raises:
-        UserError: nobody is there to answer.
+        UserError: standard input is not a terminal.
         click.exceptions.Exit: the answer is no.
     """
     try:
@@ -135,7 +144,9 @@ def confirm(question: str) -> None:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise UserError("Nobody is there to answer", "Give -y to agree beforehand") from None
+        raise UserError(
+            "Cannot prompt: standard input is not a terminal", "Use -y to agree in advance"
+        ) from None
     if not agreed:
         click.echo("Nothing was changed.", err=True)
         raise click.exceptions.Exit(1)
@@ -155,7 +166,7 @@ def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
 
 
 def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
-    """A function's name is there once in a region: say who has it, before CloudFormation fails half-way.
+    """Function names are unique in a region: report who has one, before CloudFormation fails half-way.
 
     Raises:
         UserError: another stack has a function of that name, or somebody else.
@@ -171,14 +182,14 @@ def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
             for other in here:
                 if any(function.name == name for function in other.functions):
                     raise UserError(
-                        f"The function {name} is deployed already, by the stack {other.name} of another FDL "
+                        f"The function {name} is already deployed by the stack {other.name} of another FDL "
                         f"file ({other.workflow})",
-                        f"Rename one of them, or delete that: scar rm --stack {other.name}",
+                        f"Rename one of them, or delete that stack: scar rm --stack {other.name}",
                     )
             if not any(one.name == stack.name for one in here) and _settings(lambda_, name):
                 raise UserError(
-                    f"There is a Lambda function {name} already, which no stack of scar holds",
-                    "Give this one another name, or delete that one",
+                    f"A Lambda function {name} already exists, and no stack of scar contains it",
+                    "Rename the function in the FDL file, or delete the existing one",
                 )
 
 

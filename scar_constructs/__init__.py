@@ -1,6 +1,6 @@
 """From a `Workflow` to a CloudFormation template.
 
-The way through this room, in the order in which the data passes it:
+The modules, in the order in which the data passes them:
 
 1. `deployment` reads what the deployer said with `-c KEY=VALUE` and gives every bucket of the workflow its
    real name; `storage_settings` sorts the settings of storage providers into public and secret ones.
@@ -14,10 +14,12 @@ The way through this room, in the order in which the data passes it:
 7. `notifications` connects folders with the functions that they trigger; where S3's notifications cannot,
    `event_rules` does; `topics` connects functions with what others publish.
 
-Every construct takes typed properties and can be used alone in another CDK app. Nothing here calls AWS, and
-nothing here imports the runner: its files are only copied into the layer. `batch_bootstrap` and the folders
-`*_handler/` are not imported either: they are the texts of programs that run in the cloud, the latter behind
-custom resources (`handler_function`).
+`images` assembles the images of functions and Batch jobs; `event_store` keeps events that are too long for a
+job's environment.
+
+Every construct takes typed properties and can be used alone in another CDK app. Nothing here calls AWS or
+imports the runner: its files are only copied into the layer. The folders `*_handler/` are not imported
+either: they contain the programs behind custom resources (`handler_function`).
 
 This file imports nothing, so that `interpreter` can be loaded by a Python that has no CDK.
 """

@@ -44,7 +44,7 @@ from scar_constructs.storage_secret import StorageSecret
 from scar_constructs.storage_settings import foreign_secrets, stack_values
 
 HANDLER = "runtime.handler.handle"
-"""The runner's door, in the shared layer."""
+"""The runner's entry point, in the shared layer."""
 
 _ARCHITECTURES = {"x86_64": lambda_.Architecture.X86_64, "arm64": lambda_.Architecture.ARM_64}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from fdl_schemas.model import Function, StorageEntry, Workflow
 
 REFRESH_IMAGES = "refresh_images"
-"""Context key: a text that, when it changes, has the tags of images looked up again (`AssembledImage`)."""
+"""Context key: the tags of images are looked up again when this text changes (`AssembledImage`)."""
 
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
@@ -32,9 +32,9 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "existing_buckets": "comma-separated names of buckets that are there already",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
-    REFRESH_IMAGES: "any text, such as a date: when it changes, the tags of all images are looked up again",
-    UDOCKER_TOOLS: "`none` leaves udocker's tools out of the runner, `download` or `sha256:DIGEST` fetches "
-    "them; default: they are fetched for a deployment to AWS",
+    REFRESH_IMAGES: "any text, such as a date: the tags of all images are looked up again when it changes",
+    UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "
+    "or `sha256:DIGEST` downloads them; default: they are downloaded for a deployment to AWS",
     DISTRIBUTED_LAUNCH: "`true` makes, for each function that reads from S3, the state machine that "
     "`scar-launch --distributed` starts; default: `false`",
 }

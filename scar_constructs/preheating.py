@@ -1,7 +1,8 @@
-"""Functions that are invoked once when they are deployed, so that their image is there for the first event.
+"""Functions that are invoked once after they are deployed.
 
-The runner knows the event `{"preheat": true}`: it fetches and unpacks the image, and runs nothing. It is
-invoked asynchronously, and again whenever the function's package or the runner has changed.
+For the event `{"preheat": true}`, the runner prepares everything and runs nothing: in pulled mode it pulls
+and unpacks the image. The invocation is asynchronous, and repeated whenever the package or the runner
+changes.
 """
 
 from __future__ import annotations

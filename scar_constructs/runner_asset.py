@@ -1,12 +1,12 @@
-"""The runner's layer: the room `runtime/` with the libraries that it needs, packaged once for all functions
-of a stack.
+"""The runner layer: `containers/` and `runtime/` with the libraries that they need, packaged once for all
+functions of a stack.
 
 The libraries (boto3 and what it needs) are copied from the Python environment that synthesizes:
 `requirements.txt` pins them, so that everybody packages the same, and this needs no network. Those that are
-compiled for AWS Lambda's Python come by `compiled_libraries`, and by `udocker_tools` what stands in for
-namespaces there. What no function uses is left out, above all the descriptions of the other four hundred AWS
-services: 20 MB become 4.
-The folder's content decides the asset's hash: same runner, same libraries, same hash.
+compiled for AWS Lambda's Python are added by `compiled_libraries`; in pulled mode, `udocker_tools` adds what
+replaces namespaces there. What no function uses is left out, above all the descriptions of the other four
+hundred AWS services: 20 MB become 4. The folder's content decides the asset's hash: same runner, same
+libraries, same hash.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples")
 
 
 class RunnerAsset(Construct):
-    """The shared layer, and the same zip as an asset that a Batch job can fetch.
+    """The shared layer, and its zip as an asset.
 
-    :param udocker_tarball: udocker's tools; without them no container runs on AWS Lambda and AWS Fargate.
+    :param udocker_tarball: udocker's tools, needed on AWS Lambda if a function uses pulled mode.
     :raises DeploymentError: `udocker_tarball` is something else.
     """
 

@@ -1,7 +1,8 @@
 """Where udocker's tools come from: nowhere, a file, or udocker's own download.
 
-A deployment to AWS needs them (see `udocker_tools`), a deployment to the embedded cloud or a look at a
-template does not. What is wanted is told from what the cdk command line says of its goal, in the environment:
+A deployment of functions in pulled mode to AWS needs them (see `udocker_tools`). A deployment to the
+embedded cloud, or reading a template, does not. What is wanted is told from what the cdk command line says
+of its goal, in the environment:
 
 | the first of these that is there | what is packaged |
 |---|---|
@@ -44,14 +45,14 @@ RELEASE = (
 """Where udocker 1.3.17 gets its tools (its `config.py`, `tarball`)."""
 
 _ADVICE = (
-    "Containers need them on AWS Lambda and AWS Fargate. Download udocker-englib-*.tar.gz "
+    "Functions with `runtime: python3.13` need them on AWS Lambda. Download udocker-englib-*.tar.gz "
     "(https://github.com/indigo-dc/udocker) and set UDOCKER_TARBALL to its path, or synthesize without them, "
     "only to read the template: -c udocker_tools=none"
 )
 _WARNING = (
-    "udocker's tools are not in the runner's package, as no AWS account is known to deploy to. On AWS no "
-    "container would run. Synthesize with credentials of the account, with UDOCKER_TARBALL, or with "
-    "-c udocker_tools=download; -c udocker_tools=none makes this warning go away."
+    "udocker's tools are not in the runner's package, because no AWS account is known. On AWS, functions "
+    "with `runtime: python3.13` would fail. Synthesize with credentials of the account, with "
+    "UDOCKER_TARBALL, or with -c udocker_tools=download; -c udocker_tools=none turns this warning off."
 )
 _MAXIMUM_BYTES = 256 << 20
 _CHUNK = 1 << 20

@@ -199,6 +199,8 @@ def test_a_function_s_name_that_is_taken_is_said_before_anything_is_deployed(dep
             refuse_what_is_taken([SynthesizedStack("mine", None, (), template)])
         return str(caught.value)
 
-    assert "shared is deployed already, by the stack theirs of another FDL file (theirs)" in refusal("shared")
-    assert "function of-scar-itself already, which no stack of scar holds" in refusal("of-scar-itself")
+    assert "shared is already deployed by the stack theirs of another FDL file (theirs)" in refusal("shared")
+    assert "function of-scar-itself already exists, and no stack of scar contains it" in refusal(
+        "of-scar-itself"
+    )
     scar("rm", "--stack", "theirs", "-y")

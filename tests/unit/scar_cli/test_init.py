@@ -25,8 +25,8 @@ from scar_cli.errors import UserError
         (["-n", "f", "-i", "busybox", "-if", "image.tar"], "There is nothing to deploy"),
         (["-f", "a.yaml", "-m", "512"], "Leave out --memory"),
         (["-n", "f", "-i", "busybox", "-e", "SECRET"], "-e SECRET has no value"),
-        (["-f", "a.yaml", "-c", "removal"], "-c removal is no context value"),
-        (["-f", "a.yaml", "-c", "fdl=b.yaml"], "-c fdl is what -f says"),
+        (["-f", "a.yaml", "-c", "removal"], "Invalid context value: -c removal"),
+        (["-f", "a.yaml", "-c", "fdl=b.yaml"], "-c fdl is not supported here"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(arguments: list[str], said: str) -> None:
@@ -121,7 +121,7 @@ def test_an_interruption_tells_that_a_deployment_goes_on(
     monkeypatch.setattr(init, "deploy", interrupted)
     with pytest.raises(click.Abort):
         init.command.main(["-f", "w.yaml"], standalone_mode=False)
-    assert "What CloudFormation has begun goes on." in capsys.readouterr().err
+    assert "CloudFormation continues what it has started." in capsys.readouterr().err
 
 
 def test_an_interruption_tells_that_a_deletion_goes_on(
