@@ -1,9 +1,9 @@
-"""Puts udocker's tools beside the runner: without them no container runs where the kernel refuses namespaces.
+"""Adds udocker's tools to the runner layer, for functions in pulled mode (`runtime: python3.13`).
 
-AWS Lambda and AWS Fargate do refuse them. There the runner needs fakechroot libraries or proot, and udocker
-publishes both, built for many distributions, in one tarball; `udocker_tarball` finds it. It was written by
-strangers: only regular files with the names of tools are read, and links between them, so nothing in it can
-lead elsewhere; and there is an end to its size.
+AWS Lambda does not allow namespaces, so in pulled mode the runner needs fakechroot libraries or proot there.
+udocker publishes both, built for many distributions, in one tarball; `udocker_tarball` finds it. The tarball
+is not trusted: only regular files with the names of tools, and links between them, are read, so nothing in
+it can lead elsewhere. Its size is limited.
 """
 
 from __future__ import annotations

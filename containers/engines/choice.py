@@ -46,9 +46,9 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
         memory.remember(store, circumstances, name, details)
         return _restore(store, name, details)
     raise ExplainedError(
-        f"no way to run containers works here ({'; '.join(reasons)})",
-        advice="On AWS, deploy again with udocker's tools: with UDOCKER_TARBALL set, or with -c "
-        "udocker_tools=download; elsewhere allow user namespaces",
+        f"no engine can run containers here ({'; '.join(reasons)})",
+        advice="On AWS, set `runtime: image`, or deploy again with udocker's tools: with UDOCKER_TARBALL "
+        "set, or with -c udocker_tools=download; elsewhere allow user namespaces",
         kind="NoEngine",
     )
 
