@@ -110,7 +110,8 @@ def _leased_root(task: ContainerTask) -> RootFilesystem:
     from containers.image.manifests import host_architecture
     from containers.image.origin import find_image
     from containers.store import ImageSource, prepare_image
-    from containers.store.pull import from_store, obtain_image
+    from containers.store.pull import from_store
+    from containers.store.shared_base import obtain_image_on_shared_base
     from containers.store.store import ImageStore
 
     if task.layout is None or task.digest is None:
@@ -120,7 +121,7 @@ def _leased_root(task: ContainerTask) -> RootFilesystem:
     if here is not None:
         return here
     found = find_image(LayoutFolder(Path(task.layout), what), task.digest, host_architecture(), what)
-    return obtain_image(found, images, what, lambda _message, _fields: None)
+    return obtain_image_on_shared_base(found, images, what, lambda _message, _fields: None)
 
 
 def _say(status: int, event: str, **more: object) -> None:

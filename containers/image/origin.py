@@ -43,6 +43,7 @@ class ByteStream(Protocol):
 class Layer:
     """One layer: its size as stored, and how to open it.
 
+    `digest` is that of the stored bytes, which whoever opens the layer checks.
     `diff_id` is the digest of the uncompressed layer, and given only where the stored bytes have no digest of
     their own (docker-save archives), so that whoever decompresses must check it.
     """
@@ -50,6 +51,7 @@ class Layer:
     size: int
     open: Callable[[], ByteStream]
     diff_id: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def find_image(blobs: BlobStore, version: str, architecture: str, what: str) -> 
         return parse_config(read_all(blobs.open_blob(manifest.config)), architecture, what)[0]
 
     layers = tuple(
-        Layer(layer.size, lambda descriptor=layer: blobs.open_blob(descriptor))  # type: ignore[misc]
+        Layer(layer.size, lambda descriptor=layer: blobs.open_blob(descriptor), digest=layer.digest)  # type: ignore[misc]
         for layer in manifest.layers
     )
     return FoundImage(manifest.digest, layers, load_config)

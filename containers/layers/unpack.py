@@ -96,6 +96,17 @@ class Unpacker:
         reader.finish()
         self._charge(self._uncharged)
         self._uncharged = 0
+        self.end_layer()
+
+    def adopt_directory(self, path: bytes, like: os.stat_result) -> None:
+        """Take the directory `path`, which a caller has made, for one of a lower layer, with the owner, mode
+        and time of `like`."""
+        if self._set_owners and (like.st_uid, like.st_gid) != self._own_ids:
+            os.chown(path, like.st_uid, like.st_gid, follow_symlinks=False)
+        self._tree.add_directory(path, stat.S_IMODE(like.st_mode), like.st_mtime)
+
+    def end_layer(self) -> None:
+        """What is there now belongs to lower layers from now on."""
         self._tree.end_layer()
 
     def finish(self) -> None:

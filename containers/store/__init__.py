@@ -2,6 +2,7 @@
 
     archive           archives of `docker save`, and of OCI layouts
     pull              a found image is downloaded and unpacked
+    shared_base       the same for images that share all but their last layer
     store             what is unpacked, by digest, leased to its users
     root_filesystem   an unpacked image that is ready to run
     rootfs            `prepare_image`, which ties it together

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Size, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -89,6 +89,8 @@ class ImageAssembler(Construct):
             log_group=log_group,
             timeout=Duration.minutes(15),
             memory_size=_MEMORY_MIB,
+            # Only an archive that is compressed as a whole goes to the disk.
+            ephemeral_storage_size=Size.gibibytes(10),
             description="Assembles images from users' images and the runner",
             retry_attempts=0,
         )

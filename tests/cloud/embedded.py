@@ -49,7 +49,8 @@ class CloudUnderTest:
                 retries={"max_attempts": 10, "mode": "standard"},
                 read_timeout=300,
                 proxies={},
-                signature_version="s3v4" if service == "s3" else None,  # else boto3 presigns as of old
+                # boto3 would presign S3's URLs by version 2.
+                signature_version="s3v4" if service == "s3" else None,
             ),
         )
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest
+from tests.examples import busybox_image
+from tests.oci_images import docker_save
 
 pytestmark = pytest.mark.cloud
 
@@ -18,7 +20,7 @@ FDL = """functions:
         name: kept-function
         memory: {memory}
         init_script: script.sh
-        container: {{image: busybox}}
+        container: {{image_file: busybox.tar}}
         input: [{{storage_provider: s3, path: kept-bucket/in}}]
         output: [{{storage_provider: s3, path: kept-bucket/out}}]
 """
@@ -26,6 +28,7 @@ FDL = """functions:
 
 def write(folder: Path, memory: int = 512) -> Path:
     (folder / "script.sh").write_text("#!/bin/sh\n")
+    docker_save(folder / "busybox.tar", busybox_image())
     file = folder / "kept.yaml"
     file.write_text(FDL.format(memory=memory))
     return file

@@ -129,6 +129,7 @@ def deployed(
         pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
     folder = tmp_path_factory.mktemp("examples")
     oci_images.write_layout(folder / "docker.io" / "library" / "busybox", {"1.37": examples.busybox_image()})
+    oci_images.write_layout(folder / "docker.io" / "ncbi" / "blast", {"latest": examples.busybox_image()})
     for name in DEPLOYED:
         examples.copied(name, folder / "fdl")
     public_data_set(cloud)

@@ -8,13 +8,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
-import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +28,7 @@ pytestmark = pytest.mark.cloud
 
 BUCKET = "odd-files"
 SLEEP = "987654"
+SHORT_SLEEP = "0.1987654"
 
 SCRIPTS = {
     "copy.sh": '#!/bin/sh\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n',
@@ -45,16 +43,15 @@ exit 7
 """,
     "once.sh": """#!/bin/sh
 echo half > "$TMP_OUTPUT_DIR/half.txt"
-if [ "$(wget -q -O - "http://counter/${STORAGE_OBJECT_KEY%%/*}")" = 1 ]; then
-  {first}
-fi
+again() { wget -q -O /dev/null "AGAIN"; }
+again || { FIRST; }
 rm "$TMP_OUTPUT_DIR/half.txt"
 cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
 """,
 }
 
 
-def fdl(registry: str, counter: str) -> str:
+def fdl(registry: str) -> str:
     def function(name: str, script: str, source: str, container: str, more: str = "") -> str:
         target = {"in": "mid", "mid": "out"}.get(source, f"{source}-out")
         return f"""
@@ -64,7 +61,6 @@ def fdl(registry: str, counter: str) -> str:
         timeout: 120
         container:
           {container}
-          environment: {{Variables: {{http_proxy: "{counter}"}}}}
         input: [{{storage_provider: s3, path: {BUCKET}/{source}}}]
         output: [{{storage_provider: s3, path: {BUCKET}/{target}}}]
         {more}"""
@@ -107,6 +103,10 @@ class Deployed:
         lines = [event["message"].strip() for page in pages for event in page["events"]]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
+    def summaries(self, group: str) -> list[dict[str, Any]]:
+        """The last line of each run."""
+        return [line for line in self.logs(group) if line["message"] == "summary"]
+
     def failure(self, function: str) -> dict[str, Any]:
         """The message in a function's failure queue, once it is there."""
         url = next(entry["failure_queue_url"] for entry in self.outputs() if entry["name"] == function)
@@ -138,51 +138,6 @@ def eventually(probe: Callable[[], Found], what: str, seconds: float = 90) -> Fo
     return found
 
 
-class Attempts(ThreadingHTTPServer):
-    """A proxy that answers each path itself, with how often it was asked for.
-
-    A proxy, because of this machine a container reaches the endpoint and what its owner names as such alone.
-    """
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.count: Counter[str] = Counter()
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Attempts)
-        with server.lock:
-            path = urllib.parse.unquote(self.path.removeprefix("http://counter/"))
-            server.count[path] += 1
-            body = str(server.count[path]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def attempts() -> Iterator[Attempts]:
-    server = Attempts()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if REGISTRY_PROGRAM is None:
@@ -195,7 +150,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def deployed(
     cloud: CloudUnderTest,
     registry: str,
-    attempts: Attempts,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Deployed:
     folder = tmp_path_factory.mktemp("odd")
@@ -205,17 +159,28 @@ def deployed(
     image = oci_images.Image([layer])
     oci_images.push(registry, "scar/tools", "1", image)
     oci_images.docker_save(folder / "tools.tar", image)
-    for name, text in SCRIPTS.items():
+    for name, text in (SCRIPTS | once_scripts(cloud)).items():
         (folder / name).write_text(text)
-    once = SCRIPTS["once.sh"]
-    (folder / "killed.sh").write_text(once.replace("{first}", f"exec sleep {SLEEP}"))
-    (folder / "flaky.sh").write_text(once.replace("{first}", "exit 3"))
     file = folder / "odd.yaml"
-    file.write_text(fdl(registry.removeprefix("http://"), attempts.url))
+    file.write_text(fdl(registry.removeprefix("http://")))
     deploy = Cdk(cloud.environment(), folder / "cdk.out")
     deploy("deploy", file, registry_mirrors=f"docker.io={registry}")
     cloud.client("s3").put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     return Deployed(cloud)
+
+
+def once_scripts(cloud: CloudUnderTest) -> Mapping[str, str]:
+    """Scripts that see by a presigned URL whether they are to succeed."""
+    s3 = cloud.client("s3")
+
+    def script(name: str, first: str) -> str:
+        url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": f"again/{name}"})
+        return SCRIPTS["once.sh"].replace("AGAIN", url).replace("FIRST", first)
+
+    return {
+        "killed.sh": script("killed", f"exec sleep {SLEEP}"),
+        "flaky.sh": script("job", f"until again; do sleep {SHORT_SLEEP}; done; exit 3"),
+    }
 
 
 ODD_NAMES = ["a b+c.jpg", "100%.txt", "x'\"$(id).txt", "-rf", "new\nline.txt", "&<>;|*?[.txt", "日本.txt"]
@@ -268,7 +233,7 @@ def test_script_that_always_fails_leaves_its_event_in_the_failure_queue_and_uplo
     record = message["requestPayload"]["Records"][0]
     assert record["s3"]["object"]["key"] == "fails/input.txt"
     assert "upside down" in json.dumps(message["responsePayload"])
-    summaries = [line for line in deployed.logs("/aws/lambda/odd-fails") if line["message"] == "summary"]
+    summaries = deployed.summaries("/aws/lambda/odd-fails")
     assert [line["exit_code"] for line in summaries] == [7, 7, 7], (
         "Lambda's first attempt and its two retries"
     )
@@ -276,21 +241,22 @@ def test_script_that_always_fails_leaves_its_event_in_the_failure_queue_and_uplo
     assert deployed.keys("fails-out") == {}
 
 
-def test_container_that_is_killed_is_run_again_and_its_output_appears_once(
-    deployed: Deployed, attempts: Attempts
-) -> None:
+def test_container_that_is_killed_is_run_again_and_its_output_appears_once(deployed: Deployed) -> None:
     deployed.put("killed/input.txt", b"survives")
-    eventually(lambda: attempts.count["killed"], "the first attempt", 120)
-    victim = eventually(lambda: processes_with_argument(SLEEP), "the container's process")
+    victim = eventually(lambda: processes_with_argument(SLEEP), "the container's process", 120)
+    deployed.put("again/killed", b"")
     for process in victim:
         os.kill(process, signal.SIGKILL)
     eventually(lambda: deployed.keys("killed-out"), "the output of the second attempt", 120)
     assert deployed.keys("killed-out") == {"killed-out/input.txt": 1}
-    assert attempts.count["killed"] == 2
+    statuses = [line["status"] for line in deployed.summaries("/aws/lambda/odd-killed")]
+    assert statuses == ["failed", "done"]
 
 
-def test_batch_job_that_fails_once_is_run_again(deployed: Deployed, attempts: Attempts) -> None:
+def test_batch_job_that_fails_once_is_run_again(deployed: Deployed) -> None:
     deployed.put("job/a b+ü.txt", b"by a job")
+    eventually(lambda: processes_with_argument(SHORT_SLEEP), "the first attempt", 120)
+    deployed.put("again/job", b"")
     eventually(lambda: deployed.keys("job-out"), "the output of the job's second attempt", 120)
     assert deployed.keys("job-out") == {"job-out/a b+ü.txt": 1}
     (queue,) = [f["job_queue"] for f in deployed.outputs() if f["name"] == "odd-job"]
@@ -300,7 +266,7 @@ def test_batch_job_that_fails_once_is_run_again(deployed: Deployed, attempts: At
     )
     (details,) = batch.describe_jobs(jobs=[job["jobId"]])["jobs"]
     assert [attempt["container"]["exitCode"] for attempt in details["attempts"]] == [1, 0]
-    summaries = [line for line in deployed.logs("/aws/batch/odd-job") if line["message"] == "summary"]
+    summaries = deployed.summaries("/aws/batch/odd-job")
     assert [line["status"] for line in summaries] == ["failed", "done"]
 
 
