@@ -27,6 +27,7 @@
     topics.py          topics of SNS in other accounts, filters that look into notifications
     secrets_stack.py   CloudFormation refers to secrets by their ARNs
     s3_stack.py        CloudFormation deletes no bucket that holds something
+    custom_resources.py of CloudFormation: a function that dies is invoked again
     change_sets.py     CloudFormation's stacks bear their templates' descriptions
     store.py           the database of what must not be lost, and the one lock around it
     saving.py          snapshots of the services in the database, and loading them

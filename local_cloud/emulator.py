@@ -79,6 +79,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud import (
             answers,
             change_sets,
+            custom_resources,
             disk_space,
             distributed_maps,
             gatekeeper,
@@ -123,6 +124,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         s3_filters.install()
         s3_stack.install()
         change_sets.install()
+        custom_resources.install()
         topics.install()
         distributed_maps.install()
         secrets_stack.install()

@@ -36,7 +36,7 @@ from local_cloud.stopping import Work
 from local_cloud.store import Store
 
 Event = Any
-_RETRY_AFTER_S = (1.0, 2.0)
+RETRY_AFTER_S = (1.0, 2.0)
 """Before the second and third attempt. (AWS: a minute and two; nobody waits so long for a try.)"""
 _NO_ROOM_FOR_S = 0.05
 _KIND = "event"
@@ -147,7 +147,7 @@ class EventQueue(Work):
                 conclude = self._run(invocation)
             except Exception:
                 _log.exception("event for %s: tried again", invocation.function_arn)
-                conclude = partial(self._delay, invocation, _RETRY_AFTER_S[-1])
+                conclude = partial(self._delay, invocation, RETRY_AFTER_S[-1])
             with self._store.transaction():
                 del self._running[id(invocation)]
                 if not self._abandoned:
@@ -192,7 +192,7 @@ class EventQueue(Work):
             function = lambda_svc._execution_record_for_config(
                 record, {**config, "FunctionArn": invocation.function_arn}
             )
-            settings = _event_invoke_config(record, invocation.function_arn)
+            settings = event_invoke_config(record, invocation.function_arn)
             depth = lambda_svc._invoke_depth.set(invocation.depth)
             request_id = request_ids.current.set(invocation.request_id)
             try:
@@ -213,11 +213,9 @@ class EventQueue(Work):
                 _log.debug("%s, attempt %d:\n%s", name, invocation.attempts, log)
             if not result.get("error"):
                 return done
-            retries = settings.get("MaximumRetryAttempts")
-            allowed = 2 if retries is None else int(retries)
             condition = event_failures.RETRIES_EXHAUSTED
-            if invocation.attempts <= allowed:
-                delay_s = _RETRY_AFTER_S[min(invocation.attempts, len(_RETRY_AFTER_S)) - 1]
+            if invocation.attempts <= retries_of(settings):
+                delay_s = RETRY_AFTER_S[min(invocation.attempts, len(RETRY_AFTER_S)) - 1]
                 age_s = time.time() - invocation.queued_at + delay_s
                 if age_s <= float(settings.get("MaximumEventAgeInSeconds") or 21600):
                     return partial(self._delay, invocation, delay_s)
@@ -267,7 +265,15 @@ class _AsynchronousDoor:
         return getattr(lambda_svc, name)
 
 
-def _event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
+def retries_of(settings: dict[str, Any]) -> int:
+    """How often a failed event is tried again, by the function's event invoke configuration."""
+    retries = settings.get("MaximumRetryAttempts")
+    return 2 if retries is None else int(retries)
+
+
+def event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
+    """The event invoke configuration of a function, or of its version or alias in `arn`; empty without
+    one."""
     configs = record.get("event_invoke_configs") or {}
     qualifier = arn.split(":", 7)[7] if arn.count(":") >= 7 else ""  # noqa: PLR2004 (arn:…:function:NAME:QUALIFIER)
     found: dict[str, Any] = (

@@ -92,7 +92,8 @@ class ImageAssembler(Construct):
             # Only an archive that is compressed as a whole goes to the disk.
             ephemeral_storage_size=Size.gibibytes(10),
             description="Assembles images from users' images and the runner",
-            retry_attempts=0,
+            # The handler answers whatever happens; an invocation that was killed is followed by another one.
+            retry_attempts=2,
         )
         # An assembly that takes longer than a function may run is continued by a second invocation. This is a
         # policy of its own, as the function waits for those of its role.

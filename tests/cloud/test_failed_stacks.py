@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,11 +27,11 @@ KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain
 class Stack:
     """A stack of buckets, and at its end a resource that fails if it is told to."""
 
-    def __init__(self, cloud: CloudUnderTest, name: str) -> None:
+    def __init__(self, cloud: CloudUnderTest, name: str, code: str = ANSWERS) -> None:
         self.name = name
         self.cloudformation = cloud.client("cloudformation")
         self.s3 = cloud.client("s3")
-        self.answers = make_function(cloud, f"answers-{name}", ANSWERS, Timeout=30)
+        self.answers = make_function(cloud, f"answers-{name}", code, Timeout=30)
 
     def template(self, *buckets: str, fails: bool, policy: dict[str, str] = KEPT) -> str:
         resources: dict[str, Any] = {
@@ -159,3 +160,39 @@ def test_a_bucket_of_a_deleted_stack_is_gone_after_a_restart_too(shell: Shell) -
 
 def names(shell: Shell) -> list[str]:
     return [entry["Name"] for entry in shell.client("s3").list_buckets()["Buckets"]]
+
+
+def dying(witness: Path, times: int) -> str:
+    """The function, killed the first times."""
+    return f"""
+import os, pathlib
+{ANSWERS.replace("def handle", "def answer")}
+def handle(event, context):
+    witness = pathlib.Path({str(witness)!r})
+    with witness.open("a") as file:
+        file.write(event["RequestType"] + " ")
+    if event["RequestType"] == "Create" and len(witness.read_text().split()) <= {times}:
+        os.kill(os.getpid(), 9)
+    answer(event, context)
+"""
+
+
+def test_a_custom_resource_whose_function_is_killed_is_invoked_again(
+    cloud: CloudUnderTest, tmp_path: Path
+) -> None:
+    stack = Stack(cloud, "killed-twice", dying(tmp_path / "witness", 2))
+    assert stack.create() == "CREATE_COMPLETE"
+    assert (tmp_path / "witness").read_text().split() == ["Create"] * 3
+
+
+def test_a_custom_resource_whose_function_is_always_killed_fails_with_the_reason(
+    cloud: CloudUnderTest, tmp_path: Path
+) -> None:
+    stack = Stack(cloud, "always-killed", dying(tmp_path / "witness", 9))
+    assert stack.create() == "ROLLBACK_COMPLETE"
+    events = stack.cloudformation.describe_stack_events(StackName=stack.name)["StackEvents"]
+    (reason,) = [
+        event["ResourceStatusReason"] for event in events if event["ResourceStatus"] == "CREATE_FAILED"
+    ]
+    assert reason.startswith("The function answers-always-killed failed 3 times without an answer: ")
+    stack.delete()
