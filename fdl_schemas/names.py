@@ -59,12 +59,10 @@ _SET_BY_THE_DEPLOYMENT: Final = frozenset(
         "SCAR_EVENT_BUCKET",
         "SCAR_EVENT_GZ",
         "SCAR_EVENT_URI",
-        "SCAR_FUNCTION_ASSET",
         "SCAR_FUNCTION_DIR",
         "SCAR_IMAGE_FILE",
         "SCAR_JOB_DEFINITION",
         "SCAR_JOB_QUEUE",
-        "SCAR_RUNNER_ASSET",
     }
 )
 
