@@ -159,7 +159,7 @@ def deployed(
     image = oci_images.Image([layer])
     oci_images.push(registry, "scar/tools", "1", image)
     oci_images.docker_save(folder / "tools.tar", image)
-    for name, text in (SCRIPTS | once_scripts(cloud)).items():
+    for name, text in {**SCRIPTS, **once_scripts(cloud)}.items():
         (folder / name).write_text(text)
     file = folder / "odd.yaml"
     file.write_text(fdl(registry.removeprefix("http://")))

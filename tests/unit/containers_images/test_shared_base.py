@@ -11,7 +11,6 @@ import pytest
 
 from containers.image.layout import LayoutFolder
 from containers.image.origin import ByteStream, FoundImage, Layer, find_image
-from containers.store import shared_base
 from containers.store.pull import obtain_image
 from containers.store.shared_base import obtain_image_on_shared_base
 from containers.store.store import ImageStore
@@ -130,7 +129,7 @@ def test_a_file_system_without_hard_links_gets_the_whole_image(
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(shared_base.os, "link", refused)
+    monkeypatch.setattr(os, "link", refused)
     found = images(tar_of([File("a", b"a" * 50_000)]), top())
     assert (root_of(found, tmp_path / "store") / ".scar/script").read_bytes() == b"one"
 
