@@ -130,13 +130,18 @@ def test_nobody_wipes_or_configures_the_emulator(door: Door, path: str) -> None:
         "/_ministack/lambda-code/any",
         "/_alb/any",
         "/oauth2/authorize",
-        "/v2/_catalog",
         "/iceberg/v1/config",
         "/v20180820/bucket",
     ],
 )
 def test_the_emulators_own_pages_are_closed(door: Door, path: str) -> None:
     assert door.ask("GET", path).status == 403
+
+
+@pytest.mark.parametrize("path", ["/v2/", "/v2/_catalog", "/v2/any/tags/list"])
+def test_the_registry_wants_a_login(door: Door, path: str) -> None:
+    assert door.ask("GET", path).status == 401
+    assert door.ask("GET", path, **PAGE).status == 403
 
 
 @pytest.mark.parametrize(
