@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud.cloud import Cloud
+from tests.chaos.assemblies import kill_assemblers
 from tests.chaos.workload import Workload
 
 _NO_PROGRESS_FOR_S = 60.0
@@ -22,11 +23,14 @@ _STAGES = ("a", "b", "out")
 
 
 def main() -> int:
-    """Run both parts; exit code 1 if anything was lost."""
+    """Run all parts; exit code 1 if anything was lost."""
     parser = argparse.ArgumentParser(prog="make chaos", description="Stop and kill the embedded cloud.")
     parser.add_argument("--stops", type=int, default=10, help="stops in the middle of 24 jobs (default: 10)")
     parser.add_argument("--kills", type=int, default=30, help="kills at random moments (default: 30)")
     parser.add_argument("--files", type=int, default=300, help="files in the chain (default: 300)")
+    parser.add_argument(
+        "--assemblies", type=int, default=10, help="killed assemblies of images (default: 10)"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the moments")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -39,6 +43,7 @@ def main() -> int:
             lost = [
                 *(stop_in_the_middle(workload, number) for number in range(1, options.stops + 1)),
                 *kill_at_random(workload, options.kills, options.files, options.seed),
+                *kill_assemblers(workload, Path(name), options.assemblies, options.seed),
             ]
         finally:
             workload.cloud.stop()

@@ -54,6 +54,11 @@ class Workload:
         assert self._running is not None
         return CloudUnderTest(self.cloud, self._running).client(service)
 
+    def environment(self) -> dict[str, str]:
+        """Of a program that is to talk to the cloud as it runs now."""
+        assert self._running is not None
+        return CloudUnderTest(self.cloud, self._running).environment()
+
     def deploy(self) -> None:
         """Deploy the four functions.
 
@@ -67,9 +72,7 @@ class Workload:
         (self._folder / "copy.sh").write_text(_SCRIPT)
         fdl = self._folder / f"{_STACK}.yaml"
         fdl.write_text("functions:\n  aws:" + "".join(_function(*entry) for entry in _FUNCTIONS))
-        assert self._running is not None
-        environment = CloudUnderTest(self.cloud, self._running).environment()
-        Cdk(environment, self._folder / "cdk.out")("deploy", fdl)
+        Cdk(self.environment(), self._folder / "cdk.out")("deploy", fdl)
 
     def upload(self, keys: Iterable[str]) -> None:
         """Upload a file for each key; one that is not answered is sent again until it is."""
