@@ -141,7 +141,7 @@ def test_the_emulators_own_pages_are_closed(door: Door, path: str) -> None:
 @pytest.mark.parametrize("path", ["/v2/", "/v2/_catalog", "/v2/any/tags/list"])
 def test_the_registry_wants_a_login(door: Door, path: str) -> None:
     assert door.ask("GET", path).status == 401
-    assert door.ask("GET", path, **PAGE).status == 403
+    assert door.ask("GET", path, b"", **PAGE).status == 403
 
 
 @pytest.mark.parametrize(
