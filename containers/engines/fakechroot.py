@@ -86,7 +86,6 @@ class FakechrootEngine:
             "FAKECHROOT_BASE": str(root),
             "FAKECHROOT_EXCLUDE_PATH": ":".join(excluded),
             "FAKECHROOT_ELFLOADER": recipe.loader,
-            **({"FAKECHROOT_ELFLOADER_OPT_ARGV0": recipe.argv0_option} if recipe.argv0_option else {}),
             "FAKECHROOT_AF_UNIX_PATH": "/tmp",  # noqa: S108 - a socket's path may have 108 bytes, the root takes many
             "LD_LIBRARY_PATH": ":".join([*inside, recipe.library_path]),
             "LD_PRELOAD": ":".join([recipe.library, *(str(path) for path in preload if path is not None)]),

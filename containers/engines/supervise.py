@@ -109,6 +109,7 @@ def supervise(
                 **task,
                 "parent": os.getpid(),
                 "errors_apart": on_error_output is not None,
+                "gives_outputs": output is None,
                 "network": helper_process.network is not None,
             }
         )

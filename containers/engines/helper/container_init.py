@@ -138,6 +138,12 @@ def run_program(task: dict[str, Any], report_fd: int) -> int:
         os.umask(0o022)
         user = task["user"]
         if not task["user_namespace"]:
+            if task["gives_outputs"]:
+                # As Docker does: else only root can open /dev/stdout and /dev/stderr. The pipes are this
+                # run's alone; an output that the caller shares with others (and writes its log to) is not
+                # given away, or the program could forge lines in it.
+                for descriptor in (1, 2):
+                    os.fchown(descriptor, user["uid"], user["gid"])
             os.setgroups(user["groups"])
             os.setresgid(user["gid"], user["gid"], user["gid"])
             os.setresuid(user["uid"], user["uid"], user["uid"])

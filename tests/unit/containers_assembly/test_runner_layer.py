@@ -5,17 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,12 +21,10 @@ import pytest
 from containers.assembly import Assembled, this_runner
 from containers.assembly.layer_writer import PackedLayer
 from tests.oci_images import File, directory, tar_of
+from tests.runtime_interface_emulator import emulated, unpack
 from tests.unit.containers_assembly.world import World, image_of, package
 
 REPOSITORY = Path(__file__).parents[3]
-EMULATOR = (
-    REPOSITORY / "build/aws-lambda-rie" / f"aws-lambda-rie-{platform.machine().replace('aarch64', 'arm64')}"
-)
 # As on Lambda, where nothing but this is known of the machine.
 HANDLER = """
 import os, pwd, ssl, sys
@@ -117,8 +111,6 @@ def root() -> Iterator[Path]:
 def test_assembled_image_runs_under_awss_emulator_as_on_lambda(world: World, root: Path) -> None:
     """In an image that holds no libraries, no certificates and no users, and whose variables lead
     astray."""
-    if not EMULATOR.is_file() or shutil.which("bwrap") is None:
-        pytest.skip("needs build/aws-lambda-rie (make test fetches it) and bubblewrap")
     variables = [
         "LD_PRELOAD=/opt/evil.so",
         "LD_LIBRARY_PATH=/opt",
@@ -159,64 +151,14 @@ def _emulated(world: World, done: Assembled, root: Path) -> Iterator[Any]:
     subprocess.run(
         ["skopeo", "copy", "-q", "--src-tls-verify=false", image, f"oci:{layout}:image"], check=True
     )
-    subprocess.run(["umoci", "raw", "unpack", "--image", f"{layout}:image", str(bundle)], check=True)
-    for name in ("tmp", "proc", "dev"):
-        (bundle / name).mkdir(exist_ok=True)
-    config = world.config(done.digest)["config"]
+    config = unpack(layout, bundle)
     entry_point = config["Entrypoint"]
     command = [*entry_point[: entry_point.index("-m")], "-c", START]
-    ports = [_free_port(), _free_port()]
     variables = {
-        **dict(line.split("=", 1) for line in config["Env"]),
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "y",
     }
-    as_user = ["setpriv", "--reuid=993", "--regid=990", "--clear-groups"] if os.geteuid() == 0 else []
-    jail = [*as_user, "bwrap", "--unshare-user", "--uid", "993", "--gid", "990", "--unshare-pid"]
-    jail += ["--die-with-parent", "--ro-bind", str(bundle), "/", "--tmpfs", "/tmp", "--proc", "/proc"]
-    jail += ["--dev", "/dev", "--ro-bind", str(_reachable(root)), "/tmp/rie", "--clearenv"]
-    for name, value in variables.items():
-        jail += ["--setenv", name, value]
-    addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{ports[0]}",
-                 "--runtime-api-address", f"127.0.0.1:{ports[1]}"]  # fmt: skip
-    with (world.folder / "rie.log").open("wb") as log:
-        process = subprocess.Popen([*jail, "/tmp/rie", *addresses, *command], stdout=log, stderr=log)
-        try:
-            _wait_for(ports[0], process, world.folder / "rie.log")
-            yield lambda event: _invoke(ports[0], event)
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _reachable(root: Path) -> Path:
-    copy = root / "rie"
-    if not copy.exists():
-        shutil.copy(EMULATOR, copy)
-        copy.chmod(0o755)
-    return copy
-
-
-def _invoke(port: int, event: object) -> Any:
-    url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, json.dumps(event).encode(), timeout=60) as answer:
-        return json.load(answer)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1500):
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+    with emulated(bundle, config, variables, world.folder / "rie.log", command) as invoke:
+        yield invoke
