@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-_FOLDERS = ("s3", "services", "tmp")
+_FOLDERS = ("ecr", "s3", "services", "tmp")
 """Made here, since the emulator makes them for everybody."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

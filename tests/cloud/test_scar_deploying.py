@@ -154,7 +154,7 @@ def test_rm_deletes_nothing_that_was_not_meant(deploying: Deploying) -> None:
     assert "There is no stack none" in scar("rm", "--stack", "none", "-y", code=2).stderr
     asked = scar.process("rm", "-a", code=2)
     assert "pair in us-east-1: one, two" in asked.stderr
-    assert "Give -y" in asked.stderr
+    assert "Use -y" in asked.stderr
     assert scar.json("ls", "-n", "one")["Functions"]
 
 
