@@ -9,17 +9,24 @@ import select
 import termios
 import threading
 import time
+from collections.abc import Callable
 from typing import IO
 
 _END_WITHIN_S = 1.0
 _MAXIMUM_LOG_BYTES = 8 << 20
+_MAXIMUM_LINE_BYTES = 256 << 10
 
 
 class ContainerLog:
-    """What a container writes, read as it comes, so that the container never waits for it."""
+    """What a container writes, read as it comes, so that the container never waits for it.
 
-    def __init__(self, stream: IO[bytes] | None) -> None:
+    `on_line` is told each line as soon as it is complete.
+    """
+
+    def __init__(self, stream: IO[bytes] | None, on_line: Callable[[str], None] | None = None) -> None:
         self._stream = stream
+        self._on_line = on_line
+        self._unfinished = b""
         self._read = threading.Condition()
         self._text = bytearray()
         self._ended = stream is None
@@ -58,12 +65,21 @@ class ContainerLog:
                 except OSError:
                     piece = b""
                 self._text += piece
+                self._tell_lines(piece)
                 # Lambda keeps no more than so much of an environment that floods its log, either.
                 del self._text[: max(0, len(self._text) - _MAXIMUM_LOG_BYTES)]
                 self._ended = not piece
                 self._read.notify_all()
             if not piece:
                 return
+
+    def _tell_lines(self, piece: bytes) -> None:
+        if self._on_line is None:
+            return
+        *lines, rest = (self._unfinished + piece).split(b"\n")
+        self._unfinished = rest[-_MAXIMUM_LINE_BYTES:]
+        for line in lines:
+            self._on_line(line.decode("utf-8", "replace"))
 
 
 def _waiting_bytes(stream: IO[bytes] | None) -> int:

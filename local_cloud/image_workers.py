@@ -53,6 +53,8 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
 
     find_image: Callable[[Config], tuple[str, str]]
     endpoint: str
+    keep_line: Callable[[ImageWorker, str], None]
+    """Told each line that the environment logs, as it comes (`running_logs`)."""
 
     def __init__(self, name: str, config: Config, code_zip: bytes) -> None:
         super().__init__(name, config, code_zip)
@@ -93,7 +95,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
             self._server_thread.start()
             self._container = Container(self._task(self._server.server_address[1]))
             self._proc = self._container.process
-            self._log = ContainerLog(self._proc.stdout)
+            self._log = ContainerLog(self._proc.stdout, lambda line: type(self).keep_line(self, line))
             self._container.wait_until_started()
             self._await_init(init_timeout)
         except BaseException:

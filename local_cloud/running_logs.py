@@ -21,6 +21,7 @@ from ministack.core.responses import request_scope
 from ministack.services import cloudwatch_logs as logs
 from ministack.services import lambda_svc
 
+from local_cloud.image_workers import ImageWorker
 from local_cloud.lambda_workers import END_OF_LOG
 from local_cloud.store import Store
 
@@ -45,6 +46,8 @@ class RunningLogs:
 
         lambda_runtime.Worker._read_stderr = read_stderr
         lambda_runtime.Worker.invoke = _noting_its_worker(lambda_runtime.Worker.invoke)
+        ImageWorker.invoke = _noting_its_worker(ImageWorker.invoke)
+        ImageWorker.keep_line = staticmethod(self._keep)
         emit = lambda_svc._emit_lambda_logs
 
         def emit_and_forget(*arguments: Any, **options: Any) -> None:
@@ -76,18 +79,22 @@ class RunningLogs:
 
     def _read(self, worker: Any) -> None:
         lines = worker._stderr_queue
-        group = (worker.config.get("LoggingConfig") or {}).get("LogGroup")
-        common = {
-            "function": worker.config["FunctionArn"],
-            "group": group or f"/aws/lambda/{worker.config['FunctionName']}",
-        }
         with suppress(ValueError, OSError):  # the worker is being killed
             for line in worker._proc.stderr:
                 text = line.rstrip("\n")
                 if END_OF_LOG not in text:
-                    kept = {**common, "at_ms": int(time.time() * 1000), "text": text}
-                    self._store.put(_KIND, _prefix(worker) + self._store.new_key(), json.dumps(kept))
+                    self._keep(worker, text)
                 lines.put(text)
+
+    def _keep(self, worker: Any, text: str) -> None:
+        group = (worker.config.get("LoggingConfig") or {}).get("LogGroup")
+        line = {
+            "function": worker.config["FunctionArn"],
+            "group": group or f"/aws/lambda/{worker.config['FunctionName']}",
+            "at_ms": int(time.time() * 1000),
+            "text": text,
+        }
+        self._store.put(_KIND, _prefix(worker) + self._store.new_key(), json.dumps(line))
 
 
 def _noting_its_worker(invoke: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +19,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.embedded import Shell, any_role, make_queue, until, zipped
+from local_cloud.cloud import Cloud
+from tests.cloud.ecr_images import make_image_function, push, shell_image
+from tests.cloud.embedded import CloudUnderTest, Shell, any_role, make_queue, until, zipped
 
 pytestmark = pytest.mark.cloud
 
@@ -218,6 +221,40 @@ def test_the_lines_of_an_invocation_that_a_kill_interrupts_are_in_its_log(
     kill(shell)
     shell.json("local", "start")
     assert said() == ["line of the first run", "line of the second run"]
+
+
+SPEAKS_AND_SLEEPS = """#!/bin/sh
+wget -q -O /tmp/event "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next"
+echo line of a run
+exec sleep 1000
+"""
+
+
+def test_the_lines_of_an_image_function_that_a_kill_interrupts_are_in_its_log(shell: Shell) -> None:
+    shell.json("local", "start")
+    image = push(running_cloud(shell), shell_image(runtime=SPEAKS_AND_SLEEPS))
+    function = make_image_function(running_cloud(shell), image.uri, Timeout=900)
+    group = f"/aws/lambda/{function.name}"
+    until_saved(shell, function.name)
+    shell.client("lambda").invoke(FunctionName=function.name, InvocationType="Event", Payload=b"{}")
+    until(lambda: is_kept(shell, "line of a run"))
+    kill(shell)
+    shell.json("local", "start")
+    assert lines(shell, group) == ["line of a run"]
+
+
+def is_kept(shell: Shell, text: str) -> bool:
+    """Whether a line of a running invocation has this text."""
+    with sqlite3.connect(shell.state / "state.db") as store:
+        found = "SELECT 1 FROM item WHERE kind = 'running-log' AND instr(value, ?)"
+        return bool(store.execute(found, (text,)).fetchall())
+
+
+def running_cloud(shell: Shell) -> CloudUnderTest:
+    cloud = Cloud(shell.state)
+    running = cloud.running()
+    assert running is not None
+    return CloudUnderTest(cloud, running)
 
 
 class SmallDisk(Shell):
