@@ -375,7 +375,7 @@ def test_a_kill_of_the_emulator_leaves_no_container(shell: Shell) -> None:
     until(shell.processes, lambda left: not left)
 
 
-def test_a_token_may_do_what_its_caller_may(cloud: CloudUnderTest) -> None:
+def test_a_token_may_do_what_its_caller_may(cloud: CloudUnderTest, request: pytest.FixtureRequest) -> None:
     allowed, other = make_repository(cloud), make_repository(cloud)
     reader = [
         {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
@@ -390,6 +390,14 @@ def test_a_token_may_do_what_its_caller_may(cloud: CloudUnderTest) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": reader})
     iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=policy)
     key = iam.create_access_key(UserName="reader")["AccessKey"]
+
+    def leave_no_user() -> None:
+        """Other tests on this cloud find out that nobody has made one."""
+        iam.delete_access_key(UserName="reader", AccessKeyId=key["AccessKeyId"])
+        iam.delete_user_policy(UserName="reader", PolicyName="p")
+        iam.delete_user(UserName="reader")
+
+    request.addfinalizer(leave_no_user)
     image = small_image()
     for repository in (allowed, other):
         push(cloud, image, repository=repository)
