@@ -84,6 +84,7 @@ class Launch:
                 "Leave out --skip-done",
             )
         self._deployed: DeployedFunction | None = None
+        self._told = False
         self.session = botocore_session()
         retries = {"mode": "standard", "total_max_attempts": 4}
         region = self.function.region or self.session.get_config_variable("region")
@@ -101,9 +102,17 @@ class Launch:
     def __enter__(self) -> Launch:
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        if self.journal is not None:
-            self.journal.close()
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if self.journal is None:
+            return
+        if (
+            kind is not None
+            and issubclass(kind, KeyboardInterrupt)
+            and not self._told
+            and self.journal.path.exists()
+        ):
+            click.echo(f"Go on with: {self.resume_command}", err=True)  # between two of its steps
+        self.journal.close()
 
     @property
     def resume_command(self) -> str:
@@ -180,6 +189,7 @@ class Launch:
             if isinstance(error, UserError):
                 advice = ". ".join(filter(None, (error.advice, told)))
                 raise UserError(error.cause, advice, exit_code=1) from error
+            self._told = True
             click.echo(told, err=True)
             raise
         return waiting
@@ -234,6 +244,7 @@ class Launch:
             raise error
         told = f"Accepted so far: {counted(record.accepted, 'event')}. Go on with: {self.resume_command}"
         if not isinstance(error, UserError):
+            self._told = True
             click.echo(told, err=True)
             raise error
         raise UserError(error.cause, ". ".join(filter(None, (error.advice, told))), exit_code=1) from error

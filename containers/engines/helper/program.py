@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 
-from containers.engines.helper.kernel import PTRACE_DETACH, libc
+from containers.engines.helper.kernel import PTRACE_DETACH, libc, reset_reserved_signal
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def reset_signals() -> None:
             try:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError):
-                pass  # reserved by the C library
+                reset_reserved_signal(number)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 

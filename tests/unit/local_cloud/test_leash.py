@@ -31,9 +31,18 @@ def started(script: str, *options: str) -> tuple[subprocess.Popen[str], list[int
     return process, [int(process.stdout.readline()) for _ in range(2)]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended may wait long for a parent that is not ours to collect it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
 def gone(pids: list[int]) -> bool:
     deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+    while any(is_alive(pid) for pid in pids):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
