@@ -25,7 +25,7 @@ from containers.engines.contract import ContainerProcess, ContainerResult, check
 from containers.engines.helper.kernel import adopt_orphans
 from containers.engines.helper.process_init import signal_all
 from containers.engines.helper.processes import end_descendants
-from containers.engines.helper.program import cannot_start
+from containers.engines.helper.program import cannot_start, stop_ignoring_signals
 from containers.engines.supervise import Watch
 from containers.engines.user import complete_environment, look_up_user
 
@@ -42,6 +42,7 @@ class DirectEngine:
         check_process(process)
         started = time.monotonic()
         adopt_orphans()
+        stop_ignoring_signals()
         user = look_up_user(Path("/"), str(os.geteuid()))
         ended, end = os.pipe()
         output, program_output = os.pipe()

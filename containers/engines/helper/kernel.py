@@ -20,6 +20,7 @@ LAST_CAPABILITY = 63
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 KEYCTL = {"x86_64": 250, "aarch64": 219}
 KEYCTL_JOIN_SESSION_KEYRING = 1
+RESERVED_SIGNALS = (32, 33)  # of the C library, see signal(7)
 SIGACTION = {"x86_64": 13, "aarch64": 134}
 
 # Docker's default set without what a batch job does not need and a stranger should not have: MKNOD (devices
@@ -50,11 +51,8 @@ def pivot_root() -> None:
         raise StepFailed("setup", f"pivot_root refused: {os.strerror(ctypes.get_errno())}")
 
 
-def reset_reserved_signal(number: int) -> None:
-    """Set a signal to its default that the C library keeps for itself (32 and 33, see signal(7)).
-
-    Its functions refuse these two; whoever started us can have left them ignored all the same.
-    """
+def reset_signal(number: int) -> None:
+    """Set a signal to its default, in any thread, and also those that the C library refuses to touch."""
     # All zero is SIG_DFL with no flags, in the kernel's `struct sigaction` (32 bytes or fewer); a set has 8.
     libc.syscall(SIGACTION[os.uname().machine], number, bytes(32), None, 8)
 

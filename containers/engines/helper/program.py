@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 
-from containers.engines.helper.kernel import PTRACE_DETACH, libc, reset_reserved_signal
+from containers.engines.helper.kernel import PTRACE_DETACH, RESERVED_SIGNALS, libc, reset_signal
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
@@ -74,8 +74,18 @@ def reset_signals() -> None:
             try:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError):
-                reset_reserved_signal(number)
+                reset_signal(number)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def stop_ignoring_signals() -> None:
+    """Signals that whoever started us had ignored are at their defaults, for programs that we start."""
+    for number in range(1, signal.NSIG):
+        # Python ignores these two for itself; `subprocess` sets them back.
+        if number not in (signal.SIGPIPE, signal.SIGXFSZ) and (
+            number in RESERVED_SIGNALS or signal.getsignal(number) == signal.SIG_IGN
+        ):
+            reset_signal(number)
 
 
 def wait_for(program: int) -> int:
