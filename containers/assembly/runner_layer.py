@@ -13,7 +13,8 @@ import importlib.util
 import marshal
 import platform
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
 from pathlib import Path
 
 from containers.assembly.interpreter import Interpreter, find_interpreter, stripped
@@ -48,10 +49,18 @@ if "SSL_CERT_FILE" not in os.environ:
 
 
 class Runner:
-    """The runner's layer of one interpreter: what it is called, how it is started, and the layer itself."""
+    """The runner's layer of one interpreter: what it is called, how it is started, and the layer itself.
 
-    def __init__(self, interpreter: Interpreter) -> None:
-        self._interpreter = interpreter
+    `find` is called when the interpreter is needed for the first time: looking for its files takes a tenth of
+    a second, in which the user's layers can already be on their way.
+    """
+
+    def __init__(self, find: Callable[[], Interpreter]) -> None:
+        self._find = find
+
+    @cached_property
+    def _interpreter(self) -> Interpreter:
+        return self._find()
 
     @property
     def entry_point(self) -> tuple[str, ...]:
@@ -87,7 +96,7 @@ class Runner:
 @cache
 def this_runner() -> Runner:
     """The runner of the interpreter that this process runs on."""
-    return Runner(find_interpreter())
+    return Runner(find_interpreter)
 
 
 def _entry(name: str, content: bytes) -> Entry:
