@@ -32,7 +32,9 @@ def small_runner(folder: Path) -> Runner:
     """A runner of two files: what is in it does not matter here, and ours takes seconds to pack."""
     (folder / "python3").write_bytes(b"\x7fELF" + bytes(100))
     (folder / "loader").write_bytes(b"\x7fELF" + bytes(200))
-    return Runner(Interpreter({"bin/python3": folder / "python3", "lib/ld.so": folder / "loader"}, "ld.so"))
+    return Runner(
+        lambda: Interpreter({"bin/python3": folder / "python3", "lib/ld.so": folder / "loader"}, "ld.so")
+    )
 
 
 def package(script: str | None = "#!/bin/sh\necho hello\n", **files: str) -> io.BytesIO:
