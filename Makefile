@@ -31,11 +31,11 @@ demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 resu
 
 test: setup .venv/.dev build/aws-lambda-rie/.ready ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
 	@sh tests/tools.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 test-runner: build/python3.13/.ready ## the runner's tests under AWS Lambda's Python (PYTHON313=/path/to/python3.13)
-	@build/python3.13/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
-	  $(or $(TEST_ARGS),$(wildcard tests/unit/runtime_* tests/unit/containers_*))
+	@build/python3.13/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
+	  $(or $(TEST_ARGS),$(wildcard $(foreach kind,unit faults,tests/$(kind)/runtime_* tests/$(kind)/containers_*)))
 
 check: .venv/.dev node_modules/.ready ## formatting, lint, types, import rules, known vulnerabilities of dependencies
 	@$(BIN)/ruff format --check .

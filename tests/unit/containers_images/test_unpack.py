@@ -5,8 +5,7 @@ import io
 import os
 import stat
 import tarfile
-import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -343,60 +342,6 @@ def test_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
     assert refused(tmp_path / "root", layer).kind == "BadImage"
 
 
-def long_name(name: bytes, header: tarfile.TarInfo) -> bytes:
-    """A member under a name of any length."""
-    extension = tarfile.TarInfo("././@LongLink")
-    extension.type, extension.size = tarfile.GNUTYPE_LONGNAME, len(name)
-    return extension.tobuf(tarfile.GNU_FORMAT) + padded(name) + header.tobuf(tarfile.GNU_FORMAT)
-
-
-def padded(content: bytes) -> bytes:
-    return content + bytes(-len(content) % 512)
-
-
-def peak_bytes(root: Path, blocks: Iterable[bytes]) -> int:
-    """The memory that Python's objects take at the peak while a layer of so many blocks is unpacked."""
-    source = _Blocks(iter(blocks))
-    root.mkdir()
-    unpacker = Unpacker(root, charge=lambda _: None, what="image test")
-    tracemalloc.start()
-    try:
-        unpacker.apply(Layer(0, lambda: source))
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-class _Blocks:
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-
-    def read(self, _size: int, /) -> bytes:
-        return next(self._blocks, b"")
-
-    def close(self) -> None:
-        pass
-
-
-def test_extended_headers_without_end_do_not_fill_the_memory(tmp_path: Path) -> None:
-    def blocks() -> Iterator[bytes]:
-        for number in range(200):
-            record = b"k%04d=%s\n" % (number, b"v" * 999_985)
-            record = b"%d " % (len(record) + 7) + record
-            header = tarfile.TarInfo("pax")
-            header.type, header.size = (tarfile.XHDTYPE, tarfile.XGLTYPE)[number % 2], len(record)
-            yield header.tobuf(tarfile.USTAR_FORMAT) + padded(record)
-
-    assert peak_bytes(tmp_path / "root", blocks()) < 100 << 20
-
-
-def test_a_folder_under_many_long_names_does_not_fill_the_memory(tmp_path: Path) -> None:
-    names = (b"./" * (499_000 - number) + b"folder/file" for number in range(200))
-    blocks = (long_name(name, tarfile.TarInfo("x")) for name in names)
-    assert peak_bytes(tmp_path / "root", blocks) < 100 << 20
-    assert [path.name for path in (tmp_path / "root/folder").iterdir()] == ["file"]
-
-
 def test_folders_are_found_again_when_too_many_were_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,6 +368,10 @@ def test_directories_whose_paths_fill_the_memory_are_refused(
 # ---------------------------------------------------------------------------------------------------
 
 
+def padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 512)
+
+
 def sparse_member(records: bytes, data: bytes = b"", kind: bytes = tarfile.XHDTYPE) -> bytes:
     """A file whose pax header holds `records`, and `data` behind it."""
     extension = tarfile.TarInfo("pax")
@@ -446,6 +395,17 @@ def pax(**values: object) -> bytes:
     return records
 
 
+class Blocks:
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+
+    def read(self, _size: int, /) -> bytes:
+        return next(self._blocks, b"")
+
+    def close(self) -> None:
+        pass
+
+
 def bytes_read(root: Path, layer: bytes, piece: int = 4096) -> int:
     """How much of a refused layer is read before it is refused."""
     taken = 0
@@ -457,7 +417,7 @@ def bytes_read(root: Path, layer: bytes, piece: int = 4096) -> int:
             yield layer[start : start + piece]
 
     with pytest.raises(ExplainedError) as caught:
-        for entry in (tar := TarStream(_Blocks(pieces()), "a layer")):
+        for entry in (tar := TarStream(Blocks(pieces()), "a layer")):
             with (root / "file").open("wb") as file:
                 tar.copy_data(entry, file.fileno(), lambda _size: None)
     assert caught.value.kind == "BadImage"

@@ -12,9 +12,9 @@ import pytest
 from containers.assembly import OutOfTime
 from containers.errors import ExplainedError
 from tests import oci_images
+from tests.faults.containers_assembly.world import World, image_of, package
 from tests.oci_images import File, directory, symlink, tar_of
 from tests.registry_server import real_registry
-from tests.unit.containers_assembly.world import World, image_of, package
 
 SHELL = tar_of(
     [

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from containers.engines import helper_process
-from tests.unit.containers_engines.conftest import REPOSITORY, Runner
+from tests.faults.containers_engines.conftest import REPOSITORY, Runner
 
 
 def test_the_next_run_takes_the_helper_that_waits(namespaces: Runner) -> None:

@@ -13,6 +13,7 @@ from containers.engines import ContainerProcess, choose_engine
 from containers.errors import ExplainedError
 from containers.store import ImageSource, prepare_image
 from runtime.command import prepare_argv
+from tests.faults.containers_engines.conftest import Runner
 from tests.oci_images import (
     File,
     Image,
@@ -23,7 +24,6 @@ from tests.oci_images import (
     tar_of,
     write_layout,
 )
-from tests.unit.containers_engines.conftest import Runner
 
 ENGINES = ["namespaces", "fakechroot"]
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from containers import aws
+from tests.faults.containers_assembly.images import SHELL
+from tests.faults.containers_assembly.world import World, image_of, package
 from tests.oci_images import docker_save
 from tests.registry_server import Answer, Request, ScriptedServer, real_registry
-from tests.unit.containers_assembly.images import SHELL
-from tests.unit.containers_assembly.world import World, image_of, package
 
 PASSWORD = b"correct horse"
 BCRYPT = "$2b$04$6G0/kD0HsI8pLe8cVT3gSu14tyXcUhQuGGLZZB8vTC06EBNqYzysa"

@@ -1,6 +1,6 @@
 """An assembly in a process of its own, to be killed or measured.
 
-python -m tests.unit.containers_assembly.assembly_process IMAGE REGISTRY REPOSITORY FOLDER
+python -m tests.faults.containers_assembly.assembly_process IMAGE REGISTRY REPOSITORY FOLDER
 
 Prints the digest and the peak of the process' memory in KiB.
 """
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from containers.assembly import TargetRepository, Wanted, assemble
-from tests.unit.containers_assembly.world import QUICK, package, small_runner
+from tests.faults.containers_assembly.world import QUICK, package, small_runner
 
 
 def main() -> None:

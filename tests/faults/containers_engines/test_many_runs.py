@@ -15,7 +15,7 @@ import pytest
 from containers.engines import ContainerProcess
 from containers.store import ImageSource, prepare_image
 from runtime.workspace import new_workspace
-from tests.unit.containers_engines.conftest import Runner
+from tests.faults.containers_engines.conftest import Runner
 
 # A run that leaves what it can: a file in every place, and a process that does not want to end.
 SECONDS = 1_000_000 + os.getpid()  # to tell our processes from those of other tests

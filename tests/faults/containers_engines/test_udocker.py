@@ -16,10 +16,9 @@ from containers.engines.prepared_root import prepare_root
 from containers.engines.udocker_tools import CLibrary, choose_library, distribution, find_proot, library_path
 from containers.errors import ExplainedError
 from containers.store import ImageSource, prepare_image
+from tests.faults.containers_engines.conftest import Runner
+from tests.faults.containers_engines.test_namespaces import processes_mentioning
 from tests.oci_images import busybox_layer
-
-from .conftest import Runner
-from .test_namespaces import processes_mentioning
 
 BOTH = pytest.mark.parametrize("runner", ["fakechroot", "proot"], indirect=True)
 

@@ -20,11 +20,11 @@ from containers.engines import namespaces as engine_module
 from containers.engines import outgoing
 from containers.engines.namespaces import NamespacesEngine
 from runtime.environment import instance_address
+from tests.faults.containers_engines.test_namespaces import drive
 from tests.oci_images import busybox_layer
 from tests.static_programs import CONNECT, compiled
 
 from .conftest import Run, Runner
-from .test_namespaces import drive
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import pytest
 
 from containers.assembly import transfer
 from containers.errors import ExplainedError
-from tests.unit.containers_assembly.images import CASES, Case
-from tests.unit.containers_assembly.world import World, package
+from tests.faults.containers_assembly.images import CASES, Case
+from tests.faults.containers_assembly.world import World, package
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))

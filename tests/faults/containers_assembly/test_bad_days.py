@@ -14,10 +14,10 @@ import pytest
 
 from containers.assembly import target
 from containers.errors import ExplainedError
+from tests.faults.containers_assembly.bad_network import BadNetwork, Decide, Trouble
+from tests.faults.containers_assembly.images import image
+from tests.faults.containers_assembly.world import Stored, World
 from tests.oci_images import File, digest_of, directory, tar_of
-from tests.unit.containers_assembly.bad_network import BadNetwork, Decide, Trouble
-from tests.unit.containers_assembly.images import image
-from tests.unit.containers_assembly.world import Stored, World
 
 CHUNK = 64 << 10
 
@@ -242,7 +242,7 @@ def test_memory_does_not_grow_with_the_layer(world: World) -> None:
 
 
 def _start(world: World, registry: str) -> subprocess.Popen[str]:
-    module = "tests.unit.containers_assembly.assembly_process"
+    module = "tests.faults.containers_assembly.assembly_process"
     command = [sys.executable, "-m", module, world.reference, registry, world.name, str(world.folder)]
     return subprocess.Popen(
         command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.faults.containers_assembly.world import Stored
 from tests.oci_images import (
     CONFIG_TYPE,
     DOCKER_MANIFEST_TYPE,
@@ -26,7 +27,6 @@ from tests.oci_images import (
     symlink,
     tar_of,
 )
-from tests.unit.containers_assembly.world import Stored
 
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"

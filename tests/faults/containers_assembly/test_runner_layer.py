@@ -20,9 +20,9 @@ import pytest
 
 from containers.assembly import Assembled, this_runner
 from containers.assembly.layer_writer import PackedLayer
+from tests.faults.containers_assembly.world import World, image_of, package
 from tests.oci_images import File, directory, tar_of
 from tests.runtime_interface_emulator import emulated, unpack
-from tests.unit.containers_assembly.world import World, image_of, package
 
 REPOSITORY = Path(__file__).parents[3]
 # As on Lambda, where nothing but this is known of the machine.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.containers_assembly.world import World, small_runner
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
-from tests.unit.containers_assembly.world import World, small_runner
 
 
 @pytest.fixture(scope="session")
