@@ -1,73 +1,228 @@
-"""Deploying, previewing, deploying again, destroying, and deploying over what is left, with the real cdk."""
+"""Deploying, previewing, deploying again and destroying with the real cdk.
+
+What changes, what is downloaded and stored, what is kept, and what a kill does."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cloud.cdk_cli import Cdk
-from tests.cloud.embedded import CloudUnderTest
+from tests.cloud.embedded import CloudUnderTest, keys, until
 from tests.examples import busybox_image
-from tests.oci_images import docker_save
+from tests.oci_images import File, Image, push, tar_of
+from tests.registry_server import REGISTRY_PROGRAM, Answer, Request, ScriptedServer, real_registry
 
-pytestmark = pytest.mark.cloud
+pytestmark = [pytest.mark.cloud, pytest.mark.skipif(REGISTRY_PROGRAM is None, reason="needs docker-registry")]
 
-FDL = """functions:
+STACK = "assembled"
+BUCKET = "kept-bucket"
+FDL = f"""functions:
   aws:
-    - lambda:
-        name: kept-function
-        memory: {memory}
-        init_script: script.sh
-        container: {{image_file: busybox.tar}}
-        input: [{{storage_provider: s3, path: kept-bucket/in}}]
-        output: [{{storage_provider: s3, path: kept-bucket/out}}]
+  - lambda:
+      name: assembled-hello
+      memory: 512
+      timeout: 60
+      init_script: hello.sh
+      container: {{image: "library/hello:1"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/in}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/out}}]
 """
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def write(folder: Path, memory: int = 512) -> Path:
-    (folder / "script.sh").write_text("#!/bin/sh\n")
-    docker_save(folder / "busybox.tar", busybox_image())
-    file = folder / "kept.yaml"
-    file.write_text(FDL.format(memory=memory))
-    return file
+@dataclass
+class Source:
+    """A docker-registry behind a proxy that lists requests; `hold` makes it wait before each answer."""
+
+    registry: str
+    asked: list[str] = field(default_factory=list)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, request: Request) -> Answer:
+        self.asked.append(request.path)
+        self.go_on.wait(30)
+        headers = {name: value for name, value in request.headers.items() if name in ("Accept", "Range")}
+        asked = urllib.request.Request(self.registry + request.path, headers=headers, method=request.method)
+        try:
+            with _OPENER.open(asked, timeout=30) as given:
+                return Answer(given.status, given.read(), dict(given.headers.items()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read(), dict(error.headers.items()))
+
+
+@dataclass
+class Deploying:
+    cloud: CloudUnderTest
+    folder: Path
+    source: Source
+    mirror: str
+
+    def cdk(self, verb: str, **context: str) -> str:
+        run = Cdk(self.cloud.environment(), self.folder / "cdk.out")
+        mirrors = {"registry_mirrors": f"docker.io={self.mirror}"}
+        return run(verb, self.folder / f"{STACK}.yaml", **mirrors, **context).stdout_and_stderr
+
+    def memory(self, mib: int) -> None:
+        (self.folder / f"{STACK}.yaml").write_text(FDL.replace("512", str(mib)))
+
+    def script(self, text: str) -> None:
+        (self.folder / "hello.sh").write_text(f"#!/bin/sh\n{text}\n")
+
+    def push(self, *files: File) -> None:
+        base = busybox_image()
+        push(self.source.registry, "library/hello", "1", Image([*base.layers, tar_of([*files])], base.config))
+
+    def says(self) -> str:
+        """What the function's script prints."""
+        answer = self.cloud.client("lambda").invoke(FunctionName="assembled-hello", Payload="{}")
+        told = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, told
+        return str(told)
+
+    def stored_bytes(self) -> int:
+        """What the stack's repository holds."""
+        files = (self.cloud.cloud.state / "ecr").rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def assemblers(self) -> list[int]:
+        """Processes of the assembler's invocations."""
+        mark = b"AWS_LAMBDA_FUNCTION_NAME=" + STACK.encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    variables = (folder / "environ").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                name = next((entry for entry in variables if entry.startswith(mark)), b"")
+                if b"Assembler" in name:
+                    found.append(int(folder.name))
+        return found
+
+    def status(self) -> str | None:
+        """Of the stack; None: there is none."""
+        stacks = self.cloud.client("cloudformation").list_stacks()["StackSummaries"]
+        found = (entry["StackStatus"] for entry in stacks if entry["StackName"] == STACK)
+        return next((str(status) for status in found if status != "DELETE_COMPLETE"), None)
+
+    def updated(self) -> Any:
+        """When the stack was last updated."""
+        (stack,) = self.cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+        return stack.get("LastUpdatedTime")
+
+    def precious(self) -> bytes:
+        """A file in the bucket that no deployment knows."""
+        answer = self.cloud.client("s3").get_object(Bucket=BUCKET, Key="data/precious.txt")
+        content: bytes = answer["Body"].read()
+        return content
+
+    def repositories(self) -> list[str]:
+        """Those that are not of the bootstrap stack."""
+        found = self.cloud.client("ecr").describe_repositories()["repositories"]
+        return [one["repositoryName"] for one in found if not one["repositoryName"].startswith("cdk-")]
+
+
+@pytest.fixture
+def deploying(cloud: CloudUnderTest, tmp_path: Path) -> Iterator[Deploying]:
+    (tmp_path / "registry").mkdir()
+    with real_registry(tmp_path / "registry") as registry:
+        source = Source(registry)
+        source.go_on.set()
+        with ScriptedServer(source.answer) as server:
+            deploying = Deploying(cloud, tmp_path, source, server.address)
+            deploying.memory(512)
+            deploying.script("echo one")
+            deploying.push(File("version", b"1"))
+            yield deploying
+            source.go_on.set()
+    empty(cloud)
+
+
+def empty(cloud: CloudUnderTest) -> None:
+    """Delete the bucket, which stacks keep."""
+    s3 = cloud.client("s3")
+    for key in keys(cloud, BUCKET, ""):
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    s3.delete_bucket(Bucket=BUCKET)
 
 
 @pytest.mark.timeout(600)
-def test_life_of_a_stack(cloud: CloudUnderTest, tmp_path: Path) -> None:
-    cdk = Cdk(cloud.environment(), tmp_path / "cdk.out")
-    s3 = cloud.client("s3")
-    cloudformation = cloud.client("cloudformation")
-    file = write(tmp_path)
+def test_life_of_a_stack(deploying: Deploying) -> None:
+    deploying.cdk("deploy")
+    assert deploying.source.asked
+    assert "one" in deploying.says()
+    deploying.cloud.client("s3").put_object(Bucket=BUCKET, Key="data/precious.txt", Body=b"precious")
 
-    cdk("deploy", file)
-    s3.put_object(Bucket="kept-bucket", Key="data/precious.txt", Body=b"precious")
-    assert "\nThere were no differences" in cdk("diff", file).stdout_and_stderr
-
-    changed = cdk("diff", write(tmp_path, memory=1024)).stdout_and_stderr
+    deploying.memory(1024)
+    changed = deploying.cdk("diff")
     lines = [line.strip(" │├└─") for line in changed.splitlines() if re.match(r"[ │├└─]*\[[~+-]]", line)]
     assert lines[0].startswith("[~] AWS::Lambda::Function ")
     assert lines[1:] == ["[~] MemorySize", "[-] 512", "[+] 1024"]
 
-    write(tmp_path)
-    before = cloudformation.describe_stacks(StackName="kept")["Stacks"][0]
-    assert "(no changes)" in cdk("deploy", file).stdout_and_stderr
-    after = cloudformation.describe_stacks(StackName="kept")["Stacks"][0]
-    assert after.get("LastUpdatedTime") == before.get("LastUpdatedTime")
+    deploying.memory(512)
+    before = deploying.updated()
+    assert "(no changes)" in deploying.cdk("deploy")
+    assert deploying.updated() == before
 
-    cdk("destroy", file)
-    kept = s3.get_object(Bucket="kept-bucket", Key="data/precious.txt")["Body"].read()
-    assert kept == b"precious"
+    stored = deploying.stored_bytes()
+    assert stored > 5 << 20, "the runner's layer is in it"
+    deploying.source.asked.clear()
+    deploying.push(File("version", b"2"))
+    deploying.script("cat /version; echo two")
+    deploying.cdk("deploy")
+    assert "1two" in deploying.says().replace("\\n", "").replace("\n", "")
+    assert deploying.source.asked == []
+    assert deploying.stored_bytes() - stored < 1 << 20
 
-    failed = cdk("deploy", file, check=False)
-    assert failed.returncode != 0, "the bucket is there already, and nobody said so"
-    cdk("deploy", file, existing_buckets="kept-bucket")
-    assert s3.get_object(Bucket="kept-bucket", Key="data/precious.txt")["Body"].read() == b"precious"
-    notifications = s3.get_bucket_notification_configuration(Bucket="kept-bucket")
-    assert len(notifications["LambdaFunctionConfigurations"]) == 1
-    cdk("destroy", file, existing_buckets="kept-bucket")
-    assert s3.get_object(Bucket="kept-bucket", Key="data/precious.txt")["Body"].read() == b"precious"
-    assert "LambdaFunctionConfigurations" not in s3.get_bucket_notification_configuration(
-        Bucket="kept-bucket"
+    deploying.cdk("deploy", refresh_images="now")
+    assert deploying.source.asked
+    assert "2two" in deploying.says().replace("\\n", "").replace("\n", "")
+
+    deploying.cdk("destroy", refresh_images="now")
+    assert deploying.status() is None
+    assert deploying.repositories() == []
+    assert deploying.precious() == b"precious"
+
+
+@pytest.mark.timeout(600)
+def test_an_assembler_that_is_killed_goes_on(deploying: Deploying) -> None:
+    """And a bucket that was there before is used, and is afterwards as it was."""
+    s3 = deploying.cloud.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="data/precious.txt", Body=b"precious")
+    deploying.source.go_on.clear()
+    ended: list[str] = []
+    deployment = threading.Thread(
+        target=lambda: ended.append(deploying.cdk("deploy", existing_buckets=BUCKET))
     )
+    deployment.start()
+    until(lambda: deploying.source.asked, within_s=120)
+    victims = deploying.assemblers()
+    for process in victims:
+        os.kill(process, signal.SIGKILL)
+    deploying.source.go_on.set()
+    deployment.join()
+    assert victims
+    assert ended
+    assert "one" in deploying.says()
+    notifications = s3.get_bucket_notification_configuration(Bucket=BUCKET)
+    assert len(notifications["LambdaFunctionConfigurations"]) == 1
+
+    deploying.cdk("destroy", existing_buckets=BUCKET)
+    assert deploying.status() is None
+    assert deploying.repositories() == []
+    assert deploying.precious() == b"precious"
+    assert "LambdaFunctionConfigurations" not in s3.get_bucket_notification_configuration(Bucket=BUCKET)

@@ -103,6 +103,26 @@ def test_deleting_a_stack_keeps_it(cloud: CloudUnderTest) -> None:
     assert stack.s3.get_object(Bucket="deleted-data", Key="precious")["Body"].read() == b"precious"
 
 
+def test_a_bucket_that_was_there_before_fails_the_stack_and_keeps_its_files(cloud: CloudUnderTest) -> None:
+    """By a change set, as the cdk does it: CloudFormation finds it before it makes anything."""
+    stack = Stack(cloud, "taken")
+    stack.s3.create_bucket(Bucket="taken-data")
+    stack.s3.put_object(Bucket="taken-data", Key="precious", Body=b"precious")
+    cloudformation = stack.cloudformation
+    change_set = {"StackName": "taken", "ChangeSetName": "first"}
+    cloudformation.create_change_set(
+        **change_set, ChangeSetType="CREATE", TemplateBody=stack.template("new", "data", fails=False)
+    )
+    cloudformation.get_waiter("change_set_create_complete").wait(**change_set, WaiterConfig={"Delay": 1})
+    cloudformation.execute_change_set(**change_set)
+    assert stack.status() == "ROLLBACK_COMPLETE"
+    assert stack.buckets() == ["data"]
+    assert stack.s3.get_object(Bucket="taken-data", Key="precious")["Body"].read() == b"precious"
+    stack.delete()
+    assert stack.create("data") == "ROLLBACK_COMPLETE"
+    assert stack.s3.get_object(Bucket="taken-data", Key="precious")["Body"].read() == b"precious"
+
+
 def test_taking_it_out_of_the_template_keeps_it(cloud: CloudUnderTest) -> None:
     stack = Stack(cloud, "taken-out")
     stack.create("data", "more")

@@ -50,20 +50,6 @@ def test_seed_is_synthesized_without_a_word(tmp_path: Path, feature_flags: Mappi
     assert templates == ["scar-video-process.template.json"]
 
 
-def test_bad_fdl_gives_its_diagnostic_and_no_template(
-    tmp_path: Path, feature_flags: Mapping[str, Any]
-) -> None:
-    (tmp_path / "bad.yaml").write_text(SEED.read_text().replace("memory: 3008", "memroy: 3008"))
-    for script in ("split-video.sh", "yolo-sample-object-detection.sh"):
-        shutil.copy(SEED.parent / script, tmp_path)
-    run, templates = synth(tmp_path, feature_flags, fdl=str(tmp_path / "bad.yaml"))
-    assert run.returncode == 2
-    assert "bad.yaml:" in run.stderr
-    assert "FDL011" in run.stderr
-    assert "Traceback" not in run.stderr
-    assert templates == []
-
-
 def test_context_that_cannot_be_used_is_one_line(tmp_path: Path, feature_flags: Mapping[str, Any]) -> None:
     run, templates = synth(tmp_path, feature_flags)
     assert run.returncode == 2

@@ -1,4 +1,8 @@
-"""What others' linters say about our templates: nothing."""
+"""What cdk-nag and the CDK say about a workflow with many keys: nothing.
+
+The examples (`test_examples`; the seed document is one of them), a workflow with every key
+(`test_everything`) and generated documents (`test_generated_workflows`) are checked there, by cfn-lint too.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,11 @@ from pathlib import Path
 
 from aws_cdk import App, Stack
 from aws_cdk import aws_s3 as s3
-from cfnlint import lint_file  # type: ignore[import-untyped]
 
 from tests.synth.synthesized import Synthesized, nag
 
 
-def test_cfn_lint_finds_nothing(seed: Synthesized) -> None:
-    """(Nor in a workflow that uses every key, see `test_everything`: cfn-lint takes its time.)"""
-    template = seed.folder / "workflow.template.json"
-    assert [str(match) for match in lint_file(template)] == []
-
-
-def test_cdk_nag_finds_nothing_that_has_no_reason(seed: Synthesized, rich: Synthesized) -> None:
-    assert seed.findings() == []
+def test_cdk_nag_finds_nothing_that_has_no_reason(rich: Synthesized) -> None:
     assert rich.findings() == []
 
 
@@ -28,6 +24,5 @@ def test_cdk_nag_would_find_something(tmp_path: Path) -> None:
     assert "AwsSolutions-S10: stack/Open/Resource" in nag(app)
 
 
-def test_cdk_has_nothing_to_say(seed: Synthesized, rich: Synthesized) -> None:
-    assert seed.said() == []
+def test_cdk_has_nothing_to_say(rich: Synthesized) -> None:
     assert rich.said() == []
