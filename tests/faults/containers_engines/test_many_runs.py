@@ -1,4 +1,4 @@
-"""Two hundred runs one after the other, and sixteen at once: nothing is left of any of them."""
+"""Sixty runs one after the other, and sixteen at once: nothing is left of any of them."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def check_same(before: Traces, after: Traces) -> None:
     assert sleepers() == []
 
 
-def test_two_hundred_in_a_row_leave_nothing(namespaces: Runner, layouts: Path) -> None:
+def test_sixty_in_a_row_leave_nothing(namespaces: Runner, layouts: Path) -> None:
     invoke(namespaces, layouts, 0, [])
     before = Traces.of(namespaces.store)
-    for number in range(200):
+    for number in range(60):
         invoke(namespaces, layouts, number, [])
     check_same(before, Traces.of(namespaces.store))
 
