@@ -8,7 +8,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-SHARED = ("tests/synth", "tests/contract")
+SHARED = ("tests/synth", "tests/contract", "tests/cloud/launches")
 """Folders whose files share something slow to make: loading the CDK, a deployment. One process runs each."""
 
 

@@ -1,11 +1,8 @@
-"""`scar-launch --distributed`: the stack's state machine lists the files and sends their events."""
+"""The state machine of distributed launches, on functions that do not run. (`launches` has it in a stack.)"""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,130 +11,9 @@ import pytest
 from fdl_schemas.model import StorageEntry
 from scar_cli.retry import event_of
 from scar_constructs.distributed_launch_states import launch_states
-from tests import examples, oci_images
-from tests.cloud.embedded import SCAR, CloudUnderTest, any_role, keys, make_function, until
+from tests.cloud.embedded import CloudUnderTest, any_role, make_function, until
 
 pytestmark = pytest.mark.cloud
-
-LAUNCH = [sys.executable, "-c", "from scar_cli.launch import main; main()"]
-BUCKET = "distributed-files"
-SCRIPT = '#!/bin/sh\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n'
-FDL = f"""functions:
-  aws:
-  - lambda:
-      name: distributed-copy
-      timeout: 60
-      init_script: copy.sh
-      container: {{image: "busybox:1.37"}}
-      input:
-        - {{storage_provider: s3, path: {BUCKET}/in, suffix: .txt}}
-        - {{storage_provider: s3, path: {BUCKET}/more}}
-      output: [{{storage_provider: s3, path: {BUCKET}/out}}]
-"""
-WANTED = ("in/a.txt", "in/b b+c%.txt", "in/deep/ü 😀.txt", "in/x'\"$(id)!*~()&=?#.txt", "more/d.jpg")
-OTHERS = ("in/", "in/deep/", "in/picture.jpg", "elsewhere/e.txt", "in.txt")
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """The stack, whose bucket held the files before."""
-
-    cloud: CloudUnderTest
-    fdl: Path
-
-    def launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*LAUNCH, "-f", str(self.fdl), "--distributed", *arguments],
-            env=self.cloud.environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-
-def deploy(cloud: CloudUnderTest, fdl: Path, *context: str) -> None:
-    words = [word for value in context for word in ("-c", value)]
-    done = subprocess.run(
-        [*SCAR, "init", "-f", str(fdl), "-y", *words],
-        env=cloud.environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="module")
-def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    if not examples.busybox_layers():
-        pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
-    folder = tmp_path_factory.mktemp("distributed")
-    oci_images.write_layout(folder / "docker.io" / "library" / "busybox", {"1.37": examples.busybox_image()})
-    (folder / "copy.sh").write_text(SCRIPT)
-    fdl = folder / "distributed.yaml"
-    fdl.write_text(FDL)
-    s3 = cloud.client("s3")
-    s3.create_bucket(Bucket=BUCKET)
-    for key in WANTED:
-        s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
-    for key in (*OTHERS, "in/empty.txt"):
-        s3.put_object(Bucket=BUCKET, Key=key, Body=b"" if key.endswith(("/", "empty.txt")) else b"1")
-    deploy(cloud, fdl, f"registry_mirrors=docker.io=file://{folder / 'docker.io'}", "distributed_launch=true")
-    return Deployed(cloud, fdl)
-
-
-def test_each_file_is_processed_and_nothing_else(deployed: Deployed) -> None:
-    done = deployed.launch("--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert (answer["status"], answer["sent"], answer["kept"], answer["unsent"]) == ("SUCCEEDED", 5, 0, 0)
-    # Three markers, the picture, the empty file, and the one that was run before.
-    assert (answer["listed"], answer["left_out"]) == (10, 6)
-    out = {"out/"} | {f"out/{key.rpartition('/')[2]}" for key in WANTED}
-    until(lambda: set(keys(deployed.cloud, BUCKET, "out/")), lambda found: found == out)
-
-
-def test_what_it_tells_people(deployed: Deployed) -> None:
-    done = deployed.launch("--concurrency", "30")
-    assert done.returncode == 0, done.stderr
-    first, second, third = done.stdout.splitlines()
-    assert first == "Sent 5 events to distributed-copy from AWS."
-    assert second.startswith("Left out: 5 keys (markers of folders, empty files, names")
-    assert third.startswith("Execution: arn:aws:states:")
-    steps = deployed.cloud.client("stepfunctions")
-    state = steps.describe_execution(executionArn=third.removeprefix("Execution: "))
-    assert json.loads(state["input"]) == {"skip": f"{BUCKET}/in/a.txt", "concurrency": 2}
-
-
-@pytest.mark.parametrize("option", ["--match=*", "--limit=1", "--wait", "--dry-run", "--rate=1/s"])
-def test_options_of_launches_from_here_are_refused(deployed: Deployed, option: str) -> None:
-    done = deployed.launch(option)
-    assert done.returncode == 2
-    assert f"{option.partition('=')[0]} is for launches from this machine" in done.stderr
-
-
-def test_a_stack_without_it_says_how_to_get_it(deployed: Deployed) -> None:
-    cloud = deployed.cloud
-    (stack,) = [
-        found
-        for found in cloud.client("cloudformation").describe_stacks()["Stacks"]
-        if found["StackName"] == "distributed"
-    ]
-    (output,) = [one for one in stack["Outputs"] if one["OutputKey"] == "ScarWorkflow"]
-    machine = json.loads(output["OutputValue"])["functions"][0]["launch"]
-    cloud.client("stepfunctions").delete_state_machine(stateMachineArn=machine)
-    done = deployed.launch()
-    assert done.returncode == 2
-    assert (
-        "The stack distributed has no state machine for a distributed launch of distributed-copy"
-        in done.stderr
-    )
-    assert f"scar init -f {deployed.fdl} -c distributed_launch=true" in done.stderr
-
-
-# The state machine alone, on a function that does not run.
 
 
 def machine_for(
