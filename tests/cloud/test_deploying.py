@@ -73,7 +73,7 @@ class Deploying:
     def cdk(self, verb: str, **context: str) -> str:
         run = Cdk(self.cloud.environment(), self.folder / "cdk.out")
         mirrors = {"registry_mirrors": f"docker.io={self.mirror}"}
-        return run(verb, self.folder / f"{STACK}.yaml", **mirrors, **context).stdout_and_stderr
+        return run(verb, self.folder / f"{STACK}.yaml", check=True, **mirrors, **context).stdout_and_stderr
 
     def memory(self, mib: int) -> None:
         (self.folder / f"{STACK}.yaml").write_text(FDL.replace("512", str(mib)))

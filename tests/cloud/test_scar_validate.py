@@ -29,7 +29,7 @@ def validate(folder: Path, *arguments: str, stdin: str | None = None, **environm
     return subprocess.run(
         [sys.executable, "-m", "scar_cli", "validate", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **environment},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         input=stdin,
         capture_output=True,
         text=True,
@@ -143,7 +143,7 @@ def on_a_terminal(folder: Path, **environment: str) -> str:
     subprocess.run(
         [sys.executable, "-m", "scar_cli", "validate", "bad.yaml"],
         cwd=folder,
-        env={**clean, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[3]), **environment},
+        env={**clean, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         stderr=theirs,
         timeout=60,
         check=False,
