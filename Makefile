@@ -12,6 +12,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # The environment's own programs first: its Python, and the Node and cdk that are linked there.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Python keeps what it has compiled, also where the environment says otherwise: the tests start thousands of processes.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON313 ?= $(shell ls -d $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1 | grep . || command -v python3.13)
 IMAGES ?= local
 TEST_ARGS ?=
