@@ -32,7 +32,7 @@ def started(script: str, *options: str) -> tuple[subprocess.Popen[str], list[int
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs. One that has ended may wait long for a parent that is not ours to collect it."""
+    """Whether a process runs. One that has ended may wait long until its parent, not ours, collects it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
