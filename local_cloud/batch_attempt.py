@@ -7,33 +7,18 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from local_cloud.batch_logs import JobLog, LogGroupMissingError
 from local_cloud.container_task import ContainerTask
 from local_cloud.containers import Container, ContainerFailedError
 
-_LEASH = Path(__file__).with_name("leash.py")
 _GRACE_S = 10
 """Between SIGTERM and SIGKILL for a job that is told to stop. (AWS gives 30 seconds.)"""
-_INHERITED = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "AWS_CA_BUNDLE",
-)
-_INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 _CANNOT_START = "CannotStartContainerError"
 _NOT_THE_IMAGES_FAULT = (
     "CannotStart",
@@ -48,15 +33,12 @@ _log = logging.getLogger("batch")
 
 @dataclass
 class Attempt:
-    """One run of a job's command. `run` does it all; the other fields then say how it went.
+    """One run of a job's container. `run` does it all; the other fields then say how it went."""
 
-    `container` gives what to run, or raises ContainerFailedError. Without it, `command` runs on this machine.
-    """
-
-    command: list[str]
-    environment: Mapping[str, str]
+    job_id: str
     timeout_s: float | None
-    container: Callable[[], ContainerTask] | None = None
+    task: Callable[[], ContainerTask]
+    """Gives what to run, or raises ContainerFailedError."""
     exit_code: int | None = None
     """None while it runs, and if it could not start."""
     reason: str | None = None
@@ -67,7 +49,6 @@ class Attempt:
     log_stream: str | None = None
     started_ms: int = 0
     stopped_ms: int = 0
-    _process: subprocess.Popen[bytes] | None = None
     _container: Container | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,23 +67,21 @@ class Attempt:
         return "Task failed to start" if self.exit_code is None else "Essential container in task exited"
 
     def run(self, open_log: Callable[[], JobLog], on_running: Callable[[], None]) -> None:
-        """Start the command, call `on_running`, and wait for its end. Nothing is raised."""
+        """Start the container, call `on_running`, and wait for its end. Nothing is raised."""
         try:
             job_log = open_log()
             self.log_stream = job_log.stream
             with self._lock:
                 if self.stop_reason is None:
                     self.started_ms = now_ms()
-                    self._process = self._spawn()
-            if self._process is not None:
-                if self._container is not None:
-                    self._container.wait_until_started()
-                    self.started_ms = now_ms()
+                    self._container = Container(self.task(), grace_s=_GRACE_S)
+            if self._container is not None:
+                self._container.wait_until_started()
+                self.started_ms = now_ms()
                 on_running()
                 with job_log:
-                    exit_code = self._follow(self._process, job_log)
-                if self._container is not None:
-                    self._container.check_end()
+                    exit_code = self._follow(self._container.process, job_log)
+                self._container.check_end()
                 self.exit_code = exit_code
         except LogGroupMissingError as error:
             self.reason = f"ResourceInitializationError: {error}"
@@ -111,7 +90,7 @@ class Attempt:
                 kind = _CANNOT_START if error.kind in _NOT_THE_IMAGES_FAULT else "CannotPullContainerError"
                 self.reason = f"{kind}: {error.about_image}"
         except Exception as error:
-            _log.exception("attempt of %s", self.environment.get("AWS_BATCH_JOB_ID"))
+            _log.exception("attempt of %s", self.job_id)
             self.reason = f"{_CANNOT_START}: {type(error).__name__}: {error}"
         finally:
             if self._container is not None:
@@ -132,7 +111,7 @@ class Attempt:
 
     def _follow(self, process: subprocess.Popen[bytes], job_log: JobLog) -> int:
         """Read the process's output until it has ended; stop it when its time is up."""
-        assert process.stdout is not None  # noqa: S101 (opened so in _spawn)
+        assert process.stdout is not None  # noqa: S101 (a container's is a pipe)
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         output = process.stdout.fileno()
         poll = select.poll()
@@ -158,49 +137,16 @@ class Attempt:
         finally:
             process.stdout.close()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        if self.container is None:
-            return _spawn_here(self.command, self.environment)
-        self._container = Container(self.container(), grace_s=_GRACE_S)
-        return self._container.process
-
     def _time_is_up(self) -> None:
         with self._lock:
             self.timed_out = True
             self._terminate()
 
     def _terminate(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        if self._container is not None and self._container.process.poll() is None:
+            self._container.process.send_signal(signal.SIGTERM)
 
 
 def now_ms() -> int:
     """Milliseconds since the epoch, as Batch gives times."""
     return int(time.time() * 1000)
-
-
-def inherited_environment() -> dict[str, str]:
-    """What a job sees of the cloud's own environment: how to find programs, and the runner's settings."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or name.upper() in _INHERITED_ANY_CASE or name.startswith("SCAR_")
-    }
-
-
-def on_this_machine(command: list[str]) -> list[str]:
-    """A container's command as it can run here: its `python3` is the interpreter that runs the cloud."""
-    return [sys.executable if word in ("python3", "python") else word for word in command[:1]] + command[1:]
-
-
-def _spawn_here(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # Standard input is the leash: the keeper ends the job when we, who hold its other end, are gone.
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_LEASH), "--grace", str(_GRACE_S), "--", *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=dict(environment),
-        cwd="/",
-        start_new_session=True,
-    )

@@ -10,12 +10,6 @@ from local_cloud.containers import ContainerFailedError
 from local_cloud.ecr.references import parse_uri
 from local_cloud.ecr.store import ImageStore
 
-MACHINES_OWN_PYTHON = "public.ecr.aws/docker/library/python:3.13-slim"
-"""Until templates have assembled images: a job in this image runs on this machine, in no container.
-
-To be removed with the bootstrap command of `scar_constructs`.
-"""
-
 
 def container_task(
     store: ImageStore, container: Mapping[str, Any], environment: Mapping[str, str]

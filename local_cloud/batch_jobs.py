@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local_cloud.batch_attempt import Attempt, inherited_environment, now_ms, on_this_machine
-from local_cloud.batch_images import MACHINES_OWN_PYTHON, container_task
+from local_cloud.batch_attempt import Attempt, now_ms
+from local_cloud.batch_images import container_task
 from local_cloud.batch_logs import JobLog
 from local_cloud.ecr.store import ImageStore
 from local_cloud.stopping import Work
@@ -202,12 +202,10 @@ class JobRunner(Work):
             "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
             "AWS_BATCH_CE_NAME": compute_environment,
         }
-        here = job["container"]["image"] == MACHINES_OWN_PYTHON
         return Attempt(
-            command=on_this_machine(job["container"]["command"]) if here else [],
-            environment={**inherited_environment(), **environment} if here else environment,
+            job_id=job["jobId"],
             timeout_s=None if limit_s is None else float(limit_s),
-            container=None if here else lambda: container_task(self._images, job["container"], environment),
+            task=lambda: container_task(self._images, job["container"], environment),
         )
 
     def _run_attempt(self, scope: Scope, job: Record, attempt: Attempt, key: tuple[Scope, str]) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from ministack.services import batch as stub
 
 from local_cloud import batch_attempt, batch_jobs
-from local_cloud.batch_images import MACHINES_OWN_PYTHON
 from local_cloud.batch_jobs import Record
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -27,19 +26,13 @@ class ClientError(Exception):
 
 
 def new_job(request: Record, queue: Record, definition: Record) -> Record:
-    """The record of a job that is submitted by `request`.
-
-    Raises:
-        ClientError: a job that runs on this machine has no command.
-    """
+    """The record of a job that is submitted by `request`."""
     job_id = str(uuid.uuid4())
     parameters = {**(definition.get("parameters") or {}), **(request.get("parameters") or {})}
     overrides = request.get("containerOverrides") or {}
     properties = definition["containerProperties"]
     container = {**json.loads(json.dumps(properties))}
     command = overrides.get("command") or properties.get("command") or []
-    if not command and container.get("image") == MACHINES_OWN_PYTHON:
-        raise ClientError(f"Job definition {definition['jobDefinitionArn']} has no command")
     container["command"] = batch_jobs.substitute(command, parameters)
     container["environment"] = list(_merged(properties, overrides, "environment", "name"))
     container["resourceRequirements"] = list(_merged(properties, overrides, "resourceRequirements", "type"))

@@ -7,8 +7,8 @@ the reading end of a pipe whose writing end only the owner has, so that it notic
 even by SIGKILL. Then, and when it is told to stop, and when its child has ended, it kills all its descendants
 and ends itself.
 
-This file is also run as a program, `python -I -S leash.py [--grace SECONDS] -- COMMAND …`, and its text is
-put in front of the Lambda workers' script. So it imports the standard library alone, and little of it.
+The text of this file is also put in front of the Lambda workers' script. So it imports the standard library
+alone, and little of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
 
 
 def keep(child: int, *, owner: int | None = 0, grace_s: float = 0.0) -> int:
@@ -169,23 +168,3 @@ def _prctl(option: int, argument: int) -> None:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
-
-
-def _main(arguments: list[str]) -> None:
-    grace_s = 0.0
-    if arguments[:1] == ["--grace"]:
-        grace_s, arguments = float(arguments[1]), arguments[2:]
-    command = arguments[1:]  # after `--`
-    fork_keeper(grace_s=grace_s)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a program would inherit
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvp(command[0], command)  # noqa: S606
-    except OSError as error:
-        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-        os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
-
-
-if __name__ == "__main__" and os.path.basename(sys.argv[0]) == "leash.py":  # noqa: PTH119
-    _main(sys.argv[1:])

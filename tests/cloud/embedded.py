@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
+import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local_cloud.cloud import Cloud, Running
+from tests import oci_images
+from tests.examples import busybox_image
 
 SCAR = [sys.executable, "-m", "scar_cli"]
 
@@ -49,9 +53,7 @@ class CloudUnderTest:
                 retries={"max_attempts": 10, "mode": "standard"},
                 read_timeout=300,
                 proxies={},
-                # boto3 would presign S3's URLs by version 2.
-                signature_version="s3v4" if service == "s3" else None,
-            ),
+            ).merge(_signing(service)),
         )
 
     def environment(self) -> dict[str, str]:
@@ -59,6 +61,11 @@ class CloudUnderTest:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         journals = {"XDG_STATE_HOME": str(self.cloud.state.with_name("xdg-state"))}
         return {**ours, **journals, **self.running.environment()}
+
+
+def _signing(service: str) -> Config:
+    """boto3 would presign S3's URLs by version 2."""
+    return Config(signature_version="s3v4" if service == "s3" else None)
 
 
 class Shell:
@@ -93,6 +100,7 @@ class Shell:
             region_name=variables["AWS_REGION"],
             aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+            config=_signing(service),
         )
 
     def processes(self) -> list[int]:
@@ -164,7 +172,24 @@ def make_function(cloud: CloudUnderTest, name: str, source: str, **settings: Any
     return str(created["FunctionArn"])
 
 
-def make_queue(batch: Any, command: list[str], **definition: Any) -> tuple[str, str]:
+def job_image(cloud: Clients) -> str:
+    """The name of busybox in the cloud's ECR, where it is pushed to if it is missing."""
+    image, ecr = busybox_image(), cloud.client("ecr")
+    if not image.layers:
+        pytest.skip("busybox-static is not installed")
+    for repository in ecr.describe_repositories()["repositories"]:
+        if repository["repositoryName"] == "busybox":
+            return f"{repository['repositoryUri']}:1"
+    repository = ecr.create_repository(repositoryName="busybox")["repository"]
+    login = ecr.get_authorization_token()["authorizationData"][0]
+    token = base64.b64decode(login["authorizationToken"]).decode()
+    oci_images.push(login["proxyEndpoint"].replace("://", f"://{token}@"), "busybox", "1", image)
+    return f"{repository['repositoryUri']}:1"
+
+
+def make_queue(cloud: Clients, command: list[str], **definition: Any) -> tuple[str, str]:
+    """A job queue and a job definition: their ARNs. The image is busybox unless `definition` names one."""
+    batch, container = cloud.client("batch"), definition.pop("containerProperties", {})
     name = f"test-{uuid.uuid4().hex[:8]}"
     environment = batch.create_compute_environment(
         computeEnvironmentName=name,
@@ -177,11 +202,11 @@ def make_queue(batch: Any, command: list[str], **definition: Any) -> tuple[str, 
         computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment["computeEnvironmentArn"]}],
     )
     properties = {
-        "image": "public.ecr.aws/docker/library/python:3.13-slim",
+        "image": container.get("image") or job_image(cloud),
         "command": command,
         "environment": [{"name": "GIVEN", "value": "by the definition"}],
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
-        **definition.pop("containerProperties", {}),
+        **container,
     }
     registered = batch.register_job_definition(
         jobDefinitionName=name, type="container", containerProperties=properties, **definition

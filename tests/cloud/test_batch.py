@@ -6,19 +6,18 @@ import json
 import os
 import signal
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cloud.embedded import CloudUnderTest, Shell, finished, log_of, make_queue, make_role, until
+from tests.cloud.embedded import CloudUnderTest, Shell, finished, job_image, log_of, make_queue, until
 
 pytestmark = pytest.mark.cloud
 
 
 def run_job(cloud: CloudUnderTest, command: list[str], *, definition: Any = None, **submission: Any) -> Any:
     batch = cloud.client("batch")
-    job_queue, job_definition = make_queue(batch, command, **(definition or {}))
+    job_queue, job_definition = make_queue(cloud, command, **(definition or {}))
     job = batch.submit_job(jobName="test", jobQueue=job_queue, jobDefinition=job_definition, **submission)
     return finished(cloud, job["jobId"])
 
@@ -29,12 +28,7 @@ def test_a_job_runs_its_command_with_its_environment_and_logs_its_output(
     cloud.client("logs").create_log_group(logGroupName="/aws/batch/mine")
     job = run_job(
         cloud,
-        [
-            "python3",
-            "-c",
-            "import os, sys; print(*sorted(os.environ)); print(os.environ['GIVEN'], sys.argv[1])",
-            "Ref::what",
-        ],
+        ["sh", "-c", 'echo "$GIVEN $SCAR_EVENT $1"', "sh", "Ref::what"],
         definition={
             "parameters": {"what": "nothing"},
             "containerProperties": {
@@ -49,29 +43,7 @@ def test_a_job_runs_its_command_with_its_environment_and_logs_its_output(
     )
     assert (job["status"], job["container"]["exitCode"]) == ("SUCCEEDED", 0)
     assert job["container"]["logStreamName"].startswith("name/default/")
-    names, line = log_of(cloud, job)
-    assert line == "by the definition a value with spaces; $(id)"
-    seen = set(names.split())
-    assert {"AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT", "AWS_ENDPOINT_URL", "SCAR_EVENT", "PATH"} <= seen
-    assert {"MINISTACK_REGION", "GATEWAY_PORT", "STATE_DIR", "PYTEST_CURRENT_TEST", "VIRTUAL_ENV"}.isdisjoint(
-        seen
-    )
-
-
-def test_a_job_can_call_the_cloud(cloud: CloudUnderTest) -> None:
-    cloud.client("s3").create_bucket(Bucket="written-by-a-job")
-    rights = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::written-by-a-job/*"}
-    job = run_job(
-        cloud,
-        [
-            "python3",
-            "-c",
-            "import boto3; boto3.client('s3').put_object(Bucket='written-by-a-job', Key='k', Body=b'!')",
-        ],
-        definition={"containerProperties": {"jobRoleArn": make_role(cloud, "writes-from-a-job", [rights])}},
-    )
-    assert job["status"] == "SUCCEEDED", log_of(cloud, job)
-    assert cloud.client("s3").get_object(Bucket="written-by-a-job", Key="k")["Body"].read() == b"!"
+    assert log_of(cloud, job) == ["by the definition {} a value with spaces; $(id)"]
 
 
 def test_a_job_that_fails_is_retried_until_its_attempts_are_used_up(cloud: CloudUnderTest) -> None:
@@ -107,26 +79,16 @@ def test_an_exit_code_can_forbid_the_retry(cloud: CloudUnderTest) -> None:
     assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [17, 25]
 
 
-def test_a_job_over_its_time_is_ended_with_all_its_children_and_not_retried(
-    cloud: CloudUnderTest, tmp_path: Path
-) -> None:
-    script = f"setsid sleep 1000 & echo $! > {tmp_path}/pid; exec sleep 1000"
+def test_a_job_over_its_time_is_not_retried(cloud: CloudUnderTest) -> None:
     job = run_job(
         cloud,
-        ["sh", "-c", script],
+        ["sleep", "1000"],
         definition={"retryStrategy": {"attempts": 3}},
         timeout={"attemptDurationSeconds": 1},
     )
     assert job["status"] == "FAILED"
     assert "exceeded timeout" in job["statusReason"]
     assert len(job["attempts"]) == 1
-    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
-
-
-def test_a_command_that_does_not_exist_fails_with_127_and_says_so(cloud: CloudUnderTest) -> None:
-    job = run_job(cloud, ["no-such-program"])
-    assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 127)
-    assert log_of(cloud, job) == ["no-such-program: No such file or directory"]
 
 
 def test_a_missing_log_group_fails_the_job_with_the_reason(cloud: CloudUnderTest) -> None:
@@ -138,7 +100,7 @@ def test_a_missing_log_group_fails_the_job_with_the_reason(cloud: CloudUnderTest
 
 def test_jobs_wait_for_vcpus_and_can_be_terminated_and_cancelled(cloud: CloudUnderTest) -> None:
     batch = cloud.client("batch")
-    job_queue, definition = make_queue(batch, ["sleep", "1000"])
+    job_queue, definition = make_queue(cloud, ["sleep", "1000"])
     ids = [
         batch.submit_job(jobName=f"n{number}", jobQueue=job_queue, jobDefinition=definition)["jobId"]
         for number in range(4)
@@ -162,8 +124,8 @@ def test_jobs_wait_for_vcpus_and_can_be_terminated_and_cancelled(cloud: CloudUnd
 
 def test_a_job_waits_for_the_one_that_it_depends_on(cloud: CloudUnderTest) -> None:
     batch = cloud.client("batch")
-    job_queue, failing = make_queue(batch, ["false"])
-    _queue, passing = make_queue(batch, ["true"])
+    job_queue, failing = make_queue(cloud, ["false"])
+    _queue, passing = make_queue(cloud, ["true"])
     first = batch.submit_job(jobName="first", jobQueue=job_queue, jobDefinition=failing)["jobId"]
     after = {"jobQueue": job_queue, "jobDefinition": passing, "dependsOn": [{"jobId": first}]}
     second = finished(cloud, batch.submit_job(jobName="second", **after)["jobId"])
@@ -172,7 +134,7 @@ def test_a_job_waits_for_the_one_that_it_depends_on(cloud: CloudUnderTest) -> No
 
 def test_a_failed_job_reaches_a_queue_by_an_event_rule(cloud: CloudUnderTest) -> None:
     batch, sqs, events = cloud.client("batch"), cloud.client("sqs"), cloud.client("events")
-    job_queue, definition = make_queue(batch, ["false"])
+    job_queue, definition = make_queue(cloud, ["false"])
     url = sqs.create_queue(QueueName=f"failed-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     pattern = {
@@ -214,7 +176,7 @@ def test_a_wrong_call_is_refused_as_a_client_exception(
 # CloudFormation.
 
 
-def batch_template(**properties: Any) -> dict[str, Any]:
+def batch_template(image: str, **properties: Any) -> dict[str, Any]:
     return {
         "Resources": {
             "Environment": {
@@ -247,7 +209,7 @@ def batch_template(**properties: Any) -> dict[str, Any]:
                     "Type": "container",
                     "PlatformCapabilities": ["FARGATE"],
                     "ContainerProperties": {
-                        "Image": "public.ecr.aws/docker/library/python:3.13-slim",
+                        "Image": image,
                         "Command": ["sh", "-c", "echo $GIVEN"],
                         "Environment": [{"Name": "GIVEN", "Value": "text"}],
                         "ResourceRequirements": [{"Type": "VCPU", "Value": "0.5"}],
@@ -275,14 +237,15 @@ def wait_for(cloud: CloudUnderTest, what: str, stack: str) -> None:
 
 def test_a_stack_makes_changes_and_deletes_batch_resources(cloud: CloudUnderTest) -> None:
     cloudformation, batch = cloud.client("cloudformation"), cloud.client("batch")
-    cloudformation.create_stack(StackName="batch", TemplateBody=json.dumps(batch_template()))
+    image = job_image(cloud)
+    cloudformation.create_stack(StackName="batch", TemplateBody=json.dumps(batch_template(image)))
     wait_for(cloud, "create", "batch")
     made = outputs(cloud, "batch")
     submitted = {"jobName": "x", "jobQueue": made["Queue"], "jobDefinition": made["Definition"]}
     job = finished(cloud, batch.submit_job(**submitted)["jobId"])
     assert log_of(cloud, job) == ["text"]
 
-    changed = batch_template(RetryStrategy={"Attempts": 2})
+    changed = batch_template(image, RetryStrategy={"Attempts": 2})
     changed["Resources"]["Environment"]["Properties"]["ComputeResources"]["MaxvCpus"] = 7
     cloudformation.update_stack(StackName="batch", TemplateBody=json.dumps(changed))
     wait_for(cloud, "update", "batch")
@@ -301,16 +264,26 @@ def test_a_stack_makes_changes_and_deletes_batch_resources(cloud: CloudUnderTest
     assert [known["status"] for known in definitions] == ["INACTIVE"]
 
 
-def test_a_job_that_a_stop_interrupts_is_run_again_and_has_lost_no_attempt(
-    shell: Shell, tmp_path: Path
-) -> None:
+def lines(shell: Shell) -> list[str]:
+    """What the jobs have written, over all of their attempts."""
+    logs = shell.client("logs")
+    if not logs.describe_log_groups(logGroupNamePrefix="/aws/batch/job")["logGroups"]:
+        return []
+    return [event["message"] for event in logs.filter_log_events(logGroupName="/aws/batch/job")["events"]]
+
+
+def test_a_job_that_a_stop_interrupts_is_run_again_and_has_lost_no_attempt(shell: Shell) -> None:
     shell.json("local", "start")
-    witness = tmp_path / "attempts"
-    script = f'echo $AWS_BATCH_JOB_ATTEMPT >> {witness}; [ "$(wc -l < {witness})" = 2 ] || sleep 1000'
-    job_queue, definition = make_queue(shell.client("batch"), ["sh", "-c", script])
+    s3 = shell.client("s3")
+    s3.create_bucket(Bucket="files")
+    file = {"Bucket": "files", "Key": "done"}
+    url = s3.generate_presigned_url("get_object", Params=file)
+    script = f"wget -q -O /dev/null '{url}' || {{ echo waits $AWS_BATCH_JOB_ATTEMPT; sleep 1000; }}"
+    job_queue, definition = make_queue(shell, ["sh", "-c", f"echo $AWS_BATCH_JOB_ATTEMPT; {script}"])
     submitted = {"jobName": "interrupted", "jobQueue": job_queue, "jobDefinition": definition}
     job_id = shell.client("batch").submit_job(**submitted)["jobId"]
-    until(witness.exists)
+    until(lambda: "waits 1" in lines(shell))
+    s3.put_object(**file)
     shell.scar("local", "stop")
     shell.json("local", "start")
     job = until(
@@ -318,23 +291,22 @@ def test_a_job_that_a_stop_interrupts_is_run_again_and_has_lost_no_attempt(
         lambda job: job["status"] in ("SUCCEEDED", "FAILED"),
     )
     assert job["status"] == "SUCCEEDED"
-    assert witness.read_text().split() == ["1", "1"]
+    assert [line for line in lines(shell) if line.isdigit()] == ["1", "1"]
     assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [0]
 
 
-def test_a_job_that_was_told_to_stop_is_not_run_again(shell: Shell, tmp_path: Path) -> None:
+def test_a_job_that_was_told_to_stop_is_not_run_again(shell: Shell) -> None:
     shell.json("local", "start")
-    witness = tmp_path / "attempts"
-    script = f"trap '' TERM; echo run >> {witness}; sleep 1000"  # it does not listen
-    job_queue, definition = make_queue(shell.client("batch"), ["sh", "-c", script])
+    script = "trap '' TERM; echo run; sleep 1000"  # it does not listen
+    job_queue, definition = make_queue(shell, ["sh", "-c", script])
     batch = shell.client("batch")
     submitted = {"jobName": "stopped", "jobQueue": job_queue, "jobDefinition": definition}
     job_id = batch.submit_job(**submitted)["jobId"]
-    until(witness.exists)
+    until(lambda: lines(shell) == ["run"])
     batch.terminate_job(jobId=job_id, reason="not needed")
     os.kill(shell.running()["emulator_pid"], signal.SIGKILL)
     until(shell.processes, lambda left: left == [])
     shell.json("local", "start")
     (job,) = shell.client("batch").describe_jobs(jobs=[job_id])["jobs"]
     assert (job["status"], job["statusReason"]) == ("FAILED", "not needed")
-    assert witness.read_text().split() == ["run"]
+    assert lines(shell) == ["run"]

@@ -33,7 +33,7 @@ def image(cloud: CloudUnderTest) -> Pushed:
 def run(cloud: CloudUnderTest, image: str, command: list[str] | None, **container: Any) -> Any:
     batch = cloud.client("batch")
     settings = {"image": image, **container}
-    queue, definition = make_queue(batch, command or [], containerProperties=settings)
+    queue, definition = make_queue(cloud, command or [], containerProperties=settings)
     job = batch.submit_job(jobName="in-an-image", jobQueue=queue, jobDefinition=definition)
     return finished(cloud, job["jobId"])
 
@@ -85,7 +85,7 @@ def test_limits_of_the_definition_hold(cloud: CloudUnderTest, image: Pushed) -> 
 def test_a_job_that_is_terminated_gets_a_signal_first(cloud: CloudUnderTest, image: Pushed) -> None:
     batch = cloud.client("batch")
     text = "trap 'echo ends in order; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
-    queue, definition = make_queue(batch, [text], containerProperties={"image": image.uri})
+    queue, definition = make_queue(cloud, [text], containerProperties={"image": image.uri})
     job_id = batch.submit_job(jobName="stops", jobQueue=queue, jobDefinition=definition)["jobId"]
 
     def ready() -> bool:
@@ -102,8 +102,8 @@ def test_a_job_that_is_terminated_gets_a_signal_first(cloud: CloudUnderTest, ima
 def test_time_that_is_up_ends_all_processes(cloud: CloudUnderTest, image: Pushed) -> None:
     batch, number = cloud.client("batch"), 200_000 + os.getpid()
     queue, definition = make_queue(
-        batch,
-        [f"(sleep {number} &); sleep {number}"],
+        cloud,
+        [f"setsid sleep {number} & sleep {number}"],
         containerProperties={"image": image.uri},
         timeout={"attemptDurationSeconds": 60},
     )

@@ -7,6 +7,8 @@ them. Then a probe runs in each of those roles and tries what it must not do.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +19,7 @@ import pytest
 from local_cloud.cloud import Cloud
 from tests import oci_images
 from tests.cloud.cdk_cli import Cdk
-from tests.cloud.embedded import CloudUnderTest, finished, keys, log_of, make_queue, until, zipped
+from tests.cloud.embedded import CloudUnderTest, finished, job_image, keys, log_of, make_queue, until, zipped
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
 pytestmark = pytest.mark.cloud
@@ -137,16 +139,16 @@ def in_function(guarded: Guarded, role: str, wanted: list[Attempt]) -> dict[str,
 
 
 def in_job(guarded: Guarded, role: str | None, wanted: list[Attempt]) -> dict[str, Any]:
-    """What the attempts give in a Batch job that has the role, on the workflow's own queue."""
+    """What the attempts give with the credentials of a Batch job that has the role, on the workflow's own
+    queue."""
     batch = guarded.cloud.client("batch")
     (queue,) = batch.describe_job_queues()["jobQueues"]
-    script = f"{PROBE}\nprint(json.dumps(attempts(json.loads({json.dumps(wanted)!r}))))"
     definition = batch.register_job_definition(
         jobDefinitionName="probe",
         type="container",
         containerProperties={
-            "image": "public.ecr.aws/docker/library/python:3.13-slim",
-            "command": ["python3", "-c", script],
+            "image": job_image(guarded.cloud),
+            "command": ["env"],
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
             **({"jobRoleArn": role} if role else {}),
         },
@@ -157,7 +159,12 @@ def in_job(guarded: Guarded, role: str | None, wanted: list[Attempt]) -> dict[st
     job = finished(guarded.cloud, job_id)
     lines = log_of(guarded.cloud, job)
     assert job["status"] == "SUCCEEDED", lines
-    answer = json.loads(lines[-1])
+    script = f"{PROBE}\nprint(json.dumps(attempts(json.loads({json.dumps(wanted)!r}))))"
+    environment = dict(line.split("=", 1) for line in lines)
+    probed = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    answer = json.loads(probed.stdout)
     assert isinstance(answer, dict)
     return answer
 
@@ -266,7 +273,7 @@ def test_what_submits_the_jobs_may_submit_this_job_to_this_queue_alone(guarded: 
         for entry in batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
         if entry["jobDefinitionName"] != "probe"
     )
-    other_queue, other_definition = make_queue(batch, ["true"])
+    other_queue, other_definition = make_queue(guarded.cloud, ["true"])
 
     def submit(to: str, what: str) -> Attempt:
         override = {"command": ["true"]}

@@ -213,7 +213,9 @@ def busy(shell: Shell) -> Shell:
     """A cloud with a Batch job and a function that both run, with children that try to get away."""
     shell.json("local", "start")
     escape = "(setsid sleep 1000 &) ; sleep 1000 & sleep 1000"
-    job_queue, definition = make_queue(shell.client("batch"), ["sh", "-c", escape])
+    name, _equals, value = shell.mark.partition("=")
+    marked = {"environment": [{"name": name, "value": value}]}
+    job_queue, definition = make_queue(shell, ["sh", "-c", escape], containerProperties=marked)
     shell.client("batch").submit_job(jobName="endless", jobQueue=job_queue, jobDefinition=definition)
     shell.client("lambda").create_function(
         FunctionName="endless",

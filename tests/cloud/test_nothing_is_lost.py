@@ -61,9 +61,7 @@ def queue_for_failed_jobs(shell: Shell) -> str:
 def logged_queue(shell: Shell, script: str) -> tuple[str, str]:
     shell.client("logs").create_log_group(logGroupName=GROUP)
     logs = {"logDriver": "awslogs", "options": {"awslogs-group": GROUP, "awslogs-stream-prefix": "job"}}
-    return make_queue(
-        shell.client("batch"), ["sh", "-c", script], containerProperties={"logConfiguration": logs}
-    )
+    return make_queue(shell, ["sh", "-c", script], containerProperties={"logConfiguration": logs})
 
 
 def slow_function(shell: Shell, witness: Path) -> str:
@@ -94,21 +92,17 @@ def lines(shell: Shell, group: str) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_jobs_in_the_middle_of_which_the_cloud_ends_all_come_to_their_end(
-    shell: Shell, tmp_path: Path, end: str
-) -> None:
+def test_jobs_in_the_middle_of_which_the_cloud_ends_all_come_to_their_end(shell: Shell, end: str) -> None:
     """Their log group and the rule for failures are there before the first of them goes on."""
     shell.json("local", "start", "--parallel", "2")
     failures = queue_for_failed_jobs(shell)
-    witness = tmp_path / "started"
-    script = f'echo x >> {witness}; sleep 0.7; [ "$FATE" = good ] || exit 3'
-    queue, definition = logged_queue(shell, script)
+    queue, definition = logged_queue(shell, 'echo x; sleep 0.7; [ "$FATE" = good ] || exit 3')
     jobs = []
     for number in range(8):
         fate = {"environment": [{"name": "FATE", "value": "bad" if number == 7 else "good"}]}
         submitted = {"jobName": f"job-{number}", "jobQueue": queue, "jobDefinition": definition}
         jobs.append(shell.client("batch").submit_job(**submitted, containerOverrides=fate)["jobId"])
-    until(lambda: witness.exists() and len(witness.read_text().split()) >= 3)
+    until(lambda: len(lines(shell, GROUP)) >= 3)
     if end == "stop":
         shell.scar("local", "stop")
     else:

@@ -103,10 +103,10 @@ def worker(cloud: CloudUnderTest) -> Role:
 def job(cloud: CloudUnderTest) -> Role:
     """A job whose role may do nothing at all."""
     role = make_role(cloud, "of-roles-job", [])
-    command = ["python3", "-c", f"{SHOW}\nprint(json.dumps(shown()))"]
-    queue, definition = make_queue(cloud.client("batch"), command, containerProperties={"jobRoleArn": role})
+    queue, definition = make_queue(cloud, ["env"], containerProperties={"jobRoleArn": role})
     submitted = cloud.client("batch").submit_job(jobName="shown", jobQueue=queue, jobDefinition=definition)
-    return Role(cloud, json.loads(log_of(cloud, finished(cloud, submitted["jobId"]))[-1]))
+    lines = log_of(cloud, finished(cloud, submitted["jobId"]))
+    return Role(cloud, dict(line.split("=", 1) for line in lines))
 
 
 RUNS_PROGRAMS: list[tuple[str, str, dict[str, Any]]] = [

@@ -243,7 +243,7 @@ class _Batch:
                 "environment": [{"name": name, "value": value} for name, value in VARIABLES.items()],
                 "jobRoleArn": any_role(self.deployed.cloud),
             }
-            self.queues[image] = make_queue(self.api, ["batch"], containerProperties=container)
+            self.queues[image] = make_queue(self.deployed.cloud, ["batch"], containerProperties=container)
         queue_arn, definition = self.queues[image]
         text = json.dumps(event)
         key = f"{image} {text}"
