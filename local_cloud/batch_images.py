@@ -14,7 +14,8 @@ from local_cloud.ecr.store import ImageStore
 def container_task(
     store: ImageStore, container: Mapping[str, Any], environment: Mapping[str, str]
 ) -> ContainerTask:
-    """What to run for a job's `container` (see DescribeJobs). The root is writable, `USER` is the image's.
+    """What to run for a job's `container` (see DescribeJobs). `USER` is the image's, and the root is writable
+    unless the job definition says otherwise.
 
     Raises:
         ContainerFailedError: the image is not in ECR, although its name says so.
@@ -25,6 +26,7 @@ def container_task(
         env=environment,
         command=container["command"] or None,
         user=container.get("user") or None,
+        read_only_root=bool(container.get("readonlyRootFilesystem")),
         host_ports=[("127.0.0.1", int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2]))],
         limits={
             limit["name"]: (int(limit["softLimit"]), int(limit["hardLimit"]))

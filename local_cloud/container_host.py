@@ -82,6 +82,7 @@ def _host(task: ContainerTask, status: int) -> int:
                 host_ports=[(address, port) for address, port in task.host_ports],
                 output=1,
                 lambda_tmp_mib=task.lambda_tmp_mib,
+                read_only_root=task.read_only_root,
             )
             _say(status, "started")
             result = engine.run(process)

@@ -25,6 +25,8 @@ class ContainerTask:
     user: str | None = None
     lambda_tmp_mib: int | None = None
     """As on Lambda: a read-only root, and a /tmp of this size."""
+    read_only_root: bool = False
+    """As with `docker run --read-only`."""
     limits: Mapping[str, tuple[int, int]] | None = None
     """Soft and hard limits by their names in Docker's words, such as `nofile`."""
     host_ports: Sequence[tuple[str, int]] = ()

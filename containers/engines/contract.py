@@ -39,8 +39,9 @@ class ContainerProcess:
     it does not return, the process is held up. With `on_error_output`, standard error goes there instead.
     With `output`, a descriptor, both go there, and the
     listener is told only why the program was not started. With `lambda_tmp_mib` the container is like one of
-    AWS Lambda: the root is read-only, and only /tmp, fresh and of this size in MiB, can be written to. Only
-    the namespaces engine does the last two.
+    AWS Lambda: the root is read-only, and only /tmp, fresh and of this size in MiB, can be written to. With
+    `read_only_root` it is like one of `docker run --read-only`: /tmp is part of the read-only root, and only
+    /dev and /dev/shm can be written to. Only the namespaces engine does the last three.
     """
 
     root: Root
@@ -57,6 +58,7 @@ class ContainerProcess:
     host_ports: Sequence[tuple[str, int]] | None = None
     output: int | None = None
     lambda_tmp_mib: int | None = None
+    read_only_root: bool = False
 
     @property
     def all_binds(self) -> dict[Path, str]:

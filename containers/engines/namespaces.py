@@ -50,6 +50,8 @@ class NamespacesEngine:
         overlay, memory = self._overlay, _MEMORY
         if process.lambda_tmp_mib is not None:
             overlay, memory = "none", {"/tmp": f"mode=1777,size={process.lambda_tmp_mib}m"}  # noqa: S108
+        elif process.read_only_root:
+            memory = {}
         preparation = Preparation(self._user_namespace)
         if process.host_ports is not None:
             host_ports = tuple(dict.fromkeys(process.host_ports))
@@ -61,6 +63,7 @@ class NamespacesEngine:
                 "overlay": overlay,
                 "memory": memory,
                 "like_lambda": process.lambda_tmp_mib is not None,
+                "read_only_root": process.read_only_root,
                 "root": str(process.root.path.absolute()),
                 "scratch": str(scratch.absolute()),
                 "binds": [
@@ -105,6 +108,7 @@ def probe_namespaces(store: Path) -> Mapping[str, str]:
                 "overlay": overlay,
                 "memory": _MEMORY,
                 "like_lambda": False,
+                "read_only_root": False,
                 "root": str(root.absolute()),
                 "scratch": str(work.absolute()),
                 "binds": [],

@@ -60,6 +60,15 @@ def test_each_attempt_has_a_fresh_writable_root(cloud: CloudUnderTest, image: Pu
         assert log_of(cloud, job) == ["fresh"]
 
 
+def test_a_read_only_root_can_be_asked_for(cloud: CloudUnderTest, image: Pushed) -> None:
+    write = ["echo x > /left && echo written"]
+    job = run(cloud, image.uri, write, user="root", readonlyRootFilesystem=True)
+    assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 1)
+    assert "Read-only file system" in log_of(cloud, job)[0]
+    job = run(cloud, image.uri, write, user="root", readonlyRootFilesystem=False)
+    assert log_of(cloud, job) == ["written"]
+
+
 def test_environment_of_the_host_stays_outside(cloud: CloudUnderTest, image: Pushed) -> None:
     lines = log_of(cloud, run(cloud, image.uri, ["env"]))
     names = {line.partition("=")[0] for line in lines}

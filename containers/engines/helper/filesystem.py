@@ -75,6 +75,8 @@ def build_root(task: dict[str, Any]) -> None:
     mount("none", ".", None, MS_REC | MS_PRIVATE)
     unmount(".")
     os.chdir("/")
+    if task["read_only_root"]:  # only now: as with Docker, what the container needs is made first
+        remount_read_only("/", MS_NOSUID | MS_NODEV)
 
 
 def open_sources(task: dict[str, Any]) -> dict[str, Any]:

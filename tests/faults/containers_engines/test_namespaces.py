@@ -341,6 +341,20 @@ def test_like_lambda_only_a_fresh_tmp_is_writable(namespaces: Runner) -> None:
         assert (lines[:3], lines[-1]) == (["/tmp", "993", "x"], "full")
 
 
+def test_nothing_of_a_read_only_root_can_be_written_to(namespaces: Runner) -> None:
+    script = "for p in / /etc /tmp /run /work; do (echo x > $p/x) 2>&1; done; echo x > /dev/shm/x && echo shm"
+    output: list[bytes] = []
+    process = ContainerProcess(
+        *(namespaces.root, ["sh", "-c", script], {}, "/work", "", {}, None),
+        output.append,
+        read_only_root=True,
+    )
+    namespaces.engine.run(process)
+    *refused, shared_memory = b"".join(output).decode().splitlines()
+    assert ["Read-only file system" in line for line in refused] == [True] * 5
+    assert shared_memory == "shm"
+
+
 def test_names_that_are_not_ascii_pass_unchanged(namespaces: Runner) -> None:
     odd = "\u00fc/\u00f1 \u65e5.png" + os.fsdecode(b"\xff")
     folder = namespaces.prepare()
