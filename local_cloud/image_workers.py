@@ -58,6 +58,8 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
 
     def __init__(self, name: str, config: Config, code_zip: bytes) -> None:
         super().__init__(name, config, code_zip)
+        self.log_stream = ""
+        """Of this execution environment: all of its invocations are logged there."""
         self.ending = ""
         """How the process has ended."""
         self._container: Container | None = None
@@ -72,6 +74,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
 
     def _spawn(self, init_timeout: float | None = None) -> None:
         self._teardown()
+        self.log_stream = new_log_stream(self.config)
         pending: queue.Queue[Any] = queue.Queue(maxsize=1)
         with self._state_lock:
             self._generation += 1
@@ -164,7 +167,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
             image=self.config["ImageUri"],
             layout=layout,
             digest=digest,
-            env=environment(self.config, f"127.0.0.1:{port}", self.endpoint),
+            env=environment(self.config, f"127.0.0.1:{port}", self.endpoint, self.log_stream),
             entrypoint=settings.get("EntryPoint") or None,
             command=settings.get("Command") or None,
             working_dir=settings.get("WorkingDirectory") or None,
@@ -174,12 +177,20 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
         )
 
 
-def environment(config: Config, runtime_api: str, endpoint: str) -> dict[str, str]:
+def log_group(config: Config) -> str:
+    """The log group of a function."""
+    return (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
+
+
+def new_log_stream(config: Config) -> str:
+    """The name of a new log stream of a function."""
+    day = time.strftime("%Y/%m/%d", time.gmtime())
+    return f"{day}/[{config.get('Version', '$LATEST')}]{uuid.uuid4().hex}"
+
+
+def environment(config: Config, runtime_api: str, endpoint: str, log_stream: str) -> dict[str, str]:
     """The variables that Lambda sets, above those of the image (developer guide, "Defined runtime environment
     variables"), and AWS_ENDPOINT_URL."""
-    name, version = config["FunctionName"], config.get("Version", "$LATEST")
-    day = time.strftime("%Y/%m/%d", time.gmtime())
-    group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{name}"
     region = get_region()
     credentials = lambda_runtime.execution_credentials(config)
     return {
@@ -189,12 +200,12 @@ def environment(config: Config, runtime_api: str, endpoint: str) -> dict[str, st
             for variable, value in ((config.get("Environment") or {}).get("Variables") or {}).items()
         },
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
-        "AWS_LAMBDA_FUNCTION_NAME": name,
-        "AWS_LAMBDA_FUNCTION_VERSION": version,
+        "AWS_LAMBDA_FUNCTION_NAME": config["FunctionName"],
+        "AWS_LAMBDA_FUNCTION_VERSION": config.get("Version", "$LATEST"),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.get("MemorySize", 128)),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_GROUP_NAME": group,
-        "AWS_LAMBDA_LOG_STREAM_NAME": f"{day}/[{version}]{uuid.uuid4().hex}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": log_group(config),
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "LAMBDA_TASK_ROOT": "/var/task",

@@ -42,6 +42,23 @@ def test_an_environment_is_used_again(function: ImageFunction) -> None:
     assert second == first + "x\n"
 
 
+def test_the_variables_name_the_log_stream_that_has_the_lines(cloud: CloudUnderTest, image: Pushed) -> None:
+    group = f"/tests/{uuid.uuid4().hex}"
+    function = make_image_function(cloud, image.uri, LoggingConfig={"LogGroup": group})
+    text = 'echo "$AWS_LAMBDA_LOG_GROUP_NAME $AWS_LAMBDA_LOG_STREAM_NAME"; echo line of $number >&3'
+    told = {function.run(f"number={number}; {text}").strip() for number in (1, 2)}
+    (names,) = told  # one stream for one execution environment, as on AWS
+    assert names.split()[0] == group
+    events = cloud.client("logs").get_log_events(
+        logGroupName=group, logStreamName=names.split()[1], startFromHead=True
+    )["events"]
+    assert [line for event in events if (line := event["message"]).startswith("line")] == [
+        "line of 1",
+        "line of 2",
+    ]
+    assert [event["message"].split()[0] for event in events].count("REPORT") == 2
+
+
 def test_the_process_is_unprivileged_and_only_tmp_is_writable(function: ImageFunction) -> None:
     told = function.run(
         "id -u; id -g; for at in / /var/task /bin /etc /dev /dev/shm /run /home /proc/sys/kernel; do"
