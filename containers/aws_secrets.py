@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 
 from containers import aws
+from containers.asking import asker
 from containers.errors import ExplainedError
 
 ARN_PARTS = 7
@@ -34,7 +35,7 @@ def secret_string(name: str, where: str, *, fresh: bool = False) -> str:
     except BotoCoreError as error:
         raise ExplainedError(
             f"The secret {name} ({where}) could not be read: {error}",
-            advice="The event will be retried; a function in a VPC needs a way to AWS Secrets Manager.",
+            advice=f"{asker().later}; {asker().network}.",
             kind="SecretUnavailable",
         ) from None
     text = answer.get("SecretString")
@@ -59,9 +60,10 @@ def _refused(name: str, where: str, code: str) -> ExplainedError:
     elif code == "InvalidRequestException":
         cause, advice = "is marked for deletion", "Restore it, or name another one."
     elif code in ("AccessDeniedException", "AccessDenied"):
-        cause = "may not be read by the function"
+        cause = f"may not be read by {asker().name}"
         advice = (
-            "Its role needs secretsmanager:GetSecretValue on it (and kms:Decrypt, with a key of one's own)."
+            "Allow secretsmanager:GetSecretValue on it (and kms:Decrypt, with a key of your own) for "
+            f"{asker().identity}."
         )
     else:
         cause, advice = f"could not be read ({code})", ""

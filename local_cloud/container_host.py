@@ -56,9 +56,11 @@ def _pass_on(number: int, _frame: object) -> None:
 
 
 def _host(task: ContainerTask, status: int) -> int:
+    from containers import asking
     from containers.engines import ContainerProcess, choose_engine
     from containers.errors import ExplainedError
 
+    asking.this_process_is(asking.EMBEDDED_CLOUD)
     try:
         with _leased_root(task) as root:
             if task.only_prepare:

@@ -15,6 +15,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 
+from containers.asking import asker
 from containers.bounded_json import read_json
 from containers.errors import ExplainedError
 from containers.image.manifests import (
@@ -144,7 +145,7 @@ class RegistryRepository:
                 f"registry {self._host} does not give out {self._what} to the login that it was given "
                 f"(HTTP {error.status})" + _server_message(error.body),
                 advice="Check container.image, name and password in the secret of "
-                "container.registry_credentials (Amazon ECR: the function's role), and that they may pull it",
+                f"container.registry_credentials (Amazon ECR: {asker().identity}), and that they may pull it",
                 kind="ImagePrivate",
             )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN):

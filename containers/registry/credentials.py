@@ -3,8 +3,8 @@
 - `container.registry_credentials` names a secret in AWS Secrets Manager whose value is
   `{"username": "…", "password": "…"}`. It is for the registry that `container.image` names, and is shown to
   no mirror.
-- Amazon ECR (`ACCOUNT.dkr.ecr.REGION.amazonaws.com`) takes the function's own role, which is asked for a
-  password of twelve hours.
+- Amazon ECR (`ACCOUNT.dkr.ecr.REGION.amazonaws.com`) takes the identity of who asks (`containers.asking`),
+  which is given a password of twelve hours.
 
 Both are asked for only once a registry has answered 401, so that public images cost no call of AWS; neither
 is kept. No message of this module holds a value.
@@ -16,6 +16,7 @@ import base64
 import binascii
 import re
 
+from containers.asking import asker
 from containers.bounded_json import JsonError, read_json
 from containers.errors import ExplainedError
 from containers.registry.client import Credentials
@@ -70,15 +71,15 @@ def _from_ecr(host: str, region: str) -> tuple[str, str]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         raise ExplainedError(
-            f"Amazon ECR gives the function no login for {host} ({code})",
-            advice="Its role needs ecr:GetAuthorizationToken, ecr:BatchGetImage and "
-            "ecr:GetDownloadUrlForLayer.",
+            f"Amazon ECR gives {asker().name} no login for {host} ({code})",
+            advice="Allow ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer for "
+            f"{asker().identity}.",
             kind="ImagePrivate",
         ) from None
     except (BotoCoreError, LookupError, binascii.Error, UnicodeDecodeError) as error:
         raise ExplainedError(
             f"Amazon ECR gives no login for {host}: {type(error).__name__}",
-            advice="The event will be retried; a function in a VPC needs a way to Amazon ECR.",
+            advice=f"{asker().later}; {asker().network}.",
             kind="RegistryUnavailable",
         ) from None
     username, _, password = token.partition(":")

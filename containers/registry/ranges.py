@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Protocol
 
+from containers.asking import asker
 from containers.errors import ExplainedError
 from containers.image.origin import ByteStream
 
@@ -84,7 +85,7 @@ class S3Object:
             )
         return ExplainedError(
             f"{self._what} cannot be read: {error}",
-            advice="Check that the function's role may read it, and that S3 can be reached",
+            advice=f"Check that {asker().identity} may read it, and that S3 can be reached",
             kind="RegistryUnavailable",
         )
 

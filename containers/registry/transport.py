@@ -18,6 +18,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from containers.asking import asker
 from containers.errors import ExplainedError
 from containers.registry.connections import NETWORK_ERRORS, Connections, Response
 from containers.registry.token_server import is_internal
@@ -183,7 +184,7 @@ class Transport:
         text = str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
         return ExplainedError(
             f"{self._server} cannot be reached: {text}",
-            advice="Check its name, the network (a function in a VPC needs a way out) and the proxy settings",
+            advice=f"Check its name, the network ({asker().network}) and the proxy settings",
             kind="RegistryUnavailable",
         )
 

@@ -30,7 +30,7 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
-from containers import aws
+from containers import asking, aws
 from containers.assembly import OutOfTime, TargetRepository, Wanted, assemble, this_runner
 from containers.errors import ExplainedError
 from containers.image.manifests import host_architecture
@@ -50,6 +50,7 @@ RUN = "ScarRun"
 
 def handler(event: dict[str, Any], context: Any) -> None:
     """Handle a request, and respond in any case: without a response, CloudFormation waits for an hour."""
+    asking.this_process_is(asking.ASSEMBLER)
     wish = event["ResourceProperties"]
     answer: dict[str, Any] = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
     name = f"{wish['RepositoryName']}/{wish['FunctionName']}"

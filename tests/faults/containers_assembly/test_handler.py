@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from containers import aws
+from containers import asking, aws
 from tests.faults.containers_assembly.images import SHELL
 from tests.faults.containers_assembly.world import World, image_of, package
 from tests.oci_images import docker_save
@@ -78,6 +78,8 @@ class Aws:
         return self._object(request)
 
     def _object(self, request: Request) -> Answer:
+        if "closed" in request.path:
+            return Answer(403)
         content = self.objects.get(request.path)
         if content is None:
             return Answer(404)
@@ -110,6 +112,7 @@ def cloud(ecr: str, monkeypatch: pytest.MonkeyPatch, index: ModuleType, world: W
         aws._client.cache_clear()
         given.objects["/assets/package.zip"] = package().getvalue()
         yield given
+    asking.this_process_is(asking.FUNCTION)
 
 
 class Context:
@@ -196,6 +199,8 @@ def test_the_last_run_says_that_time_was_not_enough(index: ModuleType, cloud: Aw
     ("properties", "told"),
     [
         ({"Image": "127.0.0.1:1/nothing:1"}, "cannot be reached"),
+        ({"Image": "127.0.0.1:1/nothing:1"}, "the assembler is outside of your VPC"),
+        ({"Archive": "s3://assets/closed.tar"}, "Check that the assembler's role may read it"),
         ({"Image": "Not A Name"}, "is not the name of an image"),
         ({"Archive": "s3://assets/missing.tar"}, "s3://assets/missing.tar does not exist"),
         ({"Package": "s3://assets/missing.zip"}, "s3://assets/missing.zip does not exist"),

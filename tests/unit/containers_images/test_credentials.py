@@ -209,6 +209,7 @@ def test_ecr_that_refuses_says_which_rights_are_needed(amazon: Aws) -> None:
         credentials_for(None)(ECR)
     assert caught.value.kind == "ImagePrivate"
     assert "ecr:GetAuthorizationToken" in caught.value.advice
+    assert "for the function's role" in caught.value.advice
 
 
 @pytest.mark.parametrize("token", ["", "!", "/w=="])
