@@ -18,10 +18,14 @@ def main() -> int:
     from scar_constructs.udocker_tarball import find_udocker_tools
 
     try:
-        deployment = Deployment.from_context(cdk_context(os.environ))
+        context = cdk_context(os.environ)
+        deployment = Deployment.from_context(context)
         checked = check(deployment.fdl)
-        if checked.diagnostics:
-            print(render(checked.diagnostics, sys.stderr.isatty()), file=sys.stderr)
+        # `scar init` has made this FDL file out of flags: its files are those that the user has named.
+        unasked = {"FDL056"} if context.get("from_flags") else set()
+        diagnostics = [found for found in checked.diagnostics if found.code not in unasked]
+        if diagnostics:
+            print(render(diagnostics, sys.stderr.isatty()), file=sys.stderr)
         if checked.workflow is None:
             return 2
         workflow = with_environment_values(deployment.with_bucket_names(checked.workflow), os.environ)

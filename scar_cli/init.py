@@ -82,6 +82,8 @@ def command(
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
         raise UserError("The file of -f defines the functions", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, values)
+    if fdl is None:
+        context["from_flags"] = "true"  # see app.py
     if refresh_images:
         context["refresh_images"] = datetime.now(UTC).isoformat(timespec="seconds")
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
