@@ -51,7 +51,7 @@ def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, li
     """
     with tempfile.TemporaryDirectory(prefix="scar-cdk-") as name:
         folder = Path(name) / "cdk.out"
-        given = {"fdl": str(Path(fdl).absolute()), **_refresh_images(fdl, context), **context}
+        given = {"fdl": str(Path(fdl).absolute()), **context}
         named = [bucket for bucket in context.get("existing_buckets", "").split(",") if bucket]
         guessed = set(_guess(fdl, context, named))
         _synthesize(given, named, guessed, folder)
@@ -90,8 +90,9 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
         return process.wait()
 
 
-def deploy(folder: Path, *, verbose: bool) -> int:
-    """Deploy a cloud assembly by the cdk command line; its exit code.
+def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> int:
+    """Deploy a cloud assembly by the cdk command line; its exit code. `parameters` are `STACK:NAME=VALUE`;
+    others keep the values that they have.
 
     On a terminal one line tells how far it is, unless `verbose`; what the cdk says is shown if it fails.
 
@@ -107,6 +108,7 @@ def deploy(folder: Path, *, verbose: bool) -> int:
         "--all",
         "--progress",
         "events",
+        *(word for parameter in parameters for word in ("--parameters", parameter)),
     )
     if verbose or not sys.stderr.isatty():
         return cdk(*arguments, quiet=True)
@@ -194,15 +196,6 @@ def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterat
                 except ClientError:
                     continue  # why not is said where it matters
             yield name
-
-
-def _refresh_images(fdl: str, context: Mapping[str, str]) -> dict[str, str]:
-    """As in the last deployment: else the tags of all images would be looked up again."""
-    name = workflow_of(fdl).name
-    for stack in stacks():
-        if stack.refresh_images and (stack.name == context.get("stack") or stack.workflow == name):
-            return {"refresh_images": stack.refresh_images}
-    return {}
 
 
 def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str], folder: Path) -> None:

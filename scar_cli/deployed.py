@@ -78,8 +78,6 @@ class DeployedStack:
     """Stem of the FDL file."""
     functions: tuple[DeployedFunction, ...]
     buckets: tuple[str, ...]
-    refresh_images: str | None = None
-    """The value of the context key of that name with which it was deployed."""
 
 
 def selects_functions(command: _Command) -> _Command:
@@ -244,7 +242,6 @@ def _read(stack: dict[str, Any], region: str) -> DeployedStack:
         content = json.loads(summary)
         functions = tuple(_function(entry, name, region) for entry in content["functions"])
         buckets = tuple(str(bucket) for bucket in content["buckets"])
-        refresh = content.get("refresh_images")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
             f"The output {OUTPUT} of the stack {name} cannot be read",
@@ -252,7 +249,7 @@ def _read(stack: dict[str, Any], region: str) -> DeployedStack:
         ) from None
     described = str(stack.get("Description", ""))
     workflow = described.removeprefix(_DESCRIPTION).partition(":")[0] if _DESCRIPTION in described else ""
-    return DeployedStack(name, region, str(stack["StackStatus"]), workflow, functions, buckets, refresh)
+    return DeployedStack(name, region, str(stack["StackStatus"]), workflow, functions, buckets)
 
 
 def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunction:

@@ -25,6 +25,8 @@ from scar_cli.ls import described
 from scar_cli.session import client, error_code, explained
 
 _PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
+_REFRESH_IMAGES = "RefreshImages"
+"""The parameter of a stack with images, see `scar_constructs.images.images`."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -84,16 +86,17 @@ def command(
     context = context_of(stack, bucket_suffix, values)
     if fdl is None:
         context["from_flags"] = "true"  # see app.py
-    if refresh_images:
-        context["refresh_images"] = datetime.now(UTC).isoformat(timespec="seconds")
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
         refuse_what_is_taken(made)
         changes = [changes_of(one) for one in made]
         _show(changes, folder, verbose=verbose, as_json=as_json)
-        if not yes and any(changes):
+        refreshed = list(_refreshed(made)) if refresh_images else []
+        if refreshed:
+            click.echo("The tags of all images are looked up again", err=as_json)
+        if not yes and (any(changes) or refreshed):
             confirm(f"Deploy {', '.join(one.name for one in made)}?")
         try:
-            code = deploy(folder, verbose=verbose)
+            code = deploy(folder, verbose=verbose, parameters=refreshed)
         except KeyboardInterrupt:
             click.echo(
                 "CloudFormation continues what it has started. To see what is deployed: scar ls", err=True
@@ -111,6 +114,14 @@ def command(
         for function in functions:
             click.echo(f"{function.name} is deployed. To run it:  {_way_to_run(function)}")
     return 0
+
+
+def _refreshed(made: list[SynthesizedStack]) -> Iterator[str]:
+    """A new value of the parameter by which the tags of a stack's images are looked up again."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for stack in made:
+        if _REFRESH_IMAGES in stack.template.get("Parameters", {}):
+            yield f"{stack.name}:{_REFRESH_IMAGES}={now}"
 
 
 def context_of(stack: str | None, bucket_suffix: str | None, values: tuple[str, ...]) -> dict[str, str]:

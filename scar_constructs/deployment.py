@@ -16,9 +16,6 @@ from pathlib import Path
 
 from fdl_schemas.model import Function, StorageEntry, Workflow
 
-REFRESH_IMAGES = "refresh_images"
-"""Context key: the tags of images are looked up again when this text changes (`AssembledImage`)."""
-
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
 
@@ -32,7 +29,6 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "existing_buckets": "comma-separated names of buckets that are there already",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
-    REFRESH_IMAGES: "any text, such as a date: the tags of all images are looked up again when it changes",
     UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "
     "or `sha256:DIGEST` downloads them; default: they are downloaded for a deployment to AWS",
     DISTRIBUTED_LAUNCH: "`true` makes, for each function that reads from S3, the state machine that "
@@ -63,7 +59,6 @@ class Deployment:
     existing_buckets: tuple[str, ...] = ()
     destroy_buckets: bool = False
     registry_mirrors: str | None = None
-    refresh_images: str | None = None
     udocker_tools: str | None = None
     distributed_launch: bool = False
 
@@ -116,7 +111,6 @@ class Deployment:
             existing_buckets=existing,
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
-            refresh_images=_text(context, REFRESH_IMAGES),
             udocker_tools=udocker_tools,
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
         )

@@ -66,7 +66,6 @@ def add_stacks(
             existing_buckets=deployment.existing_buckets,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
-            refresh_images=deployment.refresh_images,
             distributed_launch=deployment.distributed_launch,
             udocker_tarball=tools.tarball,
         )
@@ -94,7 +93,6 @@ class WorkflowStack(Stack):
     :param destroy_buckets: delete the buckets that this stack made, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
-    :param refresh_images: see `AssembledImage`.
     :param distributed_launch: make a `DistributedLaunch` for each function that reads from S3.
     :param udocker_tarball: see `RunnerAsset`.
     :raises DeploymentError: a function names subnets without security groups.
@@ -114,7 +112,6 @@ class WorkflowStack(Stack):
         existing_buckets: Sequence[str] = (),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
-        refresh_images: str | None = None,
         distributed_launch: bool = False,
         udocker_tarball: Path | None = None,
     ) -> None:
@@ -148,7 +145,6 @@ class WorkflowStack(Stack):
             "Images",
             runner=runner,
             registry_mirrors=registry_mirrors,
-            refresh=refresh_images,
             keep=not all(definition.delete_ecr_image for definition in workflow.functions),
         )
         has_jobs = any(definition.batch is not None for definition in workflow.functions)
@@ -179,7 +175,7 @@ class WorkflowStack(Stack):
         CfnOutput(
             self,
             OUTPUT,
-            value=self.to_json_string(self._summary(refresh_images)),
+            value=self.to_json_string(self._summary()),
             description="What is deployed, for scar",
         )
         Tags.of(self).add("createdby", "scar")
@@ -234,9 +230,8 @@ class WorkflowStack(Stack):
             if launchable(function.definition)
         }
 
-    def _summary(self, refresh_images: str | None) -> Mapping[str, object]:
+    def _summary(self) -> Mapping[str, object]:
         return {
-            **({"refresh_images": refresh_images} if refresh_images else {}),
             "functions": [
                 _summary(function, self.launches.get(function.definition.name)) for function in self.functions
             ],

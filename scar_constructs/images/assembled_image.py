@@ -40,7 +40,7 @@ class AssembledImage(Construct):
         package: FunctionAsset,
         image_file: ImageFile | None = None,
         registry_mirrors: str | None = None,
-        refresh: str | None = None,
+        refresh: str,
     ) -> None:
         super().__init__(scope, construct_id)
         container = definition.container
@@ -57,12 +57,12 @@ class AssembledImage(Construct):
             "Architecture": assembler.architecture,
             "Package": package.asset.s3_object_url,
             "Runner": assembler.runner_hash,
+            "Refresh": refresh,
             **_given(
                 Image=container.image,
                 Archive=image_file.uri if image_file is not None else None,
                 RegistryCredentials=container.registry_credentials,
                 RegistryMirrors=registry_mirrors,
-                Refresh=refresh,
             ),
         }
         self.resource = CustomResource(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aws_cdk import CfnParameter, Stack
 from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
@@ -13,13 +14,19 @@ from scar_constructs.images.assembler import ImageAssembler
 from scar_constructs.images.repository import ImageRepository
 from scar_constructs.runner_asset import RunnerAsset
 
+REFRESH_IMAGES = "RefreshImages"
+"""Parameter of the stack: the tags of all images are looked up again when this text changes.
+
+Not a context value: CloudFormation keeps a parameter's value in later deployments, so that they stay at the
+newest image, and restores it in a rollback.
+"""
+
 
 class WorkflowImages(Construct):
     """Repository and assemblers of a stack, created when the first function needs them.
 
     :param runner: the runner that goes into the images.
     :param registry_mirrors: see `AssembledImage`.
-    :param refresh: see `AssembledImage`.
     :param keep: see `ImageRepository`.
     """
 
@@ -30,21 +37,27 @@ class WorkflowImages(Construct):
         *,
         runner: RunnerAsset,
         registry_mirrors: str | None = None,
-        refresh: str | None = None,
         keep: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         self._runner = runner
         self._registry_mirrors = registry_mirrors
-        self._refresh = refresh
         self._keep = keep
         self._repository: ImageRepository | None = None
+        self._refresh: CfnParameter | None = None
         self._assemblers: dict[str, ImageAssembler] = {}
 
     def assembled(
         self, scope: Construct, *, definition: Function, package: FunctionAsset, image_file: ImageFile | None
     ) -> AssembledImage:
         """The assembled image of a function, as a child of `scope`."""
+        if self._refresh is None:
+            self._refresh = CfnParameter(
+                Stack.of(self),
+                REFRESH_IMAGES,
+                default="",
+                description="Any text: the tags of all images are looked up again when it changes",
+            )
         return AssembledImage(
             scope,
             "Image",
@@ -53,7 +66,7 @@ class WorkflowImages(Construct):
             package=package,
             image_file=image_file,
             registry_mirrors=self._registry_mirrors,
-            refresh=self._refresh,
+            refresh=self._refresh.value_as_string,
         )
 
     @property

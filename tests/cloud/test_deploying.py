@@ -70,10 +70,11 @@ class Deploying:
     source: Source
     mirror: str
 
-    def cdk(self, verb: str, **context: str) -> str:
+    def cdk(self, verb: str, *arguments: str, **context: str) -> str:
         run = Cdk(self.cloud.environment(), self.folder / "cdk.out")
         mirrors = {"registry_mirrors": f"docker.io={self.mirror}"}
-        return run(verb, self.folder / f"{STACK}.yaml", check=True, **mirrors, **context).stdout_and_stderr
+        file = self.folder / f"{STACK}.yaml"
+        return run(verb, file, *arguments, check=True, **mirrors, **context).stdout_and_stderr
 
     def memory(self, mib: int) -> None:
         (self.folder / f"{STACK}.yaml").write_text(FDL.replace("512", str(mib)))
@@ -187,11 +188,17 @@ def test_life_of_a_stack(deploying: Deploying) -> None:
     assert deploying.source.asked == []
     assert deploying.stored_bytes() - stored < 1 << 20
 
-    deploying.cdk("deploy", refresh_images="now")
+    deploying.cdk("deploy", "--parameters", "RefreshImages=now")
     assert deploying.source.asked
     assert "2two" in deploying.says().replace("\\n", "").replace("\n", "")
 
-    deploying.cdk("destroy", refresh_images="now")
+    deploying.source.asked.clear()
+    deploying.script("cat /version; echo three")
+    deploying.cdk("deploy")
+    assert "2three" in deploying.says().replace("\\n", "").replace("\n", ""), "the newest image stays"
+    assert deploying.source.asked == []
+
+    deploying.cdk("destroy")
     assert deploying.status() is None
     assert deploying.repositories() == []
     assert deploying.precious() == b"precious"

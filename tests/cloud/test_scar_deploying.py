@@ -124,7 +124,11 @@ def test_a_function_from_flags_is_deployed_compared_changed_and_deleted(deployin
     assert "MemorySize: 192 → 256" in changed["by-flags"]
     assert scar.json("ls", "-n", "by-flags")["Functions"][0]["Memory"] == 192, "nothing is changed"
 
-    updated = scar.process("update", "-f", fdl, "-c", scar.mirrors, "-y", "-v", "-j")
+    updated = scar.process("update", "-f", fdl, "-c", scar.mirrors, "-y", "-v", "-j", "--refresh-images")
+    assert "The tags of all images are looked up again" in updated.stderr
+    stack = scar.cloud.client("cloudformation").describe_stacks(StackName="by-flags")["Stacks"][0]
+    values = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    assert values["RefreshImages"].startswith("20")
     (function,) = json.loads(updated.stdout)["Functions"]
     assert (function["Name"], function["Memory"]) == ("by-flags", 256)
     assert "IAM Statement Changes" in updated.stderr, "-v is the cdk's own comparison"

@@ -41,7 +41,7 @@ def test_the_assembler_is_told_all_about_an_image(rich: Synthesized) -> None:
     (repository,) = rich.of_type("AWS::ECR::Repository")
     assert image["RepositoryName"] == {"Ref": repository}
     assert all((rich.folder / f"asset.{one}").exists() for one in image["Runner"].split("-"))
-    assert not {"Archive", "RegistryCredentials", "Refresh"} & image.keys()
+    assert not {"Archive", "RegistryCredentials"} & image.keys()
 
 
 def test_the_repository_is_private_scanned_and_goes_with_the_stack(rich: Synthesized) -> None:
@@ -90,9 +90,12 @@ def test_a_ready_image_is_taken_as_it_is(synthesize: Synthesize, tmp_path: Path)
 
 
 def test_refreshing_is_a_change_of_every_image(synthesize: Synthesize, tmp_path: Path) -> None:
+    """By a parameter: CloudFormation keeps its value in later deployments, and restores it in a rollback."""
     function = Function(name="f", container=Container(image="alpine"))
-    workflow = Workflow(source=tmp_path / "w.yaml", functions=(function,))
-    assert synthesize(workflow, refresh_images="2026-11-29").image("f")["Refresh"] == "2026-11-29"
+    found = synthesize(Workflow(source=tmp_path / "w.yaml", functions=(function,)))
+    assert found.image("f")["Refresh"] == {"Ref": "RefreshImages"}
+    parameter = found.template["Parameters"]["RefreshImages"]
+    assert (parameter["Type"], parameter["Default"]) == ("String", "")
 
 
 def test_a_function_that_pulls_its_image_is_a_zip_function_on_the_runners_layer(rich: Synthesized) -> None:
