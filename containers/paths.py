@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+_Found = TypeVar("_Found")
 
 _MAXIMUM_LINKS = 40
 
@@ -17,31 +23,48 @@ def resolve_in_root(root: Path, path: str) -> Path | None:
     ../../etc/shadow` must not leave the root; so every symlink is followed by hand, with the root as the
     place that `/` and the uppermost `..` mean.
     """
+    real = root
+    try:
+        for parts, here, is_last in follow_links(path, root.joinpath, _link_target):
+            if not is_last and not stat.S_ISDIR(here.lstat().st_mode):
+                return None
+            real = root.joinpath(*parts)
+    except OSError:
+        return None
+    return real
+
+
+def follow_links(
+    path: str, look_up: Callable[..., _Found], target_of: Callable[[_Found], str | None]
+) -> Iterator[tuple[tuple[str, ...], _Found, bool]]:
+    """Each place on the way to `path`, symlinks followed as inside: the parts of its real path, what
+    `look_up(*parts)` finds there, and whether it is the last one. `target_of` says where a link leads.
+
+    Raises:
+        OSError: `ELOOP`, after too many links; and what the two functions raise.
+    """
     real: list[str] = []
     pending = deque(path.split("/"))
     links = 0
     while pending:
         part = pending.popleft()
         if part in ("", "."):
-            continue
+            continue  # at the end they ask for a directory: what is before them is not the last
         if part == "..":
             del real[-1:]
-            continue
-        here = root.joinpath(*real, part)
-        try:
-            kind = here.lstat().st_mode
-        except OSError:
-            return None
-        if stat.S_ISLNK(kind):
-            links += 1
-            if links > _MAXIMUM_LINKS:
-                return None
-            target = str(here.readlink())
-            if target.startswith("/"):
-                real = []
-            pending.extendleft(reversed(target.split("/")))
         else:
-            if pending and not stat.S_ISDIR(kind):
-                return None
             real.append(part)
-    return root.joinpath(*real)
+        found = look_up(*real)
+        target = target_of(found)
+        if target is None:
+            yield tuple(real), found, not pending
+            continue
+        links += 1
+        if links > _MAXIMUM_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        del real[0 if target.startswith("/") else -1 :]
+        pending.extendleft(reversed(target.split("/")))
+
+
+def _link_target(path: Path) -> str | None:
+    return str(path.readlink()) if stat.S_ISLNK(path.lstat().st_mode) else None

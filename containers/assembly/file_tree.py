@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from containers.assembly.layer_report import LayerReport, Node
 from containers.assembly.layer_writer import parents_of
-
-_MAXIMUM_LINKS = 40
+from containers.paths import follow_links
 
 
 @dataclass(frozen=True)
@@ -79,31 +78,19 @@ class FileTree:
     def walk(self, path: str) -> Iterator[tuple[str, Found | None]]:
         """Every directory on the way to `path`, as the container sees it with all links followed, and at
         last what is there."""
-        real: list[str] = []
-        pending = deque(path.split("/"))
-        links = 0
         yield "", self.look_up("")
-        while pending:
-            part = pending.popleft()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                del real[-1:]
-                continue
-            here = "/".join([*real, part])
-            found = self.look_up(here)
-            if isinstance(found, Link):
-                links += 1
-                if links > _MAXIMUM_LINKS:
+        with contextlib.suppress(OSError):  # links in a circle: nothing is there
+            for parts, found, _is_last in follow_links(path, self._look_up_parts, _link_target):
+                yield "/".join(parts), found
+                if found is None:
                     return
-                if found.target.startswith("/"):
-                    real = []
-                pending.extendleft(reversed(found.target.split("/")))
-                continue
-            yield here, found
-            if found is None:
-                return
-            real.append(part)
+
+    def _look_up_parts(self, *parts: str) -> Found | None:
+        return self.look_up("/".join(parts))
+
+
+def _link_target(found: Found | None) -> str | None:
+    return found.target if isinstance(found, Link) else None
 
 
 def missing_parents(layers: Sequence[LayerReport]) -> list[set[str]]:

@@ -39,7 +39,10 @@ PACKAGES = {
 """Modules and packages that go into the layer, and the distributions that they come from."""
 
 AWS_SERVICES = frozenset({"batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"})
-"""Services whose descriptions botocore keeps in the layer: those that `runtime` calls."""
+"""Services whose descriptions botocore keeps in the layer: those that `runtime` calls.
+
+`scar_constructs.runner_asset`, which may not import this, has the same ones; a test compares them.
+"""
 
 _LEFT_OUT_FOLDERS = frozenset(
     {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data"}

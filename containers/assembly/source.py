@@ -33,7 +33,7 @@ from containers.image.origin import BlobStore, ByteStream, read_all
 from containers.registry.mirrors import places_for
 from containers.registry.ranges import FileSource, RangeSource, S3Object
 from containers.registry.references import parse_reference
-from containers.store.archive import _docker_save, _Members, _OciArchive, _plain
+from containers.store.archive_contents import ArchiveMembers, OciArchive, docker_save_image, plain_archive
 
 MAXIMUM_LAYERS = 127
 """What Docker's overlay driver can mount; ECR and Lambda document no number of their own."""
@@ -128,11 +128,11 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
                 raise ExplainedError(
                     f"{what} cannot be read: {error.strerror}", advice="Check its path", kind="ImageNotFound"
                 ) from error
-        members = _Members(stack.enter_context(_plain(source, scratch, what)), what)
+        members = ArchiveMembers(stack.enter_context(plain_archive(source, scratch, what)), what)
         if "manifest.json" in members:
             yield _from_docker_save(members, architecture, what)
         elif "index.json" in members:
-            yield _find(_OciArchive(members, what), "latest", architecture, what)
+            yield _find(OciArchive(members, what), "latest", architecture, what)
         else:
             raise broken(
                 f"{what} is not an image: it has neither manifest.json (docker save) nor index.json (OCI)"
@@ -178,8 +178,8 @@ def _manifest(blobs: BlobStore, version: str, what: str) -> tuple[bytes, str, st
     return content, media_type, f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _from_docker_save(members: _Members, architecture: str, what: str) -> SourceImage:
-    found = _docker_save(members, architecture, what)
+def _from_docker_save(members: ArchiveMembers, architecture: str, what: str) -> SourceImage:
+    found = docker_save_image(members, architecture, what)
     name = str(json.loads(members.read_document("manifest.json"))[0]["Config"])
     config, _ = _read_config(members.read_document(name), architecture, what)
     layers = tuple(SourceLayer(None, layer.size, layer.open, layer.diff_id) for layer in found.layers)

@@ -18,8 +18,8 @@ from containers.errors import ExplainedError
 from containers.image.origin import Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
-from containers.store import archive
 from containers.store.archive import find_in_archive
+from containers.store.archive_contents import plain_archive
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.sandbox import Sandbox, watch
 from tests.fuzz.target import Check, Target
@@ -154,7 +154,7 @@ def _archives(folder: Path) -> Iterator[Check]:
             file.write_bytes(content)
             descriptor = os.open(file, os.O_RDONLY)
             try:
-                with archive._plain(FileSource(descriptor), work, "image archive fuzz") as source:
+                with plain_archive(FileSource(descriptor), work, "image archive fuzz") as source:
                     found = find_in_archive(source, "amd64", "image archive fuzz")
                     found.load_config()
                     unpack(list(found.layers), work / "root")

@@ -14,8 +14,8 @@ from containers.errors import ExplainedError
 from containers.image.origin import ByteStream, FoundImage, Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
-from containers.store import archive
-from containers.store.archive import find_in_archive
+from containers.store.archive import find_in_archive, find_in_s3_archive
+from containers.store.archive_contents import plain_archive
 from tests.oci_images import File, Image, docker_save, oci_archive, symlink, tar_of, write_layout
 
 IMAGE = Image([tar_of([File("a", b"1")]), tar_of([File("b", b"2" * 100_000)])], {"Entrypoint": ["/a"]})
@@ -173,14 +173,14 @@ def test_a_table_of_very_many_layers_is_refused(tmp_path: Path) -> None:
 def test_archive_compressed_as_a_whole(tmp_path: Path) -> None:
     path = docker_save(tmp_path / "image.tar", IMAGE)
     path.write_bytes(gzip.compress(path.read_bytes()))
-    with archive._plain(FileSource(os.open(path, os.O_RDONLY)), tmp_path, "image test") as source:
+    with plain_archive(FileSource(os.open(path, os.O_RDONLY)), tmp_path, "image test") as source:
         found = find_in_archive(source, "amd64", "image test")
         assert (unpack(found, tmp_path / "root") / "a").read_bytes() == b"1"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tar", "root"]
 
 
 def test_address_that_is_no_s3_object(tmp_path: Path) -> None:
-    with pytest.raises(ExplainedError) as caught, archive.find_in_s3_archive("http://x/y", "amd64", tmp_path):
+    with pytest.raises(ExplainedError) as caught, find_in_s3_archive("http://x/y", "amd64", tmp_path):
         pass
     assert caught.value.kind == "BadConfiguration"
 
