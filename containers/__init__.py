@@ -9,6 +9,7 @@
     paths.py         paths as the container sees them
     removal.py       folders that strangers have filled
     bounded_json.py  JSON that strangers have written
+    asking.py        who asks for an image: what messages call it
     aws.py           clients of AWS services
     aws_secrets.py   values from AWS Secrets Manager
     errors.py        errors that a person is meant to read
