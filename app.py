@@ -11,11 +11,11 @@ from scar_constructs.interpreter import prepare_interpreter
 def main() -> int:
     """Load the FDL file, synthesize its stacks; 2 with a message and no template if that cannot be done."""
     prepare_interpreter(__file__)
-    from fdl_schemas.diagnostics import render
+    from fdl_schemas.diagnostics.diagnostic import render
     from fdl_schemas.load import check
     from scar_constructs.deployment import Deployment, DeploymentError, cdk_context
-    from scar_constructs.storage_settings import with_environment_values
-    from scar_constructs.udocker_tarball import find_udocker_tools
+    from scar_constructs.functions.provider_settings import with_environment_values
+    from scar_constructs.functions.udocker_tarball import find_udocker_tools
 
     try:
         context = cdk_context(os.environ)

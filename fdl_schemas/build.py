@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any
 
 from fdl_schemas import fargate
-from fdl_schemas.document import PathInFile
 from fdl_schemas.model import (
     ApiGateway,
     BatchJob,
@@ -34,6 +33,7 @@ from fdl_schemas.model import (
     Vpc,
     Workflow,
 )
+from fdl_schemas.reading.document import PathInFile
 
 _REFERENCES = (("${ENV:", "environment"), ("${SECRET:", "secret"))
 

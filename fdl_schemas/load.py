@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdl_schemas.build import Draft, build
-from fdl_schemas.diagnostics import Diagnostic, FdlError, Severity, in_order
-from fdl_schemas.document import Document
-from fdl_schemas.findings import Findings
+from fdl_schemas.diagnostics.diagnostic import Diagnostic, FdlError, Severity, in_order
 from fdl_schemas.model import Workflow
-from fdl_schemas.rules import check_rules
-from fdl_schemas.schema import check_shape
-from fdl_schemas.source import parse, read
+from fdl_schemas.reading.document import Document
+from fdl_schemas.reading.findings import Findings
+from fdl_schemas.reading.schema import check_shape
+from fdl_schemas.reading.source import parse, read
+from fdl_schemas.rules.rules import check_rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 if sys.argv[1] == "supervise":
     from local_cloud.supervisor import main
 elif sys.argv[1] == "contain":
-    from local_cloud.container_host import main
+    from local_cloud.containers.host import main
 else:
     from local_cloud.emulator import main
 

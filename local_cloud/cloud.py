@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_cloud import credentials
-from local_cloud.credentials import Credentials
-from local_cloud.privacy import make_private
+from local_cloud.access import credentials
+from local_cloud.access.credentials import Credentials
+from local_cloud.state.privacy import make_private
 
 _MARKER = "cloud-state"
 _MARKER_TEXT = "The state of an embedded cloud of scar-cdk. `scar local reset` empties this folder.\n"

@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from local_cloud import credentials, s3_writes
-from local_cloud.credentials import Credentials
-from local_cloud.store import NAME, Store
+from local_cloud.access import credentials
+from local_cloud.access.credentials import Credentials
+from local_cloud.s3 import writes as s3_writes
+from local_cloud.state.store import NAME, Store
 
 MINISTACK_VERSION = "1.5.33"
 """The one version that the private names in this room were taken from."""
@@ -73,35 +74,30 @@ def install(  # noqa: PLR0915 (a line for each extension)
     check_version()
     s3_writes.finish_interrupted(Path(os.environ["S3_DATA_DIR"]))
     try:
-        from local_cloud import callers
+        from local_cloud.access import callers
 
         callers.install(root)  # before all modules that take its names
-        from local_cloud import (
-            answers,
-            change_sets,
-            custom_resources,
-            disk_space,
-            distributed_maps,
-            gatekeeper,
-            iam,
-            request_ids,
-            s3_filters,
-            s3_reads,
-            s3_stack,
-            secrets_stack,
-            stopping,
-            topics,
-        )
-        from local_cloud.batch import Batch
-        from local_cloud.batch_stack import BatchStack
+        from local_cloud.access import gatekeeper
+        from local_cloud.batch.api import Batch
+        from local_cloud.batch.stack import BatchStack
+        from local_cloud.cloudformation import change_sets, custom_resources
+        from local_cloud.cloudformation import secrets as secrets_stack
         from local_cloud.ecr import Ecr
-        from local_cloud.events import EventQueue
-        from local_cloud.image_functions import ImageFunctions
-        from local_cloud.lambda_workers import prepare_workers
-        from local_cloud.log_events import LogEvents
-        from local_cloud.queue_messages import QueueMessages
-        from local_cloud.running_logs import RunningLogs
-        from local_cloud.saving import Snapshots
+        from local_cloud.iam import policies as iam
+        from local_cloud.lambda_functions import request_ids
+        from local_cloud.lambda_functions.events import EventQueue
+        from local_cloud.lambda_functions.image_functions import ImageFunctions
+        from local_cloud.lambda_functions.zip_workers import prepare_workers
+        from local_cloud.logs.events import LogEvents
+        from local_cloud.logs.running import RunningLogs
+        from local_cloud.messages import topics
+        from local_cloud.messages.queues import QueueMessages
+        from local_cloud.s3 import filters as s3_filters
+        from local_cloud.s3 import reads as s3_reads
+        from local_cloud.s3 import stack as s3_stack
+        from local_cloud.state import answers, disk_space, stopping
+        from local_cloud.state.saving import Snapshots
+        from local_cloud.step_functions import distributed_maps
 
         store = Store(Path(os.environ["STATE_DIR"]).with_name(NAME))
         prepare_workers()
@@ -192,7 +188,7 @@ def _finish_start(report: int, resume: Callable[[], None]) -> None:
     """Wait for the server, bootstrap it, go on with what a stop has interrupted, then say so."""
     import ministack.app
 
-    from local_cloud.bootstrap import bootstrap
+    from local_cloud.cloudformation.bootstrap import bootstrap
 
     deadline = time.monotonic() + _READY_WITHIN_S
     while ministack.app._ready_scripts_state["status"] != "completed":

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local_cloud import credentials, leash
+from local_cloud import leash
+from local_cloud.access import credentials
 from local_cloud.emulator import environment
 
 LOCK = "cloud.lock"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from containers.errors import ExplainedError
-from runtime.http_events import ANSWER_LIMIT
+from runtime.events.http_events import ANSWER_LIMIT
 
 
 class Answer:

@@ -22,7 +22,7 @@ from containers.errors import ExplainedError
 from runtime.config import FunctionConfig, load_config
 from runtime.delegation import event_of_job
 from runtime.errors import ContainerError
-from runtime.events import read_event
+from runtime.events.reading import read_event
 from runtime.job import JobSetting, run_job, seconds_for_uploads
 from runtime.logs import Log
 

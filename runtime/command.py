@@ -19,7 +19,7 @@ from typing import Protocol
 from containers.errors import ExplainedError
 from containers.paths import resolve_in_root
 from runtime.config import FunctionConfig
-from runtime.invocation import Invocation
+from runtime.events.invocation import Invocation
 
 SHELL = "/bin/sh"
 ELF = b"\x7fELF"

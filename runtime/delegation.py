@@ -20,7 +20,7 @@ from containers import aws
 from containers.bounded_json import JsonError, read_json
 from containers.errors import ExplainedError
 from runtime.config import FunctionConfig
-from runtime.invocation import Invocation, event_json
+from runtime.events.invocation import Invocation, event_json
 
 INLINE_LIMIT = 4 * 1024
 """Characters of an event in a job's environment: half of what Batch takes."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from containers import aws
 from runtime.config import FunctionConfig
-from runtime.invocation import Invocation
+from runtime.events.invocation import Invocation
 from runtime.workspace import Workspace
 
 DOCKERS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from containers.errors import ExplainedError
-from runtime import delegation, http_async, http_events
+from runtime import delegation
 from runtime.config import FunctionConfig, load_config
 from runtime.errors import InvocationError
-from runtime.events import Work, read_event
-from runtime.invocation import Invocation
+from runtime.events import http_async, http_events
+from runtime.events.invocation import Invocation
+from runtime.events.reading import Work, read_event
 from runtime.job import JobResult, JobSetting, preheat, run_job, seconds_for_uploads
 from runtime.logs import Log
 

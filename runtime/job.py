@@ -37,8 +37,8 @@ from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
 from runtime.environment import container_environment
 from runtime.errors import ContainerError
-from runtime.events import EMPTY
-from runtime.invocation import Invocation
+from runtime.events.invocation import Invocation
+from runtime.events.reading import EMPTY
 from runtime.logs import ContainerOutput, Log
 from runtime.reachable import host_ports
 from runtime.storage.storage import open_storage

@@ -21,22 +21,22 @@ from scar_cli.errors import UserError
 from scar_cli.table import printable
 
 _VERBS = {
-    "completion": ("scar_cli.completion", "Print what lets a shell complete these commands."),
-    "diff": ("scar_cli.diff", "Show what a deployment would change."),
-    "get": ("scar_cli.get", "Download files or folders from a bucket."),
-    "graph": ("scar_cli.graph", "Draw the workflow of an FDL file."),
-    "init": ("scar_cli.init", "Deploy a workflow, from an FDL file or from flags."),
-    "invoke": ("scar_cli.invoke", "Call a function's HTTP endpoint."),
-    "local": ("scar_cli.local", "Start, stop and look at the embedded cloud."),
-    "log": ("scar_cli.log", "Show the logs of functions, of Lambda and Batch as one."),
-    "ls": ("scar_cli.ls", "List deployed functions, or the files in a bucket."),
-    "put": ("scar_cli.put", "Upload files or folders into a bucket."),
-    "retry": ("scar_cli.retry", "Send what is in the failure queues again."),
-    "rm": ("scar_cli.rm", "Delete what is deployed."),
-    "run": ("scar_cli.run", "Run a function, or a workflow on the files that are there."),
-    "status": ("scar_cli.status", "Show what is queued, running, done and failed."),
-    "update": ("scar_cli.init", "Deploy a workflow that has changed: the same as init."),
-    "validate": ("scar_cli.validate", "Check FDL files without deploying them."),
+    "completion": ("scar_cli.commands.completion", "Print what lets a shell complete these commands."),
+    "diff": ("scar_cli.commands.diff", "Show what a deployment would change."),
+    "get": ("scar_cli.commands.get", "Download files or folders from a bucket."),
+    "graph": ("scar_cli.commands.graph", "Draw the workflow of an FDL file."),
+    "init": ("scar_cli.commands.init", "Deploy a workflow, from an FDL file or from flags."),
+    "invoke": ("scar_cli.commands.invoke", "Call a function's HTTP endpoint."),
+    "local": ("scar_cli.commands.local", "Start, stop and look at the embedded cloud."),
+    "log": ("scar_cli.commands.log", "Show the logs of functions, of Lambda and Batch as one."),
+    "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
+    "put": ("scar_cli.commands.put", "Upload files or folders into a bucket."),
+    "retry": ("scar_cli.commands.retry", "Send what is in the failure queues again."),
+    "rm": ("scar_cli.commands.rm", "Delete what is deployed."),
+    "run": ("scar_cli.commands.run", "Run a function, or a workflow on the files that are there."),
+    "status": ("scar_cli.commands.status", "Show what is queued, running, done and failed."),
+    "update": ("scar_cli.commands.init", "Deploy a workflow that has changed: the same as init."),
+    "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
 }
 _WITHOUT_AWS = ("completion", "graph", "local", "validate")
 _INTERRUPTED = 130

@@ -19,29 +19,29 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from fdl_schemas.model import ExecutionMode, Function, StorageProvider
-from scar_constructs.batch_queue import BatchQueue
-from scar_constructs.data_access import (
+from scar_constructs.batch.event_store import EventStore
+from scar_constructs.batch.network import BatchNetwork
+from scar_constructs.batch.queue import BatchQueue
+from scar_constructs.endpoints.http_endpoint import HttpEndpoint
+from scar_constructs.findings import acknowledge
+from scar_constructs.functions.data_access import (
     grant_data_access,
     grant_image,
     grant_secrets,
     write_log_statement,
 )
-from scar_constructs.event_store import EventStore
-from scar_constructs.failure_queue import FailureQueue
-from scar_constructs.findings import acknowledge
-from scar_constructs.function_asset import FunctionAsset
-from scar_constructs.function_network import mount, place_in_vpc
-from scar_constructs.http_endpoint import HttpEndpoint
-from scar_constructs.image_file import ImageFile
+from scar_constructs.functions.failure_queue import FailureQueue
+from scar_constructs.functions.function_asset import FunctionAsset
+from scar_constructs.functions.network import mount, place_in_vpc
+from scar_constructs.functions.preheating import Preheating
+from scar_constructs.functions.provider_settings import foreign_secrets, stack_values
+from scar_constructs.functions.retention import retention
+from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.assembled_image import AssembledImage
 from scar_constructs.images.image_code import ImageCode
+from scar_constructs.images.image_file import ImageFile
 from scar_constructs.images.images import WorkflowImages
-from scar_constructs.network import BatchNetwork
-from scar_constructs.preheating import Preheating
-from scar_constructs.retention import retention
-from scar_constructs.runner_asset import RunnerAsset
-from scar_constructs.storage_secret import StorageSecret
-from scar_constructs.storage_settings import foreign_secrets, stack_values
+from scar_constructs.storage.secret import StorageSecret
 
 HANDLER = "runtime.handler.handle"
 """The runner's entry point, in the shared layer."""

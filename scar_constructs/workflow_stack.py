@@ -10,24 +10,24 @@ from aws_cdk import Annotations, App, CfnOutput, Environment, Stack, Tags
 from constructs import Construct
 
 from fdl_schemas.model import StorageEntry, Workflow
-from scar_constructs.buckets import WorkflowBuckets
+from scar_constructs.batch.event_store import EventStore
+from scar_constructs.batch.network import BatchNetwork
 from scar_constructs.construct_names import id_for
 from scar_constructs.container_function import ContainerFunction
 from scar_constructs.deployment import Deployment
-from scar_constructs.distributed_launch import DistributedLaunch, launchable
-from scar_constructs.event_rules import ObjectCreatedRule, buckets_for_event_bridge
-from scar_constructs.event_store import EventStore
 from scar_constructs.findings import acknowledge
+from scar_constructs.functions.provider_settings import providers_of, stack_values
+from scar_constructs.functions.retention import retention
+from scar_constructs.functions.runner_asset import RunnerAsset
+from scar_constructs.functions.udocker_tarball import UdockerTools
 from scar_constructs.images.images import WorkflowImages
-from scar_constructs.network import BatchNetwork
-from scar_constructs.notifications import NotificationsHandler, notify, wait_for
+from scar_constructs.launch.distributed_launch import DistributedLaunch, launchable
 from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
-from scar_constructs.retention import retention
-from scar_constructs.runner_asset import RunnerAsset
-from scar_constructs.storage_secret import StorageSecret
-from scar_constructs.storage_settings import providers_of, stack_values
-from scar_constructs.topics import TopicTrigger
-from scar_constructs.udocker_tarball import UdockerTools
+from scar_constructs.storage.buckets import WorkflowBuckets
+from scar_constructs.storage.event_rules import ObjectCreatedRule, buckets_for_event_bridge
+from scar_constructs.storage.notifications import NotificationsHandler, notify, wait_for
+from scar_constructs.storage.secret import StorageSecret
+from scar_constructs.storage.topics import TopicTrigger
 
 OUTPUT = "ScarWorkflow"
 """Name of the output in which command-line tools find what is deployed, as JSON."""

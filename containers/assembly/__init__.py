@@ -1,10 +1,20 @@
 """Assembled images: the user's image made ready for AWS Lambda and AWS Batch, from registry to registry.
 
-`assemble` is the entry point. `source` finds the user's image, `transfer` copies its layers into the
-`target` and inspects them (`layer_report`, `file_tree`), and `corrections` fixes what would fail on Lambda.
-`interpreter` and `runner_layer` build the layer with the runner, `function_layer` that of the function.
-`records` keeps what later assemblies can reuse. This package depends on AWS only for archives in S3 and
-credentials in Secrets Manager.
+    assembler.py       `assemble`: all steps
+    source.py          finds the user's image
+    target.py          the repository that the assembled image is pushed to
+    transfer.py        copies and inspects one layer
+    layer_report.py    what a layer holds
+    file_tree.py       the file system that all layers make
+    corrections.py     a layer that fixes what would fail on AWS Lambda
+    interpreter.py     the Python that goes into the image
+    runner_layer.py    the layer with Python and the runner
+    function_layer.py  the layer of the function
+    layer_writer.py    writes layers
+    records.py         what later assemblies can reuse
+    errors.py          errors of an assembly
+
+This package depends on AWS only for archives in S3 and credentials in AWS Secrets Manager.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ PACKAGES = {
 AWS_SERVICES = frozenset({"batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"})
 """Services whose descriptions botocore keeps in the layer: those that `runtime` calls.
 
-`scar_constructs.runner_asset`, which may not import this, has the same ones; a test compares them.
+`scar_constructs.functions.runner_asset`, which may not import this, has the same ones; a test compares them.
 """
 
 _LEFT_OUT_FOLDERS = frozenset(

@@ -1,14 +1,17 @@
 """Engines: run a process inside an unpacked image, without Docker.
 
-`contract` says what an engine is; `choice` finds one that works, and `memory` keeps the finding. `direct`
-runs programs in the root file system that the runner is part of: an assembled image. `namespaces` uses the
-kernel's namespaces; in pulled mode, `fakechroot` and `proot` (with `udocker`, `udocker_tools`,
-`prepared_root` and `elf`, which both need) replace it where namespaces are not allowed. Each engine except
-`direct` starts a small helper program (package `helper`) which sets the container up, watches over its
-processes, and ends with its caller; `helper_process` starts it, and `supervise` is the caller's side of a
-run. `network` (with `forwarding` and `outgoing`) serves a container's own network; `orphans` ends what a
-container without a PID namespace leaves behind. `user` reads USER as Docker does, `scratch` gives each run a
-private folder that does not outlive it.
+contract.py        what an engine is
+choice.py          chooses an engine that works
+memory.py          remembers the choice
+direct.py          runs programs in the runner's own root file system: an assembled image
+namespaces.py      the kernel's namespaces
+udocker/           fakechroot and proot, where namespaces are not allowed (pulled mode)
+helper/            programs between the runner and a container
+helper_process.py  starts them
+supervise.py       the caller's side of a run
+network/           the network of a container
+user.py            USER of an image, as Docker reads it
+scratch.py         a private folder for one run
 """
 
 from __future__ import annotations

@@ -60,10 +60,10 @@ def _probe(store: Path, name: str) -> Mapping[str, str]:
 
         return probe_namespaces(store)
     if name == "fakechroot":
-        from containers.engines.fakechroot import probe_fakechroot
+        from containers.engines.udocker.fakechroot import probe_fakechroot
 
         return probe_fakechroot(store)
-    from containers.engines.proot import probe_proot
+    from containers.engines.udocker.proot import probe_proot
 
     return probe_proot(store)
 
@@ -74,9 +74,9 @@ def _restore(store: Path, name: str, details: Mapping[str, str]) -> Engine:
 
         return NamespacesEngine(store, details)
     if name == "fakechroot":
-        from containers.engines.fakechroot import FakechrootEngine
+        from containers.engines.udocker.fakechroot import FakechrootEngine
 
         return FakechrootEngine(store, details)
-    from containers.engines.proot import ProotEngine
+    from containers.engines.udocker.proot import ProotEngine
 
     return ProotEngine(store, details)

@@ -19,7 +19,7 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
-from containers.engines.network import ContainerNetwork
+from containers.engines.network.namespace import ContainerNetwork
 
 _PACKAGE = "containers.engines.helper"
 _MODULES = {

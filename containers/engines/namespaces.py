@@ -17,7 +17,7 @@ from pathlib import Path
 from containers.engines.contract import ContainerProcess, ContainerResult, ProbeFailed, check_process
 from containers.engines.helper_process import Preparation
 from containers.engines.memory import forget_engine
-from containers.engines.outgoing import find_outgoing, resolver
+from containers.engines.network.outgoing import find_outgoing, resolver
 from containers.engines.scratch import scratch_folder
 from containers.engines.supervise import run_container, supervise
 from containers.engines.user import ContainerUser, complete_environment, look_up_user

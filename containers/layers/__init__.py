@@ -1,8 +1,9 @@
 """Layers: compressed tar archives that strangers wrote, turned into files.
 
-decompress    gzip and zstd, by the fastest library that is installed
-tar_header, tar_stream   the entries of an archive, with bounded memory
-reader        a layer as it arrives, checked against its digest
-tree          a root file system that no entry leads out of
-unpack        entries and whiteouts applied to a tree
+decompress.py  gzip and zstd, by the fastest library that is installed
+tar_header.py  headers of an archive's entries
+tar_stream.py  the entries of an archive, with bounded memory
+reader.py      a layer as it arrives, checked against its digest
+tree.py        a root file system that no entry leads out of
+unpack.py      entries and whiteouts applied to a tree
 """

@@ -1,10 +1,12 @@
 """Registries of the OCI distribution specification: names of images, logins, and the API.
 
-references    names of images: registry, repository, tag, digest
-mirrors       where to ask for an image first, `REGISTRY=BASE,…`
-credentials   who asks: logins in AWS Secrets Manager, Amazon ECR's tokens
-token_server  logins of registries that name a token server, and which of them get the password
-client        the registry's API, over `transport` (retries, redirects) and `connections` (a pool)
-ranges        parts of objects in S3, read as a stream
-manifests     indexes, manifests and configurations: understood and checked
+references.py    names of images: registry, repository, tag, digest
+mirrors.py       places that are asked for an image first, `REGISTRY=BASE,…`
+credentials.py   logins in AWS Secrets Manager, tokens of Amazon ECR
+token_server.py  logins at token servers, and which of them get the password
+client.py        the registry's API
+transport.py     HTTP with retries and redirects
+connections.py   connections that are kept open
+patience.py      how long a server may take, and how often it is tried again
+ranges.py        parts of files and of objects in S3
 """

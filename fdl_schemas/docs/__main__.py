@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fdl_schemas.diagnostics import DOCUMENTATION
+from fdl_schemas.diagnostics.diagnostic import DOCUMENTATION
 from fdl_schemas.docs.reference import document
 
 TARGET = Path(__file__).resolve().parents[2] / DOCUMENTATION

@@ -9,11 +9,11 @@ from difflib import ndiff
 from pathlib import Path
 from typing import Any, Final
 
-from fdl_schemas.codes import Explanation, explanations
-from fdl_schemas.diagnostics import FIRST_WARNING
-from fdl_schemas.not_supported_yet import UNSUPPORTED
-from fdl_schemas.schema import schema
-from fdl_schemas.validator import part, types_of
+from fdl_schemas.diagnostics.codes import Explanation, explanations
+from fdl_schemas.diagnostics.diagnostic import FIRST_WARNING
+from fdl_schemas.reading.schema import schema
+from fdl_schemas.reading.validator import part, types_of
+from fdl_schemas.rules.not_supported_yet import UNSUPPORTED
 
 INTRODUCTION: Final = Path(__file__).with_name("introduction.md")
 

@@ -7,7 +7,7 @@ import base64
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ecr
 
-from local_cloud import callers
+from local_cloud.access import callers
 from local_cloud.ecr.api import CallFailed, Record, answering, find_repository, key_of
 from local_cloud.ecr.manifests import is_digest
 from local_cloud.ecr.store import ImageStore

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ministack.core import iam_evaluator
 from ministack.core.responses import request_scope
 
-from local_cloud import callers
+from local_cloud.access import callers
 from local_cloud.ecr.store import RepositoryKey
 from local_cloud.ecr.tokens import Bearer
 

@@ -8,10 +8,10 @@ from aws_cdk import CustomResource, Duration
 from constructs import Construct
 
 from fdl_schemas.model import Function
-from scar_constructs.data_access import grant_assets, grant_image
-from scar_constructs.function_asset import FunctionAsset
-from scar_constructs.image_file import ImageFile
+from scar_constructs.functions.data_access import grant_assets, grant_image
+from scar_constructs.functions.function_asset import FunctionAsset
 from scar_constructs.images.assembler import ImageAssembler
+from scar_constructs.images.image_file import ImageFile
 
 _LONGEST = Duration.hours(1)
 """CloudFormation's limit for a custom resource. The largest image, 10 GiB, needs 3 MiB a second."""

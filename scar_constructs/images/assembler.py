@@ -10,11 +10,11 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from scar_constructs.asset_code import code_of
-from scar_constructs.data_access import write_log_statement
 from scar_constructs.findings import acknowledge
+from scar_constructs.functions.asset_code import code_of
+from scar_constructs.functions.data_access import write_log_statement
+from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.assembler_asset import assembler_folder
-from scar_constructs.runner_asset import RunnerAsset
 
 _MEMORY_MIB = 2048
 """Lambda gives processor and network in proportion to memory; 1 769 MiB is one whole vCPU."""

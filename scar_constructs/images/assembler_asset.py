@@ -8,9 +8,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from scar_constructs.compiled_libraries import add_libraries_of_images
+from scar_constructs.functions.compiled_libraries import add_libraries_of_images
 
-_HANDLER = Path(__file__).parent / "assembler_handler" / "index.py"
+_HANDLER = Path(__file__).parents[1] / "handlers" / "assembler" / "index.py"
 
 
 @cache

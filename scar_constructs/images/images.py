@@ -7,12 +7,12 @@ from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
 from fdl_schemas.model import Function
-from scar_constructs.function_asset import FunctionAsset
-from scar_constructs.image_file import ImageFile
+from scar_constructs.functions.function_asset import FunctionAsset
+from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.assembled_image import AssembledImage
 from scar_constructs.images.assembler import ImageAssembler
+from scar_constructs.images.image_file import ImageFile
 from scar_constructs.images.repository import ImageRepository
-from scar_constructs.runner_asset import RunnerAsset
 
 REFRESH_IMAGES = "RefreshImages"
 """Parameter of the stack: the tags of all images are looked up again when this text changes.

@@ -15,7 +15,7 @@ def main() -> None:
 
     from fdl_schemas.load import load_workflow
     from scar_constructs.deployment import stack_name_for
-    from scar_constructs.storage_settings import with_environment_values
+    from scar_constructs.functions.provider_settings import with_environment_values
     from scar_constructs.workflow_stack import WorkflowStack
 
     app = App()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fdl_schemas.model import StorageEntry
-from scar_cli.retry import event_of
-from scar_constructs.distributed_launch_states import launch_states
+from scar_cli.commands.retry import event_of
+from scar_constructs.launch.states import launch_states
 from tests.cloud.embedded import CloudUnderTest, any_role, make_function, until
 
 pytestmark = pytest.mark.cloud

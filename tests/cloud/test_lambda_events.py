@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from fdl_schemas.model import StorageEntry
-from scar_constructs.notifications import key_filters
+from scar_constructs.storage.notifications import key_filters
 from tests.cloud.embedded import CloudUnderTest, Shell, any_role, keys, make_function, notify, until, zipped
 
 pytestmark = pytest.mark.cloud

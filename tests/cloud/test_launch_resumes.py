@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from scar_cli.journal import read
+from scar_cli.launch.journal import read
 from tests.cloud.embedded import until
 from tests.loopback_aws import LoopbackAws, running
 
@@ -46,7 +46,7 @@ class Launcher:
         state = {"XDG_STATE_HOME": str(self.folder), **self.aws.environment()}
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
-        code = "from scar_cli.launch import main; main()"
+        code = "from scar_cli.commands.launch import main; main()"
         if largest_file is not None:
             limits = (largest_file, largest_file)
             code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, {limits}); {code}"

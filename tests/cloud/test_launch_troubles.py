@@ -20,14 +20,14 @@ import pytest
 from botocore.credentials import Credentials
 
 from fdl_schemas.model import StorageEntry
+from scar_cli.aws.invoking import LambdaConnection, LambdaEndpoint
+from scar_cli.aws.signing import Signer
 from scar_cli.errors import UserError
-from scar_cli.fan_out import Event, FanOut, Target
-from scar_cli.first_event import run_first
-from scar_cli.invoking import LambdaConnection, LambdaEndpoint
-from scar_cli.journal import Journal, read
-from scar_cli.launch_files import InputFile, Listing, Selection, event_bytes, sources_of
-from scar_cli.pace import Patience
-from scar_cli.signing import Signer
+from scar_cli.launch.fan_out import Event, FanOut, Target
+from scar_cli.launch.files import InputFile, Listing, Selection, event_bytes, sources_of
+from scar_cli.launch.first_event import run_first
+from scar_cli.launch.journal import Journal, read
+from scar_cli.launch.pace import Patience
 from tests.loopback_aws import LoopbackAws, running
 
 pytestmark = pytest.mark.cloud

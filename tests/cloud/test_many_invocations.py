@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import Cloud
-from scar_constructs.runner_asset import build_runner
+from scar_constructs.functions.runner_asset import build_runner
 from tests.cloud.embedded import CloudUnderTest, any_role, keys, until
 from tests.oci_images import Image, busybox_layer, write_layout
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from scar_constructs.compiled_libraries import WHEELS
-from scar_constructs.runner_asset import build_runner
+from scar_constructs.functions.compiled_libraries import WHEELS
+from scar_constructs.functions.runner_asset import build_runner
 from tests.cloud.embedded import CloudUnderTest
 from tests.interpreters import find_python
 from tests.oci_images import File, Image, host_shell_layer, push, tar_of

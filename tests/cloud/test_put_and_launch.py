@@ -17,7 +17,7 @@ from tests.cloud.embedded import SCAR, CloudUnderTest, keys, make_function, noti
 
 pytestmark = pytest.mark.cloud
 
-LAUNCH = [sys.executable, "-c", "from scar_cli.launch import main; main()"]
+LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; main()"]
 WRITES_DOWN = """
 import json
 def handle(event, context):

@@ -12,9 +12,9 @@ from unittest import mock
 import pytest
 
 from local_cloud.cloud import Cloud
-from scar_cli.cdk import SynthesizedStack
+from scar_cli.commands.init import refuse_what_is_taken
+from scar_cli.deployment.cdk import SynthesizedStack
 from scar_cli.errors import UserError
-from scar_cli.init import refuse_what_is_taken
 from tests import examples
 from tests.cloud.embedded import CloudUnderTest, make_function
 from tests.cloud.scar_command import Scar, registry

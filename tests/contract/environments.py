@@ -26,7 +26,7 @@ from typing import IO, Any, Protocol
 import pytest
 
 from containers.assembly import TargetRepository, Wanted, assemble, this_runner
-from scar_constructs.runner_asset import build_runner
+from scar_constructs.functions.runner_asset import build_runner
 from tests.cloud.ecr_images import login, make_repository
 from tests.cloud.embedded import CloudUnderTest, any_role, finished, log_of, make_queue
 from tests.contract.case import Case

@@ -1,4 +1,4 @@
-"""Events through `runtime.events` and the handler: documented errors only, and every record on its own."""
+"""Events through `runtime.events.reading` and the handler: documented errors only, and every record on its own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from containers.errors import ExplainedError
-from runtime import delegation, handler, http_async
+from runtime import delegation, handler
 from runtime.config import FunctionConfig, load_config
 from runtime.environment import container_environment
 from runtime.errors import InvocationError
-from runtime.events import read_event
-from runtime.invocation import Invocation
+from runtime.events import http_async
+from runtime.events.invocation import Invocation
+from runtime.events.reading import read_event
 from runtime.job import JobResult, JobSetting
 from runtime.workspace import Workspace, file_name
 from tests.fuzz.mutation import VALUES, json_bytes, mutated

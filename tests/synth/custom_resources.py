@@ -19,7 +19,7 @@ ROOM = Path(scar_constructs.__file__).parent
 
 
 def handler_file(name: str) -> Path:
-    return ROOM / f"{name}_handler" / "index.py"
+    return ROOM / "handlers" / name / "index.py"
 
 
 def load(name: str) -> ModuleType:

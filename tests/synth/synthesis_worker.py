@@ -98,7 +98,7 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path, linter: Any)
 
     from fdl_schemas.load import load_workflow
     from scar_constructs.deployment import Deployment
-    from scar_constructs.storage_settings import with_environment_values
+    from scar_constructs.functions.provider_settings import with_environment_values
     from scar_constructs.workflow_stack import add_stacks
 
     for file in folder.glob("*.json"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fdl_schemas.environment_rules import MAX_JOB_ENVIRONMENT_BYTES
 from fdl_schemas.model import BatchJob, ComputeResources, Container, ExecutionMode, Function, Workflow
+from fdl_schemas.rules.environment import MAX_JOB_ENVIRONMENT_BYTES
 from tests.synth.synthesized import Synthesize, Synthesized
 
 

@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
-from containers.engines.elf import glibc_version, read_program
-from scar_constructs.compiled_libraries import PYTHON_VERSION, SITE_PACKAGES, WHEELS, add_compiled_libraries
-from scar_constructs.runner_asset import build_runner
+from containers.engines.udocker.elf import glibc_version, read_program
+from scar_constructs.functions.compiled_libraries import (
+    PYTHON_VERSION,
+    SITE_PACKAGES,
+    WHEELS,
+    add_compiled_libraries,
+)
+from scar_constructs.functions.runner_asset import build_runner
 from tests.interpreters import find_python
 
 needs_wheels = pytest.mark.skipif(not (WHEELS / ".ready").exists(), reason="`make setup` fetched no wheels")

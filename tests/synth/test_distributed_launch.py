@@ -13,9 +13,9 @@ import jsonata  # type: ignore[import-untyped]
 import pytest
 
 from fdl_schemas.model import StorageEntry, Workflow
-from scar_cli.launch_distributed import EVENTS_IN_A_BATCH
+from scar_cli.launch.distributed import EVENTS_IN_A_BATCH
 from scar_constructs.deployment import Deployment, DeploymentError
-from scar_constructs.distributed_launch_states import AT_ONCE_IN_A_BATCH, launch_states, wanted
+from scar_constructs.launch.states import AT_ONCE_IN_A_BATCH, launch_states, wanted
 from tests.synth.synthesized import Synthesize, Synthesized
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fdl_schemas.model import StorageEntry
-from scar_constructs.event_rules import key_patterns
+from scar_constructs.storage.event_rules import key_patterns
 
 LONG = "x" * 880
 

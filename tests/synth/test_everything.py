@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fdl_schemas.load import check
-from scar_constructs.storage_settings import with_environment_values
+from scar_constructs.functions.provider_settings import with_environment_values
 from tests.synth import everything
 from tests.synth.synthesized import Synthesize, Synthesized
 

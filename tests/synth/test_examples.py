@@ -15,7 +15,7 @@ import pytest
 from cfnlint import lint_file  # type: ignore[import-untyped]
 
 from fdl_schemas.load import check
-from scar_constructs.storage_settings import with_environment_values
+from scar_constructs.functions.provider_settings import with_environment_values
 from tests import examples
 from tests.examples import EXAMPLES, REPOSITORY, VARIABLES
 from tests.synth.synthesized import Synthesize, Synthesized

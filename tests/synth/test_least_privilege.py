@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scar_constructs.data_access import in_policy
+from scar_constructs.functions.data_access import in_policy
 from tests.synth.synthesized import Synthesized
 
 Right = tuple[str, tuple[str, ...], tuple[str, ...]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fdl_schemas.model import StorageEntry
-from scar_constructs.notifications import key_filters
+from scar_constructs.storage.notifications import key_filters
 from tests.synth.synthesized import Synthesized
 
 

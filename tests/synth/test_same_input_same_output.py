@@ -13,10 +13,10 @@ import pytest
 
 from containers.assembly.interpreter import AWS_SERVICES
 from fdl_schemas.model import Workflow
-from scar_constructs import runner_asset
 from scar_constructs.deployment import Deployment
-from scar_constructs.runner_asset import build_runner
-from scar_constructs.udocker_tarball import find_udocker_tools
+from scar_constructs.functions import runner_asset
+from scar_constructs.functions.runner_asset import build_runner
+from scar_constructs.functions.udocker_tarball import find_udocker_tools
 from tests.synth.synthesized import Synthesize, Synthesized
 from tests.synth.test_udocker_tools import tarball
 

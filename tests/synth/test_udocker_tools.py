@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from scar_constructs import udocker_tarball, udocker_tools
 from scar_constructs.deployment import Deployment, DeploymentError
-from scar_constructs.udocker_tarball import UDOCKER_TARBALL, UdockerTools, download, find_udocker_tools
-from scar_constructs.udocker_tools import add_udocker_tools
+from scar_constructs.functions import udocker_tarball, udocker_tools
+from scar_constructs.functions.udocker_tarball import (
+    UDOCKER_TARBALL,
+    UdockerTools,
+    download,
+    find_udocker_tools,
+)
+from scar_constructs.functions.udocker_tools import add_udocker_tools
 
 ACCOUNT = {"CDK_DEFAULT_ACCOUNT": "123456789012"}
 

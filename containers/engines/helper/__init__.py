@@ -1,8 +1,15 @@
 """Programs that run in a process of their own between the runner and a container.
 
+    container_init.py  the helper of the namespaces engine
+    process_init.py    the helper of engines without a PID namespace
+    filesystem.py      the container's file system
+    network.py         a network namespace with a loopback interface alone
+    program.py         becomes the user's program
+    processes.py       ends every process below this one
+    seccomp.py         the filter for system calls
+    kernel.py          system calls that Python's standard library does not have
+
 The runner sends their compiled code through a pipe (see supervise.py): nothing is read from disk or compiled
 again for each run. They import nothing that is not in C or very small, as a run waits for each millisecond of
-it, and nothing of the runner outside this package. `container_init` serves the namespaces engine,
-`process_init` the engines that cannot have a PID namespace. The others are their parts; `seccomp` (with
-`kernel`) and `network` know nothing of what the container is for.
+it, and nothing of the runner outside this package.
 """

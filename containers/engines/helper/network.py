@@ -1,6 +1,6 @@
 """A network namespace with nothing but a loopback interface, and listeners that are served from outside it.
 
-These are the steps of a process on its way into a container; `containers.engines.network` has the other side.
+These are the steps of a process on its way into a container; `containers.engines.network.namespace` has the other side.
 Their conversation on the report socket, which comes before all reports:
 
     enter_network   sends `network` with the listening sockets, or `no_network REASON`

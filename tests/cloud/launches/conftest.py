@@ -16,7 +16,7 @@ import pytest
 from tests import examples, oci_images
 from tests.cloud.embedded import SCAR, CloudUnderTest
 
-LAUNCH = [sys.executable, "-c", "from scar_cli.launch import main; main()"]
+LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; main()"]
 BUCKET = "launch-files"
 DISTRIBUTED = "distributed-files"
 SCRIPT = """#!/bin/sh

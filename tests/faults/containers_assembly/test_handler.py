@@ -22,7 +22,7 @@ from tests.registry_server import Answer, Request, ScriptedServer, real_registry
 
 PASSWORD = b"correct horse"
 BCRYPT = "$2b$04$6G0/kD0HsI8pLe8cVT3gSu14tyXcUhQuGGLZZB8vTC06EBNqYzysa"
-HANDLER = Path(__file__).parents[3] / "scar_constructs/images/assembler_handler/index.py"
+HANDLER = Path(__file__).parents[3] / "scar_constructs/handlers/assembler/index.py"
 
 
 @pytest.fixture(scope="module")

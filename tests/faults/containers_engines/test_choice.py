@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from containers.engines import choose_engine, supervise, udocker_tools
+from containers.engines import choose_engine, supervise
 from containers.engines.memory import circumstances_of
-from containers.engines.udocker_tools import _architecture
+from containers.engines.udocker import tools as udocker_tools
+from containers.engines.udocker.tools import _architecture
 from containers.errors import ExplainedError
 
 

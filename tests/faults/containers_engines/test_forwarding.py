@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from containers.engines import forwarding
-from containers.engines.forwarding import BUFFER_SIZE, Forwarder
+from containers.engines.network import forwarding
+from containers.engines.network.forwarding import BUFFER_SIZE, Forwarder
 
 Serve = Callable[[socket.socket], None]
 
@@ -170,7 +170,7 @@ def test_when_descriptors_run_out_connections_wait(monkeypatch: pytest.MonkeyPat
         return real(*arguments, **more)  # type: ignore[arg-type]
 
     with forwarded(echo_after_end) as (_, address):
-        monkeypatch.setattr("containers.engines.forwarding.socket.socket", scarce)
+        monkeypatch.setattr("containers.engines.network.forwarding.socket.socket", scarce)
         with socket.create_connection(address) as client:
             client.sendall(b"patient")
             client.shutdown(socket.SHUT_WR)

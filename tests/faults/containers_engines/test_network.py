@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from containers.engines import namespaces as engine_module
-from containers.engines import outgoing
 from containers.engines.namespaces import NamespacesEngine
+from containers.engines.network import outgoing
 from runtime.environment import instance_address
 from tests.faults.containers_engines.test_namespaces import drive
 from tests.oci_images import busybox_layer

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from containers.engines import choose_engine
-from containers.engines.prepared_root import prepare_root
-from containers.engines.udocker_tools import CLibrary, choose_library, distribution, find_proot, library_path
+from containers.engines.udocker.prepared_root import prepare_root
+from containers.engines.udocker.tools import CLibrary, choose_library, distribution, find_proot, library_path
 from containers.errors import ExplainedError
 from containers.store import ImageSource, prepare_image
 from tests.faults.containers_engines.conftest import Runner

@@ -16,7 +16,7 @@ import pytest
 from containers.errors import ExplainedError
 from runtime.config import load_config
 from runtime.delegation import event_of_job, submit
-from runtime.events import read_event
+from runtime.events.reading import read_event
 from tests.unit.runtime_job.conftest import BatchApi, Function
 from tests.unit.runtime_job.event_shapes import event_bridge, rest_request, s3_event
 

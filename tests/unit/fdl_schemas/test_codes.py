@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.codes import Explanation, explanations
-from fdl_schemas.diagnostics import CODES, FIRST_WARNING, Severity
+from fdl_schemas.diagnostics.codes import Explanation, explanations
+from fdl_schemas.diagnostics.diagnostic import CODES, FIRST_WARNING, Severity
 from fdl_schemas.load import CheckResult, check
 
 FILES = {code: about for code, about in explanations().items() if about.language == "yaml"}

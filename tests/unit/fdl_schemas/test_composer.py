@@ -7,10 +7,10 @@ import time
 import pytest
 import yaml
 
-from fdl_schemas import composer
-from fdl_schemas.composer import MAX_VALUES, compose
-from fdl_schemas.diagnostics import FdlError, Position
-from fdl_schemas.scalars import plain_value
+from fdl_schemas.diagnostics.diagnostic import FdlError, Position
+from fdl_schemas.reading import composer
+from fdl_schemas.reading.composer import MAX_VALUES, compose
+from fdl_schemas.reading.scalars import plain_value
 
 
 def codes(text: str) -> list[str]:

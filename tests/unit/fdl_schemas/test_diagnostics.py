@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.diagnostics import (
+from fdl_schemas.diagnostics.diagnostic import (
     CODES,
     LONGEST_TEXT,
     Diagnostic,
@@ -24,8 +24,8 @@ from fdl_schemas.diagnostics import (
     printable,
     render,
 )
-from fdl_schemas.findings import MOST
 from fdl_schemas.load import check, check_text, load_workflow
+from fdl_schemas.reading.findings import MOST
 
 CASES = Path(__file__).with_name("diagnostics")
 BLOCK = re.compile(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.diagnostics import CODES
+from fdl_schemas.diagnostics.diagnostic import CODES
 from fdl_schemas.docs.__main__ import TARGET
 from fdl_schemas.docs.reference import INTRODUCTION, document
 from fdl_schemas.load import check

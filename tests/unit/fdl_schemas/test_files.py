@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.file_rules import MAX_PAYLOAD_BYTES
 from fdl_schemas.load import check
+from fdl_schemas.rules.files import MAX_PAYLOAD_BYTES
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_more_than_lambda_takes_is_refused(name: str, payload: Path, tmp_path: P
 def test_endless_folder_is_not_looked_at_without_end(
     payload: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fdl_schemas.file_rules.MAX_PAYLOAD_FILES", 3)
+    monkeypatch.setattr("fdl_schemas.rules.files.MAX_PAYLOAD_FILES", 3)
     for number in range(10):
         (payload / "sub" / str(number)).touch()
     (found,) = messages(tmp_path)

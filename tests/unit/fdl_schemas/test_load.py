@@ -26,7 +26,7 @@ from fdl_schemas.model import (
     Vpc,
     Workflow,
 )
-from fdl_schemas.not_supported_yet import UNSUPPORTED
+from fdl_schemas.rules.not_supported_yet import UNSUPPORTED
 
 DARKNET = """\
 functions:
@@ -349,7 +349,7 @@ allow_loops: true
 
 
 def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdl_schemas.rules.refuse_unsupported", lambda draft, findings: None)
+    monkeypatch.setattr("fdl_schemas.rules.rules.refuse_unsupported", lambda draft, findings: None)
     workflow = load(EVERY_KEY, tmp_path, files=("s.sh",))
     assert workflow.functions == (
         Function(
@@ -471,7 +471,7 @@ functions:
 
 
 def test_every_unsupported_key_of_the_table_is_part_of_the_language() -> None:
-    from fdl_schemas.schema import _resolve, schema
+    from fdl_schemas.reading.schema import _resolve, schema
 
     for entry in UNSUPPORTED:
         about = schema()["$defs"]["awsFunction"]

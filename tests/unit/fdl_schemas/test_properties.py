@@ -17,13 +17,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fdl_schemas.diagnostics import render
+from fdl_schemas.diagnostics.diagnostic import render
+from fdl_schemas.diagram.diagram import diagram
+from fdl_schemas.diagram.layout import layout
+from fdl_schemas.diagram.mermaid import mermaid
+from fdl_schemas.diagram.svg import svg
 from fdl_schemas.load import CheckResult, check, check_text
-from fdl_schemas.picture.diagram import diagram
-from fdl_schemas.picture.layout import layout
-from fdl_schemas.picture.mermaid import mermaid
-from fdl_schemas.picture.svg import svg
-from fdl_schemas.schema import schema
+from fdl_schemas.reading.schema import schema
 
 from .test_load import EVERY_KEY, VIDEO_PROCESS
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jsonschema
 
-from fdl_schemas.diagnostics import CODES, Diagnostic, Severity
-from fdl_schemas.sarif import sarif
+from fdl_schemas.diagnostics.diagnostic import CODES, Diagnostic, Severity
+from fdl_schemas.diagnostics.sarif import sarif
 
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
 URI = {"type": "string", "pattern": "^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$"}

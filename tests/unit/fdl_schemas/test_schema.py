@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fdl_schemas.schema import SCHEMA_FILE, schema
+from fdl_schemas.reading.schema import SCHEMA_FILE, schema
 
 
 def properties(about: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

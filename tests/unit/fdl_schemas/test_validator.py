@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fdl_schemas.schema import schema
-from fdl_schemas.validator import mismatches
+from fdl_schemas.reading.schema import schema
+from fdl_schemas.reading.validator import mismatches
 
 from .test_load import EVERY_KEY, VIDEO_PROCESS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.batch_jobs import may_retry, substitute, vcpus
+from local_cloud.batch.jobs import may_retry, substitute, vcpus
 
 
 def job(attempts_made: int = 1, attempts: int = 3, rules: Any = ()) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from ministack.services import batch, cloudwatch_logs, eventbridge, lambda_svc, 
 from ministack.services import ecr, secretsmanager
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, persistence
 import ministack.app
-from local_cloud import log_events
+from local_cloud.logs import events as log_events
 names = [
     (ministack.app, "pin_request_origin"),
     (ministack.app, "_MAIN_LOOP _ready_scripts_state _build_persistence_save_dict save_all app main AUTH"),
@@ -96,7 +96,7 @@ missing = [f"{module.__name__}.{name}" for module, name in used if not hasattr(m
 assert not missing, missing
 before = dict(batch._DISPATCH)
 from local_cloud.emulator import install
-from local_cloud.credentials import Credentials
+from local_cloud.access.credentials import Credentials
 install(parallel=1, root=Credentials("AKIA", "secret"))
 assert before["/v1/submitjob"] is not batch._DISPATCH["/v1/submitjob"]
 kinds = ("ComputeEnvironment", "JobQueue", "JobDefinition")
@@ -120,7 +120,7 @@ def test_all_that_an_invocation_logs_belongs_to_it_however_late_it_arrives() -> 
 import io, json, os, time, zipfile
 os.environ["GATEWAY_PORT"] = "4566"
 from ministack.core import lambda_runtime
-from local_cloud.lambda_workers import prepare_workers
+from local_cloud.lambda_functions.zip_workers import prepare_workers
 prepare_workers()
 
 def read_slowly(worker):

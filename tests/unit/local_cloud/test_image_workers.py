@@ -10,8 +10,8 @@ _PROGRAM = """
 import os, time
 os.environ["GATEWAY_PORT"] = "4566"
 from ministack.core import lambda_runtime
-from local_cloud.image_functions import reap_idle
-from local_cloud.image_workers import ImageWorker, _ending
+from local_cloud.lambda_functions.image_functions import reap_idle
+from local_cloud.lambda_functions.image_workers import ImageWorker, _ending
 
 def worker(kind, idle_s, in_use=False):
     made = kind("f", {"FunctionName": "f"}, b"")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.privacy import make_private
+from local_cloud.state.privacy import make_private
 
 
 def others(folder: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.s3_writes import finish_interrupted
+from local_cloud.s3.writes import finish_interrupted
 
 OLD, NEW = {"content": "old", "type": "text/old"}, {"content": "new, and longer", "type": "text/new"}
 
@@ -18,7 +18,7 @@ PROGRAM = """
 import json, os, sys
 folder, stop_at = sys.argv[1], int(sys.argv[2])
 os.environ.update(S3_PERSIST="1", S3_DATA_DIR=folder, GATEWAY_PORT="4566")
-from local_cloud import s3_writes
+from local_cloud.s3 import writes as s3_writes
 from pathlib import Path
 s3_writes.finish_interrupted(Path(folder))
 from ministack.services import s3

@@ -9,7 +9,7 @@ PROGRAM = """
 import os; os.environ["GATEWAY_PORT"] = "4566"
 from ministack.services import secretsmanager
 from ministack.services.cloudformation import provisioners
-from local_cloud import secrets_stack
+from local_cloud.cloudformation import secrets as secrets_stack
 secrets_stack.install()
 handlers = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
 old, new = {"Description": "old"}, {"Description": "new"}

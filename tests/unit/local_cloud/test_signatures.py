@@ -21,7 +21,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_cloud.signatures import (
+from local_cloud.access.signatures import (
     Request,
     Signature,
     SignatureError,
@@ -29,7 +29,7 @@ from local_cloud.signatures import (
     policy_signature,
     read,
 )
-from local_cloud.signed_chunks import ChunkReader
+from local_cloud.access.signed_chunks import ChunkReader
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEYS = Credentials("AKIAIOSFODNN7EXAMPLE", SECRET)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.store import Store, not_saved
+from local_cloud.state.store import Store, not_saved
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ os.environ["GATEWAY_PORT"] = "4566"
 from ministack.core.responses import request_scope
 from ministack.services import sns
 from ministack.services.cloudformation import provisioners
-from local_cloud import topics
+from local_cloud.messages import topics
 topics.install()
 handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Subscription"]
 {statements}

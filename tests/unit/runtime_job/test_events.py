@@ -9,7 +9,7 @@ import pytest
 
 from containers.errors import ExplainedError
 from runtime.config import FunctionConfig, StorageFolder
-from runtime.events import Work, read_event
+from runtime.events.reading import Work, read_event
 from tests.unit.runtime_job.event_shapes import (
     event_bridge,
     http_request,

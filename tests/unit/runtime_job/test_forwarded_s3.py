@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from containers import aws
-from containers.engines.forwarding import Forwarder
+from containers.engines.network.forwarding import Forwarder
 from tests.unit.runtime_job.conftest import Bucket
 
 MIB = 1024 * 1024

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from containers import aws
-from runtime import handler, http_async
+from runtime import handler
 from runtime.errors import InvocationError
+from runtime.events import http_async
 from tests import oci_images
 from tests.static_programs import CONNECT, compiled
 from tests.unit.runtime_job.conftest import BatchApi, Function

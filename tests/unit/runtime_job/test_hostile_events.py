@@ -15,9 +15,9 @@ from containers.errors import ExplainedError
 from runtime import job
 from runtime.config import FunctionConfig
 from runtime.delegation import event_of_job
-from runtime.events import read_event
-from runtime.http_async import seconds_left
-from runtime.invocation import event_json
+from runtime.events.http_async import seconds_left
+from runtime.events.invocation import event_json
+from runtime.events.reading import read_event
 from tests.unit.runtime_job.conftest import Function
 from tests.unit.runtime_job.event_shapes import event_bridge, http_request, rest_request, s3_event, sqs
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from scar_cli.changes import as_json, compare, shown
-from scar_cli.rights import rights_of
-from scar_cli.template import Names
+from scar_cli.deployment.changes import as_json, compare, shown
+from scar_cli.deployment.rights import rights_of
+from scar_cli.deployment.template import Names
 
 SECRET = "never-to-be-shown"
 ROLE = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scar_cli.receiving import UnsafeKeyError, safe_path
+from scar_cli.aws.receiving import UnsafeKeyError, safe_path
 
 
 @pytest.mark.parametrize(

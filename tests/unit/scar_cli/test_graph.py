@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from fdl_schemas.diagram import png
+from fdl_schemas.diagram.diagram import Diagram, Kind, diagram
+from fdl_schemas.diagram.layout import Layout, layout
+from fdl_schemas.diagram.ranks import ranks
 from fdl_schemas.load import check_text
-from fdl_schemas.picture import png
-from fdl_schemas.picture.diagram import Diagram, Kind, diagram
-from fdl_schemas.picture.layout import Layout, layout
-from fdl_schemas.picture.ranks import ranks
+from scar_cli.commands.graph import command
 from scar_cli.errors import UserError
-from scar_cli.graph import command
 
 VIDEO = Path(__file__).parents[3] / "examples" / "video-process" / "scar-video-process.yaml"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -11,9 +11,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from scar_cli import cdk, completion, init, rm
-from scar_cli.cdk import SynthesizedStack, _stacks
-from scar_cli.deployed import DeployedStack, workflow_of
+from scar_cli.aws.deployed import DeployedStack, workflow_of
+from scar_cli.commands import completion, init, rm
+from scar_cli.deployment import cdk
+from scar_cli.deployment.cdk import SynthesizedStack, _stacks
 from scar_cli.errors import UserError
 
 

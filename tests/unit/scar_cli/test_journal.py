@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scar_cli.errors import UserError
-from scar_cli.journal import Journal, read
+from scar_cli.launch.journal import Journal, read
 
 
 @pytest.fixture

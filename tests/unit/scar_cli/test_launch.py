@@ -11,7 +11,7 @@ import pytest
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
 from scar_cli.errors import UserError
-from scar_cli.launch_files import (
+from scar_cli.launch.files import (
     InputFile,
     Listing,
     Selection,
@@ -21,7 +21,7 @@ from scar_cli.launch_files import (
     fits,
     sources_of,
 )
-from scar_cli.launch_function import choose
+from scar_cli.launch.function import choose
 
 
 def function(name: str, source: str | None, target: str | None = None) -> Function:

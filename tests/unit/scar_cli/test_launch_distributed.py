@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from scar_cli.launch_distributed import DistributedOutcome, batches_of, told
+from scar_cli.launch.distributed import DistributedOutcome, batches_of, told
 
 EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:scar-launch-f:1"
 DONE = DistributedOutcome("f", EXECUTION, "SUCCEEDED", first=1, listed=11, left_out=3)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fdl_schemas.model import StorageEntry
-from scar_cli.launch_done import Done, stem_of
-from scar_cli.launch_files import InputFile, Source
+from scar_cli.launch.done import Done, stem_of
+from scar_cli.launch.files import InputFile, Source
 
 INPUTS = ["photo.jpg", "photo-small.jpg", "deep/a.b.txt", "plain", ".hidden", "report.1.pdf", "report.2.pdf"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scar_cli.errors import UserError
-from scar_cli.launch_outcome import Outcome
-from scar_cli.launch_waiting import Count, reason_of, require_log
+from scar_cli.launch.outcome import Outcome
+from scar_cli.launch.waiting import Count, reason_of, require_log
 
 
 class Waited:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from scar_cli.errors import UserError
-from scar_cli.pace import Pace, Patience, rate_of
+from scar_cli.launch.pace import Pace, Patience, rate_of
 
 
 def call(pace: Pace, *, accepted: bool) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from scar_cli import launch_progress
-from scar_cli.launch_progress import Progress
-from scar_cli.launch_waiting import Count, waiting_bar
+from scar_cli.launch import progress as launch_progress
+from scar_cli.launch.progress import Progress
+from scar_cli.launch.waiting import Count, waiting_bar
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from scar_cli.signing import Signer
+from scar_cli.aws.signing import Signer
 
 BODIES = [b"", b'{"Records": []}', "ü ñ".encode() * 1000]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scar_cli import status
+from scar_cli.commands import status
+from scar_cli.commands.log import Line, _events, belongs, moment_ms, parsed
 from scar_cli.errors import UserError
-from scar_cli.log import Line, _events, belongs, moment_ms, parsed
 
 
 def own(request: str) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scar_cli.commands.put import parse_target, plan, readable_size
 from scar_cli.errors import UserError
-from scar_cli.put import parse_target, plan, readable_size
 
 
 @pytest.mark.parametrize(

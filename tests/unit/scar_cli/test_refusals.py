@@ -19,9 +19,9 @@ from botocore.exceptions import (
 )
 from click.testing import CliRunner
 
+from scar_cli.aws.session import explain
 from scar_cli.errors import UserError
 from scar_cli.main import scar
-from scar_cli.session import explain
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 WORKFLOW = {

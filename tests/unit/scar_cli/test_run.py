@@ -14,11 +14,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from scar_cli.deployed import reachable_url
+from scar_cli.aws.deployed import reachable_url
+from scar_cli.commands.invoke import _send, query
+from scar_cli.commands.invoke import command as invoke
+from scar_cli.commands.run import _read, command
 from scar_cli.errors import UserError
-from scar_cli.invoke import _send, query
-from scar_cli.invoke import command as invoke
-from scar_cli.run import _read, command
 
 
 def answer(**more: Any) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def test_an_endpoint_of_the_embedded_cloud_is_reached_where_it_is() -> None:
 def test_a_script_that_cannot_run_is_said_before_anything_is_called(
     tmp_path: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scar_cli import run
-    from scar_cli.deployed import DeployedFunction
+    from scar_cli.aws.deployed import DeployedFunction
+    from scar_cli.commands import run
 
     deployed = DeployedFunction("f", "stack", "us-east-1", "lambda", "/aws/lambda/f", "https://queue")
     monkeypatch.setattr(run, "one_selected", lambda *_choice: deployed)
@@ -135,8 +135,8 @@ class Lambda:
 
 @pytest.fixture
 def lambda_(monkeypatch: pytest.MonkeyPatch) -> Lambda:
-    from scar_cli import run
-    from scar_cli.deployed import DeployedFunction
+    from scar_cli.aws.deployed import DeployedFunction
+    from scar_cli.commands import run
 
     fake = Lambda()
     deployed = DeployedFunction("f", "stack", "us-east-1", "lambda", "/aws/lambda/f", "https://queue")

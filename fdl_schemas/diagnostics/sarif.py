@@ -1,0 +1,112 @@
+"""Diagnostics as SARIF 2.1.0, the format in which code hosts take them and show them beside the lines.
+
+Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0"; the section numbers below
+are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from fdl_schemas.diagnostics.codes import Explanation, explanations
+from fdl_schemas.diagnostics.diagnostic import DOCUMENTATION, FIRST_WARNING, Diagnostic
+
+SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
+
+_DOCUMENTATION: Final = Path(__file__).resolve().parents[2] / DOCUMENTATION
+
+
+def sarif(diagnostics: Iterable[Diagnostic], *, folder: Path, version: str) -> dict[str, Any]:
+    """A SARIF log with one run.
+
+    Args:
+        diagnostics: what was found, in any number of files.
+        folder: the folder that code hosts know as the top of the repository: paths become relative to it.
+        version: of this project.
+    """
+    found = list(diagnostics)
+    codes = sorted({diagnostic.code for diagnostic in found})
+    return {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "scar validate",
+                        "semanticVersion": version,
+                        "rules": [_rule(code) for code in codes],
+                    }
+                },
+                # Ours count characters, as people do; the default would be UTF-16 units (3.14.17).
+                "columnKind": "unicodeCodePoints",
+                # Without the address of the folder: a log says the same wherever it was made (3.14.14).
+                "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The folder that it ran in."}}},
+                "results": [_result(diagnostic, codes, folder) for diagnostic in found],
+            }
+        ],
+    }
+
+
+def _rule(code: str) -> dict[str, Any]:
+    explanation = explanations()[code]
+    return {
+        "id": code,
+        "shortDescription": {"text": f"{explanation.title}."},
+        "fullDescription": {"text": explanation.plain},
+        "help": {
+            "text": _help(explanation, explanation.bad, explanation.good),
+            "markdown": _help(
+                explanation, _code(explanation, explanation.bad), _code(explanation, explanation.good)
+            ),
+        },
+        # The project has no public address yet: the file in the checkout that this runs from.
+        "helpUri": f"{_DOCUMENTATION.as_uri()}#{code.lower()}",
+        "defaultConfiguration": {"level": "warning" if code >= FIRST_WARNING else "error"},
+    }
+
+
+def _help(explanation: Explanation, bad: str, good: str) -> str:
+    return f"{explanation.plain}\n\nFor example:\n\n{bad}\nBetter:\n\n{good}"
+
+
+def _code(explanation: Explanation, text: str) -> str:
+    return f"```{explanation.language}\n{text}```\n"
+
+
+def _result(diagnostic: Diagnostic, codes: list[str], folder: Path) -> dict[str, Any]:
+    text = f"{diagnostic.message}."
+    text += "".join(
+        f" {name}: {value}."
+        for name, value in (("Expected", diagnostic.expected), ("Help", diagnostic.help))
+        if value
+    )
+    location: dict[str, Any] = {"artifactLocation": _artifact(diagnostic.file, folder)}
+    if diagnostic.line is not None and diagnostic.column is not None:
+        location["region"] = {
+            "startLine": diagnostic.line,
+            "startColumn": diagnostic.column,
+            "endLine": diagnostic.line,
+            "endColumn": diagnostic.column + max(1, diagnostic.length),  # the first one after it (3.30.8)
+        }
+    return {
+        "ruleId": diagnostic.code,
+        "ruleIndex": codes.index(diagnostic.code),
+        "level": diagnostic.severity.value,
+        "message": {"text": text},
+        "locations": [{"physicalLocation": location}],
+    }
+
+
+def _artifact(file: str, folder: Path) -> Mapping[str, str]:
+    """Where the file is: relative to the folder, or, if it lies elsewhere, its whole address."""
+    path = folder / file
+    try:
+        relative = path.resolve().relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError):
+        # A path that no file can have (with a NUL byte) is a diagnostic too.
+        return {"uri": "file://" + quote(path.as_posix(), errors="replace")}
+    return {"uri": quote(relative.as_posix(), errors="replace"), "uriBaseId": "SRCROOT"}

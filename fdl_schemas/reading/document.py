@@ -1,0 +1,175 @@
+"""A parsed file: plain data, and for each path in it the place in the text.
+
+`composer` makes documents; everybody after it asks them where a key or a value stands, and makes diagnostics
+there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, Final
+
+from fdl_schemas.diagnostics.diagnostic import Diagnostic, Position, Severity
+
+PathInFile = tuple[str | int, ...]
+"""Keys and indexes that lead from the top of the file to a value."""
+
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 takes for the end of a line
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, as YAML counts them."""
+    return _LINE_END.split(text)
+
+
+# Diagnostics end up in logs of CI systems and in code hosts: no secret goes there with its line. A reference
+# to a secret stays.
+SECRET_KEYS: Final = ("access_key", "secret_key", "password", "token")
+"""Keys whose values are not shown."""
+_SECRET_WORDS: Final = ("passw", "pwd", "secret", "token", "access_key")
+_LIKE_A_SECRET_KEY: Final = 0.8
+_KEY: Final = re.compile(r"""(?<![\w$-])(?<!\$\{)([\w-]{1,64})(["']?)\s*:(\s*)(?!["']?\$\{)(?=\S)""")
+_FIRST_KEY: Final = re.compile(r"""\s*(?:-\s+)*["']?([\w-]{1,64})["']?\s*:(?:\s|$)""")
+_LOGIN: Final = re.compile(r"(://[^/\s:@]*:)([^/\s@]+)@")
+_LINES_ABOVE: Final = 100
+
+
+@lru_cache(maxsize=1024)
+def is_secret(key: str) -> bool:
+    """Whether the value of a key is not shown: it is a secret's, or one that may be meant (`pasword`)."""
+    name = key.lower().replace("-", "_")
+    return (
+        name in SECRET_KEYS
+        or any(word in name for word in _SECRET_WORDS)
+        or bool(get_close_matches(name, SECRET_KEYS, n=1, cutoff=_LIKE_A_SECRET_KEY))
+    )
+
+
+def _without_secrets(lines: list[str], index: int) -> str:
+    """A line of the file as a diagnostic shows it."""
+    line = _LOGIN.sub(lambda found: found[1] + "*" * len(found[2]) + "@", lines[index])
+    for found in _KEY.finditer(line):
+        # Without a blank after it, `:` makes a key of a quoted text alone; ARNs are full of such.
+        is_key = found[2] or found[3] or found[1] in SECRET_KEYS
+        # `login: user:password` is a mistake that shows both.
+        if is_key and (is_secret(found[1]) or (found[1] == "login" and ":" in line[found.end() :])):
+            return line[: found.end()] + "*" * (len(line) - found.end())
+    start = len(line) - len(line.lstrip())
+    if _belongs_to_a_secret(lines, index) and not line[start:].lstrip("\"'").startswith("${"):
+        return line[:start] + "*" * (len(line) - start)
+    return line
+
+
+def _belongs_to_a_secret(lines: list[str], index: int) -> bool:
+    """Whether a line is a part of a secret whose key stands above it."""
+    indentation = _indentation(lines[index])
+    for above in reversed(lines[max(0, index - _LINES_ABOVE) : index]):
+        found = _FIRST_KEY.match(above)
+        # The entries of a list may stand below their key's first letter.
+        if found and found.start(1) < indentation:
+            if is_secret(found[1]):
+                return True
+            indentation = _indentation(above)
+    return False
+
+
+def _indentation(line: str) -> int:
+    text = line.lstrip()
+    return len(line) - len(text) + (1 if text.startswith("- ") else 0)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A value of the file and where it stands."""
+
+    data: Any
+    line: int
+    column: int
+    length: int = 1
+    text: str | None = None
+    """Of a scalar: as it was written, without quotes."""
+    quoted: bool = False
+    """Of a scalar: whether it was written in quotes."""
+    size: int = 1
+    """How many values it holds, aliases expanded, itself included."""
+    height: int = 1
+    """How deep it is nested, itself included."""
+    children: dict[str | int, Node] = field(default_factory=dict)
+    keys: dict[str | int, Position] = field(default_factory=dict)
+    """Of a map: where its keys stand."""
+
+    @property
+    def position(self) -> Position:
+        """Where the value stands."""
+        return Position(self.line, self.column, self.length)
+
+
+class Document:
+    """A parsed FDL file: `data`, and for each path in it the place in the text."""
+
+    def __init__(self, file: str, text: str, root: Node) -> None:
+        self.file = file
+        self.root = root
+        self._lines = lines_of(text)
+        self._shown: dict[int, str] = {}
+
+    @property
+    def data(self) -> Any:
+        """The file as plain maps, lists and scalars."""
+        return self.root.data
+
+    def node(self, path: PathInFile) -> Node:
+        """The value at a path, or the nearest one above it that exists."""
+        node = self.root
+        for step in path:
+            child = node.children.get(step)
+            if child is None:
+                break
+            node = child
+        return node
+
+    def value_position(self, path: PathInFile) -> Position:
+        """Where the value at `path` starts."""
+        return self.node(path).position
+
+    def key_position(self, path: PathInFile) -> Position:
+        """Where the key that leads to `path` stands; of an entry of a list, where the entry starts."""
+        if not path:
+            return self.root.position
+        parent = self.node(path[:-1])
+        return parent.keys.get(path[-1]) or self.value_position(path)
+
+    def diagnostic(
+        self,
+        code: str,
+        message: str,
+        position: Position,
+        *,
+        expected: str | None = None,
+        help: str | None = None,
+        severity: Severity = Severity.ERROR,
+    ) -> Diagnostic:
+        """A diagnostic at a place of this file, with the source line."""
+        return Diagnostic(
+            code=code,
+            message=message,
+            file=self.file,
+            line=position.line,
+            column=position.column,
+            length=position.length,
+            source_line=self._line(position.line - 1),
+            expected=expected,
+            help=help,
+            severity=severity,
+        )
+
+    def _line(self, index: int) -> str:
+        """A line of the file, secrets made unreadable. Kept: it may be long, and hold all the mistakes."""
+        if index >= len(self._lines):
+            return ""
+        if index not in self._shown:
+            self._shown[index] = _without_secrets(self._lines, index)
+        return self._shown[index]

@@ -1,0 +1,16 @@
+"""What a schema cannot express, one module for each subject.
+
+rules.py              runs all rules; functions and the file as a whole
+batch.py              AWS Batch
+environment.py        environment variables
+files.py              files that the FDL file names
+images.py             image functions on AWS Lambda
+marks.py              text that is replaced on its way to AWS
+names.py              names of buckets, images and variables
+patterns.py           `*` in names
+regions.py            regions
+storage.py            paths, buckets and storage providers
+tags.py               tags
+without_meaning.py    keys without an effect
+not_supported_yet.py  keys of the language that the constructs do not support
+"""

@@ -1,0 +1,105 @@
+"""The rules about environment variables: names that belong to others, and how much AWS Lambda takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fdl_schemas.build import FunctionEntry
+from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.model import BatchJob, Function
+from fdl_schemas.reading.document import PathInFile
+from fdl_schemas.reading.findings import Findings
+from fdl_schemas.rules.names import (
+    container_variable_problem,
+    function_variable_problem,
+    job_variable_problem,
+)
+
+MAX_ENVIRONMENT_BYTES: Final = 4096
+MAX_JOB_ENVIRONMENT_BYTES: Final = 12 * 1024
+"""The rest of the 24 KiB is for the command that fetches the runner, and the other settings."""
+
+
+def check_environment(entry: FunctionEntry, findings: Findings) -> None:
+    """Checks the environments of one entry of `functions.aws`: of function, container and job."""
+    variables = entry.at("lambda", "environment", "Variables")
+    _check_variables(entry.function.environment, variables, function_variable_problem, findings)
+    # Lambda measures the map as JSON: "Environment variables size limit ... String measured: {...}".
+    text = json.dumps(dict(entry.function.environment), ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode("utf-8", "replace"))
+    ours = _bytes_of_our_variables(entry.function)
+    if size > MAX_ENVIRONMENT_BYTES - ours:
+        kept = f"; {ours} more are kept for those of the deployment" if ours else ""
+        findings.error(
+            "FDL031",
+            f"the function's environment has {size:,} bytes",
+            variables,
+            expected=f"at most {MAX_ENVIRONMENT_BYTES - ours:,} bytes, all variables together{kept}",
+            help="put what the script needs into `container.environment`, or into a file of the input bucket",
+            on_key=True,
+        )
+    _check_variables(
+        entry.function.container.environment,
+        entry.at("lambda", "container", "environment", "Variables"),
+        container_variable_problem,
+        findings,
+    )
+    if entry.function.batch is not None:
+        _check_variables(
+            entry.function.batch.environment,
+            entry.at("batch", "environment", "Variables"),
+            job_variable_problem,
+            findings,
+        )
+        _check_size_of_job(entry, entry.function.batch, findings)
+
+
+def _check_size_of_job(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
+    """Source: AWS Batch user guide, "Service quotas": 24 KiB for a RegisterJobDefinition request."""
+    variables = {**entry.function.environment, **job.environment}
+    text = json.dumps(
+        [{"name": name, "value": value} for name, value in variables.items()],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    size = len(text.encode("utf-8", "replace"))
+    if size > MAX_JOB_ENVIRONMENT_BYTES:
+        findings.error(
+            "FDL031",
+            f"the job's environment has {size:,} bytes, that of the function included",
+            entry.at("batch", "environment", "Variables"),
+            expected=f"at most {MAX_JOB_ENVIRONMENT_BYTES:,} bytes: a job definition has at most 24 KiB",
+            help="put what the script needs into `container.environment`, or into a file of the input bucket",
+            on_key=True,
+        )
+
+
+def _bytes_of_our_variables(function: Function) -> int:
+    """Room for what the deployment tells the runner: names and ARNs, which have limits of their own."""
+    jobs = 450 if function.batch is not None else 0  # SCAR_JOB_QUEUE, SCAR_JOB_DEFINITION
+    image = 280 if function.container.image_file is not None else 0  # SCAR_IMAGE_FILE
+    elsewhere = any(entry.provider != "s3" for entry in function.outputs)
+    return jobs + image + (220 if elsewhere else 0)  # SCAR_STORAGE_SECRET
+
+
+def _check_variables(
+    variables: Mapping[str, str],
+    path: PathInFile,
+    problem_of: Callable[[str], str | None],
+    findings: Findings,
+) -> None:
+    for name, value in variables.items():
+        problem = problem_of(name)
+        if problem is None and "\0" in value:
+            problem = "its value holds a NUL character"
+        if problem:
+            findings.error(
+                "FDL032",
+                f"{quoted(name)} cannot be an environment variable here: {problem}",
+                (*path, name),
+                expected="another name" if "\0" not in value else "text without NUL characters",
+                help="rename or remove the variable",
+                on_key=True,
+            )

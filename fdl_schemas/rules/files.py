@@ -1,0 +1,159 @@
+"""The rules about files that an FDL file names: they are there, can be read, and fit into a package."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fdl_schemas.build import FunctionEntry
+from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.reading.findings import Findings
+
+MAX_PAYLOAD_BYTES: Final = 250_000_000
+"""AWS Lambda takes 262 144 000 bytes of function and layers together, unpacked; the runner's layer has about
+10 million (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+MAX_PAYLOAD_FILES: Final = 200_000
+"""More are not looked at: the folder is another than the one that is meant."""
+
+_CDK_OUTPUT: Final = "cdk.out"
+_RELATIVE: Final = "paths are relative to the FDL file; correct the path, or make the file"
+_OTHER_ROOM: Final = (
+    "fetch large files in the script, from a bucket or a file system, or put them into the image"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    what: str
+    expected: str | None = None
+    """Else: a file at that place."""
+    advice: str = _RELATIVE
+
+
+def check_files(entry: FunctionEntry, findings: Findings) -> None:
+    """Checks the files that one entry of `functions.aws` names."""
+    function = entry.function
+    files: tuple[tuple[str, Path | None, tuple[str, ...], bool], ...] = (
+        ("init_script", function.init_script, ("lambda", "init_script"), False),
+        ("run_script", function.run.run_script, ("lambda", "run_script"), False),
+        ("image_file", function.container.image_file, ("lambda", "container", "image_file"), False),
+        ("extra_payload", function.extra_payload, ("lambda", "extra_payload"), True),
+    )
+    for key, file, steps, is_payload in files:
+        if file is None or not findings.is_first_mention("FDL022", f"{file} {is_payload}"):
+            continue
+        problem = _file_problem(file, folder_will_do=is_payload) or (
+            _payload_problem(file, entry.folder) if is_payload else None
+        )
+        if problem is not None:
+            findings.error(
+                "FDL022",
+                f"{key} {quoted(entry.get(*steps))} {problem.what}",
+                entry.at(*steps),
+                expected=problem.expected
+                or f"a file{' or folder' if is_payload else ''} at {quoted(str(file), 200)}",
+                help=problem.advice,
+            )
+        elif (real := os.path.realpath(file)) and not _is_below(real, os.path.realpath(entry.folder)):
+            # Stops somebody else's FDL file from packaging a private file of whoever deploys it, unseen.
+            leads = "" if real == os.path.normpath(file) else f", at {quoted(real, 200)}"
+            findings.warning(
+                "FDL056",
+                f"{key} {quoted(entry.get(*steps))} is outside of the FDL file's folder{leads}",
+                entry.at(*steps),
+                help="it is packaged and uploaded: make sure that it is meant",
+            )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def is_cdk_output(folder: Path) -> bool:
+    """Whether a folder is one that the CDK writes to, which is not packaged: it holds the packages, and
+    secrets.
+    """
+    return folder.name == _CDK_OUTPUT or os.path.isfile(folder / _CDK_OUTPUT)  # noqa: PTH113 - False where it may not look
+
+
+def _file_problem(file: Path, *, folder_will_do: bool) -> _Problem | None:
+    try:
+        if not file.exists():
+            return _Problem("does not exist")
+        if file.is_file() or (folder_will_do and file.is_dir()):
+            return (
+                None if os.access(file, os.R_OK) else _Problem("cannot be read", "a file that you may read")
+            )
+        return _Problem("is a folder" if file.is_dir() else "is not a regular file")
+    except (OSError, ValueError, RuntimeError):
+        # Too long, a loop of links, a NUL byte, a folder that may not be entered.
+        return _Problem("cannot be looked up")
+
+
+def _payload_problem(payload: Path, fdl_folder: Path) -> _Problem | None:
+    size = 0
+    for number, found in enumerate(_regular_files(payload, fdl_folder)):
+        if isinstance(found, _Problem):
+            return found
+        size += found
+        if size > MAX_PAYLOAD_BYTES:
+            expected = f"at most {MAX_PAYLOAD_BYTES // 1_000_000} MB: AWS Lambda's limit, without compression"
+            return _Problem("has too much for a function's package", expected, _OTHER_ROOM)
+        if number >= MAX_PAYLOAD_FILES:
+            return _Problem("has too many files", f"at most {MAX_PAYLOAD_FILES:,} files", _OTHER_ROOM)
+    return None
+
+
+def _regular_files(payload: Path, fdl_folder: Path) -> Iterator[int | _Problem]:
+    """The size of each file of a payload, or what is wrong with one, links followed as packaging does."""
+    allowed = os.path.realpath(payload), os.path.realpath(fdl_folder)
+    status = payload.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        yield status.st_size
+        return
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(payload, ((status.st_dev, status.st_ino),))]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            yield _unusable(payload, folder, "a folder that cannot be read")
+            return
+        for entry in entries:
+            path = folder / entry.name
+            try:
+                status = entry.stat()
+            except OSError:
+                yield _unusable(
+                    payload, path, "a link to nothing" if entry.is_symlink() else "which cannot be read"
+                )
+                return
+            # Stops a stranger's payload from taking a private file along, such as `~/.aws/credentials`.
+            if entry.is_symlink() and not any(_is_below(os.path.realpath(path), one) for one in allowed):
+                yield _unusable(payload, path, "a link that leads out of the FDL file's folder")
+                return
+            if stat.S_ISDIR(status.st_mode):
+                identity = (status.st_dev, status.st_ino)
+                if identity in above:
+                    yield _unusable(payload, path, "a link to a folder that it is in")
+                    return
+                if not is_cdk_output(path):
+                    waiting.append((path, (*above, identity)))
+            elif not stat.S_ISREG(status.st_mode):
+                yield _unusable(payload, path, "neither a file nor a folder")
+            elif not os.access(path, os.R_OK):
+                yield _unusable(payload, path, "a file that cannot be read")
+            else:
+                yield status.st_size
+
+
+def _unusable(payload: Path, path: Path, what: str) -> _Problem:
+    return _Problem(
+        f"holds {quoted(str(path.relative_to(payload)), 200)}, {what}",
+        "a folder of files that can be read",
+        "remove it, or name another folder",
+    )

@@ -1,0 +1,249 @@
+"""The rules that a schema cannot say: about names, files, limits of AWS, and the file as a whole.
+
+Each rule is a small function that looks at one function, or at the whole draft, and notes what it finds. All
+rules run, also where some parts of the file are wrong already: those are cut out of what the rules see, and a
+rule that would only report the consequence asks `findings` first whether its place is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from fdl_schemas.build import Draft, FunctionEntry
+from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.graph import Station, loops, most_comparisons
+from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
+from fdl_schemas.reading.document import PathInFile
+from fdl_schemas.reading.findings import Findings
+from fdl_schemas.rules.batch import check_batch
+from fdl_schemas.rules.environment import check_environment
+from fdl_schemas.rules.files import check_files
+from fdl_schemas.rules.images import check_image_function
+from fdl_schemas.rules.marks import refuse_marks
+from fdl_schemas.rules.names import (
+    IMAGE_RULE,
+    image_problem,
+)
+from fdl_schemas.rules.not_supported_yet import refuse_unsupported
+from fdl_schemas.rules.patterns import warn_of_patterns
+from fdl_schemas.rules.regions import check_region_of_parts, check_region_of_readers
+from fdl_schemas.rules.storage import check_providers, check_storage
+from fdl_schemas.rules.tags import check_tags
+from fdl_schemas.rules.without_meaning import warn_of_keys_without_meaning
+
+MAX_COMPARISONS: Final = 2_000_000
+"""A thousand functions in a row on one bucket have half as many."""
+
+
+_Station = TypeVar("_Station", Function, OscarService)
+
+
+def check_rules(draft: Draft, findings: Findings) -> None:
+    """Runs every rule over a draft."""
+    for entry in draft.functions:
+        if findings.full:
+            return
+        for rule in _FUNCTION_RULES:
+            rule(entry, findings)
+        check_storage(entry.function, entry.at("lambda"), draft, findings)
+        warn_of_patterns(entry.function, entry.at("lambda"), findings)
+        warn_of_keys_without_meaning(entry, findings)
+    for service in draft.oscar_services:
+        check_storage(service.service, service.path, draft, findings)
+        warn_of_patterns(service.service, service.path, findings)
+    check_providers(draft, findings)
+    check_region_of_readers(draft, findings)
+    refuse_marks(findings)
+    _check_unique_names(draft, findings)
+    _check_loops(draft, findings)
+    _warn_of_oscar(draft, findings)
+    refuse_unsupported(draft, findings)
+
+
+# One function
+
+
+def _check_image(entry: FunctionEntry, findings: Findings) -> None:
+    container = entry.function.container
+    path = entry.at("lambda", "container")
+    if container.image is None and container.image_file is None:
+        if findings.is_whole(path) and not findings.has_unknown_keys(entry.at("lambda")):
+            findings.error(
+                "FDL023",
+                f"function {quoted(entry.function.name)} has no container image",
+                path if entry.get("lambda", "container") is not None else entry.at("lambda"),
+                expected="`container` with `image` or `image_file`",
+                help="add `container:` with `image: REPOSITORY` below it",
+                on_key=True,
+            )
+        return
+    if container.image is not None and container.image_file is not None:
+        findings.error(
+            "FDL024",
+            "both `image` and `image_file` are given",
+            (*path, "image_file"),
+            expected="one of the two",
+            help="remove the one that is not meant",
+            on_key=True,
+        )
+    if container.image is not None and (problem := image_problem(container.image)):
+        findings.error(
+            "FDL025",
+            f"{quoted(container.image)} is not the reference of an image: {problem}",
+            (*path, "image"),
+            expected=IMAGE_RULE,
+            help="write the image as `docker pull` takes it",
+        )
+
+
+def _check_time(entry: FunctionEntry, findings: Findings) -> None:
+    kept = entry.function.container.timeout_threshold_s
+    limits: list[tuple[int, tuple[str, ...]]] = []
+    if entry.function.execution_mode is not ExecutionMode.BATCH:
+        limits.append((entry.function.timeout_s, ("lambda", "timeout")))
+    if entry.function.batch is not None:
+        limits.append((entry.function.batch.timeout_s, ("batch", "timeout")))
+    given = ("lambda", "container", "timeout_threshold")
+    for timeout, steps in limits:
+        if kept >= timeout and findings.is_whole(entry.at(*steps)) and findings.is_whole(entry.at(*given)):
+            findings.error(
+                "FDL030",
+                f"timeout_threshold ({kept} s) leaves nothing of the timeout ({timeout} s) to run in",
+                entry.at(*(steps if entry.get(*given) is None else given)),
+                expected=f"a timeout_threshold of less than {timeout} seconds",
+                help="raise `timeout`, or lower `container.timeout_threshold`",
+            )
+
+
+def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
+    path = entry.at("lambda", "file_system")
+    if (
+        entry.function.file_systems
+        and entry.function.vpc is None
+        and findings.is_whole(entry.at("lambda", "vpc"))
+    ):
+        findings.error(
+            "FDL034",
+            "`file_system` needs `vpc`: an EFS file system is reached from inside its VPC alone",
+            path,
+            expected="`vpc` with SubnetIds and SecurityGroupIds",
+            help="add `vpc:` to `lambda`",
+            on_key=True,
+        )
+
+
+_FUNCTION_RULES: Final = (
+    _check_image,
+    check_files,
+    _check_time,
+    check_environment,
+    check_batch,
+    check_tags,
+    _check_file_system,
+    check_region_of_parts,
+    check_image_function,
+)
+
+
+# The whole file
+
+
+def _check_unique_names(draft: Draft, findings: Findings) -> None:
+    named = [(entry.function.name, entry.at("lambda", "name")) for entry in draft.functions]
+    named += [(entry.service.name, (*entry.path, "name")) for entry in draft.oscar_services]
+    first: dict[str, PathInFile] = {}
+    for name, path in named:
+        if not name:
+            continue
+        if name in first:
+            line = findings.document.value_position(first[name]).line
+            findings.error(
+                "FDL021",
+                f"there are two functions called {quoted(name)}",
+                path,
+                expected="a name of its own for each function",
+                help=f"rename one of the two; the other is in line {line}",
+            )
+        first.setdefault(name, path)
+
+
+def _check_loops(draft: Draft, findings: Findings) -> None:
+    if not findings.is_whole(("allow_loops",)):
+        return
+    stations: list[Station] = [
+        *(_whole_part(entry.function, entry.at("lambda"), findings) for entry in draft.functions),
+        *(_whole_part(entry.service, entry.path, findings) for entry in draft.oscar_services),
+    ]
+    if most_comparisons(stations) > MAX_COMPARISONS:
+        findings.error(
+            "FDL003",
+            "too many different inputs and outputs on one bucket",
+            ("functions",),
+            expected=f"at most {MAX_COMPARISONS:,} pairs of an output and an input",
+            help="split the workflow into several FDL files",
+            on_key=True,
+        )
+        return
+    paths: Sequence[PathInFile] = [
+        *(entry.at("lambda") for entry in draft.functions),
+        *(entry.path for entry in draft.oscar_services),
+    ]
+    for loop in loops(stations):
+        # The last step is the one that closes the loop.
+        station, output = loop.steps[-1]
+        path = (*paths[station], "output", output, "path")
+        what = "triggers itself" if len(loop.steps) == 1 else "trigger each other in a loop"
+        names = (
+            " and ".join(quoted(name) for name in loop.stations[:1] if len(loop.steps) == 1) or "functions"
+        )
+        if loop.sure and not draft.allow_loops:
+            findings.error(
+                "FDL020",
+                f"{names} {what}: {loop}",
+                path,
+                expected="an output that no function of the loop reads",
+                help="write to another folder; `allow_loops: true` at the top level accepts loops",
+            )
+        elif loop.sure:
+            findings.warning(
+                "FDL020",
+                f"{names} {what}: {loop}",
+                path,
+                help="`allow_loops` accepts it; every round is billed",
+            )
+        elif not draft.allow_loops:
+            findings.warning(
+                "FDL052",
+                f"{names} may {what.replace('triggers', 'trigger')}: {loop}",
+                path,
+                expected="an output that cannot write into an input folder of the loop",
+                help="files left in sub-folders may land there; write to a folder of its own",
+            )
+
+
+def _whole_part(station: _Station, path: PathInFile, findings: Findings) -> _Station:
+    """A function without the inputs and outputs that something is wrong with: a lost filter is no loop."""
+    if findings.is_whole((*path, "input")) and findings.is_whole((*path, "output")):
+        return station
+    nothing = StorageEntry("")  # keeps the place of the others
+    inputs, outputs = (
+        tuple(
+            entry if findings.is_whole((*path, key, index)) else nothing
+            for index, entry in enumerate(entries)
+        )
+        for key, entries in (("input", station.inputs), ("output", station.outputs))
+    )
+    return replace(station, inputs=inputs, outputs=outputs)
+
+
+def _warn_of_oscar(draft: Draft, findings: Findings) -> None:
+    for entry in draft.oscar_services:
+        findings.warning(
+            "FDL054",
+            f"OSCAR service {quoted(entry.service.name)} is checked, but not deployed",
+            entry.path,
+            help="deploy it with oscar-cli; its outputs into S3 count as part of the workflow",
+            on_key=True,
+        )

@@ -1,0 +1,297 @@
+"""The rules about storage: paths, buckets, providers, and whether an input can trigger anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+from urllib.parse import urlsplit
+
+from fdl_schemas.build import Draft
+from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.model import Function, OscarService, Setting, StorageEntry
+from fdl_schemas.reading.document import PathInFile
+from fdl_schemas.reading.findings import Findings
+from fdl_schemas.rules.names import BUCKET_RULE, bucket_problem
+
+KINDS: Final = ("s3", "minio", "webdav", "onedata")
+_NAMED_AT_MOST: Final = 5
+_LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file needs a name too
+_LONGEST_POLICY: Final = 10_240
+_MOST_RIGHTS: Final = 8_000  # the rest is for logs, secrets, images and jobs
+_AROUND_A_FOLDER: Final = 20  # of its ARN
+_LONGEST_FUNCTION_POLICY: Final = (
+    20_480  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+)
+_STATEMENT: Final = 450  # that lets one bucket, rule or topic invoke a function, but for the function's name
+_METHODS: Final = 2  # of an HTTP endpoint, with a statement each
+_SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
+_ADDRESSES: Final = frozenset({"endpoint", "hostname", "oneprovider_host"})
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@:!-]{1,2048}")
+
+
+def check_storage(
+    station: Function | OscarService, path: PathInFile, draft: Draft, findings: Findings
+) -> None:
+    """Checks inputs and outputs of a function, or of an OSCAR service; `path` is where they stand below."""
+    on_aws = isinstance(station, Function)
+    for key, entries in (("input", station.inputs), ("output", station.outputs)):
+        for index, entry in enumerate(entries):
+            at = (*path, key, index)
+            if not findings.is_whole(at):
+                continue
+            if _check_provider(entry, at, draft, on_aws, findings) and _check_path(entry, at, findings):
+                _check_bucket(entry, at, findings)
+            if (
+                key == "input"
+                and on_aws
+                and entry.provider != "s3"
+                and entry.provider.partition(".")[0] in KINDS
+            ):
+                findings.error(
+                    "FDL029",
+                    f"an input on {quoted(entry.provider)} cannot trigger a Lambda function",
+                    (*at, "storage_provider"),
+                    expected="`s3`: a bucket of the function's own account",
+                    help="use `storage_provider: s3`; other providers can be outputs",
+                )
+    if isinstance(station, Function):
+        _check_rights(station, path, findings)
+        _check_sources(station, path, findings)
+    if on_aws and isinstance(station, Function) and station.deployment_bucket is not None:
+        at = (*path, "deployment", "bucket")
+        problem = bucket_problem(station.deployment_bucket)
+        if problem:
+            _report_bucket(station.deployment_bucket, problem, at, findings)
+
+
+def _check_rights(function: Function, path: PathInFile, findings: Findings) -> None:
+    size = sum(
+        len(entry.bucket) + len(entry.folder) + _AROUND_A_FOLDER
+        for entries in (function.inputs, function.outputs)
+        for entry in {(entry.bucket, entry.folder): entry for entry in entries}.values()
+        if entry.provider == "s3"
+    )
+    if size > _MOST_RIGHTS and (function.role_arn is None or function.batch is not None):
+        findings.error(
+            "FDL017",
+            f"the rights on the folders of this function need {size:,} characters",
+            (*path, "output" if function.outputs else "input"),
+            expected=f"at most {_MOST_RIGHTS:,}: AWS IAM takes {_LONGEST_POLICY:,} for a role",
+            help="name fewer folders, such as one above them all, or shorter ones",
+            on_key=True,
+        )
+
+
+def _check_sources(function: Function, path: PathInFile, findings: Findings) -> None:
+    sources = {entry.topic_arn or entry.bucket for entry in function.inputs if entry.provider == "s3"}
+    most = _LONGEST_FUNCTION_POLICY // (_STATEMENT + len(function.name))
+    most -= _METHODS if function.api_gateway is not None else 0
+    if len(sources) > most:
+        findings.error(
+            "FDL017",
+            f"the function is triggered by {len(sources)} buckets and topics",
+            (*path, "input"),
+            expected=f"at most {most}: AWS Lambda keeps who may invoke a function in a policy of 20 KiB",
+            help="read folders of fewer buckets, or split the function into several",
+            on_key=True,
+        )
+
+
+def _check_provider(
+    entry: StorageEntry, at: PathInFile, draft: Draft, on_aws: bool, findings: Findings
+) -> bool:
+    kind, _, name = entry.provider.partition(".")
+    path = (*at, "storage_provider")
+    if kind == "rucio":
+        _refuse_rucio(path, findings)
+        return False
+    if kind not in KINDS:
+        findings.error(
+            "FDL028",
+            f"unknown storage provider {quoted(entry.provider)}",
+            path,
+            expected="one of "
+            + ", ".join(f"`{option}`" for option in KINDS)
+            + ", with `.NAME` where it is named",
+            help="correct its spelling",
+        )
+        return False
+    if not on_aws or entry.provider == "s3":
+        return True  # an OSCAR cluster has connections of its own
+    if at[-2] == "input":
+        return True  # reported as one that cannot trigger
+    if entry.provider in draft.connections or not findings.is_whole(("storage_providers",)):
+        return True
+    findings.error(
+        "FDL028",
+        f"storage provider {quoted(entry.provider)} is not defined",
+        path,
+        expected=f"`s3`, or an entry of `storage_providers`{_some_of(draft.connections)}",
+        help=f"add `storage_providers:` with `{kind}:` and `{name or 'NAME'}:` to the file"
+        if name
+        else f"name the connection: `{kind}.NAME`, and define it under `storage_providers`",
+    )
+    return False
+
+
+def _some_of(connections: Iterable[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in islice(connections, _NAMED_AT_MOST))
+    return f", such as {listed}" if listed else ""
+
+
+def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool:
+    written = findings.document.node((*at, "path")).text or ""
+    if (problem := _path_problem(entry, written)) is None:
+        return True
+    what, advice = problem
+    findings.damage(at)
+    findings.error(
+        "FDL027",
+        f"{quoted(written)} is not a storage path: {what}",
+        (*at, "path"),
+        expected="`bucket` or `bucket/folder`",
+        help=advice,
+    )
+    return False
+
+
+def _path_problem(entry: StorageEntry, written: str) -> tuple[str, str] | None:  # noqa: PLR0911
+    if "://" in written:
+        return "it is an address", "remove the `s3://`"
+    if not entry.bucket:
+        return "it names no bucket", "write the bucket's name first"
+    if not written.isprintable():
+        return "it holds characters that cannot be printed", "remove them"
+    segments = entry.folder.split("/") if entry.folder else []
+    if "" in segments:
+        return "it has two slashes in a row", "remove one of them"
+    if {".", ".."} & {entry.bucket, *segments}:
+        return "`.` and `..` mean nothing in a bucket", "write the folder's whole path"
+    if len(entry.folder.encode("utf-8", "replace")) > _LONGEST_FOLDER:
+        return (
+            f"the folder has more than {_LONGEST_FOLDER} bytes",
+            "shorten it: keys of S3 have at most 1024 bytes",
+        )
+    return None
+
+
+def _check_bucket(entry: StorageEntry, at: PathInFile, findings: Findings) -> None:
+    if entry.provider.partition(".")[0] in ("s3", "minio") and (problem := bucket_problem(entry.bucket)):
+        _report_bucket(entry.bucket, problem, (*at, "path"), findings)
+
+
+def _report_bucket(bucket: str, problem: str, at: PathInFile, findings: Findings) -> None:
+    if not findings.is_first_mention("FDL026", bucket):
+        return
+    findings.error(
+        "FDL026",
+        f"{quoted(bucket)} cannot be the name of a bucket: {problem}",
+        at,
+        expected=BUCKET_RULE,
+        help="choose another name for the bucket, wherever the file names it",
+    )
+
+
+def check_providers(draft: Draft, findings: Findings) -> None:
+    """Checks `storage_providers`: references to secrets, and secrets in the clear."""
+    if draft.rucio:
+        _refuse_rucio(("storage_providers", "rucio"), findings)
+    for entry in draft.providers:
+        for key, setting in entry.provider.settings.items():
+            path = (*entry.path, key)
+            if not findings.is_whole(path):
+                continue
+            if key in _SECRETS or setting.kept_in == "environment":
+                _check_secret(setting, path, findings)
+            elif setting.kept_in == "secret":
+                findings.error(
+                    "FDL036",
+                    f"{quoted(key)} cannot be kept as a secret",
+                    path,
+                    expected="the value itself, or ${ENV:NAME}",
+                    help="only " + ", ".join(f"`{name}`" for name in sorted(_SECRETS)) + " can be",
+                )
+            elif key in _ADDRESSES:
+                _check_address(setting.value, path, findings)
+            elif key == "space" and {"", ".", ".."} & set(setting.value.strip().split("/")):
+                findings.error(
+                    "FDL016",
+                    f"{quoted(setting.value)} is not the name of a space",
+                    path,
+                    expected="the space's name, as Onedata shows it",
+                    help="folders belong in the `path` of an output",
+                )
+
+
+def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> None:
+    allowed = {"environment": _ENVIRONMENT_NAME, "secret": _SECRET_NAME}.get(setting.kept_in)
+    if allowed is not None and not allowed.fullmatch(setting.value):
+        findings.error(
+            "FDL036",
+            f"{quoted(str(path[-1]))} does not name a secret",
+            path,
+            expected="${ENV:NAME} or ${SECRET:name-or-arn}",
+            help="write the name of the environment variable, or of the Secrets Manager secret",
+        )
+    elif allowed is None and setting.value.startswith("${"):
+        findings.error(
+            "FDL036",
+            f"{quoted(str(path[-1]))} looks like a reference, but is none",
+            path,
+            expected="${ENV:NAME} or ${SECRET:name-or-arn}",
+            help="correct the reference",
+        )
+    elif allowed is None and path[-1] == "login" and ":" in setting.value:
+        findings.error(
+            "FDL016",
+            "`login` holds a `:`",
+            path,
+            expected="a user name without `:`",
+            help="HTTP takes what follows the first `:` for the password, which has a key of its own",
+        )
+    elif allowed is None and path[-1] in ("secret_key", "password", "token"):
+        findings.warning(
+            "FDL053",
+            f"{quoted(str(path[-1]))} stands in the clear",
+            path,
+            expected="${SECRET:name-or-arn} or ${ENV:NAME}",
+            help="keep it in AWS Secrets Manager, and never commit it",
+            on_key=True,
+        )
+
+
+def _check_address(text: str, path: PathInFile, findings: Findings) -> None:
+    """Refuses what the runner would refuse at the first event; no message repeats a password in it."""
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    bad = not text.isascii() or not text.isprintable() or " " in text
+    problem = None
+    if bad or not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        problem = "is not the address of a server"
+    elif parts.username is not None or parts.password is not None:
+        problem = "holds a user name or a password"
+    if problem:
+        findings.error(
+            "FDL016",
+            f"{quoted(str(path[-1]))} {problem}",
+            path,
+            expected="`HOST`, `HOST:PORT` or an address that starts with `https://` or `http://`",
+            help="write the server's address, and what logs in there under the keys for it",
+        )
+
+
+def _refuse_rucio(path: PathInFile, findings: Findings) -> None:
+    findings.error(
+        "FDL041",
+        "Rucio is recognised, but not supported",
+        path,
+        expected="one of " + ", ".join(f"`{option}`" for option in KINDS),
+        help="write to S3, and let Rucio register the files from there",
+        on_key=path[-1] == "rucio",
+    )

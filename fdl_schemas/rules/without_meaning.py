@@ -1,0 +1,121 @@
+"""Warnings for keys that are accepted because files have them, and that do nothing.
+
+Two kinds: keys that lost their meaning (credentials are the deployer's choice, the runner is part of this
+project), and keys that have one, but not with the other settings of the function.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fdl_schemas.build import FunctionEntry
+from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.model import ExecutionMode
+from fdl_schemas.reading.findings import Findings
+
+_CREDENTIALS: Final = "credentials are the deployer's choice: `cdk --profile NAME`"
+_ONE_REGION: Final = "everything of a function sits in the function's own region"
+_ASSETS: Final = "the CDK uploads every asset to S3, whatever its size"
+
+_MEANINGLESS: Final = {
+    ("lambda", "boto_profile"): _CREDENTIALS,
+    ("iam", "boto_profile"): _CREDENTIALS,
+    ("api_gateway", "boto_profile"): _CREDENTIALS,
+    ("cloudwatch", "boto_profile"): _CREDENTIALS,
+    ("batch", "boto_profile"): _CREDENTIALS,
+    ("api_gateway", "region"): _ONE_REGION,
+    ("cloudwatch", "region"): _ONE_REGION,
+    ("batch", "region"): _ONE_REGION,
+    ("lambda", "supervisor"): "the runner is part of this project",
+    ("lambda", "deployment", "max_payload_size"): _ASSETS,
+    ("lambda", "deployment", "max_s3_payload_size"): _ASSETS,
+    ("s3",): "settings of SCAR's own S3 client have no counterpart",
+}
+"""What stands where in an entry of `functions.aws`, and why it does nothing."""
+
+_OF_EC2_ALONE: Final = (
+    "instance_types",
+    "instance_role",
+    "launch_template_name",
+    "min_v_cpus",
+    "desired_v_cpus",
+)
+_IGNORED_IN_BATCH: Final = frozenset({"boto_profile", "region"})
+
+
+def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> None:
+    """Warns of what does nothing in one entry of `functions.aws`."""
+    for steps, reason in _MEANINGLESS.items():
+        if entry.get(*steps) is not None:
+            findings.warning(
+                "FDL050",
+                f"{quoted(steps[-1])} has no meaning any more, and is ignored",
+                entry.at(*steps),
+                help=reason,
+                on_key=True,
+            )
+    _warn_of_batch(entry, findings)
+    if (
+        entry.get("api_gateway")
+        and entry.get("api_gateway", "name") is None
+        and entry.get("api_gateway", "auth")
+        and findings.is_whole(entry.at("api_gateway", "name"))
+    ):
+        _no_effect(entry, ("api_gateway", "auth"), "without `name` no HTTP endpoint is made", findings)
+    if (
+        not entry.function.image_runtime
+        and entry.function.batch is None
+        and findings.is_whole(entry.at("lambda", "runtime"))
+        and entry.get("lambda", "container", "create_image") is not None
+    ):
+        reason = "it belongs to image functions and Batch jobs"
+        _no_effect(entry, ("lambda", "container", "create_image"), reason, findings)
+    if entry.function.container.image_file is not None and entry.get(
+        "lambda", "container", "registry_credentials"
+    ):
+        _no_effect(
+            entry,
+            ("lambda", "container", "registry_credentials"),
+            "an `image_file` needs no registry",
+            findings,
+        )
+    if (
+        entry.function.deployment_bucket is not None
+        and entry.function.container.image_file is None
+        and findings.is_whole(entry.at("lambda", "container"))
+    ):
+        _no_effect(
+            entry, ("lambda", "deployment", "bucket"), "it is where an `image_file` is staged", findings
+        )
+    if entry.function.preheat and entry.function.execution_mode is ExecutionMode.BATCH:
+        reason = "in mode `batch` the image is unpacked by the jobs, not by the function"
+        _no_effect(entry, ("lambda", "preheat"), reason, findings)
+
+
+def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
+    settings = entry.get("batch")
+    if not isinstance(settings, dict):
+        return
+    if entry.function.batch is None:
+        if findings.is_whole(entry.at("lambda", "execution_mode")) and settings.keys() - _IGNORED_IN_BATCH:
+            _no_effect(entry, ("batch",), "it belongs to execution_mode `batch` or `lambda-batch`", findings)
+        return
+    resources = entry.function.batch.compute_resources
+    if (
+        resources.security_group_ids
+        and not resources.subnets
+        and findings.is_whole(entry.at("batch", "compute_resources", "subnets"))
+    ):
+        reason = "security groups belong to a VPC, which `subnets` would name"
+        _no_effect(entry, ("batch", "compute_resources", "security_group_ids"), reason, findings)
+    if resources.type.startswith("FARGATE"):
+        for key in _OF_EC2_ALONE:
+            if entry.get("batch", "compute_resources", key):
+                reason = "Fargate has no instances; it belongs to type EC2 or SPOT"
+                _no_effect(entry, ("batch", "compute_resources", key), reason, findings)
+
+
+def _no_effect(entry: FunctionEntry, steps: tuple[str, ...], reason: str, findings: Findings) -> None:
+    findings.warning(
+        "FDL051", f"{quoted(steps[-1])} has no effect here", entry.at(*steps), help=reason, on_key=True
+    )

@@ -1,0 +1,308 @@
+"""In front of the emulator: which requests come in at all.
+
+Everything on this machine can open a connection to the cloud: any web page that a browser shows, and any
+container. So each request passes here before the emulator has read anything of it:
+
+1. Its `Host` is this cloud's. Stops DNS rebinding: a page whose own name points to 127.0.0.1.
+2. It is not from a web page of another origin (`Origin`, `Sec-Fetch-Site`), with the exceptions that AWS
+   makes too: HTTP endpoints of functions, and objects in buckets whose CORS configuration allows the page,
+   with a presigned URL or an upload form. `docs/local-cloud.md` has the rule in full.
+3. It is for one of AWS's APIs: the emulator's own control paths are closed (`routes.py`).
+4. It is signed, and the signature is right (`signatures.py`). HTTP endpoints of functions may be open to
+   everyone: their authorizers decide. Who has signed is kept in `callers.py`; policies are up to `iam.py`.
+   Requests to ECR's registry bear a token instead, which the registry checks (`ecr/registry.py`).
+
+Answers bear no CORS headers but those of a function or a bucket's configuration that let the page in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import ministack.app
+from ministack.core.iam_evaluator import AuthError
+from ministack.core.router import detect_service
+from ministack.services import s3
+
+from local_cloud.access import callers, routes, signatures, upload_forms
+from local_cloud.access.callers import Caller
+from local_cloud.access.signatures import SignatureError
+from local_cloud.access.signed_chunks import ChunkReader
+from local_cloud.ecr import is_registry_request
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_LABELS = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?)\.localhost")
+_MOST_BYTES = 100_000_000
+"""Of a body that is hashed before it is passed on: all but S3's, the largest of which are functions' code."""
+_FORBIDDEN = 403
+
+
+class _Closed(Exception):  # noqa: N818 (no error of ours: an answer)
+    """A request that is turned away, with what it is told."""
+
+
+class _Checker(Protocol):
+    """Follows a body as it arrives, and raises SignatureError where it is not as signed."""
+
+    def feed(self, data: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+def install(port: int) -> None:
+    """Stand in front of everything else, and close the emulator's own paths. Last of all installed."""
+    ministack.app.app = Gatekeeper(ministack.app.app, port)
+    routes.install()
+    upload_forms.install()
+
+
+class Gatekeeper:
+    """The ASGI application in front of the emulator's."""
+
+    def __init__(self, serve: Any, port: int) -> None:
+        self._serve = serve
+        self._port = port
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Serve one request, or turn it away."""
+        if scope["type"] == "lifespan":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:  # WebSockets, which any page may open without asking: no service of AWS's that we use has them
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        request = signatures.Request(
+            scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
+        )
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        path = scope["path"]
+        try:
+            self._check_host(request)
+            to_endpoint = routes.is_endpoint(headers["host"], path)
+            from_page = self._from_page(request)
+            shown = to_endpoint or (from_page and _bucket_lets_in(scope["method"], path, headers))
+            if not to_endpoint and not routes.is_open(scope["method"], headers["host"], path):
+                closed: str | None = "The emulator's own paths are closed"
+            else:
+                closed = "Web pages may not call the embedded cloud" if from_page and not shown else None
+        except (_Closed, SignatureError) as error:
+            closed = str(error)
+        if closed is not None:
+            body = json.dumps({"message": closed}).encode()
+            await _answer(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
+            return
+        answer = send if shown else _without_cors(send)
+        if is_registry_request(scope):
+            await self._serve(scope, receive, answer)
+            return
+        if (to_endpoint or shown) and scope["method"] == "OPTIONS":
+            callers.current.set(Caller(to_endpoint=to_endpoint))
+            await self._serve(scope, receive, answer)
+            return
+        try:
+            caller, receive = await self._identify(request, path, headers, receive, to_endpoint=to_endpoint)
+            callers.current.set(caller)
+            await self._serve(scope, receive, answer)
+        except SignatureError as error:
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            await _answer(answer, *refusal(error, scope["method"], path, headers, query))
+
+    def _check_host(self, request: signatures.Request) -> None:
+        """Stops DNS rebinding: a browser that was led here by another name says that name."""
+        host = request.header("host").lower()
+        if not self._is_own(host):
+            here = f"127.0.0.1:{self._port} and localhost:{self._port}"
+            raise _Closed(f"The embedded cloud is at {here}, and was asked for by another name")
+
+    def _is_own(self, host: str) -> bool:
+        name, _colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+        if not name:
+            name, port = host, "80"
+        return port == str(self._port) and (name in _LOOPBACK or _LABELS.fullmatch(name) is not None)
+
+    def _from_page(self, request: signatures.Request) -> bool:
+        """Whether a web page of another origin sends this. Browsers say so; nothing else does."""
+        origins = request.values("origin")
+        site = request.header("sec-fetch-site").lower()
+        own = [self._is_own_origin(origin.decode("latin-1")) for origin in origins]
+        return not all(own) or site in ("cross-site", "same-site")
+
+    def _is_own_origin(self, origin: str) -> bool:
+        try:
+            parts = urlsplit(origin.lower())
+        except ValueError:
+            return False
+        return parts.scheme == "http" and self._is_own(parts.netloc)
+
+    async def _identify(
+        self,
+        request: signatures.Request,
+        path: str,
+        headers: dict[str, str],
+        receive: _Receive,
+        *,
+        to_endpoint: bool,
+    ) -> tuple[Caller, _Receive]:
+        """Who has signed, and the body: checked before it is passed on, or on its way."""
+        if routes.is_answer_of_stack(request.method, path):
+            return Caller(), receive
+        try:
+            signature = signatures.read(request)
+            if signature is None:
+                caller = Caller(to_endpoint=True) if to_endpoint else _unsigned(request, path, headers)
+                return caller, receive
+            secret = callers.secret_of(signature.access_key_id, signature.token)
+            receive = await _checked(request, signature, secret, receive)
+        except SignatureError as error:
+            if (
+                to_endpoint
+            ):  # the header may be for the function itself; if the endpoint wants ours, it says so
+                return Caller(to_endpoint=True, failure=error), receive
+            raise
+        return Caller(
+            signature.access_key_id,
+            is_root=callers.is_root(signature.access_key_id),
+            for_s3=signature.service == "s3",
+            to_endpoint=to_endpoint,
+        ), receive
+
+
+def _unsigned(request: signatures.Request, path: str, headers: dict[str, str]) -> Caller:
+    if upload_forms.is_form(request, path, headers):
+        return Caller(to_form=True)
+    raise SignatureError("MissingAuthenticationToken", "Request is missing Authentication Token")
+
+
+async def _checked(
+    request: signatures.Request, signature: signatures.Signature, secret: str, receive: _Receive
+) -> _Receive:
+    """Verify the signature, and see to it that the body is the one that was signed."""
+    payload = signature.payload
+    if payload is None:
+        body = await _whole(receive)
+        signatures.check(request, signature, secret, hashlib.sha256(body).hexdigest())
+        return _replayed(body, receive)
+    signatures.check(request, signature, secret, payload)
+    if payload.startswith(signatures.SIGNED_CHUNKS):
+        return _followed(receive, ChunkReader(signature, secret))
+    if payload in (signatures.UNSIGNED_PAYLOAD, signatures.UNSIGNED_CHUNKS):
+        return receive
+    return _followed(receive, _Hash(payload))
+
+
+class _Hash:
+    """Of a body whose hash was signed."""
+
+    def __init__(self, wanted: str) -> None:
+        self._wanted = wanted
+        self._hash = hashlib.sha256()
+
+    def feed(self, data: bytes) -> None:
+        self._hash.update(data)
+
+    def finish(self) -> None:
+        if self._hash.hexdigest() != self._wanted:
+            raise SignatureError(
+                "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match"
+            )
+
+
+def _followed(receive: _Receive, checker: _Checker) -> _Receive:
+    """The same body, checked as it passes: the emulator acts on nothing before it has the last byte."""
+
+    async def receive_checked() -> _Message:
+        message = await receive()
+        if message["type"] == "http.request":
+            checker.feed(message.get("body", b""))
+            if not message.get("more_body", False):
+                checker.finish()
+        return message
+
+    return receive_checked
+
+
+async def _whole(receive: _Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise SignatureError("IncompleteSignature", "The request ended too early")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > _MOST_BYTES:
+            raise SignatureError("IncompleteSignature", f"A request has at most {_MOST_BYTES} bytes")
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: _Receive) -> _Receive:
+    waiting: list[_Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> _Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_again
+
+
+def _bucket_lets_in(method: str, path: str, headers: dict[str, str]) -> bool:
+    """Whether the page may have this object. Its signature is checked too, but for a preflight."""
+    target = ministack.app._s3_cors_target(headers["host"], path)
+    if target is None or "authorization" in headers:
+        return False
+    origin = headers.get("origin")
+    if origin is None:  # a link, a picture: nothing that a script could read
+        return method in ("GET", "HEAD")
+    asked = headers.get("access-control-request-headers", "") if method == "OPTIONS" else ""
+    wanted = headers.get("access-control-request-method", "") if method == "OPTIONS" else method
+    rules = s3._cors_rules(target[0])
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    return bool(rules and s3._cors_answer(rules, origin, wanted, names))
+
+
+def refusal(
+    error: SignatureError, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]
+) -> tuple[int, dict[str, str], bytes]:
+    """What the service that was asked says about such a signature, as on AWS."""
+    service = detect_service(method, path, headers, query)
+    if error.code == "XAmzContentSHA256Mismatch":
+        status, fields, body = s3._error(error.code, error.message, 400)
+    else:
+        status, fields, body = ministack.app._credential_failure(
+            service, "", "", AuthError(error.code, error.message), headers
+        )
+    return status, fields, body
+
+
+async def _answer(send: _Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    # The connection ends, since the request's body may not have been read.
+    fields = {**headers, "Content-Length": str(len(body)), "Connection": "close"}
+    pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in fields.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _without_cors(send: _Send) -> _Send:
+    """No page of another origin may read an answer, whatever the emulator thinks of that."""
+
+    async def send_without(message: _Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [one for one in message["headers"] if not one[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return send_without

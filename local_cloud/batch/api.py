@@ -1,0 +1,324 @@
+"""AWS Batch for the emulator: its API, with jobs that really run.
+
+ministack's own Batch keeps compute environments, queues and job definitions, and calls every job SUCCEEDED
+the moment that it is submitted. `install` replaces the calls about jobs and adds those that are missing; its
+stores stay. Jobs are kept one by one (`store.py`), the rest with the emulator's other state. What runs the
+jobs is in `batch_jobs.py`, CloudFormation's types in `batch_stack.py`.
+
+Private names of ministack are used: `_DISPATCH` and the stores of `ministack.services.batch`. `emulator.py`
+checks the version.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import batch as stub
+
+from local_cloud.batch import jobs as batch_jobs
+from local_cloud.batch.jobs import JobRunner, Record, Scope
+from local_cloud.batch.records import (
+    NAME,
+    ClientError,
+    find_definition,
+    find_queue,
+    last_part,
+    new_job,
+    summary,
+)
+from local_cloud.ecr.store import ImageStore
+from local_cloud.state.store import Store
+
+Response = tuple[int, dict[str, str], bytes]
+_log = logging.getLogger("batch")
+
+
+class Batch:
+    """The calls of the Batch API, on ministack's stores."""
+
+    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: ImageStore) -> None:
+        self._store = store
+        self.runner = JobRunner(
+            parallel=parallel,
+            endpoint=endpoint,
+            store=store,
+            vcpus_of_environment=self._vcpus_of_environment,
+            emit=emit_state_change,
+            credentials=role_credentials,
+            find=find_job,
+            images=images,
+        )
+
+    def install(self) -> None:
+        """Put our calls into the emulator's table, and take part in saving and wiping state."""
+        calls: dict[str, Callable[[Record], Record]] = {
+            "describecomputeenvironments": self.describe_compute_environments,
+            "deletecomputeenvironment": self.delete_compute_environment,
+            "updatejobqueue": self.update_job_queue,
+            "deletejobqueue": self.delete_job_queue,
+            "registerjobdefinition": self.register_job_definition,
+            "describejobdefinitions": self.describe_job_definitions,
+            "deregisterjobdefinition": self.deregister_job_definition,
+            "submitjob": self.submit_job,
+            "describejobs": self.describe_jobs,
+            "listjobs": self.list_jobs,
+            "terminatejob": self.terminate_job,
+            "canceljob": self.cancel_job,
+        }
+        for name, call in calls.items():
+            stub._DISPATCH[f"/v1/{name}"] = _answering(call)
+        reset = stub.reset
+
+        def reset_all() -> None:
+            self.runner.forget_all()
+            reset()
+
+        def state_without_jobs() -> Record:
+            return {
+                "compute_envs": stub._compute_envs,
+                "job_queues": stub._job_queues,
+                "job_definitions": stub._job_definitions,
+            }
+
+        stub.reset, stub.get_state = reset_all, state_without_jobs
+
+    def restore(self) -> None:
+        """Put the jobs back, when the snapshot is loaded; they wait for the runner's `resume`."""
+        for key, value in self._store.items(batch_jobs.KIND):
+            account, region, job_id = key.split(" ")
+            job = stub._jobs._data[account, region, job_id] = json.loads(value)
+            if job["status"] not in batch_jobs.TERMINAL:
+                self.runner.submit_again(Scope(account, region), job)
+
+    # Compute environments and queues.
+
+    def describe_compute_environments(self, request: Record) -> Record:
+        """DescribeComputeEnvironments, by names or ARNs."""
+        names = [last_part(reference) for reference in request.get("computeEnvironments") or []]
+        found = [
+            environment for name, environment in stub._compute_envs.items() if not names or name in names
+        ]
+        return {"computeEnvironments": found}
+
+    def delete_compute_environment(self, request: Record) -> Record:
+        """DeleteComputeEnvironment: refused while a queue uses it."""
+        name = last_part(request.get("computeEnvironment", ""))
+        for queue in stub._job_queues.values():
+            if name in [last_part(entry["computeEnvironment"]) for entry in queue["computeEnvironmentOrder"]]:
+                raise ClientError(
+                    f"Cannot delete, found existing JobQueue relationship: {queue['jobQueueName']}"
+                )
+        stub._compute_envs.pop(name, None)
+        return {}
+
+    def update_job_queue(self, request: Record) -> Record:
+        """UpdateJobQueue."""
+        queue = find_queue(request.get("jobQueue", ""))
+        for key in ("state", "priority", "computeEnvironmentOrder"):
+            if request.get(key) is not None:
+                queue[key] = request[key]
+        return {"jobQueueName": queue["jobQueueName"], "jobQueueArn": queue["jobQueueArn"]}
+
+    def delete_job_queue(self, request: Record) -> Record:
+        """DeleteJobQueue: its jobs are ended."""
+        name = last_part(request.get("jobQueue", ""))
+        queue = stub._job_queues.pop(name, None)
+        if queue is not None:
+            scope = Scope(get_account_id(), get_region())
+            for job in list(stub._jobs.values()):
+                if job["jobQueue"] == queue["jobQueueArn"]:
+                    self.runner.stop(scope, job, "Job queue deleted", cancel=False)
+        return {}
+
+    # Job definitions.
+
+    def register_job_definition(self, request: Record) -> Record:
+        """RegisterJobDefinition: a new revision."""
+        name = request.get("jobDefinitionName") or ""
+        if not NAME.fullmatch(name):
+            raise ClientError(f"jobDefinitionName {name!r} must be 1 to 128 letters, digits, - and _")
+        if request.get("type", "container") != "container" or "containerProperties" not in request:
+            raise ClientError(
+                "The embedded cloud runs job definitions of type container, with containerProperties"
+            )
+        revisions = stub._job_definitions.setdefault(name, [])
+        revision = 1 + max((int(known["revision"]) for known in revisions), default=0)
+        record = {
+            **{key: value for key, value in request.items() if value is not None},
+            "jobDefinitionArn": stub._jd_arn(name, revision),
+            "revision": revision,
+            "status": "ACTIVE",
+            "type": "container",
+            "containerOrchestrationType": "ECS",
+        }
+        revisions.append(record)
+        return {key: record[key] for key in ("jobDefinitionName", "jobDefinitionArn", "revision")}
+
+    def describe_job_definitions(self, request: Record) -> Record:
+        """DescribeJobDefinitions, by names, ARNs and status."""
+        wanted = [last_part(reference) for reference in request.get("jobDefinitions") or []]
+        name, status = request.get("jobDefinitionName"), request.get("status")
+        return {
+            "jobDefinitions": [
+                definition
+                for revisions in stub._job_definitions.values()
+                for definition in revisions
+                if (not name or definition["jobDefinitionName"] == name)
+                and (not status or definition["status"] == status)
+                and (not wanted or last_part(definition["jobDefinitionArn"]) in wanted)
+            ]
+        }
+
+    def deregister_job_definition(self, request: Record) -> Record:
+        """DeregisterJobDefinition: the revision becomes INACTIVE."""
+        reference = last_part(request.get("jobDefinition", ""))
+        for revisions in stub._job_definitions.values():
+            for definition in revisions:
+                if last_part(definition["jobDefinitionArn"]) == reference:
+                    definition["status"] = "INACTIVE"
+        return {}
+
+    # Jobs.
+
+    def submit_job(self, request: Record) -> Record:
+        """SubmitJob: from here on the job runs by itself."""
+        if "arrayProperties" in request or "nodeOverrides" in request:
+            raise ClientError("The embedded cloud has neither array jobs nor multi-node jobs")
+        if not NAME.fullmatch(request.get("jobName") or ""):
+            raise ClientError(f"jobName {request.get('jobName')!r} must be 1 to 128 letters, digits, - and _")
+        queue = find_queue(request.get("jobQueue", ""))
+        if queue["state"] != "ENABLED":
+            raise ClientError(f"Job Queue {queue['jobQueueArn']} is disabled")
+        job = new_job(request, queue, find_definition(request.get("jobDefinition", "")))
+        with self._store.transaction():
+            stub._jobs[job["jobId"]] = job
+            self.runner.submit(Scope(get_account_id(), get_region()), job)
+        return {key: job[key] for key in ("jobArn", "jobName", "jobId")}
+
+    def describe_jobs(self, request: Record) -> Record:
+        """DescribeJobs, by ids."""
+        with self._store.lock:
+            found = [
+                stub._jobs[last_part(job_id)]
+                for job_id in request.get("jobs") or []
+                if last_part(job_id) in stub._jobs
+            ]
+            return {"jobs": [batch_jobs.describe(job) for job in found]}
+
+    def list_jobs(self, request: Record) -> Record:
+        """ListJobs of a queue, in one state; RUNNING if none is given, as on AWS; page by page."""
+        filters = {entry["name"]: entry["values"] for entry in request.get("filters") or []}
+        status = request.get("jobStatus") or (None if filters else "RUNNING")
+        queue = find_queue(request.get("jobQueue", ""))["jobQueueArn"]
+        with self._store.lock:
+            jobs = [job for job in stub._jobs.values() if job["jobQueue"] == queue]
+        jobs = [job for job in jobs if not status or job["status"] == status]
+        if "JOB_NAME" in filters:
+            jobs = [
+                job for job in jobs if any(_matches(job["jobName"], name) for name in filters["JOB_NAME"])
+            ]
+        jobs.sort(key=lambda job: -int(job["createdAt"]))
+        start = int(request.get("nextToken") or 0)
+        end = start + min(int(request.get("maxResults") or 1000), 1000)
+        page: Record = {"jobSummaryList": [summary(job) for job in jobs[start:end]]}
+        if end < len(jobs):
+            page["nextToken"] = str(end)
+        return page
+
+    def terminate_job(self, request: Record) -> Record:
+        """TerminateJob: also one that runs."""
+        return self._stop(request, cancel=False)
+
+    def cancel_job(self, request: Record) -> Record:
+        """CancelJob: only one that has not started."""
+        return self._stop(request, cancel=True)
+
+    def _stop(self, request: Record, *, cancel: bool) -> Record:
+        if not request.get("reason"):
+            raise ClientError("reason is required")
+        job = stub._jobs.get(last_part(request.get("jobId", "")))
+        if job is not None:
+            self.runner.stop(Scope(get_account_id(), get_region()), job, request["reason"], cancel=cancel)
+        return {}
+
+    def _vcpus_of_environment(self, scope: Scope, job: Record) -> tuple[str, float] | None:
+        with request_scope(scope.account, scope.region):
+            queue = stub._job_queues.get(last_part(job["jobQueue"])) or {}
+            order = sorted(queue.get("computeEnvironmentOrder", []), key=lambda entry: int(entry["order"]))
+            for entry in order:
+                environment = stub._compute_envs.get(last_part(entry["computeEnvironment"]))
+                if environment and environment["state"] == "ENABLED":
+                    maximum = (environment.get("computeResources") or {}).get("maxvCpus", 256)
+                    return str(environment["computeEnvironmentName"]), float(maximum)
+        return None
+
+
+def emit_state_change(scope: Scope, job: Record) -> None:
+    """Put `Batch Job State Change` on the account's default event bus."""
+    from ministack.services import eventbridge
+
+    entry = {
+        "Source": "aws.batch",
+        "DetailType": "Batch Job State Change",
+        "Resources": [job["jobArn"]],
+        "Detail": json.dumps(job),
+    }
+    with request_scope(scope.account, scope.region):
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def role_credentials(scope: Scope, job: Record) -> Mapping[str, str]:
+    """Environment variables with which a job may call the emulator in its job role.
+
+    Without one it has no credentials, as on AWS.
+    """
+    from ministack.core import lambda_runtime
+
+    role = job["container"].get("jobRoleArn", "")
+    if not role:
+        return {}
+    name = re.sub(r"[^A-Za-z0-9-]", "-", job["jobName"])
+    credentials: dict[str, str] = lambda_runtime.execution_credentials(
+        {
+            "FunctionArn": f"arn:aws:lambda:{scope.region}:{scope.account}:function:{name}",
+            "FunctionName": name,
+            "Role": role,
+        }
+    )
+    return {name: value for name, value in credentials.items() if value}
+
+
+def find_job(scope: Scope, job_id: str) -> Record | None:
+    """The record of a job."""
+    with request_scope(scope.account, scope.region):
+        job: Record | None = stub._jobs.get(job_id)
+        return job
+
+
+def _answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]:
+    def answer(request: Record) -> Response:
+        try:
+            status, body = 200, call(request)
+        except ClientError as error:
+            status, body = 400, {"__type": "ClientException", "message": str(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            _log.exception("request %s", request)
+            status, body = 400, {"__type": "ClientException", "message": f"Malformed request: {error!r}"}
+        headers = {"Content-Type": "application/json"}
+        if status != 200:  # noqa: PLR2004
+            headers["x-amzn-ErrorType"] = body["__type"]
+        return status, headers, json.dumps(body).encode()
+
+    return answer
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return (
+        name.lower().startswith(pattern[:-1].lower())
+        if pattern.endswith("*")
+        else name.lower() == pattern.lower()
+    )

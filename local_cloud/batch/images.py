@@ -1,0 +1,47 @@
+"""The container of a Batch job: its job definition's image, as Docker would run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from local_cloud.containers.processes import ContainerFailedError
+from local_cloud.containers.task import ContainerTask
+from local_cloud.ecr.references import parse_uri
+from local_cloud.ecr.store import ImageStore
+
+
+def container_task(
+    store: ImageStore, container: Mapping[str, Any], environment: Mapping[str, str]
+) -> ContainerTask:
+    """What to run for a job's `container` (see DescribeJobs). `USER` is the image's, and the root is writable
+    unless the job definition says otherwise.
+
+    Raises:
+        ContainerFailedError: the image is not in ECR, although its name says so.
+    """
+    image = str(container["image"])
+    task = ContainerTask(
+        image=image,
+        env=environment,
+        command=container["command"] or None,
+        user=container.get("user") or None,
+        read_only_root=bool(container.get("readonlyRootFilesystem")),
+        host_ports=[("127.0.0.1", int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2]))],
+        limits={
+            limit["name"]: (int(limit["softLimit"]), int(limit["hardLimit"]))
+            for limit in container.get("ulimits") or []
+        },
+    )
+    reference = parse_uri(image)
+    if reference is None:
+        return task
+    repository = store.repository(reference.key)
+    if repository is None:
+        raise ContainerFailedError(
+            "ImageNotFound", f"{image}: name unknown: The repository does not exist in the registry"
+        )
+    found = repository.find(reference.version)
+    if found is None:
+        raise ContainerFailedError("ImageNotFound", f"{image}: not found: Requested image not found")
+    return ContainerTask(**{**vars(task), "layout": str(repository.folder), "digest": found.digest})

@@ -1,0 +1,117 @@
+"""Batch's records: the one of a new job, made from its definition and what SubmitJob says, and how records
+are found.
+
+The shapes are those of the API's answers, since that is how the emulator's stores keep them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from ministack.services import batch as stub
+
+from local_cloud.batch import attempt as batch_attempt
+from local_cloud.batch import jobs as batch_jobs
+from local_cloud.batch.jobs import Record
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+"""What names of jobs and of job definitions look like."""
+
+
+class ClientError(Exception):
+    """The caller's mistake: answered as Batch's ClientException, status 400."""
+
+
+def new_job(request: Record, queue: Record, definition: Record) -> Record:
+    """The record of a job that is submitted by `request`."""
+    job_id = str(uuid.uuid4())
+    parameters = {**(definition.get("parameters") or {}), **(request.get("parameters") or {})}
+    overrides = request.get("containerOverrides") or {}
+    properties = definition["containerProperties"]
+    container = {**json.loads(json.dumps(properties))}
+    command = overrides.get("command") or properties.get("command") or []
+    container["command"] = batch_jobs.substitute(command, parameters)
+    container["environment"] = list(_merged(properties, overrides, "environment", "name"))
+    container["resourceRequirements"] = list(_merged(properties, overrides, "resourceRequirements", "type"))
+    container.setdefault("volumes", [])
+    container.setdefault("mountPoints", [])
+    for key in ("vcpus", "memory"):
+        if key in overrides:
+            container[key] = overrides[key]
+    strategy = request.get("retryStrategy") or definition.get("retryStrategy") or {}
+    job: Record = {
+        "jobArn": stub._job_arn(job_id),
+        "jobName": request["jobName"],
+        "jobId": job_id,
+        "jobQueue": queue["jobQueueArn"],
+        "status": "NEW",
+        "attempts": [],
+        "createdAt": batch_attempt.now_ms(),
+        "retryStrategy": {"evaluateOnExit": [], **strategy, "attempts": int(strategy.get("attempts", 1))},
+        "dependsOn": request.get("dependsOn") or [],
+        "jobDefinition": definition["jobDefinitionArn"],
+        "parameters": parameters,
+        "container": container,
+        "tags": {**(definition.get("tags") or {}), **(request.get("tags") or {})},
+        "platformCapabilities": definition.get("platformCapabilities") or ["EC2"],
+        "isCancelled": False,
+        "isTerminated": False,
+    }
+    timeout = request.get("timeout") or definition.get("timeout")
+    if timeout:
+        job["timeout"] = timeout
+    return job
+
+
+def _merged(properties: Record, overrides: Record, key: str, name: str) -> Iterator[Record]:
+    by_name = {entry[name]: entry for entry in properties.get(key) or []}
+    by_name.update({entry[name]: entry for entry in overrides.get(key) or []})
+    yield from by_name.values()
+
+
+def find_queue(reference: str) -> Record:
+    """A job queue, by name or ARN.
+
+    Raises:
+        ClientError: there is none.
+    """
+    queue: Record | None = stub._job_queues.get(last_part(reference))
+    if queue is None or (reference.startswith("arn:") and reference != queue["jobQueueArn"]):
+        raise ClientError(f"Job queue {reference} does not exist")
+    return queue
+
+
+def find_definition(reference: str) -> Record:
+    """The newest active revision of a job definition, or the one that is named, by name or ARN.
+
+    Raises:
+        ClientError: there is none.
+    """
+    name, _colon, revision = last_part(reference).partition(":")
+    active: list[Record] = [
+        definition
+        for definition in stub._job_definitions.get(name) or []
+        if definition["status"] == "ACTIVE" and revision in ("", str(definition["revision"]))
+    ]
+    if not active:
+        raise ClientError(f"JobDefinition {reference} not found or not ACTIVE")
+    return active[-1]
+
+
+def summary(job: Record) -> Record:
+    """What ListJobs says about a job."""
+    keys = ("jobArn", "jobId", "jobName", "createdAt", "status", "statusReason", "startedAt", "stoppedAt")
+    told = {key: job[key] for key in keys if key in job}
+    container: dict[str, Any] = {
+        key: job["container"][key] for key in ("exitCode", "reason") if key in job["container"]
+    }
+    return {**told, "container": container}
+
+
+def last_part(reference: str) -> str:
+    """The name in an ARN, or the name that it is already; a job definition's keeps its `:revision`."""
+    return reference.rpartition("/")[2]

@@ -1,0 +1,146 @@
+"""The program that runs one container: `python local_cloud contain STATUS_FD --grace SECONDS`.
+
+The only module of this package that knows how images are unpacked and run. Two processes:
+
+    keeper   ends everything when whoever started it is gone, or says so by SIGTERM
+    host     gets the image unpacked if it is not, and runs the container, whose output is its own
+
+The task is one line of JSON on standard input, which stays open: it is the leash. What happens is told in
+lines of JSON on STATUS_FD: `started`, then `ended`, or `failed` with a kind and a message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_cloud import leash
+from local_cloud.containers.task import ContainerTask
+
+if TYPE_CHECKING:
+    from containers.store import RootFilesystem
+
+_DEFAULT_STORE = "/tmp/scar"  # noqa: S108 - shared with the runner, whose default it is
+_CANNOT_START = 125
+_SIGNALLED = 128
+
+
+def main(arguments: list[str]) -> None:
+    """Run the container, and exit as it did; 128 + N if signal N ended it."""
+    status, grace_s = int(arguments[0]), float(arguments[2])
+    task = ContainerTask(**json.loads(_read_line(0)))
+    leash.fork_keeper(grace_s=grace_s)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGTERM, _pass_on)
+    exit_codes: list[int] = []
+    # Not in the main thread, which is left to the signals.
+    thread = threading.Thread(target=lambda: exit_codes.append(_host(task, status)))
+    thread.start()
+    thread.join()
+    sys.exit(exit_codes[0] if exit_codes else _CANNOT_START)
+
+
+def _pass_on(number: int, _frame: object) -> None:
+    """To the engine's helper, which passes it on to the container's processes."""
+    from containers.engines.helper_process import is_helper
+
+    for process in leash.children():
+        if is_helper(process):
+            os.kill(process, number)
+
+
+def _host(task: ContainerTask, status: int) -> int:
+    from containers import asking
+    from containers.engines import ContainerProcess, choose_engine
+    from containers.errors import ExplainedError
+
+    asking.this_process_is(asking.EMBEDDED_CLOUD)
+    try:
+        with _leased_root(task) as root:
+            if task.only_prepare:
+                return 0
+            entrypoint = root.config.entrypoint if task.entrypoint is None else tuple(task.entrypoint)
+            command = root.config.cmd if task.command is None else tuple(task.command)
+            env = dict(entry.split("=", 1) for entry in root.config.env if "=" in entry)
+            engine = choose_engine(_store(), "namespaces")
+            _set_limits(task)
+            process = ContainerProcess(
+                root=root,
+                argv=(*entrypoint, *command),
+                env={**env, **task.env},
+                working_dir=task.working_dir or root.config.working_dir,
+                user=root.config.user if task.user is None else task.user,
+                binds={},
+                deadline=None,
+                on_output=lambda text: _say(
+                    status, "failed", kind="CannotStart", message=text.decode().strip()
+                ),
+                host_ports=[(address, port) for address, port in task.host_ports],
+                output=1,
+                lambda_tmp_mib=task.lambda_tmp_mib,
+                read_only_root=task.read_only_root,
+            )
+            _say(status, "started")
+            result = engine.run(process)
+    except ExplainedError as error:
+        _say(status, "failed", kind=error.kind, message=str(error))
+        return _CANNOT_START
+    _say(status, "ended")
+    return _SIGNALLED + result.signal if result.signal is not None else result.exit_code or 0
+
+
+def _set_limits(task: ContainerTask) -> None:
+    from containers.errors import ExplainedError
+
+    for name, (soft, hard) in (task.limits or {}).items():
+        try:
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+        except (AttributeError, ValueError, OSError) as error:
+            raise ExplainedError(
+                f"the limit '{name}' cannot be set to {soft}:{hard}: {error}", kind="BadLimits"
+            ) from error
+
+
+def _leased_root(task: ContainerTask) -> RootFilesystem:
+    """The image, unpacked, which stays in the store until it is released. Raises ExplainedError."""
+    from containers.image.layout import LayoutFolder
+    from containers.image.manifests import host_architecture
+    from containers.image.origin import find_image
+    from containers.store import ImageSource, prepare_image
+    from containers.store.pull import from_store
+    from containers.store.shared_base import obtain_image_on_shared_base
+    from containers.store.store import ImageStore
+
+    if task.layout is None or task.digest is None:
+        return prepare_image(ImageSource.registry(task.image), store=_store())
+    images, what = ImageStore(_store()), f"image {task.image}"
+    here = from_store(images, task.digest)
+    if here is not None:
+        return here
+    found = find_image(LayoutFolder(Path(task.layout), what), task.digest, host_architecture(), what)
+    return obtain_image_on_shared_base(found, images, what, lambda _message, _fields: None)
+
+
+def _say(status: int, event: str, **more: object) -> None:
+    os.write(status, json.dumps({"event": event, **more}).encode() + b"\n")
+
+
+def _store() -> Path:
+    return Path(os.environ.get("SCAR_STORE") or _DEFAULT_STORE)
+
+
+def _read_line(descriptor: int) -> bytes:
+    """Up to the end of the line and no further: what comes then is the leash."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(descriptor, 65536)
+        if not piece:
+            sys.exit(128 + signal.SIGHUP)  # whoever started us is gone
+        line += piece
+    return line

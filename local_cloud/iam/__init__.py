@@ -1,0 +1,4 @@
+"""AWS IAM on the embedded cloud.
+
+policies.py  policies of roles are enforced on every request
+"""

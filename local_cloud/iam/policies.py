@@ -1,0 +1,236 @@
+"""IAM policies are enforced as on AWS: on every request of a role, whatever service it is for.
+
+ministack checks a request by `enforce(key, action, …, resource_arn)`, after `extract_iam_action` and
+`extract_resource_arn` have found out what it asks for. What differs there from AWS:
+
+- A request whose action it cannot tell is allowed, and so are services that it knows no policies for. Here
+  roles may use those services alone whose actions are known (`roles.py`), and `*` alone allows the unknown.
+- A `*` in a policy did not match a line end in a key, and a name without one matched it with one behind it.
+- Passing a role (`iam:PassRole`) is not checked.
+- Buckets and queues that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here
+  that never leaves the machine, and there is nothing else to be had, so a request over loopback counts as
+  secure, and what one service of the emulator asks of another too.
+- An object's ARN is put together from the parts of its key, so that the `/` at the end of `input/` is lost,
+  and the second of `a//b`. It is taken from the path as it is.
+- Batch's calls have no resource but `*`, which a policy that names a queue or a definition does not match.
+  Here they have those that AWS's Service Authorization Reference lists: SubmitJob both of them.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import ipaddress
+import json
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import ministack.app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.iam_evaluator import AuthError, EvalResult
+
+from local_cloud.access import callers, roles
+from local_cloud.batch.records import ClientError, find_definition
+
+_also: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.ContextVar(
+    "also_checked", default=()
+)
+"""More actions and resources that the request being checked needs its right on."""
+_action: contextvars.ContextVar[str] = contextvars.ContextVar("checked_action", default="")
+_origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
+    "request_origin", default=("127.0.0.1", True)
+)
+"""Address, and whether the transport is secure; without a request, it is a service that asks."""
+
+
+def install() -> None:
+    """Take the place of ministack's view of requests."""
+    _trust_loopback()
+    iam_evaluator._fnmatch_compile = wildcard
+    extract, more, find_action = (
+        iam_actions.extract_resource_arn,
+        iam_actions.s3_additional_checks,
+        iam_actions.extract_iam_action,
+    )
+    enforce, find_tags, find_s3 = (
+        iam_evaluator.enforce,
+        iam_actions.request_tag_context,
+        iam_actions._s3_action,
+    )
+
+    def extract_iam_action(service: str, *request: Any) -> str:
+        _also.set(())
+        if _is_root():
+            return "any:Action"  # nothing of the request is looked at: that would take as long as serving it
+        found = find_action(service, *request) if callers.current.get() is None else None
+        _action.set(found or roles.action_of(service, *request))
+        return _action.get()
+
+    def s3_action(method: str, path: str, query_params: dict[str, Any]) -> str | None:
+        caller = callers.current.get()
+        if caller is None or caller.is_root or not caller.access_key_id:
+            found: str | None = find_s3(method, path, query_params)
+            return found
+        return roles.s3_action(method, path, query_params) or roles.UNKNOWN
+
+    def extract_resource_arn(*request: Any) -> str:
+        service, _method, path, headers, body, query_params, region, account = request
+        if _is_root():
+            return "*"
+        needed = roles.also_needed(service, _action.get(), headers, body, query_params, account)
+        _also.set(tuple(needed))
+        if service == "s3" and (arn := object_arn(path)):
+            return arn
+        if service == "batch":
+            first, *others = batch_resources(path, body, region, account) or ["*"]
+            _also.set((*needed, *((_action.get(), arn) for arn in others)))
+            return first
+        found: str = extract(*request)
+        return found
+
+    def s3_additional_checks(
+        method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+    ) -> list[tuple[str, str]]:
+        if _is_root():
+            return []
+        cut = "arn:aws:s3:::" + "/".join(part for part in path.split("/") if part)
+        return [
+            (action, (object_arn(path) or arn) if arn == cut else arn)
+            for action, arn in more(method, path, headers, body, query_params)
+        ]
+
+    def enforce_on_all(access_key_id: str, iam_action: str, service: str, region: str, **given: Any) -> Any:
+        caller = callers.current.get()
+        if caller is None:  # a service of the emulator itself
+            return enforce(access_key_id, iam_action, service, region, **given)
+        if not access_key_id and (
+            (caller.to_endpoint and iam_action == "lambda:InvokeFunctionUrl")
+            or (caller.to_form and iam_action == "s3:PutObject")
+        ):
+            return None  # the function's URL, and the form's policy, say who may; they are asked next
+        failure = iam_evaluator.authenticate(access_key_id, callers.ACCOUNT)
+        if isinstance(failure, AuthError):
+            return failure
+        if caller.is_root:
+            return None
+        if not roles.may_use(service):
+            principal = iam_evaluator.resolve_principal(access_key_id, callers.ACCOUNT)
+            return EvalResult("ImplicitDeny", principal_arn=principal.arn)
+        denied = enforce(access_key_id, iam_action, service, region, **given)
+        for action, arn in _also.get():
+            also = {**given, "resource_arn": arn}
+            denied = denied or enforce(access_key_id, action, action.partition(":")[0], region, **also)
+        caller.allowed = not denied
+        return denied
+
+    def request_tag_context(*request: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {} if _is_root() else find_tags(*request)
+        return found
+
+    iam_actions.request_tag_context = request_tag_context
+    iam_actions.extract_iam_action = extract_iam_action
+    iam_actions._s3_action = s3_action
+    iam_actions.extract_resource_arn = extract_resource_arn
+    iam_actions.s3_additional_checks = s3_additional_checks
+    iam_evaluator.enforce = enforce_on_all
+    ministack.app.SERVICE_HANDLERS.update(
+        {
+            service: _if_checked(service, handler)
+            for service, handler in ministack.app.SERVICE_HANDLERS.items()
+        }
+    )
+
+
+def _trust_loopback() -> None:
+    pin = ministack.app.pin_request_origin
+
+    def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
+        pin(source_ip, secure_transport or _is_loopback(source_ip))
+
+    iam_evaluator._request_origin = _origin
+    ministack.app.pin_request_origin = pin_request_origin
+
+
+def _is_root() -> bool:
+    caller = callers.current.get()
+    return caller is not None and caller.is_root
+
+
+def _if_checked(service: str, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """No service serves a request that no policy has allowed, however it got there."""
+
+    async def handle(*request: Any) -> Any:
+        caller = callers.current.get()
+        if caller is None or caller.to_endpoint:
+            return await handler(*request)
+        # A presigned upload with `Action=CreateUser` as its body, say, is for S3 alone.
+        fits = service == "s3" or not (caller.for_s3 or caller.to_form)
+        if fits and (caller.is_root or caller.allowed or caller.to_form):
+            return await handler(*request)
+        return iam_actions.access_denied_response(service, f"{service}:{roles.UNKNOWN}", "unknown", "")
+
+    return handle
+
+
+@functools.lru_cache(maxsize=4096)
+def wildcard(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+    """What a pattern of a policy matches: `*` stands for any characters, `?` for one."""
+    parts = {"*": ".*", "?": "."}
+    regex = "".join(parts.get(character) or re.escape(character) for character in pattern)
+    return re.compile(regex + r"\Z", re.DOTALL | (re.IGNORECASE if ignore_case else re.RegexFlag(0)))
+
+
+def object_arn(path: str) -> str | None:
+    """The ARN of the object at a path `/BUCKET/KEY`, or None if the path names no object."""
+    bucket, _slash, key = path.lstrip("/").partition("/")
+    return f"arn:aws:s3:::{bucket}/{key}" if bucket and key.strip("/") else None
+
+
+def batch_resources(path: str, body: bytes, region: str, account: str) -> list[str]:
+    """What a call to Batch needs a right on; none for DescribeJobs and its like, which have no resource."""
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return []
+    call = path.rstrip("/").lower().removeprefix("/v1/")
+    return [
+        _arn(kind, request[field], region, account)
+        for kind, field in _RESOURCES.get(call, ())
+        if isinstance(request, dict) and isinstance(request.get(field), str)
+    ]
+
+
+_RESOURCES = {
+    "submitjob": (("job-queue", "jobQueue"), ("job-definition", "jobDefinition")),
+    "terminatejob": (("job", "jobId"),),
+    "canceljob": (("job", "jobId"),),
+    "registerjobdefinition": (("job-definition", "jobDefinitionName"),),
+    "deregisterjobdefinition": (("job-definition", "jobDefinition"),),
+    "createjobqueue": (("job-queue", "jobQueueName"),),
+    "updatejobqueue": (("job-queue", "jobQueue"),),
+    "deletejobqueue": (("job-queue", "jobQueue"),),
+    "createcomputeenvironment": (("compute-environment", "computeEnvironmentName"),),
+    "updatecomputeenvironment": (("compute-environment", "computeEnvironment"),),
+    "deletecomputeenvironment": (("compute-environment", "computeEnvironment"),),
+}
+"""Kinds of resource that a call needs a right on, and where it names them."""
+
+
+def _arn(kind: str, reference: str, region: str, account: str) -> str:
+    if reference.startswith("arn:"):
+        return reference
+    if kind == "job-definition":
+        # A name without a revision means the newest; policies name revisions.
+        with suppress(ClientError):
+            return str(find_definition(reference)["jobDefinitionArn"])
+    return f"arn:aws:batch:{region}:{account}:{kind}/{reference}"
+
+
+@functools.lru_cache(maxsize=64)
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

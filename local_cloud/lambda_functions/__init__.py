@@ -1,0 +1,9 @@
+"""AWS Lambda on the embedded cloud.
+
+image_functions.py  functions that are container images
+image_workers.py    their execution environments
+zip_workers.py      worker processes of zip functions
+events.py           the queue of asynchronous invocations
+event_failures.py   events that failed for good
+request_ids.py      request ids
+"""

@@ -1,0 +1,286 @@
+"""Lambda's asynchronous invocations, queued as on AWS.
+
+ministack starts one thread per event, which counts a throttled invocation as a failed attempt: with two
+functions at once, 68 uploads at once would lose 60 events to the failure queue within seconds. It forgets
+what waits when it stops, and SNS and EventBridge bypass even that and lose an event that is throttled. Here
+all of them put their events into one queue, which
+
+- runs as many at once as the cloud was started with, in turn for each function, so that one with a long queue
+  blocks no other;
+- waits where there is no room: throttling is no attempt;
+- retries a failed event after a growing delay, as often and as long as the function's event invoke
+  configuration says, then hands it on (`event_failures.py`);
+- is on disk before the caller is answered (`store.py`), and keeps an event until its function has succeeded
+  or its failure has been handed on, in one transaction: at least once, as on AWS.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import eventbridge, lambda_svc, sns
+
+from local_cloud.lambda_functions import event_failures, request_ids
+from local_cloud.state.stopping import Work
+from local_cloud.state.store import Store
+
+Event = Any
+RETRY_AFTER_S = (1.0, 2.0)
+"""Before the second and third attempt. (AWS: a minute and two; nobody waits so long for a try.)"""
+_NO_ROOM_FOR_S = 0.05
+_KIND = "event"
+_log = logging.getLogger("lambda-events")
+
+
+@dataclass
+class Invocation:
+    """One event on its way to a function."""
+
+    account: str
+    region: str
+    function_arn: str
+    event: Event
+    queued_at: float
+    depth: int = 0
+    attempts: int = 0
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """The same for each attempt, as on AWS: programs tell a retry by it."""
+    key: str = ""
+    """In the store."""
+
+
+class EventQueue(Work):
+    """The queue, and the threads that empty it, from `resume` on."""
+
+    def __init__(self, *, parallel: int, store: Store) -> None:
+        super().__init__(store)
+        self._waiting: dict[str, deque[Invocation]] = {}
+        self._delayed: list[tuple[float, int, Invocation]] = []
+        self._no_room_until: dict[str, float] = {}
+        self._sequence = 0
+        self._poll_sources: Callable[[], None] = lambda_svc._ensure_poller
+        for number in range(parallel):
+            threading.Thread(target=self._work, daemon=True, name=f"lambda-events-{number}").start()
+
+    def install(self) -> None:
+        """Take the place of ministack's own asynchronous invocation, everywhere that has one."""
+        lambda_svc.invoke_async_with_retry = self.put
+        eventbridge._dispatch_to_lambda = self._from_event_bridge
+        sns._lambda_svc = _AsynchronousDoor(self.put)
+        reset = lambda_svc.reset
+
+        def poll_unless_paused() -> None:
+            if not self._paused:
+                self._poll_sources()
+
+        def reset_all() -> None:
+            self.forget_all()
+            reset()
+
+        lambda_svc._ensure_poller, lambda_svc.reset = poll_unless_paused, reset_all
+
+    def put(self, function: dict[str, Any], event: Event) -> None:
+        """Queue an event for a function's record of ministack's."""
+        config = function.get("config") or function
+        self._add(
+            Invocation(
+                account=get_account_id(),
+                region=get_region(),
+                function_arn=config["FunctionArn"],
+                event=event,
+                queued_at=time.time(),
+                depth=lambda_svc._invoke_depth.get(),
+                request_id=request_ids.current.get() or str(uuid.uuid4()),
+            )
+        )
+
+    def restore(self) -> None:
+        """Queue what the store has; it waits for `resume`."""
+        with self._changed:
+            for _key, value in self._store.items(_KIND):
+                invocation = Invocation(**json.loads(value))
+                self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
+
+    def resume(self) -> None:
+        """Start working, when everything is loaded and the server answers; queues are polled from now on."""
+        super().resume()
+        if lambda_svc._esms.has_any():
+            self._poll_sources()
+
+    def forget_all(self) -> None:
+        """Drop everything that waits."""
+        with self._store.transaction():
+            self._waiting.clear()
+            self._delayed.clear()
+            self._store.remove_below(_KIND, "")
+
+    def _add(self, invocation: Invocation) -> None:
+        with self._store.transaction():
+            invocation.key = self._store.new_key()
+            self._keep(invocation)
+            self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
+            self._changed.notify()
+
+    def _keep(self, invocation: Invocation) -> None:
+        self._store.put(_KIND, invocation.key, json.dumps(vars(invocation)))
+
+    def _done(self, invocation: Invocation) -> None:
+        self._store.remove(_KIND, invocation.key)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                invocation = self._next()
+                self._running[id(invocation)] = invocation
+            try:
+                conclude = self._run(invocation)
+            except Exception:
+                _log.exception("event for %s: tried again", invocation.function_arn)
+                conclude = partial(self._delay, invocation, RETRY_AFTER_S[-1])
+            with self._store.transaction():
+                del self._running[id(invocation)]
+                if not self._abandoned:
+                    with request_scope(invocation.account, invocation.region):
+                        conclude()
+                self._changed.notify_all()
+
+    def _next(self) -> Invocation:
+        """Wait for an event whose function has room. The lock is held."""
+        while True:
+            if self._paused:
+                self._changed.wait()
+                continue
+            now = time.monotonic()
+            while self._delayed and self._delayed[0][0] <= now:
+                invocation = heapq.heappop(self._delayed)[2]
+                self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
+            wake_at = [self._delayed[0][0]] if self._delayed else []
+            for arn in list(self._waiting):
+                no_room_until = self._no_room_until.get(arn, 0.0)
+                if no_room_until > now:
+                    wake_at.append(no_room_until)
+                    continue
+                queue = self._waiting.pop(arn)
+                invocation = queue.popleft()
+                if queue:
+                    self._waiting[arn] = (
+                        queue  # at the end: its next event comes after one of each other function
+                    )
+                return invocation
+            self._changed.wait(None if not wake_at else max(0.0, min(wake_at) - now))
+
+    def _run(self, invocation: Invocation) -> Callable[[], None]:
+        """Invoke the function once: what is to be done then, in one transaction."""
+        done = partial(self._done, invocation)
+        with request_scope(invocation.account, invocation.region):
+            # As it is now: a function that was updated while the event waited runs in its new form.
+            record, config, name = lambda_svc._get_func_record_for_ref(invocation.function_arn)
+            if not record or not config:
+                _log.warning("event for %s dropped: the function is gone", invocation.function_arn)
+                return done
+            function = lambda_svc._execution_record_for_config(
+                record, {**config, "FunctionArn": invocation.function_arn}
+            )
+            settings = event_invoke_config(record, invocation.function_arn)
+            depth = lambda_svc._invoke_depth.set(invocation.depth)
+            request_id = request_ids.current.set(invocation.request_id)
+            try:
+                result = lambda_svc._execute_function(function, invocation.event)
+            except Exception as error:
+                _log.exception("invocation of %s", name)
+                result = {
+                    "error": True,
+                    "body": {"errorMessage": str(error), "errorType": type(error).__name__},
+                }
+            finally:
+                lambda_svc._invoke_depth.reset(depth)
+                request_ids.current.reset(request_id)
+            if result.get("throttle"):
+                return partial(self._put_back, invocation)
+            invocation.attempts += 1
+            if log := result.get("log"):
+                _log.debug("%s, attempt %d:\n%s", name, invocation.attempts, log)
+            if not result.get("error"):
+                return done
+            condition = event_failures.RETRIES_EXHAUSTED
+            if invocation.attempts <= retries_of(settings):
+                delay_s = RETRY_AFTER_S[min(invocation.attempts, len(RETRY_AFTER_S)) - 1]
+                age_s = time.time() - invocation.queued_at + delay_s
+                if age_s <= float(settings.get("MaximumEventAgeInSeconds") or 21600):
+                    return partial(self._delay, invocation, delay_s)
+                condition = event_failures.EVENT_AGE_EXCEEDED
+            _log.warning("event for %s failed %d times: %s", name, invocation.attempts, result.get("body"))
+            failure = event_failures.Failure(
+                request_id=invocation.request_id,
+                function_arn=invocation.function_arn,
+                event=invocation.event,
+                attempts=invocation.attempts,
+                condition=condition,
+                result=result,
+            )
+
+            def give_up() -> None:
+                event_failures.send(failure, settings, config, self.put)
+                done()
+
+            return give_up
+
+    def _put_back(self, invocation: Invocation) -> None:
+        self._no_room_until[invocation.function_arn] = time.monotonic() + _NO_ROOM_FOR_S
+        self._waiting.setdefault(invocation.function_arn, deque()).appendleft(invocation)
+
+    def _delay(self, invocation: Invocation, delay_s: float) -> None:
+        self._keep(invocation)  # with its attempts
+        self._sequence += 1
+        heapq.heappush(self._delayed, (time.monotonic() + delay_s, self._sequence, invocation))
+
+    def _from_event_bridge(self, arn: str, payload: str) -> None:
+        try:
+            event = json.loads(payload)
+        except ValueError:
+            event = {"body": payload}
+        record, config, _name = lambda_svc._get_func_record_for_ref(arn)
+        if record and config:
+            self.put(lambda_svc._execution_record_for_config(record, config), event)
+
+
+class _AsynchronousDoor:
+    """`lambda_svc` for SNS, whose deliveries to a function are asynchronous on AWS."""
+
+    def __init__(self, put: Callable[[dict[str, Any], Event], None]) -> None:
+        self._execute_function_with_config_scope = put
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(lambda_svc, name)
+
+
+def retries_of(settings: dict[str, Any]) -> int:
+    """How often a failed event is tried again, by the function's event invoke configuration."""
+    retries = settings.get("MaximumRetryAttempts")
+    return 2 if retries is None else int(retries)
+
+
+def event_invoke_config(record: dict[str, Any], arn: str) -> dict[str, Any]:
+    """The event invoke configuration of a function, or of its version or alias in `arn`; empty without
+    one."""
+    configs = record.get("event_invoke_configs") or {}
+    qualifier = arn.split(":", 7)[7] if arn.count(":") >= 7 else ""  # noqa: PLR2004 (arn:…:function:NAME:QUALIFIER)
+    found: dict[str, Any] = (
+        configs.get(qualifier)
+        or record.get("event_invoke_config")
+        or configs.get("$LATEST")
+        or configs.get("")
+        or {}
+    )
+    return found

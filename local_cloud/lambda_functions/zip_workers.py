@@ -1,0 +1,85 @@
+"""Lambda's worker processes: kept on a leash, and read to the end of what they log.
+
+ministack runs a function in a Python process that it writes a script for and talks to by pipes. It starts
+them from threads that come and go and ends them by a signal to that one process, so neither its own death nor
+a function's time-out would reach what the function has started. The text of `leash.py` in front of the script
+makes each worker a keeper with the real worker as its child: the keeper ends everything when it gets SIGTERM
+(ministack's time-out) or when its standard input hangs up.
+
+What an invocation logs arrives by another pipe than its answer. ministack reads it for a few milliseconds
+after the answer: on a busy machine the last lines, such as the runner's summary, would come with the next
+invocation, or never. So each worker writes a mark behind its log, and is read up to there.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from pathlib import Path
+from typing import Any
+
+from ministack.core import lambda_runtime
+
+_START = """
+fork_keeper()
+sys.stdin, sys.stdout = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+os.dup2(2, 1)
+"""
+
+END_OF_LOG = "\x1eend of the invocation's log"
+"""The mark: not a line of the log."""
+_ANSWERED = """
+        _real_stdout.flush()
+
+run()
+"""
+_MARKED = f"""
+        sys.stderr.flush()
+        os.write(2, {END_OF_LOG.encode() + bytes([10])!r})
+{_ANSWERED}"""
+_LOG_WITHIN_S = 30.0
+"""How long the mark is waited for: who closes or floods standard error must not hold up the cloud."""
+
+
+def prepare_workers() -> None:
+    """Have ministack write leash and mark into each Python worker's script, and read up to the mark."""
+    detect = lambda_runtime._detect_runtime_binary
+    leash = Path(__file__).parents[1].joinpath("leash.py").read_text()
+
+    def with_leash(runtime: str) -> tuple[str, str]:
+        binary, script = detect(runtime)
+        if runtime.startswith("python"):
+            if script.count(_ANSWERED) != 1:
+                raise RuntimeError("ministack's worker is not the one that this has been written for")
+            script = f"{leash}\n{_START}\n{script.replace(_ANSWERED, _MARKED)}"
+        return binary, script
+
+    drain = lambda_runtime.Worker._drain_stderr_bounded
+
+    def read_log(worker: Any, *arguments: Any, **options: Any) -> str:
+        if str(worker.config.get("Runtime", "")).startswith("python"):
+            return _log_up_to_mark(worker)
+        return str(drain(worker, *arguments, **options))
+
+    lambda_runtime._detect_runtime_binary = with_leash
+    lambda_runtime.Worker._drain_stderr_bounded = read_log
+
+
+def _log_up_to_mark(worker: Any) -> str:
+    lines: list[str] = []
+    until = time.monotonic() + _LOG_WITHIN_S
+    while time.monotonic() < until:
+        alive = worker._stderr_thread.is_alive()
+        try:
+            line = worker._stderr_queue.get(timeout=0.02)
+        except queue.Empty:
+            if not alive:  # the worker has ended, and all that it wrote has been read
+                break
+            continue
+        text, mark, _ = line.partition(END_OF_LOG)
+        if text or not mark:
+            lines.append(text)
+        if mark:
+            break
+    return "\n".join(lines)

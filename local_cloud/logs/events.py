@@ -1,0 +1,137 @@
+"""Lines of CloudWatch Logs, kept one call at a time.
+
+ministack keeps all lines of all log groups in its one snapshot. Here a snapshot has the groups alone, and
+each call that adds lines to a stream is an item of the store, committed before the call is answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region, request_scope
+from ministack.services import cloudwatch_logs as logs
+
+from local_cloud.state.store import Store
+
+_KIND = "log"
+_OTHERS = (
+    "destinations",
+    "resource_policies",
+    "log_group_policies",
+    "metric_filters",
+    "queries",
+    "delivery_sources",
+    "delivery_destinations",
+    "deliveries",
+)
+"""What else ministack keeps of the service."""
+_OK = 200
+
+
+class LogEvents:
+    """The lines in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._append: Callable[[dict[str, Any], list[dict[str, Any]]], None] = logs._append_log_events
+
+    def install(self) -> None:
+        """Put ourselves where lines are added and forgotten."""
+        create, reset = logs._create_log_stream, logs.reset
+
+        def create_log_stream(data: dict[str, Any]) -> Any:
+            answer = create(data)
+            if answer[0] == _OK:
+                self._keep(data["logGroupName"], data["logStreamName"], [])
+            return answer
+
+        def append_log_events(stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
+            self._append(stream, events)
+            if events and (names := _names(stream)) is not None:
+                self._keep(*names, events)
+
+        def reset_all() -> None:
+            self._store.remove_below(_KIND, "")
+            reset()
+
+        logs._create_log_stream, logs._append_log_events, logs.reset = (
+            create_log_stream,
+            append_log_events,
+            reset_all,
+        )
+        logs._forget_log_records_for_group = self._forgetting(logs._forget_log_records_for_group)
+        logs._forget_log_records_for_stream = self._forgetting(logs._forget_log_records_for_stream)
+        logs.get_state = _state_without_lines
+
+    def restore(self) -> None:
+        """Put all lines back into their streams, when the snapshot is loaded."""
+        for _key, value in self._store.items(_KIND):
+            kept = json.loads(value)
+            with request_scope(kept["account"], kept["region"]):
+                group = logs._log_groups.get(kept["group"])
+                if group is None:  # made after the last snapshot
+                    logs._create_log_group({"logGroupName": kept["group"]})
+                    group = logs._log_groups[kept["group"]]
+                stream = group["streams"].setdefault(kept["stream"], _new_stream(kept["created"]))
+                self._append(stream, kept["events"])
+                for event in kept["events"]:
+                    if pointer := event.get("eventId"):
+                        logs._log_records[pointer] = logs._build_log_record(
+                            ptr=pointer,
+                            timestamp_ms=event["timestamp"],
+                            message=event["message"],
+                            log_group=kept["group"],
+                            log_stream=kept["stream"],
+                        )
+
+    def _keep(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
+        kept = {
+            "account": get_account_id(),
+            "region": get_region(),
+            "group": group,
+            "stream": stream,
+            "created": logs._log_groups[group]["streams"][stream]["creationTime"],
+            "events": events,
+        }
+        self._store.put(_KIND, _prefix(group, stream) + self._store.new_key(), json.dumps(kept))
+
+    def _forgetting(self, forget: Callable[..., None]) -> Callable[..., None]:
+        def forget_everywhere(*names: str) -> None:
+            self._store.remove_below(_KIND, _prefix(*names))
+            forget(*names)
+
+        return forget_everywhere
+
+
+def _prefix(*names: str) -> str:
+    # Neither groups nor streams have a colon in their names.
+    return "".join(f"{name}:" for name in (get_account_id(), get_region(), *names))
+
+
+def _names(stream: dict[str, Any]) -> tuple[str, str] | None:
+    """Group and name of a stream, by its record. Lines are mostly added to streams that were made lately."""
+    for group, record in reversed(list(logs._log_groups.items())):
+        streams = record["streams"]
+        for name in reversed(list(streams)):
+            if streams.get(name) is stream:
+                return group, name
+    return None
+
+
+def _new_stream(created_ms: int) -> dict[str, Any]:
+    return {
+        "events": [],
+        "uploadSequenceToken": "1",
+        "creationTime": created_ms,
+        "firstEventTimestamp": None,
+        "lastEventTimestamp": None,
+        "lastIngestionTime": None,
+    }
+
+
+def _state_without_lines() -> dict[str, Any]:
+    groups = AccountRegionScopedDict()
+    groups._data = {key: {**group, "streams": {}} for key, group in list(logs._log_groups._data.items())}
+    return {"log_groups": groups, **{name: getattr(logs, f"_{name}") for name in _OTHERS}}

@@ -1,0 +1,107 @@
+"""A request is answered when all that it has caused is on disk.
+
+ministack notifies functions of a new object in a thread of its own, after the upload was answered: killed in
+between, it would have the object and would have lost its event. Here the notifications of a request are
+delivered before its answer is sent, when the object is written; and a request whose consequences the disk has
+no room for is answered so.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import ministack.app
+from ministack.services import s3, sns
+
+from local_cloud.state.disk_space import refuse
+from local_cloud.state.store import Store, not_saved
+
+_Message = MutableMapping[str, Any]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+@dataclass
+class _Request:
+    """A request that is being served."""
+
+    notifications: list[Callable[[], None]] = field(default_factory=list)
+    """Still to be delivered."""
+    answered: bool = False
+    """What it has left running in the background notifies by itself from then on."""
+
+    def deliver(self, store: Store) -> None:
+        self.answered = True
+        with store.transaction():
+            while self.notifications:
+                self.notifications.pop(0)()
+
+
+_request: contextvars.ContextVar[_Request | None] = contextvars.ContextVar("request", default=None)
+
+
+def install(store: Store) -> None:
+    """Put ourselves between the server and the emulator, and in front of what notifies in threads."""
+    serve = ministack.app.app
+
+    async def answering(scope: _Message, receive: Any, send: _Send) -> None:
+        if scope["type"] != "http":
+            await serve(scope, receive, send)
+            return
+        request = _Request()
+        failed: list[str] = []
+        refused = False
+        _request.set(request)
+        not_saved.set(failed)
+
+        async def send_when_saved(message: _Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                request.deliver(store)
+                if failed:
+                    refused = True
+                    await refuse(scope, send, f"The embedded cloud could not save its state: {failed[0]}")
+            if not refused:
+                await send(message)
+
+        try:
+            await serve(scope, receive, send_when_saved)
+        finally:
+            request.deliver(store)  # of a caller who has gone
+
+    ministack.app.app = answering
+    s3._fire_s3_event_async = _notify
+    sns._threading = _InlineDelivery()
+
+
+def _notify(bucket: str, key: str, event: str, *details: Any, **more: Any) -> None:
+    """Notify of a change of an object, when the request that made it is about to be answered."""
+    if bucket not in s3._bucket_notifications:
+        return
+    more.setdefault("sequencer", s3._next_event_sequencer(event))
+    deliver = partial(contextvars.copy_context().run, s3._fire_s3_event, bucket, key, event, *details, **more)
+    request = _request.get()
+    if request is None or request.answered:
+        deliver()
+    else:
+        request.notifications.append(deliver)
+
+
+class _InlineDelivery:
+    """`threading` for SNS: a delivery to a function only puts it into the queue of events, which is not
+    worth a thread and must not be lost with one.
+    """
+
+    def Thread(self, *, target: Any, args: tuple[Any, ...], daemon: bool) -> Any:  # noqa: N802
+        if args and args[0] is sns._deliver_to_lambda:
+            return _Started(partial(target, *args))
+        return threading.Thread(target=target, args=args, daemon=daemon)
+
+
+class _Started:
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.start = run

@@ -1,0 +1,199 @@
+"""Snapshots of the emulator's services, taken while it runs and loaded when it starts.
+
+ministack saves each service in a file of its own when it ends in good order. A cloud that is killed would
+come back without the stacks, functions and queues around its objects, or with some of them older than
+others. Here all services are saved a little after each request that may have changed one, and less often the
+longer that takes: on the event loop, where no request is halfway through, and in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+import ministack.app
+from ministack.core import persistence
+from ministack.services import lambda_svc
+
+from local_cloud.state.store import Store
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_KIND = "service"
+_AFTER_S = 0.5
+"""From the first change to the save of it, if saving is quick."""
+_AT_LEAST_EVERY_S = 10.0
+"""For what changes without a request."""
+_FREQUENT = re.compile(
+    r"(Describe|Get|List|Filter|Receive|SendMessage|DeleteMessage|ChangeMessage|PutLogEvents|CreateLogStream)"
+)
+"""Calls by `X-Amz-Target` that change nothing, or only what is not part of a snapshot."""
+_SHARE = 0.05
+"""Of one core's time, at most, goes into saving."""
+_TRIES = 10
+_log = logging.getLogger("saving")
+
+
+class Snapshots:
+    """Watches the requests that pass, and saves on the event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changed = threading.Event()
+        self._saved: dict[str, str] = {}
+        self._code = _CodeFiles()
+
+    def install(self, restore: Sequence[Callable[[], None]]) -> None:
+        """Put ourselves between the server and the emulator, and in place of its own saving and loading.
+
+        `restore` puts back what the services keep outside of their snapshots, when those are loaded.
+        """
+        serve, reset = ministack.app.app, ministack.app._reset_all_state
+
+        async def watched(scope: _Scope, receive: _Receive, send: _Send) -> None:
+            await serve(scope, receive, send)
+            if scope["type"] == "http" and changes_a_service(scope):
+                self._changed.set()
+
+        def load() -> None:
+            self._load()
+            for put_back in restore:
+                put_back()
+
+        def reset_all() -> None:
+            reset()
+            with self._store.transaction():
+                self._saved.clear()
+                self._store.clear()
+
+        ministack.app.app = watched
+        ministack.app._load_persisted_state = load
+        ministack.app._reset_all_state = reset_all
+        ministack.app.save_all = lambda _services: None
+        self._code.install()
+        threading.Thread(target=self._save_after_changes, daemon=True, name="saving").start()
+
+    def save(self) -> None:
+        """Save what has changed. On the event loop's thread alone.
+
+        A service whose records another thread changes in this very moment is tried again; if that does not
+        help, the next save has it, and until then all of them stay as they were.
+        """
+        with self._store.transaction():
+            for _ in range(_TRIES):
+                try:
+                    now = self._snapshot()
+                except RuntimeError:  # a dictionary changed its size while it was copied
+                    continue
+                changed = {service for service, text in now.items() if self._saved.get(service) != text}
+                for service in changed:
+                    self._store.put(_KIND, service, now[service])
+                self._saved.update(now)
+                break
+            else:
+                self._changed.set()
+                return
+        if changed:  # look again, since much goes on after a request was answered
+            self._changed.set()
+        if not self._store.owes:
+            self._code.remove_unused()
+
+    def save_and_close(self) -> None:
+        """Save for the last time. On the event loop's thread alone; nothing that comes later is kept."""
+        self.save()
+        self._store.close()
+
+    async def _timed_save(self) -> float:
+        started = time.thread_time()
+        self.save()
+        return time.thread_time() - started
+
+    def _save_after_changes(self) -> None:
+        pause_s = _AFTER_S
+        while True:
+            self._changed.wait(_AT_LEAST_EVERY_S)
+            time.sleep(pause_s)
+            self._changed.clear()
+            try:
+                saving = asyncio.run_coroutine_threadsafe(self._timed_save(), ministack.app._MAIN_LOOP)
+                pause_s = max(_AFTER_S, saving.result() / _SHARE)
+            except Exception:
+                _log.exception("saving failed")
+            self._store.checkpoint()
+            if self._store.owes:
+                self._changed.set()
+
+    def _snapshot(self) -> dict[str, str]:
+        texts: dict[str, str] = {}
+        for service, get_state in ministack.app._build_persistence_save_dict().items():
+            try:
+                if (state := get_state()) is not None:
+                    texts[service] = json.dumps(state, default=persistence._json_default)
+            except (TypeError, ValueError, OSError):
+                _log.exception("%s cannot be saved", service)
+        return texts
+
+    def _load(self) -> None:
+        for service, text in self._store.items(_KIND):
+            self._saved[service] = text
+            if (module := ministack.app._state_map.get(service)) is None:
+                continue
+            try:
+                state = json.loads(text, object_hook=persistence._json_object_hook)
+                ministack.app._get_module(module).load_persisted_state(state)
+            except Exception:
+                _log.exception("%s cannot be restored, and starts empty", service)
+
+
+def changes_a_service(scope: _Scope) -> bool:
+    """Whether a request may change what a snapshot holds. Those that come by the thousand do not: objects are
+    files, and events, jobs, messages and log lines are items of the store.
+    """
+    path: str = scope["path"]
+    headers = dict(scope["headers"])
+    if scope["method"] in ("GET", "HEAD") or path.endswith("/invocations"):
+        return False
+    if b"/s3/aws4_request" in headers.get(b"authorization", b""):
+        return "/" not in path.strip("/")
+    if path.startswith(("/v1/describe", "/v1/list", "/v1/submitjob")):
+        return False
+    action = headers.get(b"x-amz-target", b"").decode("latin-1").rpartition(".")[2]
+    return _FREQUENT.match(action) is None
+
+
+class _CodeFiles:
+    """The code of functions, which ministack keeps in files named by their contents' hashes."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[int, tuple[bytes, str]] = {}
+        self._used: set[str] | None = None
+
+    def install(self) -> None:
+        """Have a file written once, and removed when no snapshot on disk names it any more."""
+        write, self._remove_others = lambda_svc._write_code_blob, lambda_svc._prune_orphan_code_blobs
+
+        def write_once(code: bytes) -> str:
+            known = self._hashes.get(id(code))
+            if known is None or known[0] is not code:
+                known = self._hashes[id(code)] = code, write(code)
+            return known[1]
+
+        def note_used(used: set[str]) -> None:
+            self._used = used
+            self._hashes = {key: known for key, known in self._hashes.items() if known[1] in used}
+
+        lambda_svc._write_code_blob, lambda_svc._prune_orphan_code_blobs = write_once, note_used
+
+    def remove_unused(self) -> None:
+        """Remove the files that the last snapshot does not name, once it is committed."""
+        if self._used is not None:
+            self._remove_others(self._used)
+            self._used = None

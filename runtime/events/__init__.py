@@ -1,0 +1,7 @@
+"""Events, as AWS Lambda and AWS Batch hand them over.
+
+reading.py      events of all kinds to invocations
+invocation.py   one thing to run
+http_events.py  requests of API Gateway, and their answers
+http_async.py   requests that are answered before they are done
+"""

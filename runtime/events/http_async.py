@@ -1,0 +1,96 @@
+"""HTTP requests that take long: API Gateway waits for an answer for 29 seconds, and no longer.
+
+A request with the header `X-Amz-Invocation-Type: Event` is not waited for: once it has been checked, the
+function invokes itself with the same event (marked, so that it does so once), asynchronously, and answers
+202 with the id under which the log tells of that run. It is then tried again when it fails, and kept in the
+failure queue, like every other event. (In mode `batch` a request becomes a job at once: nobody waits.)
+
+The run of any other request is stopped in time to answer 504, with the advice to send that header; in mode
+`lambda-batch` Batch takes over instead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from containers import aws
+from containers.errors import ExplainedError
+from runtime.events import http_events
+from runtime.events.invocation import event_json
+
+MARK = "scarHandedOn"
+"""A member of the event itself: nothing in a request can set it."""
+GATEWAY_WAITS_S = 29.0
+"""https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html"""
+TO_ANSWER_S = 2.0
+"""Kept back to end the container and to answer."""
+
+
+def is_answered(event: object) -> bool:
+    """Whether what the function returns becomes an HTTP answer."""
+    return http_events.is_http(event) and not event.get(MARK)
+
+
+def is_to_be_handed_on(event: object) -> bool:
+    """Whether the request asks not to be waited for, and still has to be handed on."""
+    return http_events.is_http(event) and is_answered(event) and not http_events.is_awaited(event)
+
+
+def hand_on(event: Mapping[str, Any], function: str) -> str:
+    """Invoke the function with the event; return the request id of that run. Raises `ExplainedError`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = aws.client("lambda").invoke(
+            FunctionName=function,
+            InvocationType="Event",
+            Payload=event_json({**event, MARK: True}).encode(),
+        )
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 413:  # noqa: PLR2004
+            raise ExplainedError(
+                "The request is too long to be handed on",
+                advice="Upload large data to an input folder instead.",
+                kind="EventTooLarge",
+            ) from None
+        raise _refused(error) from None
+    except BotoCoreError as error:
+        raise _refused(error) from None
+    return str(answer["ResponseMetadata"].get("RequestId", "unknown"))
+
+
+def seconds_left(event: object) -> float | None:
+    """How long the container may run before API Gateway gives up; None: as long as the function may.
+
+    Raises `ExplainedError` of kind `BadRequest` for a request of no possible time."""
+    if not is_answered(event) or not http_events.is_http(event) or not http_events.is_awaited(event):
+        return None
+    context = event["requestContext"]
+    if "apiId" not in context or ".lambda-url." in str(context.get("domainName")):
+        return None  # nobody but the function itself limits a function URL
+    began_s = http_events.request_time_s(event)
+    waited = 0.0 if began_s is None else time.time() - began_s
+    if not 0 <= waited <= GATEWAY_WAITS_S:
+        waited = 0.0  # the clocks differ
+    return max(GATEWAY_WAITS_S - TO_ANSWER_S - waited, 0.1)
+
+
+def too_slow() -> ExplainedError:
+    """Instead of an error that tells of the function's own timeout."""
+    return ExplainedError(
+        f"The answer was not ready when API Gateway's {GATEWAY_WAITS_S:g} seconds were up, and the run was "
+        "stopped",
+        advice="Send the request again with the header X-Amz-Invocation-Type: Event, which nobody waits for; "
+        "outputs then arrive in the function's output folders.",
+        kind="TimedOut",
+    )
+
+
+def _refused(error: Exception) -> ExplainedError:
+    return ExplainedError(
+        f"The function could not invoke itself: {error}",
+        advice="Its role needs lambda:InvokeFunction on the function.",
+        kind="HandOnFailed",
+    )

@@ -1,0 +1,232 @@
+"""API Gateway proxy requests (payload format 1.0 of REST APIs, 2.0 of HTTP APIs), and their answers.
+
+Everything in a request was written by a stranger. Query parameters become variables of the container, but
+never ones that change how programs start, find files or reach AWS (`RESERVED`, though no such list is ever
+complete), and `environment` lets them override neither what the function's owner set nor the image's own
+`ENV`. The request itself cannot choose what runs.
+
+Nobody waits for the answer to a request with the header `X-Amz-Invocation-Type: Event` (`http_async`): it is
+run, and fails, like an event.
+
+Answers: 200 with the container's standard output; 4xx for the caller's fault, 5xx for ours, both with a
+JSON body `{"error", "message", "request_id"}`. The container's output is not part of an error's answer:
+it stands in the log.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, TypeGuard
+
+from containers.bounded_json import JsonError, read_json
+from containers.errors import ExplainedError
+from runtime.events.invocation import VARIABLE_LIMIT, Invocation
+
+ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
+"""Lambda answers up to 6 MB in all
+(https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+RESERVED = re.compile(
+    # Families, in any case. How programs start and what they load: the linker, interpreters, build tools.
+    r"(LD|DYLD|GLIBC|MALLOC|GCONV|BASH|PERL|PYTHON|RUBY|GEM|BUNDLE|NODE|NPM|YARN|DENO|BUN|JAVA|JDK|_JAVA|JVM|LUA"
+    r"|PHP|TCL|R|JULIA|OCAML|CAML|GUILE|ERL|DOTNET|CORECLR|COMPLUS|MONO|RUST|CARGO|CONDA|PIP|PKG|MAKE|CMAKE"
+    # Options that common programs take from the environment, and where they find modules and data.
+    r"|GIT|SSH|RSYNC|CURL|WGET|SSL|OPENSSL|KRB5|XDG|GTK|QT|GIO|GST|MAGICK|FFMPEG|GDAL|PROJ|HDF5|OMP|KMP|CUDA"
+    r"|NVIDIA|OCL|VK|LIBGL|MPI|OMPI|TF|TORCH|HF|GREP|TAR|ZSTD|XZ|DOCKER|KUBE"
+    # AWS and other clouds, and what this runner and its engines read.
+    r"|AWS|GOOGLE|AZURE|FAKECHROOT|FAKEROOT|PROOT|SCAR|CONT_VAR)_.*"
+    r"|(ALL|HTTP|HTTPS|FTP|NO)_PROXY|.*_CA_BUNDLE|RES_OPTIONS|LESS(OPEN|CLOSE|KEY)"
+    # Words, as they are written: `user` and `path` are parameters like any other.
+    r"|(?-i:_?(PYTHON|PERL|RUBY|JAVA)[A-Z0-9_]*|LUA_?C?PATH[0-9_]*|TCLLIBPATH|CLASSPATH|PHPRC|BASHOPTS|GODEBUG"
+    r"|MAKEFLAGS|MAKEFILES|CC|CXX|CFLAGS|CXXFLAGS|LDFLAGS|VIRTUAL_ENV"
+    r"|PATH|HOME|PWD|OLDPWD|USER|LOGNAME|USERNAME|UID|EUID|SHELL|SHELLOPTS|ENV|IFS|CDPATH|FPATH|ZDOTDIR|PS[0-9]"
+    r"|PROMPT_COMMAND|EXECIGNORE|GLOBIGNORE|POSIXLY_CORRECT|HISTFILE|INPUTRC|OPTIND|TMP|TEMP|TMPDIR|HOSTNAME"
+    r"|EDITOR|VISUAL|PAGER|MANPAGER|BROWSER|LESS|TERM|TERM(CAP|INFO|INFO_DIRS)"
+    r"|FFREPORT|MAGIC|WGETRC|NETRC|SSLKEYLOGFILE|KUBECONFIG|GZIP|BZIP2?|ZIPOPT|UNZIP|LOCPATH|NLSPATH|TZDIR"
+    r"|HOSTALIASES|LOCALDOMAIN|FAKECHROOTKEY|FAKEROOTKEY"
+    r"|EVENT|EVENT_TIME|REQUEST_ID|INSTANCE_IP|EXTRA_PAYLOAD|INPUT_FILE_PATH|STORAGE_OBJECT_KEY|TMP_INPUT_DIR"
+    r"|TMP_OUTPUT_DIR)",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+_TIMES_END_MS = 253_402_300_800_000
+"""The year 10 000, the first that ISO 8601 has no four digits for."""
+
+CALLERS_FAULT = {"BadEvent": 400, "BadRequest": 400, "MethodNotAllowed": 405, "EventTooLarge": 413}
+OUR_FAULT = {"TimedOut": 504}
+
+
+def is_http(event: object) -> TypeGuard[dict[str, Any]]:
+    """Does the event look like a proxy request?"""
+    if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
+        return False
+    return "httpMethod" in event or isinstance(event["requestContext"].get("http"), dict)
+
+
+def read_request(event: dict[str, Any]) -> Invocation:
+    """The one invocation of a request. Raises `ExplainedError` of a kind in `CALLERS_FAULT`."""
+    context = event["requestContext"]
+    http = context.get("http")
+    method = event.get("httpMethod") or (http.get("method") if isinstance(http, dict) else None)
+    if not isinstance(method, str) or method.upper() not in ("GET", "POST"):
+        raise ExplainedError(
+            f"Method {method} is not served" if isinstance(method, str) else "The request has no method",
+            advice="Use GET or POST.",
+            kind="MethodNotAllowed",
+        )
+    return Invocation(
+        event=event,
+        time=_iso(request_time_s(event)),
+        body=_body(event),
+        variables=_variables(event),
+        http=True,
+        awaited=is_awaited(event),
+    )
+
+
+def is_awaited(event: dict[str, Any]) -> bool:
+    """Does somebody wait for the answer?"""
+    headers = event.get("headers")
+    if not isinstance(headers, dict):
+        return True
+    return not any(
+        str(name).lower() == "x-amz-invocation-type" and str(value).lower() == "event"
+        for name, value in headers.items()
+    )
+
+
+def answer_output(output: bytes) -> dict[str, Any]:
+    """200 with the container's standard output: text as it is, anything else in base64."""
+    try:
+        text = output.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None or "\0" in text:
+        return _answer(200, "application/octet-stream", base64.b64encode(output).decode(), in_base64=True)
+    return _answer(200, _text_type(text), text)
+
+
+def answer_accepted(job_id: str, request_id: str) -> dict[str, Any]:
+    """202: the request was handed over to Batch, whose job has nobody to answer to."""
+    return _json(202, {"job_id": job_id, "request_id": request_id})
+
+
+def answer_handed_on(request_id: str) -> dict[str, Any]:
+    """202: another run of the function has the request, and nobody to answer to."""
+    return _json(202, {"request_id": request_id})
+
+
+def answer_error(error: ExplainedError, request_id: str) -> dict[str, Any]:
+    """4xx for the caller's fault, 5xx for ours."""
+    status = CALLERS_FAULT.get(error.kind) or OUR_FAULT.get(error.kind, 500)
+    return _json(status, {"error": error.kind, "message": str(error), "request_id": request_id})
+
+
+def _json(status: int, content: dict[str, Any]) -> dict[str, Any]:
+    return _answer(status, "application/json", json.dumps(content))
+
+
+def _answer(status: int, kind: str, body: str, *, in_base64: bool = False) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": kind},
+        "body": body,
+        "isBase64Encoded": in_base64,
+    }
+
+
+def _text_type(text: str) -> str:
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            read_json(text)
+        except JsonError:
+            pass
+        else:
+            return "application/json"
+    return "text/plain; charset=utf-8"
+
+
+def _body(event: dict[str, Any]) -> bytes | None:
+    body = event.get("body")
+    if not body:
+        return None
+    if not isinstance(body, str):
+        raise _bad("The body of the request is not text")
+    if not event.get("isBase64Encoded"):
+        return body.encode(errors="surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad("The body of the request is said to be base64, and is not") from None
+
+
+def _variables(event: dict[str, Any]) -> dict[str, str]:
+    """Names that no variable can have (`utm-source`) are left to `EVENT`; reserved ones are refused."""
+    single, several = event.get("queryStringParameters"), event.get("multiValueQueryStringParameters")
+    found = dict(single) if isinstance(single, dict) else {}
+    several = several if isinstance(several, dict) else {}
+    found |= {
+        name: ",".join(_text(name, value) for value in values)
+        for name, values in several.items()
+        if isinstance(values, list)
+    }
+    variables = {}
+    for name, given in found.items():
+        value = _text(name, given)
+        if RESERVED.fullmatch(name):
+            raise _bad(f"The query parameter {name} may not be set", "Choose another name for it.")
+        if "\0" in value or not _is_unicode(value):
+            raise _bad(f"The query parameter {name!a} holds what no variable can: NUL, or half a character")
+        if len(name) + 1 + len(value.encode()) > VARIABLE_LIMIT:
+            raise _bad(f"The query parameter {name!a} is too long", "Send long data as the request's body.")
+        if _VARIABLE.fullmatch(name):
+            variables[name] = value
+    return variables
+
+
+def _text(name: str, value: object) -> str:
+    try:
+        if isinstance(value, str | int | float):
+            return str(value)
+    except ValueError:  # an integer with more digits than Python writes
+        pass
+    raise _bad(f"The query parameter {name!a} is not a text")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def request_time_s(event: dict[str, Any]) -> float | None:
+    """When the gateway got the request, in seconds since 1970; None: it does not say.
+
+    Raises `ExplainedError` of kind `BadRequest` for an invalid time: a function URL or another function
+    passes on whatever its caller wrote.
+    """
+    context = event["requestContext"]
+    for name in ("requestTimeEpoch", "timeEpoch"):
+        if (milliseconds := context.get(name)) is not None:
+            if type(milliseconds) not in (int, float) or not 0 <= milliseconds < _TIMES_END_MS:
+                raise _bad(
+                    "the time of the request is not one", f"Expected {name} in milliseconds since 1970."
+                )
+            return float(milliseconds) / 1000
+    return None
+
+
+def _iso(moment_s: float | None) -> str:
+    moment = datetime.now(UTC) if moment_s is None else datetime.fromtimestamp(moment_s, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _bad(cause: str, advice: str = "") -> ExplainedError:
+    return ExplainedError(cause, advice=advice, kind="BadRequest")

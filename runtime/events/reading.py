@@ -1,0 +1,333 @@
+"""An event, as Lambda or Batch hands it over → what to run, what to acknowledge only, what cannot be read.
+
+| event | what becomes of it |
+|---|---|
+| S3 notification | one invocation a record; the key is URL-decoded (`+` is a space) |
+| EventBridge "Object Created" | one invocation; its key is not encoded |
+| SNS or SQS message around one of these, also SQS around SNS | the same, for each wrapped record |
+| API Gateway proxy request (payload 1.0 or 2.0) | one invocation (`http_events`) |
+| any other JSON value | a direct invocation, without an input file |
+
+Acknowledged, with the reason, and never run: `s3:TestEvent`; objects that were not created; keys that end
+in `/`; **objects of zero bytes** (consoles and tools make them to stand for a folder, and there is
+nothing in them to process: S3 gives no way to tell such a marker from an empty file); objects outside of
+the function's inputs or their filters. Something that looks like another AWS service's event is refused:
+running a container on it by accident would hide a wrong trigger.
+
+A direct call may bring a `script` (base64) or `cmd_args` (a list, or its JSON), also beside `Records`.
+Those inside a wrapped message or an HTTP request are not looked at: whoever may publish there may not
+choose what runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import unquote_plus
+
+from containers.bounded_json import JsonError, read_json
+from containers.errors import ExplainedError
+from runtime.config import FunctionConfig
+from runtime.events.http_events import is_http, read_request
+from runtime.events.invocation import Invocation
+from runtime.storage.storage import StoredObject
+
+Door = Literal["storage", "queue", "http", "direct"]
+
+EXPECTED = (
+    'Expected an S3 notification, an EventBridge "Object Created" event, an SNS or SQS message around one of '
+    "them, an API Gateway proxy request, or a direct invocation with a payload of your own."
+)
+_ISO = "Expected, for example, 2026-01-31T12:00:00Z; years have four digits."
+_SIZES_END = 1 << 63
+WRAPPINGS = 4
+"""SQS around SNS around EventBridge is two; more than this is somebody's joke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Acknowledged, and not run."""
+
+    subject: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Work:
+    """What there is to do for one event."""
+
+    door: Door
+    """Decides how the caller is answered."""
+    invocations: list[Invocation] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    unreadable: list[tuple[str, ExplainedError]] = field(default_factory=list)
+    """(SQS message id, or `event`; why): one record that cannot be read must not hold up the others."""
+
+
+def read_event(event: object, config: FunctionConfig) -> Work:
+    """Find out what an event asks for.
+
+    Raises `ExplainedError` of kind `BadEvent` for one that fits nothing.
+    """
+    if is_http(event):
+        return Work("http", [read_request(event)])
+    if not (isinstance(event, dict) and _is_storage(event)):
+        return Work("direct", [_direct(event)])
+    records = event.get("Records")
+    queue = isinstance(records, list) and any(_source(record) == "aws:sqs" for record in records)
+    work = Work("queue" if queue else "storage")
+    if queue:
+        for message in records or []:
+            _read_message(message, config, work)
+        return work
+    _read_records(event, config, work)
+    script, arguments = _sent_along(event)
+    if script is not None or arguments is not None:
+        extra = {key: event[key] for key in ("script", "cmd_args") if key in event}
+        work.invocations = [
+            replace(one, script=script, arguments=arguments, event=_with(one.event, extra))
+            for one in work.invocations
+        ]
+    return work
+
+
+def now() -> str:
+    """This moment, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _direct(event: object) -> Invocation:
+    script, arguments = _sent_along(event) if isinstance(event, dict) else (None, None)
+    return Invocation(event=event, time=now(), script=script, arguments=arguments)
+
+
+def _with(event: object, extra: dict[str, object]) -> object:
+    return {**event, **extra} if isinstance(event, dict) else event
+
+
+def _is_storage(event: dict[str, Any]) -> bool:
+    return "Records" in event or "detail-type" in event or event.get("Event") == "s3:TestEvent"
+
+
+def _source(record: object) -> str:
+    if not isinstance(record, dict):
+        return ""
+    return str(record.get("eventSource") or record.get("EventSource") or "")
+
+
+def _read_records(event: dict[str, Any], config: FunctionConfig, work: Work) -> None:
+    records = event.get("Records")
+    several = isinstance(records, list) and len(records) > 1
+    for part in [{"Records": [record]} for record in records or ()] if several else [event]:
+        try:
+            for found in _unwrap(part, WRAPPINGS):
+                _sort_in(found, config, work)
+        except ExplainedError as error:
+            if not several:
+                raise
+            work.unreadable.append(("event", error))
+
+
+def _read_message(message: Any, config: FunctionConfig, work: Work) -> None:
+    item = str(message.get("messageId", "")) if isinstance(message, dict) else ""
+    own = Work("queue")
+    try:
+        for found in _unwrap({"Records": [message]}, WRAPPINGS):
+            _sort_in(found, config, own)
+    except ExplainedError as error:
+        work.unreadable.append((item, error))
+        return
+    work.invocations += [replace(invocation, item=item) for invocation in own.invocations]
+    work.skipped += own.skipped
+
+
+def _unwrap(event: object, depth: int) -> Iterator[Invocation | Skipped]:
+    if not isinstance(event, dict) or depth == 0:
+        raise _bad("The wrapped message is not an S3 event")
+    if event.get("Event") == "s3:TestEvent":
+        yield Skipped(f"s3://{event.get('Bucket', '')}", "s3:TestEvent: S3 tries out the notification")
+    elif "detail-type" in event:
+        yield _from_event_bridge(event)
+    elif isinstance(event.get("Records"), list):
+        for record in event["Records"]:
+            yield from _from_record(record, depth)
+    elif isinstance(event.get("Message"), str) and "TopicArn" in event:
+        yield from _unwrap(_parsed(event["Message"], "SNS"), depth - 1)
+    else:
+        raise _bad("The event has no list of `Records`")
+
+
+def _from_record(record: object, depth: int) -> Iterator[Invocation | Skipped]:
+    source = _source(record)
+    if not isinstance(record, dict):
+        raise _bad("A record of the event is not an object")
+    if source == "aws:sqs":
+        yield from _unwrap(_parsed(record.get("body"), "SQS"), depth - 1)
+    elif source == "aws:sns":
+        wrapped = record.get("Sns")
+        yield from _unwrap(
+            _parsed(wrapped.get("Message") if isinstance(wrapped, dict) else None, "SNS"), depth - 1
+        )
+    elif "s3" in record:
+        yield _from_s3(record)
+    else:
+        raise _bad(
+            f"A record of the event comes from {source or 'an unknown source'!r}, which is not a storage"
+        )
+
+
+def _parsed(text: object, wrapper: str) -> object:
+    if not isinstance(text, str):
+        raise _bad(f"The {wrapper} message has no text")
+    try:
+        return read_json(text)
+    except JsonError as error:
+        raise _bad(f"The {wrapper} message cannot be read: {error}") from None
+
+
+def _from_s3(record: dict[str, Any]) -> Invocation | Skipped:
+    try:
+        bucket = record["s3"]["bucket"]["name"]
+        entry = record["s3"]["object"]
+        key = unquote_plus(entry["key"], errors="strict")
+        source = _object(bucket, key, entry.get("size"), entry.get("versionId"), entry.get("eTag"))
+    except (KeyError, TypeError, AttributeError):
+        raise _bad("A record of the S3 notification has no s3.bucket.name or no s3.object.key") from None
+    except UnicodeDecodeError:
+        raise _bad("The key in a record of the S3 notification is not URL-encoded UTF-8") from None
+    name = str(record.get("eventName", "ObjectCreated")).removeprefix("s3:")
+    if not name.startswith("ObjectCreated"):
+        return Skipped(str(source), f"the event {name} does not tell of a new object")
+    return Invocation({"Records": [record]}, _time(record.get("eventTime")), source)
+
+
+def _from_event_bridge(event: dict[str, Any]) -> Invocation | Skipped:
+    if event.get("source") != "aws.s3":
+        raise _bad(
+            f"The EventBridge event {event['detail-type']!r} comes from {event.get('source')!r}, not from S3"
+        )
+    try:
+        detail = event["detail"]
+        entry = detail["object"]
+        source = _object(
+            detail["bucket"]["name"],
+            entry["key"],
+            entry.get("size"),
+            entry.get("version-id"),
+            entry.get("etag"),
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise _bad("The EventBridge event has no detail.bucket.name or no detail.object.key") from None
+    if event["detail-type"] != "Object Created":
+        return Skipped(str(source), f"the event {event['detail-type']!r} does not tell of a new object")
+    return Invocation(event, _time(event.get("time")), source)
+
+
+def _object(bucket: object, key: object, size: object, version: object, etag: object) -> StoredObject:
+    if size is not None and not (type(size) is int and 0 <= size < _SIZES_END):
+        raise _bad("The size in the event is not a number of bytes that an object can have")
+    return StoredObject(_name(bucket, "bucket"), _name(key, "key"), size, _word(version), _word(etag))
+
+
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise _bad(f"The {what} in the event is not a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _bad(f"The {what} in the event is not Unicode text") from None
+    if "\0" in value:
+        raise _bad(
+            f"The {what} in the event holds a NUL character, which neither a file's name nor a variable can"
+        )
+    return value
+
+
+def _word(value: object) -> str | None:
+    """A version id or ETag; one that S3 would not write is as good as none."""
+    return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
+
+
+def _time(value: object) -> str:
+    """ISO 8601, as the event has it; a missing one is now."""
+    if value is None:
+        return now()
+    try:
+        datetime.fromisoformat(value)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        raise _bad("The time of the event is not an ISO 8601 time", _ISO) from None
+    return str(value)
+
+
+def _sort_in(found: Invocation | Skipped, config: FunctionConfig, work: Work) -> None:
+    if isinstance(found, Invocation) and (reason := _reason_to_skip(found.source, config)):
+        found = Skipped(found.subject, reason)
+    if isinstance(found, Skipped):
+        work.skipped.append(found)
+    else:
+        work.invocations.append(found)
+
+
+EMPTY = "the object has zero bytes: it marks a folder, and holds nothing to process"
+
+
+def _reason_to_skip(source: StoredObject | None, config: FunctionConfig) -> str | None:
+    if source is None:
+        return None
+    if source.key.endswith("/") or not source.key:
+        return "the key ends in `/`: it marks a folder"
+    if source.size == 0:
+        return EMPTY
+    inputs = [
+        entry
+        for entry in config.inputs
+        if entry.provider == source.provider
+        and entry.bucket == source.bucket
+        and source.key.startswith(entry.key_prefix)
+    ]
+    if not inputs:
+        known = ", ".join(map(str, config.inputs)) or "none"
+        return f"it is in none of the function's inputs ({known})"
+    if not any(entry.accepts(source.base_name) for entry in inputs):
+        return "its name does not match the prefix and suffix filters of the function's input"
+    return None
+
+
+def _sent_along(event: dict[str, Any]) -> tuple[bytes | None, tuple[str, ...] | None]:
+    script = None
+    if event.get("script") is not None:
+        try:
+            script = base64.b64decode(event["script"], validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise _bad("`script` is not base64 text", "Send the script's bytes in base64.") from None
+    arguments = event.get("cmd_args")
+    if isinstance(arguments, str):
+        try:
+            arguments = read_json(arguments)
+        except JsonError:
+            arguments = [arguments]
+    if arguments is None:
+        return script, None
+    if not isinstance(arguments, list):
+        arguments = [arguments]
+    return script, tuple(map(_argument, arguments))
+
+
+def _argument(value: object) -> str:
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, str) or is_number:
+        with suppress(ValueError):  # an integer with more digits than Python writes
+            text = str(value)
+            if "\0" not in text:
+                return text
+    raise _bad("`cmd_args` is not a list of strings", 'Send, for example, ["-v", "file.txt"].')
+
+
+def _bad(cause: str, advice: str = EXPECTED) -> ExplainedError:
+    return ExplainedError(cause, advice=advice, kind="BadEvent")

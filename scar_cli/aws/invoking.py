@@ -1,0 +1,240 @@
+"""Lambda's Invoke over connections that stay open, for as many calls as boto3 would be too slow for.
+
+boto3 takes one to two milliseconds of processor time for a call, most of it in layers that this one call does
+not need. Where Lambda is (region, endpoint, proxy, certificates) and who calls it is still what boto3's
+session says.
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import http.client
+import json
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from scar_cli.aws.session import LOOPBACK, explain
+from scar_cli.aws.signing import Signer
+from scar_cli.errors import UserError
+from scar_cli.table import printable
+
+_CONNECT_WITHIN_S = 10.0
+_AGENT = "User-Agent: scar-launch"
+"""Not signed: a proxy may change it."""
+_ANSWER_LIMIT = 8 * 1024**2
+"""No answer of Lambda is longer than 6 MB."""
+_STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+"""What a connection answers that the other side has closed while it was idle."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Lambda said to one call."""
+
+    status: int
+    code: str = ""
+    """AWS's word for a refusal, such as `TooManyRequestsException`; empty if it was accepted."""
+    message: str = ""
+    """AWS's sentence for it."""
+    payload: bytes = b""
+    function_failed: bool = False
+    log_tail: str = ""
+    """The last 4 KB of the run's log, if they were asked for."""
+    retry_after_s: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """An event was queued, or a function has run."""
+        return self.status in (200, 202)
+
+
+@dataclass(frozen=True)
+class LambdaEndpoint:
+    """Where a region's Lambda is, and how calls to it are signed."""
+
+    url: str
+    signer: Signer
+    ca_bundle: str | None = None
+
+    @classmethod
+    def of(cls, lambda_: Any, session: Any) -> LambdaEndpoint:
+        """Of a boto3 client and the botocore session that it was made from."""
+        from botocore.httpsession import where
+
+        bundle = session.get_config_variable("ca_bundle") or where()
+        signer = Signer(session.get_credentials(), lambda_.meta.region_name, "lambda")
+        return cls(lambda_.meta.endpoint_url, signer, str(bundle))
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Of all connections: reading the certificates takes as long as many calls."""
+        return ssl.create_default_context(cafile=self.ca_bundle)
+
+
+class LambdaConnection:
+    """One connection, which is opened when it is needed; for one thread at a time."""
+
+    def __init__(self, endpoint: LambdaEndpoint, answer_within_s: float) -> None:
+        self._endpoint = endpoint
+        self._answer_within_s = answer_within_s
+        self._address = urlsplit(endpoint.url)
+        self._proxy = _proxy_of(self._address)
+        self._connection: http.client.HTTPConnection | None = None
+        self.may_have_arrived = False
+        """Whether the latest call got as far as sending its request."""
+
+    def send_event(self, function: str, event: bytes, lost: Callable[[], None] = lambda: None) -> Answer:
+        """Queue an event. `lost()` is called before it is sent again because the answer was lost.
+
+        Raises:
+            OSError, http.client.HTTPException: there is no answer; the event may have been queued or not.
+            UserError: there are no credentials any more, or the other side is not who it says.
+        """
+        is_fresh = self._connection is None
+        try:
+            return self._call(function, event, {"X-Amz-Invocation-Type": "Event"})
+        except _STALE:
+            if is_fresh:
+                raise
+        lost()
+        return self._call(function, event, {"X-Amz-Invocation-Type": "Event"})
+
+    def run(self, function: str, event: bytes) -> Answer:
+        """Run the function on an event and wait for its end.
+
+        Raises:
+            OSError, http.client.HTTPException: there is no answer; the function may have run or not.
+            UserError: there are no credentials any more, or the other side is not who it says.
+        """
+        return self._call(
+            function, event, {"X-Amz-Invocation-Type": "RequestResponse", "X-Amz-Log-Type": "Tail"}
+        )
+
+    def close(self) -> None:
+        """Close it; another call opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _call(self, function: str, event: bytes, headers: dict[str, str]) -> Answer:
+        path = f"{self._address.path.rstrip('/')}/2015-03-31/functions/{function}/invocations"
+        try:
+            signed = self._endpoint.signer.sign(
+                "POST", path, {"Host": self._address.netloc, **headers}, event
+            )
+        except Exception as error:  # credentials that cannot be refreshed
+            raise explain(error) or error from error
+        self.may_have_arrived = False
+        if self._connection is not None and _is_readable(self._connection.sock):
+            self.close()  # the other side has closed it while it was idle: nothing is lost
+        try:
+            if self._connection is None:
+                self._connection = self._opened()
+            target = path
+            if self._proxy is not None and self._address.scheme == "http":
+                target = f"{self._address.scheme}://{self._address.netloc}{path}"
+                signed |= _authorization(self._proxy)
+            # In one piece: http.client would send headers and body by a system call each.
+            lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in signed.items())]
+            head = "\r\n".join([*lines, _AGENT, f"Content-Length: {len(event)}", "", ""])
+            self.may_have_arrived = True
+            self._connection.sock.sendall(head.encode() + event)
+            response = http.client.HTTPResponse(self._connection.sock, method="POST")
+            response.begin()
+            payload = response.read(_ANSWER_LIMIT)
+            if response.will_close or not response.isclosed():
+                self.close()
+        except BaseException:
+            self.close()
+            raise
+        return _read(response, payload)
+
+    def _opened(self) -> http.client.HTTPConnection:
+        near = self._proxy or self._address
+        host, port = near.hostname or "", near.port or (443 if near.scheme == "https" else 80)
+        connection: http.client.HTTPConnection
+        if self._address.scheme == "https":
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=_CONNECT_WITHIN_S, context=self._endpoint.tls
+            )
+            if self._proxy is not None:
+                own = self._address
+                connection.set_tunnel(own.hostname or "", own.port or 443, _authorization(self._proxy))
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_WITHIN_S)
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise UserError(
+                f"The certificate of {self._endpoint.url} is not accepted: {error.verify_message}",
+                "Set AWS_CA_BUNDLE to the certificates of your network's proxy, if there is one",
+            ) from error
+        # A run takes up to 15 minutes, and routers forget a connection on which nothing moves.
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.sock.settimeout(self._answer_within_s)
+        return connection
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _read(response: http.client.HTTPResponse, payload: bytes) -> Answer:
+    if response.status in (200, 202):
+        return Answer(
+            response.status,
+            payload=payload,
+            function_failed=response.getheader("X-Amz-Function-Error") is not None,
+            log_tail=_decoded(response.getheader("X-Amz-Log-Result", "")),
+        )
+    try:
+        told = json.loads(payload)
+    except (ValueError, RecursionError):
+        told = {}
+    if not isinstance(told, dict):
+        told = {}
+    code = response.getheader("x-amzn-ErrorType") or told.get("__type") or told.get("code") or ""
+    message = told.get("message") or told.get("Message") or response.reason
+    try:
+        retry_after = float(response.getheader("Retry-After", "0"))
+    except ValueError:  # a date
+        retry_after = 0.0
+    return Answer(
+        response.status,
+        code=printable(str(code)[:200]).partition(":")[0].rpartition("#")[2],
+        message=printable(str(message)[:2000]),
+        retry_after_s=max(0.0, retry_after),
+    )
+
+
+def _decoded(tail: str) -> str:
+    try:
+        return base64.b64decode(tail).decode(errors="replace")
+    except (ValueError, binascii.Error):
+        return ""
+
+
+def _proxy_of(address: SplitResult) -> SplitResult | None:
+    host = address.hostname or ""
+    proxy = getproxies().get(address.scheme)
+    if not proxy or host in LOOPBACK or proxy_bypass(host):
+        return None
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _authorization(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

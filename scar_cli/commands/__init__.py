@@ -1,0 +1,19 @@
+"""The verbs of `scar`, one module each, and `scar-launch` (`launch`).
+
+completion.py  shell completion
+diff.py        what a deployment would change
+get.py         download files
+graph.py       draw a workflow
+init.py        deploy
+invoke.py      call an HTTP endpoint
+launch.py      `scar-launch`: events for files that exist already
+local.py       start and stop the embedded cloud
+log.py         logs of Lambda and Batch
+ls.py          list functions or files
+put.py         upload files
+retry.py       send the contents of failure queues again
+rm.py          delete stacks
+run.py         run a function
+status.py      what is queued, running, done and failed
+validate.py    check FDL files
+"""

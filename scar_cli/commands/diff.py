@@ -1,0 +1,44 @@
+"""`scar diff`: what `scar init` would change."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from scar_cli.commands.init import context_of, decides_where
+from scar_cli.deployment.cdk import cdk, synthesized
+from scar_cli.deployment.changes import as_json as in_json
+from scar_cli.deployment.changes import changes_of, show
+from scar_cli.examples import examples
+
+
+@click.command("diff", epilog=examples("scar diff -f workflow.yaml", "scar diff -f workflow.yaml --full"))
+@click.option(
+    "-f", "--file", "--conf-file", "fdl", required=True, metavar="FILE", help="FDL file to compare."
+)
+@decides_where
+@click.option("--full", is_flag=True, help="Show the cdk's own comparison, with every property.")
+@click.option("--fail", is_flag=True, help="End with 1 if there are differences.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(
+    *,
+    fdl: str,
+    stack: str | None,
+    bucket_suffix: str | None,
+    values: tuple[str, ...],
+    full: bool,
+    fail: bool,
+    as_json: bool,
+) -> int:
+    """Show what `scar init` would change, permissions included; nothing is changed."""
+    with synthesized(fdl, context_of(stack, bucket_suffix, values)) as (folder, made):
+        if full and not as_json:
+            return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))
+        found = [changes_of(one) for one in made]
+    if as_json:
+        click.echo(json.dumps({"Stacks": [in_json(changes) for changes in found]}))
+    else:
+        for changes in found:
+            show(changes)
+    return 1 if fail and any(found) else 0

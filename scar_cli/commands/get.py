@@ -1,0 +1,243 @@
+"""`scar get`: files from a bucket, one or all below a folder; with `--watch`, also those still to come."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scar_cli.aws.receiving import Download, receive, safe_path
+from scar_cli.aws.sending import client_of
+from scar_cli.aws.session import error_code, explained
+from scar_cli.commands.put import parse_target, readable_size
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+from scar_cli.table import printable
+
+_LOOK_EVERY_S = 2.0
+
+
+@click.command(
+    "get",
+    epilog=examples(
+        "scar get -b my-bucket/output -p results/",
+        "scar get -b my-bucket/output --watch --expect 68 --within 600",
+    ),
+)
+@click.option(
+    "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder, or file, to download."
+)
+@click.option("-p", "--path", default=".", show_default=True, help="Folder, or file, that it becomes.")
+@click.option("--watch", is_flag=True, help="Wait for files to come, until Ctrl-C, --expect or --within.")
+@click.option(
+    "--expect", type=click.IntRange(1), metavar="N", help="With --watch: end when N files are here."
+)
+@click.option("--within", type=click.FloatRange(0), metavar="SECONDS", help="With --watch: wait no longer.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files fetched at once."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(
+    *,
+    source: str,
+    path: str,
+    watch: bool,
+    expect: int | None,
+    within: float | None,
+    concurrency: int,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Download a file, or all files of a folder. Files that are here already are replaced.
+
+    Ends with 1 if a file could not be fetched, or if --expect was not reached.
+    """
+    if not path:  # of a variable that is not set; as a path it would mean the current folder
+        raise UserError("-p names an empty path", "Say where the files go")
+    if not watch and (expect is not None or within is not None):
+        raise UserError("--expect and --within say how long to wait", "Give --watch too")
+    bucket, folder = parse_target(source)
+    s3 = client_of(bucket, concurrency)
+    single = None if watch or source.endswith("/") else _file(s3, bucket, folder)
+    if single is not None:
+        target, place = _place_of_file(path, single)
+        wanted: Iterator[Download] = iter([single])
+    else:
+        target = Path(path)
+        place = _placed_below(target)
+        wanted = _below(s3, bucket, folder)
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file", "Name a folder, which may be a new one")
+    if dry_run:
+        return _show(bucket, wanted, place)
+    started = time.monotonic()
+    with _progress(shown=not as_json) as (found, advance):
+        if watch:
+            done, failed = _watch(
+                s3,
+                bucket,
+                folder,
+                place=place,
+                concurrency=concurrency,
+                expect=expect,
+                until=None if within is None else started + within,
+            )
+        else:
+            done, failed = receive(
+                s3, bucket, found(wanted), place=place, concurrency=concurrency, advance=advance
+            )
+    if not done and not failed and not watch:
+        raise UserError(
+            f"There is no file {bucket}/{folder}, nor a folder with files in it", f"Look: scar ls -b {bucket}"
+        )
+    seconds = time.monotonic() - started
+    if as_json:
+        click.echo(json.dumps(_as_json(bucket, done, failed, place) | {"seconds": round(seconds, 3)}))
+    else:
+        _report(f"{bucket}/{folder}" if folder else bucket, done, failed, seconds)
+    late = expect is not None and len(done) < expect
+    if late:
+        click.echo(f"scar: {len(done)} of {expect} files came", err=True)
+    return 1 if failed or late else 0
+
+
+def _file(s3: Any, bucket: str, key: str) -> Download | None:
+    """The object of exactly this key."""
+    from botocore.exceptions import ClientError
+
+    if not key:
+        return None
+    with explained():
+        try:
+            head = s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+    return Download(key, key.rpartition("/")[2], head["ContentLength"], head["ETag"])
+
+
+def _below(s3: Any, bucket: str, folder: str) -> Iterator[Download]:
+    """All files in the folder, page by page; markers of folders are left out."""
+    prefix = f"{folder}/" if folder else ""
+    with explained():
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Contents", []):
+                key = found["Key"]
+                if not key.endswith("/"):
+                    yield Download(key, key.removeprefix(prefix), found["Size"], found["ETag"])
+
+
+def _placed_below(target: Path) -> Callable[[Download], Path]:
+    return lambda download: safe_path(target, download.below)
+
+
+def _place_of_file(text: str, single: Download) -> tuple[Path, Callable[[Download], Path]]:
+    """Where one file goes: into a folder under its own name, or under the name that the path gives it.
+
+    A path that ends with a slash is a folder, be it there or not.
+    """
+    path = Path(text)
+    if path.is_dir() or text.endswith("/"):
+        return path, _placed_below(path)
+    return path.parent, lambda _download: safe_path(path.parent, path.name)
+
+
+def _watch(
+    s3: Any,
+    bucket: str,
+    folder: str,
+    *,
+    place: Callable[[Download], Path],
+    concurrency: int,
+    expect: int | None,
+    until: float | None,
+) -> tuple[list[Download], dict[Download, str]]:
+    """Fetch what is there, then what comes; a file that is written again comes again."""
+    seen: set[tuple[str, str]] = set()
+    done: dict[str, Download] = {}
+    failed: dict[Download, str] = {}
+    try:
+        while True:
+            fresh = [one for one in _below(s3, bucket, folder) if (one.key, one.etag) not in seen]
+            seen.update((one.key, one.etag) for one in fresh)
+            got, not_got = receive(s3, bucket, fresh, place=place, concurrency=concurrency)
+            for download in got:
+                click.echo(f"{printable(download.key)} ({readable_size(download.size)})", err=True)
+            done |= {download.key: download for download in got}
+            failed |= not_got
+            over = until is not None and time.monotonic() >= until
+            if over or (expect is not None and len(done) >= expect):
+                break
+            time.sleep(
+                _LOOK_EVERY_S if until is None else max(0, min(_LOOK_EVERY_S, until - time.monotonic()))
+            )
+    except KeyboardInterrupt:
+        if expect is not None:
+            raise
+    return list(done.values()), failed
+
+
+@contextmanager
+def _progress(
+    *, shown: bool
+) -> Iterator[tuple[Callable[[Iterator[Download]], Iterator[Download]], Callable[[int], None]]]:
+    """A bar that moves by bytes, on a terminal alone; its end moves on while files are still being listed."""
+    if not (shown and sys.stderr.isatty()):
+        yield (lambda files: files), (lambda _bytes: None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("download", total=0)
+        total = 0
+
+        def found(files: Iterator[Download]) -> Iterator[Download]:
+            nonlocal total
+            for file in files:
+                total += file.size
+                progress.update(task, total=total)
+                yield file
+
+        yield found, lambda received: progress.advance(task, received)
+
+
+def _show(bucket: str, wanted: Iterator[Download], place: Callable[[Download], Path]) -> int:
+    refused = 0
+    for download in wanted:
+        shown = printable(f"s3://{bucket}/{download.key}")
+        try:
+            click.echo(f"{shown} → {printable(str(place(download)))} ({readable_size(download.size)})")
+        except ValueError as reason:
+            refused += 1
+            click.echo(f"scar: {shown} would not be fetched: {reason}", err=True)
+    return 1 if refused else 0
+
+
+def _as_json(
+    bucket: str, done: list[Download], failed: dict[Download, str], place: Callable[[Download], Path]
+) -> dict[str, Any]:
+    return {
+        "bucket": bucket,
+        "files": [
+            {"key": download.key, "path": str(place(download)), "bytes": download.size} for download in done
+        ],
+        "failed": [{"key": download.key, "reason": reason} for download, reason in failed.items()],
+    }
+
+
+def _report(where: str, done: list[Download], failed: dict[Download, str], seconds: float) -> None:
+    size = readable_size(sum(download.size for download in done))
+    files = "1 file" if len(done) == 1 else f"{len(done)} files"
+    click.echo(f"Downloaded {files} ({size}) from {printable(where)} in {seconds:.1f} s")
+    for download, reason in failed.items():
+        click.echo(f"scar: {printable(download.key)} was not downloaded: {reason}", err=True)

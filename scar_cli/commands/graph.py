@@ -1,0 +1,118 @@
+"""`scar graph`: the workflow of an FDL file as a picture.
+
+Draws files with mistakes too, as far as they can be read: a loop is easiest to understand when it is seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+
+if TYPE_CHECKING:
+    from fdl_schemas.load import CheckResult
+
+_FORMATS = {".svg": "svg", ".png": "png", ".mmd": "mermaid", ".mermaid": "mermaid"}
+
+
+@click.command("graph", epilog=examples("scar graph workflow.yaml -o workflow.svg"))
+@click.argument("file")
+@click.option("-o", "--output", metavar="FILE", help="Where the picture goes; else to standard output.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["svg", "png", "mermaid"]),
+    help="What it is; else the output's ending says it (.svg, .png, .mmd), and without output it is SVG.",
+)
+def command(file: str, output: str | None, kind: str | None) -> int:
+    """Draw the workflow of an FDL file: folders, functions, filters, and loops in red; `-` is standard input.
+
+    A file with mistakes is drawn as far as it can be read.
+    """
+    kind = kind or _format_of(output)
+    if output is None and kind == "png" and sys.stdout.isatty():
+        raise UserError("A PNG file is nothing for a terminal", "Name a file: -o workflow.png")
+    if output is not None and file != "-" and Path(output).exists() and Path(output).samefile(file):
+        raise UserError(f"{output} is the FDL file itself", "Name another file for the picture")
+    picture = _picture(file, kind)
+    if output is None:
+        sys.stdout.buffer.write(picture)
+        sys.stdout.buffer.flush()
+        return 0
+    try:
+        Path(output).write_bytes(picture)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise UserError(f"Cannot write {output}: {reason}", "Name another file") from None
+    return 0
+
+
+def _format_of(output: str | None) -> str:
+    if output is None:
+        return "svg"
+    ending = Path(output).suffix.lower()
+    if ending not in _FORMATS:
+        raise UserError(
+            f"{output} does not say what it is", "Let it end with .svg, .png or .mmd, or give --format"
+        )
+    return _FORMATS[ending]
+
+
+def _picture(file: str, kind: str) -> bytes:
+    from fdl_schemas.diagram.diagram import MAX_STATIONS, TooLargeError, diagram
+
+    draft = _checked(file).draft
+    assert draft is not None  # noqa: S101 - _checked ends the command otherwise
+    try:
+        drawn = diagram(draft, "stdin" if file == "-" else Path(file).stem)
+    except TooLargeError:
+        raise UserError(
+            f"{file} has more functions, or more ways between them, than a picture can show",
+            f"Draw a part of it: at most {MAX_STATIONS} functions",
+        ) from None
+    if not drawn.nodes:
+        raise UserError(f"{file} has no functions to draw", "`scar validate` says what is wrong with it")
+    if kind == "mermaid":
+        from fdl_schemas.diagram.mermaid import mermaid
+
+        return mermaid(drawn).encode("utf-8")
+    from fdl_schemas.diagram.layout import layout
+
+    if kind == "svg":
+        from fdl_schemas.diagram.svg import svg
+
+        return svg(layout(drawn)).encode("utf-8")
+    from fdl_schemas.diagram.png import PillowMissingError, TooLargeForPixelsError, png
+
+    try:
+        return png(layout(drawn))
+    except PillowMissingError:
+        raise UserError("PNG needs the package Pillow", "pip install pillow, or draw an .svg") from None
+    except TooLargeForPixelsError:
+        raise UserError(f"{file} is too large for a PNG file", "Draw an .svg: that has no limit") from None
+
+
+def _checked(file: str) -> CheckResult:
+    """The file as far as it can be read; says on standard error what is wrong with it."""
+    from fdl_schemas.diagnostics.diagnostic import printable, render
+    from fdl_schemas.load import check, check_text
+    from fdl_schemas.reading.source import MAX_BYTES
+
+    if file == "-":
+        result = check_text(sys.stdin.buffer.read(MAX_BYTES + 1), "stdin.yaml", called="<stdin>")
+    else:
+        result = check(file)
+    if result.draft is None:
+        click.echo(render(result.diagnostics), err=True)
+        raise UserError(f"{printable(file)} cannot be read, and so not drawn", "Correct it first")
+    if result.errors:
+        number = len(result.errors)
+        mistakes = "1 mistake" if number == 1 else f"{number} mistakes"
+        text = f"{printable(file)} has {mistakes}, and is drawn as far as it can be read"
+        click.echo(f"scar: {text}. `scar validate` lists them.", err=True)
+    return result

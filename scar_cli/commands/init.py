@@ -1,0 +1,256 @@
+"""`scar init`: deploy a workflow, from an FDL file or from flags."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from scar_cli.aws.deployed import DeployedFunction, stacks
+from scar_cli.aws.session import client, error_code, explained
+from scar_cli.commands.ls import described
+from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
+from scar_cli.deployment.changes import Changes, changes_of, show
+from scar_cli.deployment.changes import as_json as in_json
+from scar_cli.deployment.from_flags import InSections, describes_function, fdl_of, given
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+
+_PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
+_REFRESH_IMAGES = "RefreshImages"
+"""The parameter of a stack with images, see `scar_constructs.images.images`."""
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def decides_where(command: _Command) -> _Command:
+    """The options that decide where and how something is deployed; `context_of` takes them."""
+    command = click.option(
+        "-c",
+        "--context",
+        "values",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a context value, as -c of cdk.",
+    )(command)
+    command = click.option(
+        "--bucket-suffix", metavar="SUFFIX", help="Append this to the names of new buckets."
+    )(command)
+    return click.option("--stack", metavar="STACK", help="Name of the stack.  [default: name of the file]")(
+        command
+    )
+
+
+@click.command(
+    "init",
+    cls=InSections,
+    epilog=examples(
+        "scar init -f workflow.yaml",
+        "scar init -n scar-cowsay -i grycap/cowsay",
+        "scar init -n thumbs -i dpokidov/imagemagick -s thumb.sh -ib pictures/in -ob pictures/out",
+    ),
+)
+@click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Deploy this FDL file.")
+@describes_function
+@decides_where
+@click.option("--refresh-images", is_flag=True, help="Look up the tags of all images again.")
+@click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every change and every resource.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(
+    *,
+    fdl: str | None,
+    stack: str | None,
+    bucket_suffix: str | None,
+    values: tuple[str, ...],
+    refresh_images: bool,
+    yes: bool,
+    verbose: bool,
+    as_json: bool,
+    **flags: Any,
+) -> int:
+    """Deploy a workflow: check it, show what changes, ask, deploy.
+
+    Existing buckets are used, and kept when the stack is deleted.
+    """
+    if fdl is not None and (more := given(flags)):
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
+        raise UserError("The file of -f defines the functions", f"Leave out {words}")
+    context = context_of(stack, bucket_suffix, values)
+    if fdl is None:
+        context["from_flags"] = "true"  # see app.py
+    with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
+        refuse_what_is_taken(made)
+        changes = [changes_of(one) for one in made]
+        _show(changes, folder, verbose=verbose, as_json=as_json)
+        refreshed = list(_refreshed(made)) if refresh_images else []
+        if refreshed:
+            click.echo("The tags of all images are looked up again", err=as_json)
+        if not yes and (any(changes) or refreshed):
+            confirm(f"Deploy {', '.join(one.name for one in made)}?")
+        try:
+            code = deploy(folder, verbose=verbose, parameters=refreshed)
+        except KeyboardInterrupt:
+            click.echo(
+                "CloudFormation continues what it has started. To see what is deployed: scar ls", err=True
+            )
+            raise
+        if code != 0:
+            raise UserError("The deployment failed", "The reason is above", exit_code=1)
+    names = {one.name for one in made}
+    deployed = [one for one in stacks([*{one.region for one in made}]) if one.name in names]
+    functions = [function for one in deployed for function in one.functions]
+    if as_json:
+        answer = {"Functions": described(functions), "Stacks": [in_json(one) for one in changes]}
+        click.echo(json.dumps(answer))
+    else:
+        for function in functions:
+            click.echo(f"{function.name} is deployed. To run it:  {_way_to_run(function)}")
+    return 0
+
+
+def _refreshed(made: list[SynthesizedStack]) -> Iterator[str]:
+    """A new value of the parameter by which the tags of a stack's images are looked up again."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for stack in made:
+        if _REFRESH_IMAGES in stack.template.get("Parameters", {}):
+            yield f"{stack.name}:{_REFRESH_IMAGES}={now}"
+
+
+def context_of(stack: str | None, bucket_suffix: str | None, values: tuple[str, ...]) -> dict[str, str]:
+    """The context of the CDK app that the options of `decides_where` say.
+
+    Raises:
+        UserError: a value is invalid.
+    """
+    context = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise UserError(f"Invalid context value: -c {value}", "Use -c KEY=VALUE")
+        if key == "fdl":
+            raise UserError("-c fdl is not supported here", "Use -f FILE")
+        context[key] = text
+    if stack is not None:
+        context["stack"] = stack
+    if bucket_suffix is not None:
+        context["bucket_suffix"] = bucket_suffix
+    return context
+
+
+def confirm(question: str) -> None:
+    """Ask a person; no is the end of the command.
+
+    Raises:
+        UserError: standard input is not a terminal.
+        click.exceptions.Exit: the answer is no.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UserError(
+            "Cannot prompt: standard input is not a terminal", "Use -y to agree in advance"
+        ) from None
+    if not agreed:
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
+    """The FDL file, or one that is made from the flags."""
+    if fdl is not None:
+        yield fdl
+        return
+    content = json.dumps(fdl_of(flags), indent=2)  # JSON is YAML
+    with tempfile.TemporaryDirectory(prefix="scar-init-") as folder:
+        file = Path(folder) / f"{re.sub('[^A-Za-z0-9_-]', '-', str(flags['name']))}.yaml"
+        file.write_text(content, encoding="utf-8")
+        yield str(file)
+
+
+def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
+    """Function names are unique in a region: report who has one, before CloudFormation fails half-way.
+
+    Raises:
+        UserError: another stack has a function of that name, or somebody else.
+    """
+    for stack in made:
+        here = stacks([stack.region])
+        lambda_ = client("lambda", region=stack.region)
+        own = {function.name for one in here if one.name == stack.name for function in one.functions}
+        for name, package_type in _package_types(stack).items():
+            if name in own:
+                _refuse_other_package_type(lambda_, name, package_type)
+        for name in [name for name in _package_types(stack) if name not in own]:
+            for other in here:
+                if any(function.name == name for function in other.functions):
+                    raise UserError(
+                        f"The function {name} is already deployed by the stack {other.name} of another FDL "
+                        f"file ({other.workflow})",
+                        f"Rename one of them, or delete that stack: scar rm --stack {other.name}",
+                    )
+            if not any(one.name == stack.name for one in here) and _settings(lambda_, name):
+                raise UserError(
+                    f"A Lambda function {name} already exists, and no stack of scar contains it",
+                    "Rename the function in the FDL file, or delete the existing one",
+                )
+
+
+def _refuse_other_package_type(lambda_: Any, name: str, wanted: str) -> None:
+    """Lambda cannot turn a zip function into an image function: CloudFormation would fail half-way."""
+    deployed = _settings(lambda_, name).get("PackageType", wanted)
+    if deployed != wanted:
+        raise UserError(
+            f"The function {name} is deployed as {_PACKAGE_TYPES[deployed]}, and AWS Lambda cannot turn it "
+            f"into {_PACKAGE_TYPES[wanted]}",
+            f"Remove it first (scar rm -n {name}; buckets and files stay), give it another name, or set "
+            f"`runtime: {'image' if deployed == 'Image' else 'python3.13'}`",
+        )
+
+
+def _package_types(stack: SynthesizedStack) -> dict[str, str]:
+    """`Zip` or `Image`, by the name of the function."""
+    return {
+        properties["FunctionName"]: properties.get("PackageType", "Zip")
+        for resource in stack.template.get("Resources", {}).values()
+        if resource.get("Type") == "AWS::Lambda::Function"
+        and isinstance((properties := resource.get("Properties", {})).get("FunctionName"), str)
+    }
+
+
+def _settings(lambda_: Any, name: str) -> dict[str, Any]:
+    """What Lambda says of the function of that name; nothing if there is none, or we may not look."""
+    from botocore.exceptions import ClientError
+
+    with explained():
+        try:
+            found: dict[str, Any] = lambda_.get_function_configuration(FunctionName=name)
+        except ClientError as error:
+            if error_code(error) in ("ResourceNotFoundException", "AccessDeniedException"):
+                return {}  # who may not look may still deploy
+            raise
+    return found
+
+
+def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool) -> None:
+    if verbose and cdk("diff", "--app", str(folder), "--method", "template", quiet=as_json) != 0:
+        raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
+    if not verbose:
+        for one in changes:
+            show(one, err=as_json)
+
+
+def _way_to_run(function: DeployedFunction) -> str:
+    if function.inputs:
+        return f"scar put -b {function.inputs[0]} -p FILE"
+    return f"scar run -n {function.name}"

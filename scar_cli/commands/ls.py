@@ -1,0 +1,184 @@
+"""`scar ls`: the functions that are deployed, or the files in a folder of a bucket."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import click
+
+from scar_cli.aws.deployed import DeployedFunction, reachable_url, selected, selects_functions
+from scar_cli.aws.sending import client_of
+from scar_cli.aws.session import client, error_code, explained
+from scar_cli.commands.put import parse_target, readable_size
+from scar_cli.commands.status import last_activity, local_time, moment
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+from scar_cli.table import printable, table, takes_colours
+
+_TO_THE_MINUTE = len("2026-01-31 12:00")
+_HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY", "STACK", "API URL")
+
+
+@click.command("ls", epilog=examples("scar ls", "scar ls -f workflow.yaml -j", "scar ls -b my-bucket/output"))
+@selects_functions
+@click.option("-b", "--bucket", "target", metavar="BUCKET/FOLDER", help="List the files there instead.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell all that Lambda tells of them, in JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(
+    *,
+    fdl: str | None,
+    name: str | None,
+    stack: str | None,
+    target: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """List the deployed functions: memory, time-out, image, API, mode, last activity. Or files, with -b."""
+    if target is not None:
+        if fdl or name or stack:
+            raise UserError("-b lists files, and -f, -n and --stack choose functions", "Use one of them")
+        return _list_files(target, as_json or verbose)
+    entries = described(selected(fdl, name, stack), verbose=verbose)
+    if as_json or verbose:
+        click.echo(json.dumps({"Functions": entries}, default=str))
+    elif not entries:
+        click.echo("No function is deployed here. To deploy one: scar init -f FILE", err=True)
+    else:
+        rows = [_row(entry) for entry in entries]
+        width = len(_HEAD) if any(entry["Api_gateway"] != "-" for entry in entries) else len(_HEAD) - 1
+        head, *lines = table(_HEAD[:width], [row[:width] for row in rows])
+        click.echo(click.style(head, bold=True) if takes_colours(sys.stdout) else head)
+        for line in lines:
+            click.echo(line)
+    return 0
+
+
+def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -> list[dict[str, Any]]:
+    """The functions as programs read of them; `verbose`: with Lambda's whole answer.
+
+    Raises:
+        UserError: AWS cannot be asked.
+    """
+    regions = {one.region for one in functions}
+    lambdas = {region: client("lambda", region=region) for region in regions}
+    logs = {region: client("logs", region=region) for region in regions}
+
+    def describe(one: DeployedFunction) -> dict[str, Any]:
+        setting = _settings(lambdas[one.region], one)
+        url = reachable_url(one.api_url, lambdas[one.region].meta.endpoint_url) if one.api_url else None
+        return {
+            "Name": one.name,
+            "Memory": setting.get("MemorySize"),
+            "Timeout": setting.get("Timeout"),
+            "Image_id": _image(one),
+            "Api_gateway": url or "-",
+            "Mode": one.mode,
+            "State": _state(setting),
+            "Last_activity": _last_activity(logs[one.region], one),
+            "Stack": one.stack,
+            "Region": one.region,
+            "Inputs": list(one.inputs),
+            "Outputs": list(one.outputs),
+            **(_details(one, setting) if verbose else {}),
+        }
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(describe, functions))
+
+
+def _settings(lambda_: Any, function: DeployedFunction) -> dict[str, Any]:
+    """Lambda's own word on the function; nothing if someone has deleted it."""
+    from botocore.exceptions import ClientError
+
+    with explained():
+        try:
+            found: dict[str, Any] = lambda_.get_function_configuration(FunctionName=function.name)
+        except ClientError as error:
+            if error_code(error) != "ResourceNotFoundException":
+                raise
+            return {}
+    return found
+
+
+def _last_activity(logs: Any, function: DeployedFunction) -> str | None:
+    try:
+        return moment(last_activity(logs, function))
+    except UserError:  # who may not read the logs may still see the functions
+        return None
+
+
+def _details(function: DeployedFunction, setting: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Assembled_image": function.assembled_image,
+        "Image_digest": function.image_digest,
+        "Configuration": _without_values(setting),
+    }
+
+
+def _without_values(setting: dict[str, Any]) -> dict[str, Any]:
+    """The same without the values of variables, which may be secrets."""
+    kept = {key: value for key, value in setting.items() if key not in ("ResponseMetadata", "Environment")}
+    return kept | {"EnvironmentVariables": sorted(setting.get("Environment", {}).get("Variables", {}))}
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        entry["Name"],
+        entry["Mode"],
+        f"{entry['Memory']} MB" if entry["Memory"] else "-",
+        f"{entry['Timeout']} s" if entry["Timeout"] else "-",
+        entry["Image_id"],
+        entry["State"],
+        local_time(entry["Last_activity"])[:_TO_THE_MINUTE],
+        entry["Stack"],
+        entry["Api_gateway"],
+    )
+
+
+def _image(function: DeployedFunction) -> str:
+    return function.image or "(image file)"
+
+
+def _state(setting: dict[str, Any]) -> str:
+    return str(setting.get("State", "Active")) if setting else "missing"
+
+
+def _list_files(target: str, as_json: bool) -> int:
+    bucket, folder = parse_target(target)
+    s3 = client_of(bucket, 1)
+    if as_json:
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "Key": found["Key"],
+                        "Size": found["Size"],
+                        "LastModified": found["LastModified"].isoformat(),
+                    }
+                    for found in _files(s3, bucket, folder)
+                ]
+            )
+        )
+        return 0
+    empty = True
+    for found in _files(s3, bucket, folder):
+        empty = False
+        when = found["LastModified"].astimezone().strftime("%Y-%m-%d %H:%M")
+        click.echo(f"{when}  {readable_size(found['Size']):>12}  {printable(found['Key'])}")
+    if empty:
+        where = f"the folder {folder} of {bucket}" if folder else f"the bucket {bucket}"
+        click.echo(f"There are no files in {printable(where)}.", err=True)
+    return 0
+
+
+def _files(s3: Any, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
+    """Objects below the folder, page by page, without markers of folders."""
+    with explained():
+        for page in s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=f"{folder}/" if folder else ""
+        ):
+            yield from (found for found in page.get("Contents", []) if not found["Key"].endswith("/"))

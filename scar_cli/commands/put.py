@@ -1,0 +1,218 @@
+"""`scar put`: files and folders into a folder of a bucket.
+
+A file keeps its base name; what is in a folder keeps its path below that folder. Everything is looked at
+before the first byte is sent: a name that is wrong shows at once, not after an hour of uploading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scar_cli.aws.sending import Upload, client_of, send
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+from scar_cli.table import printable
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+"""Wide enough for the oldest buckets, which could have capitals."""
+_KEY_LIMIT = 1024
+_LARGEST = 5 * 1024**4
+
+
+@click.command(
+    "put",
+    epilog=examples(
+        "scar put -b my-bucket/input -p video.avi", "scar put -b my-bucket/input -p photos/ -p more/"
+    ),
+)
+@click.option("-b", "--bucket", "target", required=True, metavar="BUCKET/FOLDER", help="Where the files go.")
+@click.option(
+    "-p",
+    "--path",
+    "paths",
+    required=True,
+    multiple=True,
+    help="File or folder; may be given several times.",
+)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files sent at once."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: bool, as_json: bool) -> int:
+    """Upload files, or all files in folders.
+
+    On AWS, or on the embedded cloud after eval "$(scar local env)".
+    """
+    bucket, folder = parse_target(target)
+    if "" in paths:  # of a variable that is not set; as a path it would mean the current folder
+        raise UserError("-p names an empty path", "Say which file or folder to upload")
+    uploads = plan(tuple(Path(path) for path in paths), folder)
+    total = sum(upload.size for upload in uploads)
+    if dry_run:
+        _say(as_json, {"bucket": bucket, "dry_run": True, "files": [_as_json(upload) for upload in uploads]})
+        if not as_json:
+            for upload in uploads:
+                shown = printable(f"{upload.path} → s3://{bucket}/{upload.key}")
+                click.echo(f"{shown} ({readable_size(upload.size)})")
+        return 0
+    s3 = client_of(bucket, concurrency)
+    started = time.monotonic()
+    with _progress(total, shown=not as_json) as advance:
+        failed = send(s3, bucket, uploads, concurrency, advance)
+    seconds = time.monotonic() - started
+    done = [upload for upload in uploads if upload not in failed]
+    answer = {
+        "bucket": bucket,
+        "files": [_as_json(upload) for upload in done],
+        "bytes": sum(upload.size for upload in done),
+        "seconds": round(seconds, 3),
+        "failed": [{**_as_json(upload), "reason": reason} for upload, reason in failed.items()],
+    }
+    _say(as_json, answer)
+    if not as_json:
+        where = f"{bucket}/{folder}" if folder else bucket
+        sent = readable_size(sum(upload.size for upload in done))
+        click.echo(f"Uploaded {_count(len(done))} ({sent}) to {where} in {seconds:.1f} s")
+        for upload, reason in failed.items():
+            click.echo(f"scar: {printable(str(upload.path))} was not uploaded: {reason}", err=True)
+    return 1 if failed else 0
+
+
+def parse_target(target: str) -> tuple[str, str]:
+    """`BUCKET`, `BUCKET/FOLDER` or `s3://BUCKET/FOLDER/` as (bucket, folder without slashes around it)."""
+    bucket, _slash, folder = target.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise UserError(f"{target!r} names no bucket", "Say -b BUCKET or -b BUCKET/FOLDER")
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(
+            f"{bucket!r} cannot be a bucket's name",
+            "Those have 3 to 63 small letters, digits, dots and dashes",
+        )
+    return bucket, folder.strip("/")
+
+
+def plan(paths: tuple[Path, ...], folder: str) -> list[Upload]:
+    """All files to send, with their keys.
+
+    Raises:
+        UserError: a file is missing, cannot be read, has no possible key, or shares its key with another one.
+    """
+    uploads: dict[str, Upload] = {}
+    for path in paths:
+        found = list(_files(path))
+        if not found:
+            raise UserError(f"The folder {path} holds no files", "Name a folder with files in it")
+        for file, below in found:
+            key = f"{folder}/{below}" if folder else below
+            size = _checked_size(file, key)
+            if key in uploads and not file.samefile(uploads[key].path):
+                raise UserError(
+                    f"{uploads[key].path} and {file} would both become {key}",
+                    "Upload them into different folders",
+                )
+            uploads[key] = Upload(file, key, size)
+    return list(uploads.values())
+
+
+def readable_size(size: int) -> str:
+    """A size for people, in powers of 1000 as disks and networks count."""
+    value, unit = float(size), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):  # noqa: B007
+        if value < 1000:  # noqa: PLR2004
+            break
+        value /= 1000
+    return f"{size} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    """The file itself, or all files below a folder, with their names below it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISDIR(mode):
+        yield path, path.absolute().name
+        return
+    # Links to folders are not followed: they may go in circles, or out of the folder that was named.
+    for name, folders, files in os.walk(path, onerror=_walk_failed):
+        folders.sort()
+        for file in sorted(files):
+            found = Path(name) / file
+            yield found, found.relative_to(path).as_posix()
+
+
+def _checked_size(file: Path, key: str) -> int:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{file} is not a file", "Only files and folders can be uploaded")
+    if not os.access(file, os.R_OK):
+        raise UserError(
+            f"{file} cannot be read: permission denied", "Change its permissions, or leave it out"
+        )
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"The name of {str(file)!a} is not UTF-8, which keys in S3 have to be", "Rename it"
+        ) from error
+    if length > _KEY_LIMIT:
+        raise UserError(f"The key of {file} has {length} bytes; S3 takes {_KEY_LIMIT}", "Use shorter names")
+    if status.st_size > _LARGEST:
+        raise UserError(f"{file} is larger than the 5 TiB that S3 takes", "Split it")
+    return status.st_size
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        advice = "It is a link to nowhere; remove it" if path.is_symlink() else "Look at the spelling"
+        return UserError(f"{path} does not exist", advice)
+    return UserError(
+        f"{path} cannot be read: {(error.strerror or str(error)).lower()}", "Change its permissions"
+    )
+
+
+def _walk_failed(error: OSError) -> None:
+    raise _unreadable(Path(str(error.filename)), error) from error
+
+
+@contextmanager
+def _progress(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar that moves by bytes, on a terminal alone."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _bytes: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("upload", total=total or 1)
+        yield lambda sent: progress.advance(task, sent)
+
+
+def _say(as_json: bool, answer: dict[str, Any]) -> None:
+    if as_json:
+        click.echo(json.dumps(answer))
+
+
+def _as_json(upload: Upload) -> dict[str, Any]:
+    return {"path": str(upload.path), "key": upload.key, "bytes": upload.size}
+
+
+def _count(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"

@@ -1,0 +1,253 @@
+"""`scar retry`: send what is in the failure queues again.
+
+A message is deleted only after Lambda has accepted its event: an interruption may send an event twice (as
+Lambda itself may), and never loses one. A message that cannot be read stays where it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from gzip import GzipFile
+from typing import Any
+
+import click
+
+from scar_cli.aws.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.aws.session import client, error_code, explain, explained
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+from scar_cli.table import printable
+
+_AT_ONCE = 10
+_HELD_S = 120
+_UNPACKED_LIMIT = 8 * 1024 * 1024
+"""No event of Lambda is longer than 6 MB."""
+
+
+class UnreadableMessageError(ValueError):
+    """The message holds no event; the text is the reason."""
+
+
+@click.command("retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --limit 1"))
+@selects_functions
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most so many.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent; the queues stay as they are.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def command(
+    *,
+    fdl: str | None,
+    name: str | None,
+    stack: str | None,
+    limit: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Send the failed events again, of all functions or of chosen ones."""
+    answers: list[dict[str, Any]] = []
+    for function in selected(fdl, name, stack):
+        left = None if limit is None else limit - sum(len(answer["events"]) for answer in answers)
+        if left is not None and left <= 0:
+            break
+        answers.append(_retry(function, left, dry_run=dry_run, shown=not as_json))
+    if as_json:
+        click.echo(json.dumps({"dry_run": dry_run, "functions": answers}))
+    else:
+        sent = sum(len(answer["events"]) for answer in answers)
+        click.echo(_told(sent, dry_run=dry_run))
+    return 1 if any(answer["kept"] for answer in answers) else 0
+
+
+def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
+    """The event in a message of a failure queue.
+
+    Lambda's destination record has it as `requestPayload`; the state change of a Batch job in the job's
+    environment (`SCAR_EVENT`, packed in `SCAR_EVENT_GZ`, or in the S3 object that `SCAR_EVENT_URI` names and
+    `fetch` reads); what EventBridge or SNS could not deliver is the event itself.
+
+    Raises:
+        UnreadableMessageError: it is none of these.
+    """
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        raise UnreadableMessageError("it is not JSON") from None
+    if not isinstance(message, dict):
+        raise UnreadableMessageError("it is no JSON object")
+    if "requestPayload" in message:
+        return message["requestPayload"]
+    if message.get("detail-type") == "Batch Job State Change":
+        return _event_of_job(message, fetch)
+    if message.get("source") == "aws.s3" and "detail" in message:
+        return message
+    if message.get("Type") == "Notification" and "Message" in message:
+        return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": message}]}
+    raise UnreadableMessageError("it holds no event")
+
+
+def subject_of(event: object) -> str:
+    """What a person calls the event: the object that it tells of."""
+    try:
+        entry = event["Records"][0]["s3"]  # type: ignore[index]
+        from urllib.parse import unquote_plus
+
+        return f"{entry['bucket']['name']}/{unquote_plus(entry['object']['key'])}"
+    except (KeyError, TypeError, IndexError, AttributeError):
+        pass
+    try:
+        detail = event["detail"]  # type: ignore[index]
+        return f"{detail['bucket']['name']}/{detail['object']['key']}"
+    except (KeyError, TypeError):
+        return "an event without a file"
+
+
+def _told(sent: int, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"{sent} failed event{'' if sent == 1 else 's'} would be sent again."
+    return "1 failed event was sent again." if sent == 1 else f"{sent} failed events were sent again."
+
+
+def _event_of_job(message: dict[str, Any], fetch: Callable[[str], bytes]) -> object:
+    try:
+        pairs = message["detail"]["container"]["environment"]
+        variables = {str(pair["name"]): str(pair["value"]) for pair in pairs}
+    except (KeyError, TypeError):
+        raise UnreadableMessageError("the job has no environment") from None
+    try:
+        if "SCAR_EVENT_URI" in variables or "SCAR_EVENT_GZ" in variables:
+            uri = variables.get("SCAR_EVENT_URI")
+            packed = fetch(uri) if uri else base64.b64decode(variables["SCAR_EVENT_GZ"], validate=True)
+            with GzipFile(fileobj=io.BytesIO(packed)) as file:
+                return json.loads(file.read(_UNPACKED_LIMIT))
+        return json.loads(variables["SCAR_EVENT"])
+    except KeyError:
+        raise UnreadableMessageError("the job's environment holds no event") from None
+    except (ValueError, OSError, EOFError, zlib.error, binascii.Error, RecursionError):
+        raise UnreadableMessageError("the event in the job's environment cannot be read") from None
+
+
+def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, shown: bool) -> dict[str, Any]:
+    """Send again what the function's queue holds now."""
+    sqs = client("sqs", region=function.region)
+    lambda_ = client("lambda", region=function.region)
+    url = function.failure_queue_url
+    fetch = partial(stored_event, client("s3", region=function.region))
+    events: list[str] = []
+    kept: list[dict[str, str]] = []
+    held: list[str] = []
+
+    def handle(message: dict[str, Any]) -> tuple[dict[str, Any], str, str | None]:
+        """The message, what it is about, and why it stays."""
+        try:
+            event = event_of(message["Body"], fetch)
+        except UnreadableMessageError as reason:
+            return message, "", str(reason)
+        if not dry_run:
+            reason_not = _send(lambda_, function, event)
+            if reason_not is not None:
+                return message, "", reason_not
+            with explained():
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return message, subject_of(event), None
+
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for messages in _messages(sqs, url, limit):
+                held += [message["ReceiptHandle"] for message in messages]
+                for message, subject, reason_kept in pool.map(handle, messages):
+                    if reason_kept is not None:
+                        kept.append({"message_id": message["MessageId"], "reason": reason_kept})
+                        continue
+                    if not dry_run:
+                        held.remove(message["ReceiptHandle"])
+                    events.append(subject)
+                    if shown:
+                        click.echo(f"{function.name}  {printable(subject)}")
+    finally:
+        _release(sqs, url, held)
+    for one in kept:
+        click.echo(
+            f"scar: {function.name}: message {one['message_id']} stays: {printable(one['reason'])}", err=True
+        )
+    return {"function": function.name, "events": events, "kept": kept}
+
+
+def stored_event(s3: Any, uri: str) -> bytes:
+    """The content of `s3://bucket/key`: an event that was too long for its job's environment.
+
+    Raises:
+        UnreadableMessageError: it cannot be read.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read(_UNPACKED_LIMIT)
+    except (ClientError, BotoCoreError) as error:
+        told = explain(error)
+        raise UnreadableMessageError(
+            f"its event at {printable(uri)} cannot be read: {told.cause if told is not None else error}"
+        ) from None
+    return content
+
+
+def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None:
+    """Why the event was not accepted; None if it was."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        lambda_.invoke(FunctionName=function.name, InvocationType="Event", Payload=json.dumps(event))
+    except (ClientError, BotoCoreError) as error:
+        told = explain(error)
+        return told.cause if told is not None else str(error)
+    return None
+
+
+def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[list[dict[str, Any]]]:
+    """What is in the queue now, a few at a time, each once; others do not see it for a while."""
+    seen: set[str] = set()
+    with explained():
+        left = _count(sqs, url)
+    left = left if limit is None else min(left, limit)
+    empty = 0
+    while left > len(seen) and empty < 3:  # noqa: PLR2004 (SQS asks some of its hosts: none is not yet none at all)
+        with explained():
+            answer = sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=min(_AT_ONCE, left - len(seen)),
+                VisibilityTimeout=_HELD_S,
+                WaitTimeSeconds=1,
+            )
+        fresh = [one for one in answer.get("Messages", []) if one["MessageId"] not in seen]
+        empty = 0 if fresh else empty + 1
+        seen.update(message["MessageId"] for message in fresh)
+        if fresh:
+            yield fresh
+
+
+def _count(sqs: Any, url: str) -> int:
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    except ClientError as error:
+        if "NonExistentQueue" in error_code(error):
+            raise UserError("The failure queue is gone", "Deploy the workflow again") from error
+        raise
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def _release(sqs: Any, url: str, handles: list[str]) -> None:
+    """Let others see at once what is not deleted; after a while they would anyway."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for handle in handles:
+        with suppress(ClientError, BotoCoreError):
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)

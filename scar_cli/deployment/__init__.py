@@ -1,0 +1,8 @@
+"""Deployments: running the cdk, and saying what a deployment changes.
+
+cdk.py         the cdk command line as a process, and the templates that it synthesizes
+from_flags.py  a function described by options instead of an FDL file
+changes.py     the changes of a deployment, in words
+template.py    templates as people read them
+rights.py      the permissions that a template grants, one sentence each
+"""

@@ -1,0 +1,279 @@
+"""The pinned cdk command line, as a process, and what it has synthesized.
+
+A workflow is synthesized once into a folder; what is read from there, shown and deployed is then the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scar_cli.aws.deployed import stacks, workflow_of
+from scar_cli.aws.sending import ask_why
+from scar_cli.aws.session import client, error_code, explained
+from scar_cli.errors import UserError
+
+_PROJECT = Path(__file__).resolve().parents[2]
+"""Where app.py and cdk.json are."""
+_INTERRUPTED_S = 15
+_ANOTHER_REGION = "301"
+_PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} (?P<name>\S+)")
+"""A line such as `stack | 12/20 | 11:35:30 AM | CREATE_COMPLETE | AWS::S3::Bucket | path (id)`."""
+
+
+@dataclass(frozen=True)
+class SynthesizedStack:
+    """A stack as it stands in a cloud assembly."""
+
+    name: str
+    region: str | None
+    """None: the session's own."""
+    buckets: tuple[str, ...]
+    """Names of the buckets that it makes."""
+    template: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@contextmanager
+def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, list[SynthesizedStack]]]:
+    """The cloud assembly of an FDL file, and its stacks; buckets that are there already are taken as such.
+
+    Raises:
+        UserError: it cannot be synthesized, or a bucket cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="scar-cdk-") as name:
+        folder = Path(name) / "cdk.out"
+        given = {"fdl": str(Path(fdl).absolute()), **context}
+        named = [bucket for bucket in context.get("existing_buckets", "").split(",") if bucket]
+        guessed = set(_guess(fdl, context, named))
+        _synthesize(given, named, guessed, folder)
+        made = _stacks(folder)
+        own = {bucket for stack in made for bucket in _owned(stack)}
+        right = (guessed | set(existing_buckets(made))) - own
+        if right != guessed:
+            folder = Path(name) / "cdk.out.2"
+            _synthesize(given, named, right, folder)
+        yield folder, _stacks(folder)
+
+
+def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
+    """Those of the stacks' buckets that are there already, and not by these very stacks.
+
+    Raises:
+        UserError: one is someone else's, or in another region.
+    """
+    found = []
+    for stack in made:
+        if not stack.buckets:
+            continue
+        own = _owned(stack)
+        s3 = client("s3", region=stack.region)
+        found += [bucket for bucket in stack.buckets if bucket not in own and _is_there(s3, bucket)]
+    return found
+
+
+def cdk(*arguments: str, quiet: bool = False) -> int:
+    """Run the cdk command line to its end; its exit code. `quiet`: nothing of it on standard output.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    with _started(arguments, stdout=sys.stderr if quiet else None) as process:
+        return process.wait()
+
+
+def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> int:
+    """Deploy a cloud assembly by the cdk command line; its exit code. `parameters` are `STACK:NAME=VALUE`;
+    others keep the values that they have.
+
+    On a terminal one line tells how far it is, unless `verbose`; what the cdk says is shown if it fails.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    arguments = (
+        "deploy",
+        "--app",
+        str(folder),
+        "--require-approval",
+        "never",
+        "--all",
+        "--progress",
+        "events",
+        *(word for parameter in parameters for word in ("--parameters", parameter)),
+    )
+    if verbose or not sys.stderr.isatty():
+        return cdk(*arguments, quiet=True)
+    from rich.console import Console
+
+    said = []
+    with (
+        _started(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process,
+        Console(stderr=True).status("Deploying …") as status,
+    ):
+        for line in process.stderr or ():
+            said.append(line)
+            if found := _PROGRESS.match(line):
+                status.update(f"Deploying {found['stack']}: {found['count']} resources, {found['name']}")
+        code = process.wait()
+    if code != 0:
+        sys.stderr.write("".join(said))
+    return code
+
+
+def _synth(arguments: Sequence[str]) -> int:
+    """Synthesize by the cdk command line; its exit code. What it says is shown at its end.
+
+    An interruption reaches the app too, and its traceback tells people nothing.
+    """
+    with _started(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        said, _nothing = process.communicate()
+    sys.stderr.write(said)
+    return process.returncode
+
+
+@contextmanager
+def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> Iterator[subprocess.Popen[str]]:
+    """The cdk as a process, which has ended when the block is left."""
+    program = Path(sys.executable).parent / "cdk"
+    if not program.exists() or not (_PROJECT / "app.py").exists():
+        raise UserError(
+            f"The cdk command line is not installed beside {sys.executable}",
+            "Run `make setup` in the repository, and use its .venv/bin/scar",
+        )
+    process = subprocess.Popen(
+        [str(program), "--no-notices", *arguments],
+        cwd=_PROJECT,  # for cdk.json
+        env={**os.environ, "CDK_DISABLE_VERSION_CHECK": "1"},  # it is pinned: news of others are none
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+    )
+    try:
+        yield process
+    except KeyboardInterrupt:  # which a terminal sends to the cdk as well
+        try:
+            process.wait(_INTERRUPTED_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterator[str]:
+    """Buckets of the FDL file that seem to be there before its stack.
+
+    Only the template tells what the stack makes; a guess that turns out right saves synthesizing twice.
+    """
+    from botocore.exceptions import ClientError
+
+    suffix = context.get("bucket_suffix")
+    workflow = workflow_of(fdl)
+    names = {function.name for function in workflow.functions}
+    own = {
+        bucket
+        for stack in stacks()
+        if stack.workflow == workflow.name or any(function.name in names for function in stack.functions)
+        for bucket in _owned(SynthesizedStack(stack.name, stack.region, ()))
+    }
+    s3 = client("s3")
+    for bucket in workflow.buckets:
+        name = f"{bucket}-{suffix}" if suffix else bucket
+        if name not in own and not {bucket, name} & set(named):
+            with explained():
+                try:
+                    s3.head_bucket(Bucket=name)
+                except ClientError:
+                    continue  # why not is said where it matters
+            yield name
+
+
+def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str], folder: Path) -> None:
+    context = dict(given)
+    if named or found:
+        context["existing_buckets"] = ",".join([*named, *sorted(found)])
+    values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
+    if _synth(("synth", "--quiet", "--output", str(folder), *values)) != 0:
+        raise UserError("The workflow cannot be synthesized", "What is wrong stands above")
+
+
+def _stacks(folder: Path) -> list[SynthesizedStack]:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    found = []
+    for name, artifact in manifest.get("artifacts", {}).items():
+        if artifact.get("type") == "aws:cloudformation:stack":
+            properties = artifact["properties"]
+            template = json.loads((folder / properties["templateFile"]).read_text(encoding="utf-8"))
+            region = str(artifact.get("environment", "")).rpartition("/")[2]
+            found.append(
+                SynthesizedStack(
+                    name=str(properties.get("stackName", name)),
+                    region=None if region in ("", "unknown-region") else region,
+                    buckets=tuple(_buckets(template)),
+                    template=template,
+                )
+            )
+    return found
+
+
+def _buckets(template: Mapping[str, Any]) -> Iterator[str]:
+    for resource in template.get("Resources", {}).values():
+        name = resource.get("Properties", {}).get("BucketName")
+        if resource.get("Type") == "AWS::S3::Bucket" and isinstance(name, str):
+            yield name
+
+
+def _owned(stack: SynthesizedStack) -> set[str]:
+    """Buckets of the stack as it is deployed now."""
+    from botocore.exceptions import ClientError
+
+    pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
+    with explained():
+        try:
+            return {
+                str(resource.get("PhysicalResourceId"))
+                for page in pages.paginate(StackName=stack.name)
+                for resource in page["StackResourceSummaries"]
+                if resource["ResourceType"] == "AWS::S3::Bucket"
+                and not resource["ResourceStatus"].startswith("DELETE_")
+            }
+        except ClientError as error:
+            if error_code(error) == "ValidationError":  # there is no such stack
+                return set()
+            raise
+
+
+def _is_there(s3: Any, bucket: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    with explained():
+        try:
+            s3.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error_code(error) in ("404", "NoSuchBucket"):
+                return False
+            if error_code(error) in ("400", "403"):
+                ask_why(s3, bucket)
+            if error_code(error) == "403":
+                raise UserError(
+                    f"The bucket name {bucket} is taken: it may be someone else's, as names are shared by "
+                    "all of AWS",
+                    "Choose another one, or add --bucket-suffix",
+                ) from error
+            if error_code(error) == _ANOTHER_REGION:
+                raise UserError(
+                    f"The bucket {bucket} is in another region, and functions are started from their own",
+                    "Deploy there by AWS_REGION, or add --bucket-suffix",
+                ) from error
+            raise
+    return True

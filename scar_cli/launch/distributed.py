@@ -1,0 +1,243 @@
+"""`scar-launch --distributed`: AWS lists the files and sends their events itself, and we look on.
+
+The first file is run from here, as in every launch. Then the state machine that the stack made for the
+function (`-c distributed_launch=true`) is started, which leaves that file out. Its execution is the launch's
+journal: if one is running already it is followed, and no second one is started.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from scar_cli.aws.deployed import one_selected
+from scar_cli.aws.invoking import LambdaEndpoint
+from scar_cli.aws.session import client, error_code, explained
+from scar_cli.errors import UserError
+from scar_cli.launch.fan_out import Target
+from scar_cli.launch.first_event import run_first
+from scar_cli.launch.journal_head import Wanted
+from scar_cli.launch.launch import Launch
+from scar_cli.launch.outcome import counted
+
+EVENTS_IN_A_BATCH = 25
+"""Sent at once by each batch, see `scar_constructs/launch/states.py`."""
+_LOOK_EVERY_S = (0.2, 5.0)
+"""At first, and at last."""
+_NOT_WITH_IT = {
+    "bucket_path": "--bucket-path",
+    "match": "--match",
+    "newer_than": "--newer-than",
+    "skip_done": "--skip-done",
+    "limit": "--limit",
+    "rate": "--rate",
+    "resume": "--resume",
+}
+
+
+@dataclass
+class DistributedOutcome:
+    """What came of it."""
+
+    function: str
+    execution: str
+    status: str
+    first: int
+    """1 if the first file was run from here."""
+    listed: int
+    """Keys that AWS has gone through."""
+    kept: int = 0
+    """Events in the failure queue."""
+    left_out: int = 0
+    """Markers of folders, files that the function's filters leave out, and the first one."""
+    unsent: int = 0
+    """Files of batches that failed: some may have had their event."""
+    reason: str = ""
+
+    @property
+    def sent(self) -> int:
+        """Events that Lambda has accepted, if the launch has succeeded."""
+        # The file that was run from here is listed once more, and left out then.
+        return self.listed - self.left_out - self.kept - self.unsent + self.first
+
+    @property
+    def exit_code(self) -> int:
+        """1 if not every file has got its event."""
+        return 1 if self.status != "SUCCEEDED" or self.kept or self.unsent else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """As an object."""
+        return {**asdict(self), "sent": self.sent}
+
+
+def batches_of(concurrency: int | None) -> int | None:
+    """How many batches send so many events at once."""
+    return None if concurrency is None else -(-concurrency // EVENTS_IN_A_BATCH)
+
+
+def refuse_other_options(wanted: Wanted, *, wait: bool, dry_run: bool) -> None:
+    """
+    Raises:
+        UserError: an option was given that only a launch from this machine knows.
+    """
+    given = {option: getattr(wanted, name) for name, option in _NOT_WITH_IT.items()}
+    for option, value in {**given, "--wait": wait, "--dry-run": dry_run}.items():
+        if value:
+            raise UserError(
+                f"{option} is for launches from this machine, and not for --distributed",
+                "Leave one of them out",
+            )
+
+
+def launch_distributed(launch: Launch, batches: int | None, *, shown: bool) -> DistributedOutcome:
+    """Launch all files of the function's input folders, and wait until their events are sent.
+
+    `batches` of 25 events are sent at once; None: as many as the state machine has been given.
+
+    Raises:
+        UserError: it could not be started.
+        KeyboardInterrupt: the launch goes on, and how to follow it has been said.
+    """
+    function = one_selected(launch.wanted.fdl, launch.function.name)
+    steps = client("stepfunctions", region=launch.region, session=launch.session)
+    machine = function.launch
+    running = _running(steps, machine) if machine is not None else None
+    if machine is None or running is None:
+        raise UserError(
+            f"The stack {function.stack} has no state machine for a distributed launch of {function.name}",
+            f"Deploy it with one: scar init -f {launch.wanted.fdl} -c distributed_launch=true",
+        )
+    if running:
+        click.echo("A launch is running already; this is how far it is.", err=True)
+        return _followed(launch, steps, running[0], 0, shown=shown)
+    first = next(launch.files(), None)
+    if first is None:
+        return DistributedOutcome(launch.function.name, "", "SUCCEEDED", 0, 0)
+    lambda_ = client("lambda", region=launch.region, session=launch.session)
+    run_first(Target(launch.function.name, launch.region, LambdaEndpoint.of(lambda_, launch.session)), first)
+    given = {"skip": f"{first.bucket}/{first.key}", **({"concurrency": batches} if batches else {})}
+    with explained():
+        started = steps.start_execution(stateMachineArn=machine, input=json.dumps(given))
+    return _followed(launch, steps, started["executionArn"], 1, shown=shown)
+
+
+def told(outcome: DistributedOutcome) -> Iterator[str]:
+    """Sentences for people."""
+    if not outcome.execution:
+        yield f"There is no file in the input folder of {outcome.function} to send."
+        return
+    how = "Sent" if outcome.status == "SUCCEEDED" else f"The launch ended as {outcome.status}. Sent at most"
+    yield f"{how} {counted(outcome.sent, 'event')} to {outcome.function} from AWS."
+    if outcome.left_out > outcome.first:
+        others = counted(outcome.left_out - outcome.first, "key")
+        yield f"Left out: {others} (markers of folders, empty files, names that the filters leave out)."
+    if outcome.kept:
+        kept = counted(outcome.kept, "event")
+        yield f"Lambda would not take {kept}: kept in the failure queue, send them by scar retry."
+    if outcome.unsent:
+        yield f"Of {counted(outcome.unsent, 'file')} nobody knows whether the event was sent."
+    if outcome.status == "SUCCEEDED":
+        yield f"Execution: {outcome.execution}"
+        return
+    if outcome.reason:
+        yield f"Step Functions says: {outcome.reason}"
+    yield f"Errors are in the log group /aws/vendedlogs/states/scar-launch-{outcome.function}"
+    yield f"Repeat what failed: aws stepfunctions redrive-execution --execution-arn {outcome.execution}"
+
+
+def _running(steps: Any, machine: str) -> list[str] | None:
+    """ARNs of the launches that run (one at most); None if there is no such state machine."""
+    try:
+        with explained():
+            steps.describe_state_machine(stateMachineArn=machine)
+            found = steps.list_executions(stateMachineArn=machine, statusFilter="RUNNING", maxResults=1)
+    except UserError as error:
+        if error_code(error.__cause__ or error) == "StateMachineDoesNotExist":
+            return None
+        raise
+    return [str(execution["executionArn"]) for execution in found["executions"]]
+
+
+def _followed(launch: Launch, steps: Any, execution: str, first: int, *, shown: bool) -> DistributedOutcome:
+    """Look until it ends."""
+    every, slowest = _LOOK_EVERY_S
+    try:
+        with _Bar(shown=shown) as bar:
+            while True:
+                with explained():
+                    state = steps.describe_execution(executionArn=execution)
+                    counts = _counts(steps, execution)
+                if state["status"] != "RUNNING":
+                    break
+                bar.update(counts)
+                time.sleep(every)
+                every = min(slowest, every * 1.5)
+    except KeyboardInterrupt:
+        click.echo(
+            "The launch goes on in AWS. Look again by the same command. "
+            f"End it: aws stepfunctions stop-execution --execution-arn {execution}",
+            err=True,
+        )
+        raise
+    outcome = DistributedOutcome(launch.function.name, execution, state["status"], first, counts["total"])
+    if state["status"] == "SUCCEEDED":
+        output = json.loads(state["output"])
+        outcome.kept, outcome.left_out = int(output["kept"]), int(output["left_out"])
+        outcome.unsent = counts["failed"]
+    else:
+        outcome.unsent = counts["total"] - counts["succeeded"]
+        outcome.reason = ": ".join(filter(None, (state.get("error", ""), state.get("cause", ""))))
+    return outcome
+
+
+def _counts(steps: Any, execution: str) -> dict[str, int]:
+    """Of all folders: keys in all, succeeded and failed."""
+    found = {"total": 0, "succeeded": 0, "failed": 0}
+    for page in steps.get_paginator("list_map_runs").paginate(executionArn=execution):
+        for run in page["mapRuns"]:
+            counts = steps.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]
+            found["total"] += counts["total"]
+            found["succeeded"] += counts["succeeded"]
+            found["failed"] += counts["failed"] + counts["timedOut"] + counts["aborted"]
+    return found
+
+
+class _Bar:
+    """A line on a terminal."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._bar: Any = None
+        if shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                TextColumn("AWS sends", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("launch", total=None)
+
+    def __enter__(self) -> _Bar:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, counts: dict[str, int]) -> None:
+        """Show how far it is. (AWS counts what it has listed up to now, so that both numbers grow.)"""
+        if self._bar is not None:
+            done = counts["succeeded"] + counts["failed"]
+            self._bar.update(self._task, completed=done, total=counts["total"] or None)

@@ -1,0 +1,126 @@
+"""Which input files have their output already: what `--skip-done` leaves out.
+
+A script chooses the names of its outputs, so there has to be a rule. An output belongs to an input if its
+name begins with the input's *stem* (its name without the last extension) and ends there or goes on with
+something that is neither a letter nor a digit: of `photo.jpg` are `photo.png`, `photo.jpg.json`,
+`photo-small.jpg`, `photo_001.png` and all that is in a folder `photo/`; `photo2.png` is not. If several
+inputs claim an output, the longest stem has it: where there is an input `photo-small.png`, `photo-small.jpg`
+belongs to that one. An input is done if it has an output that is not older than itself.
+
+Names come in one order in the inputs and in another in the outputs, so neither listing can be held against
+the other page by page: a table in a temporary file holds the stems, and memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+from fdl_schemas.model import StorageEntry
+from scar_cli.errors import UserError
+from scar_cli.launch.files import (
+    InputFile,
+    Listing,
+    Selection,
+    Source,
+    fits,
+    milliseconds,
+    objects,
+    sources_of,
+)
+
+_CHANGES = re.compile(r"[\W_]")
+
+
+def not_done(
+    pages: Iterable[list[InputFile]], listing: Listing, outputs: Iterable[StorageEntry]
+) -> Iterator[list[InputFile]]:
+    """The pages of a listing without the files that are done, which are counted there.
+
+    All inputs and outputs of the function are listed before the first page is given.
+
+    Raises:
+        UserError: they cannot be listed, or there is no room for their names.
+    """
+    inputs = listing.selection.entries
+    everything = Listing(listing.s3, Selection(sources_of(inputs), inputs))
+    with explained_disk():
+        done = Done(chain.from_iterable(everything.pages()))
+        for one in outputs:
+            folder = Source(one.bucket, one.key_prefix)
+            done.add_outputs(objects(listing.s3, folder), folder, inputs)
+    for page in pages:
+        left = [file for file in page if not done.has(file)]
+        listing.left_out.done += len(page) - len(left)
+        yield left
+
+
+@contextmanager
+def explained_disk() -> Iterator[None]:
+    """Turn what SQLite raises about its temporary file into a UserError that says what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UserError(
+            f"A temporary file cannot be written: {error}",
+            "Free some space, or set SQLITE_TMPDIR to a folder that has some",
+            exit_code=1,
+        ) from error
+
+
+class Done:
+    """The inputs' stems, and when the newest output of each was made."""
+
+    def __init__(self, inputs: Iterable[InputFile]) -> None:
+        """`inputs` are all of the function's, chosen for the launch or not."""
+        self._table = sqlite3.connect("")  # a file that SQLite makes, and that is gone with the connection
+        self._table.execute("PRAGMA journal_mode = OFF")  # nothing is ever taken back
+        self._table.execute("CREATE TABLE made (stem TEXT PRIMARY KEY, at_ms INTEGER) WITHOUT ROWID")
+        self._table.executemany(
+            "INSERT OR IGNORE INTO made VALUES (?, -1)", ((stem_of(file.key),) for file in inputs)
+        )
+
+    def add_output(self, below: str, modified_ms: int) -> None:
+        """Note an output; `below` is its key below the output folder."""
+        first, _slash, rest = below.partition("/")
+        for name in {first, rest.rpartition("/")[2]} if rest else {first}:
+            for stem in _stems(name):
+                changed = self._table.execute(
+                    "UPDATE made SET at_ms = max(at_ms, ?) WHERE stem = ?", (modified_ms, stem)
+                )
+                if changed.rowcount:
+                    break
+
+    def has(self, file: InputFile) -> bool:
+        """Whether the input has an output that is not older than itself."""
+        row = self._table.execute("SELECT at_ms FROM made WHERE stem = ?", (stem_of(file.key),)).fetchone()
+        return row is not None and row[0] >= file.modified_ms
+
+    def add_outputs(
+        self, pages: Iterable[list[dict[str, Any]]], folder: Source, inputs: Iterable[StorageEntry]
+    ) -> None:
+        """Note all objects of an output folder, but for those that are `inputs` themselves."""
+        for page in pages:
+            for found in page:
+                key = found["Key"]
+                is_input = any(one.bucket == folder.bucket and fits(one, key) for one in inputs)
+                if not key.endswith("/") and not is_input:
+                    self.add_output(key.removeprefix(folder.prefix), milliseconds(found["LastModified"]))
+
+
+def stem_of(key: str) -> str:
+    """A file's name without its last extension."""
+    name = key.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
+def _stems(name: str) -> Iterator[str]:
+    """The stems of inputs that may have an output of this name, the longest first."""
+    yield name
+    for change in reversed(list(_CHANGES.finditer(name))):
+        if change.start():
+            yield name[: change.start()]

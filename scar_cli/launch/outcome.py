@@ -1,0 +1,112 @@
+"""What came of a launch, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scar_cli.table import printable, printable_lines, table
+
+if TYPE_CHECKING:
+    from scar_cli.launch.waiting import Waiting
+
+_ROWS = 50
+_IN_JSON = 1000
+_NAMED = 5
+_REASON_LENGTH = 200
+_LEFT_OUT = {
+    "empty": "of zero bytes, which the function takes for markers of folders",
+    "done": "whose output is there already",
+    "gone": "that were deleted since the launch was interrupted",
+}
+
+
+@dataclass
+class Outcome:
+    """What was sent, left out, and, after waiting, done."""
+
+    function: str
+    sent: int = 0
+    """In this run of the command."""
+    accepted: int = 0
+    """In all, with those before an interruption."""
+    seconds: float = 0.0
+    left_out: dict[str, int] = field(default_factory=dict)
+    perhaps_twice: list[str] = field(default_factory=list)
+    """Keys of the events that were sent again although they may have been accepted."""
+    journal: Path | None = None
+    waited: Waiting | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a file has failed, as far as was waited for."""
+        return 1 if self.waited is not None and self.waited.count().failed else 0
+
+    def told(self) -> Iterator[str]:
+        """Sentences for people about what was sent."""
+        if self.sent:
+            rate = f" ({self.sent / self.seconds:.0f}/s)" if self.seconds >= 1 else ""
+            yield f"Sent {counted(self.sent, 'event')} to {self.function} in {self.seconds:.1f} s{rate}."
+        elif self.accepted:
+            yield f"Nothing is left to send: {self.function} got {counted(self.accepted, 'event')} before."
+        else:
+            yield f"There is no file in the input folder of {self.function} to send."
+        for name, count in self.left_out.items():
+            yield f"Left out: {counted(count, 'file')} {_LEFT_OUT[name]}."
+        if self.perhaps_twice:
+            events = counted(len(self.perhaps_twice), "event")
+            whose = "whose answer was" if len(self.perhaps_twice) == 1 else "whose answers were"
+            names = ", ".join(printable(key) for key in self.perhaps_twice[:_NAMED])
+            more = ", ..." if len(self.perhaps_twice) > _NAMED else ""
+            yield f"Perhaps sent twice: {events}, {whose} lost: {names}{more}"
+        if self.journal is not None:
+            yield f"Journal: {self.journal}"
+
+    def told_after_waiting(self) -> Iterator[str]:
+        """How many files are done, and a table of those that failed; nothing where nothing was waited for."""
+        if self.waited is None:
+            return
+        count = self.waited.count()
+        yield f"Done: {counted(count.done, 'file')}. Failed: {counted(count.failed, 'file')}."
+        if not count.failed:
+            return
+        rows = [(key, _short(reason)) for key, reason in islice(self.waited.failures(), _ROWS)]
+        yield from table(("FAILED", "REASON"), rows)
+        if count.failed > _ROWS:
+            yield f"... and {count.failed - _ROWS} more."
+        yield f"Their events are kept: scar retry -n {self.function} sends them again."
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as an object; a thousand failures and doubled events at most."""
+        answer: dict[str, Any] = {
+            "function": self.function,
+            "sent": self.sent,
+            "accepted": self.accepted,
+            "failed": {},
+            "left_out": self.left_out,
+            "perhaps_twice_count": len(self.perhaps_twice),
+            "perhaps_twice": self.perhaps_twice[:_IN_JSON],
+            "seconds": round(self.seconds, 3),
+            "journal": str(self.journal) if self.journal is not None else None,
+        }
+        if self.waited is not None:
+            count = self.waited.count()
+            answer["done"], answer["failed_count"] = count.done, count.failed
+            answer["failed"] = {
+                key: printable_lines(why) for key, why in islice(self.waited.failures(), _IN_JSON)
+            }
+        return answer
+
+
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
+def _short(reason: str) -> str:
+    lines = [line for line in reason.splitlines() if line.strip()] or [""]
+    text = printable(lines[0][:_REASON_LENGTH])
+    return text if len(lines[0]) <= _REASON_LENGTH >= len(text) else text[: _REASON_LENGTH - 1] + "…"

@@ -1,0 +1,167 @@
+"""The HTTP endpoint of a function: a REST API that hands requests over to it as they are.
+
+The function answers, or (`X-Amz-Invocation-Type: Event`) hands the request on to itself: see
+`runtime/events/http_async.py`. A REST API, not an HTTP API, because only the former has API keys.
+"""
+
+from __future__ import annotations
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from fdl_schemas.model import ApiGateway, HttpAuth
+from scar_constructs.findings import acknowledge
+from scar_constructs.functions.network import function_arn
+
+STAGE = "scar"
+PATH = "launch"
+"""Name of stage and resource, as in SCAR: `https://…/scar/launch`."""
+RATE_PER_S, BURST = 20, 40
+"""Requests that are let through: a public endpoint spends its owner's money."""
+
+_METHODS = ("GET", "POST")
+
+
+class HttpEndpoint(Construct):
+    """A regional REST API with GET and POST on one resource, for one function.
+
+    Bodies of any type arrive whole; every request has a line in the access log; throttled.
+
+    :param api: its name, and who may call it.
+    :param function: what is called.
+    :param function_name: its name.
+    :param retention: of the access log.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        api: ApiGateway,
+        function: lambda_.Function,
+        function_name: str,
+        retention: logs.RetentionDays,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        log_group = logs.LogGroup(
+            self, "AccessLog", retention=retention, removal_policy=RemovalPolicy.DESTROY
+        )
+        self.api = apigateway.RestApi(
+            self,
+            "Api",
+            rest_api_name=api.name,
+            description=f"Runs {function_name}",
+            endpoint_configuration=apigateway.EndpointConfiguration(types=[apigateway.EndpointType.REGIONAL]),
+            binary_media_types=["*/*"],
+            cloud_watch_role=False,
+            deploy_options=apigateway.StageOptions(
+                stage_name=STAGE,
+                throttling_rate_limit=RATE_PER_S,
+                throttling_burst_limit=BURST,
+                access_log_destination=apigateway.LogGroupLogDestination(log_group),
+                access_log_format=apigateway.AccessLogFormat.json_with_standard_fields(
+                    caller=True,
+                    http_method=True,
+                    ip=True,
+                    protocol=True,
+                    request_time=True,
+                    resource_path=True,
+                    response_length=True,
+                    status=True,
+                    user=True,
+                ),
+            ),
+        )
+        self.api.node.try_remove_child("Endpoint")  # an output of its own, beside the stack's one
+        self.api.deployment_stage.node.add_dependency(_LogRole.of(self))
+        integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
+        resource = self.api.root.add_resource(PATH)
+        for method in _METHODS:
+            resource.add_method(
+                method,
+                integration,
+                api_key_required=api.auth is HttpAuth.API_KEY,
+                authorization_type=apigateway.AuthorizationType.IAM
+                if api.auth is HttpAuth.AWS_IAM
+                else apigateway.AuthorizationType.NONE,
+            )
+        self.api_key_id = self._api_key() if api.auth is HttpAuth.API_KEY else None
+        self.url = self.api.url_for_path(f"/{PATH}")
+        self._acknowledge(api.auth)
+
+    def grant_hand_on(self, role: iam.IRole, function_name: str) -> None:
+        """Let the function invoke itself, for requests that nobody waits for."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"], resources=[function_arn(Stack.of(self), function_name)]
+            )
+        )
+
+    def _api_key(self) -> str:
+        """Make a key (AWS makes its value, which stands in no template) and the plan that it belongs to."""
+        key = self.api.add_api_key("Key")
+        plan = self.api.add_usage_plan(
+            "Plan", throttle=apigateway.ThrottleSettings(rate_limit=RATE_PER_S, burst_limit=BURST)
+        )
+        plan.add_api_key(key)
+        plan.add_api_stage(stage=self.api.deployment_stage)
+        return key.key_id
+
+    def _acknowledge(self, auth: HttpAuth) -> None:
+        reasons = {
+            "AwsSolutions-APIG2": "The function checks requests, and its answer says what is wrong with one.",
+            "AwsSolutions-APIG3": "A web ACL costs every month, used or not. One can be attached.",
+            "AwsSolutions-APIG6": "Each request has a line in the access log, and its run has the function's "
+            "log.",
+        }
+        about_callers = {
+            HttpAuth.NONE: "The workflow's author asked for a public endpoint. It is throttled.",
+            HttpAuth.API_KEY: "Callers have to bring an API key.",
+            HttpAuth.AWS_IAM: "Callers have to sign their requests with rights of AWS IAM.",
+        }
+        reasons |= dict.fromkeys(("AwsSolutions-APIG4", "AwsSolutions-COG4"), about_callers[auth])
+        for rule, reason in reasons.items():
+            acknowledge(self.api, rule, reason)
+
+
+class _LogRole(Construct):
+    """The role with which API Gateway writes logs: one setting for the whole account and region.
+
+    Without one, no stage can have an access log. It has the rights that AWS made for this purpose, and stays
+    when the stack is destroyed, as other APIs of the account may have come to need it.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"),
+            description="Writes the logs of API Gateway",
+            managed_policies=[
+                iam.ManagedPolicy.from_aws_managed_policy_name(
+                    "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+                )
+            ],
+        )
+        # No L2 construct.
+        account = apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.role_arn)
+        for kept in (role, account):
+            kept.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
+        acknowledge(
+            role,
+            "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+            "AmazonAPIGatewayPushToCloudWatchLogs]",
+            "API Gateway takes no role with fewer rights for its account-wide setting.",
+        )
+
+    @classmethod
+    def of(cls, scope: Construct) -> _LogRole:
+        stack = Stack.of(scope)
+        found = stack.node.try_find_child("ApiGatewayLogs")
+        return found if isinstance(found, _LogRole) else cls(stack, "ApiGatewayLogs")

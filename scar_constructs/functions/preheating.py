@@ -1,0 +1,51 @@
+"""Functions that are invoked once after they are deployed.
+
+For the event `{"preheat": true}`, the runner prepares everything and runs nothing: in pulled mode it pulls
+and unpacks the image. The invocation is asynchronous, and repeated whenever the package or the runner
+changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aws_cdk import CustomResource, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+
+_HANDLER = Path(__file__).parents[1] / "handlers" / "preheat" / "index.py"
+
+
+class Preheating(Construct):
+    """Invokes a function once after it was deployed.
+
+    :param function: the function.
+    :param changes: it is invoked again when one of these texts changes.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, function: lambda_.Function, changes: list[str]
+    ) -> None:
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        provider = stack.node.try_find_child("PreheatingProvider")
+        if not isinstance(provider, HandlerFunction):
+            provider = HandlerFunction(
+                stack, "PreheatingProvider", handler=_HANDLER, description="Invokes new functions once"
+            )
+        provider.allow(
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[function.function_arn])
+        )
+        resource = CustomResource(
+            self,
+            "Resource",
+            resource_type="Custom::ScarPreheat",
+            service_token=provider.function.function_arn,
+            service_timeout=SERVICE_TIMEOUT,
+            properties={"FunctionName": function.function_name, "Changes": changes},
+        )
+        # With its role's policies and its failure queue's.
+        resource.node.add_dependency(function)

@@ -1,0 +1,131 @@
+"""The runner layer: `containers/` and `runtime/` with the libraries that they need, packaged once for all
+functions of a stack.
+
+The libraries (boto3 and what it needs) are copied from the Python environment that synthesizes:
+`requirements.txt` pins them, so that everybody packages the same, and this needs no network. Those that are
+compiled for AWS Lambda's Python are added by `compiled_libraries`; in pulled mode, `udocker_tools` adds what
+replaces namespaces there. What no function uses is left out, above all the descriptions of the other four
+hundred AWS services: 20 MB become 4. The folder's content decides the asset's hash: same runner, same
+libraries, same hash.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path, PurePosixPath
+
+from aws_cdk import Annotations
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from scar_constructs.functions.asset_code import code_of
+from scar_constructs.functions.compiled_libraries import SITE_PACKAGES, add_compiled_libraries
+from scar_constructs.functions.udocker_tools import add_udocker_tools
+
+RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
+"""Distributions that go into the layer."""
+
+AWS_SERVICES = ("batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
+"""Services whose descriptions botocore keeps in the layer."""
+
+_PACKAGES = [Path(__file__).resolve().parents[2] / name for name in ("containers", "runtime")]
+_LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples")
+
+
+class RunnerAsset(Construct):
+    """The shared layer, and its zip as an asset.
+
+    :param udocker_tarball: udocker's tools, needed on AWS Lambda if a function uses pulled mode.
+    :raises DeploymentError: `udocker_tarball` is something else.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, udocker_tarball: Path | None = None) -> None:
+        super().__init__(scope, construct_id)
+        folder = runner_folder(udocker_tarball)
+        self.asset = s3_assets.Asset(self, "Asset", path=str(folder))
+        self.layer = lambda_.LayerVersion(
+            self,
+            "Layer",
+            code=code_of(self.asset),
+            compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+            compatible_architectures=[lambda_.Architecture.X86_64, lambda_.Architecture.ARM_64],
+            description="Runs a user's container: the runner and its libraries",
+            license="Apache-2.0",
+        )
+        self.asset.add_resource_metadata(_cfn_layer(self.layer), "Content")
+        if not (folder / SITE_PACKAGES).exists():
+            Annotations.of(self).add_warning_v2(
+                "scar:no-compiled-libraries",
+                "isal and backports.zstd are not in the runner's package: on AWS it unpacks gzip layers more "
+                "slowly, and cannot read zstd layers. `make setup` fetches them.",
+            )
+
+
+@cache
+def runner_folder(udocker_tarball: Path | None = None) -> Path:
+    """The layer's content in a temporary folder of this process, which is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="scar-runner-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    build_runner(folder, udocker_tarball)
+    return folder
+
+
+def build_runner(folder: Path, udocker_tarball: Path | None = None) -> None:
+    """Write the layer's content into an empty folder: `python/` as AWS Lambda expects it, and `licenses/`.
+
+    :raises RuntimeError: a library is not installed.
+    :raises DeploymentError: `udocker_tarball` cannot be used.
+    """
+    for package in _PACKAGES:
+        for source in sorted(package.rglob("*")):
+            inside = PurePosixPath(source.relative_to(package).as_posix())
+            if source.is_file() and not _left_out(inside):
+                _copy(source, folder / "python" / package.name / inside)
+    if udocker_tarball is not None:
+        add_udocker_tools(udocker_tarball, folder / "python" / "containers" / "udocker_tools")
+    add_compiled_libraries(folder)
+    for name in RUNNER_LIBRARIES:
+        for path, source in _installed_files(name):
+            if path.parts[0].endswith(".dist-info"):
+                if path.name.upper().startswith(("LICEN", "NOTICE")):
+                    _copy(source, folder / "licenses" / name / path.name)
+            elif not _left_out(path):
+                _copy(source, folder / "python" / path)
+
+
+def _installed_files(name: str) -> Iterator[tuple[PurePosixPath, Path]]:
+    try:
+        installed = distribution(name)
+    except PackageNotFoundError:
+        raise RuntimeError(f"{name} is not installed: run `pip install -r requirements.txt`") from None
+    for file in sorted(installed.files or (), key=str):
+        if ".." not in file.parts:  # programs for the command line are recorded as ../../../bin/…
+            yield PurePosixPath(str(file)), Path(str(installed.locate_file(file)))
+
+
+def _left_out(path: PurePosixPath) -> bool:
+    if path.suffix in (".pyc", ".pyi") or any(part in _LEFT_OUT_FOLDERS for part in path.parts):
+        return True
+    match path.parts:
+        case ("botocore" | "boto3", "data", service, _, *_):
+            return service not in AWS_SERVICES or path.name.startswith("examples-")
+        case _:
+            return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def _cfn_layer(layer: lambda_.LayerVersion) -> lambda_.CfnLayerVersion:
+    child = layer.node.default_child
+    if not isinstance(child, lambda_.CfnLayerVersion):
+        raise TypeError(f"a layer's resource is {child!r}")
+    return child

@@ -1,0 +1,103 @@
+"""The archive of a function's image: an asset, or (`deployment.bucket`) a copy in a bucket of the user's.
+
+A plain asset will do, whatever its size. A bucket of one's own is for those whose assets are cleaned up
+(`cdk gc`), or who want to decide how their images are stored; the bucket is there already, in the stack's
+region, and its copy goes with the stack.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aws_cdk import CustomResource, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from scar_constructs.findings import acknowledge_wildcard
+from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+
+_HANDLER = Path(__file__).parents[1] / "handlers" / "staged_file" / "index.py"
+_FOLDER = "scar-images"
+
+
+class ImageFile(Construct):
+    """An archive in S3.
+
+    :param path: the file, made by `docker save` or an OCI archive.
+    :param function_name: whose image it is.
+    :param bucket_name: of the user's own bucket; default: it stays with the assets.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        path: Path,
+        function_name: str,
+        bucket_name: str | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.asset = s3_assets.Asset(self, "Asset", path=str(path))
+        self.staged: CustomResource | None = None
+        self._bucket: s3.IBucket = self.asset.bucket
+        self._key = self.asset.s3_object_key
+        if bucket_name is not None:
+            self._bucket = s3.Bucket.from_bucket_name(self, "Bucket", bucket_name)
+            self._key = f"{_FOLDER}/{function_name}/{self.asset.asset_hash}{path.suffix}"
+            self.staged = self._copy(function_name)
+
+    @property
+    def uri(self) -> str:
+        """`s3://BUCKET/KEY`."""
+        return self.asset.s3_object_url if self.staged is None else self._bucket.s3_url_for_object(self._key)
+
+    def grant_get(self, role: iam.IRole) -> None:
+        """Let a role read exactly this object."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._bucket.arn_for_objects(self._key)])
+        )
+
+    def _copy(self, function_name: str) -> CustomResource:
+        stack = Stack.of(self)
+        provider = stack.node.try_find_child("StagedFilesProvider")
+        if not isinstance(provider, HandlerFunction):
+            provider = HandlerFunction(
+                stack,
+                "StagedFilesProvider",
+                handler=_HANDLER,
+                description="Copies image files into buckets of the user's own",
+            )
+        # The folder: an update removes the older copy when the rights to the newer one are already in place.
+        copies = self._bucket.arn_for_objects(f"{_FOLDER}/{function_name}/*")
+        source = self.asset.bucket.arn_for_objects(self.asset.s3_object_key)
+        provider.allow(
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:GetObjectTagging"], resources=[source]),
+            iam.PolicyStatement(
+                actions=[
+                    "s3:PutObject",
+                    "s3:PutObjectTagging",
+                    "s3:DeleteObject",
+                    "s3:AbortMultipartUpload",
+                ],
+                resources=[copies],
+            ),
+        )
+        acknowledge_wildcard(
+            provider.role, copies, "The copies of one function's image, named by their content."
+        )
+        return CustomResource(
+            self,
+            "Copy",
+            resource_type="Custom::ScarStagedFile",
+            service_token=provider.function.function_arn,
+            service_timeout=SERVICE_TIMEOUT,
+            properties={
+                "FromBucket": self.asset.s3_bucket_name,
+                "FromKey": self.asset.s3_object_key,
+                "Bucket": self._bucket.bucket_name,
+                "Key": self._key,
+            },
+        )

@@ -1,0 +1,126 @@
+"""The buckets of a workflow: made with the stack or already there, with the folders of its functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from fdl_schemas.model import Workflow
+from scar_constructs.construct_names import id_for
+from scar_constructs.findings import acknowledge
+from scar_constructs.storage.bucket_folders import BucketFolders, OnDelete
+from scar_constructs.storage.notifications import NotificationsHandler
+
+_KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+"""Kept, but for a deployment that fails while it makes it."""
+
+
+class WorkflowBucket(Construct):
+    """One bucket with its folders.
+
+    A bucket that is made is encrypted (SSE-S3), closed to the public, reached over TLS only, owned whole by
+    its account, and cleans up uploads that were not finished within a day. It stays when the stack is
+    destroyed, unless `destroy` is set: then it goes with all that is in it. Where the very deployment that
+    makes it fails, it goes too, as it is still empty: else its name would be in the way of the next try.
+
+    :param bucket_name: the final name.
+    :param folders: paths below the bucket, made if they are not there.
+    :param existing: the bucket is there already, and stays as it is but for its folders and notifications.
+    :param destroy: delete the bucket, with all objects, when the stack is destroyed. Has no effect on an
+        existing bucket.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        bucket_name: str,
+        folders: Sequence[str] = (),
+        existing: bool = False,
+        destroy: bool = False,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        handler = NotificationsHandler.of(self)
+        self.bucket: s3.IBucket
+        if existing:
+            self.bucket = s3.Bucket.from_bucket_attributes(
+                self, "Bucket", bucket_name=bucket_name, notifications_handler_role=handler.role
+            )
+        else:
+            self.bucket = self._made(bucket_name, handler, destroy=destroy)
+        handler.allow(self.bucket, existing=existing)
+        on_delete = OnDelete.KEEP if existing else OnDelete.EMPTY if destroy else OnDelete.TIDY
+        self.folders = BucketFolders(
+            self, "Folders", bucket=self.bucket, folders=folders, on_delete=on_delete
+        )
+
+    def _made(self, bucket_name: str, handler: NotificationsHandler, *, destroy: bool) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Bucket",
+            bucket_name=bucket_name,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1))],
+            removal_policy=RemovalPolicy.DESTROY if destroy else _KEEP,
+            notifications_handler_role=handler.role,
+        )
+        if bucket.policy is not None and not destroy:
+            # A bucket that is kept keeps its policy: files that stay are still not to be had without TLS.
+            bucket.policy.apply_removal_policy(_KEEP)
+        acknowledge(
+            bucket,
+            "AwsSolutions-S1",
+            "Access logs need a second bucket, which grows and costs for ever. Who wants them brings own "
+            "buckets (existing_buckets) or turns on CloudTrail's data events.",
+        )
+        return bucket
+
+
+class WorkflowBuckets(Construct):
+    """All buckets of a workflow, each with the folders that its functions name.
+
+    :param workflow: with the final bucket names (`deployment.with_real_bucket_names`).
+    :param folders: of each bucket, also those that functions of other stacks name.
+    :param existing: final names of those that are there already.
+    :param foreign: final names of those that another stack makes, which is all that is known of them here.
+    :param destroy: see `WorkflowBucket`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        workflow: Workflow,
+        folders: Mapping[str, Sequence[str]],
+        existing: Sequence[str] = (),
+        foreign: Sequence[str] = (),
+        destroy: bool = False,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.members: Mapping[str, WorkflowBucket] = MappingProxyType(
+            {
+                name: WorkflowBucket(
+                    self,
+                    id_for(name),
+                    bucket_name=name,
+                    folders=folders[name],
+                    existing=name in existing,
+                    destroy=destroy,
+                )
+                for name in workflow.buckets
+                if name not in foreign
+            }
+        )
+        self.by_name: Mapping[str, s3.IBucket] = MappingProxyType(
+            {name: member.bucket for name, member in self.members.items()}
+            | {name: s3.Bucket.from_bucket_name(self, id_for(name), name) for name in foreign}
+        )

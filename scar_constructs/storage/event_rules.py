@@ -1,0 +1,127 @@
+"""Which folder triggers which functions, where several functions look at one folder: EventBridge.
+
+S3's own notifications go to one function for each folder, and refuse folders that overlap. A bucket with such
+inputs therefore sends its events to EventBridge, and each function that reads it has a rule. Like S3's
+filters, a rule compares keys from their start and their end; the runner looks at base names again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from fdl_schemas.graph import overlapping_inputs
+from fdl_schemas.model import Function, StorageEntry
+from scar_constructs.storage.notifications import key_filters
+
+_NOTIFICATIONS_OF_A_BUCKET = 100
+"""More than these S3 does not take (https://docs.aws.amazon.com/general/latest/gr/s3.html)."""
+_MOST_WILDCARDS = 5
+"""EventBridge refuses rules that are \"too complex\", and does not tell where that begins."""
+_ROOM_FOR_KEYS = 1800
+"""An event pattern has at most 2048 characters (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html);
+the rest is for the name of the bucket and what stands around it."""
+
+
+def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
+    """Names of the buckets whose inputs S3's own notifications cannot express."""
+    crowded = {
+        functions[index].inputs[number].bucket
+        for pair in overlapping_inputs(functions)
+        for index, number in pair
+    }
+    own = sorted(
+        (
+            (entry.bucket, sum(1 for _ in key_filters(entry)))
+            for function in functions
+            for entry in function.inputs
+            if entry.topic_arn is None
+        ),
+    )
+    for bucket, found in groupby(own, key=lambda pair: pair[0]):
+        if sum(count for _, count in found) > _NOTIFICATIONS_OF_A_BUCKET:
+            crowded.add(bucket)
+    return frozenset(crowded)
+
+
+class ObjectCreatedRule(Construct):
+    """Invokes a function for every object that is created in one of some folders of a bucket, once for each
+    object, also where the folders overlap.
+
+    An event that cannot be handed over to the function goes to the failure queue.
+
+    :param bucket: the bucket; it is made to send its events to EventBridge.
+    :param entries: what the function reads of it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        bucket: s3.IBucket,
+        function: lambda_.IFunction,
+        entries: Sequence[StorageEntry],
+        failure_queue: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        bucket.enable_event_bridge_notification()
+        patterns = key_patterns(entries)
+        self.rule = events.Rule(
+            self,
+            "Rule",
+            description="Hands new objects over to a function",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created"],
+                detail={
+                    "bucket": {"name": [bucket.bucket_name]},
+                    **({"object": {"key": patterns}} if patterns else {}),
+                },
+            ),
+            targets=[targets.LambdaFunction(function, dead_letter_queue=failure_queue)],
+        )
+
+
+def key_patterns(entries: Sequence[StorageEntry]) -> list[Mapping[str, str]]:
+    """EventBridge's patterns, any of which lets a key through; empty for every key.
+
+    Where they would be too long for a rule, suffixes and then the ends of prefixes are left to the runner.
+    """
+    found: list[Mapping[str, str]] = []
+    for entry in entries:
+        of_entry = _patterns(entry)
+        if not of_entry:
+            return []
+        found += [pattern for pattern in of_entry if pattern not in found]
+    prefixes = [entry.key_prefix for entry in entries]
+    longest = max(map(len, prefixes), default=0)
+    while len(json.dumps(found)) > _ROOM_FOR_KEYS:
+        prefixes = list(dict.fromkeys(prefix[:longest] for prefix in prefixes))
+        if not all(prefixes):
+            return []
+        found = [{"prefix": prefix} for prefix in prefixes]
+        longest //= 2
+    return found
+
+
+def _patterns(entry: StorageEntry) -> list[Mapping[str, str]]:
+    prefix = entry.key_prefix
+    if not all(entry.suffixes) or len(entry.suffixes) > _MOST_WILDCARDS or not entry.suffixes:
+        return [{"prefix": prefix}] if prefix else []
+    if not prefix:
+        return [{"suffix": suffix} for suffix in entry.suffixes]
+    return [{"wildcard": f"{_literal(prefix)}*{_literal(suffix)}"} for suffix in entry.suffixes]
+
+
+def _literal(text: str) -> str:
+    """Text in which a wildcard pattern's special characters stand for themselves."""
+    return text.replace("\\", "\\\\").replace("*", "\\*")

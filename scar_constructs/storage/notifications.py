@@ -1,0 +1,115 @@
+"""Which folder triggers which function: S3 event notifications.
+
+S3 filters keys by one prefix and one suffix. A folder is a prefix; a list of suffixes becomes one
+notification each where S3 can tell them apart. The FDL's `prefix` filters look at a file's base name, which
+S3 cannot (a key may have sub-folders): the runner applies them, and all others again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from urllib.parse import quote_plus
+
+from aws_cdk import CfnResource, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_notifications as s3_notifications
+from constructs import Construct, IDependable
+
+from fdl_schemas.model import StorageEntry
+from scar_constructs.functions.data_access import write_log_statement
+
+_PLAIN_SUFFIX = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def notify(
+    bucket: s3.IBucket, function: lambda_.IFunction, entry: StorageEntry, *, after: Sequence[IDependable] = ()
+) -> None:
+    """Invoke a function for every object that is created in an input folder.
+
+    :param after: what has to be there before the first notification can come.
+    """
+    for filter_ in key_filters(entry):
+        bucket.add_event_notification(
+            s3.EventType.OBJECT_CREATED,
+            s3_notifications.LambdaDestination(function),
+            *([filter_] if filter_ else []),
+        )
+    wait_for(bucket, *after)
+
+
+def wait_for(bucket: s3.IBucket, *before: IDependable) -> None:
+    """Let a bucket send its first notification when something else is there."""
+    notifications = bucket.node.try_find_child("Notifications")
+    if notifications is not None and before:
+        notifications.node.add_dependency(*before)
+
+
+def key_filters(entry: StorageEntry) -> Iterator[s3.NotificationKeyFilter | None]:
+    """The S3 filters that together let through every object that the entry can take, each object once."""
+    # S3 wants a space as `+` and all but its "safe characters" percent-encoded:
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+    prefix = quote_plus(entry.key_prefix, safe="/!*'()") or None
+    suffixes = entry.suffixes if s3_can_tell_apart(entry.suffixes) else ()
+    if prefix is None and not suffixes:
+        yield None
+    for suffix in suffixes or (None,):
+        if prefix or suffix:
+            yield s3.NotificationKeyFilter(prefix=prefix, suffix=suffix)
+
+
+def s3_can_tell_apart(suffixes: Sequence[str]) -> bool:
+    """Whether S3 takes these suffixes as notifications of one folder: plain, and none the end of another."""
+    return all(_PLAIN_SUFFIX.fullmatch(suffix) for suffix in suffixes) and not any(
+        one.endswith(other) or other.endswith(one) for one, other in combinations(suffixes, 2)
+    )
+
+
+class NotificationsHandler(Construct):
+    """Rights and logs of the CDK's own function that writes bucket notifications, one a stack.
+
+    Left to itself the CDK gives it a managed policy that may write to all log groups of the account, and a
+    log group that stays for ever. Here it may write its own log, and change the notifications of the
+    workflow's buckets.
+    """
+
+    # Where the CDK keeps its handler in a stack: the name is part of every template with notifications.
+    _CDK_ID = "BucketNotificationsHandler050a0587b7544547bf325f094a3db834"
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        self._log_group = logs.LogGroup(
+            self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+        )
+        self._policy = iam.PolicyDocument(statements=[write_log_statement(self._log_group)])
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description="Writes the notifications of the workflow's buckets",
+            inline_policies={"Notifications": self._policy},
+        )
+        self.role = role.without_policy_updates()
+
+    @classmethod
+    def of(cls, scope: Construct) -> NotificationsHandler:
+        """The stack's one, made when first asked for."""
+        stack = Stack.of(scope)
+        found = stack.node.try_find_child("BucketNotifications")
+        return found if isinstance(found, NotificationsHandler) else cls(stack, "BucketNotifications")
+
+    def allow(self, bucket: s3.IBucket, *, existing: bool) -> None:
+        """Let the handler change a bucket's notifications, and read those that an existing one has."""
+        actions = ["s3:PutBucketNotification", *(["s3:GetBucketNotification"] if existing else [])]
+        self._policy.add_statements(iam.PolicyStatement(actions=actions, resources=[bucket.bucket_arn]))
+
+    def keep_log(self) -> None:
+        """Send the log of the CDK's function to our log group. Call it after the last notification."""
+        handler = Stack.of(self).node.try_find_child(self._CDK_ID)
+        function = handler.node.try_find_child("Resource") if handler is not None else None
+        if isinstance(function, CfnResource):
+            function.add_property_override("LoggingConfig.LogGroup", self._log_group.log_group_name)

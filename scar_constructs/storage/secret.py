@@ -1,0 +1,131 @@
+"""The stack's secret: what an FDL file tells of storage providers and nobody else is to see.
+
+`${SECRET:name-or-arn}` is the best place for a secret: then none comes here at all. For secrets in the clear
+and `${ENV:NAME}`, a plain `cdk deploy` has two ways to carry something from here to AWS: the template, which
+many may read, and assets, which go into the private and encrypted bucket of the CDK's bootstrap. So:
+
+1. the values are written into a file of the cloud assembly that only its owner can read;
+2. the cdk command uploads it, as an asset under a name of this stack;
+3. a custom resource stores it in AWS Secrets Manager, and puts a note in its place, which keeps the cdk
+   command from uploading it again. Older versions of the object are deleted.
+
+The asset's name is made from its content by scrypt, with the stack's name: whoever can read the template
+cannot try out passwords at any useful speed.
+
+Limits: `cdk.out` holds the values until it is deleted, or synthesized anew without them; during a deployment,
+whoever may read all assets of the account's bootstrap can read them; `cdk gc` may remove the note, and the
+next deployment then leaves the values in the bucket of assets until they change; a bucket of assets with a
+KMS key of one's own is not supported. A secret of a user's own that is encrypted with such a key needs a
+right to that key, which only its owner can give.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from aws_cdk import CustomResource, FileAssetPackaging, RemovalPolicy, Stack, Stage
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from scar_constructs.findings import acknowledge, acknowledge_wildcard
+from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+
+_HANDLER = Path(__file__).parents[1] / "handlers" / "storage_secret" / "index.py"
+
+
+class StorageSecret(Construct):
+    """A secret with the settings of storage providers, as `runtime/config.py` wants it.
+
+    :param values: the settings by provider and key, e.g. `{"minio.lab": {"secret_key": "…"}}`.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, values: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        super().__init__(scope, construct_id)
+        content = json.dumps(values, sort_keys=True).encode()
+        stack = Stack.of(self)
+        version = hashlib.scrypt(content, salt=stack.stack_name.encode(), n=2**14, r=8, p=1, dklen=32).hex()
+        name = f"scar-storage-{stack.stack_name}-"
+        location = stack.synthesizer.add_file_asset(
+            source_hash=name + version,
+            file_name=_write_private(self, f"{name}{version}.json", content),
+            packaging=FileAssetPackaging.FILE,
+            display_name="Secrets of storage providers",
+        )
+        self.secret = secretsmanager.Secret(
+            self,
+            "Secret",
+            description="Settings of the workflow's storage providers",
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            self.secret,
+            "AwsSolutions-SMG4",
+            "Whoever runs the storage gives out these credentials: nothing here can renew them.",
+        )
+        provider = HandlerFunction(
+            self, "Provider", handler=_HANDLER, description="Stores the settings of storage providers"
+        )
+        bucket = stack.format_arn(service="s3", region="", account="", resource=location.bucket_name)
+        # Of this stack, with all hashes: what an older deployment has left is to be deleted too.
+        objects = f"{bucket}/{location.object_key.replace(version, '*')}"
+        provider.allow(
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"],
+                resources=[objects],
+            ),
+            iam.PolicyStatement(
+                actions=["s3:ListBucketVersions"],
+                resources=[bucket],
+                conditions={"StringLike": {"s3:prefix": location.object_key.replace(version, "*")}},
+            ),
+            iam.PolicyStatement(
+                actions=[
+                    "secretsmanager:DescribeSecret",
+                    "secretsmanager:PutSecretValue",
+                    "secretsmanager:UpdateSecretVersionStage",
+                ],
+                resources=[self.secret.secret_arn],
+            ),
+        )
+        acknowledge_wildcard(
+            provider.role, objects, "All versions of this stack's own secret asset, and nothing else."
+        )
+        self.stored = CustomResource(
+            self,
+            "Stored",
+            resource_type="Custom::ScarStorageSecret",
+            service_token=provider.function.function_arn,
+            service_timeout=SERVICE_TIMEOUT,
+            properties={
+                "Bucket": location.bucket_name,
+                "Key": location.object_key,
+                "SecretId": self.secret.secret_arn,
+                "Version": version,
+            },
+        )
+
+    def grant_value(self, role: iam.IRole) -> None:
+        """Let a role read the secret (`Secret.grant_read` adds reading all about it)."""
+        role.add_to_principal_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self.secret.secret_arn])
+        )
+
+
+def _write_private(scope: Construct, name: str, content: bytes) -> str:
+    """Write a file of the cloud assembly that nobody but its owner can read; return its name in there."""
+    stage = Stage.of(scope)
+    if stage is None:
+        raise ValueError("a secret needs a cloud assembly to be written to")
+    path = Path(stage.outdir) / name
+    for older in path.parent.glob(name[: name.rindex("-")] + "-*.json"):  # of this stack, synthesized before
+        older.unlink()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    return name
