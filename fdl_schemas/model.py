@@ -299,10 +299,3 @@ class Workflow:
                 entry.bucket for entry in entries if entry.provider == "s3" and entry.topic_arn is None
             )
         )
-
-    @property
-    def edges(self) -> tuple[tuple[str, str], ...]:
-        """(function that writes, function that its output triggers), each pair once."""
-        from fdl_schemas.graph import edges
-
-        return edges((*self.functions, *self.oscar_services))

@@ -41,7 +41,7 @@ from runtime.events.invocation import Invocation
 from runtime.events.reading import EMPTY
 from runtime.logs import ContainerOutput, Log
 from runtime.reachable import host_ports
-from runtime.storage.storage import open_storage
+from runtime.storage.kinds import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from pathlib import Path
 from containers.errors import ExplainedError
 from runtime.config import StorageFolder, StorageProvider
 from runtime.logs import Log
-from runtime.storage.storage import Upload, open_storage
+from runtime.storage.contract import Upload
+from runtime.storage.kinds import open_storage
 
 KEY_LIMIT = 1024
 """Bytes of a key (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)."""

@@ -21,7 +21,8 @@ from containers.errors import ExplainedError
 from containers.image.manifests import Descriptor, check_digest
 from containers.registry.client import Credentials, RegistryRepository
 from containers.registry.connections import NETWORK_ERRORS, Response
-from containers.registry.transport import RETRIED, HttpStatusError, Patience
+from containers.registry.patience import Patience
+from containers.registry.transport import RETRIED, HttpStatusError
 
 CHUNK_BYTES = 6 << 20
 """ECR takes 5 to 10 MiB at once, and 4 200 chunks of one blob: 24 GiB, more than Lambda takes of an image

@@ -28,8 +28,9 @@ from containers.image.manifests import (
 )
 from containers.image.origin import ByteStream, VerifiedStream
 from containers.registry.connections import NETWORK_ERRORS, Response
+from containers.registry.patience import Pace, Patience
 from containers.registry.token_server import check_token_server
-from containers.registry.transport import HttpStatusError, Pace, Patience, Transport
+from containers.registry.transport import HttpStatusError, Transport
 
 Credentials = Callable[[str], tuple[str, str] | None]
 """Name and password for a registry host, or None to ask as nobody."""

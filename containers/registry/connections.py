@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from containers.registry.transport import Pace
+    from containers.registry.patience import Pace
 
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
 

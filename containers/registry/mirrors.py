@@ -31,7 +31,7 @@ from containers.registry.references import DOCKER_HUB, ImageReference
 
 if TYPE_CHECKING:
     from containers.registry.client import RegistryRepository
-    from containers.registry.transport import Patience
+    from containers.registry.patience import Patience
 
 Answer = TypeVar("Answer")
 
@@ -135,7 +135,7 @@ def _mirror(base: str, reference: ImageReference, what: str) -> Place:
 
 def _mirror_patience() -> Patience:
     """Another place follows: no need to bear with one that is slow or stumbles."""
-    from containers.registry.transport import Patience
+    from containers.registry.patience import Patience
 
     return Patience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
 

@@ -7,20 +7,18 @@ plain HTTP, and to no other scheme. Connections are kept for the next request (`
 
 from __future__ import annotations
 
-import email.utils
 import http.client
-import random
 import socket
 import ssl
 import string
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from containers.asking import asker
 from containers.errors import ExplainedError
 from containers.registry.connections import NETWORK_ERRORS, Connections, Response
+from containers.registry.patience import Patience, _retry_after_s
 from containers.registry.token_server import is_internal
 
 _MAXIMUM_ERROR_BODY = 64 * 1024
@@ -42,53 +40,7 @@ class HttpStatusError(Exception):
         self.url = url
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to bear with a server: seconds per network operation, attempts, pauses between them."""
-
-    timeout_s: float = 30.0
-    attempts: int = 5
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 30.0
-    slowest_bytes_per_s: float = 0.0
-    """Bodies that take longer than `timeout_s` and are slower than this are given up."""
-
-    def pause_s(self, failures: int, retry_after: str | None = None) -> float:
-        """Seconds to wait after so many failures; `Retry-After` counts if it is bearable."""
-        asked = _retry_after_s(retry_after)
-        if asked is not None:
-            return min(asked, self.longest_pause_s)
-        # Full jitter, so that the many environments of a burst do not come back in step.
-        ceiling: float = min(self.longest_pause_s, self.first_pause_s * 2**failures)
-        return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - not for secrets
-
-
 DEFAULT_PATIENCE = Patience()
-
-clock = time.monotonic
-
-
-class Pace:
-    """How fast one server sends. Time in which nobody reads does not count."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._waited_s = 0.0
-        self._bytes = 0
-
-    def read(self, read: Callable[[int], bytes], size: int) -> bytes:
-        """The next bytes of `read`. Raises ConnectionError if the server is slower than is borne."""
-        started = clock()
-        chunk = read(size)
-        self._waited_s += clock() - started
-        self._bytes += len(chunk)
-        # A server that sends a byte now and then would keep every timeout from running out.
-        if (
-            self._waited_s > self._patience.timeout_s
-            and self._bytes < self._waited_s * self._patience.slowest_bytes_per_s
-        ):
-            raise ConnectionError(f"it sent {self._bytes} bytes in {self._waited_s:.0f} s")
-        return chunk
 
 
 class Transport:
@@ -212,16 +164,3 @@ def _redirected(url: str, location: str, response: Response) -> str:
     if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http" and not inside):
         raise HttpStatusError(response.status, response.headers, b"", target)
     return target
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110: seconds, or a date)."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, moment - time.time())

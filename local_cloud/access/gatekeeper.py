@@ -31,9 +31,9 @@ from ministack.services import s3
 
 from local_cloud.access import callers, routes, signatures, upload_forms
 from local_cloud.access.callers import Caller
+from local_cloud.access.routes import is_registry_request
 from local_cloud.access.signatures import SignatureError
 from local_cloud.access.signed_chunks import ChunkReader
-from local_cloud.ecr import is_registry_request
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]

@@ -7,6 +7,7 @@ logs people in, and serves whole services by path, all before it asks who calls.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import ministack.app
@@ -75,3 +76,21 @@ async def _endpoints_and_buckets_alone(  # noqa: PLR0917 (as ministack calls it)
             answer[1].update(s3.cors_response_headers(target[0], method, headers))
         return app._with_data_plane_headers(answer, request_id, include_s3_id=True, wildcard_cors=False)
     return None
+
+
+REGISTRY_PATH = re.compile(
+    r"/v2/(?P<name>.+)/(?:(?P<kind>blobs/uploads|blobs|manifests|referrers)/(?P<reference>[^/]*)|tags/list)"
+)
+
+
+def is_registry_request(scope: Mapping[str, Any]) -> bool:
+    """Whether a request goes to the registry, and so bears a token of ECR's and no signature."""
+    if scope["type"] != "http":
+        return False
+    headers = dict(scope["headers"])
+    if headers.get(b"authorization", b"").startswith(b"AWS4"):
+        return False  # of another service that has such paths: a bucket named `v2`
+    path = scope["path"]
+    if path in ("/v2", "/v2/", "/v2/_catalog"):
+        return True
+    return REGISTRY_PATH.fullmatch(path) is not None and not path.startswith("/v2/email")

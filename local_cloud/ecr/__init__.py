@@ -20,10 +20,11 @@ from pathlib import Path
 
 import ministack.app
 
+from local_cloud.access.routes import is_registry_request
 from local_cloud.ecr.asgi import Receive, Scope, Send
 from local_cloud.ecr.image_calls import ImageCalls
 from local_cloud.ecr.layer_calls import LayerCalls
-from local_cloud.ecr.registry import Registry, is_registry_request
+from local_cloud.ecr.registry import Registry
 from local_cloud.ecr.store import ImageStore
 from local_cloud.ecr.tokens import Tokens
 

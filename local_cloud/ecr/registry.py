@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
+from local_cloud.access.routes import REGISTRY_PATH
 from local_cloud.ecr.asgi import (
     PIECE,
     Disconnected,
@@ -34,9 +35,6 @@ from local_cloud.ecr.rights import allowed
 from local_cloud.ecr.store import ImageStore, RepositoryKey, record
 from local_cloud.ecr.tokens import Bearer, Tokens
 
-_PATH = re.compile(
-    r"/v2/(?P<name>.+)/(?:(?P<kind>blobs/uploads|blobs|manifests|referrers)/(?P<reference>[^/]*)|tags/list)"
-)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CONTENT_RANGE = re.compile(r"(\d+)-(\d+)")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -56,19 +54,6 @@ class _Request:
 
     def location(self, rest: str) -> str:
         return f"/v2/{self.key.name}/{rest}"
-
-
-def is_registry_request(scope: Scope) -> bool:
-    """Whether a request goes to the registry, and so bears a token of ECR's and no signature."""
-    if scope["type"] != "http":
-        return False
-    headers = dict(scope["headers"])
-    if headers.get(b"authorization", b"").startswith(b"AWS4"):
-        return False  # of another service that has such paths: a bucket named `v2`
-    path = scope["path"]
-    if path in ("/v2", "/v2/", "/v2/_catalog"):
-        return True
-    return _PATH.fullmatch(path) is not None and not path.startswith("/v2/email")
 
 
 class Registry:
@@ -103,7 +88,7 @@ class Registry:
             name: values[0] for name, values in parse_qs(scope.get("query_string", b"").decode()).items()
         }
         bearer = self._authenticate(headers.get("authorization", ""))
-        found = _PATH.fullmatch(scope["path"])
+        found = REGISTRY_PATH.fullmatch(scope["path"])
         if found is None:
             if scope["path"] == "/v2/_catalog":
                 raise Refusal(405, "UNSUPPORTED", "ECR has no catalog: use DescribeRepositories")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from containers.errors import ExplainedError
-from runtime.storage.storage import StoredObject
+from runtime.storage.contract import StoredObject
 
 VARIABLE_LIMIT = 128 * 1024 - 1
 """Bytes of one `NAME=value` that Linux lets a program start with (MAX_ARG_STRLEN, less the NUL)."""

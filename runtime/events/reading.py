@@ -36,7 +36,7 @@ from containers.errors import ExplainedError
 from runtime.config import FunctionConfig
 from runtime.events.http_events import is_http, read_request
 from runtime.events.invocation import Invocation
-from runtime.storage.storage import StoredObject
+from runtime.storage.contract import StoredObject
 
 Door = Literal["storage", "queue", "http", "direct"]
 

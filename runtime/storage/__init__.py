@@ -1,17 +1,22 @@
-"""Where inputs come from and outputs go to: one small interface, and a registry of kinds behind it.
+"""Where inputs come from and outputs go to.
 
-`open_storage(provider, providers)` gives the `Storage` for a provider as an FDL file names it:
-
-- `s3`, the function's own account and role: `s3.py`;
-- `s3.NAME`, another account, and `minio.NAME`, any server that speaks S3: the same with keys, `s3_keyed.py`;
-- `webdav.NAME` (`webdav.py`) and `onedata.NAME` (`onedata.py`): servers of files over HTTP. What they share
-  is in `file_server.py` (folders, temporary names, what is done in parallel), `http.py` (retries, redirects,
-  what a status means), `connections.py` and `address.py`.
-
-A connection with a name (`named.py`) takes its secrets from `secrets.py`, when it is first used, and once
-more if they are refused: somebody may have changed them. A kind is one entry of the registry in `storage.py`.
+contract.py     what every kind of storage can do
+kinds.py        the kinds, by the provider's name in the FDL file
+s3.py           `s3`: the function's own account and role
+s3_keyed.py     `s3.NAME`, another account, and `minio.NAME`, any server that speaks S3
+s3_upload.py    many files to S3
+webdav.py       `webdav.NAME`
+onedata.py      `onedata.NAME`
+file_server.py  what servers of files over HTTP share: folders, temporary names
+http.py         their HTTP: retries, redirects, meaning of statuses
+connections.py  their connections
+address.py      addresses of servers
+named.py        a connection with a name
+secrets.py      its secrets
+upload_time.py  whether there is time for an upload
 """
 
-from runtime.storage.storage import Storage, StoredObject, open_storage, register
+from runtime.storage.contract import Storage, StoredObject, Upload
+from runtime.storage.kinds import open_storage
 
-__all__ = ["Storage", "StoredObject", "open_storage", "register"]
+__all__ = ["Storage", "StoredObject", "Upload", "open_storage"]

@@ -27,6 +27,7 @@ from typing import Protocol, TypeVar
 
 from containers.errors import ExplainedError
 from runtime.storage.address import encoded_path
+from runtime.storage.contract import StoredObject, Upload, content_type
 from runtime.storage.http import (
     NETWORK_ERRORS,
     NO_SPACE,
@@ -36,7 +37,6 @@ from runtime.storage.http import (
     HttpServer,
     StumbledError,
 )
-from runtime.storage.storage import StoredObject, Upload, content_type
 from runtime.storage.upload_time import cut_short, seconds_left, too_much
 
 Result = TypeVar("Result")

@@ -27,7 +27,7 @@ from urllib.parse import urljoin, urlsplit
 from containers.errors import ExplainedError
 from runtime.storage.address import ServerAddress
 from runtime.storage.connections import PIECE, Connections
-from runtime.storage.storage import CredentialsRefusedError
+from runtime.storage.contract import CredentialsRefusedError
 
 Result = TypeVar("Result")
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from runtime.config import StorageProvider
 from runtime.storage import secrets
-from runtime.storage.storage import CredentialsRefusedError, Storage, StoredObject, Upload
+from runtime.storage.contract import CredentialsRefusedError, Storage, StoredObject, Upload
 
 Result = TypeVar("Result")
 

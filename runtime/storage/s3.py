@@ -17,8 +17,8 @@ from typing import Any
 
 from containers import aws
 from containers.errors import ExplainedError
+from runtime.storage.contract import StoredObject, Upload
 from runtime.storage.s3_upload import S3Uploader
-from runtime.storage.storage import StoredObject, Upload
 
 MIB = 1024 * 1024
 PARALLEL_FROM = 32 * MIB

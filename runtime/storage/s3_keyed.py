@@ -14,8 +14,8 @@ from containers import aws
 from containers.errors import ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage.address import ServerAddress
+from runtime.storage.contract import CredentialsRefusedError
 from runtime.storage.s3 import S3Storage
-from runtime.storage.storage import CredentialsRefusedError
 
 ATTEMPTS = 4
 _ABOUT_KEYS = (

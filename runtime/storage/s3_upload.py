@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from containers.errors import ExplainedError
-from runtime.storage.storage import Upload, content_type
+from runtime.storage.contract import Upload, content_type
 from runtime.storage.upload_time import Pace, cut_short, seconds_left, too_much
 
 Item = TypeVar("Item")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from containers.errors import ExplainedError
-from runtime.storage.storage import Upload
+from runtime.storage.contract import Upload
 
 MIB = 1024 * 1024
 _ADVICE = (

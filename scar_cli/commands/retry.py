@@ -6,21 +6,17 @@ Lambda itself may), and never loses one. A message that cannot be read stays whe
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import json
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from gzip import GzipFile
 from typing import Any
 
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored_event, subject_of
 from scar_cli.aws.session import client, error_code, explain, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -28,12 +24,6 @@ from scar_cli.table import printable
 
 _AT_ONCE = 10
 _HELD_S = 120
-_UNPACKED_LIMIT = 8 * 1024 * 1024
-"""No event of Lambda is longer than 6 MB."""
-
-
-class UnreadableMessageError(ValueError):
-    """The message holds no event; the text is the reason."""
 
 
 @click.command("retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --limit 1"))
@@ -65,72 +55,10 @@ def command(
     return 1 if any(answer["kept"] for answer in answers) else 0
 
 
-def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
-    """The event in a message of a failure queue.
-
-    Lambda's destination record has it as `requestPayload`; the state change of a Batch job in the job's
-    environment (`SCAR_EVENT`, packed in `SCAR_EVENT_GZ`, or in the S3 object that `SCAR_EVENT_URI` names and
-    `fetch` reads); what EventBridge or SNS could not deliver is the event itself.
-
-    Raises:
-        UnreadableMessageError: it is none of these.
-    """
-    try:
-        message = json.loads(body)
-    except (ValueError, RecursionError):
-        raise UnreadableMessageError("it is not JSON") from None
-    if not isinstance(message, dict):
-        raise UnreadableMessageError("it is no JSON object")
-    if "requestPayload" in message:
-        return message["requestPayload"]
-    if message.get("detail-type") == "Batch Job State Change":
-        return _event_of_job(message, fetch)
-    if message.get("source") == "aws.s3" and "detail" in message:
-        return message
-    if message.get("Type") == "Notification" and "Message" in message:
-        return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": message}]}
-    raise UnreadableMessageError("it holds no event")
-
-
-def subject_of(event: object) -> str:
-    """What a person calls the event: the object that it tells of."""
-    try:
-        entry = event["Records"][0]["s3"]  # type: ignore[index]
-        from urllib.parse import unquote_plus
-
-        return f"{entry['bucket']['name']}/{unquote_plus(entry['object']['key'])}"
-    except (KeyError, TypeError, IndexError, AttributeError):
-        pass
-    try:
-        detail = event["detail"]  # type: ignore[index]
-        return f"{detail['bucket']['name']}/{detail['object']['key']}"
-    except (KeyError, TypeError):
-        return "an event without a file"
-
-
 def _told(sent: int, *, dry_run: bool) -> str:
     if dry_run:
         return f"{sent} failed event{'' if sent == 1 else 's'} would be sent again."
     return "1 failed event was sent again." if sent == 1 else f"{sent} failed events were sent again."
-
-
-def _event_of_job(message: dict[str, Any], fetch: Callable[[str], bytes]) -> object:
-    try:
-        pairs = message["detail"]["container"]["environment"]
-        variables = {str(pair["name"]): str(pair["value"]) for pair in pairs}
-    except (KeyError, TypeError):
-        raise UnreadableMessageError("the job has no environment") from None
-    try:
-        if "SCAR_EVENT_URI" in variables or "SCAR_EVENT_GZ" in variables:
-            uri = variables.get("SCAR_EVENT_URI")
-            packed = fetch(uri) if uri else base64.b64decode(variables["SCAR_EVENT_GZ"], validate=True)
-            with GzipFile(fileobj=io.BytesIO(packed)) as file:
-                return json.loads(file.read(_UNPACKED_LIMIT))
-        return json.loads(variables["SCAR_EVENT"])
-    except KeyError:
-        raise UnreadableMessageError("the job's environment holds no event") from None
-    except (ValueError, OSError, EOFError, zlib.error, binascii.Error, RecursionError):
-        raise UnreadableMessageError("the event in the job's environment cannot be read") from None
 
 
 def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, shown: bool) -> dict[str, Any]:
@@ -177,25 +105,6 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
             f"scar: {function.name}: message {one['message_id']} stays: {printable(one['reason'])}", err=True
         )
     return {"function": function.name, "events": events, "kept": kept}
-
-
-def stored_event(s3: Any, uri: str) -> bytes:
-    """The content of `s3://bucket/key`: an event that was too long for its job's environment.
-
-    Raises:
-        UnreadableMessageError: it cannot be read.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    try:
-        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read(_UNPACKED_LIMIT)
-    except (ClientError, BotoCoreError) as error:
-        told = explain(error)
-        raise UnreadableMessageError(
-            f"its event at {printable(uri)} cannot be read: {told.cause if told is not None else error}"
-        ) from None
-    return content
 
 
 def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None:

@@ -18,8 +18,8 @@ from typing import Any
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.aws.logs import groups, lines, moment_ms, parsed
 from scar_cli.aws.session import client, error_code, explained
-from scar_cli.commands.log import groups, lines, moment_ms, parsed
 from scar_cli.examples import examples
 from scar_cli.table import table, takes_colours
 

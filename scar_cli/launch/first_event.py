@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from scar_cli.aws.invoking import Answer, LambdaConnection
-from scar_cli.commands.log import parsed, readable
+from scar_cli.aws.logs import parsed, readable
 from scar_cli.errors import UserError
 from scar_cli.launch.fan_out import Target, refusal
 from scar_cli.launch.files import InputFile, event_bytes

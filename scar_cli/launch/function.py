@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import click
 
+from fdl_schemas.graph import edges
 from fdl_schemas.model import Function, Workflow
 from scar_cli.aws.deployed import one_selected
 from scar_cli.errors import UserError
@@ -30,7 +31,7 @@ def choose(workflow: Workflow, name: str | None) -> Function:
             f"The function {name} has no input on S3" if known else f"There is no function {name} in the file"
         )
         raise UserError(cause, f"Functions that read from S3: {', '.join(readers) or 'none'}")
-    fed = {target for _source, target in workflow.edges}
+    fed = {target for _source, target in edges((*workflow.functions, *workflow.oscar_services))}
     heads = [function for function in readers.values() if function.name not in fed]
     if len(heads) == 1:
         return heads[0]

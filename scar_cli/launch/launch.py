@@ -28,8 +28,8 @@ import click
 
 from scar_cli.aws.deployed import DeployedFunction, one_selected, workflow_of
 from scar_cli.aws.invoking import LambdaEndpoint
+from scar_cli.aws.logs import moment_ms
 from scar_cli.aws.session import LOOPBACK, botocore_session, client, explained
-from scar_cli.commands.log import moment_ms
 from scar_cli.errors import UserError
 from scar_cli.launch.fan_out import Ahead, Event, FanOut, Target
 from scar_cli.launch.files import (

@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from scar_cli.aws.deployed import DeployedFunction
+from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored_event
+from scar_cli.aws.logs import lines, parsed
 from scar_cli.aws.session import client, explained, is_passing
-from scar_cli.commands.log import lines, parsed
-from scar_cli.commands.retry import UnreadableMessageError, event_of, stored_event
 from scar_cli.errors import UserError
 from scar_cli.launch.pace import Patience
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fdl_schemas.model import StorageEntry
-from scar_cli.commands.retry import event_of
+from scar_cli.aws.failure_queues import event_of
 from scar_constructs.launch.states import launch_states
 from tests.cloud.embedded import CloudUnderTest, any_role, make_function, until
 

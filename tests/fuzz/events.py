@@ -1,4 +1,4 @@
-"""Events through `runtime.events.reading` and the handler: documented errors only, and every record on its own."""
+"""Events through `runtime.events.reading` and the handler: documented errors only."""
 
 from __future__ import annotations
 

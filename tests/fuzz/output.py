@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from runtime.logs import KEPT_LINE_LENGTH, KEPT_LINES, ContainerOutput, Log
-from scar_cli.commands.log import parsed
+from scar_cli.aws.logs import parsed
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.target import Check, Target
 

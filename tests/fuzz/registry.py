@@ -17,8 +17,8 @@ from containers.image.config import ImageConfig
 from containers.image.manifests import parse_config
 from containers.registry.client import RegistryRepository
 from containers.registry.mirrors import Place
+from containers.registry.patience import Patience
 from containers.registry.references import parse_reference
-from containers.registry.transport import Patience
 from containers.store.pull import WantedImage, pull
 from containers.store.store import ImageStore
 from tests.fuzz.layers import require_documented

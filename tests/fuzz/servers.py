@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from containers.errors import ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage import http, s3_keyed
+from runtime.storage.contract import Storage, StoredObject, Upload
 from runtime.storage.onedata import OnedataStorage
 from runtime.storage.s3_keyed import KeyedS3Storage
-from runtime.storage.storage import Storage, StoredObject, Upload
 from runtime.storage.webdav import WebDavStorage
 from tests.fuzz.mutation import EDITS, VALUES, edited, json_bytes, mutated
 from tests.fuzz.target import Check, Target

@@ -1,7 +1,7 @@
 """A network namespace with nothing but a loopback interface, and listeners that are served from outside it.
 
-These are the steps of a process on its way into a container; `containers.engines.network.namespace` has the other side.
-Their conversation on the report socket, which comes before all reports:
+These are the steps of a process on its way into a container. The other side of the report socket is in
+`containers.engines.network.namespace`. Before all reports, they send each other:
 
     enter_network   sends `network` with the listening sockets, or `no_network REASON`
     await_network   reads one byte, which comes when the namespace is connected as far as it will be

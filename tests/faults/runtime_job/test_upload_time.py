@@ -10,7 +10,8 @@ import pytest
 
 from containers.errors import ExplainedError
 from runtime.storage import s3_upload
-from runtime.storage.storage import Upload, open_storage
+from runtime.storage.contract import Upload
+from runtime.storage.kinds import open_storage
 from tests.faults.runtime_job.test_batch_job import BATCH
 from tests.unit.runtime_job.conftest import BatchApi, Function
 from tests.unit.runtime_storage.slow_s3 import SlowS3

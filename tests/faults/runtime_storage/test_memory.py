@@ -21,15 +21,15 @@ PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 from runtime.config import StorageProvider
-from runtime.storage import storage
+from runtime.storage import StoredObject, Upload, kinds
 name, settings, bucket, folder = json.loads(sys.argv[1])
 folder = Path(folder)
-opened = storage._KINDS[name.partition(".")[0]](StorageProvider(name, {}), settings)
+opened = kinds._KINDS[name.partition(".")[0]](StorageProvider(name, {}), settings)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-opened.upload([storage.Upload(folder / "small", bucket, "small", 5)])
+opened.upload([Upload(folder / "small", bucket, "small", 5)])
 before = peak()
-opened.upload([storage.Upload(folder / "large", bucket, "large", (folder / "large").stat().st_size)])
-source = storage.StoredObject(bucket, "large", provider=name)
+opened.upload([Upload(folder / "large", bucket, "large", (folder / "large").stat().st_size)])
+source = StoredObject(bucket, "large", provider=name)
 opened.download(source, folder / "back", on_size=lambda _: None)
 print(peak() - before)
 """

@@ -13,7 +13,8 @@ from containers.errors import ExplainedError
 from containers.image.origin import Layer
 from containers.layers.reader import LAYERS_AHEAD, LayerReader, read_ahead
 from containers.registry.client import RegistryRepository
-from containers.registry.transport import HttpStatusError, Patience, Transport
+from containers.registry.patience import Patience
+from containers.registry.transport import HttpStatusError, Transport
 from tests.registry_server import Answer, Request, ScriptedServer
 
 QUICK = Patience(timeout_s=5, attempts=2, first_pause_s=0.01)

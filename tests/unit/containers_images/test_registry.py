@@ -13,7 +13,7 @@ from containers.errors import ExplainedError
 from containers.image.manifests import Descriptor
 from containers.image.origin import find_image, read_all
 from containers.registry.client import RegistryRepository
-from containers.registry.transport import Patience
+from containers.registry.patience import Patience
 from tests.oci_images import MANIFEST_TYPE, File, Image, digest_of, index_of, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer
 

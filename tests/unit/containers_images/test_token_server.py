@@ -8,8 +8,8 @@ import pytest
 
 from containers.errors import ExplainedError
 from containers.registry.client import RegistryRepository
+from containers.registry.patience import Patience
 from containers.registry.token_server import check_token_server
-from containers.registry.transport import Patience
 from tests.registry_server import Answer, Request, ScriptedServer
 
 QUICK = Patience(timeout_s=2, attempts=2, first_pause_s=0.01, longest_pause_s=0.05)

@@ -17,8 +17,8 @@ from containers.image.layout import LayoutFolder
 from containers.image.manifests import choose_platform, parse_config, parse_descriptor
 from containers.image.origin import find_image
 from containers.registry.client import RegistryRepository
+from containers.registry.patience import Patience
 from containers.registry.ranges import FileSource
-from containers.registry.transport import Patience
 from containers.store.archive import find_in_archive
 from tests.oci_images import File, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fdl_schemas.graph import edges
 from fdl_schemas.load import check, load_workflow
 from fdl_schemas.model import (
     ApiGateway,
@@ -98,7 +99,7 @@ def test_darknet_document_of_the_documentation(tmp_path: Path) -> None:
         ),
     )
     assert workflow.name == "darknet"
-    assert workflow.edges == ()
+    assert edges((*workflow.functions, *workflow.oscar_services)) == ()
 
 
 def test_video_document_of_the_documentation(tmp_path: Path) -> None:
@@ -111,7 +112,9 @@ def test_video_document_of_the_documentation(tmp_path: Path) -> None:
     assert detect.batch is None
     assert detect.memory_mib == 3008
     assert workflow.buckets == ("scar-video",)
-    assert workflow.edges == (("scar-batch-ffmpeg-split", "scar-lambda-darknet"),)
+    assert edges((*workflow.functions, *workflow.oscar_services)) == (
+        ("scar-batch-ffmpeg-split", "scar-lambda-darknet"),
+    )
     assert check(tmp_path / "scar-video-process.yaml").diagnostics == ()
 
 
@@ -230,7 +233,7 @@ storage_providers:
     mine: {access_key: "${ENV:ID}", secret_key: "${SECRET:my/key}", region: us-east-1}
 """
     workflow = load(text, tmp_path)
-    assert workflow.edges == (("anonymize", "mask-detector"),)
+    assert edges((*workflow.functions, *workflow.oscar_services)) == (("anonymize", "mask-detector"),)
     assert workflow.buckets == ("scar-mask-detector",)
     assert workflow.oscar_services == (
         OscarService(

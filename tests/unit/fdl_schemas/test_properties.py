@@ -22,6 +22,7 @@ from fdl_schemas.diagram.diagram import diagram
 from fdl_schemas.diagram.layout import layout
 from fdl_schemas.diagram.mermaid import mermaid
 from fdl_schemas.diagram.svg import svg
+from fdl_schemas.graph import edges
 from fdl_schemas.load import CheckResult, check, check_text
 from fdl_schemas.reading.schema import schema
 
@@ -90,9 +91,11 @@ def judge(content: bytes, folder: Path) -> CheckResult:
             function.container.image or function.container.image_file
             for function in result.workflow.functions
         )
-        assert {name for pair in result.workflow.edges for name in pair} <= set(names) | {
-            service.name for service in result.workflow.oscar_services
-        }
+        assert {
+            name
+            for pair in edges((*result.workflow.functions, *result.workflow.oscar_services))
+            for name in pair
+        } <= set(names) | {service.name for service in result.workflow.oscar_services}
     return result
 
 

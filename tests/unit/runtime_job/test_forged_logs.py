@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from containers.errors import LONGEST_STORY, ExplainedError
 from runtime.errors import ContainerError, InvocationError
 from runtime.logs import LONGEST_OWN_LINE, ContainerOutput, Log
-from scar_cli.commands.log import Line as LogLine
-from scar_cli.commands.log import belongs, parsed
+from scar_cli.aws.logs import Line as LogLine
+from scar_cli.aws.logs import belongs, parsed
 from tests.unit.runtime_job.conftest import Function
 
 FORGED = (

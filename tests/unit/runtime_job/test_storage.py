@@ -12,9 +12,9 @@ import pytest
 from containers.errors import ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage import StoredObject, open_storage
+from runtime.storage.contract import Upload, content_type
 from runtime.storage.s3 import PARALLEL_FROM
 from runtime.storage.s3_keyed import KeyedS3Storage
-from runtime.storage.storage import Upload, content_type
 from tests.registry_server import Answer, ScriptedServer
 from tests.unit.runtime_job.conftest import Bucket
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.config import StorageProvider
+from runtime.storage.contract import StoredObject, Upload
 from runtime.storage.file_server import FileServerStorage
 from runtime.storage.onedata import OnedataStorage
-from runtime.storage.storage import StoredObject, Upload
 from runtime.storage.webdav import WebDavStorage
 from tests.unit.runtime_storage.servers import LOGIN, PASSWORD, TOKEN, Running
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from containers.errors import ExplainedError
-from runtime.storage.storage import CredentialsRefusedError, StoredObject, Upload
+from runtime.storage.contract import CredentialsRefusedError, StoredObject, Upload
 from tests.unit.runtime_storage.places import Place, onedata_place, webdav_place
 from tests.unit.runtime_storage.servers import Fault
 

@@ -17,7 +17,7 @@ from containers.errors import ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage import http
 from runtime.storage.address import ServerAddress
-from runtime.storage.storage import StoredObject, Upload
+from runtime.storage.contract import StoredObject, Upload
 from runtime.storage.webdav import WebDavStorage
 from tests.unit.runtime_storage.places import webdav_place
 from tests.unit.runtime_storage.servers import Fault, Running, threaded, webdav_server

@@ -11,8 +11,8 @@ import pytest
 
 from containers.errors import ExplainedError
 from runtime.config import StorageProvider
+from runtime.storage.contract import CredentialsRefusedError, StoredObject, Upload
 from runtime.storage.s3_keyed import KeyedS3Storage
-from runtime.storage.storage import CredentialsRefusedError, StoredObject, Upload
 from tests.unit.runtime_storage.conftest import S3Server
 from tests.unit.runtime_storage.servers import threaded
 

@@ -11,8 +11,8 @@ import pytest
 from containers.errors import ExplainedError
 from runtime.config import SecretField, StorageProvider
 from runtime.storage import open_storage
+from runtime.storage.contract import CredentialsRefusedError, Upload
 from runtime.storage.secrets import settings_of
-from runtime.storage.storage import CredentialsRefusedError, Upload
 from tests.unit.runtime_storage.conftest import Vault
 from tests.unit.runtime_storage.servers import LOGIN, PASSWORD, Running
 

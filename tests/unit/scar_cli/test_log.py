@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from scar_cli.aws.logs import Line, _events, belongs, moment_ms, parsed
 from scar_cli.commands import status
-from scar_cli.commands.log import Line, _events, belongs, moment_ms, parsed
 from scar_cli.errors import UserError
 
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from scar_cli.commands.retry import UnreadableMessageError, event_of, subject_of
+from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, subject_of
 
 EVENT = {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "in/a+b%2B.txt"}}}]}
 

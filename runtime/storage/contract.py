@@ -1,4 +1,4 @@
-"""The interface that every kind of storage has, and the registry of kinds."""
+"""The interface that every kind of storage has."""
 
 from __future__ import annotations
 
@@ -83,36 +83,6 @@ class CredentialsRefusedError(ExplainedError):
         super().__init__(cause, advice=advice, kind="StorageRefused")
 
 
-def register(kind: str, opener: Callable[[StorageProvider, Mapping[str, str]], Storage]) -> None:
-    """Make a kind of `storage_providers` known.
-
-    `opener` is given one connection and all of its settings, those from Secrets Manager included.
-    """
-    _KINDS[kind] = opener
-
-
-def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PROVIDERS) -> Storage:
-    """The storage that an FDL file calls `provider`: `s3`, or one of `providers`, `KIND.NAME`.
-
-    Raises `ExplainedError` of kind `UnknownStorage`.
-    """
-    if provider == "s3":
-        from runtime.storage.s3 import S3Storage
-
-        return S3Storage()
-    connection = providers.get(provider)
-    opener = _KINDS.get(connection.kind) if connection is not None else None
-    if connection is None or opener is None:
-        raise ExplainedError(
-            f"This function has no storage provider {provider!r}",
-            advice=f"It knows: {', '.join(('s3', *providers))}.",
-            kind="UnknownStorage",
-        )
-    from runtime.storage.named import NamedStorage
-
-    return NamedStorage(connection, opener)
-
-
 def content_type(name: str) -> str:
     """Guessed from the name's ending, as browsers will be told."""
     kind, encoding = mimetypes.guess_type(name)
@@ -121,29 +91,3 @@ def content_type(name: str) -> str:
             encoding, "application/octet-stream"
         )
     return kind or "application/octet-stream"
-
-
-def _open_keyed_s3(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
-    from runtime.storage.s3_keyed import KeyedS3Storage
-
-    return KeyedS3Storage(provider, settings)
-
-
-def _open_webdav(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
-    from runtime.storage.webdav import WebDavStorage
-
-    return WebDavStorage(provider, settings)
-
-
-def _open_onedata(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
-    from runtime.storage.onedata import OnedataStorage
-
-    return OnedataStorage(provider, settings)
-
-
-_KINDS: dict[str, Callable[[StorageProvider, Mapping[str, str]], Storage]] = {
-    "s3": _open_keyed_s3,
-    "minio": _open_keyed_s3,
-    "webdav": _open_webdav,
-    "onedata": _open_onedata,
-}
