@@ -115,7 +115,7 @@ def test_path_with_nul_or_too_long_is_a_diagnostic(tmp_path: Path) -> None:
     assert only_problem(tmp_path / ("x" * 300)).code == "FDL001"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("modes_count")
 def test_unreadable_file_is_a_diagnostic(tmp_path: Path) -> None:
     file = tmp_path / "secret.yaml"
     file.write_text("functions:\n")
