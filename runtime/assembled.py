@@ -6,8 +6,8 @@ The assembler (`containers.assembly`) puts the function's package into the image
     {"version": 1, "env": ["NAME=value"], "entrypoint": ["…"], "cmd": ["…"], "working_dir": "", "user": ""}
 
 An empty value means that the image does not set it. On AWS Lambda, the root file system is read-only and the
-process is unprivileged; in AWS Batch, the root is writable and `USER` applies. `writable_places` checks what
-is writable instead of asking where it runs.
+process is unprivileged; in AWS Batch, the root is writable and `USER` applies. `writable_folder`, and the
+engine for `HOME`, check what is writable instead of asking where it runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers.engines.user import look_up_user
 from containers.errors import ExplainedError
 from containers.image.config import ImageConfig
 from runtime.workspace import Workspace
@@ -65,26 +64,12 @@ def assembled_image(function_dir: Path) -> AssembledImage | None:
     )
 
 
-def writable_places(
-    environment: Mapping[str, str], working_dir: str, workspace: Workspace, chosen: Mapping[str, str]
-) -> tuple[dict[str, str], str]:
-    """The environment with a `HOME`, and a working directory, that the script can write to.
-
-    A `HOME` of the image is kept if it is writable. A `HOME` in `chosen`, the variables of the FDL file, and
-    a `WORKDIR` are kept in any case.
-    """
-    found = dict(environment)
-    home = found.get("HOME") or look_up_user(_ROOT, str(os.geteuid())).home
-    if "HOME" not in chosen and not _is_writable(home):
-        home = str(workspace.home)
-    found["HOME"] = home
-    if working_dir in ("", "/"):  # BuildKit writes "/" where a Dockerfile has no WORKDIR
-        working_dir = "/" if _is_writable("/") else str(workspace.home)
-    return found, working_dir
-
-
-def _is_writable(folder: str) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK)
+def writable_folder(working_dir: str, workspace: Workspace) -> str:
+    """A working directory that the script can write to; a `WORKDIR` is kept in any case."""
+    # BuildKit writes "/" where a Dockerfile has no WORKDIR.
+    if working_dir in ("", "/") and not os.access("/", os.W_OK | os.X_OK):
+        return str(workspace.home)
+    return working_dir
 
 
 def _texts(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:

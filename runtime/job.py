@@ -31,7 +31,7 @@ from containers.image.config import ImageConfig
 from containers.store import ImageSource, RootFilesystem, prepare_image
 from runtime import outputs
 from runtime.answer import Answer
-from runtime.assembled import writable_places
+from runtime.assembled import writable_folder
 from runtime.command import prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
@@ -275,9 +275,7 @@ class _Job:
             )
             working_dir = root.config.working_dir
             if self.config.assembled is not None:
-                environment, working_dir = writable_places(
-                    environment, working_dir, workspace, self.config.container_environment
-                )
+                working_dir = writable_folder(working_dir, workspace)
             argv = self._argv(workspace, root, environment)
             payload = self.config.extra_payload
             if time.monotonic() >= self.setting.deadline:
@@ -291,6 +289,7 @@ class _Job:
                     user=root.config.user,
                     binds={workspace.path: str(workspace.path)},
                     read_only={} if payload is None else {payload: str(payload)},
+                    spare_home=None if "HOME" in self.config.container_environment else str(workspace.home),
                     shared={path: str(path) for path in self.config.file_systems if path.is_dir()},
                     host_ports=host_ports(self.setting.environ, self.config.container_environment),
                     deadline=self.setting.deadline,

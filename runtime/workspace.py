@@ -2,7 +2,7 @@
 
     input/    TMP_INPUT_DIR: the input file, and nothing else
     output/   TMP_OUTPUT_DIR: what the container leaves here is uploaded
-    home/     HOME and working directory where the image's own are read-only
+    home/     HOME, and in assembled images the working directory, where the image's own cannot be written to
     tmp/      TMPDIR
     script    what runs, if a script does
 

@@ -54,7 +54,7 @@ class DirectEngine:
             try:
                 program = _Program(
                     process,
-                    complete_environment(process.env, user),
+                    complete_environment(process, user, _is_writable),
                     output=program_output,
                     errors=program_errors,
                     end=end,
@@ -136,6 +136,11 @@ class _Program:
         end_descendants()
         self.returncode = code
         os.close(self._end)
+
+
+def _is_writable(folder: Path) -> bool:
+    """On AWS Lambda the root file system is read-only, whatever modes say."""
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _not_started(process: ContainerProcess, error: OSError, started: float) -> ContainerResult:

@@ -20,7 +20,13 @@ from containers.engines.memory import forget_engine
 from containers.engines.network.outgoing import find_outgoing, resolver
 from containers.engines.scratch import scratch_folder
 from containers.engines.supervise import run_container, supervise
-from containers.engines.user import ContainerUser, complete_environment, look_up_user
+from containers.engines.user import (
+    ContainerUser,
+    complete_environment,
+    look_up_user,
+    permissions_allow,
+    this_user_may_write,
+)
 from containers.errors import ExplainedError
 
 _HELPER = "container_init"
@@ -72,7 +78,7 @@ class NamespacesEngine:
                 ],
                 "resolv_conf": _resolv_conf(scratch, preparation.outgoing),
                 "argv": list(process.argv),
-                "env": complete_environment(process.env, user),
+                "env": complete_environment(process, user, lambda folder: self._may_write(folder, user)),
                 "cwd": process.working_dir or "/",
                 "user": {
                     "uid": user.uid,
@@ -86,6 +92,14 @@ class NamespacesEngine:
             except ExplainedError:
                 forget_engine(self._store)
                 raise
+
+    def _may_write(self, folder: Path, user: ContainerUser) -> bool:
+        """Whether the container can make files in a folder of the image."""
+        if self._overlay == "none":
+            return False
+        if self._user_namespace:  # inside which root is root of its own files alone
+            return this_user_may_write(folder)
+        return user.uid == 0 or permissions_allow(folder, user.uid, (user.gid, *user.groups))
 
 
 def probe_namespaces(store: Path) -> Mapping[str, str]:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from containers.engines.contract import ContainerProcess
 from containers.errors import ExplainedError
 from containers.paths import resolve_in_root
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MAXIMUM_BYTES = 1 << 20
 _LARGEST_ID = 2**31 - 1
+_WRITE_AND_ENTER = 0o3
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,33 @@ def look_up_user(root: Path, user: str) -> ContainerUser:
     return ContainerUser(uid, gid, groups, home)
 
 
-def complete_environment(env: Mapping[str, str], user: ContainerUser) -> dict[str, str]:
-    """`env` with PATH and HOME, which Docker provides where the image does not."""
-    return {"PATH": DEFAULT_PATH, "HOME": user.home, **env}
+def complete_environment(
+    process: ContainerProcess, user: ContainerUser, is_writable: Callable[[Path], bool]
+) -> dict[str, str]:
+    """The process's `env` with PATH and HOME, which Docker provides where the image does not, and with the
+    spare home where HOME is no folder that the container can write to, as `is_writable` says of a path on
+    this machine."""
+    env = {"PATH": DEFAULT_PATH, "HOME": user.home, **process.env}
+    if process.spare_home is not None:
+        home = resolve_in_root(process.root.path, env["HOME"]) if env["HOME"] else None
+        if home is None or not is_writable(home):
+            env["HOME"] = process.spare_home
+    return env
+
+
+def permissions_allow(folder: Path, uid: int, groups: Iterable[int]) -> bool:
+    """Whether a user without privileges may make files in a folder, going by its owner and mode."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid in groups else 0
+    return stat.S_ISDIR(status.st_mode) and (status.st_mode >> shift) & _WRITE_AND_ENTER == _WRITE_AND_ENTER
+
+
+def this_user_may_write(folder: Path) -> bool:
+    """`permissions_allow` of this process's user and group."""
+    return permissions_allow(folder, os.geteuid(), [os.getegid()])
 
 
 def _find(entries: list[list[str]], name: str) -> list[str] | None:

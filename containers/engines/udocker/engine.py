@@ -37,7 +37,7 @@ from containers.engines.supervise import run_container
 from containers.engines.udocker.orphans import no_orphans
 from containers.engines.udocker.prepared_root import empty_writable_folders
 from containers.engines.udocker.tools import tool_folders
-from containers.engines.user import complete_environment, look_up_user
+from containers.engines.user import DEFAULT_PATH
 from containers.paths import resolve_in_root
 
 HOST_FOLDERS = ("/dev", "/proc", "/sys")
@@ -126,6 +126,6 @@ def where(subfolder: str) -> str:
 def _find_program(process: ContainerProcess, name: str) -> Path | None:
     if "/" in name:
         return host_path(process, name if name.startswith("/") else f"{process.working_dir or '/'}/{name}")
-    path = complete_environment(process.env, look_up_user(process.root.path, "")).get("PATH", "")
+    path = process.env.get("PATH", DEFAULT_PATH)
     candidates = (host_path(process, f"{folder}/{name}") for folder in path.split(":") if folder)
     return next((found for found in candidates if found is not None and found.is_file()), None)

@@ -27,7 +27,7 @@ from containers.engines.udocker.engine import (
 from containers.engines.udocker.prepared_root import make_folder, prepare_root
 from containers.engines.udocker.proot import ProotEngine, probe_proot
 from containers.engines.udocker.tools import c_library_of, choose_library, fakechroot_libraries, library_path
-from containers.engines.user import complete_environment, look_up_user
+from containers.engines.user import complete_environment, look_up_user, this_user_may_write
 from containers.errors import ExplainedError
 from containers.paths import resolve_in_root
 
@@ -71,7 +71,7 @@ class FakechrootEngine:
 
     def _environment(self, process: ContainerProcess, recipe: _Recipe) -> dict[str, str]:
         root = process.root.path.resolve()
-        env = complete_environment(process.env, look_up_user(root, ""))
+        env = complete_environment(process, look_up_user(root, ""), this_user_may_write)
         wanted = [
             resolve_in_root(root, entry) for entry in env.get("LD_LIBRARY_PATH", "").split(":") if entry
         ]

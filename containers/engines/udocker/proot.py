@@ -19,7 +19,7 @@ from containers.engines.udocker.engine import (
 )
 from containers.engines.udocker.prepared_root import make_folder, prepare_root
 from containers.engines.udocker.tools import find_proot
-from containers.engines.user import complete_environment, look_up_user
+from containers.engines.user import complete_environment, look_up_user, this_user_may_write
 from containers.paths import resolve_in_root
 
 
@@ -66,7 +66,7 @@ class ProotEngine:
                 cwd,
                 *process.argv,
             ]
-            env = complete_environment(process.env, user) | {"PROOT_TMP_DIR": str(scratch)}
+            env = complete_environment(process, user, this_user_may_write) | {"PROOT_TMP_DIR": str(scratch)}
             return run_supervised(process, argv, env, "/", tracer=True)
 
 
