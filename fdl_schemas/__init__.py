@@ -11,7 +11,7 @@
     fargate.py       the sizes of jobs that Fargate offers
     components.py    strongly connected components of a graph
     diagnostics/     what is wrong with a file, where, and what to do
-    diagram/         a workflow as a picture
+    diagram/         a workflow as a diagram: DOT and Mermaid
     docs/            writes docs/fdl.md from the schema
 
 Nothing here loads the CDK or the AWS SDK, or uses the network.

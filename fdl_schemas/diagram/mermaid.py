@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fdl_schemas.diagram.colours import KIND_COLOURS, LIGHT
 from fdl_schemas.diagram.diagram import Diagram, Edge, Kind, Node
-from fdl_schemas.diagram.style import KIND_COLOURS, LIGHT
+from fdl_schemas.diagram.direction import Direction
 from fdl_schemas.graph import Danger
 
 _SPECIAL = {
@@ -11,9 +12,9 @@ _SPECIAL = {
 }  # nothing of a name means anything to Mermaid, Markdown or HTML
 
 
-def mermaid(diagram: Diagram) -> str:
+def mermaid(diagram: Diagram, direction: Direction) -> str:
     """The text of a Mermaid flowchart."""
-    lines = ["---", f'title: "{_escaped(diagram.title)}"', "---", "flowchart LR"]
+    lines = ["---", f'title: "{_escaped(diagram.title)}"', "---", f"flowchart {direction}"]
     lines += [f"    n{index}{_node(node)}" for index, node in enumerate(diagram.nodes)]
     lines += [f"    {_edge(edge)}" for edge in diagram.edges]
     for kind in dict.fromkeys(node.kind for node in diagram.nodes if node.kind is not Kind.FOLDER):

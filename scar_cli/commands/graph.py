@@ -1,4 +1,4 @@
-"""`scar graph`: the workflow of an FDL file as a picture.
+"""`scar graph`: the workflow of an FDL file as a diagram.
 
 Draws files with mistakes too, as far as they can be read: a loop is easiest to understand when it is seen.
 """
@@ -17,29 +17,41 @@ from scar_cli.examples import examples
 if TYPE_CHECKING:
     from fdl_schemas.load import CheckResult
 
-_FORMATS = {".svg": "svg", ".png": "png", ".mmd": "mermaid", ".mermaid": "mermaid"}
+_FORMATS = {
+    ".svg": "svg",
+    ".png": "png",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".dot": "dot",
+    ".gv": "dot",
+}
 
 
 @click.command("graph", epilog=examples("scar graph workflow.yaml -o workflow.svg"))
 @click.argument("file")
-@click.option("-o", "--output", metavar="FILE", help="Where the picture goes; else to standard output.")
+@click.option("-o", "--output", metavar="FILE", help="Output file [default: standard output].")
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["svg", "png", "mermaid"]),
-    help="What it is; else the output's ending says it (.svg, .png, .mmd), and without output it is SVG.",
+    type=click.Choice(["svg", "png", "mermaid", "dot"]),
+    help="Output format [default: from the file extension (.svg, .png, .mmd, .dot), else svg].",
 )
-def command(file: str, output: str | None, kind: str | None) -> int:
+@click.option(
+    "--direction",
+    type=click.Choice(["LR", "TD"], case_sensitive=False),
+    help="Left to right, or top down [default: LR, or TD if that fits a page better].",
+)
+def command(file: str, output: str | None, kind: str | None, direction: str | None) -> int:
     """Draw the workflow of an FDL file: folders, functions, filters, and loops in red; `-` is standard input.
 
     A file with mistakes is drawn as far as it can be read.
     """
     kind = kind or _format_of(output)
     if output is None and kind == "png" and sys.stdout.isatty():
-        raise UserError("A PNG file is nothing for a terminal", "Name a file: -o workflow.png")
+        raise UserError("A PNG file cannot be shown in a terminal", "Name a file: -o workflow.png")
     if output is not None and file != "-" and Path(output).exists() and Path(output).samefile(file):
         raise UserError(f"{output} is the FDL file itself", "Name another file for the picture")
-    picture = _picture(file, kind)
+    picture = _picture(file, kind, direction)
     if output is None:
         sys.stdout.buffer.write(picture)
         sys.stdout.buffer.flush()
@@ -55,16 +67,18 @@ def command(file: str, output: str | None, kind: str | None) -> int:
 def _format_of(output: str | None) -> str:
     if output is None:
         return "svg"
-    ending = Path(output).suffix.lower()
-    if ending not in _FORMATS:
+    extension = Path(output).suffix.lower()
+    if extension not in _FORMATS:
         raise UserError(
-            f"{output} does not say what it is", "Let it end with .svg, .png or .mmd, or give --format"
+            f"The format of {output} is unknown",
+            "Use the extension .svg, .png, .mmd or .dot, or give --format",
         )
-    return _FORMATS[ending]
+    return _FORMATS[extension]
 
 
-def _picture(file: str, kind: str) -> bytes:
+def _picture(file: str, kind: str, given: str | None) -> bytes:
     from fdl_schemas.diagram.diagram import MAX_STATIONS, TooLargeError, diagram
+    from fdl_schemas.diagram.direction import Direction, best_direction
 
     draft = _checked(file).draft
     assert draft is not None  # noqa: S101 - _checked ends the command otherwise
@@ -72,29 +86,28 @@ def _picture(file: str, kind: str) -> bytes:
         drawn = diagram(draft, "stdin" if file == "-" else Path(file).stem)
     except TooLargeError:
         raise UserError(
-            f"{file} has more functions, or more ways between them, than a picture can show",
+            f"{file} has more functions, or more connections between them, than a picture can show",
             f"Draw a part of it: at most {MAX_STATIONS} functions",
         ) from None
     if not drawn.nodes:
         raise UserError(f"{file} has no functions to draw", "`scar validate` says what is wrong with it")
+    direction = Direction(given) if given else best_direction(drawn)
     if kind == "mermaid":
         from fdl_schemas.diagram.mermaid import mermaid
 
-        return mermaid(drawn).encode("utf-8")
-    from fdl_schemas.diagram.layout import layout
+        return mermaid(drawn, direction).encode("utf-8")
+    if kind == "dot":
+        from fdl_schemas.diagram.dot import dot
 
+        return dot(drawn, direction).encode("utf-8")
+    from scar_cli.drawing.svg import svg
+
+    picture = svg(drawn, direction)
     if kind == "svg":
-        from fdl_schemas.diagram.svg import svg
+        return picture.encode("utf-8")
+    from scar_cli.drawing.png import png
 
-        return svg(layout(drawn)).encode("utf-8")
-    from fdl_schemas.diagram.png import PillowMissingError, TooLargeForPixelsError, png
-
-    try:
-        return png(layout(drawn))
-    except PillowMissingError:
-        raise UserError("PNG needs the package Pillow", "pip install pillow, or draw an .svg") from None
-    except TooLargeForPixelsError:
-        raise UserError(f"{file} is too large for a PNG file", "Draw an .svg: that has no limit") from None
+    return png(picture)
 
 
 def _checked(file: str) -> CheckResult:

