@@ -45,7 +45,7 @@ BUCKET_COLOURS: Final = (
     "#c026d3",
     "#ca8a04",
     "#0f766e",
-    "#e11d48",
     "#7c3aed",
     "#65a30d",
 )
+"""Without red, which is for loops."""

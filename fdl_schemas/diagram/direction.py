@@ -48,7 +48,10 @@ def _width(node: Node) -> float:
 
 
 def _ranks(count: int, edges: Sequence[Edge]) -> list[int]:
-    """For each node, how many edges lead to it on the longest path; those that close a loop do not count."""
+    """For each node, how many edges lead to it on the longest path.
+
+    Where a loop begins, its node may be counted at the end of the loop: it is as wide there.
+    """
     following: list[list[int]] = [[] for _ in range(count)]
     entered = [False] * count
     for edge in edges:
@@ -70,10 +73,8 @@ def _ranks(count: int, edges: Sequence[Edge]) -> list[int]:
             else:
                 seen[target] = True
                 path.append((target, iter(following[target])))
-    place = {node: index for index, node in enumerate(order)}
     ranks = [0] * count
     for node in reversed(order):
         for target in following[node]:
-            if place[target] < place[node]:
-                ranks[target] = max(ranks[target], ranks[node] + 1)
+            ranks[target] = max(ranks[target], ranks[node] + 1)
     return ranks
