@@ -39,6 +39,7 @@ _FORMATS = {
 @click.option(
     "--direction",
     type=click.Choice(["LR", "TD"], case_sensitive=False),
+    metavar="[LR|TD]",
     help="Left to right, or top down [default: LR, or TD if that fits a page better].",
 )
 def command(file: str, output: str | None, kind: str | None, direction: str | None) -> int:
