@@ -131,9 +131,9 @@ class Deploying:
         return content
 
     def repositories(self) -> list[str]:
-        """Those that are not of the bootstrap stack."""
+        """Those of the stack."""
         found = self.cloud.client("ecr").describe_repositories()["repositories"]
-        return [one["repositoryName"] for one in found if not one["repositoryName"].startswith("cdk-")]
+        return [one["repositoryName"] for one in found if one["repositoryName"].startswith(STACK)]
 
 
 @pytest.fixture
@@ -164,6 +164,7 @@ def empty(cloud: CloudUnderTest) -> None:
 def test_life_of_a_stack(deploying: Deploying) -> None:
     deploying.cdk("deploy")
     assert deploying.source.asked
+    assert len(deploying.repositories()) == 1
     assert "one" in deploying.says()
     deploying.cloud.client("s3").put_object(Bucket=BUCKET, Key="data/precious.txt", Body=b"precious")
 
