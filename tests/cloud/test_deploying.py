@@ -44,20 +44,30 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass
 class Source:
-    """A docker-registry behind a proxy that lists requests; `hold` makes it wait before each answer."""
+    """A docker-registry behind a proxy that lists requests.
+
+    It waits for `go_on` before each answer. While `stumbles`, it refuses the first request for each manifest,
+    and cuts off the first answer with each blob.
+    """
 
     registry: str
+    stumbles: bool = False
     asked: list[str] = field(default_factory=list)
     go_on: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, request: Request) -> Answer:
+        first = request.path not in self.asked
         self.asked.append(request.path)
         self.go_on.wait(30)
+        if self.stumbles and first and "/manifests/" in request.path:
+            return Answer(429, b"", {"Retry-After": "1"})
         headers = {name: value for name, value in request.headers.items() if name in ("Accept", "Range")}
         asked = urllib.request.Request(self.registry + request.path, headers=headers, method=request.method)
         try:
             with _OPENER.open(asked, timeout=30) as given:
-                return Answer(given.status, given.read(), dict(given.headers.items()))
+                body = given.read()
+                cut_at = len(body) // 2 if self.stumbles and first and "/blobs/" in request.path else None
+                return Answer(given.status, body, dict(given.headers.items()), cut_at)
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.read(), dict(error.headers.items()))
@@ -207,10 +217,12 @@ def test_life_of_a_stack(deploying: Deploying) -> None:
 
 @pytest.mark.timeout(600)
 def test_an_assembler_that_is_killed_goes_on(deploying: Deploying) -> None:
-    """And a bucket that was there before is used, and is afterwards as it was."""
+    """And so does one whose registry throttles and cuts connections. A bucket that was there before is used,
+    and is afterwards as it was."""
     s3 = deploying.cloud.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="data/precious.txt", Body=b"precious")
+    deploying.source.stumbles = True
     deploying.source.go_on.clear()
     ended: list[str] = []
     deployment = threading.Thread(
@@ -224,6 +236,7 @@ def test_an_assembler_that_is_killed_goes_on(deploying: Deploying) -> None:
     deploying.source.go_on.set()
     deployment.join()
     assert victims
+    assert any(deploying.source.asked.count(path) > 1 for path in deploying.source.asked if "/blobs/" in path)
     assert ended
     assert "one" in deploying.says()
     notifications = s3.get_bucket_notification_configuration(Bucket=BUCKET)
