@@ -63,11 +63,12 @@ format: .venv/.dev ## rewrite the sources in the one format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: .venv/.dev ## write requirements*.txt anew from requirements*.in
+lock: .venv/.dev ## write requirements*.txt anew from pyproject.toml and requirements*.in
 	@$(BIN)/python -m pip install --quiet uv
-	@for name in requirements requirements-dev; do \
-	  $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
-	    --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+	@compile="$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-find-links"; \
+	  $$compile pyproject.toml --all-extras -o requirements.txt; \
+	  $$compile requirements-dev.in -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -c requirements.txt requirements-runner.in -o requirements-runner.txt
 

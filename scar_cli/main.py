@@ -39,6 +39,11 @@ _VERBS = {
     "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
 }
 _WITHOUT_AWS = ("completion", "graph", "local", "validate")
+_EXTRAS = {
+    "boto3": "aws", "botocore": "aws", "rich": "aws", "aws_cdk": "deploy", "constructs": "deploy",
+    "ministack": "local", "resvg_py": "graph",
+}  # fmt: skip
+"""The extra of this package that installs a module."""
 _INTERRUPTED = 130
 _NOT_READ = 141
 """As of a program that SIGPIPE ends."""
@@ -124,6 +129,16 @@ def run(command: Callable[..., Any], name: str) -> None:
     except UserError as error:
         click.echo(f"{name}: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in _EXTRAS:
+            raise
+        click.echo(
+            f"{name}: this needs {module}, which is not installed. Install it: "
+            f"pip install 'scar-cdk[{_EXTRAS[module]}]'",
+            err=True,
+        )
+        sys.exit(2)
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         sys.exit(_INTERRUPTED)

@@ -12,6 +12,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +92,8 @@ def start(
     as_json: bool,
 ) -> None:
     """Start the cloud and wait until it is ready. If it runs already, say so."""
+    if find_spec("ministack") is None:  # it is imported by the cloud's own processes alone
+        raise ModuleNotFoundError(name="ministack")
     cloud = Cloud(_absolute(state))
     running = _checked(cloud.running) or _checked(
         lambda: cloud.start(port=port, parallel=parallel, region=region or "us-east-1")

@@ -226,3 +226,15 @@ def test_validate_tells_right_from_wrong(tmp_path: Path) -> None:
     assert [answer["valid"] for answer in answers] == [True, False]
     assert answers[0]["functions"] == ["f"]
     assert scar("validate", str(good)).returncode == 0
+
+
+def test_a_package_of_an_extra_that_is_missing_is_named() -> None:
+    program = (
+        "import sys; sys.modules['boto3'] = None; sys.argv[1:] = ['ls']\n"
+        "from scar_cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "scar: this needs boto3, which is not installed. Install it: pip install 'scar-cdk[aws]'\n"
+    )
