@@ -17,6 +17,11 @@ def test_memory_stays_flat_whatever_the_container_writes(monkeypatch: pytest.Mon
             return len(text)
 
     monkeypatch.setattr(sys, "stdout", Nowhere())
+    # Threads of other tests may allocate in the same process; output that piles up does so each time.
+    assert min(peak_of_an_endless_output() for _ in range(3)) < 2 * 1024 * 1024
+
+
+def peak_of_an_endless_output() -> int:
     output = ContainerOutput()
     piece = b"\x00" * 65_536
     tracemalloc.start()
@@ -26,5 +31,5 @@ def test_memory_stays_flat_whatever_the_container_writes(monkeypatch: pytest.Mon
         output.feed(b"line\n" * 1000)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 2 * 1024 * 1024
     assert len(output.last_lines) < 50_000
+    return peak
