@@ -9,13 +9,16 @@ an interrupted launch go on. docs/launch.md tells users about all of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import click
 
-from scar_cli.launch.journal_head import CONCURRENCY, Wanted
-from scar_cli.launch.launch import Launch
-from scar_cli.launch.outcome import counted
+from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
+from scar_cli.launch.report import counted
+from scar_cli.launch.send import files_to_send, send
 from scar_cli.main import run
 from scar_cli.table import printable
 
@@ -45,72 +48,63 @@ _MOST_FROM_HERE = 256
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
 @click.option("--distributed", is_flag=True, help="Let AWS itself list the files and send the events.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
-def command(
-    *,
-    fdl: str | None,
-    name: str | None,
-    bucket_path: str | None,
-    bucket_suffix: str | None,
-    match: str | None,
-    newer_than: str | None,
-    skip_done: bool,
-    limit: int | None,
-    dry_run: bool,
-    concurrency: int,
-    rate: str | None,
-    resume: str | None,
-    wait: bool,
-    distributed: bool,
-    as_json: bool,
-) -> int:
+def command(*, wait: bool, dry_run: bool, distributed: bool, as_json: bool, **typed: Any) -> int:
     """Send one event for each file that is in a function's input folder already.
 
     An interrupted launch goes on by --resume with its journal, whose path it tells. Ends with 1 if it was
     stopped before all events were accepted, or, after --wait, if a file has failed.
     """
-    if fdl is None and resume is None:
+    options = LaunchOptions(**typed)
+    if options.fdl is None and options.resume is None:
         raise click.UsageError("Missing option '-f' / '--file': the FDL file of the deployed workflow.")
-    if concurrency > _MOST_FROM_HERE and not distributed:
+    if options.concurrency > _MOST_FROM_HERE and not distributed:
         raise click.UsageError(f"--concurrency is at most {_MOST_FROM_HERE} without --distributed.")
-    wanted = Wanted(
-        fdl=fdl,
-        name=name,
-        bucket_suffix=bucket_suffix,
-        bucket_path=bucket_path,
-        match=match,
-        newer_than=newer_than,
-        skip_done=skip_done,
-        limit=limit,
-        concurrency=concurrency,
-        rate=rate,
-        resume=resume,
-    )
     if distributed:
-        return _distributed(wanted, wait=wait, dry_run=dry_run, as_json=as_json)
-    with Launch(wanted) as launch:
-        if wait and not dry_run:
-            launch.prepare_to_wait()
+        return _distributed(options, wait=wait, dry_run=dry_run, as_json=as_json)
+    plan = plan_launch(options)
+    with _telling_how_to_go_on(plan):
         if dry_run:
-            return _show(launch, as_json)
-        outcome = launch.send(shown=not as_json)
-        if not as_json:
-            _say(outcome.told())
-        if wait:
-            outcome.waited = launch.wait(shown=not as_json)
-        if as_json:
-            click.echo(json.dumps(outcome.as_json()))
-        else:
-            _say(outcome.told_after_waiting())
-        return outcome.exit_code
+            return _show(plan, as_json)
+        return _launch(plan, wait=wait, as_json=as_json)
 
 
-def _distributed(wanted: Wanted, *, wait: bool, dry_run: bool, as_json: bool) -> int:
+def _launch(plan: Plan, *, wait: bool, as_json: bool) -> int:
+    from scar_cli.launch import wait as waiting
+
+    deployed = waiting.ready_to_wait(plan) if wait else None
+    outcome = send(plan, shown=not as_json)
+    if not as_json:
+        _say(outcome.told())
+    if deployed is not None and outcome.journal is not None:
+        waited = waiting.wait(plan, deployed, outcome.journal, shown=not as_json)
+        outcome = replace(outcome, waited=waited)
+    if as_json:
+        click.echo(json.dumps(outcome.as_json()))
+    else:
+        _say(outcome.told_after_waiting())
+    return outcome.exit_code
+
+
+@contextmanager
+def _telling_how_to_go_on(plan: Plan) -> Iterator[None]:
+    """Say it when a launch is interrupted, between two of its steps too, if there is a journal."""
+    try:
+        yield
+    except BaseException as error:
+        notes = getattr(error, "__notes__", [])
+        if not notes and isinstance(error, KeyboardInterrupt) and plan.journal.exists():
+            notes = [f"Go on with: {plan.resume_command}"]
+        for note in notes:
+            click.echo(note, err=True)
+        raise
+
+
+def _distributed(options: LaunchOptions, *, wait: bool, dry_run: bool, as_json: bool) -> int:
     from scar_cli.launch.distributed import batches_of, launch_distributed, refuse_other_options, told
 
-    refuse_other_options(wanted, wait=wait, dry_run=dry_run)
-    concurrency = wanted.concurrency if is_given("concurrency") else None
-    with Launch(wanted) as launch:
-        outcome = launch_distributed(launch, batches_of(concurrency), shown=not as_json)
+    refuse_other_options(options, wait=wait, dry_run=dry_run)
+    concurrency = options.concurrency if is_given("concurrency") else None
+    outcome = launch_distributed(plan_launch(options), batches_of(concurrency), shown=not as_json)
     if as_json:
         click.echo(json.dumps(outcome.as_json()))
     else:
@@ -129,16 +123,16 @@ def is_given(option: str) -> bool:
     return source is not click.core.ParameterSource.DEFAULT
 
 
-def _show(launch: Launch, as_json: bool) -> int:
+def _show(plan: Plan, as_json: bool) -> int:
     count = 0
-    for file in launch.files():
+    for file in files_to_send(plan):
         count += 1
         if as_json:
             click.echo(json.dumps({"bucket": file.bucket, "key": file.key}))
         else:
             click.echo(printable(f"{file.bucket}/{file.key}"))
     if not as_json:
-        click.echo(f"{counted(count, 'file')} would be sent to {launch.function.name}.", err=True)
+        click.echo(f"{counted(count, 'file')} would be sent to {plan.function.name}.", err=True)
     return 0
 
 

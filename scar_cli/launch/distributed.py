@@ -8,7 +8,6 @@ journal: if one is running already it is followed, and no second one is started.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,24 +20,15 @@ from scar_cli.aws.invoking import LambdaEndpoint
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.errors import UserError
 from scar_cli.launch.fan_out import Target
-from scar_cli.launch.first_event import run_first
-from scar_cli.launch.journal_head import Wanted
-from scar_cli.launch.launch import Launch
-from scar_cli.launch.outcome import counted
+from scar_cli.launch.plan import LaunchOptions, Plan, option_of
+from scar_cli.launch.report import counted, terminal_line
+from scar_cli.launch.send import files_to_send, run_first
 
 EVENTS_IN_A_BATCH = 25
 """Sent at once by each batch, see `scar_constructs/launch/states.py`."""
 _LOOK_EVERY_S = (0.2, 5.0)
 """At first, and at last."""
-_NOT_WITH_IT = {
-    "bucket_path": "--bucket-path",
-    "match": "--match",
-    "newer_than": "--newer-than",
-    "skip_done": "--skip-done",
-    "limit": "--limit",
-    "rate": "--rate",
-    "resume": "--resume",
-}
+_NOT_WITH_IT = ("bucket_path", "match", "newer_than", "skip_done", "limit", "rate", "resume")
 
 
 @dataclass
@@ -81,12 +71,12 @@ def batches_of(concurrency: int | None) -> int | None:
     return None if concurrency is None else -(-concurrency // EVENTS_IN_A_BATCH)
 
 
-def refuse_other_options(wanted: Wanted, *, wait: bool, dry_run: bool) -> None:
+def refuse_other_options(options: LaunchOptions, *, wait: bool, dry_run: bool) -> None:
     """
     Raises:
         UserError: an option was given that only a launch from this machine knows.
     """
-    given = {option: getattr(wanted, name) for name, option in _NOT_WITH_IT.items()}
+    given = {option_of(name): getattr(options, name) for name in _NOT_WITH_IT}
     for option, value in {**given, "--wait": wait, "--dry-run": dry_run}.items():
         if value:
             raise UserError(
@@ -95,7 +85,7 @@ def refuse_other_options(wanted: Wanted, *, wait: bool, dry_run: bool) -> None:
             )
 
 
-def launch_distributed(launch: Launch, batches: int | None, *, shown: bool) -> DistributedOutcome:
+def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> DistributedOutcome:
     """Launch all files of the function's input folders, and wait until their events are sent.
 
     `batches` of 25 events are sent at once; None: as many as the state machine has been given.
@@ -104,27 +94,27 @@ def launch_distributed(launch: Launch, batches: int | None, *, shown: bool) -> D
         UserError: it could not be started.
         KeyboardInterrupt: the launch goes on, and how to follow it has been said.
     """
-    function = one_selected(launch.wanted.fdl, launch.function.name)
-    steps = client("stepfunctions", region=launch.region, session=launch.session)
+    function = one_selected(plan.fdl, plan.function.name)
+    steps = client("stepfunctions", region=plan.region, session=plan.session)
     machine = function.launch
     running = _running(steps, machine) if machine is not None else None
     if machine is None or running is None:
         raise UserError(
             f"The stack {function.stack} has no state machine for a distributed launch of {function.name}",
-            f"Deploy it with one: scar init -f {launch.wanted.fdl} -c distributed_launch=true",
+            f"Deploy it with one: scar init -f {plan.fdl} -c distributed_launch=true",
         )
     if running:
         click.echo("A launch is running already; this is how far it is.", err=True)
-        return _followed(launch, steps, running[0], 0, shown=shown)
-    first = next(launch.files(), None)
+        return _followed(plan.function.name, steps, running[0], 0, shown=shown)
+    first = next(files_to_send(plan), None)
     if first is None:
-        return DistributedOutcome(launch.function.name, "", "SUCCEEDED", 0, 0)
-    lambda_ = client("lambda", region=launch.region, session=launch.session)
-    run_first(Target(launch.function.name, launch.region, LambdaEndpoint.of(lambda_, launch.session)), first)
+        return DistributedOutcome(plan.function.name, "", "SUCCEEDED", 0, 0)
+    lambda_ = client("lambda", region=plan.region, session=plan.session)
+    run_first(Target(plan.function.name, plan.region, LambdaEndpoint.of(lambda_, plan.session)), first)
     given = {"skip": f"{first.bucket}/{first.key}", **({"concurrency": batches} if batches else {})}
     with explained():
         started = steps.start_execution(stateMachineArn=machine, input=json.dumps(given))
-    return _followed(launch, steps, started["executionArn"], 1, shown=shown)
+    return _followed(plan.function.name, steps, started["executionArn"], 1, shown=shown)
 
 
 def told(outcome: DistributedOutcome) -> Iterator[str]:
@@ -164,18 +154,22 @@ def _running(steps: Any, machine: str) -> list[str] | None:
     return [str(execution["executionArn"]) for execution in found["executions"]]
 
 
-def _followed(launch: Launch, steps: Any, execution: str, first: int, *, shown: bool) -> DistributedOutcome:
+def _followed(function: str, steps: Any, execution: str, first: int, *, shown: bool) -> DistributedOutcome:
     """Look until it ends."""
     every, slowest = _LOOK_EVERY_S
     try:
-        with _Bar(shown=shown) as bar:
+        # AWS counts what it has listed up to now, so that both numbers grow.
+        parts = ("AWS sends", "BarColumn", "MofNCompleteColumn", "TimeElapsedColumn")
+        with terminal_line(*parts, shown=shown) as update:
             while True:
                 with explained():
                     state = steps.describe_execution(executionArn=execution)
                     counts = _counts(steps, execution)
                 if state["status"] != "RUNNING":
                     break
-                bar.update(counts)
+                if update is not None:
+                    done = counts["succeeded"] + counts["failed"]
+                    update(completed=done, total=counts["total"] or None)
                 time.sleep(every)
                 every = min(slowest, every * 1.5)
     except KeyboardInterrupt:
@@ -185,7 +179,7 @@ def _followed(launch: Launch, steps: Any, execution: str, first: int, *, shown: 
             err=True,
         )
         raise
-    outcome = DistributedOutcome(launch.function.name, execution, state["status"], first, counts["total"])
+    outcome = DistributedOutcome(function, execution, state["status"], first, counts["total"])
     if state["status"] == "SUCCEEDED":
         output = json.loads(state["output"])
         outcome.kept, outcome.left_out = int(output["kept"]), int(output["left_out"])
@@ -206,38 +200,3 @@ def _counts(steps: Any, execution: str) -> dict[str, int]:
             found["succeeded"] += counts["succeeded"]
             found["failed"] += counts["failed"] + counts["timedOut"] + counts["aborted"]
     return found
-
-
-class _Bar:
-    """A line on a terminal."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._bar: Any = None
-        if shown and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            self._bar = Progress(
-                TextColumn("AWS sends", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("launch", total=None)
-
-    def __enter__(self) -> _Bar:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def update(self, counts: dict[str, int]) -> None:
-        """Show how far it is. (AWS counts what it has listed up to now, so that both numbers grow.)"""
-        if self._bar is not None:
-            done = counts["succeeded"] + counts["failed"]
-            self._bar.update(self._task, completed=done, total=counts["total"] or None)

@@ -49,7 +49,7 @@ def not_done(
     inputs = listing.selection.entries
     everything = Listing(listing.s3, Selection(sources_of(inputs), inputs))
     with explained_disk():
-        done = Done(chain.from_iterable(everything.pages()))
+        done = Done.of(chain.from_iterable(everything.pages()))
         for one in outputs:
             folder = Source(one.bucket, one.key_prefix)
             done.add_outputs(objects(listing.s3, folder), folder, inputs)
@@ -72,17 +72,31 @@ def explained_disk() -> Iterator[None]:
         ) from error
 
 
+def temporary_table(columns: str) -> sqlite3.Connection:
+    """A database with one table, in a file that SQLite makes, and that is gone with the connection.
+
+    `columns` is the table's name with its columns, of which one is the primary key.
+    """
+    database = sqlite3.connect("")
+    database.execute("PRAGMA journal_mode = OFF")  # nothing is ever taken back
+    database.execute(f"CREATE TABLE {columns} WITHOUT ROWID")
+    return database
+
+
 class Done:
     """The inputs' stems, and when the newest output of each was made."""
 
-    def __init__(self, inputs: Iterable[InputFile]) -> None:
-        """`inputs` are all of the function's, chosen for the launch or not."""
-        self._table = sqlite3.connect("")  # a file that SQLite makes, and that is gone with the connection
-        self._table.execute("PRAGMA journal_mode = OFF")  # nothing is ever taken back
-        self._table.execute("CREATE TABLE made (stem TEXT PRIMARY KEY, at_ms INTEGER) WITHOUT ROWID")
-        self._table.executemany(
+    def __init__(self, table: sqlite3.Connection) -> None:
+        self._table = table
+
+    @classmethod
+    def of(cls, inputs: Iterable[InputFile]) -> Done:
+        """Of all the function's inputs, chosen for the launch or not; none has an output yet."""
+        table = temporary_table("made (stem TEXT PRIMARY KEY, at_ms INTEGER)")
+        table.executemany(
             "INSERT OR IGNORE INTO made VALUES (?, -1)", ((stem_of(file.key),) for file in inputs)
         )
+        return cls(table)
 
     def add_output(self, below: str, modified_ms: int) -> None:
         """Note an output; `below` is its key below the output folder."""

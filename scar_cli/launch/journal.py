@@ -115,10 +115,7 @@ class Journal:
         try:
             file = path.open("r+b", buffering=0)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UserError(
-                f"The journal {path} cannot be read: {reason}", "A launch tells the path of its journal"
-            ) from error
+            raise _unreadable(path, error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -224,25 +221,32 @@ def accepted_files(path: Path) -> Iterator[tuple[int, str]]:
                 yield pending.pop(int(line))
 
 
+def head_of(path: Path) -> dict[str, Any]:
+    """The head of a journal, which another process may be writing to.
+
+    Raises:
+        UserError: there is none, or it is no journal.
+    """
+    try:
+        with path.open("rb") as file:
+            return _head(path, file.readline(_LONGEST_LINE))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def read(path: Path) -> Record:
     """What a journal tells, read line by line.
 
     Raises:
         UserError: it is no journal, or damaged.
     """
-    record: Record | None = None
     with path.open("rb") as file:
-        for count, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+        first = file.readline(_LONGEST_LINE)
+        record = Record(_head(path, first), length=len(first))
+        for count, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=2):
             try:
-                if record is None:
-                    record = Record(_head(line))
-                else:
-                    _take(record, line)
+                _take(record, line)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                if record is None:
-                    raise UserError(
-                        f"{path} is no journal of scar-launch", "A launch tells the path of its journal"
-                    ) from None
                 if file.read(1) == b"" or not line.strip(b"\0\n"):
                     break  # torn while it was written
                 raise UserError(
@@ -250,16 +254,19 @@ def read(path: Path) -> Record:
                     "Start a new launch; --skip-done leaves out the files that are done",
                 ) from None
             record.length += len(line)
-    if record is None:
-        raise UserError(f"The journal {path} is empty", "Start a new launch")
     return record
 
 
-def _head(line: bytes) -> dict[str, Any]:
-    head = json.loads(line)
-    if not line.endswith(b"\n") or head["scar_launch"] != VERSION:
-        raise ValueError
-    return dict(head)
+def _head(path: Path, line: bytes) -> dict[str, Any]:
+    if not line:
+        raise UserError(f"The journal {path} is empty", "Start a new launch")
+    try:
+        head = json.loads(line)
+        if line.endswith(b"\n") and head["scar_launch"] == VERSION:
+            return dict(head)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise UserError(f"{path} is no journal of scar-launch", "A launch tells the path of its journal")
 
 
 def _take(record: Record, line: bytes) -> None:
@@ -303,6 +310,11 @@ def _line(content: dict[str, Any]) -> bytes:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    reason = (error.strerror or str(error)).lower()
+    return UserError(f"The journal {path} cannot be read: {reason}", "A launch tells the path of its journal")
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:

@@ -14,16 +14,8 @@ from dataclasses import dataclass
 
 from scar_cli.errors import UserError
 
-_UNITS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "second": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "minute": 60.0,
-    "h": 3600.0,
-    "hour": 3600.0,
-}
+_UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0}
+_UNITS |= {"m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from scar_cli.aws.signing import Signer
 from scar_cli.errors import UserError
 from scar_cli.launch.fan_out import Event, FanOut, Target
 from scar_cli.launch.files import InputFile, Listing, Selection, event_bytes, sources_of
-from scar_cli.launch.first_event import run_first
 from scar_cli.launch.journal import Journal, read
 from scar_cli.launch.pace import Patience
+from scar_cli.launch.send import run_first
 from tests.loopback_aws import LoopbackAws, running
 
 pytestmark = pytest.mark.cloud

@@ -21,7 +21,7 @@ from scar_cli.launch.files import (
     fits,
     sources_of,
 )
-from scar_cli.launch.function import choose
+from scar_cli.launch.plan import choose
 
 
 def function(name: str, source: str | None, target: str | None = None) -> Function:

@@ -16,7 +16,7 @@ INPUTS = ["photo.jpg", "photo-small.jpg", "deep/a.b.txt", "plain", ".hidden", "r
 
 def done(*outputs: str, inputs: list[str] = INPUTS) -> list[str]:
     files = [InputFile("b", f"in/{name}", 1, "e", modified_ms=1000) for name in inputs]
-    found = Done(files)
+    found = Done.of(files)
     for output in outputs:
         found.add_output(output, 1000)
     return [file.key.removeprefix("in/") for file in files if found.has(file)]
@@ -50,7 +50,7 @@ def test_inputs_in_folders_with_several_dots_without_or_with_a_leading_one() -> 
 
 def test_an_output_that_is_older_than_its_input_does_not_count() -> None:
     file = InputFile("b", "in/photo.jpg", 1, "e", modified_ms=2000)
-    found = Done([file])
+    found = Done.of([file])
     found.add_output("photo.png", 1999)
     assert not found.has(file)
     found.add_output("photo.txt", 2000)
@@ -65,7 +65,7 @@ def test_what_is_an_input_itself_or_a_marker_is_no_output() -> None:
     def page(*keys: str) -> list[list[dict[str, Any]]]:
         return [[{"Key": key, "LastModified": datetime(2026, 1, 1, tzinfo=UTC)} for key in keys]]
 
-    found = Done([file])
+    found = Done.of([file])
     found.add_outputs(page("both/photo.jpg", "both/photo/"), Source("b", "both/"), inputs)
     assert not found.has(file)
     found.add_outputs(page("both/photo.png"), Source("b", "both/"), inputs)

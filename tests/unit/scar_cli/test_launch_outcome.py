@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scar_cli.errors import UserError
-from scar_cli.launch.outcome import Outcome
-from scar_cli.launch.waiting import Count, reason_of, require_log
+from scar_cli.launch.report import Outcome
+from scar_cli.launch.wait import Count, reason_of, require_log
 
 
 class Waited:

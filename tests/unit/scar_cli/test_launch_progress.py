@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from scar_cli.launch import progress as launch_progress
-from scar_cli.launch.progress import Progress
-from scar_cli.launch.waiting import Count, waiting_bar
+from scar_cli.launch import report
+from scar_cli.launch.report import SendingBar
+from scar_cli.launch.wait import Count, waiting_bar
 
 
 class Terminal(io.StringIO):
@@ -38,7 +38,7 @@ def fan_out(sent: int, trouble: str = "") -> Any:
 
 
 def test_a_terminal_shows_how_many_are_sent_how_fast_and_what_is_in_the_way(terminal: Terminal) -> None:
-    with redirect_stderr(terminal), Progress(shown=True) as progress:
+    with redirect_stderr(terminal), SendingBar(shown=True) as progress:
         progress.found, progress.is_all = 2000, True
         progress.look(fan_out(1500, "429 TooManyRequestsException"))
     assert "1,500 sent" in terminal.shown
@@ -54,7 +54,7 @@ def test_a_terminal_shows_how_many_of_those_that_are_waited_for_are_over(termina
 
 
 def test_answers_for_programs_come_without_a_bar(terminal: Terminal) -> None:
-    with redirect_stderr(terminal), Progress(shown=False) as progress, waiting_bar(shown=False) as look:
+    with redirect_stderr(terminal), SendingBar(shown=False) as progress, waiting_bar(shown=False) as look:
         progress.look(fan_out(1))
         look(Count(all=1, done=1, failed=0))
     assert terminal.getvalue() == ""
@@ -63,8 +63,8 @@ def test_answers_for_programs_come_without_a_bar(terminal: Terminal) -> None:
 def test_without_a_terminal_one_line_tells_that_nothing_moves(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch_progress, "_STUCK_AFTER_S", 0.0)
-    with Progress(shown=True) as progress:
+    monkeypatch.setattr(report, "_STUCK_AFTER_S", 0.0)
+    with SendingBar(shown=True) as progress:
         progress.look(fan_out(7))
         for _ in range(3):
             progress.look(fan_out(7, "no answer in time"))

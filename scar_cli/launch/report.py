@@ -1,9 +1,13 @@
-"""What came of a launch, for people and for programs."""
+"""What a launch tells people: how far it is, on a terminal, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 from scar_cli.table import printable, printable_lines, table
 
 if TYPE_CHECKING:
-    from scar_cli.launch.waiting import Waiting
+    from scar_cli.launch.fan_out import FanOut
+    from scar_cli.launch.wait import FileStates
 
+_STUCK_AFTER_S = 30.0
+_RATE, _TROUBLE = "{task.fields[rate]}", "{task.fields[trouble]}"
+_SENDING = ("{task.completed:,.0f} sent", "BarColumn", _RATE, "TimeRemainingColumn", _TROUBLE)
 _ROWS = 50
 _IN_JSON = 1000
 _NAMED = 5
@@ -24,7 +32,74 @@ _LEFT_OUT = {
 }
 
 
-@dataclass
+class SendingBar:
+    """A line with count, rate and, once all files are known, the time left; on a terminal alone.
+
+    Where there is no terminal, one line on standard error tells when nothing has moved for a while.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        self.found = 0
+        """Files that are to be sent, as far as they are listed; counted by the listing's thread."""
+        self.is_all = False
+        """The listing has ended."""
+        self._held = ExitStack()
+        self._shown = shown
+        self._update: Callable[..., None] | None = None
+        self._started = 0.0
+        self._moved = (0, time.monotonic())
+        self._told = ""
+
+    def __enter__(self) -> SendingBar:
+        self._started = time.monotonic()
+        line = terminal_line(*_SENDING, shown=self._shown, rate="", trouble="first event")
+        self._update = self._held.enter_context(line)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._held.close()
+
+    def look(self, fan_out: FanOut) -> None:
+        """Show how far it is."""
+        if self._update is not None:
+            seconds = time.monotonic() - self._started
+            self._update(
+                completed=fan_out.sent,
+                total=self.found if self.is_all else None,
+                rate=f"{fan_out.sent / max(seconds, 0.001):,.0f}/s",
+                trouble=f"waiting: {fan_out.trouble}"[:60] if fan_out.trouble else "",
+            )
+            return
+        sent, since = self._moved
+        if fan_out.sent != sent:
+            self._moved, self._told = (fan_out.sent, time.monotonic()), ""
+        elif fan_out.trouble and not self._told and time.monotonic() - since >= _STUCK_AFTER_S:
+            self._told = fan_out.trouble
+            print(f"scar-launch: {sent} sent; waiting: {fan_out.trouble}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def terminal_line(*parts: str, shown: bool, **fields: Any) -> Iterator[Callable[..., None] | None]:
+    """A line of progress; gives what updates it, or None where standard error is no terminal.
+
+    `parts` are names of rich's columns, or text with fields of its task.
+    """
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = [
+        getattr(progress, part)() if part.endswith("Column") else progress.TextColumn(part, markup=False)
+        for part in parts
+    ]
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as line:
+        task = line.add_task("launch", total=None, **fields)
+        yield partial(line.update, task)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What was sent, left out, and, after waiting, done."""
 
@@ -38,7 +113,7 @@ class Outcome:
     perhaps_twice: list[str] = field(default_factory=list)
     """Keys of the events that were sent again although they may have been accepted."""
     journal: Path | None = None
-    waited: Waiting | None = None
+    waited: FileStates | None = None
 
     @property
     def exit_code(self) -> int:

@@ -1,31 +1,34 @@
-"""Until each file of a launch is done or has failed: what `--wait` waits for.
+"""Waiting until each file of a launch is done or has failed (`--wait`).
 
 The runner ends each run with a line `summary` in the function's log, Lambda's or Batch's, that names the
 file. A file is done when such a line says so. A run that fails may be tried again, so a file has failed when
 its event is in the function's failure queue; it is read there and stays there, for `scar retry`. Both are the
-same on AWS and on the embedded cloud. The files that are waited for are in a table in a temporary file,
-filled from the journal: memory does not grow with them.
+same on AWS and on the embedded cloud.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
-from scar_cli.aws.deployed import DeployedFunction
+from scar_cli.aws.deployed import DeployedFunction, one_selected
 from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored_event
 from scar_cli.aws.logs import lines, parsed
 from scar_cli.aws.session import client, explained, is_passing
 from scar_cli.errors import UserError
+from scar_cli.launch.done import explained_disk, temporary_table
+from scar_cli.launch.journal import accepted_files, head_of
 from scar_cli.launch.pace import Patience
+from scar_cli.launch.plan import Plan, explained_end
+from scar_cli.launch.report import counted, terminal_line
 
 _LOOK_EVERY_S = 2.0
 _LATE_MS = 60_000
@@ -50,41 +53,99 @@ class Count:
         return self.all - self.done - self.failed
 
 
-class Waiting:
-    """The files of one launch, and what became of them."""
+class FileStates:
+    """What became of each file of a launch, in a temporary table: memory does not grow with the files."""
 
-    def __init__(self, function: DeployedFunction, launch_id: str, since_ms: int) -> None:
-        self._function = function
-        self._launch_id = launch_id
-        self._since_ms = since_ms
-        self._logs = {function.region: client("logs", region=function.region)}
-        self._sqs = client("sqs", region=function.region)
-        self._stored = partial(stored_event, client("s3", region=function.region))
-        self._depth = 0
-        self._table = sqlite3.connect("")  # a file that SQLite makes, and that is gone with the connection
-        self._table.execute("PRAGMA journal_mode = OFF")  # nothing is ever taken back
-        self._table.execute(
-            "CREATE TABLE files (subject TEXT PRIMARY KEY, key TEXT, state TEXT, reason TEXT) WITHOUT ROWID"
-        )
+    def __init__(self, table: sqlite3.Connection) -> None:
+        self._table = table
 
-    def expect(self, files: Iterator[tuple[str, str]]) -> None:
-        """Wait for these files too: bucket and key of each."""
-        self._table.executemany(
+    @classmethod
+    def of(cls, files: Iterable[tuple[str, str]]) -> FileStates:
+        """Of files of which nothing is known yet: bucket and key of each."""
+        table = temporary_table("files (subject TEXT PRIMARY KEY, key TEXT, state TEXT, reason TEXT)")
+        table.executemany(
             "INSERT OR IGNORE INTO files VALUES (?, ?, 'sent', NULL)",
             ((_subject(bucket, key), f"{bucket}/{key}") for bucket, key in files),
         )
+        return cls(table)
 
     def count(self) -> Count:
         """How far it is."""
         found = dict(self._table.execute("SELECT state, count(*) FROM files GROUP BY state"))
         return Count(sum(found.values()), found.get("done", 0), found.get("failed", 0))
 
-    def until_over(self, look: Callable[[Count], None]) -> None:
-        """Come back when nothing is left; `look` is called every few seconds.
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """`bucket/key` and reason of each file that failed, in the order of the keys."""
+        yield from self._table.execute(
+            "SELECT key, coalesce(reason, 'see its log') FROM files WHERE state = 'failed' ORDER BY key"
+        )
 
-        Raises:
-            UserError: logs or queue cannot be read, and that does not pass within some minutes.
-        """
+    def set(self, subject: str, state: str, reason: str | None = None) -> None:
+        """Note that a file is `done` or has `failed`; one that is done stays so."""
+        self._table.execute(
+            "UPDATE files SET state = ?, reason = coalesce(reason, ?) WHERE subject = ? AND state != 'done'",
+            (state, reason, subject),
+        )
+
+    def note_reason(self, subject: str, reason: str) -> None:
+        """Note why a run failed that may be tried again."""
+        self._table.execute(
+            "UPDATE files SET reason = ? WHERE subject = ? AND state = 'sent'", (reason, subject)
+        )
+
+
+def ready_to_wait(plan: Plan) -> DeployedFunction:
+    """Where logs and failures of the function are; to be asked before anything is sent.
+
+    Raises:
+        UserError: it is not deployed, or its log would not tell what is done.
+    """
+    require_log(plan.function.name, plan.function.log_level)
+    return one_selected(plan.fdl, plan.function.name)
+
+
+def wait(plan: Plan, deployed: DeployedFunction, journal: Path, *, shown: bool) -> FileStates:
+    """Wait until each file whose event the journal names as accepted is done or has failed.
+
+    Raises:
+        UserError: logs or the failure queue cannot be read, and that does not pass within some minutes.
+        KeyboardInterrupt: a note of it says how to go on waiting.
+    """
+    head, sources = head_of(journal), plan.selection.sources
+    with explained_disk():
+        states = FileStates.of((sources[one].bucket, key) for one, key in accepted_files(journal))
+
+    def how_to_go_on() -> str:
+        count = states.count()
+        told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far"
+        return f"{told}. Go on waiting: {plan.resume_command} --wait"
+
+    logs, sqs, s3 = (client(one, region=deployed.region) for one in ("logs", "sqs", "s3"))
+    since_ms, stored = int(head["since_ms"]), partial(stored_event, s3)
+    looks = _Looks(deployed, states, str(head["launch"]), since_ms, logs, sqs, stored)
+    with explained_end(how_to_go_on), waiting_bar(shown=shown) as look:
+        looks.until_over(look)
+    return states
+
+
+@dataclass
+class _Looks:
+    """Looks at logs and failure queue, again and again, and notes what it sees."""
+
+    function: DeployedFunction
+    states: FileStates
+    launch_id: str
+    since_ms: int
+    """From when on lines of the log are read."""
+    logs: Any
+    sqs: Any
+    stored: Callable[[str], bytes]
+    """Fetches an event that is kept in S3."""
+    depth: int = 0
+    """Messages that were in the failure queue at the last look."""
+
+    def until_over(self, look: Callable[[Count], None]) -> None:
+        """Come back when nothing is left; `look` is called every few seconds."""
         patience, answered_at = Patience(), time.monotonic()
         while True:
             try:
@@ -95,52 +156,45 @@ class Waiting:
                 silent_for = time.monotonic() - answered_at
                 if not is_passing(error.__cause__ or error) or silent_for >= patience.give_up_s:
                     raise
-            count = self.count()
+            count = self.states.count()
             look(count)
             if not count.left:
                 return
             time.sleep(_LOOK_EVERY_S)
 
-    def failures(self) -> Iterator[tuple[str, str]]:
-        """`bucket/key` and reason of each file that failed, in the order of the keys."""
-        yield from self._table.execute(
-            "SELECT key, coalesce(reason, 'see its log') FROM files WHERE state = 'failed' ORDER BY key"
-        )
-
     def _read_logs(self) -> None:
         """Take in the runs that have ended since the last look, and some of those before: lines come late."""
-        newest = self._since_ms
+        newest = self.since_ms
         for word in ('"summary"', '"skipped"'):
-            for line in lines(self._logs, [self._function], self._since_ms, pattern=word):
+            for line in lines(
+                {self.function.region: self.logs}, [self.function], self.since_ms, pattern=word
+            ):
                 newest = max(newest, line.timestamp_ms - _LATE_MS)
                 own = parsed(line.text)
                 if own is None:
                     continue
                 status = own["message"] if own["message"] == "skipped" else own.get("status")
                 if own["message"] in ("summary", "skipped") and status in ("done", "skipped"):
-                    self._set(str(own.get("subject")), "done", None)
+                    self.states.set(str(own.get("subject")), "done")
                 elif own["message"] == "summary" and status == "failed":
-                    self._table.execute(
-                        "UPDATE files SET reason = ? WHERE subject = ? AND state = 'sent'",
-                        (str(own.get("error")), str(own.get("subject"))),
-                    )
-        self._since_ms = newest
+                    self.states.note_reason(str(own.get("subject")), str(own.get("error")))
+        self.since_ms = newest
 
     def _read_queue(self) -> None:
         """Look at what is in the failure queue, if that has changed; everything stays there."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        url = self._function.failure_queue_url
+        url = self.function.failure_queue_url
         with explained():
-            told = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         depth = sum(int(told[name]) for name in names)
-        if depth == self._depth:
+        if depth == self.depth:
             return
         held: list[str] = []
         seen: set[str] = set()
         try:
             while len(seen) < depth:
                 with explained():
-                    answer = self._sqs.receive_message(
+                    answer = self.sqs.receive_message(
                         QueueUrl=url, MaxNumberOfMessages=_AT_ONCE, VisibilityTimeout=_HELD_S
                     )
                 messages = answer.get("Messages", [])
@@ -150,17 +204,17 @@ class Waiting:
                 seen |= {one["MessageId"] for one in messages}
                 for one in messages:
                     self._read_message(one["Body"])
-            self._depth = depth
+            self.depth = depth
         finally:
             self._give_back(held)
 
     def _read_message(self, body: str) -> None:
         try:
-            event: Any = event_of(body, self._stored)
+            event: Any = event_of(body, self.stored)
             entry = event["Records"][0]["s3"]
-            if entry["configurationId"] == self._launch_id:
+            if entry["configurationId"] == self.launch_id:
                 bucket, key = str(entry["bucket"]["name"]), unquote_plus(str(entry["object"]["key"]))
-                self._set(_subject(bucket, key), "failed", reason_of(body))
+                self.states.set(_subject(bucket, key), "failed", reason_of(body))
         except (UnreadableMessageError, KeyError, TypeError, IndexError):
             pass  # not of this launch
 
@@ -174,15 +228,9 @@ class Waiting:
                 for number, handle in enumerate(handles[first : first + _AT_ONCE])
             ]
             with suppress(ClientError, BotoCoreError):
-                self._sqs.change_message_visibility_batch(
-                    QueueUrl=self._function.failure_queue_url, Entries=entries
+                self.sqs.change_message_visibility_batch(
+                    QueueUrl=self.function.failure_queue_url, Entries=entries
                 )
-
-    def _set(self, subject: str, state: str, reason: str | None) -> None:
-        self._table.execute(
-            "UPDATE files SET state = ?, reason = coalesce(reason, ?) WHERE subject = ? AND state != 'done'",
-            (state, reason, subject),
-        )
 
 
 def require_log(function: str, level: str) -> None:
@@ -201,28 +249,13 @@ def require_log(function: str, level: str) -> None:
 @contextmanager
 def waiting_bar(*, shown: bool) -> Iterator[Callable[[Count], None]]:
     """A bar of the files that are done or have failed, on a terminal alone."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda _count: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[failed]}", markup=False),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("wait", total=None, failed="")
+    parts = ("MofNCompleteColumn", "BarColumn", "{task.fields[failed]}", "TimeRemainingColumn")
+    with terminal_line(*parts, shown=shown, failed="") as update:
 
         def look(count: Count) -> None:
-            progress.update(
-                task,
-                total=count.all,
-                completed=count.done + count.failed,
-                failed=f"{count.failed} failed" if count.failed else "",
-            )
+            if update is not None:
+                failed = f"{count.failed} failed" if count.failed else ""
+                update(total=count.all, completed=count.done + count.failed, failed=failed)
 
         yield look
 

@@ -1,0 +1,327 @@
+"""The events of a launch, from the plan to the last one that is accepted.
+
+    first event  the launch waits for its answer: a function that does not work costs one run, not a million
+    fan-out      one asynchronous event for each other file
+
+A launch without files has no journal, and a journal is deleted if its first event fails: there is nothing to
+go on with.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import click
+
+from scar_cli.aws.deployed import one_selected
+from scar_cli.aws.invoking import Answer, LambdaConnection, LambdaEndpoint
+from scar_cli.aws.logs import parsed, readable
+from scar_cli.aws.session import client
+from scar_cli.errors import UserError
+from scar_cli.launch.done import not_done
+from scar_cli.launch.fan_out import Ahead, Event, FanOut, Target, refusal
+from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucketError, event_bytes
+from scar_cli.launch.journal import Journal, Record
+from scar_cli.launch.pace import Patience
+from scar_cli.launch.plan import Plan, explained_end
+from scar_cli.launch.report import Outcome, SendingBar, counted
+from scar_cli.table import printable, printable_line
+
+_ANSWER_WITHIN_S = 930.0
+"""A function runs for 900 seconds at most."""
+_CONNECTED_WITHIN_S = 60.0
+"""S3 has just answered: what keeps Lambda from it will hardly pass."""
+_TOLD_AFTER = 5
+_PASSING = (409, 429)
+_SERVER_ERROR = 500
+
+
+def files_to_send(plan: Plan) -> Iterator[InputFile]:
+    """What would be sent, without a trace in the journal."""
+    listing = Listing(plan.s3, plan.selection)
+    with ExitStack() as held:
+        record = Record({})
+        if plan.resumes:
+            record = held.enter_context(closing(Journal.resume(plan.journal))).record
+        again = (listing.again(one.source, one.key) for one in record.pending.values())
+        yield from (file for file in again if file is not None)
+        yield from chain.from_iterable(_pages(plan, listing, record))
+
+
+def send(plan: Plan, *, shown: bool) -> Outcome:
+    """Send all events; `shown` on a terminal as they go.
+
+    Raises:
+        UserError: it ended early; the text says how to go on.
+        KeyboardInterrupt: the same; a note of it says how to go on, if there is anything to go on with.
+    """
+    started = time.monotonic()
+    listing = Listing(plan.s3, plan.selection)
+    sent, journal = 0, None
+    with ExitStack() as held:
+        if plan.resumes:
+            journal = held.enter_context(closing(Journal.resume(plan.journal)))
+        if journal is None or not journal.record.finished:
+            now_ms = _clock(plan.s3)
+            bar = held.enter_context(SendingBar(shown=shown))
+            events = _events(plan, listing, journal, bar)
+            first = next(events, None)
+            if first is not None:
+                lambda_ = client("lambda", region=plan.region, session=plan.session)
+                endpoint = LambdaEndpoint.of(lambda_, plan.session)
+                if journal is None:
+                    head = {"launch": _new_id(), "since_ms": now_ms(), **plan.described()}
+                    journal = held.enter_context(closing(Journal.create(plan.journal, head)))
+                launch_id = str(journal.record.head["launch"])
+                target = Target(plan.function.name, plan.region, endpoint, launch_id)
+                sent = _send_all(plan, target, journal, chain([first], events), bar)
+            elif journal is not None:
+                journal.finish()
+    record = journal.record if journal is not None else Record({})
+    return Outcome(
+        plan.function.name,
+        sent=sent,
+        accepted=record.accepted,
+        seconds=time.monotonic() - started,
+        left_out={name: count for name, count in vars(listing.left_out).items() if count},
+        perhaps_twice=list(record.perhaps_twice.values()),
+        journal=journal.path if journal is not None else None,
+    )
+
+
+def run_first(
+    target: Target,
+    file: InputFile,
+    patience: Patience | None = None,
+    lost: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the function on the first file. `lost()` is called before it is run again because the answer was
+    lost.
+
+    Raises:
+        UserError: it failed, or did not take the file.
+    """
+    answer = _answer(target, file, patience or Patience(), lost)
+    where = printable(f"{file.bucket}/{file.key}")
+    if answer.function_failed:
+        tail = list(_readable(answer.log_tail))
+        if tail:
+            click.echo(f"The end of the log of {target.function}:", err=True)
+        for line in tail:
+            click.echo(f"  {line}", err=True)
+        raise UserError(
+            f"The first file, {where}, failed: {_message(answer.payload)}",
+            f"Nothing else was sent. The whole log: scar log -n {target.function}",
+            exit_code=1,
+        )
+    reason = _reason_skipped(answer.payload)
+    if reason is not None:
+        raise UserError(
+            f"The function {target.function} skipped the first file, {where}: {printable(reason)}",
+            "Nothing else was sent. Deploy the FDL file as it is now: scar init -f FILE",
+            exit_code=1,
+        )
+
+
+def _send_all(plan: Plan, target: Target, journal: Journal, events: Iterator[Event], bar: SendingBar) -> int:
+    """Send events until all are accepted; gives their number."""
+
+    def how_to_go_on() -> str:
+        if not journal.path.exists():
+            return ""
+        accepted = counted(journal.record.accepted, "event")
+        return f"Accepted so far: {accepted}. Go on with: {plan.resume_command}"
+
+    sent = 0
+    with explained_end(how_to_go_on):
+        if not journal.record.accepted:
+            _send_first(target, journal, next(events), is_new=not plan.resumes)
+            sent = 1
+        fan_out = FanOut(target, events, journal, concurrency=plan.options.concurrency, rate=plan.rate)
+        fan_out.run(bar.look)
+        journal.finish()
+    return sent + fan_out.sent
+
+
+def _send_first(target: Target, journal: Journal, event: Event, *, is_new: bool) -> None:
+    try:
+        if event.number is None:
+            (event.number,) = journal.sending(event.file.source, [event.file.key])
+        run_first(target, event.file, lost=partial(journal.perhaps_twice, event.number, event.file.key))
+        journal.accepted(event.number)
+    except BaseException:
+        if is_new and not journal.record.accepted:
+            journal.remove()
+        raise
+
+
+def _events(plan: Plan, listing: Listing, journal: Journal | None, bar: SendingBar) -> Iterator[Event]:
+    """What an earlier run was about to send, and then what it did not reach, listed ahead of its need."""
+    pending = [] if journal is None else _pending(listing, journal)
+    bar.found = len(pending)
+    record = journal.record if journal is not None else Record({})
+    new = Ahead(_pages(plan, listing, record, bar))
+    return chain(pending, (Event(file) for file in chain.from_iterable(new)))
+
+
+def _pending(listing: Listing, journal: Journal) -> list[Event]:
+    """The events that an earlier run was about to send, if their files are still there."""
+    found, gone = {}, []
+    for one in journal.record.pending.values():
+        file = listing.again(one.source, one.key)
+        if file is None:
+            gone.append(one.number)
+        else:
+            found[one.number] = file
+    listing.left_out.gone = len(gone)
+    return [Event(found[one.number], one.number) for one in journal.go_on(gone)]
+
+
+def _pages(
+    plan: Plan, listing: Listing, record: Record, bar: SendingBar | None = None
+) -> Iterator[list[InputFile]]:
+    """The files that were not reached before, a page of the listing at a time."""
+    left = None
+    if plan.options.limit is not None:
+        left = plan.options.limit - (record.numbered - record.gone)
+    pages = listing.pages(record.position)
+    if plan.options.skip_done:
+        pages = not_done(pages, listing, plan.outputs)
+    for page in _with_suffix_told(plan, pages):
+        page = page if left is None else page[:left]  # noqa: PLW2901 (what is over the limit is cut off)
+        if bar is not None:
+            bar.found += len(page)
+        yield page
+        if left is not None:
+            left -= len(page)
+            if not left:
+                break
+    if bar is not None:
+        bar.is_all = True
+
+
+def _with_suffix_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:
+    """The pages; if a bucket is missing because its suffix was not typed, the error names the suffix."""
+    try:
+        yield from pages
+    except NoBucketError as error:
+        suffix = None if plan.options.bucket_suffix is not None else _deployed_suffix(plan, error.bucket)
+        if suffix is None:
+            raise
+        raise UserError(
+            f"{error.cause}: the workflow is deployed with the bucket suffix {suffix}",
+            f"Add --bucket-suffix {suffix}",
+        ) from error
+
+
+def _deployed_suffix(plan: Plan, bucket: str) -> str | None:
+    """What the stack has added to a bucket's name; None: nothing that can be found out."""
+    with suppress(UserError, click.exceptions.Exit):
+        for path in one_selected(plan.fdl, plan.function.name).inputs:
+            name = path.partition("/")[0]
+            if name.startswith(f"{bucket}-"):
+                return name.removeprefix(f"{bucket}-")
+    return None
+
+
+def _new_id() -> str:
+    return f"{CONFIGURATION_ID}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+
+
+def _clock(s3: Any) -> Callable[[], int]:
+    """The time of the first listing, in milliseconds since 1970: logs are dated by the cloud's clock, which
+    may be another one than this machine's.
+    """
+    moments: list[int] = []
+
+    def note(parsed: dict[str, Any], **_more: Any) -> None:
+        with suppress(KeyError, ValueError, TypeError):
+            date = parsedate_to_datetime(parsed["ResponseMetadata"]["HTTPHeaders"]["date"])
+            moments[:] = moments or [int(date.timestamp() * 1000)]
+
+    s3.meta.events.register("after-call.s3.ListObjectsV2", note)
+    return lambda: moments[0] if moments else int(time.time() * 1000)
+
+
+def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[[], None]) -> Answer:
+    """The function's answer; what did not get to run is tried again."""
+    connection = LambdaConnection(target.endpoint, _ANSWER_WITHIN_S)
+    since, attempts = time.monotonic(), 0
+    try:
+        while True:
+            try:
+                answer = connection.run(target.function, event_bytes(file, target.region, target.launch_id))
+            except TimeoutError as error:
+                raise UserError(
+                    f"{target.function} has not answered within {_ANSWER_WITHIN_S / 60:.0f} minutes",
+                    f"Nothing else was sent. Its log: scar log -n {target.function}",
+                    exit_code=1,
+                ) from error
+            except (OSError, http.client.HTTPException) as error:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                give_up_s = min(patience.give_up_s, _CONNECTED_WITHIN_S)
+                perhaps_run = connection.may_have_arrived
+            else:
+                if answer.accepted:
+                    return answer
+                if answer.status not in _PASSING and answer.status < _SERVER_ERROR:
+                    raise refusal(answer, target.function)
+                reason, give_up_s = f"{answer.status} {answer.message}", patience.give_up_s
+                perhaps_run = answer.status >= _SERVER_ERROR
+            if time.monotonic() - since >= give_up_s:
+                raise UserError(
+                    f"Lambda has not taken the first event: {reason}",
+                    "Look at the network connection, and at the function's concurrency",
+                    exit_code=1,
+                )
+            attempts += 1
+            if attempts == _TOLD_AFTER:
+                click.echo(f"scar-launch: the first event has to wait: {reason}", err=True)
+            time.sleep(patience.pause(attempts))
+            if perhaps_run:
+                lost()
+    finally:
+        connection.close()
+
+
+def _readable(log_tail: str) -> Iterator[str]:
+    """The lines as `scar log` shows them, without Lambda's own traceback of the runner's error."""
+    in_traceback = False
+    for line in log_tail.splitlines():
+        if line.startswith("Traceback (most recent call last)"):
+            in_traceback = True
+        elif not in_traceback or not line.startswith((" ", "\t")):
+            if not in_traceback and line.strip():
+                own = parsed(line)
+                yield printable_line(line if own is None else readable(own))
+            in_traceback = False
+
+
+def _reason_skipped(payload: bytes) -> str | None:
+    """Why the runner did not run the file; None if it did."""
+    try:
+        told = json.loads(payload)
+        if told["skipped"] and not told["results"]:
+            return str(told["skipped"][0]["reason"])
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        pass  # another function's answer
+    return None
+
+
+def _message(payload: bytes) -> str:
+    """What a function says about its failure."""
+    try:
+        told = json.loads(payload)
+    except (ValueError, RecursionError):
+        return printable(payload.decode(errors="replace")[:500])
+    text = str(told.get("errorMessage", told) if isinstance(told, dict) else told).strip().rstrip(".")[:2000]
+    return "\n".join(printable_line(line) for line in text.splitlines())

@@ -1,0 +1,106 @@
+"""The plan of a launch, and what an interruption says at any moment after it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from scar_cli.commands import launch as command
+from scar_cli.errors import UserError
+from scar_cli.launch.journal import Journal
+from scar_cli.launch.plan import LaunchOptions, Plan, explained_end, plan_launch
+
+FDL = """
+functions:
+  aws:
+  - lambda:
+      name: fan
+      container: {image: grycap/cowsay}
+      input: [{storage_provider: s3, path: bucket/in}]
+"""
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> socket.socket:
+    """What AWS is to this test: somebody who listens, and hears what is said."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{listening.getsockname()[1]}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "fan.yaml").write_text(FDL)
+    return listening
+
+
+def planned(tmp_path: Path, **options: object) -> Plan:
+    return plan_launch(LaunchOptions(fdl=str(tmp_path / "fan.yaml"), **options))  # type: ignore[arg-type]
+
+
+def test_a_plan_sends_nothing_writes_nothing_and_does_not_change(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path, rate="120/min")
+    assert (plan.function.name, plan.region, plan.cloud, plan.rate) == ("fan", "eu-west-1", "embedded", 2.0)
+    assert [str(source) for source in plan.selection.sources] == ["bucket/in"]
+    assert not (tmp_path / "state").exists()
+    listener.settimeout(10)
+    connection, _address = listener.accept()
+    assert connection.recv(1) == b"", "it is only looked whether somebody listens"
+    connection.close()
+    listener.close()
+    with pytest.raises(FrozenInstanceError):
+        plan.region = "us-east-1"  # type: ignore[misc]
+
+
+def test_a_plan_that_goes_on_takes_its_options_from_the_journal(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    first = planned(tmp_path, match="*.jpg", limit=7)
+    head = {"launch": "scar-launch-1", "since_ms": 1, **first.described()}
+    Journal.create(first.journal, head).close()
+    again = plan_launch(LaunchOptions(resume=str(first.journal), concurrency=4))
+    listener.close()
+    assert (again.options.match, again.options.limit, again.function.name) == ("*.jpg", 7, "fan")
+    assert again.selection == first.selection
+    assert again.described() == json.loads(json.dumps(first.described()))
+    assert again.resume_command == f"scar-launch --resume {first.journal} --concurrency 4"
+
+
+def test_an_interruption_between_two_steps_says_how_to_go_on_once_there_is_a_journal(
+    listener: socket.socket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = planned(tmp_path)
+    listener.close()
+    with pytest.raises(KeyboardInterrupt), command._telling_how_to_go_on(plan):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == ""
+    plan.journal.parent.mkdir(parents=True)
+    plan.journal.touch()
+    with pytest.raises(KeyboardInterrupt), command._telling_how_to_go_on(plan):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"Go on with: scar-launch --resume {plan.journal}\n"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        command._telling_how_to_go_on(plan),
+        explained_end(lambda: "Go on waiting: so"),
+    ):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "Go on waiting: so\n"
+
+
+def test_an_error_that_ends_a_launch_has_both_advices_and_one_without_a_journal_stays_as_it_is() -> None:
+    both = pytest.raises(UserError, match=r"^No\. Look\. Go on with: x\.$")
+    with both as caught, explained_end(lambda: "Go on with: x"):
+        raise UserError("No", "Look")
+    assert caught.value.exit_code == 1
+    with pytest.raises(UserError, match=r"^No\. Look\.$") as caught, explained_end(lambda: ""):
+        raise UserError("No", "Look")
+    assert caught.value.exit_code == 2
