@@ -5,7 +5,7 @@ send.py           the events of a plan, sent until all are accepted
 wait.py           what became of the files of a journal (`--wait`)
 
 files.py          the files that are listed and selected
-done.py           files whose output exists already (`--skip-done`)
+done.py           files that are done: before a launch (`--skip-done`), and after it (`--wait`)
 journal.py        which events were accepted, on disk
 fan_out.py        all events but the first, sent by several threads
 pace.py           how fast events are sent

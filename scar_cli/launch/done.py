@@ -1,14 +1,16 @@
-"""Which input files have their output already: what `--skip-done` leaves out.
+"""Files that are done: before a launch (`--skip-done`), and after it (`--wait`).
 
-A script chooses the names of its outputs, so there has to be a rule. An output belongs to an input if its
-name begins with the input's *stem* (its name without the last extension) and ends there or goes on with
-something that is neither a letter nor a digit: of `photo.jpg` are `photo.png`, `photo.jpg.json`,
-`photo-small.jpg`, `photo_001.png` and all that is in a folder `photo/`; `photo2.png` is not. If several
-inputs claim an output, the longest stem has it: where there is an input `photo-small.png`, `photo-small.jpg`
-belongs to that one. An input is done if it has an output that is not older than itself.
+A file is done before a launch if it has its output already. A script chooses the names of its outputs, so
+there has to be a rule. An output belongs to an input if its name begins with the input's *stem* (its name
+without the last extension) and ends there or goes on with something that is neither a letter nor a digit:
+of `photo.jpg` are `photo.png`, `photo.jpg.json`, `photo-small.jpg`, `photo_001.png` and all that is in a
+folder `photo/`; `photo2.png` is not. If several inputs claim an output, the longest stem has it: where
+there is an input `photo-small.png`, `photo-small.jpg` belongs to that one. An input is done if it has an
+output that is not older than itself.
 
 Names come in one order in the inputs and in another in the outputs, so neither listing can be held against
-the other page by page: a table in a temporary file holds the stems, and memory does not grow with them.
+the other page by page. Tables in temporary files hold what is known, and memory does not grow with the
+files.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -138,3 +141,64 @@ def _stems(name: str) -> Iterator[str]:
     for change in reversed(list(_CHANGES.finditer(name))):
         if change.start():
             yield name[: change.start()]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How far it is."""
+
+    all: int
+    done: int
+    failed: int
+
+    @property
+    def left(self) -> int:
+        """Files of which nothing is known yet."""
+        return self.all - self.done - self.failed
+
+
+class FileStates:
+    """What became of each file of a launch, in a temporary table: memory does not grow with the files."""
+
+    def __init__(self, table: sqlite3.Connection) -> None:
+        self._table = table
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[str, str]]) -> FileStates:
+        """Of files of which nothing is known yet: bucket and key of each."""
+        table = temporary_table("files (subject TEXT PRIMARY KEY, key TEXT, state TEXT, reason TEXT)")
+        table.executemany(
+            "INSERT OR IGNORE INTO files VALUES (?, ?, 'sent', NULL)",
+            ((subject_of(bucket, key), f"{bucket}/{key}") for bucket, key in files),
+        )
+        return cls(table)
+
+    def count(self) -> Count:
+        """How far it is."""
+        found = dict(self._table.execute("SELECT state, count(*) FROM files GROUP BY state"))
+        return Count(sum(found.values()), found.get("done", 0), found.get("failed", 0))
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """`bucket/key` and reason of each file that failed, in the order of the keys."""
+        yield from self._table.execute(
+            "SELECT key, coalesce(reason, 'see its log') FROM files WHERE state = 'failed' ORDER BY key"
+        )
+
+    def set(self, subject: str, state: str, reason: str | None = None) -> None:
+        """Note that a file is `done` or has `failed`; one that is done stays so."""
+        self._table.execute(
+            "UPDATE files SET state = ?, reason = coalesce(reason, ?) WHERE subject = ? AND state != 'done'",
+            (state, reason, subject),
+        )
+
+    def note_reason(self, subject: str, reason: str) -> None:
+        """Note why a run failed that may be tried again."""
+        self._table.execute(
+            "UPDATE files SET reason = ? WHERE subject = ? AND state = 'sent'", (reason, subject)
+        )
+
+
+def subject_of(bucket: str, key: str) -> str:
+    """A file as the runner's log names it."""
+    uri = f"s3://{bucket}/{key}"
+    return uri if uri.isprintable() else ascii(uri)[1:-1]

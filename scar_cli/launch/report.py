@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from scar_cli.table import printable, printable_lines, table
 
 if TYPE_CHECKING:
+    from scar_cli.launch.done import FileStates
     from scar_cli.launch.fan_out import FanOut
-    from scar_cli.launch.wait import FileStates
 
 _STUCK_AFTER_S = 30.0
 _RATE, _TROUBLE = "{task.fields[rate]}", "{task.fields[trouble]}"

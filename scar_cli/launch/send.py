@@ -246,10 +246,10 @@ def _clock(s3: Any) -> Callable[[], int]:
     def note(parsed: dict[str, Any], **_more: Any) -> None:
         with suppress(KeyError, ValueError, TypeError):
             date = parsedate_to_datetime(parsed["ResponseMetadata"]["HTTPHeaders"]["date"])
-            moments[:] = moments or [int(date.timestamp() * 1000)]
+            moments.append(int(date.timestamp() * 1000))
 
     s3.meta.events.register("after-call.s3.ListObjectsV2", note)
-    return lambda: moments[0] if moments else int(time.time() * 1000)
+    return lambda: next(iter(moments), int(time.time() * 1000))
 
 
 def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[[], None]) -> Answer:

@@ -9,9 +9,8 @@ same on AWS and on the embedded cloud.
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored
 from scar_cli.aws.logs import lines, parsed
 from scar_cli.aws.session import client, explained, is_passing
 from scar_cli.errors import UserError
-from scar_cli.launch.done import explained_disk, temporary_table
+from scar_cli.launch.done import Count, FileStates, explained_disk, subject_of
 from scar_cli.launch.journal import accepted_files, head_of
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
@@ -37,61 +36,6 @@ _HELD_S = 30
 """How long nobody else sees a message that was looked at, if giving it back fails."""
 _AT_ONCE = 10
 _HANDLES_LIMIT = 10_000
-
-
-@dataclass(frozen=True)
-class Count:
-    """How far it is."""
-
-    all: int
-    done: int
-    failed: int
-
-    @property
-    def left(self) -> int:
-        """Files of which nothing is known yet."""
-        return self.all - self.done - self.failed
-
-
-class FileStates:
-    """What became of each file of a launch, in a temporary table: memory does not grow with the files."""
-
-    def __init__(self, table: sqlite3.Connection) -> None:
-        self._table = table
-
-    @classmethod
-    def of(cls, files: Iterable[tuple[str, str]]) -> FileStates:
-        """Of files of which nothing is known yet: bucket and key of each."""
-        table = temporary_table("files (subject TEXT PRIMARY KEY, key TEXT, state TEXT, reason TEXT)")
-        table.executemany(
-            "INSERT OR IGNORE INTO files VALUES (?, ?, 'sent', NULL)",
-            ((_subject(bucket, key), f"{bucket}/{key}") for bucket, key in files),
-        )
-        return cls(table)
-
-    def count(self) -> Count:
-        """How far it is."""
-        found = dict(self._table.execute("SELECT state, count(*) FROM files GROUP BY state"))
-        return Count(sum(found.values()), found.get("done", 0), found.get("failed", 0))
-
-    def failures(self) -> Iterator[tuple[str, str]]:
-        """`bucket/key` and reason of each file that failed, in the order of the keys."""
-        yield from self._table.execute(
-            "SELECT key, coalesce(reason, 'see its log') FROM files WHERE state = 'failed' ORDER BY key"
-        )
-
-    def set(self, subject: str, state: str, reason: str | None = None) -> None:
-        """Note that a file is `done` or has `failed`; one that is done stays so."""
-        self._table.execute(
-            "UPDATE files SET state = ?, reason = coalesce(reason, ?) WHERE subject = ? AND state != 'done'",
-            (state, reason, subject),
-        )
-
-    def note_reason(self, subject: str, reason: str) -> None:
-        """Note why a run failed that may be tried again."""
-        self._table.execute(
-            "UPDATE files SET reason = ? WHERE subject = ? AND state = 'sent'", (reason, subject)
-        )
 
 
 def ready_to_wait(plan: Plan) -> DeployedFunction:
@@ -214,7 +158,7 @@ class _Looks:
             entry = event["Records"][0]["s3"]
             if entry["configurationId"] == self.launch_id:
                 bucket, key = str(entry["bucket"]["name"]), unquote_plus(str(entry["object"]["key"]))
-                self.states.set(_subject(bucket, key), "failed", reason_of(body))
+                self.states.set(subject_of(bucket, key), "failed", reason_of(body))
         except (UnreadableMessageError, KeyError, TypeError, IndexError):
             pass  # not of this launch
 
@@ -271,9 +215,3 @@ def reason_of(body: str) -> str | None:
         return str(answer["errorMessage"] if isinstance(answer, dict) else answer)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _subject(bucket: str, key: str) -> str:
-    """A file as the runner's log names it."""
-    uri = f"s3://{bucket}/{key}"
-    return uri if uri.isprintable() else ascii(uri)[1:-1]

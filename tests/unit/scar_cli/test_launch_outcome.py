@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from scar_cli.errors import UserError
+from scar_cli.launch.done import Count
 from scar_cli.launch.report import Outcome
-from scar_cli.launch.wait import Count, reason_of, require_log
+from scar_cli.launch.wait import reason_of, require_log
 
 
 class Waited:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from scar_cli.launch import report
+from scar_cli.launch.done import Count
 from scar_cli.launch.report import SendingBar
-from scar_cli.launch.wait import Count, waiting_bar
+from scar_cli.launch.wait import waiting_bar
 
 
 class Terminal(io.StringIO):
