@@ -213,9 +213,24 @@ class Function:
     run: RunOptions = field(default_factory=RunOptions)
 
     @property
+    def runs_in_lambda(self) -> bool:
+        """Whether the container runs in Lambda; in mode `batch` the Lambda function only submits jobs."""
+        return self.execution_mode is not ExecutionMode.BATCH
+
+    @property
     def is_image_function(self) -> bool:
-        """Whether the Lambda function itself is made of the image; in mode `batch` it only submits jobs."""
-        return self.image_runtime and self.execution_mode is not ExecutionMode.BATCH
+        """Whether the Lambda function itself is made of the image."""
+        return self.image_runtime and self.runs_in_lambda
+
+    @property
+    def pulls_image(self) -> bool:
+        """Whether the Lambda function pulls and unpacks its image when it runs, instead of running in it."""
+        return not self.image_runtime and self.runs_in_lambda
+
+    @property
+    def needs_assembled_image(self) -> bool:
+        """Whether something runs in an image that is assembled at deployment: the function, or its jobs."""
+        return self.container.create_image and (self.batch is not None or not self.pulls_image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +298,7 @@ class Workflow:
     @property
     def pulls(self) -> bool:
         """Whether a function pulls and unpacks its image when it runs, instead of running in it."""
-        return any(
-            not function.image_runtime and function.execution_mode is not ExecutionMode.BATCH
-            for function in self.functions
-        )
+        return any(function.pulls_image for function in self.functions)
 
     @property
     def buckets(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from fdl_schemas.model import ExecutionMode, Function, StorageProvider
+from fdl_schemas.model import Function, StorageProvider
 from scar_constructs.batch.event_store import EventStore
 from scar_constructs.batch.network import BatchNetwork
 from scar_constructs.batch.queue import BatchQueue
@@ -89,6 +89,7 @@ class ContainerFunction(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.definition = definition
+        secret = _needed_secret(definition, providers, storage_secret)
         self.failure_queue = FailureQueue(self, "FailureQueue").queue
         self.log_group = logs.LogGroup(
             self,
@@ -99,22 +100,13 @@ class ContainerFunction(Construct):
         )
         package = FunctionAsset(self, "Package", definition=definition, providers=providers)
         image_file = self._image_file(buckets)
-        environment = dict(definition.environment)
-        in_lambda = definition.execution_mode is not ExecutionMode.BATCH
-        pulls = in_lambda and not definition.image_runtime
         self.assembled: AssembledImage | None = None
-        if definition.container.create_image and (definition.batch is not None or not pulls):
+        if definition.needs_assembled_image:
             self.assembled = images.assembled(
                 self, definition=definition, package=package, image_file=image_file
             )
-        image_uri = self._image_uri()
-        if not stack_values(providers):
-            storage_secret = None
-        elif storage_secret is None:
-            raise ValueError(f"function {definition.name} needs a storage secret")
-        else:
-            environment["SCAR_STORAGE_SECRET"] = storage_secret.secret.secret_arn
-
+        image_uri = self.assembled.uri if self.assembled is not None else definition.container.image or ""
+        variables = _variables(definition, secret)
         self.batch: BatchQueue | None = None
         if definition.batch is not None:
             self.batch = BatchQueue(
@@ -124,22 +116,41 @@ class ContainerFunction(Construct):
                 buckets=buckets,
                 image_uri=image_uri,
                 repository=images.repository,
-                environment=environment,
+                environment=variables,
                 failure_queue=self.failure_queue,
                 event_store=event_store,
                 network=network,
             )
-            _grant_storage(self.batch.job_role, providers, storage_secret)
-            environment |= self.batch.variables
+            _grant_storage(self.batch.job_role, providers, secret)
+        self.role = self._role(buckets, image_file, providers, secret)
+        self.function = self._lambda_function(
+            package=package,
+            layers=[runner.layer, *self._layers()],
+            image_uri=image_uri,
+            environment={
+                **variables,
+                **(self.batch.variables if self.batch is not None else {}),
+                **(_pull_variables(registry_mirrors, image_file) if definition.pulls_image else {}),
+            },
+        )
+        if secret is not None:
+            self.function.node.add_dependency(secret.stored)
+        self.endpoint = self._endpoint()
+        self._set_options([package.asset, runner.asset], image_file)
+        for key, value in definition.tags.items():
+            Tags.of(self).add(key, value)
 
-        self.role = self._role(buckets, image_file if pulls else None)
-        if in_lambda:
-            _grant_storage(self.role, providers, storage_secret)
-        if pulls:
-            grant_image(self.role, definition.container)
-            environment |= _pull_variables(registry_mirrors, image_file)
-        zipped = not definition.is_image_function
-        self.function = lambda_.Function(
+    def _lambda_function(
+        self,
+        *,
+        package: FunctionAsset,
+        layers: list[lambda_.ILayerVersion],
+        image_uri: str,
+        environment: Mapping[str, str],
+    ) -> lambda_.Function:
+        """The function itself: of the image, or a zip with layers."""
+        definition, zipped = self.definition, not self.definition.is_image_function
+        function = lambda_.Function(
             self,
             "Function",
             function_name=definition.name,
@@ -148,7 +159,7 @@ class ContainerFunction(Construct):
             handler=HANDLER if zipped else lambda_.Handler.FROM_IMAGE,
             code=package.code if zipped else ImageCode(image_uri),
             architecture=_ARCHITECTURES[definition.architecture],
-            layers=[runner.layer, *self._layers()] if zipped else None,
+            layers=layers if zipped else None,
             role=self.role,
             memory_size=definition.memory_mib,
             timeout=Duration.seconds(definition.timeout_s),
@@ -159,24 +170,13 @@ class ContainerFunction(Construct):
             reserved_concurrent_executions=definition.reserved_concurrency,
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
-        if storage_secret is not None:
-            self.function.node.add_dependency(storage_secret.stored)
-        self.endpoint = self._endpoint()
-        self._set_options([package.asset, runner.asset], image_file)
-        for key, value in definition.tags.items():
-            Tags.of(self).add(key, value)
-        resource = self.function.node.default_child
+        resource = function.node.default_child
         if zipped and isinstance(resource, lambda_.CfnFunction):
             package.asset.add_resource_metadata(resource, "Code")
             acknowledge(
-                self.function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
+                function, "AwsSolutions-L1", "Python 3.13 is the version that the runner is tested with."
             )
-
-    def _image_uri(self) -> str:
-        """Of what runs as an image; empty where nothing does."""
-        if self.assembled is not None:
-            return self.assembled.uri
-        return self.definition.container.image or ""
+        return function
 
     def _set_options(self, assets: Sequence[s3_assets.Asset], image_file: ImageFile | None) -> None:
         """What some functions do without: a VPC, file systems, preheating."""
@@ -190,7 +190,7 @@ class ContainerFunction(Construct):
         if image_file is not None and image_file.staged is not None:
             self.function.node.add_dependency(image_file.staged)
         # In mode `batch` there is nothing to preheat: every job has a disk of its own.
-        if definition.preheat and definition.execution_mode is not ExecutionMode.BATCH:
+        if definition.preheat and definition.runs_in_lambda:
             own = [] if image_file is None else [image_file.asset]
             hashes = [asset.asset_hash for asset in (*assets, *own)]
             Preheating(self, "Preheating", function=self.function, changes=hashes)
@@ -207,7 +207,7 @@ class ContainerFunction(Construct):
             function_name=definition.name,
             retention=retention(definition.log_retention_days),
         )
-        if definition.execution_mode is not ExecutionMode.BATCH:
+        if definition.runs_in_lambda:
             endpoint.grant_hand_on(self.role, definition.name)
         return endpoint
 
@@ -236,7 +236,13 @@ class ContainerFunction(Construct):
             file.staged.node.add_dependency(made)
         return file
 
-    def _role(self, buckets: Mapping[str, s3.IBucket], image_file: ImageFile | None) -> iam.IRole:
+    def _role(
+        self,
+        buckets: Mapping[str, s3.IBucket],
+        image_file: ImageFile | None,
+        providers: Sequence[StorageProvider],
+        secret: StorageSecret | None,
+    ) -> iam.IRole:
         if self.definition.role_arn is not None:
             # Its owner has decided what it may do: nothing is added.
             return iam.Role.from_role_arn(self, "Role", self.definition.role_arn, mutable=False)
@@ -247,13 +253,34 @@ class ContainerFunction(Construct):
             description=f"What function {self.definition.name} may do",
         )
         role.add_to_principal_policy(write_log_statement(self.log_group))
-        if self.definition.execution_mode is not ExecutionMode.BATCH:
+        if self.definition.runs_in_lambda:
             grant_data_access(role, self.definition, buckets)
-            if image_file is not None:
-                image_file.grant_get(role)
+        if self.definition.pulls_image and image_file is not None:
+            image_file.grant_get(role)
         if self.batch is not None:
             self.batch.grant_submit(role)
+        if self.definition.runs_in_lambda:
+            _grant_storage(role, providers, secret)
+        if self.definition.pulls_image:
+            grant_image(role, self.definition.container)
         return role
+
+
+def _needed_secret(
+    definition: Function, providers: Sequence[StorageProvider], ours: StorageSecret | None
+) -> StorageSecret | None:
+    """The stack's secret, if a provider of the function keeps something in it."""
+    if not stack_values(providers):
+        return None
+    if ours is None:
+        raise ValueError(f"function {definition.name} needs a storage secret")
+    return ours
+
+
+def _variables(definition: Function, secret: StorageSecret | None) -> Mapping[str, str]:
+    """Variables of the function and of its jobs."""
+    ours = {} if secret is None else {"SCAR_STORAGE_SECRET": secret.secret.secret_arn}
+    return {**definition.environment, **ours}
 
 
 def _pull_variables(registry_mirrors: str | None, image_file: ImageFile | None) -> Mapping[str, str]:
