@@ -45,7 +45,8 @@ from runtime.storage.kinds import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
 
 if TYPE_CHECKING:
-    from containers.engines import Engine
+    from containers.engines import ContainerResult, Engine
+    from runtime.storage.contract import Upload
 
 DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
@@ -74,7 +75,7 @@ class JobSetting:
         return Path(self.environ.get("SCAR_STORE") or DEFAULT_STORE)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class JobResult:
     """What came of an invocation that did not fail."""
 
@@ -115,15 +116,16 @@ def seconds_for_uploads(threshold_s: float) -> float:
 def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
     """Run one invocation through all stages. Raises `ExplainedError` if it failed."""
     log = setting.log.bind(subject=invocation.subject)
-    summary: dict[str, object] = {"cold": setting.cold}
+    job = _Job(invocation, setting, log)
     started = time.monotonic()
 
     def sum_up(status: str, *, level: str = "INFO", **more: object) -> None:
         total = round((time.monotonic() - started) * 1000, 1)
-        log.write(level, "summary", {"status": status, **summary, **more, "total_ms": total})
+        told = {"status": status, "cold": setting.cold, **job.found, **more, "total_ms": total}
+        log.write(level, "summary", told)
 
     try:
-        result = _Job(invocation, setting, log, summary).run()
+        result = job.run()
     except ExplainedError as error:
         if error.kind == "TimedOut" and setting.delegate is not None:
             try:
@@ -133,9 +135,10 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
                 raise
             sum_up("delegated", job_id=job_id)
             return JobResult(invocation.subject, status="delegated", job_id=job_id)
+        more: dict[str, object] = {}
         if isinstance(error, ContainerError):
-            summary |= {"exit_code": error.exit_code, "signal": error.signal, "last_lines": error.output}
-        sum_up("failed", level="ERROR", kind=error.kind, error=str(error))
+            more = {"exit_code": error.exit_code, "signal": error.signal, "last_lines": error.output}
+        sum_up("failed", level="ERROR", **more, kind=error.kind, error=str(error))
         raise
     except Exception as error:
         sum_up("failed", level="ERROR", kind=type(error).__name__, error=str(error))
@@ -146,45 +149,76 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
 
 def preheat(setting: JobSetting) -> dict[str, object]:
     """Have image and engine ready for the first event, and run nothing. Raises `ExplainedError`."""
-    told: dict[str, object] = {}
     with ExitStack() as held:
-        job = _Job(Invocation(event={}, time=""), setting, setting.log, told)
-        job.ready_image(held)
-        told["engine"] = job.engine().name
+        job = _Job(Invocation(event={}, time=""), setting, setting.log)
+        told = {**_told_of(job.ready_image(held)), "engine": job.engine().name}
     setting.log.info("preheated", **told)
     return told
 
 
-class _Job:
-    """The stages of one invocation."""
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What became of the container."""
 
-    def __init__(
-        self, invocation: Invocation, setting: JobSetting, log: Log, summary: dict[str, object]
-    ) -> None:
+    ended: ContainerResult
+    output: ContainerOutput
+    stdout: bytes
+    """All of its standard output, for an HTTP request."""
+
+
+class _Job:
+    """The stages of one invocation. Each returns what it has found; `run` alone keeps account of it."""
+
+    def __init__(self, invocation: Invocation, setting: JobSetting, log: Log) -> None:
         self.invocation = invocation
         self.setting = setting
         self.config = setting.config
         self.log = log
-        self.summary = summary
+        self.found: dict[str, object] = {}
+        """What is known up to now, for the summary, which is written also if a stage fails."""
 
     def run(self) -> JobResult:
-        result = JobResult(self.invocation.subject)
         with ExitStack() as held:
             try:
-                workspace = held.enter_context(new_workspace(self.setting.store))
-                input_file = self._stage_in(workspace)
-                root = self.ready_image(held)
-                result.exit_code = self._run(workspace, root, input_file, result)
-                result.uploaded = self._stage_out(workspace)
+                result = self._stages(held)
             except EmptyInput:
                 self.log.info("skipped", reason=EMPTY)
-                result.status = "skipped"
+                result = JobResult(self.invocation.subject, status="skipped")
             except OSError as error:
                 raise explain_os_error(error, self.setting.store, "The run failed") from error
             with self.log.stage("result") as stage:
                 stage.extra = {"status": result.status, "uploaded": len(result.uploaded)}
                 held.close()
         return result
+
+    def _stages(self, held: ExitStack) -> JobResult:
+        workspace = held.enter_context(new_workspace(self.setting.store))
+        input_file = self._stage_in(workspace)
+        if input_file is not None:
+            self.found["input_bytes"] = input_file.stat().st_size
+        root = self.ready_image(held)
+        self.found |= _told_of(root)
+        with self.log.stage("run") as stage:
+            engine = self.engine()
+            stage.extra["engine"] = self.found["engine"] = engine.name
+            ran = self._run(engine, workspace, root, input_file)
+            stage.bytes = ran.output.bytes
+            stage.extra["exit_code"] = ran.ended.exit_code
+            if ran.ended.network:
+                stage.extra["network"] = ran.ended.network
+            require_success(ran.ended, ran.output.last_lines, self.setting.store)
+        uploads = self._stage_out(workspace)
+        self.found |= {
+            "output_bytes": sum(upload.size for _provider, upload in uploads),
+            "output_files": len(uploads),
+        }
+        return JobResult(
+            self.invocation.subject,
+            exit_code=0,
+            uploaded=[f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads],
+            output=ran.output.last_lines,
+            stdout=ran.stdout,
+        )
 
     def _stage_in(self, workspace: Workspace) -> Path | None:
         source, body = self.invocation.source, self.invocation.body
@@ -210,7 +244,6 @@ class _Job:
                 storage = open_storage(source.provider, self.config.storage_providers)
                 stage.bytes = storage.download(source, target, on_size=check)
             target.chmod(0o644)
-            self.summary["input_bytes"] = stage.bytes
         return target
 
     def ready_image(self, held: ExitStack) -> ReadyImage:
@@ -253,63 +286,52 @@ class _Job:
             )
             stage.bytes = root.bytes_downloaded
             stage.extra = {"digest": root.digest, "cached": root.cached}
-        self.summary["image_cached"] = root.cached
         return root
 
-    def _run(self, workspace: Workspace, root: ReadyImage, input_file: Path | None, result: JobResult) -> int:
+    def _run(self, engine: Engine, workspace: Workspace, root: ReadyImage, input_file: Path | None) -> _Ran:
         from containers.engines import ContainerProcess
 
         output = ContainerOutput()
         answer = Answer()
-        with self.log.stage("run") as stage:
-            engine = self.engine()
-            stage.extra["engine"] = self.summary["engine"] = engine.name
-            environment = container_environment(
-                self.invocation,
-                self.config,
-                workspace,
-                input_file=input_file,
-                request_id=self.setting.request_id,
-                environ=self.setting.environ,
-                image_env=root.config.env,
+        environment = container_environment(
+            self.invocation,
+            self.config,
+            workspace,
+            input_file=input_file,
+            request_id=self.setting.request_id,
+            environ=self.setting.environ,
+            image_env=root.config.env,
+        )
+        working_dir = root.config.working_dir
+        if self.config.assembled is not None:
+            working_dir = writable_folder(working_dir, workspace)
+        argv = self._argv(workspace, root, environment)
+        payload = self.config.extra_payload
+        if time.monotonic() >= self.setting.deadline:
+            raise time_is_up("before the container was started")
+        ended = engine.run(
+            ContainerProcess(
+                root=root,
+                argv=argv,
+                env=environment,
+                working_dir=working_dir or "/",
+                user=root.config.user,
+                binds={workspace.path: str(workspace.path)},
+                read_only={} if payload is None else {payload: str(payload)},
+                spare_home=None if "HOME" in self.config.container_environment else str(workspace.home),
+                shared={path: str(path) for path in self.config.file_systems if path.is_dir()},
+                host_ports=host_ports(self.setting.environ, self.config.container_environment),
+                deadline=self.setting.deadline,
+                # The answer to a request is standard output alone; standard error belongs into the log.
+                on_output=answer.feed if self.invocation.awaited else output.feed,
+                on_error_output=output.feed if self.invocation.awaited else None,
             )
-            working_dir = root.config.working_dir
-            if self.config.assembled is not None:
-                working_dir = writable_folder(working_dir, workspace)
-            argv = self._argv(workspace, root, environment)
-            payload = self.config.extra_payload
-            if time.monotonic() >= self.setting.deadline:
-                raise time_is_up("before the container was started")
-            ended = engine.run(
-                ContainerProcess(
-                    root=root,
-                    argv=argv,
-                    env=environment,
-                    working_dir=working_dir or "/",
-                    user=root.config.user,
-                    binds={workspace.path: str(workspace.path)},
-                    read_only={} if payload is None else {payload: str(payload)},
-                    spare_home=None if "HOME" in self.config.container_environment else str(workspace.home),
-                    shared={path: str(path) for path in self.config.file_systems if path.is_dir()},
-                    host_ports=host_ports(self.setting.environ, self.config.container_environment),
-                    deadline=self.setting.deadline,
-                    # The answer to a request is standard output alone; standard error belongs into the log.
-                    on_output=answer.feed if self.invocation.awaited else output.feed,
-                    on_error_output=output.feed if self.invocation.awaited else None,
-                )
-            )
-            if self.invocation.awaited:
-                if ended.exit_code != 0:
-                    output.feed(answer.beginning)
-                result.stdout = answer.complete()
-            output.close()
-            stage.bytes = output.bytes
-            stage.extra["exit_code"] = ended.exit_code
-            if ended.network:
-                stage.extra["network"] = ended.network
-            require_success(ended, output.last_lines, self.setting.store)
-        result.output = output.last_lines
-        return 0
+        )
+        if self.invocation.awaited and ended.exit_code != 0:
+            output.feed(answer.beginning)
+        stdout = answer.complete() if self.invocation.awaited else b""
+        output.close()
+        return _Ran(ended, output, stdout)
 
     def _argv(self, workspace: Workspace, root: ReadyImage, environment: Mapping[str, str]) -> list[str]:
         content = script_of(self.invocation, self.config)
@@ -322,12 +344,16 @@ class _Job:
                 )
         return prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
 
-    def _stage_out(self, workspace: Workspace) -> list[str]:
+    def _stage_out(self, workspace: Workspace) -> list[tuple[str, Upload]]:
         with self.log.stage("stage-out") as stage:
             plan = outputs.plan_uploads(workspace.output, self.config.outputs, self.log)
             uploads = [(provider, upload) for provider, some in plan.items() for upload in some]
             stage.bytes = sum(upload.size for _, upload in uploads)
             stage.extra["files"] = len(uploads)
             outputs.upload_all(plan, self.config.storage_providers, self.setting.uploads_until)
-            self.summary |= {"output_bytes": stage.bytes, "output_files": len(uploads)}
-        return [f"{provider}://{upload.bucket}/{upload.key}" for provider, upload in uploads]
+        return uploads
+
+
+def _told_of(image: ReadyImage) -> dict[str, object]:
+    """What the summary says of an image that may have been fetched."""
+    return {"image_cached": image.cached} if isinstance(image, RootFilesystem) else {}
