@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from containers import aws
 from containers.asking import asker
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 ARN_PARTS = 7
 """arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME"""
@@ -36,14 +36,14 @@ def secret_string(name: str, where: str, *, fresh: bool = False) -> str:
         raise ExplainedError(
             f"The secret {name} ({where}) could not be read: {error}",
             advice=f"{asker().later}; {asker().network}.",
-            kind="SecretUnavailable",
+            kind=ErrorKind.SECRET_UNAVAILABLE,
         ) from None
     text = answer.get("SecretString")
     if not isinstance(text, str):
         raise ExplainedError(
             f"The secret {name} ({where}) is binary",
             advice="Store it as text.",
-            kind="SecretUnavailable",
+            kind=ErrorKind.SECRET_UNAVAILABLE,
         )
     _read[key] = text
     return text
@@ -67,7 +67,9 @@ def _refused(name: str, where: str, code: str) -> ExplainedError:
         )
     else:
         cause, advice = f"could not be read ({code})", ""
-    return ExplainedError(f"The secret {name} ({where}) {cause}", advice=advice, kind="SecretUnavailable")
+    return ExplainedError(
+        f"The secret {name} ({where}) {cause}", advice=advice, kind=ErrorKind.SECRET_UNAVAILABLE
+    )
 
 
 def forget(name: str) -> None:

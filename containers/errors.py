@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 LONGEST_TEXT = 2000
 """Characters of a cause, an advice, or one line of the container in an error."""
 LONGEST_STORY = 16_000
@@ -37,15 +39,87 @@ def _visible(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+class ErrorKind(StrEnum):
+    """Stable words for machines, which stand in logs, results and the answers of the embedded cloud."""
+
+    EXPLAINED = "ExplainedError"
+    """None of those below."""
+
+    # Of the deployment, or of what was asked for
+    MISCONFIGURED = "Misconfigured"
+    BAD_CONFIGURATION = "BadConfiguration"
+    BAD_EVENT = "BadEvent"
+    BAD_REQUEST = "BadRequest"
+    METHOD_NOT_ALLOWED = "MethodNotAllowed"
+    EVENT_TOO_LARGE = "EventTooLarge"
+    EVENT_UNAVAILABLE = "EventUnavailable"
+    SECRET_UNAVAILABLE = "SecretUnavailable"  # noqa: S105 (no secret itself)
+    BAD_PACKAGE = "BadPackage"
+    OTHER_PACKAGE_TYPE = "OtherPackageType"
+
+    # Of an image
+    NO_IMAGE = "NoImage"
+    INVALID_REFERENCE = "InvalidReference"
+    IMAGE_NOT_FOUND = "ImageNotFound"
+    IMAGE_PRIVATE = "ImagePrivate"
+    BAD_IMAGE = "BadImage"
+    DIGEST_MISMATCH = "DigestMismatch"
+    UNSAFE_IMAGE = "UnsafeImage"
+    UNSUPPORTED_IMAGE = "UnsupportedImage"
+    WRONG_ARCHITECTURE = "WrongArchitecture"
+    NO_COMMAND = "NoCommand"
+    NO_INTERPRETER = "NoInterpreter"
+    UNKNOWN_USER = "UnknownUser"
+
+    # Of a registry
+    PULL_LIMIT = "PullLimit"
+    PUSH_REFUSED = "PushRefused"
+    REGISTRY_ERROR = "RegistryError"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+
+    # Of the machine that the container runs on
+    BAD_LIMITS = "BadLimits"
+    CANNOT_START = "CannotStart"
+    DISK_FULL = "DiskFull"
+    ENGINE_FAILED = "EngineFailed"
+    ENGINE_UNSUITABLE = "EngineUnsuitable"
+    NO_ENGINE = "NoEngine"
+    STORE_UNUSABLE = "StoreUnusable"
+    SYSTEM_ERROR = "SystemError"
+
+    # Of a run
+    SCRIPT_FAILED = "ScriptFailed"
+    TIMED_OUT = "TimedOut"
+    ANSWER_TOO_LARGE = "AnswerTooLarge"
+    HAND_ON_FAILED = "HandOnFailed"
+    SUBMIT_FAILED = "SubmitFailed"
+    INTERNAL_ERROR = "InternalError"
+
+    # Of storage
+    UNKNOWN_STORAGE = "UnknownStorage"
+    INPUT_MISSING = "InputMissing"
+    DOWNLOAD_FAILED = "DownloadFailed"
+    OUTPUT_FOLDER_GONE = "OutputFolderGone"
+    OUTPUT_NAME = "OutputName"
+    OUTPUT_UNREADABLE = "OutputUnreadable"
+    UPLOAD_FAILED = "UploadFailed"
+    STORAGE_FULL = "StorageFull"
+    STORAGE_REFUSED = "StorageRefused"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same event may succeed another time; a job in Batch is tried again then."""
+        return self not in (ErrorKind.MISCONFIGURED, ErrorKind.BAD_EVENT)
+
+
 class ExplainedError(Exception):
     """A run failed for a reason that can be explained to a person.
 
     `cause` is a sentence without its full stop; `advice` says what to do, or is empty; both may quote
-    strangers (see `shown`). `kind` is a stable word for machines (`ImageNotFound`, `DiskFull`,
-    `ScriptFailed`, `TimedOut`, …) that stands in logs and results.
+    strangers (see `shown`).
     """
 
-    def __init__(self, cause: str, *, advice: str = "", kind: str = "ExplainedError") -> None:
+    def __init__(self, cause: str, *, advice: str = "", kind: ErrorKind = ErrorKind.EXPLAINED) -> None:
         self.cause, self.advice = shown(cause), shown(advice)
         super().__init__(f"{self.cause}. {self.advice}".strip() if advice else self.cause)
         self.kind = kind

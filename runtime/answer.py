@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.events.http_events import ANSWER_LIMIT
 
 
@@ -29,6 +29,6 @@ class Answer:
             raise ExplainedError(
                 f"The answer has {self._size} bytes, and Lambda takes up to {ANSWER_LIMIT}",
                 advice="Leave large results in TMP_OUTPUT_DIR, and answer where they are.",
-                kind="AnswerTooLarge",
+                kind=ErrorKind.ANSWER_TOO_LARGE,
             )
         return bytes(self._content)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 from runtime.workspace import Workspace
 
@@ -87,4 +87,6 @@ def _text(path: Path, data: Mapping[str, Any], key: str) -> str:
 
 
 def _wrong(path: Path, what: str) -> ExplainedError:
-    return ExplainedError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")
+    return ExplainedError(
+        f"{path}: {what}", advice="Deploy the function again.", kind=ErrorKind.MISCONFIGURED
+    )

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from uuid import uuid4
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import FunctionConfig, load_config
 from runtime.delegation import event_of_job
 from runtime.errors import ContainerError
@@ -27,7 +27,6 @@ from runtime.job import JobSetting, run_job, seconds_for_uploads
 from runtime.logs import Log
 
 DONE, FAILED, MISCONFIGURED = 0, 1, 2
-NOT_WORTH_RETRYING = ("Misconfigured", "BadEvent")
 
 
 class Terminated(BaseException):
@@ -47,7 +46,7 @@ def main(environ: Mapping[str, str] | None = None) -> int:
         return _run(config, environ, request_id, started, log)
     except ExplainedError as error:
         log.failure(error)
-        return MISCONFIGURED if error.kind in NOT_WORTH_RETRYING else FAILED
+        return FAILED if error.kind.retryable else MISCONFIGURED
     except Terminated as error:
         log.failure(error)
         return FAILED
@@ -63,7 +62,7 @@ def _run(
         raise ExplainedError(
             f"Function {config.name} has no settings for Batch",
             advice="Deploy it in mode batch or lambda-batch.",
-            kind="Misconfigured",
+            kind=ErrorKind.MISCONFIGURED,
         )
     work = read_event(event_of_job(environ), config)
     for skipped in work.skipped:
@@ -88,7 +87,7 @@ def _run(
     for failure in failures:
         more = {"exit_code": failure.exit_code} if isinstance(failure, ContainerError) else {}
         log.failure(failure, **more)
-    if any(failure.kind in NOT_WORTH_RETRYING for failure in failures):
+    if not all(failure.kind.retryable for failure in failures):
         return MISCONFIGURED
     return FAILED if failures else DONE
 

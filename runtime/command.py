@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.paths import resolve_in_root
 from runtime.config import FunctionConfig
 from runtime.events.invocation import Invocation
@@ -80,7 +80,7 @@ def prepare_argv(
         raise ExplainedError(
             "There is nothing to run: no script was given, and the image has neither ENTRYPOINT nor CMD",
             advice="Give the function an `init_script`.",
-            kind="NoCommand",
+            kind=ErrorKind.NO_COMMAND,
         )
     return argv
 
@@ -103,7 +103,7 @@ def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> li
         raise ExplainedError(
             f"The image has neither the script's interpreter ({' '.join(words) or 'none named'}) nor {SHELL}",
             advice="Take an image with a shell, or leave `init_script` out to run the image's entry point.",
-            kind="NoInterpreter",
+            kind=ErrorKind.NO_INTERPRETER,
         )
     return [SHELL]
 

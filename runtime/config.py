@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.bounded_json import read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.assembled import AssembledImage, assembled_image
 
 FILE_NAME = "function_config.json"
@@ -150,7 +150,7 @@ def load_config(environ: Mapping[str, str]) -> FunctionConfig:
         raise ExplainedError(
             "Neither SCAR_FUNCTION_DIR nor LAMBDA_TASK_ROOT is set",
             advice=f"One of them must name the folder that holds {FILE_NAME}.",
-            kind="Misconfigured",
+            kind=ErrorKind.MISCONFIGURED,
         )
     path = Path(folder).absolute() / FILE_NAME
     try:
@@ -163,7 +163,9 @@ def load_config(environ: Mapping[str, str]) -> FunctionConfig:
 
 
 def _wrong(path: Path, what: str) -> ExplainedError:
-    return ExplainedError(f"{path}: {what}", advice="Deploy the function again.", kind="Misconfigured")
+    return ExplainedError(
+        f"{path}: {what}", advice="Deploy the function again.", kind=ErrorKind.MISCONFIGURED
+    )
 
 
 class _Reader:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from containers import aws
 from containers.bounded_json import JsonError, read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import FunctionConfig
 from runtime.events.invocation import Invocation, event_json
 
@@ -40,7 +40,7 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
             f"Function {config.name} runs in mode {config.execution_mode}, but SCAR_JOB_QUEUE or "
             "SCAR_JOB_DEFINITION is not set",
             advice="Deploy the function again.",
-            kind="Misconfigured",
+            kind=ErrorKind.MISCONFIGURED,
         )
     try:
         name, value = _variable(invocation, environ)
@@ -54,7 +54,7 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
         raise ExplainedError(
             f"The job of {invocation.subject} could not be submitted: {error}",
             advice="The event will be retried; look at the job queue's state and at the function's role.",
-            kind="SubmitFailed",
+            kind=ErrorKind.SUBMIT_FAILED,
         ) from None
     return str(answer["jobId"])
 
@@ -101,7 +101,7 @@ def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, 
         raise ExplainedError(
             f"The event of {invocation.subject} has {len(text)} characters, and SCAR_EVENT_BUCKET is not set",
             advice="Deploy the function again.",
-            kind="Misconfigured",
+            kind=ErrorKind.MISCONFIGURED,
         )
     # Named by its content: an event that is tried again is stored once.
     key = f"{hashlib.sha256(content).hexdigest()}.json.gz"
@@ -121,7 +121,7 @@ def _stored(uri: str) -> bytes:
         raise ExplainedError(
             f"The event at {uri} cannot be read: {error}",
             advice="Events are kept for 30 days: send it again from where it came.",
-            kind="EventUnavailable",
+            kind=ErrorKind.EVENT_UNAVAILABLE,
         ) from None
     return content
 
@@ -135,5 +135,5 @@ def _unpacked(data: bytes) -> str:
 
 def _unreadable(cause: str) -> ExplainedError:
     return ExplainedError(
-        cause, advice="Jobs of this queue are submitted by the function.", kind="Misconfigured"
+        cause, advice="Jobs of this queue are submitted by the function.", kind=ErrorKind.MISCONFIGURED
     )

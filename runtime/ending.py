@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from containers.errors import ErrorKind
 from runtime.errors import ContainerError
 from runtime.workspace import is_full
 
@@ -62,7 +63,7 @@ def time_is_up(when: str, output: str = "") -> ContainerError:
         f"The time of the function (`timeout` less `container.timeout_threshold`) was up {when}",
         advice="Raise `timeout`, give the function more memory (and with it processor), or use "
         "`execution_mode: lambda-batch` or `batch`.",
-        kind="TimedOut",
+        kind=ErrorKind.TIMED_OUT,
         output=output,
     )
 
@@ -91,7 +92,7 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
     raise ContainerError(
         f"The container {how}",
         advice=advice,
-        kind="ScriptFailed",
+        kind=ErrorKind.SCRIPT_FAILED,
         exit_code=ended.exit_code,
         signal=ended.signal,
         output=last_lines,

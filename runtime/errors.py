@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from containers.errors import LONGEST_STORY, ExplainedError, shown, shown_lines
+from containers.errors import LONGEST_STORY, ErrorKind, ExplainedError, shown, shown_lines
 
 
 class ContainerError(ExplainedError):
@@ -15,7 +15,7 @@ class ContainerError(ExplainedError):
         self,
         cause: str,
         *,
-        kind: str,
+        kind: ErrorKind,
         advice: str = "",
         exit_code: int | None = None,
         signal: int | None = None,
@@ -35,7 +35,7 @@ class InvocationError(ExplainedError):
     """
 
     def __init__(self, failures: list[tuple[str, ExplainedError]], *, request_id: str) -> None:
-        super().__init__("", kind=failures[0][1].kind if failures else "ExplainedError")
+        super().__init__("", kind=failures[0][1].kind if failures else ErrorKind.EXPLAINED)
         each = LONGEST_STORY // max(1, len(failures))
         parts = [_story(subject, error)[:each] for subject, error in failures]
         self.cause = "\n".join([*parts, f"request id: {shown(request_id)}"])

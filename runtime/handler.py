@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime import delegation
 from runtime.config import FunctionConfig, load_config
 from runtime.errors import InvocationError
@@ -89,7 +89,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             log.failure(error)
         if is_answered:
             reason = _first_reason(error)
-            if reason.kind == "TimedOut" and gateway_waits is not None:
+            if reason.kind == ErrorKind.TIMED_OUT and gateway_waits is not None:
                 reason = http_async.too_slow() if gateway_waits < own_time else reason
             return http_events.answer_error(reason, request_id)
         if isinstance(error, InvocationError):
@@ -99,7 +99,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
         log.failure(error)
         if is_answered:
             return http_events.answer_error(
-                ExplainedError("The function failed", kind="InternalError"), request_id
+                ExplainedError("The function failed", kind=ErrorKind.INTERNAL_ERROR), request_id
             )
         raise
 
@@ -139,7 +139,9 @@ def _run_all(
         except Exception as error:  # one record that breaks the runner must not take the others along
             setting.log.failure(error, subject=invocation.subject)
             unforeseen = f"The runner failed with an error that is its own fault: {type(error).__name__}"
-            failures.append((invocation, ExplainedError(unforeseen, advice=_TO_REPORT, kind="InternalError")))
+            failures.append(
+                (invocation, ExplainedError(unforeseen, advice=_TO_REPORT, kind=ErrorKind.INTERNAL_ERROR))
+            )
     return results, failures
 
 

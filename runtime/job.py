@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 from containers.store import ImageSource, RootFilesystem, prepare_image
 from runtime import outputs
@@ -127,7 +127,7 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
     try:
         result = job.run()
     except ExplainedError as error:
-        if error.kind == "TimedOut" and setting.delegate is not None:
+        if error.kind == ErrorKind.TIMED_OUT and setting.delegate is not None:
             try:
                 job_id = setting.delegate(invocation)
             except ExplainedError as refused:
@@ -271,7 +271,7 @@ class _Job:
             raise ExplainedError(
                 f"Function {self.config.name} has neither an image nor SCAR_IMAGE_FILE",
                 advice="Deploy the function again.",
-                kind="Misconfigured",
+                kind=ErrorKind.MISCONFIGURED,
             )
         with self.log.stage("image") as stage, interrupted_at(self.setting.deadline):
             root = held.enter_context(

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageFolder, StorageProvider
 from runtime.logs import Log
 from runtime.storage.contract import Upload
@@ -34,7 +34,7 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
         raise ExplainedError(
             "The container removed TMP_OUTPUT_DIR, or put something else in its place",
             advice="Write into the folder, and leave the folder itself as it is.",
-            kind="OutputFolderGone",
+            kind=ErrorKind.OUTPUT_FOLDER_GONE,
         )
     plan: dict[str, dict[tuple[str, str], Upload]] = {}
     homeless: list[str] = []
@@ -120,7 +120,7 @@ def _entries(folder: Path, current: str) -> list[os.DirEntry[str]]:
         raise ExplainedError(
             f"A folder of the outputs cannot be read: {error}",
             advice="Leave folders in TMP_OUTPUT_DIR readable.",
-            kind="OutputUnreadable",
+            kind=ErrorKind.OUTPUT_UNREADABLE,
         ) from None
 
 
@@ -128,7 +128,7 @@ def _too_deep(what: str, has: str) -> ExplainedError:
     return ExplainedError(
         f"{what} would get {has}",
         advice=f"Keys have up to {KEY_LIMIT} bytes: use shorter names and fewer folders.",
-        kind="OutputName",
+        kind=ErrorKind.OUTPUT_NAME,
     )
 
 
@@ -153,6 +153,6 @@ def _key_text(relative: str) -> str:
         raise ExplainedError(
             f"The output file {relative!a} has a name that is not UTF-8",
             advice="Keys are UTF-8 text: have the script rename the file.",
-            kind="OutputName",
+            kind=ErrorKind.OUTPUT_NAME,
         ) from None
     return relative

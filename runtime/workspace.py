@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.removal import remove_tree
 
 MIB = 1024 * 1024
@@ -130,7 +130,7 @@ def require_space(folder: Path, size: int, what: str) -> None:
         f"{what} needs {_amount(size)}, and the disk of {folder} has {_amount(usage.free)} free "
         f"of {_amount(usage.total)}",
         advice=_more_disk(usage.total - usage.free + size + DISK_RESERVE),
-        kind="DiskFull",
+        kind=ErrorKind.DISK_FULL,
     )
 
 
@@ -138,9 +138,9 @@ def explain_os_error(error: OSError, folder: Path, what: str) -> ExplainedError:
     """The error of a person for one of the operating system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExplainedError(
-            f"{what}: the disk of {folder} is full", advice=_more_disk(None), kind="DiskFull"
+            f"{what}: the disk of {folder} is full", advice=_more_disk(None), kind=ErrorKind.DISK_FULL
         )
-    return ExplainedError(f"{what}: {error}", kind="SystemError")
+    return ExplainedError(f"{what}: {error}", kind=ErrorKind.SYSTEM_ERROR)
 
 
 def is_full(folder: Path) -> bool:

@@ -37,7 +37,7 @@ from containers.assembly.runner_layer import Runner
 from containers.assembly.source import SourceImage, SourceLayer, open_archive, open_reference
 from containers.assembly.target import TargetRepository
 from containers.assembly.transfer import Progress, transfer
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
 
 LAYERS_AT_ONCE = 3
@@ -92,7 +92,9 @@ class Wanted:
         if self.archive:
             return open_archive(self.archive, self.architecture, scratch=self.scratch)
         raise ExplainedError(
-            "no image was given", advice="Set `container.image` or `container.image_file`", kind="NoImage"
+            "no image was given",
+            advice="Set `container.image` or `container.image_file`",
+            kind=ErrorKind.NO_IMAGE,
         )
 
 
@@ -193,7 +195,7 @@ class _Assembly:
             raise ExplainedError(
                 f"{layer} of {self._progress.what} is damaged: its content is {report.diff_id}",
                 advice="Save the image again and deploy",
-                kind="DigestMismatch",
+                kind=ErrorKind.DIGEST_MISMATCH,
             )
         self._records.keep_layer(key, report)
         return report

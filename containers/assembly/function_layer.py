@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from containers.assembly.layer_writer import Entry, LayerWriter, PackedLayer, sort_key
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 FUNCTION = "/.scar/function"
 """Where the function's package is in the image."""
@@ -76,5 +76,5 @@ def _bad(why: str) -> ExplainedError:
     return ExplainedError(
         f"the function's package is invalid: {why}",
         advice="Deploy again: `cdk deploy` creates and uploads the package",
-        kind="BadPackage",
+        kind=ErrorKind.BAD_PACKAGE,
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 PACKAGES = {
     "containers": "",
@@ -226,5 +226,5 @@ def _unusable(why: str) -> ExplainedError:
     return ExplainedError(
         f"the runner layer cannot be built from {sys.executable}: {why}",
         advice="Run the assembler on CPython for Linux with glibc (AWS Lambda's python3.13 is one)",
-        kind="NoInterpreter",
+        kind=ErrorKind.NO_INTERPRETER,
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 from containers.assembly.errors import rejected
 from containers.assembly.layer_writer import parents_of
+from containers.errors import ErrorKind
 from containers.image.manifests import Descriptor
 from containers.image.origin import ByteStream
 from containers.layers.tar_header import DIRECTORY, HARD_LINK, REGULAR, SYMLINK, TarEntry
@@ -158,7 +159,7 @@ class _Inspector:
                 raise rejected(
                     f"{self._what} has more than {MAXIMUM_ENTRIES} files",
                     "Build the image with fewer files",
-                    "UnsafeImage",
+                    ErrorKind.UNSAFE_IMAGE,
                 )
             path = self._path(entry.name)
             if not path:
@@ -297,7 +298,9 @@ class _Inspector:
             )
 
     def _unsafe(self, path: str, why: str) -> Exception:
-        return rejected(f"'{path}' in {self._what} {why}", "Build the image again without it", "UnsafeImage")
+        return rejected(
+            f"'{path}' in {self._what} {why}", "Build the image again without it", ErrorKind.UNSAFE_IMAGE
+        )
 
 
 def _shebang(head: bytes) -> tuple[str, ...]:

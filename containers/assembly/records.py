@@ -23,7 +23,7 @@ from typing import Any
 
 from containers.assembly.layer_report import LayerReport
 from containers.assembly.target import TargetRepository
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import Descriptor, parse_document, parse_manifest
 from containers.image.origin import read_all
 
@@ -95,7 +95,9 @@ class Records:
         try:
             return read_all(self._target.open_blob(config)), document
         except ExplainedError as error:
-            if error.kind == "BadImage":  # somebody has removed the blob: as if it had never been there
+            if (
+                error.kind == ErrorKind.BAD_IMAGE
+            ):  # somebody has removed the blob: as if it had never been there
                 return None
             raise
 

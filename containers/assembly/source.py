@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.assembly.errors import rejected
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import (
     MAXIMUM_DOCUMENT_BYTES,
     Descriptor,
@@ -126,7 +126,9 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
                 source = FileSource(stack.enter_context(Path(address).open("rb")).fileno())
             except OSError as error:
                 raise ExplainedError(
-                    f"{what} cannot be read: {error.strerror}", advice="Check its path", kind="ImageNotFound"
+                    f"{what} cannot be read: {error.strerror}",
+                    advice="Check its path",
+                    kind=ErrorKind.IMAGE_NOT_FOUND,
                 ) from error
         members = ArchiveMembers(stack.enter_context(plain_archive(source, scratch, what)), what)
         if "manifest.json" in members:
@@ -198,7 +200,7 @@ def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], wh
         raise rejected(
             f"{what} is not a container image: it is a {document.get('artifactType') or config_type}",
             "Name a container image in container.image",
-            "BadImage",
+            ErrorKind.BAD_IMAGE,
         )
     for layer, entry in zip(layers, document["layers"], strict=True):
         if entry.get("urls") or "foreign" in layer.media_type or "nondistributable" in layer.media_type:
@@ -215,7 +217,7 @@ def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], wh
                 f"layer {layer.digest} of {what} has the media type {layer.media_type}: it is not a layer "
                 f"of a container image",
                 "Name a container image in container.image, and decrypt an encrypted image first",
-                "BadImage",
+                ErrorKind.BAD_IMAGE,
             )
 
 

@@ -17,7 +17,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import Descriptor, check_digest
 from containers.registry.client import Credentials, RegistryRepository
 from containers.registry.connections import NETWORK_ERRORS, Response
@@ -80,7 +80,7 @@ class TargetRepository(RegistryRepository):
         try:
             content, _ = self.read_manifest(version)
         except ExplainedError as error:
-            if error.kind == "ImageNotFound":
+            if error.kind == ErrorKind.IMAGE_NOT_FOUND:
                 return None
             raise
         if ":" in version:
@@ -158,7 +158,7 @@ class TargetRepository(RegistryRepository):
         return ExplainedError(
             f"{self._what} at {self._host} does not {what} (HTTP {error.status}): {text}",
             advice=advice,
-            kind="PushRefused",
+            kind=ErrorKind.PUSH_REFUSED,
         )
 
     def upload_failed(self, error: Exception) -> ExplainedError:
@@ -169,7 +169,7 @@ class TargetRepository(RegistryRepository):
             f"the connection to {self._what} at {self._host} failed repeatedly: "
             f"{error or type(error).__name__}",
             advice="Deploy again: layers that were copied are not copied again",
-            kind="RegistryUnavailable",
+            kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 
 

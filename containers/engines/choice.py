@@ -17,7 +17,7 @@ from pathlib import Path
 
 from containers.engines import memory
 from containers.engines.contract import ENGINE_NAMES, Engine, ProbeFailed
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 
 def choose_engine(store: Path, override: str | None = None) -> Engine:
@@ -30,7 +30,7 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
         raise ExplainedError(
             f"SCAR_ENGINE is '{override}', which is no engine",
             advice=f"Use one of {', '.join(ENGINE_NAMES)}, or leave it unset",
-            kind="BadConfiguration",
+            kind=ErrorKind.BAD_CONFIGURATION,
         )
     circumstances = memory.circumstances_of(override)
     remembered = memory.recall(store, circumstances)
@@ -49,7 +49,7 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
         f"no engine can run containers here ({'; '.join(reasons)})",
         advice="On AWS, set `runtime: image`, or deploy again with udocker's tools: with UDOCKER_TARBALL "
         "set, or with -c udocker_tools=download; elsewhere allow user namespaces",
-        kind="NoEngine",
+        kind=ErrorKind.NO_ENGINE,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 ENGINE_NAMES = ("namespaces", "fakechroot", "proot")
 CUT_OFF = "own, without connections to the outside"
@@ -111,13 +111,13 @@ def check_process(process: ContainerProcess) -> None:
             "the command or an environment variable cannot be passed to a program: "
             "it is empty, or holds a null byte or half a surrogate pair, or a variable's name holds '='",
             advice="Correct the command, the script's arguments or the function's variables",
-            kind="BadConfiguration",
+            kind=ErrorKind.BAD_CONFIGURATION,
         )
     if not process.working_dir.startswith("/") and process.working_dir:
         raise ExplainedError(
             f"the working directory '{process.working_dir}' is not absolute",
             advice="Correct WORKDIR in the image's Dockerfile",
-            kind="BadImage",
+            kind=ErrorKind.BAD_IMAGE,
         )
 
 

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.removal import remove_tree
 
 
@@ -33,7 +33,7 @@ def scratch_folder(store: Path) -> Iterator[Path]:
         raise ExplainedError(
             f"the folder {base} cannot be used: {error.strerror}",
             advice="Set SCAR_STORE to a folder that this user may write to",
-            kind="StoreUnusable",
+            kind=ErrorKind.STORE_UNUSABLE,
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

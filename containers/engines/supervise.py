@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from containers.engines.contract import ContainerProcess, ContainerResult
 from containers.engines.helper_process import HelperProcess, Preparation, keep_spare, take_spare
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 GRACE_S = 2.0
 """Time between SIGTERM and SIGKILL when the deadline has passed."""
@@ -74,7 +74,7 @@ def run_container(
         raise ExplainedError(
             f"the container cannot be set up: {report.failed}",
             advice="Try another engine with SCAR_ENGINE",
-            kind="EngineFailed",
+            kind=ErrorKind.ENGINE_FAILED,
         )
     if report.not_started:
         (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())

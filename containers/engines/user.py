@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from containers.engines.contract import ContainerProcess
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.paths import resolve_in_root
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -122,5 +122,5 @@ def _unknown(user: str, why: str) -> ExplainedError:
     return ExplainedError(
         f"the container cannot run as USER {user}: {why}",
         advice="Correct USER in the image's Dockerfile, or add the user to its /etc/passwd",
-        kind="UnknownUser",
+        kind=ErrorKind.UNKNOWN_USER,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import (
     MAXIMUM_DOCUMENT_BYTES,
     Descriptor,
@@ -37,7 +37,7 @@ class LayoutFolder:
             raise ExplainedError(
                 f"{self._what} does not exist in the mirror: {self._folder} is not an OCI image layout",
                 advice="Build the image into this folder, or remove the file:// mirror",
-                kind="ImageNotFound",
+                kind=ErrorKind.IMAGE_NOT_FOUND,
             )
         entry = choose_tag(parse_document(self._read(path), f"{path}"), version, self._what, str(path))
         return self._read(self._blob_path(entry.digest)), entry.media_type
@@ -72,7 +72,7 @@ class LayoutFolder:
         return ExplainedError(
             f"{self._what} is incomplete in the mirror: {path} {'is missing' if missing else error.strerror}",
             advice="Build the image into this folder again",
-            kind="ImageNotFound" if missing else "BadImage",
+            kind=ErrorKind.IMAGE_NOT_FOUND if missing else ErrorKind.BAD_IMAGE,
         )
 
 
@@ -98,5 +98,5 @@ def choose_tag(index: Mapping[str, Any], tag: str, what: str, place: str) -> Des
     raise ExplainedError(
         f"{what} does not exist in {place}: {known}",
         advice="Use one of these tags in container.image, or add the tag to the layout",
-        kind="ImageNotFound",
+        kind=ErrorKind.IMAGE_NOT_FOUND,
     )

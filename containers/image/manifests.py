@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from containers.bounded_json import JsonError, read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 
 MAXIMUM_DOCUMENT_BYTES = 4 * 1024 * 1024  # as containerd and docker bound them: a manifest must fit in memory
@@ -75,7 +75,7 @@ def check_digest(content: bytes, digest: str, what: str) -> None:
         raise ExplainedError(
             f"{what} is damaged: expected {digest}, received {algorithm}:{found}",
             advice="Try again; if it stays, the registry or mirror serves wrong bytes: push the image again",
-            kind="DigestMismatch",
+            kind=ErrorKind.DIGEST_MISMATCH,
         )
 
 
@@ -105,7 +105,7 @@ def parse_manifest(document: Mapping[str, Any], digest: str, media_type: str, wh
         raise ExplainedError(
             f"{what} is stored in Docker's manifest schema 1, which was given up in 2019",
             advice="Push it again with a current docker, podman or skopeo",
-            kind="UnsupportedImage",
+            kind=ErrorKind.UNSUPPORTED_IMAGE,
         )
     layers = document.get("layers")
     if not isinstance(layers, list) or "config" not in document:
@@ -172,7 +172,7 @@ def choose_platform(index: Mapping[str, Any], architecture: str, what: str) -> D
         raise ExplainedError(
             f"{what} has no version for linux/{architecture}, only for {known}",
             advice=_BUILD_FOR_THIS,
-            kind="WrongArchitecture",
+            kind=ErrorKind.WRONG_ARCHITECTURE,
         )
     return min(matches, key=lambda match: match[0])[1]
 
@@ -189,7 +189,7 @@ def parse_config(content: bytes, architecture: str, what: str) -> tuple[ImageCon
         raise ExplainedError(
             f"{what} is built for {system or 'linux'}/{built_for}, this function runs on linux/{wanted}",
             advice=_BUILD_FOR_THIS,
-            kind="WrongArchitecture",
+            kind=ErrorKind.WRONG_ARCHITECTURE,
         )
     config = document.get("config") or {}
     rootfs = document.get("rootfs") or {}
@@ -207,7 +207,7 @@ def parse_config(content: bytes, architecture: str, what: str) -> tuple[ImageCon
 
 def broken(cause: str) -> ExplainedError:
     """The error for content that breaks the image format."""
-    return ExplainedError(cause, advice="Build and push the image again", kind="BadImage")
+    return ExplainedError(cause, advice="Build and push the image again", kind=ErrorKind.BAD_IMAGE)
 
 
 def _variant_rank(architecture: str, wanted: str, has: str) -> int:

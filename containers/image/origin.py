@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 from containers.image.manifests import (
     MAXIMUM_DOCUMENT_BYTES,
@@ -157,7 +157,7 @@ class VerifiedStream:
         return ExplainedError(
             f"{self._what} is damaged: {self._descriptor.digest} was expected, {received} received",
             advice="Try again; if it stays, the registry or mirror serves wrong bytes: push the image again",
-            kind="DigestMismatch",
+            kind=ErrorKind.DIGEST_MISMATCH,
         )
 
 

@@ -9,7 +9,7 @@ import importlib
 import zlib
 from typing import Any, Protocol
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import broken
 from containers.image.origin import ByteStream
 
@@ -161,7 +161,7 @@ def _zstd_module(what: str) -> Any:
     raise ExplainedError(
         f"{what} is compressed with zstd, which this runner's Python cannot read",
         advice="Push the image with gzip layers (docker buildx: compression=gzip,force-compression=true)",
-        kind="UnsupportedImage",
+        kind=ErrorKind.UNSUPPORTED_IMAGE,
     )
 
 
@@ -170,7 +170,7 @@ def _too_wide(what: str) -> ExplainedError:
         f"{what} is compressed with a zstd window of more than {1 << _LARGEST_WINDOW_LOG - 20} MiB, "
         "which takes too much memory to read",
         advice="Push the image with zstd level 19 at most, and without --long",
-        kind="UnsupportedImage",
+        kind=ErrorKind.UNSUPPORTED_IMAGE,
     )
 
 

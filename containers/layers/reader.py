@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import broken
 from containers.image.origin import ByteStream, Layer
 from containers.layers.decompress import decompressed
@@ -122,7 +122,7 @@ class LayerReader:
                 f"{self._what} is damaged: its content is sha256:{digest.hexdigest()}, "
                 f"not {self._layer.diff_id}",
                 advice="Save the image again and deploy",
-                kind="DigestMismatch",
+                kind=ErrorKind.DIGEST_MISMATCH,
             )
         self._plain.put(b"")
 

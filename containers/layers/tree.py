@@ -15,7 +15,7 @@ import stat
 from collections import deque
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import broken
 from containers.removal import remove_tree
 
@@ -208,7 +208,7 @@ def unsafe(what: str, why: str) -> ExplainedError:
     return ExplainedError(
         f"{what} is not safe to unpack: {why}",
         advice="Use an image from someone you trust, built by a current docker, podman or buildah",
-        kind="UnsafeImage",
+        kind=ErrorKind.UNSAFE_IMAGE,
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 
 from containers.asking import asker
 from containers.bounded_json import read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -139,7 +139,7 @@ class RegistryRepository:
             return ExplainedError(
                 f"{self._what} is damaged: a blob ends before the size that its manifest promises",
                 advice="Push the image again",
-                kind="DigestMismatch",
+                kind=ErrorKind.DIGEST_MISMATCH,
             )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN) and self._logged_in:
             return ExplainedError(
@@ -147,7 +147,7 @@ class RegistryRepository:
                 f"(HTTP {error.status})" + _server_message(error.body),
                 advice="Check container.image, name and password in the secret of "
                 f"container.registry_credentials (Amazon ECR: {asker().identity}), and that they may pull it",
-                kind="ImagePrivate",
+                kind=ErrorKind.IMAGE_PRIVATE,
             )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN):
             return ExplainedError(
@@ -155,27 +155,27 @@ class RegistryRepository:
                 "it does not exist or is private" + _server_message(error.body),
                 advice="Check container.image; a private image needs container.registry_credentials, or "
                 "container.image_file",
-                kind="ImagePrivate",
+                kind=ErrorKind.IMAGE_PRIVATE,
             )
         return ExplainedError(
             f"registry {self._host} answered HTTP {error.status} for {self._what}"
             + _server_message(error.body),
             advice="Check the name in container.image and that this host is a container registry",
-            kind="RegistryError",
+            kind=ErrorKind.REGISTRY_ERROR,
         )
 
     def _no_such_image(self) -> ExplainedError:
         return ExplainedError(
             f"{self._what} does not exist in registry {self._host}",
             advice="Check name and tag in container.image, and that the image was pushed",
-            kind="ImageNotFound",
+            kind=ErrorKind.IMAGE_NOT_FOUND,
         )
 
     def _no_such_blob(self) -> ExplainedError:
         return ExplainedError(
             f"{self._what} is incomplete in registry {self._host}: a blob that its manifest names is missing",
             advice="Push the image again",
-            kind="BadImage",
+            kind=ErrorKind.BAD_IMAGE,
         )
 
     def _authorize(self, headers: http.client.HTTPMessage) -> str | None:
@@ -302,7 +302,7 @@ def _connection_lost(host: str, error: Exception) -> ExplainedError:
     return ExplainedError(
         f"the connection to registry {host} broke off again and again: {error or type(error).__name__}",
         advice="Try again later, or use a mirror (-c registry_mirrors=...)",
-        kind="RegistryUnavailable",
+        kind=ErrorKind.REGISTRY_UNAVAILABLE,
     )
 
 

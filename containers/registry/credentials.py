@@ -18,7 +18,7 @@ import re
 
 from containers.asking import asker
 from containers.bounded_json import JsonError, read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.registry.client import Credentials
 
 _ECR_HOST = re.compile(r"\d{12}\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
@@ -55,7 +55,7 @@ def _from_secret(name: str) -> tuple[str, str]:
         raise ExplainedError(
             f"The secret {name} (container.registry_credentials) is not a JSON object {_SHAPE}",
             advice="Store the registry's login in this form.",
-            kind="SecretUnavailable",
+            kind=ErrorKind.SECRET_UNAVAILABLE,
         )
     return username, password
 
@@ -74,13 +74,13 @@ def _from_ecr(host: str, region: str) -> tuple[str, str]:
             f"Amazon ECR gives {asker().name} no login for {host} ({code})",
             advice="Allow ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer for "
             f"{asker().identity}.",
-            kind="ImagePrivate",
+            kind=ErrorKind.IMAGE_PRIVATE,
         ) from None
     except (BotoCoreError, LookupError, binascii.Error, UnicodeDecodeError) as error:
         raise ExplainedError(
             f"Amazon ECR gives no login for {host}: {type(error).__name__}",
             advice=f"{asker().later}; {asker().network}.",
-            kind="RegistryUnavailable",
+            kind=ErrorKind.REGISTRY_UNAVAILABLE,
         ) from None
     username, _, password = token.partition(":")
     return username, password

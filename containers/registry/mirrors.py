@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.layout import LayoutFolder
 from containers.image.origin import BlobStore
 from containers.registry.references import DOCKER_HUB, ImageReference
@@ -68,7 +68,7 @@ class Place:
             raise ExplainedError(
                 f"{self.name} gives answers that break the runner ({type(error).__name__})",
                 advice="Look at the mirror; the log has the error",
-                kind="RegistryError",
+                kind=ErrorKind.REGISTRY_ERROR,
             ) from error
 
 
@@ -106,7 +106,7 @@ def parse_mirrors(text: str | None) -> list[tuple[str, str]]:
             raise ExplainedError(
                 f"SCAR_REGISTRY_MIRRORS has an entry that cannot be understood: '{entry}'",
                 advice="Write REGISTRY=BASE; BASE is https://host[/prefix], http://host or file:///folder",
-                kind="BadConfiguration",
+                kind=ErrorKind.BAD_CONFIGURATION,
             )
         pairs.append((registry.lower(), base.rstrip("/")))
     return pairs

@@ -6,7 +6,7 @@ import os
 from typing import Any, Protocol
 
 from containers.asking import asker
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import ByteStream
 
 
@@ -81,12 +81,12 @@ class S3Object:
             return ExplainedError(
                 f"{self._what} does not exist",
                 advice="Deploy again: the archive of container.image_file is uploaded by cdk deploy",
-                kind="ImageNotFound",
+                kind=ErrorKind.IMAGE_NOT_FOUND,
             )
         return ExplainedError(
             f"{self._what} cannot be read: {error}",
             advice=f"Check that {asker().identity} may read it, and that S3 can be reached",
-            kind="RegistryUnavailable",
+            kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 
     def _call(self, request: Any) -> Any:

@@ -12,7 +12,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 DOCKER_HUB = "docker.io"
 _DEFAULT_TAG = "latest"
@@ -110,5 +110,5 @@ def _invalid(text: str, why: str) -> ExplainedError:
     return ExplainedError(
         f"'{text}' is not the name of an image: {why}",
         advice="Write container.image as [registry/]repository[:tag][@sha256:...], for example debian:12",
-        kind="InvalidReference",
+        kind=ErrorKind.INVALID_REFERENCE,
     )

@@ -17,7 +17,7 @@ import ipaddress
 import socket
 import urllib.parse
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 # Registry's host -> host of its token server, in another domain.
 _KNOWN_PAIRS = frozenset(
@@ -110,5 +110,5 @@ def _refused(registry: str, realm: str, why: str) -> ExplainedError:
         f"registry {host} sends its login to '{realm}', {why}",
         advice="Tell the registry's operator; until then, use a mirror (-c registry_mirrors=...) or "
         "container.image_file",
-        kind="RegistryError",
+        kind=ErrorKind.REGISTRY_ERROR,
     )

@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from containers.asking import asker
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.registry.connections import NETWORK_ERRORS, Connections, Response
 from containers.registry.patience import Patience, _retry_after_s
 from containers.registry.token_server import is_internal
@@ -124,12 +124,12 @@ class Transport:
             return ExplainedError(
                 f"{self._server} limits how often images may be pulled, and the limit is reached (HTTP 429)",
                 advice="Wait, use a mirror (-c registry_mirrors=...), or use container.image_file",
-                kind="PullLimit",
+                kind=ErrorKind.PULL_LIMIT,
             )
         return ExplainedError(
             f"{self._server} keeps answering HTTP {problem.status}",
             advice="The registry has a problem; try again later or use a mirror (-c registry_mirrors=...)",
-            kind="RegistryUnavailable",
+            kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 
     def _unreachable(self, reason: object) -> ExplainedError:
@@ -137,14 +137,14 @@ class Transport:
         return ExplainedError(
             f"{self._server} cannot be reached: {text}",
             advice=f"Check its name, the network ({asker().network}) and the proxy settings",
-            kind="RegistryUnavailable",
+            kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 
     def _bad_certificate(self, error: ssl.SSLCertVerificationError) -> ExplainedError:
         return ExplainedError(
             f"{self._server} shows a certificate that is not trusted: {error.verify_message}",
             advice="Use the registry's proper name; a private authority is made known by SSL_CERT_FILE",
-            kind="RegistryUnavailable",
+            kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 
 

@@ -7,11 +7,20 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from containers.errors import ExplainedError
-from containers.image.manifests import broken
+from containers.errors import ErrorKind, ExplainedError
+from containers.image.manifests import (
+    broken,
+)
 from containers.image.origin import FoundImage, find_image
 from containers.registry.ranges import RangeSource, S3Object
 from containers.store.archive_contents import ArchiveMembers, OciArchive, docker_save_image, plain_archive
+
+_MAXIMUM_MEMBERS = 10_000
+_WINDOW = 64 * 1024
+# Ten thousand members take five megabytes of headers, an image has a few hundred. tarfile holds long names
+# and sparse maps in memory.
+_MAXIMUM_HEADER_BYTES = 8 << 20
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 
 @contextlib.contextmanager
@@ -26,7 +35,7 @@ def find_in_s3_archive(uri: str, architecture: str, scratch: Path) -> Iterator[F
         raise ExplainedError(
             f"'{uri}' is not the address of an archive",
             advice="Expected s3://bucket/key",
-            kind="BadConfiguration",
+            kind=ErrorKind.BAD_CONFIGURATION,
         )
     with plain_archive(S3Object(bucket, key, what), scratch, what) as source:
         yield find_in_archive(source, architecture, what)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from containers.bounded_json import read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.layout import choose_tag
 from containers.image.manifests import (
     MAXIMUM_DOCUMENT_BYTES,
@@ -61,7 +61,7 @@ def plain_archive(source: RangeSource, scratch: Path, what: str) -> Iterator[Ran
                     raise ExplainedError(
                         f"the disk is too small to decompress {what}",
                         advice="Save it uncompressed (docker save -o image.tar) or raise ephemeral_storage",
-                        kind="DiskFull",
+                        kind=ErrorKind.DISK_FULL,
                     )
         finally:
             raw.close()
@@ -77,7 +77,7 @@ def docker_save_image(members: ArchiveMembers, architecture: str, what: str) -> 
             raise ExplainedError(
                 f"{what} holds {len(listed)} images, expected one",
                 advice="Save one image only",
-                kind="BadImage",
+                kind=ErrorKind.BAD_IMAGE,
             )
         config_name, layer_names = str(listed[0]["Config"]), [str(name) for name in listed[0]["Layers"]]
     except (ValueError, LookupError, TypeError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import FoundImage, find_image
 from containers.layers.unpack import Unpacker
 from containers.registry.mirrors import Place
@@ -23,7 +23,7 @@ OnUnpacked = Callable[[Path], None]
 """Called with the root folder of an image that was unpacked just now, before anybody else can see it."""
 
 # Not the fault of the place that was asked: the next one would give the same.
-_FINAL = frozenset({"DiskFull", "StoreUnusable"})
+_FINAL = frozenset({ErrorKind.DISK_FULL, ErrorKind.STORE_UNUSABLE})
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def new_image(images: ImageStore, digest: str, what: str, budget: DiskBudget) ->
             raise ExplainedError(
                 f"{what} cannot be unpacked into {images.folder}: {error.strerror}",
                 advice="Set SCAR_STORE to a folder that this user may write to",
-                kind="StoreUnusable",
+                kind=ErrorKind.STORE_UNUSABLE,
             ) from error
 
 

@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import host_architecture
 from containers.registry.mirrors import places_for
 from containers.registry.references import parse_reference
@@ -28,7 +28,7 @@ __all__ = ["ImageSource", "RootFilesystem", "prepare_image"]
 
 _NAME_VALID_S = 15 * 60.0
 # The registry does not answer for now: an image that is here already will do.
-_PASSING = frozenset({"RegistryUnavailable", "PullLimit"})
+_PASSING = frozenset({ErrorKind.REGISTRY_UNAVAILABLE, ErrorKind.PULL_LIMIT})
 
 _resolved: dict[tuple[Path, str], str] = {}
 
@@ -74,7 +74,9 @@ def prepare_image(
         return _prepare_archive(source.archive_uri, images, architecture, log)
     if source.reference is None:
         raise ExplainedError(
-            "no image was given", advice="Set container.image or container.image_file", kind="NoImage"
+            "no image was given",
+            advice="Set container.image or container.image_file",
+            kind=ErrorKind.NO_IMAGE,
         )
     reference = parse_reference(source.reference)
     mirrors = os.environ.get("SCAR_REGISTRY_MIRRORS", "") if mirrors is None else mirrors

@@ -18,7 +18,7 @@ import os
 import stat
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 from containers.image.origin import FoundImage
 from containers.layers.unpack import Unpacker
@@ -55,7 +55,7 @@ def obtain_image_on_shared_base(found: FoundImage, images: ImageStore, what: str
     try:
         return obtain(images, found.digest, build)
     except ExplainedError as error:
-        if error.kind != "StoreUnusable":
+        if error.kind != ErrorKind.STORE_UNUSABLE:
             raise
         # A file system without hard links, a file with too many, or folders that this user cannot read.
         log("layers cannot be shared", {"image": what, "cause": error.cause})

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.bounded_json import read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 from containers.image.manifests import is_digest
 from containers.removal import remove_tree
@@ -63,7 +63,7 @@ class ImageStore:
             raise ExplainedError(
                 f"the image store {self.folder} cannot be used: {error.strerror}",
                 advice="Set SCAR_STORE to a folder that this user may write to",
-                kind="StoreUnusable",
+                kind=ErrorKind.STORE_UNUSABLE,
             ) from error
         # In a shared /tmp somebody else could have made the folder, and put programs of theirs into "our"
         # images, or swap it for another one later.
@@ -72,7 +72,7 @@ class ImageStore:
                 raise ExplainedError(
                     f"the image store {folder} belongs to another user (uid {owner})",
                     advice="Set SCAR_STORE to a folder of your own",
-                    kind="StoreUnusable",
+                    kind=ErrorKind.STORE_UNUSABLE,
                 )
         # Images of private registries are in it, and layers may hold secrets. `mkdir` leaves a folder as it
         # is that an earlier version or a person has made.
@@ -261,7 +261,7 @@ class ImageStore:
             raise ExplainedError(
                 f"the image store {self.folder} is damaged: {path} cannot be opened ({error.strerror})",
                 advice="Remove the folder: its images are pulled again",
-                kind="StoreUnusable",
+                kind=ErrorKind.STORE_UNUSABLE,
             ) from error
 
 
@@ -308,7 +308,7 @@ class DiskBudget:
             f"the disk is too small for {self._what}: it needs about {needed // _MIB} MiB, "
             f"{self._store.folder} has {before // _MIB} MiB free of {total // _MIB} MiB",
             advice=f"Set ephemeral_storage to at least {advised} MiB, or make the image smaller",
-            kind="DiskFull",
+            kind=ErrorKind.DISK_FULL,
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from containers.errors import ErrorKind
 from local_cloud.batch.logs import JobLog, LogGroupMissingError
 from local_cloud.containers.processes import Container, ContainerFailedError
 from local_cloud.containers.task import ContainerTask
@@ -21,12 +22,12 @@ _GRACE_S = 10
 """Between SIGTERM and SIGKILL for a job that is told to stop. (AWS gives 30 seconds.)"""
 _CANNOT_START = "CannotStartContainerError"
 _NOT_THE_IMAGES_FAULT = (
-    "CannotStart",
-    "EngineFailed",
-    "NoEngine",
-    "BadLimits",
-    "UnknownUser",
-    "BadConfiguration",
+    ErrorKind.CANNOT_START,
+    ErrorKind.ENGINE_FAILED,
+    ErrorKind.NO_ENGINE,
+    ErrorKind.BAD_LIMITS,
+    ErrorKind.UNKNOWN_USER,
+    ErrorKind.BAD_CONFIGURATION,
 )
 _log = logging.getLogger("batch")
 

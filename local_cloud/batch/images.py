@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from containers.errors import ErrorKind
 from local_cloud.containers.processes import ContainerFailedError
 from local_cloud.containers.task import ContainerTask
 from local_cloud.ecr.references import parse_uri
@@ -39,9 +40,11 @@ def container_task(
     repository = store.repository(reference.key)
     if repository is None:
         raise ContainerFailedError(
-            "ImageNotFound", f"{image}: name unknown: The repository does not exist in the registry"
+            ErrorKind.IMAGE_NOT_FOUND, f"{image}: name unknown: The repository does not exist in the registry"
         )
     found = repository.find(reference.version)
     if found is None:
-        raise ContainerFailedError("ImageNotFound", f"{image}: not found: Requested image not found")
+        raise ContainerFailedError(
+            ErrorKind.IMAGE_NOT_FOUND, f"{image}: not found: Requested image not found"
+        )
     return ContainerTask(**{**vars(task), "layout": str(repository.folder), "digest": found.digest})

@@ -20,6 +20,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from containers.errors import ErrorKind, ExplainedError
 from local_cloud import leash
 from local_cloud.containers.task import ContainerTask
 
@@ -58,7 +59,6 @@ def _pass_on(number: int, _frame: object) -> None:
 def _host(task: ContainerTask, status: int) -> int:
     from containers import asking
     from containers.engines import ContainerProcess, choose_engine
-    from containers.errors import ExplainedError
 
     asking.this_process_is(asking.EMBEDDED_CLOUD)
     try:
@@ -79,7 +79,7 @@ def _host(task: ContainerTask, status: int) -> int:
                 binds={},
                 deadline=None,
                 on_output=lambda text: _say(
-                    status, "failed", kind="CannotStart", message=text.decode().strip()
+                    status, "failed", kind=ErrorKind.CANNOT_START, message=text.decode().strip()
                 ),
                 host_ports=[(address, port) for address, port in task.host_ports],
                 output=1,
@@ -96,14 +96,12 @@ def _host(task: ContainerTask, status: int) -> int:
 
 
 def _set_limits(task: ContainerTask) -> None:
-    from containers.errors import ExplainedError
-
     for name, (soft, hard) in (task.limits or {}).items():
         try:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
         except (AttributeError, ValueError, OSError) as error:
             raise ExplainedError(
-                f"the limit '{name}' cannot be set to {soft}:{hard}: {error}", kind="BadLimits"
+                f"the limit '{name}' cannot be set to {soft}:{hard}: {error}", kind=ErrorKind.BAD_LIMITS
             ) from error
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from containers.errors import ErrorKind
 from local_cloud.containers.task import ContainerTask
 
 _INHERITED = (
@@ -33,9 +34,9 @@ _READY_WITHIN_S = 1800.0
 
 
 class ContainerFailedError(Exception):
-    """The container was not started: `kind` says what is the matter, in the words of ExplainedError."""
+    """The container was not started: `kind` says what is the matter, as in ExplainedError."""
 
-    def __init__(self, kind: str, message: str, image: str = "") -> None:
+    def __init__(self, kind: ErrorKind, message: str, image: str = "") -> None:
         super().__init__(message)
         self.kind = kind
         self.about_image = message if image in message else f"{image}: {message}"
@@ -112,7 +113,7 @@ class Container:
 
     def _failure(self, event: dict[str, Any]) -> ContainerFailedError:
         return ContainerFailedError(
-            event.get("kind", "EngineFailed"),
+            ErrorKind(event.get("kind", ErrorKind.ENGINE_FAILED)),
             event.get("message", "the process that starts the container has ended without a word"),
             self._image,
         )

@@ -19,6 +19,7 @@ from ministack.core.responses import error_response_json, get_account_id, get_re
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
+from containers.errors import ErrorKind
 from local_cloud.containers.processes import Container, ContainerFailedError
 from local_cloud.containers.task import ContainerTask
 from local_cloud.ecr.references import ImageNotUsableError, lambda_image_digest, parse_uri
@@ -171,7 +172,9 @@ class ImageFunctions:
         """Folder and digest of a function's image."""
         reference = parse_uri(config["ImageUri"])
         if reference is None:
-            raise ContainerFailedError("ImageNotFound", f"Source image {config['ImageUri']} is not valid")
+            raise ContainerFailedError(
+                ErrorKind.IMAGE_NOT_FOUND, f"Source image {config['ImageUri']} is not valid"
+            )
         return str(self._store.folder(reference.key)), f"sha256:{config['CodeSha256']}"
 
     def _prepare(self, config: Record) -> None:
@@ -226,7 +229,9 @@ def invoke(config: Record, event: Any, request_id: str) -> Record:
     except lambda_runtime.ProvidedInitTimeout:
         return _failed({"errorType": _TIMED_OUT}, worker, config, request_id)
     except ContainerFailedError as error:
-        kind = "Runtime.InvalidEntrypoint" if error.kind == "CannotStart" else f"Runtime.{error.kind}"
+        kind = (
+            "Runtime.InvalidEntrypoint" if error.kind == ErrorKind.CANNOT_START else f"Runtime.{error.kind}"
+        )
         payload = {"errorType": kind, "errorMessage": f"RequestId: {request_id} Error: {error}"}
         return _failed(payload, worker, config, request_id)
     finally:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from containers import aws
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.events import http_events
 from runtime.events.invocation import event_json
 
@@ -53,7 +53,7 @@ def hand_on(event: Mapping[str, Any], function: str) -> str:
             raise ExplainedError(
                 "The request is too long to be handed on",
                 advice="Upload large data to an input folder instead.",
-                kind="EventTooLarge",
+                kind=ErrorKind.EVENT_TOO_LARGE,
             ) from None
         raise _refused(error) from None
     except BotoCoreError as error:
@@ -84,7 +84,7 @@ def too_slow() -> ExplainedError:
         "stopped",
         advice="Send the request again with the header X-Amz-Invocation-Type: Event, which nobody waits for; "
         "outputs then arrive in the function's output folders.",
-        kind="TimedOut",
+        kind=ErrorKind.TIMED_OUT,
     )
 
 
@@ -92,5 +92,5 @@ def _refused(error: Exception) -> ExplainedError:
     return ExplainedError(
         f"The function could not invoke itself: {error}",
         advice="Its role needs lambda:InvokeFunction on the function.",
-        kind="HandOnFailed",
+        kind=ErrorKind.HAND_ON_FAILED,
     )

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 from containers.bounded_json import JsonError, read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.events.invocation import VARIABLE_LIMIT, Invocation
 
 ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
@@ -57,8 +57,13 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TIMES_END_MS = 253_402_300_800_000
 """The year 10 000, the first that ISO 8601 has no four digits for."""
 
-CALLERS_FAULT = {"BadEvent": 400, "BadRequest": 400, "MethodNotAllowed": 405, "EventTooLarge": 413}
-OUR_FAULT = {"TimedOut": 504}
+CALLERS_FAULT = {
+    ErrorKind.BAD_EVENT: 400,
+    ErrorKind.BAD_REQUEST: 400,
+    ErrorKind.METHOD_NOT_ALLOWED: 405,
+    ErrorKind.EVENT_TOO_LARGE: 413,
+}
+OUR_FAULT = {ErrorKind.TIMED_OUT: 504}
 
 
 def is_http(event: object) -> TypeGuard[dict[str, Any]]:
@@ -77,7 +82,7 @@ def read_request(event: dict[str, Any]) -> Invocation:
         raise ExplainedError(
             f"Method {method} is not served" if isinstance(method, str) else "The request has no method",
             advice="Use GET or POST.",
-            kind="MethodNotAllowed",
+            kind=ErrorKind.METHOD_NOT_ALLOWED,
         )
     return Invocation(
         event=event,
@@ -229,4 +234,4 @@ def _iso(moment_s: float | None) -> str:
 
 
 def _bad(cause: str, advice: str = "") -> ExplainedError:
-    return ExplainedError(cause, advice=advice, kind="BadRequest")
+    return ExplainedError(cause, advice=advice, kind=ErrorKind.BAD_REQUEST)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import StoredObject
 
 VARIABLE_LIMIT = 128 * 1024 - 1
@@ -58,7 +58,7 @@ class Invocation:
                 f"The event has {len(text)} characters, and an environment variable holds "
                 f"{VARIABLE_LIMIT} bytes",
                 advice="Upload large data to an input folder, and send only its name.",
-                kind="EventTooLarge",
+                kind=ErrorKind.EVENT_TOO_LARGE,
             )
         return text
 
@@ -74,7 +74,7 @@ def event_json(event: object) -> str:
         raise ExplainedError(
             "The event holds a number that JSON cannot carry, or is nested too deeply",
             advice="Send numbers that a double can hold, and fewer levels of lists and objects.",
-            kind="BadEvent",
+            kind=ErrorKind.BAD_EVENT,
         ) from None
 
 

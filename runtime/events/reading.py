@@ -32,7 +32,7 @@ from typing import Any, Literal
 from urllib.parse import unquote_plus
 
 from containers.bounded_json import JsonError, read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import FunctionConfig
 from runtime.events.http_events import is_http, read_request
 from runtime.events.invocation import Invocation
@@ -330,4 +330,4 @@ def _argument(value: object) -> str:
 
 
 def _bad(cause: str, advice: str = EXPECTED) -> ExplainedError:
-    return ExplainedError(cause, advice=advice, kind="BadEvent")
+    return ExplainedError(cause, advice=advice, kind=ErrorKind.BAD_EVENT)

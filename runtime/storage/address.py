@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +71,5 @@ def _bad_address(what: str, problem: str) -> ExplainedError:
     return ExplainedError(
         f"The {what} {problem}",
         advice="Expected HOST, HOST:PORT or https://HOST/PATH; credentials have keys of their own.",
-        kind="Misconfigured",
+        kind=ErrorKind.MISCONFIGURED,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageProvider
 
 NO_PROVIDERS: Mapping[str, StorageProvider] = {}
@@ -80,7 +80,7 @@ class CredentialsRefusedError(ExplainedError):
     """The storage refused, and newer credentials might help."""
 
     def __init__(self, cause: str, *, advice: str = "") -> None:
-        super().__init__(cause, advice=advice, kind="StorageRefused")
+        super().__init__(cause, advice=advice, kind=ErrorKind.STORAGE_REFUSED)
 
 
 def content_type(name: str) -> str:

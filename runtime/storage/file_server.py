@@ -25,7 +25,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Protocol, TypeVar
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.address import encoded_path
 from runtime.storage.contract import StoredObject, Upload, content_type
 from runtime.storage.http import (
@@ -96,7 +96,7 @@ class FileServerStorage:
             raise ExplainedError(
                 f"The input {source} has a key that is no path of files",
                 advice="Segments of a path are neither empty nor `.` or `..`.",
-                kind="InputMissing",
+                kind=ErrorKind.INPUT_MISSING,
             ) from None
 
         def fetch() -> Answer:
@@ -109,7 +109,7 @@ class FileServerStorage:
                 lambda reason: ExplainedError(
                     f"T{what[1:]} could not be downloaded: {reason}",
                     advice="The event will be retried.",
-                    kind="DownloadFailed",
+                    kind=ErrorKind.DOWNLOAD_FAILED,
                 ),
             )
         finally:
@@ -120,10 +120,10 @@ class FileServerStorage:
             raise ExplainedError(
                 f"The input {source} does not exist (any more)",
                 advice="It was deleted or renamed; upload it again, or correct the path.",
-                kind="InputMissing",
+                kind=ErrorKind.INPUT_MISSING,
             )
         raise self._server.refusal(answer, what) or ExplainedError(
-            f"T{what[1:]} could not be downloaded: {self._said(answer)}", kind="DownloadFailed"
+            f"T{what[1:]} could not be downloaded: {self._said(answer)}", kind=ErrorKind.DOWNLOAD_FAILED
         )
 
     def require_time(self, uploads: Sequence[Upload], until: float) -> None:
@@ -166,7 +166,7 @@ class FileServerStorage:
             raise ExplainedError(
                 f"The output {self._name(upload)} has a path that {self._server.name} cannot hold",
                 advice="Segments of a path are neither empty nor `.` or `..`; correct `path` of the output.",
-                kind="OutputName",
+                kind=ErrorKind.OUTPUT_NAME,
             ) from None
         folder = target.rpartition("/")[0]
         return _Sending(upload, folder, f"{folder}/{temporary}", target)
@@ -234,14 +234,15 @@ class FileServerStorage:
                 f"The output {self._name(sending.upload)} ({sending.upload.size} bytes) could not be "
                 f"uploaded: {reason}",
                 advice="The event will be retried.",
-                kind="UploadFailed",
+                kind=ErrorKind.UPLOAD_FAILED,
             ),
         )
 
     def _refused(self, sending: _Sending, answer: Answer, problem: str) -> ExplainedError:
         name = f"the output {self._name(sending.upload)}"
         return self._server.refusal(answer, name) or ExplainedError(
-            f"T{name[1:]} could not be uploaded, {problem}: {self._said(answer)}", kind="UploadFailed"
+            f"T{name[1:]} could not be uploaded, {problem}: {self._said(answer)}",
+            kind=ErrorKind.UPLOAD_FAILED,
         )
 
     def _said(self, answer: Answer) -> str:

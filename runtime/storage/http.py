@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.address import ServerAddress
 from runtime.storage.connections import PIECE, Connections
 from runtime.storage.contract import CredentialsRefusedError
@@ -107,7 +107,7 @@ class HttpServer:
                 raise ExplainedError(
                     f"{self} shows a certificate that is not trusted: {error.verify_message}",
                     advice="Use the server's proper name; SSL_CERT_FILE names a private authority.",
-                    kind="StorageRefused",
+                    kind=ErrorKind.STORAGE_REFUSED,
                 ) from None
             except StumbledError as error:
                 reason, retry_after = str(error), error.retry_after
@@ -169,7 +169,7 @@ class HttpServer:
             return ExplainedError(
                 f"{self} has no room ({answer.said}) for {what}",
                 advice="Free some space there, or have the quota raised.",
-                kind="StorageFull",
+                kind=ErrorKind.STORAGE_FULL,
             )
         return None
 
@@ -201,7 +201,7 @@ class HttpServer:
                 else:
                     connection.close()
             path = place
-        raise ExplainedError(f"{self} redirects in circles", kind="StorageRefused")
+        raise ExplainedError(f"{self} redirects in circles", kind=ErrorKind.STORAGE_REFUSED)
 
     def _redirect(self, method: str, path: str, response: http.client.HTTPResponse) -> str | None:
         location = response.headers.get("Location")
@@ -219,13 +219,13 @@ class HttpServer:
             raise ExplainedError(
                 f"{self} redirects to another server, {place}; credentials do not go there",
                 advice=f"If that server is the right one, name it in `storage_providers` as {self.name}.",
-                kind="StorageRefused",
+                kind=ErrorKind.STORAGE_REFUSED,
             )
         if method not in ("GET", "PROPFIND"):
             raise ExplainedError(
                 f"{self} redirects a {method} to another path (HTTP {response.status})",
                 advice="Name the path where its files are, as its documentation gives it.",
-                kind="StorageRefused",
+                kind=ErrorKind.STORAGE_REFUSED,
             )
         return there.path + (f"?{there.query}" if there.query else "")
 

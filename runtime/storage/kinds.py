@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage.contract import NO_PROVIDERS, Storage
 
@@ -24,7 +24,7 @@ def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PR
         raise ExplainedError(
             f"This function has no storage provider {provider!r}",
             advice=f"It knows: {', '.join(('s3', *providers))}.",
-            kind="UnknownStorage",
+            kind=ErrorKind.UNKNOWN_STORAGE,
         )
     from runtime.storage.named import NamedStorage
 

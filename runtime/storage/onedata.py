@@ -20,7 +20,7 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from containers.bounded_json import read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage.address import ServerAddress, encoded_path
 from runtime.storage.file_server import FileServerStorage
@@ -56,7 +56,7 @@ class OnedataStorage(FileServerStorage):
             raise ExplainedError(
                 f"The space of {provider.name} is not the name of a space",
                 advice="Expected its name, as Onedata shows it.",
-                kind="Misconfigured",
+                kind=ErrorKind.MISCONFIGURED,
             ) from None
         server = HttpServer(provider.name, address, {"X-Auth-Token": settings["token"]}, _understand)
         super().__init__(_Cdmi(server, space))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from containers import aws
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import StoredObject, Upload
 from runtime.storage.s3_upload import S3Uploader
 
@@ -49,7 +49,7 @@ class S3Storage:
                 " S3 also answers so for an object that is not there, where the role may not list the bucket."
             )
         return ExplainedError(
-            f"Amazon S3 refused the {what} {subject} ({code})", advice=advice, kind="StorageRefused"
+            f"Amazon S3 refused the {what} {subject} ({code})", advice=advice, kind=ErrorKind.STORAGE_REFUSED
         )
 
     def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
@@ -74,7 +74,7 @@ class S3Storage:
             raise ExplainedError(
                 f"The input {source} could not be downloaded: {told}",
                 advice="The event will be retried.",
-                kind="DownloadFailed",
+                kind=ErrorKind.DOWNLOAD_FAILED,
             ) from None
 
     def require_time(self, uploads: Sequence[Upload], until: float) -> None:
@@ -126,11 +126,13 @@ class S3Storage:
             return ExplainedError(
                 f"The input {source} does not exist (any more)",
                 advice="It was deleted or renamed after the event was sent; upload it again.",
-                kind="InputMissing",
+                kind=ErrorKind.INPUT_MISSING,
             )
         if self.is_denied(code):
             return self.refused("s3:GetObject", str(source), code)
-        return ExplainedError(f"The input {source} could not be downloaded: {error}", kind="DownloadFailed")
+        return ExplainedError(
+            f"The input {source} could not be downloaded: {error}", kind=ErrorKind.DOWNLOAD_FAILED
+        )
 
     def _failed_upload(self, upload: Upload, error: Exception) -> ExplainedError:
         from botocore.exceptions import ClientError
@@ -143,7 +145,7 @@ class S3Storage:
         return ExplainedError(
             f"The output {target} ({upload.size} bytes) could not be uploaded: {error}",
             advice="The event will be retried.",
-            kind="UploadFailed",
+            kind=ErrorKind.UPLOAD_FAILED,
         )
 
 

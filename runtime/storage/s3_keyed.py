@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from containers import aws
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageProvider
 from runtime.storage.address import ServerAddress
 from runtime.storage.contract import CredentialsRefusedError
@@ -82,7 +82,7 @@ class KeyedS3Storage(S3Storage):
             return ExplainedError(
                 f"The bucket of the {what} {subject} does not exist",
                 advice=f"Create it at {self.provider}, or correct the path.",
-                kind="StorageRefused",
+                kind=ErrorKind.STORAGE_REFUSED,
             )
         return CredentialsRefusedError(
             f"{self.provider} refused the {what} {subject} ({code})",

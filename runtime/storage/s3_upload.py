@@ -22,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import Upload, content_type
 from runtime.storage.upload_time import Pace, cut_short, seconds_left, too_much
 
@@ -92,7 +92,7 @@ class S3Uploader:
             self._all(pool, self._put, small, until, uploads)
         except BaseException as error:
             # There is no time to wait for a request that hangs.
-            is_late = isinstance(error, ExplainedError) and error.kind == "TimedOut"
+            is_late = isinstance(error, ExplainedError) and error.kind == ErrorKind.TIMED_OUT
             pool.shutdown(wait=not is_late, cancel_futures=True)
             self._abort_all()
             raise

@@ -11,7 +11,7 @@ import os
 
 from containers.aws_secrets import forget, secret_string
 from containers.bounded_json import JsonError, read_json
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.config import SecretField, StorageProvider
 
 STACK_SECRET = "SCAR_STORAGE_SECRET"  # noqa: S105 (the name of a variable, which holds an ARN)
@@ -56,7 +56,7 @@ def _value(provider: StorageProvider, key: str, field: SecretField) -> str:
         raise ExplainedError(
             f"The secret {name} ({where}) is a JSON object without a text {shape!r}",
             advice="Store the bare text, or an object that has it.",
-            kind="SecretUnavailable",
+            kind=ErrorKind.SECRET_UNAVAILABLE,
         )
     value = value.strip("\r\n")  # what an editor or `echo` puts at the end
     is_text = value.isprintable() and (value.isascii() or key in ("login", "password"))
@@ -64,7 +64,7 @@ def _value(provider: StorageProvider, key: str, field: SecretField) -> str:
         raise ExplainedError(
             f"The secret {name} ({where}) is empty, or holds characters that no {key} has",
             advice="Store the credential alone, as one line.",
-            kind="SecretUnavailable",
+            kind=ErrorKind.SECRET_UNAVAILABLE,
         )
     return value
 
@@ -76,6 +76,6 @@ def _name_of(provider: StorageProvider, field: SecretField) -> str:
             f"The secrets of the storage provider {provider.name} are said to be in the stack's secret, but "
             f"{STACK_SECRET} is not set",
             advice="Deploy the function again.",
-            kind="Misconfigured",
+            kind=ErrorKind.MISCONFIGURED,
         )
     return name

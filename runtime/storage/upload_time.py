@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import Upload
 
 MIB = 1024 * 1024
@@ -43,7 +43,9 @@ def seconds_left(uploads: Sequence[Upload], until: float) -> float:
 
 def no_time(uploads: Sequence[Upload], what: str) -> ExplainedError:
     """The error of an upload that cannot end in time; of a kind that `lambda-batch` hands over to Batch."""
-    return ExplainedError(f"{what[:1].upper()}{what[1:]}", advice=_ADVICE if uploads else "", kind="TimedOut")
+    return ExplainedError(
+        f"{what[:1].upper()}{what[1:]}", advice=_ADVICE if uploads else "", kind=ErrorKind.TIMED_OUT
+    )
 
 
 def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> ExplainedError:

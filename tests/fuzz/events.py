@@ -15,7 +15,7 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from runtime import delegation, handler
 from runtime.config import FunctionConfig, load_config
 from runtime.environment import container_environment
@@ -118,7 +118,7 @@ def _events(folder: Path) -> Iterator[Check]:
         delegation._variable(invocation, {})
         assert delegation.job_name("f", invocation)
         if "fail" in name:
-            raise ExplainedError("the container failed", kind="ScriptFailed")
+            raise ExplainedError("the container failed", kind=ErrorKind.SCRIPT_FAILED)
         return JobResult(invocation.subject, stdout=b"out")
 
     context = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 300_000)

@@ -14,7 +14,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
@@ -45,7 +45,7 @@ class Disk:
         assert size >= 0, "a negative number of bytes was charged"
         self.charged += size
         if self.charged > _DISK_BYTES:
-            raise ExplainedError("the disk is full", kind="DiskFull")
+            raise ExplainedError("the disk is full", kind=ErrorKind.DISK_FULL)
 
 
 def require_documented(error: ExplainedError) -> None:

@@ -28,7 +28,7 @@ from containers.engines.udocker.prepared_root import make_folder, prepare_root
 from containers.engines.udocker.proot import ProotEngine, probe_proot
 from containers.engines.udocker.tools import c_library_of, choose_library, fakechroot_libraries, library_path
 from containers.engines.user import complete_environment, look_up_user, this_user_may_write
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.paths import resolve_in_root
 
 _WRONG_FORMAT = "its format is wrong: neither a program nor a script with a #! line"
@@ -51,7 +51,7 @@ class FakechrootEngine:
             recipe = _recipe(process.root)
             argv = _command(process, recipe)
         except ExplainedError as error:
-            if error.kind != "EngineUnsuitable":
+            if error.kind != ErrorKind.ENGINE_UNSUITABLE:
                 raise
             try:
                 details = probe_proot(self._store)
@@ -176,5 +176,5 @@ def _unsuitable(cause: str) -> ExplainedError:
         cause,
         advice="Package udocker's tools with proot and libraries for this distribution, "
         "or base the image on a current Debian, Ubuntu or Alpine",
-        kind="EngineUnsuitable",
+        kind=ErrorKind.ENGINE_UNSUITABLE,
     )

@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.removal import remove_tree
 
 WRITABLE = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - the image's, not ours
@@ -69,7 +69,7 @@ def make_folder(root: Path, inside: str) -> Path:
             raise ExplainedError(
                 f"the working directory {inside} cannot be made: {part} is no folder",
                 advice="Correct WORKDIR in the image's Dockerfile",
-                kind="BadImage",
+                kind=ErrorKind.BAD_IMAGE,
             )
         if not path.exists():
             mode = stat.S_IMODE(parent.stat().st_mode)

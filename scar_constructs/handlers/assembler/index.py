@@ -32,7 +32,7 @@ from botocore.exceptions import ClientError
 
 from containers import asking, aws
 from containers.assembly import OutOfTime, TargetRepository, Wanted, assemble, this_runner
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import host_architecture
 from containers.registry.ranges import S3Object
 
@@ -93,7 +93,7 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             f"an image for {architecture} cannot be assembled on {host_architecture()}: the runner would "
             f"not match",
             advice="This is a bug in scar-cdk. Please report it",
-            kind="WrongArchitecture",
+            kind=ErrorKind.WRONG_ARCHITECTURE,
         )
     _check_package_type(wish)
     target = _target(wish["RepositoryName"])
@@ -135,7 +135,7 @@ def _check_package_type(wish: Mapping[str, str]) -> None:
             f"into {PACKAGE_TYPES[wanted]}",
             advice=f"Remove it first (scar rm -n {name}; buckets and files stay), give it another "
             f"name{other}",
-            kind="OtherPackageType",
+            kind=ErrorKind.OTHER_PACKAGE_TYPE,
         )
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import Layer
 from containers.layers.reader import LAYERS_AHEAD, LayerReader, read_ahead
 from containers.registry.client import RegistryRepository
@@ -227,7 +227,7 @@ def test_giving_up_does_not_wait_for_a_server_that_hangs() -> None:
 
 def test_a_layer_that_cannot_be_opened_is_the_error_of_its_turn() -> None:
     def refuse() -> io.BytesIO:
-        raise ExplainedError("gone", advice="", kind="ImageNotFound")
+        raise ExplainedError("gone", advice="", kind=ErrorKind.IMAGE_NOT_FOUND)
 
     readers = read_ahead([layer(b"a"), Layer(1, refuse)], "x")
     assert drain(next(readers)) == b"a"
