@@ -6,7 +6,7 @@ from containers.errors import ErrorKind, ExplainedError
 from runtime.events.http_events import ANSWER_LIMIT
 
 
-class Answer:
+class AwaitedOutput:
     """Standard output as it comes, as far as Lambda can carry it."""
 
     def __init__(self) -> None:

@@ -32,14 +32,14 @@ _ROOT = Path("/")
 
 
 @dataclass(frozen=True)
-class AssembledImage:
+class EnclosingImage:
     """The image that this process runs in."""
 
     config: ImageConfig
     path: Path = _ROOT
 
 
-def assembled_image(function_dir: Path) -> AssembledImage | None:
+def assembled_image(function_dir: Path) -> EnclosingImage | None:
     """The image that the runner is part of; None in pulled mode.
 
     Raises `ExplainedError` of kind `Misconfigured`.
@@ -53,7 +53,7 @@ def assembled_image(function_dir: Path) -> AssembledImage | None:
         raise _wrong(path, str(error)) from None
     if not isinstance(data, dict) or data.get("version") != _VERSION:
         raise _wrong(path, f"expected an object of version {_VERSION}")
-    return AssembledImage(
+    return EnclosingImage(
         ImageConfig(
             env=_texts(path, data, "env"),
             entrypoint=_texts(path, data, "entrypoint"),

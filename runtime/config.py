@@ -35,7 +35,7 @@ from typing import Any
 
 from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
-from runtime.assembled import AssembledImage, assembled_image
+from runtime.assembled import EnclosingImage, assembled_image
 
 FILE_NAME = "function_config.json"
 VERSION = 1
@@ -88,7 +88,7 @@ class SecretField:
 
 
 @dataclass(frozen=True, slots=True)
-class StorageProvider:
+class StorageConnection:
     """One connection of `storage_providers`."""
 
     name: str
@@ -130,13 +130,13 @@ class FunctionConfig:
     inputs: tuple[StorageFolder, ...]
     outputs: tuple[StorageFolder, ...]
     batch: BatchSettings | None
-    storage_providers: Mapping[str, StorageProvider] = field(default_factory=dict)
+    storage_providers: Mapping[str, StorageConnection] = field(default_factory=dict)
     file_systems: tuple[Path, ...] = ()
     """Where file systems of the function's owner are mounted; the container sees them at the same paths."""
     registry_credentials: str | None = None
     """Name or ARN of the secret with the registry's login; None: it is asked as nobody (Amazon ECR: with the
     function's role)."""
-    assembled: AssembledImage | None = None
+    assembled: EnclosingImage | None = None
     """The user's image, where the runner is part of it; None: the runner fetches `image`."""
 
 
@@ -242,11 +242,11 @@ class _Reader:
             self._is(value, str, f"{key}.{name}", "a string")
         return dict(found)
 
-    def _providers(self, data: dict[str, Any]) -> dict[str, StorageProvider]:
+    def _providers(self, data: dict[str, Any]) -> dict[str, StorageConnection]:
         entries = self._optional(data, "storage_providers", dict, "an object") or {}
         return {name: self._provider(name, entry) for name, entry in entries.items()}
 
-    def _provider(self, name: str, entry: object) -> StorageProvider:
+    def _provider(self, name: str, entry: object) -> StorageConnection:
         where = f"storage_providers.{name}"
         data = self._is(entry, dict, where, "an object")
         kind = self._one_of(data, "kind", tuple(REQUIRED), where + ".")
@@ -261,7 +261,7 @@ class _Reader:
             if key != "verify" and (key in data or key in REQUIRED[kind])
         }
         verify = self._is(data.get("verify", True), bool, where + ".verify", "true or false")
-        return StorageProvider(name, settings, verify)
+        return StorageConnection(name, settings, verify)
 
     def _field(self, data: dict[str, Any], key: str, where: str) -> str | SecretField:
         """No message of this shows a value: it may be a secret that came where it does not belong."""
@@ -279,12 +279,12 @@ class _Reader:
         raise _wrong(self._path, f"{where}.{key}: expected {' or '.join((*texts, *places))}")
 
     def _folders(
-        self, data: dict[str, Any], key: str, providers: Mapping[str, StorageProvider]
+        self, data: dict[str, Any], key: str, providers: Mapping[str, StorageConnection]
     ) -> tuple[StorageFolder, ...]:
         entries = self._optional(data, key, list, "a list") or []
         return tuple(self._folder(entry, f"{key}[{index}]", providers) for index, entry in enumerate(entries))
 
-    def _folder(self, entry: object, where: str, providers: Mapping[str, StorageProvider]) -> StorageFolder:
+    def _folder(self, entry: object, where: str, providers: Mapping[str, StorageConnection]) -> StorageFolder:
         data = self._is(entry, dict, where, "an object")
         provider = self._take(data, "provider", str, "a string", where + ".")
         if provider != "s3" and provider not in providers:

@@ -30,7 +30,7 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 from containers.store import ImageSource, RootFilesystem, prepare_image
 from runtime import outputs
-from runtime.answer import Answer
+from runtime.answer import AwaitedOutput
 from runtime.assembled import writable_folder
 from runtime.command import prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
@@ -292,7 +292,7 @@ class _Job:
         from containers.engines import ContainerProcess
 
         output = ContainerOutput()
-        answer = Answer()
+        answer = AwaitedOutput()
         environment = container_environment(
             self.invocation,
             self.config,

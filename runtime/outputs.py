@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import StorageFolder, StorageProvider
+from runtime.config import StorageConnection, StorageFolder
 from runtime.logs import Log
 from runtime.storage.contract import Upload
 from runtime.storage.kinds import open_storage
@@ -60,7 +60,7 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
 
 
 def upload_all(
-    plan: dict[str, list[Upload]], providers: Mapping[str, StorageProvider], until: float = math.inf
+    plan: dict[str, list[Upload]], providers: Mapping[str, StorageConnection], until: float = math.inf
 ) -> None:
     """Upload everything, and come back when all is there. Raises `ExplainedError`, of kind `TimedOut` if that
     cannot be, or was not, before `until` (`time.monotonic`).

@@ -29,8 +29,8 @@ from containers.assembly.layer_writer import PackedLayer, directory_headers
 from containers.assembly.records import (
     CONFIG_TYPE,
     MANIFEST_TYPE,
+    RecordedImage,
     Records,
-    StoredImage,
     manifest_of,
 )
 from containers.assembly.runner_layer import Runner
@@ -154,7 +154,7 @@ class _Assembly:
 
     # -- the user's image
 
-    def _base(self, source: SourceImage) -> StoredImage:
+    def _base(self, source: SourceImage) -> RecordedImage:
         """The user's image, made acceptable, in the target."""
         reports = self._bring_layers(source)
         _check_hard_links(reports, source)
@@ -166,7 +166,7 @@ class _Assembly:
             diff_ids.append(corrections.layer.diff_id)
         config = _with_layers(source.config, diff_ids, ["corrections"] if corrections.layer else [])
         annotations = {_SOURCE_DIGEST: source.digest, _PROBLEM: corrections.problem}
-        base = StoredImage(config, tuple(layers), annotations)
+        base = RecordedImage(config, tuple(layers), annotations)
         self._records.keep_image("base", self._wanted.key, base)
         return base
 
@@ -227,7 +227,7 @@ class _Assembly:
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [packed.diff_id]},
         }
-        self._records.keep_image("runner", fingerprint, StoredImage(config, (descriptor,), {}))
+        self._records.keep_image("runner", fingerprint, RecordedImage(config, (descriptor,), {}))
         return descriptor, packed.diff_id
 
     def _push(self, layer: PackedLayer) -> Descriptor:
@@ -237,7 +237,7 @@ class _Assembly:
 
     # -- the function's image
 
-    def _finish(self, base: StoredImage, runner_layer: Descriptor, runner_diff_id: str) -> Assembled:
+    def _finish(self, base: RecordedImage, runner_layer: Descriptor, runner_diff_id: str) -> Assembled:
         """Put the parts together and push the manifest."""
         problem = base.annotations.get(_PROBLEM)
         if problem and not has_script(self._wanted.package):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from containers.assembly.file_tree import Directory, FileTree
-from containers.assembly.layer_report import Node
+from containers.assembly.layer_report import NotedFile
 from containers.assembly.layer_writer import Entry, PackedLayer, pack
 
 USER, USER_ID, GROUP_ID = "sbx_user1051", 993, 990
@@ -92,7 +92,7 @@ class _Correction:
             if isinstance(found, Directory):
                 self._open_folder(name, found.node)
 
-    def _open_folder(self, path: str, node: Node | None) -> None:
+    def _open_folder(self, path: str, node: NotedFile | None) -> None:
         if path and node is not None and not allowed(node, _EXECUTE):
             self._put(Entry(path, None, node.mode | 0o005, uid=node.uid, gid=node.gid))
 
@@ -106,7 +106,7 @@ class _Correction:
             for name, on_the_way in way:
                 if isinstance(on_the_way, Directory):
                     self._open_folder(name, on_the_way.node)
-            if isinstance(found, Node):
+            if isinstance(found, NotedFile):
                 self._open_program(path, found)
                 words = found.interpreter
                 if words:
@@ -124,7 +124,7 @@ class _Correction:
             return (f"{self._working_dir}/{program}",)
         return [f"{folder}/{program}" for folder in self._path]
 
-    def _open_program(self, path: str, node: Node) -> None:
+    def _open_program(self, path: str, node: NotedFile) -> None:
         wanted = _EXECUTE | (_READ if node.script else 0)
         if allowed(node, wanted) or path in self.entries:
             return
@@ -148,7 +148,7 @@ class _Correction:
             self._put(Entry(parent, None, node.mode, uid=node.uid, gid=node.gid) if node else Entry(parent))
 
 
-def allowed(node: Node, wanted: int) -> bool:
+def allowed(node: NotedFile, wanted: int) -> bool:
     """Whether Lambda's user has the rights `wanted` (4 to read, 1 to run or enter) on `node`."""
     if node.uid == USER_ID:
         bits = node.mode >> 6

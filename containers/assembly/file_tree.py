@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from containers.assembly.layer_report import LayerReport, Node
+from containers.assembly.layer_report import LayerReport, NotedFile
 from containers.assembly.layer_writer import parents_of
 from containers.paths import follow_links
 
@@ -17,7 +17,7 @@ class Ordinary:
 
 
 @dataclass(frozen=True)
-class Link:
+class SymbolicLink:
     """A symbolic link."""
 
     target: str
@@ -27,10 +27,10 @@ class Link:
 class Directory:
     """A directory; `node` is None if no layer says how it is to be."""
 
-    node: Node | None
+    node: NotedFile | None
 
 
-Found = Directory | Link | Ordinary | Node
+Found = Directory | SymbolicLink | Ordinary | NotedFile
 """What is at a path; a Node is a program, or a file that others may not read."""
 
 
@@ -50,7 +50,7 @@ class FileTree:
             if path in layer.files:
                 return layer.files[path]
             if path in layer.links:
-                return Link(layer.links[path])
+                return SymbolicLink(layer.links[path])
             if path in layer.directories:
                 return Directory(layer.directories[path])
             if layer.is_ordinary(path):
@@ -90,7 +90,7 @@ class FileTree:
 
 
 def _link_target(found: Found | None) -> str | None:
-    return found.target if isinstance(found, Link) else None
+    return found.target if isinstance(found, SymbolicLink) else None
 
 
 def missing_parents(layers: Sequence[LayerReport]) -> list[set[str]]:
@@ -109,7 +109,7 @@ def missing_parents(layers: Sequence[LayerReport]) -> list[set[str]]:
 
 def _is_there(below: FileTree, path: str, mended: Sequence[set[str]]) -> bool:
     found = below.look_up(path)
-    if isinstance(found, Link):
+    if isinstance(found, SymbolicLink):
         return True
     if isinstance(found, Directory):
         return found.node is not None or any(path in added for added in mended)

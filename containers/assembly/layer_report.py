@@ -41,7 +41,7 @@ _PT_INTERP = 3
 
 
 @dataclass(frozen=True)
-class Node:
+class NotedFile:
     """A directory, program or file that others may not read: its owner and mode, the words of its `#!`
     line or its dynamic loader, and for small programs that others may not run, the content."""
 
@@ -63,9 +63,9 @@ class LayerReport:
     descriptor: Descriptor
     diff_id: str = ""
     plain_bytes: int = 0
-    directories: dict[str, Node] = field(default_factory=dict)
+    directories: dict[str, NotedFile] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
-    files: dict[str, Node] = field(default_factory=dict)
+    files: dict[str, NotedFile] = field(default_factory=dict)
     ordinary: set[int] = field(default_factory=set)
     whiteouts: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
@@ -164,7 +164,7 @@ class _Inspector:
             path = self._path(entry.name)
             if not path:
                 if entry.kind == DIRECTORY:
-                    report.directories[""] = Node(entry.mode & 0o7777, entry.uid, entry.gid)
+                    report.directories[""] = NotedFile(entry.mode & 0o7777, entry.uid, entry.gid)
                 continue
             self._check_parents(path)
             folder, _, name = path.rpartition("/")
@@ -221,7 +221,7 @@ class _Inspector:
         self._forget(entry, path)
         if entry.kind == DIRECTORY:
             self._keep_name(path)
-            report.directories[path] = Node(entry.mode & 0o7777, entry.uid, entry.gid)
+            report.directories[path] = NotedFile(entry.mode & 0o7777, entry.uid, entry.gid)
         elif entry.kind == SYMLINK:
             target = entry.link.decode("utf-8", "surrogateescape")
             if not target:
@@ -284,7 +284,7 @@ class _Inspector:
             if keep:
                 self._kept_bytes += len(head)
                 content = base64.b64encode(head).decode()
-        report.files[path] = Node(mode, entry.uid, entry.gid, interpreter, script, content)
+        report.files[path] = NotedFile(mode, entry.uid, entry.gid, interpreter, script, content)
 
     def _keep_name(self, name: str) -> None:
         # A layer of a million long names must not fill the memory.
@@ -327,10 +327,10 @@ def _loader(head: bytes) -> tuple[str, ...]:
     return ()
 
 
-def _node_to_json(node: Node) -> list[Any]:
+def _node_to_json(node: NotedFile) -> list[Any]:
     return [node.mode, node.uid, node.gid, list(node.interpreter), node.script, node.content]
 
 
-def _node_from_json(value: list[Any]) -> Node:
+def _node_from_json(value: list[Any]) -> NotedFile:
     mode, uid, gid, interpreter, script, content = value
-    return Node(mode, uid, gid, tuple(interpreter), script, content)
+    return NotedFile(mode, uid, gid, tuple(interpreter), script, content)

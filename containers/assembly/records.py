@@ -35,7 +35,7 @@ _VERSION = 1  # of all records; others are not found
 
 
 @dataclass(frozen=True)
-class StoredImage:
+class RecordedImage:
     """An image in the target: its configuration as a JSON object, its layers, the manifest's
     annotations."""
 
@@ -69,7 +69,7 @@ class Records:
         config = self._target.put_blob(content, _REPORT_TYPE)
         self._put(_tag("layer", key), config, [report.descriptor], {})
 
-    def find_image(self, kind: str, key: str) -> StoredImage | None:
+    def find_image(self, kind: str, key: str) -> RecordedImage | None:
         """The image that was kept under this kind and key, if all of its layers are still there."""
         found = self._read(_tag(kind, key))
         if found is None:
@@ -78,9 +78,9 @@ class Records:
         layers = parse_manifest(document, "", MANIFEST_TYPE, f"the record {kind}").layers
         annotations = document.get("annotations")
         config = parse_document(content, f"the record {kind}")
-        return StoredImage(config, layers, annotations if isinstance(annotations, dict) else {})
+        return RecordedImage(config, layers, annotations if isinstance(annotations, dict) else {})
 
-    def keep_image(self, kind: str, key: str, image: StoredImage) -> None:
+    def keep_image(self, kind: str, key: str, image: RecordedImage) -> None:
         """Remember an image; its layers must be there."""
         content = json.dumps(image.config, separators=(",", ":")).encode()
         config = self._target.put_blob(content, CONFIG_TYPE)

@@ -21,14 +21,14 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import Descriptor, check_digest
 from containers.registry.client import Credentials, RegistryRepository
 from containers.registry.connections import NETWORK_ERRORS, Response
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from containers.registry.transport import RETRIED, HttpStatusError
 
 CHUNK_BYTES = 6 << 20
 """ECR takes 5 to 10 MiB at once, and 4 200 chunks of one blob: 24 GiB, more than Lambda takes of an image
 (Amazon ECR User Guide, "Amazon ECR service quotas")."""
 
-DEFAULT_PATIENCE = Patience(timeout_s=120.0, attempts=6)
+DEFAULT_PATIENCE = ServerPatience(timeout_s=120.0, attempts=6)
 """ECR may need a minute to take note of a blob of several gigabytes."""
 
 _NOT_FOUND, _BAD_REQUEST, _RANGE_NOT_SATISFIABLE = 404, 400, 416
@@ -55,7 +55,7 @@ class TargetRepository(RegistryRepository):
         repository: str,
         *,
         credentials: Credentials | None = None,
-        patience: Patience | None = None,
+        patience: ServerPatience | None = None,
     ) -> None:
         super().__init__(
             origin,
@@ -110,11 +110,11 @@ class TargetRepository(RegistryRepository):
                 return
             raise self._refused(error, f"take the manifest '{version}'") from error
 
-    def start_upload(self) -> Upload:
+    def start_upload(self) -> BlobUpload:
         """A new upload of a blob."""
         try:
             with self._ask("POST", "blobs/uploads/", {"Content-Length": "0"}) as response:
-                return Upload(self, self.location(response, f"{self._origin}/"))
+                return BlobUpload(self, self.location(response, f"{self._origin}/"))
         except HttpStatusError as error:
             raise self._refused(error, "take a blob") from error
 
@@ -133,7 +133,7 @@ class TargetRepository(RegistryRepository):
         )
 
     @property
-    def patience(self) -> Patience:
+    def patience(self) -> ServerPatience:
         """How long to bear with the registry."""
         return self._transport.patience
 
@@ -173,7 +173,7 @@ class TargetRepository(RegistryRepository):
         )
 
 
-class Upload:
+class BlobUpload:
     """One upload of a blob, chunk by chunk from its beginning. Raises ExplainedError, or UploadLostError."""
 
     def __init__(self, target: TargetRepository, location: str) -> None:

@@ -26,7 +26,7 @@ from containers.assembly.errors import OutOfTime, rejected
 from containers.assembly.layer_report import LayerReport, inspect_layer
 from containers.assembly.layer_writer import LAYER_TYPE
 from containers.assembly.source import SourceLayer
-from containers.assembly.target import CHUNK_BYTES, TargetRepository, Upload, UploadLostError
+from containers.assembly.target import CHUNK_BYTES, BlobUpload, TargetRepository, UploadLostError
 from containers.errors import ExplainedError
 from containers.image.manifests import Descriptor
 from containers.image.origin import ByteStream, Layer
@@ -272,7 +272,7 @@ class _Sender:
     def __init__(self, target: TargetRepository, progress: Progress) -> None:
         self._target = target
         self._progress = progress
-        self._upload: Upload = target.start_upload()
+        self._upload: BlobUpload = target.start_upload()
         self._filling = bytearray()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None

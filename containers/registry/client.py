@@ -28,7 +28,7 @@ from containers.image.manifests import (
 )
 from containers.image.origin import ByteStream, VerifiedStream
 from containers.registry.connections import NETWORK_ERRORS, Response
-from containers.registry.patience import Pace, Patience
+from containers.registry.patience import ReceivingPace, ServerPatience
 from containers.registry.token_server import check_token_server
 from containers.registry.transport import HttpStatusError, Transport
 
@@ -58,7 +58,7 @@ class RegistryRepository:
         what: str,
         *,
         credentials: Credentials | None = None,
-        patience: Patience | None = None,
+        patience: ServerPatience | None = None,
     ) -> None:
         self._origin = origin
         self._host = urllib.parse.urlsplit(origin).netloc
@@ -219,7 +219,9 @@ class RegistryRepository:
         while True:
             with ask() as response:
                 try:
-                    content = response.read(MAXIMUM_DOCUMENT_BYTES + 1, Pace(self._transport.patience))
+                    content = response.read(
+                        MAXIMUM_DOCUMENT_BYTES + 1, ReceivingPace(self._transport.patience)
+                    )
                     break
                 except NETWORK_ERRORS as error:
                     failures += 1
@@ -234,7 +236,9 @@ class RegistryRepository:
 class _ResumingBlob:
     """A blob as a stream that survives broken connections; `open_at` opens it from a byte position on."""
 
-    def __init__(self, open_at: Callable[[int], Response], size: int, host: str, patience: Patience) -> None:
+    def __init__(
+        self, open_at: Callable[[int], Response], size: int, host: str, patience: ServerPatience
+    ) -> None:
         self._open_at = open_at
         self._size = size
         self._host = host
@@ -243,7 +247,7 @@ class _ResumingBlob:
         self._position = 0
         self._failures = 0
         self._failed_at = 0
-        self._pace = Pace(patience)
+        self._pace = ReceivingPace(patience)
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, at most `size`."""

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from containers.registry.patience import Pace
+    from containers.registry.patience import ReceivingPace
 
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
@@ -44,7 +44,7 @@ class Response:
 
     def __init__(
         self,
-        pool: Connections,
+        pool: RegistryConnections,
         place: _Place,
         connection: http.client.HTTPConnection,
         response: http.client.HTTPResponse,
@@ -56,7 +56,7 @@ class Response:
         self.status = response.status
         self.headers = response.headers
 
-    def read(self, size: int, pace: Pace | None = None) -> bytes:
+    def read(self, size: int, pace: ReceivingPace | None = None) -> bytes:
         """`size` bytes, less only at the end. Raises IncompleteRead if the server has promised more."""
         # Of a body in chunks http.client's own `read` would take a negative length for "all that there is".
         parts: list[bytes] = []
@@ -104,7 +104,7 @@ class Response:
         self.close()
 
 
-class Connections:
+class RegistryConnections:
     """Sends requests; several threads may do so at once."""
 
     def __init__(self, timeout_s: float) -> None:

@@ -31,7 +31,7 @@ from containers.registry.references import DOCKER_HUB, ImageReference
 
 if TYPE_CHECKING:
     from containers.registry.client import RegistryRepository
-    from containers.registry.patience import Patience
+    from containers.registry.patience import ServerPatience
 
 Answer = TypeVar("Answer")
 
@@ -133,14 +133,14 @@ def _mirror(base: str, reference: ImageReference, what: str) -> Place:
     )
 
 
-def _mirror_patience() -> Patience:
+def _mirror_patience() -> ServerPatience:
     """Another place follows: no need to bear with one that is slow or stumbles."""
-    from containers.registry.patience import Patience
+    from containers.registry.patience import ServerPatience
 
-    return Patience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
+    return ServerPatience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
 
 
-def _registry_patience() -> Patience:
+def _registry_patience() -> ServerPatience:
     from containers.registry.transport import DEFAULT_PATIENCE
 
     return DEFAULT_PATIENCE
@@ -153,7 +153,7 @@ def _registry(
     what: str,
     *,
     secret: str | None = None,
-    patience: Callable[[], Patience] = _registry_patience,
+    patience: Callable[[], ServerPatience] = _registry_patience,
 ) -> Place:
     repository = f"{prefix}/{reference.repository}" if prefix else reference.repository
 

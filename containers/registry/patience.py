@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Patience:
+class ServerPatience:
     """How long to bear with a server: seconds per network operation, attempts, pauses between them."""
 
     timeout_s: float = 30.0
@@ -33,10 +33,10 @@ class Patience:
 clock = time.monotonic
 
 
-class Pace:
+class ReceivingPace:
     """How fast one server sends. Time in which nobody reads does not count."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: ServerPatience) -> None:
         self._patience = patience
         self._waited_s = 0.0
         self._bytes = 0

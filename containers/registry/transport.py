@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 from containers.asking import asker
 from containers.errors import ErrorKind, ExplainedError
-from containers.registry.connections import NETWORK_ERRORS, Connections, Response
-from containers.registry.patience import Patience, _retry_after_s
+from containers.registry.connections import NETWORK_ERRORS, RegistryConnections, Response
+from containers.registry.patience import ServerPatience, _retry_after_s
 from containers.registry.token_server import is_internal
 
 _MAXIMUM_ERROR_BODY = 64 * 1024
@@ -40,16 +40,16 @@ class HttpStatusError(Exception):
         self.url = url
 
 
-DEFAULT_PATIENCE = Patience()
+DEFAULT_PATIENCE = ServerPatience()
 
 
 class Transport:
     """Opens URLs; `server` names the other side in messages."""
 
-    def __init__(self, server: str, patience: Patience | None = None) -> None:
+    def __init__(self, server: str, patience: ServerPatience | None = None) -> None:
         self.patience = patience or DEFAULT_PATIENCE
         self._server = server
-        self._connections = Connections(self.patience.timeout_s)
+        self._connections = RegistryConnections(self.patience.timeout_s)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from fdl_schemas.diagnostics.diagnostic import Diagnostic, FdlError, Position, quoted
-from fdl_schemas.reading.document import Document, Node, is_secret
+from fdl_schemas.reading.document import Document, DocumentNode, is_secret
 from fdl_schemas.reading.scalars import kind_of, plain_value
 from fdl_schemas.reading.syntax import syntax_problem
 
@@ -40,23 +40,25 @@ class _Open:
 
     __slots__ = ("anchor", "is_map", "key", "merges", "node")
 
-    def __init__(self, node: Node, is_map: bool, anchor: str | None) -> None:
+    def __init__(self, node: DocumentNode, is_map: bool, anchor: str | None) -> None:
         self.node = node
         self.is_map = is_map
         self.anchor = anchor
-        self.key: Node | None = None
-        self.merges: list[tuple[Position, Node]] = []
+        self.key: DocumentNode | None = None
+        self.merges: list[tuple[Position, DocumentNode]] = []
 
 
 class _Composer:
     """Puts the events of one YAML document together."""
 
     def __init__(self, file: str, text: str) -> None:
-        self._document = Document(file, text, Node(None, 1, 1))
+        self._document = Document(file, text, DocumentNode(None, 1, 1))
         self._text = text
         self._open: list[_Open] = []
-        self._anchors: dict[str, Node | None] = {}  # None while the anchored collection is still being read
-        self._root: Node | None = None
+        self._anchors: dict[
+            str, DocumentNode | None
+        ] = {}  # None while the anchored collection is still being read
+        self._root: DocumentNode | None = None
         self._problems: list[Diagnostic] = []
         self._values = 0
 
@@ -101,7 +103,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             node = self._resolve_alias(event, position)
         else:
-            node = Node(None, position.line, position.column, position.length)
+            node = DocumentNode(None, position.line, position.column, position.length)
             anchor = event.anchor
             if isinstance(event, yaml.ScalarEvent):
                 self._read_scalar(event, node)
@@ -127,7 +129,7 @@ class _Composer:
             self._anchors[finished.anchor] = finished.node
         self._place(finished.node)
 
-    def _place(self, node: Node) -> None:
+    def _place(self, node: DocumentNode) -> None:
         """Puts a finished node into the collection that is open, or makes it the root."""
         # Checked while the tree grows, so that no bomb of aliases is ever expanded. An alias costs as much as
         # the value that it names: walking over the data later on does.
@@ -152,7 +154,7 @@ class _Composer:
             key, parent.key = parent.key, None
             self._put(parent, key, node)
 
-    def _put(self, parent: _Open, key: Node, value: Node) -> None:
+    def _put(self, parent: _Open, key: DocumentNode, value: DocumentNode) -> None:
         if key.text == "<<" and not key.quoted:
             parent.merges.append((key.position, value))
             return
@@ -174,7 +176,7 @@ class _Composer:
         parent.node.children[name] = value
         parent.node.keys[name] = key.position
 
-    def _merge(self, target: Node, position: Position, merged: Node) -> None:
+    def _merge(self, target: DocumentNode, position: Position, merged: DocumentNode) -> None:
         """`<<: *anchor`: keys that the map has itself win, then those of the first map merged."""
         sources = list(merged.children.values()) if isinstance(merged.data, list) else [merged]
         if not all(isinstance(source.data, dict) for source in sources):
@@ -193,7 +195,7 @@ class _Composer:
                     target.children[name] = child
                     target.keys[name] = source.keys[name]
 
-    def _resolve_alias(self, event: Any, position: Position) -> Node:
+    def _resolve_alias(self, event: Any, position: Position) -> DocumentNode:
         if event.anchor not in self._anchors:
             self._fail(
                 "FDL010",
@@ -214,7 +216,7 @@ class _Composer:
         assert node is not None  # noqa: S101 - _fail raises
         return node
 
-    def _read_scalar(self, event: Any, node: Node) -> None:
+    def _read_scalar(self, event: Any, node: DocumentNode) -> None:
         text: str = event.value
         node.text = text
         node.quoted = not event.implicit[0]  # only a plain scalar has its type guessed
@@ -242,7 +244,7 @@ class _Composer:
 
     # Limits and problems
 
-    def _check_size(self, values: int, node: Node) -> None:
+    def _check_size(self, values: int, node: DocumentNode) -> None:
         if values > MAX_VALUES:
             self._fail(
                 "FDL003",
@@ -287,7 +289,7 @@ class _Composer:
             help="put each workflow into a file of its own, or remove the `---`",
         )
 
-    def _report_key(self, key: Node) -> None:
+    def _report_key(self, key: DocumentNode) -> None:
         if key.text is None:
             what, advice = "a list or a map", "write the key as plain text"
         elif key.data is None:

@@ -82,7 +82,7 @@ def _indentation(line: str) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class DocumentNode:
     """A value of the file and where it stands."""
 
     data: Any
@@ -97,7 +97,7 @@ class Node:
     """How many values it holds, aliases expanded, itself included."""
     height: int = 1
     """How deep it is nested, itself included."""
-    children: dict[str | int, Node] = field(default_factory=dict)
+    children: dict[str | int, DocumentNode] = field(default_factory=dict)
     keys: dict[str | int, Position] = field(default_factory=dict)
     """Of a map: where its keys stand."""
 
@@ -110,7 +110,7 @@ class Node:
 class Document:
     """A parsed FDL file: `data`, and for each path in it the place in the text."""
 
-    def __init__(self, file: str, text: str, root: Node) -> None:
+    def __init__(self, file: str, text: str, root: DocumentNode) -> None:
         self.file = file
         self.root = root
         self._lines = lines_of(text)
@@ -121,7 +121,7 @@ class Document:
         """The file as plain maps, lists and scalars."""
         return self.root.data
 
-    def node(self, path: PathInFile) -> Node:
+    def node(self, path: PathInFile) -> DocumentNode:
         """The value at a path, or the nearest one above it that exists."""
         node = self.root
         for step in path:

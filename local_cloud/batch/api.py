@@ -30,7 +30,7 @@ from local_cloud.batch.records import (
     new_job,
     summary,
 )
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.store import Store
 
 Response = tuple[int, dict[str, str], bytes]
@@ -40,7 +40,7 @@ _log = logging.getLogger("batch")
 class Batch:
     """The calls of the Batch API, on ministack's stores."""
 
-    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: ImageStore) -> None:
+    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore) -> None:
         self._store = store
         self.runner = JobRunner(
             parallel=parallel,

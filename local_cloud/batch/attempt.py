@@ -15,7 +15,7 @@ from typing import Any
 
 from containers.errors import ErrorKind
 from local_cloud.batch.logs import JobLog, LogGroupMissingError
-from local_cloud.containers.processes import Container, ContainerFailedError
+from local_cloud.containers.processes import ContainerFailedError, RunningContainer
 from local_cloud.containers.task import ContainerTask
 
 _GRACE_S = 10
@@ -50,7 +50,7 @@ class Attempt:
     log_stream: str | None = None
     started_ms: int = 0
     stopped_ms: int = 0
-    _container: Container | None = None
+    _container: RunningContainer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -75,7 +75,7 @@ class Attempt:
             with self._lock:
                 if self.stop_reason is None:
                     self.started_ms = now_ms()
-                    self._container = Container(self.task(), grace_s=_GRACE_S)
+                    self._container = RunningContainer(self.task(), grace_s=_GRACE_S)
             if self._container is not None:
                 self._container.wait_until_started()
                 self.started_ms = now_ms()

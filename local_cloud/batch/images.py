@@ -9,11 +9,11 @@ from containers.errors import ErrorKind
 from local_cloud.containers.processes import ContainerFailedError
 from local_cloud.containers.task import ContainerTask
 from local_cloud.ecr.references import parse_uri
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 
 
 def container_task(
-    store: ImageStore, container: Mapping[str, Any], environment: Mapping[str, str]
+    store: RepositoryStore, container: Mapping[str, Any], environment: Mapping[str, str]
 ) -> ContainerTask:
     """What to run for a job's `container` (see DescribeJobs). `USER` is the image's, and the root is writable
     unless the job definition says otherwise.

@@ -25,8 +25,8 @@ from typing import Any
 from local_cloud.batch.attempt import Attempt, now_ms
 from local_cloud.batch.images import container_task
 from local_cloud.batch.logs import JobLog
-from local_cloud.ecr.store import ImageStore
-from local_cloud.state.stopping import Work
+from local_cloud.ecr.store import RepositoryStore
+from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
 
 Record = dict[str, Any]
@@ -46,7 +46,7 @@ class Scope:
     region: str
 
 
-class JobRunner(Work):
+class JobRunner(BackgroundWork):
     """Runs submitted jobs, from `resume` on; no more at once than `parallel`, nor than their compute
     environments have vCPUs for.
 
@@ -65,7 +65,7 @@ class JobRunner(Work):
         emit: Callable[[Scope, Record], None],
         credentials: Callable[[Scope, Record], Mapping[str, str]],
         find: Callable[[Scope, str], Record | None],
-        images: ImageStore,
+        images: RepositoryStore,
     ) -> None:
         self._parallel = parallel
         self._endpoint = endpoint

@@ -42,7 +42,7 @@ class ContainerFailedError(Exception):
         self.about_image = message if image in message else f"{image}: {message}"
 
 
-class Container:
+class RunningContainer:
     """A container that has been started; its standard output and error are `process.stdout`.
 
     SIGTERM to `process` ends all of it: after `grace_s` seconds in which its own processes may react to a

@@ -25,7 +25,7 @@ from local_cloud.ecr.asgi import Receive, Scope, Send
 from local_cloud.ecr.image_calls import ImageCalls
 from local_cloud.ecr.layer_calls import LayerCalls
 from local_cloud.ecr.registry import Registry
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 from local_cloud.ecr.tokens import Tokens
 
 __all__ = ["Ecr", "is_registry_request"]
@@ -35,7 +35,7 @@ class Ecr:
     """The parts of ECR; `endpoint` is the cloud's URL."""
 
     def __init__(self, endpoint: str) -> None:
-        self.store = ImageStore(Path(os.environ["STATE_DIR"]).parent / "ecr")
+        self.store = RepositoryStore(Path(os.environ["STATE_DIR"]).parent / "ecr")
         tokens = Tokens()
         self._image_calls = ImageCalls(self.store)
         self._layer_calls = LayerCalls(self.store, tokens, endpoint)

@@ -10,7 +10,7 @@ from ministack.core.responses import get_account_id, get_region
 
 from local_cloud.ecr.manifests import InvalidManifestError
 from local_cloud.ecr.repository import Repository, RepositoryError
-from local_cloud.ecr.store import ImageStore, RepositoryKey
+from local_cloud.ecr.store import RepositoryKey, RepositoryStore
 
 Response = tuple[int, dict[str, str], bytes]
 Record = dict[str, Any]
@@ -58,7 +58,7 @@ def key_of(name: str) -> RepositoryKey:
     return RepositoryKey(get_account_id(), get_region(), name)
 
 
-def find_repository(store: ImageStore, request: Record) -> Repository:
+def find_repository(store: RepositoryStore, request: Record) -> Repository:
     """The repository that a call names. Raises CallFailed."""
     name = str(request.get("repositoryName", ""))
     repository = store.repository(key_of(name))

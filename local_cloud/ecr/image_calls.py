@@ -16,7 +16,7 @@ from ministack.services import ecr
 from local_cloud.ecr.api import CallFailed, Record, answering, failure, find_repository, key_of
 from local_cloud.ecr.lifecycle import check_policy
 from local_cloud.ecr.repository import Repository, StoredImage
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 
 _NAME = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _NAME_LENGTHS = range(2, 257)
@@ -25,7 +25,7 @@ _NAME_LENGTHS = range(2, 257)
 class ImageCalls:
     """The calls."""
 
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: RepositoryStore) -> None:
         self._store = store
 
     def install(self) -> None:

@@ -10,7 +10,7 @@ from ministack.services import ecr
 from local_cloud.access import callers
 from local_cloud.ecr.api import CallFailed, Record, answering, find_repository, key_of
 from local_cloud.ecr.manifests import is_digest
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 from local_cloud.ecr.tokens import Tokens
 
 _PART_BYTES = 10 << 20
@@ -19,7 +19,7 @@ _PART_BYTES = 10 << 20
 class LayerCalls:
     """The calls; `endpoint` is the URL of the registry."""
 
-    def __init__(self, store: ImageStore, tokens: Tokens, endpoint: str) -> None:
+    def __init__(self, store: RepositoryStore, tokens: Tokens, endpoint: str) -> None:
         self._store = store
         self._tokens = tokens
         self._endpoint = endpoint

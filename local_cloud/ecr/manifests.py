@@ -34,7 +34,7 @@ class InvalidManifestError(Exception):
 
 
 @dataclass(frozen=True)
-class Manifest:
+class CheckedManifest:
     """A manifest or an index that has been checked."""
 
     media_type: str
@@ -49,7 +49,7 @@ class Manifest:
     """Lambda accepts the manifest, configuration and layer media types."""
 
 
-def parse_manifest(content: bytes, media_type: str) -> Manifest:
+def parse_manifest(content: bytes, media_type: str) -> CheckedManifest:
     """The manifest in `content`, which was pushed as `media_type`.
 
     Raises:
@@ -66,12 +66,12 @@ def parse_manifest(content: bytes, media_type: str) -> Manifest:
         raise InvalidManifestError(f"manifest says '{declared}', but was pushed as '{media_type}'")
     if declared in _INDEXES:
         entries = [_descriptor(entry) for entry in _list(document, "manifests")]
-        return Manifest(declared, manifests=tuple(digest for digest, _, _ in entries))
+        return CheckedManifest(declared, manifests=tuple(digest for digest, _, _ in entries))
     if declared not in (_OCI_MANIFEST, DOCKER_MANIFEST):
         raise InvalidManifestError(f"media type '{declared}' is not supported")
     config = _descriptor(document.get("config"))
     layers = [_descriptor(entry) for entry in _list(document, "layers")]
-    return Manifest(
+    return CheckedManifest(
         declared,
         # Foreign layers lie elsewhere, at their `urls`.
         tuple(digest for digest, _, kind in (config, *layers) if "foreign" not in kind),

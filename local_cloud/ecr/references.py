@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from local_cloud.ecr.store import ImageStore, RepositoryKey
+from local_cloud.ecr.store import RepositoryKey, RepositoryStore
 
 _URI = re.compile(
     r"(?P<registry>(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?)/"
@@ -41,7 +41,7 @@ def parse_uri(uri: str) -> EcrReference | None:
     return EcrReference(f"{found['registry']}/{found['name']}", key, version)
 
 
-def lambda_image_digest(store: ImageStore, uri: str) -> str:
+def lambda_image_digest(store: RepositoryStore, uri: str) -> str:
     """The digest of the image that a function is given by tag or digest.
 
     Raises:

@@ -30,9 +30,9 @@ from local_cloud.ecr.asgi import (
     start,
 )
 from local_cloud.ecr.manifests import MAXIMUM_BYTES, is_digest
-from local_cloud.ecr.repository import Repository, RepositoryError, StoredImage, Upload
+from local_cloud.ecr.repository import BlobPush, Repository, RepositoryError, StoredImage
 from local_cloud.ecr.rights import allowed
-from local_cloud.ecr.store import ImageStore, RepositoryKey, record
+from local_cloud.ecr.store import RepositoryKey, RepositoryStore, record
 from local_cloud.ecr.tokens import Bearer, Tokens
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -41,7 +41,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 @dataclass
-class _Request:
+class _RegistryRequest:
     method: str
     headers: dict[str, str]
     query: dict[str, str]
@@ -59,7 +59,7 @@ class _Request:
 class Registry:
     """Answers requests."""
 
-    def __init__(self, store: ImageStore, tokens: Tokens, endpoint: str) -> None:
+    def __init__(self, store: RepositoryStore, tokens: Tokens, endpoint: str) -> None:
         self._store = store
         self._tokens = tokens
         self._endpoint = endpoint
@@ -109,7 +109,9 @@ class Registry:
                 f"The repository with name '{key.name}' does not exist in the registry with id "
                 f"'{key.account}'",
             )
-        request = _Request(scope["method"], headers, query, key, repository, kind, reference, receive, send)
+        request = _RegistryRequest(
+            scope["method"], headers, query, key, repository, kind, reference, receive, send
+        )
         try:
             await reply(self, request)
         except RepositoryError as error:
@@ -134,7 +136,7 @@ class Registry:
 
     # Blobs.
 
-    async def _get_blob(self, request: _Request) -> None:
+    async def _get_blob(self, request: _RegistryRequest) -> None:
         path = request.repository.blob(request.reference) if is_digest(request.reference) else None
         if path is None:
             raise Refusal(404, "BLOB_UNKNOWN", f"blob {request.reference} is unknown to the repository")
@@ -159,10 +161,10 @@ class Registry:
             await send_file(request.send, path, first, end)
         await request.send({"type": "http.response.body", "body": b""})
 
-    async def _delete_blob(self, request: _Request) -> None:
+    async def _delete_blob(self, request: _RegistryRequest) -> None:
         raise Refusal(405, "UNSUPPORTED", "ECR removes blobs itself when no image has them any more")
 
-    async def _start_upload(self, request: _Request) -> None:
+    async def _start_upload(self, request: _RegistryRequest) -> None:
         mount, source = request.query.get("mount", ""), request.query.get("from", "")
         if is_digest(mount) and source:
             other = self._store.repository(RepositoryKey(request.key.account, request.key.region, source))
@@ -176,32 +178,32 @@ class Registry:
             return
         await self._progress(request, upload, identity, 202)
 
-    async def _upload_state(self, request: _Request) -> None:
+    async def _upload_state(self, request: _RegistryRequest) -> None:
         await self._progress(request, self._upload(request), request.reference, 204)
 
-    async def _add_to_upload(self, request: _Request) -> None:
+    async def _add_to_upload(self, request: _RegistryRequest) -> None:
         upload = self._upload(request)
         await self._take(request, upload, request.reference)
         await self._progress(request, upload, request.reference, 202)
 
-    async def _finish_upload(self, request: _Request) -> None:
+    async def _finish_upload(self, request: _RegistryRequest) -> None:
         upload = self._upload(request)
         digest = request.query.get("digest", "")
         await self._take(request, upload, request.reference)
         await self._finish(request, upload, request.reference, digest)
 
-    async def _cancel_upload(self, request: _Request) -> None:
+    async def _cancel_upload(self, request: _RegistryRequest) -> None:
         self._upload(request)
         self._store.end_upload(request.reference)
         await answer(request.send, 204, {}, b"")
 
-    def _upload(self, request: _Request) -> Upload:
+    def _upload(self, request: _RegistryRequest) -> BlobPush:
         upload = self._store.find_upload(request.key, request.reference)
         if upload is None:
             raise Refusal(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
         return upload
 
-    async def _take(self, request: _Request, upload: Upload, identity: str) -> None:
+    async def _take(self, request: _RegistryRequest, upload: BlobPush, identity: str) -> None:
         """Append the request's body to the upload, in pieces. What came of a cut connection stays."""
         given = _CONTENT_RANGE.fullmatch(request.headers.get("content-range", ""))
         if upload.busy or (given is not None and int(given[1]) != upload.size):
@@ -232,7 +234,7 @@ class Registry:
         finally:
             upload.busy = False
 
-    async def _finish(self, request: _Request, upload: Upload, identity: str, digest: str) -> None:
+    async def _finish(self, request: _RegistryRequest, upload: BlobPush, identity: str, digest: str) -> None:
         upload.busy = True
         try:
             if not is_digest(digest):
@@ -242,11 +244,13 @@ class Registry:
             self._store.end_upload(identity)
         await self._created(request, digest)
 
-    async def _created(self, request: _Request, digest: str) -> None:
+    async def _created(self, request: _RegistryRequest, digest: str) -> None:
         headers = {"Location": request.location(f"blobs/{digest}"), "Docker-Content-Digest": digest}
         await answer(request.send, 201, headers, b"")
 
-    async def _progress(self, request: _Request, upload: Upload, identity: str, status: int) -> None:
+    async def _progress(
+        self, request: _RegistryRequest, upload: BlobPush, identity: str, status: int
+    ) -> None:
         headers = {
             "Location": request.location(f"blobs/uploads/{identity}"),
             "Range": _range_of(upload),
@@ -256,7 +260,7 @@ class Registry:
 
     # Manifests and tags.
 
-    async def _get_manifest(self, request: _Request) -> None:
+    async def _get_manifest(self, request: _RegistryRequest) -> None:
         image = self._image(request)
         content = await asyncio.to_thread(request.repository.manifest, image)
         headers = {
@@ -266,7 +270,7 @@ class Registry:
         }
         await answer(request.send, 200, headers, b"" if request.method == "HEAD" else content)
 
-    async def _put_manifest(self, request: _Request) -> None:
+    async def _put_manifest(self, request: _RegistryRequest) -> None:
         by_digest = is_digest(request.reference)
         if not by_digest and not _TAG.fullmatch(request.reference):
             raise Refusal(400, "TAG_INVALID", f"'{request.reference}' is no valid tag")
@@ -287,19 +291,19 @@ class Registry:
         }
         await answer(request.send, 201, headers, b"")
 
-    async def _delete_manifest(self, request: _Request) -> None:
+    async def _delete_manifest(self, request: _RegistryRequest) -> None:
         image = self._image(request)
         tag = None if is_digest(request.reference) else request.reference
         await asyncio.to_thread(request.repository.remove, image, tag)
         await answer(request.send, 202, {}, b"")
 
-    def _image(self, request: _Request) -> StoredImage:
+    def _image(self, request: _RegistryRequest) -> StoredImage:
         image = request.repository.find(request.reference)
         if image is None:
             raise Refusal(404, "MANIFEST_UNKNOWN", "Requested image not found")
         return image
 
-    async def _list_tags(self, request: _Request) -> None:
+    async def _list_tags(self, request: _RegistryRequest) -> None:
         tags = sorted(tag for image in request.repository.images() for tag in image.tags)
         tags = [tag for tag in tags if tag > request.query.get("last", "")]
         headers = {"Content-Type": "application/json"}
@@ -311,12 +315,12 @@ class Registry:
             request.send, 200, headers, json.dumps({"name": request.key.name, "tags": tags}).encode()
         )
 
-    async def _list_referrers(self, request: _Request) -> None:
+    async def _list_referrers(self, request: _RegistryRequest) -> None:
         # Images whose `subject` is another one are not kept apart: clients fall back to tags, which are.
         raise Refusal(404, "UNSUPPORTED", "the embedded cloud's ECR has no referrers")
 
 
-_ANSWERS: dict[tuple[str, str], Callable[[Registry, _Request], Awaitable[None]]] = {
+_ANSWERS: dict[tuple[str, str], Callable[[Registry, _RegistryRequest], Awaitable[None]]] = {
     ("blobs", "GET"): Registry._get_blob,
     ("blobs", "HEAD"): Registry._get_blob,
     ("blobs", "DELETE"): Registry._delete_blob,
@@ -334,5 +338,5 @@ _ANSWERS: dict[tuple[str, str], Callable[[Registry, _Request], Awaitable[None]]]
 }
 
 
-def _range_of(upload: Upload) -> str:
+def _range_of(upload: BlobPush) -> str:
     return f"0-{max(0, upload.size - 1)}"

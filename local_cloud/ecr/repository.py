@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_cloud.ecr.manifests import InvalidManifestError, Manifest, is_digest, parse_manifest
+from local_cloud.ecr.manifests import CheckedManifest, InvalidManifestError, is_digest, parse_manifest
 
 _TAG = "org.opencontainers.image.ref.name"
 _PUSHED = "io.scar-cdk.pushed-at-ms"
@@ -50,7 +50,7 @@ class StoredImage:
     tags: list[str] = field(default_factory=list)
 
 
-class Upload:
+class BlobPush:
     """A blob that is being pushed, in pieces. One request at a time may add to it."""
 
     def __init__(self, path: Path) -> None:
@@ -111,7 +111,7 @@ class Repository:
             return None
         return path
 
-    def add_blob(self, upload: Upload, digest: str) -> None:
+    def add_blob(self, upload: BlobPush, digest: str) -> None:
         """Let a finished upload appear as `digest`.
 
         Raises:
@@ -152,7 +152,7 @@ class Repository:
         """The manifest's bytes."""
         return self._path(image.digest).read_bytes()
 
-    def parsed(self, image: StoredImage) -> Manifest:
+    def parsed(self, image: StoredImage) -> CheckedManifest:
         """The manifest."""
         return parse_manifest(self.manifest(image), image.media_type)
 

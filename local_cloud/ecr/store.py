@@ -14,7 +14,7 @@ from pathlib import Path
 from ministack.services import ecr
 
 from local_cloud.ecr import lifecycle
-from local_cloud.ecr.repository import Repository, Upload
+from local_cloud.ecr.repository import BlobPush, Repository
 
 _UPLOAD_IDLE_S = 24 * 3600.0
 _UPKEEP_EVERY_S = 60.0
@@ -34,7 +34,7 @@ class RepositoryKey:
         return f"arn:aws:ecr:{self.region}:{self.account}:repository/{self.name}"
 
 
-class ImageStore:
+class RepositoryStore:
     """The folder `root`. Which repositories there are, the emulator's own records say."""
 
     def __init__(self, root: Path) -> None:
@@ -43,7 +43,7 @@ class ImageStore:
         shutil.rmtree(self._uploads_folder, ignore_errors=True)  # of a cloud that has ended
         self._uploads_folder.mkdir(parents=True)
         self._open: dict[RepositoryKey, Repository] = {}
-        self._uploads: dict[str, tuple[RepositoryKey, Upload]] = {}
+        self._uploads: dict[str, tuple[RepositoryKey, BlobPush]] = {}
         self._lock = threading.RLock()
 
     def repository(self, key: RepositoryKey) -> Repository | None:
@@ -73,7 +73,7 @@ class ImageStore:
                     shutil.rmtree(folder, ignore_errors=True)
             self._open.clear()
 
-    def start_upload(self, key: RepositoryKey) -> tuple[str, Upload]:
+    def start_upload(self, key: RepositoryKey) -> tuple[str, BlobPush]:
         """A new upload and its id."""
         with self._lock:
             for identity, (_, upload) in list(self._uploads.items()):
@@ -81,11 +81,11 @@ class ImageStore:
                     del self._uploads[identity]
                     upload.discard()
             identity = secrets.token_hex(16)
-            upload = Upload(self._uploads_folder / identity)
+            upload = BlobPush(self._uploads_folder / identity)
             self._uploads[identity] = key, upload
             return identity, upload
 
-    def find_upload(self, key: RepositoryKey, identity: str) -> Upload | None:
+    def find_upload(self, key: RepositoryKey, identity: str) -> BlobPush | None:
         """The upload of a repository with this id."""
         owner, upload = self._uploads.get(identity, (None, None))
         return upload if owner == key else None

@@ -32,7 +32,7 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
 from local_cloud.lambda_functions import event_failures, request_ids
-from local_cloud.state.stopping import Work
+from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
 
 Event = Any
@@ -44,7 +44,7 @@ _log = logging.getLogger("lambda-events")
 
 
 @dataclass
-class Invocation:
+class QueuedEvent:
     """One event on its way to a function."""
 
     account: str
@@ -60,13 +60,13 @@ class Invocation:
     """In the store."""
 
 
-class EventQueue(Work):
+class EventQueue(BackgroundWork):
     """The queue, and the threads that empty it, from `resume` on."""
 
     def __init__(self, *, parallel: int, store: Store) -> None:
         super().__init__(store)
-        self._waiting: dict[str, deque[Invocation]] = {}
-        self._delayed: list[tuple[float, int, Invocation]] = []
+        self._waiting: dict[str, deque[QueuedEvent]] = {}
+        self._delayed: list[tuple[float, int, QueuedEvent]] = []
         self._no_room_until: dict[str, float] = {}
         self._sequence = 0
         self._poll_sources: Callable[[], None] = lambda_svc._ensure_poller
@@ -94,7 +94,7 @@ class EventQueue(Work):
         """Queue an event for a function's record of ministack's."""
         config = function.get("config") or function
         self._add(
-            Invocation(
+            QueuedEvent(
                 account=get_account_id(),
                 region=get_region(),
                 function_arn=config["FunctionArn"],
@@ -109,7 +109,7 @@ class EventQueue(Work):
         """Queue what the store has; it waits for `resume`."""
         with self._changed:
             for _key, value in self._store.items(_KIND):
-                invocation = Invocation(**json.loads(value))
+                invocation = QueuedEvent(**json.loads(value))
                 self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
 
     def resume(self) -> None:
@@ -125,17 +125,17 @@ class EventQueue(Work):
             self._delayed.clear()
             self._store.remove_below(_KIND, "")
 
-    def _add(self, invocation: Invocation) -> None:
+    def _add(self, invocation: QueuedEvent) -> None:
         with self._store.transaction():
             invocation.key = self._store.new_key()
             self._keep(invocation)
             self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
             self._changed.notify()
 
-    def _keep(self, invocation: Invocation) -> None:
+    def _keep(self, invocation: QueuedEvent) -> None:
         self._store.put(_KIND, invocation.key, json.dumps(vars(invocation)))
 
-    def _done(self, invocation: Invocation) -> None:
+    def _done(self, invocation: QueuedEvent) -> None:
         self._store.remove(_KIND, invocation.key)
 
     def _work(self) -> None:
@@ -155,7 +155,7 @@ class EventQueue(Work):
                         conclude()
                 self._changed.notify_all()
 
-    def _next(self) -> Invocation:
+    def _next(self) -> QueuedEvent:
         """Wait for an event whose function has room. The lock is held."""
         while True:
             if self._paused:
@@ -180,7 +180,7 @@ class EventQueue(Work):
                 return invocation
             self._changed.wait(None if not wake_at else max(0.0, min(wake_at) - now))
 
-    def _run(self, invocation: Invocation) -> Callable[[], None]:
+    def _run(self, invocation: QueuedEvent) -> Callable[[], None]:
         """Invoke the function once: what is to be done then, in one transaction."""
         done = partial(self._done, invocation)
         with request_scope(invocation.account, invocation.region):
@@ -236,11 +236,11 @@ class EventQueue(Work):
 
             return give_up
 
-    def _put_back(self, invocation: Invocation) -> None:
+    def _put_back(self, invocation: QueuedEvent) -> None:
         self._no_room_until[invocation.function_arn] = time.monotonic() + _NO_ROOM_FOR_S
         self._waiting.setdefault(invocation.function_arn, deque()).appendleft(invocation)
 
-    def _delay(self, invocation: Invocation, delay_s: float) -> None:
+    def _delay(self, invocation: QueuedEvent, delay_s: float) -> None:
         self._keep(invocation)  # with its attempts
         self._sequence += 1
         heapq.heappush(self._delayed, (time.monotonic() + delay_s, self._sequence, invocation))

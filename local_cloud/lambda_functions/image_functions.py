@@ -20,10 +20,10 @@ from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
 from containers.errors import ErrorKind
-from local_cloud.containers.processes import Container, ContainerFailedError
+from local_cloud.containers.processes import ContainerFailedError, RunningContainer
 from local_cloud.containers.task import ContainerTask
 from local_cloud.ecr.references import ImageNotUsableError, lambda_image_digest, parse_uri
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 from local_cloud.lambda_functions.image_workers import ImageWorker, InitFailedError, RuntimeEndedError
 
 Record = dict[str, Any]
@@ -36,7 +36,7 @@ _log = logging.getLogger("image-functions")
 class ImageFunctions:
     """Runs image functions; `endpoint` is the cloud's URL."""
 
-    def __init__(self, store: ImageStore, endpoint: str) -> None:
+    def __init__(self, store: RepositoryStore, endpoint: str) -> None:
         self._store = store
         self._endpoint = endpoint
 
@@ -185,7 +185,7 @@ class ImageFunctions:
         )
 
         def prepare() -> None:
-            container = Container(task)
+            container = RunningContainer(task)
             container.process.wait()
             if failure := container.failure():
                 _log.warning("image %s: %s", config["ImageUri"], failure)

@@ -22,7 +22,7 @@ from ministack.core import lambda_runtime
 from ministack.core.responses import get_region
 
 from local_cloud.containers.log import ContainerLog
-from local_cloud.containers.processes import Container, ContainerFailedError
+from local_cloud.containers.processes import ContainerFailedError, RunningContainer
 from local_cloud.containers.task import ContainerTask
 
 _USER = "993:990"
@@ -62,7 +62,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
         """Of this execution environment: all of its invocations are logged there."""
         self.ending = ""
         """How the process has ended."""
-        self._container: Container | None = None
+        self._container: RunningContainer | None = None
         self._log = ContainerLog(None)
         self._waits_for_event = threading.Event()
 
@@ -96,7 +96,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
                 name=f"runtime-api-{self.func_name}",
             )
             self._server_thread.start()
-            self._container = Container(self._task(self._server.server_address[1]))
+            self._container = RunningContainer(self._task(self._server.server_address[1]))
             self._proc = self._container.process
             self._log = ContainerLog(self._proc.stdout, lambda line: type(self).keep_line(self, line))
             self._container.wait_until_started()

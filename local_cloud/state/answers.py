@@ -26,7 +26,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 
 @dataclass
-class _Request:
+class _ServedRequest:
     """A request that is being served."""
 
     notifications: list[Callable[[], None]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class _Request:
                 self.notifications.pop(0)()
 
 
-_request: contextvars.ContextVar[_Request | None] = contextvars.ContextVar("request", default=None)
+_request: contextvars.ContextVar[_ServedRequest | None] = contextvars.ContextVar("request", default=None)
 
 
 def install(store: Store) -> None:
@@ -52,7 +52,7 @@ def install(store: Store) -> None:
         if scope["type"] != "http":
             await serve(scope, receive, send)
             return
-        request = _Request()
+        request = _ServedRequest()
         failed: list[str] = []
         refused = False
         _request.set(request)

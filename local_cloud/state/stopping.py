@@ -23,7 +23,7 @@ _LET_END_S = 5.0
 _log = logging.getLogger("stopping")
 
 
-class Work:
+class BackgroundWork:
     """Something that runs on its own, from `resume` on: events, jobs. `_running` says what runs now."""
 
     def __init__(self, store: Store) -> None:
@@ -55,7 +55,7 @@ class Work:
             self._abandoned = True
 
 
-def install(works: Sequence[Work], save_and_close: Callable[[], None]) -> None:
+def install(works: Sequence[BackgroundWork], save_and_close: Callable[[], None]) -> None:
     """Have the server end our way, at SIGTERM. `save_and_close` runs on the event loop."""
     import hypercorn.asyncio
 
@@ -86,7 +86,7 @@ def install(works: Sequence[Work], save_and_close: Callable[[], None]) -> None:
     hypercorn.asyncio.serve = serve_until_stopped  # type: ignore[assignment]
 
 
-def _let_end(works: Sequence[Work]) -> None:
+def _let_end(works: Sequence[BackgroundWork]) -> None:
     until = time.monotonic() + _LET_END_S
     for work in works:
         work.pause()

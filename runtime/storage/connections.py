@@ -21,7 +21,7 @@ TIMEOUT_S = 60
 """Of connecting, and of each read and write."""
 
 
-class Connections:
+class ServerConnections:
     """A pool; safe for threads."""
 
     def __init__(self, address: ServerAddress) -> None:

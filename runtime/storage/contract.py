@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 
-NO_PROVIDERS: Mapping[str, StorageProvider] = {}
+NO_PROVIDERS: Mapping[str, StorageConnection] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ from runtime.storage.http import (
     NO_SPACE,
     NOT_FOUND,
     UNAUTHORIZED,
-    Answer,
     HttpServer,
+    ServerAnswer,
     StumbledError,
 )
 from runtime.storage.upload_time import cut_short, seconds_left, too_much
@@ -63,7 +63,7 @@ class FileProtocol(Protocol):
         """The whole path of a file's URL; `path` is encoded, below the root of the storage."""
         ...
 
-    def make_folder(self, path: str) -> Answer | None:
+    def make_folder(self, path: str) -> ServerAnswer | None:
         """Make one folder; None: it is there now. Otherwise the answer that says why not."""
         ...
 
@@ -71,7 +71,7 @@ class FileProtocol(Protocol):
         """Is there a file or folder of that name?"""
         ...
 
-    def rename(self, source: str, target: str) -> Answer:
+    def rename(self, source: str, target: str) -> ServerAnswer:
         """Give a file another name, in place of what was there."""
         ...
 
@@ -99,7 +99,7 @@ class FileServerStorage:
                 kind=ErrorKind.INPUT_MISSING,
             ) from None
 
-        def fetch() -> Answer:
+        def fetch() -> ServerAnswer:
             with target.open("wb") as file:
                 return self._server.fetch(path, file, on_size)
 
@@ -194,7 +194,7 @@ class FileServerStorage:
         headers = {"Content-Type": self._protocol.media_type(kind)}
         path = self._protocol.url_path(sending.temporary)
 
-        def send() -> Answer:
+        def send() -> ServerAnswer:
             with sending.upload.file.open("rb") as file:
                 return self._server.send(path, file, sending.upload.size, headers)
 
@@ -205,7 +205,7 @@ class FileServerStorage:
     def _publish(self, sending: _Sending) -> None:
         in_doubt = False
 
-        def publish() -> Answer | None:
+        def publish() -> ServerAnswer | None:
             nonlocal in_doubt
             if in_doubt and not self._protocol.exists(sending.temporary):
                 if self._protocol.exists(sending.target):
@@ -238,14 +238,14 @@ class FileServerStorage:
             ),
         )
 
-    def _refused(self, sending: _Sending, answer: Answer, problem: str) -> ExplainedError:
+    def _refused(self, sending: _Sending, answer: ServerAnswer, problem: str) -> ExplainedError:
         name = f"the output {self._name(sending.upload)}"
         return self._server.refusal(answer, name) or ExplainedError(
             f"T{name[1:]} could not be uploaded, {problem}: {self._said(answer)}",
             kind=ErrorKind.UPLOAD_FAILED,
         )
 
-    def _said(self, answer: Answer) -> str:
+    def _said(self, answer: ServerAnswer) -> str:
         return f"{self._server} answers {answer.said}"
 
     def _name(self, upload: Upload) -> str:

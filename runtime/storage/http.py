@@ -26,7 +26,7 @@ from urllib.parse import urljoin, urlsplit
 
 from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.address import ServerAddress
-from runtime.storage.connections import PIECE, Connections
+from runtime.storage.connections import PIECE, ServerConnections
 from runtime.storage.contract import CredentialsRefusedError
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, er
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServerAnswer:
     """What a server said, with the start of the body."""
 
     status: int
@@ -82,13 +82,13 @@ class HttpServer:
         name: str,
         address: ServerAddress,
         headers: Mapping[str, str],
-        understand: Callable[[Answer], Answer] = lambda answer: answer,
+        understand: Callable[[ServerAnswer], ServerAnswer] = lambda answer: answer,
     ) -> None:
         self.name = name
         self.address = address
         self._headers = dict(headers)
         self._understand = understand
-        self._connections = Connections(address)
+        self._connections = ServerConnections(address)
 
     def __str__(self) -> str:
         """For messages."""
@@ -122,17 +122,17 @@ class HttpServer:
 
     def ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Ask once; a status that is worth it raises `StumbledError`, any other is an answer."""
         with self._response(method, path, headers or {}, body) as response:
             return self._answer(method, response)
 
-    def send(self, path: str, file: BinaryIO, size: int, headers: Mapping[str, str]) -> Answer:
+    def send(self, path: str, file: BinaryIO, size: int, headers: Mapping[str, str]) -> ServerAnswer:
         """PUT all of `file`, which has `size` bytes; otherwise as `ask`."""
         with self._response("PUT", path, {**headers, "Content-Length": str(size)}, file) as response:
             return self._answer("PUT", response)
 
-    def fetch(self, path: str, target: BinaryIO, on_size: Callable[[int], None]) -> Answer:
+    def fetch(self, path: str, target: BinaryIO, on_size: Callable[[int], None]) -> ServerAnswer:
         """GET into `target`; on success the answer's body is empty, and nothing was written otherwise."""
         with self._response("GET", path, {}, None) as response:
             if not 200 <= response.status < 300:  # noqa: PLR2004
@@ -153,7 +153,7 @@ class HttpServer:
         """End the connections that are kept."""
         self._connections.close()
 
-    def refusal(self, answer: Answer, what: str) -> ExplainedError | None:
+    def refusal(self, answer: ServerAnswer, what: str) -> ExplainedError | None:
         """The error of a status that means the same for whatever was tried; None: it has no such meaning."""
         if answer.status == UNAUTHORIZED:
             return CredentialsRefusedError(
@@ -173,9 +173,9 @@ class HttpServer:
             )
         return None
 
-    def _answer(self, method: str, response: http.client.HTTPResponse) -> Answer:
+    def _answer(self, method: str, response: http.client.HTTPResponse) -> ServerAnswer:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        answer = self._understand(Answer(response.status, headers, response.read(MAXIMUM_ANSWER)))
+        answer = self._understand(ServerAnswer(response.status, headers, response.read(MAXIMUM_ANSWER)))
         if answer.status in WORTH_RETRYING:
             raise StumbledError(f"{answer.said} to a {method}", headers.get("retry-after"))
         return answer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage.contract import NO_PROVIDERS, Storage
 
 
-def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PROVIDERS) -> Storage:
+def open_storage(provider: str, providers: Mapping[str, StorageConnection] = NO_PROVIDERS) -> Storage:
     """The storage that an FDL file calls `provider`: `s3`, or one of `providers`, `KIND.NAME`.
 
     Raises `ExplainedError` of kind `UnknownStorage`.
@@ -31,25 +31,25 @@ def open_storage(provider: str, providers: Mapping[str, StorageProvider] = NO_PR
     return NamedStorage(connection, opener)
 
 
-def _open_keyed_s3(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
+def _open_keyed_s3(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
     from runtime.storage.s3_keyed import KeyedS3Storage
 
     return KeyedS3Storage(provider, settings)
 
 
-def _open_webdav(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
+def _open_webdav(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
     from runtime.storage.webdav import WebDavStorage
 
     return WebDavStorage(provider, settings)
 
 
-def _open_onedata(provider: StorageProvider, settings: Mapping[str, str]) -> Storage:
+def _open_onedata(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
     from runtime.storage.onedata import OnedataStorage
 
     return OnedataStorage(provider, settings)
 
 
-_KINDS: dict[str, Callable[[StorageProvider, Mapping[str, str]], Storage]] = {
+_KINDS: dict[str, Callable[[StorageConnection, Mapping[str, str]], Storage]] = {
     "s3": _open_keyed_s3,
     "minio": _open_keyed_s3,
     "webdav": _open_webdav,

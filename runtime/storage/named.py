@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage import secrets
 from runtime.storage.contract import CredentialsRefusedError, Storage, StoredObject, Upload
 
@@ -19,7 +19,7 @@ class NamedStorage:
     """The `Storage` of a provider `KIND.NAME`; connects with the secrets as they are now."""
 
     def __init__(
-        self, provider: StorageProvider, opener: Callable[[StorageProvider, Mapping[str, str]], Storage]
+        self, provider: StorageConnection, opener: Callable[[StorageConnection, Mapping[str, str]], Storage]
     ) -> None:
         self._provider = provider
         self._opener = opener

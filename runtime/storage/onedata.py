@@ -21,15 +21,15 @@ from urllib.parse import unquote
 
 from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage.address import ServerAddress, encoded_path
 from runtime.storage.file_server import FileServerStorage
 from runtime.storage.http import (
     FORBIDDEN,
     NO_SPACE,
     NOT_FOUND,
-    Answer,
     HttpServer,
+    ServerAnswer,
     StumbledError,
 )
 
@@ -48,7 +48,7 @@ _STATUS_OF_ERRNO = {
 class OnedataStorage(FileServerStorage):
     """The `Storage` of providers `onedata.NAME`."""
 
-    def __init__(self, provider: StorageProvider, settings: Mapping[str, str]) -> None:
+    def __init__(self, provider: StorageConnection, settings: Mapping[str, str]) -> None:
         address = ServerAddress.parse(settings["oneprovider_host"], f"oneprovider_host of {provider.name}")
         try:
             space = encoded_path(settings["space"])
@@ -76,7 +76,7 @@ class _Cdmi:
         # Else the content of a file that is called `x.cdmio` would be taken for a command.
         return "application/octet-stream" if guessed.startswith("application/cdmi") else guessed
 
-    def make_folder(self, path: str) -> Answer | None:
+    def make_folder(self, path: str) -> ServerAnswer | None:
         answer = self.server.ask(
             "PUT",
             self.url_path(path) + "/",
@@ -91,7 +91,7 @@ class _Cdmi:
             return answer.ok
         raise StumbledError(f"{answer.said} to a GET")
 
-    def rename(self, source: str, target: str) -> Answer:
+    def rename(self, source: str, target: str) -> ServerAnswer:
         removed = self.server.ask("DELETE", self.url_path(target))
         if not removed.ok and removed.status != NOT_FOUND:
             return removed
@@ -103,7 +103,7 @@ class _Cdmi:
         )
 
 
-def _understand(answer: Answer) -> Answer:
+def _understand(answer: ServerAnswer) -> ServerAnswer:
     """A POSIX error's own status: Onedata answers 400 to all of them."""
     if answer.ok:
         return answer

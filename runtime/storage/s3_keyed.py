@@ -12,7 +12,7 @@ from typing import Any
 
 from containers import aws
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage.address import ServerAddress
 from runtime.storage.contract import CredentialsRefusedError
 from runtime.storage.s3 import S3Storage
@@ -33,7 +33,7 @@ _ABOUT_KEYS = (
 class KeyedS3Storage(S3Storage):
     """The `Storage` of providers `s3.NAME` and `minio.NAME`."""
 
-    def __init__(self, provider: StorageProvider, settings: Mapping[str, str]) -> None:
+    def __init__(self, provider: StorageConnection, settings: Mapping[str, str]) -> None:
         self.provider = provider.name
         self._verify = provider.verify
         self._settings = settings

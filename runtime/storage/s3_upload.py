@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import Upload, content_type
-from runtime.storage.upload_time import Pace, cut_short, seconds_left, too_much
+from runtime.storage.upload_time import UploadPace, cut_short, seconds_left, too_much
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,7 +44,7 @@ _SURELY_BYTES_PER_S = MIB
 _AMPLE = 4
 _TO_STOP_S = 1.0
 
-_paces: dict[str, Pace] = {}
+_paces: dict[str, UploadPace] = {}
 """What was measured in this execution environment, by endpoint."""
 
 
@@ -210,7 +210,7 @@ class S3Uploader:
                 return
         raise too_much(uploads, min(needed), max(0.0, until - time.monotonic()))
 
-    def _measured(self, uploads: Sequence[Upload]) -> Pace | None:
+    def _measured(self, uploads: Sequence[Upload]) -> UploadPace | None:
         """How fast requests and bytes are taken, by uploads in parts that are then aborted."""
         probe = S3Uploader(self._client, self._failed)
         chosen = sorted(uploads, key=lambda upload: upload.size)[-_PROBED:]
@@ -225,7 +225,7 @@ class S3Uploader:
                 probe._abort_all()
         sent = sum(min(one.size, _PROBED_BYTES) for one in chosen)
         carrying_s = max(sent_s - asked_s, sent_s / 10)
-        return Pace(len(chosen) / asked_s, max(sent, 1) / carrying_s)
+        return UploadPace(len(chosen) / asked_s, max(sent, 1) / carrying_s)
 
 
 class _TimeIsUpError(Exception):

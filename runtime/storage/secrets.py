@@ -12,12 +12,12 @@ import os
 from containers.aws_secrets import forget, secret_string
 from containers.bounded_json import JsonError, read_json
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import SecretField, StorageProvider
+from runtime.config import SecretField, StorageConnection
 
 STACK_SECRET = "SCAR_STORAGE_SECRET"  # noqa: S105 (the name of a variable, which holds an ARN)
 
 
-def settings_of(provider: StorageProvider, *, fresh: bool = False) -> dict[str, str]:
+def settings_of(provider: StorageConnection, *, fresh: bool = False) -> dict[str, str]:
     """All settings as texts; `fresh`: secrets are read again.
 
     Raises `ExplainedError` (`SecretUnavailable`, `Misconfigured`).
@@ -32,7 +32,7 @@ def settings_of(provider: StorageProvider, *, fresh: bool = False) -> dict[str, 
     }
 
 
-def _value(provider: StorageProvider, key: str, field: SecretField) -> str:
+def _value(provider: StorageConnection, key: str, field: SecretField) -> str:
     where = f"{key} of the storage provider {provider.name}"
     name = _name_of(provider, field)
     text = secret_string(name, where)
@@ -69,7 +69,7 @@ def _value(provider: StorageProvider, key: str, field: SecretField) -> str:
     return value
 
 
-def _name_of(provider: StorageProvider, field: SecretField) -> str:
+def _name_of(provider: StorageConnection, field: SecretField) -> str:
     name = field.secret or os.environ.get(STACK_SECRET)
     if not name:
         raise ExplainedError(

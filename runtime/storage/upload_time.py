@@ -22,7 +22,7 @@ _ADVICE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class UploadPace:
     """What a storage did, with as many requests at once as uploads have."""
 
     requests_per_s: float

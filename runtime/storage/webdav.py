@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage.address import ServerAddress
 from runtime.storage.connections import basic
 from runtime.storage.file_server import FileServerStorage
-from runtime.storage.http import NOT_FOUND, Answer, HttpServer, StumbledError
+from runtime.storage.http import NOT_FOUND, HttpServer, ServerAnswer, StumbledError
 
 METHOD_NOT_ALLOWED, CONFLICT, GONE, PRECONDITION_FAILED, MULTI_STATUS = 405, 409, 410, 412, 207
 _ASK_FOR_TYPE = b'<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
@@ -27,7 +27,7 @@ _COLLECTION = re.compile(rb"<(?:[\w.-]+:)?collection[\s/>]")
 class WebDavStorage(FileServerStorage):
     """The `Storage` of providers `webdav.NAME`."""
 
-    def __init__(self, provider: StorageProvider, settings: Mapping[str, str]) -> None:
+    def __init__(self, provider: StorageConnection, settings: Mapping[str, str]) -> None:
         address = ServerAddress.parse(settings["hostname"], f"hostname of {provider.name}")
         authorization = basic(settings["login"], settings["password"])
         super().__init__(_WebDav(HttpServer(provider.name, address, {"Authorization": authorization})))
@@ -45,7 +45,7 @@ class _WebDav:
     def media_type(self, guessed: str) -> str:
         return guessed
 
-    def make_folder(self, path: str) -> Answer | None:
+    def make_folder(self, path: str) -> ServerAnswer | None:
         answer = self.server.ask("MKCOL", self.url_path(path) + "/")
         if (
             answer.ok or answer.status == METHOD_NOT_ALLOWED
@@ -63,17 +63,17 @@ class _WebDav:
             return False
         raise StumbledError(f"{answer.said} to a PROPFIND")
 
-    def rename(self, source: str, target: str) -> Answer:
+    def rename(self, source: str, target: str) -> ServerAnswer:
         answer = self._move(source, target, overwrite=False)
         if answer.status == PRECONDITION_FAILED:
             if _COLLECTION.search(self._look(target).body):
-                return Answer(CONFLICT, {}, b"", "there is a folder of that name")
+                return ServerAnswer(CONFLICT, {}, b"", "there is a folder of that name")
             answer = self._move(source, target, overwrite=True)
         if answer.ok and _SPECIAL.search(target) and not self.exists(target):
-            return Answer(CONFLICT, {}, b"", "the server took the file's name for another one")
+            return ServerAnswer(CONFLICT, {}, b"", "the server took the file's name for another one")
         return answer
 
-    def _move(self, source: str, target: str, *, overwrite: bool) -> Answer:
+    def _move(self, source: str, target: str, *, overwrite: bool) -> ServerAnswer:
         answer = self.server.ask(
             "MOVE",
             self.url_path(source),
@@ -83,10 +83,10 @@ class _WebDav:
             },
         )
         if answer.status == MULTI_STATUS:  # for one file, that tells of a failure (RFC 4918, 9.9.4)
-            return Answer(CONFLICT, answer.headers, b"", "the server could not move it")
+            return ServerAnswer(CONFLICT, answer.headers, b"", "the server could not move it")
         return answer
 
-    def _look(self, path: str) -> Answer:
+    def _look(self, path: str) -> ServerAnswer:
         return self.server.ask(
             "PROPFIND", self.url_path(path), {"Depth": "0", "Content-Type": "application/xml"}, _ASK_FOR_TYPE
         )

@@ -37,7 +37,7 @@ _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
 @dataclass(frozen=True)
-class Answer:
+class LambdaAnswer:
     """What Lambda said to one call."""
 
     status: int
@@ -92,7 +92,9 @@ class LambdaConnection:
         self.may_have_arrived = False
         """Whether the latest call got as far as sending its request."""
 
-    def send_event(self, function: str, event: bytes, lost: Callable[[], None] = lambda: None) -> Answer:
+    def send_event(
+        self, function: str, event: bytes, lost: Callable[[], None] = lambda: None
+    ) -> LambdaAnswer:
         """Queue an event. `lost()` is called before it is sent again because the answer was lost.
 
         Raises:
@@ -108,7 +110,7 @@ class LambdaConnection:
         lost()
         return self._call(function, event, {"X-Amz-Invocation-Type": "Event"})
 
-    def run(self, function: str, event: bytes) -> Answer:
+    def run(self, function: str, event: bytes) -> LambdaAnswer:
         """Run the function on an event and wait for its end.
 
         Raises:
@@ -125,7 +127,7 @@ class LambdaConnection:
             self._connection.close()
             self._connection = None
 
-    def _call(self, function: str, event: bytes, headers: dict[str, str]) -> Answer:
+    def _call(self, function: str, event: bytes, headers: dict[str, str]) -> LambdaAnswer:
         path = f"{self._address.path.rstrip('/')}/2015-03-31/functions/{function}/invocations"
         try:
             signed = self._endpoint.signer.sign(
@@ -190,9 +192,9 @@ def _is_readable(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _read(response: http.client.HTTPResponse, payload: bytes) -> Answer:
+def _read(response: http.client.HTTPResponse, payload: bytes) -> LambdaAnswer:
     if response.status in (200, 202):
-        return Answer(
+        return LambdaAnswer(
             response.status,
             payload=payload,
             function_failed=response.getheader("X-Amz-Function-Error") is not None,
@@ -210,7 +212,7 @@ def _read(response: http.client.HTTPResponse, payload: bytes) -> Answer:
         retry_after = float(response.getheader("Retry-After", "0"))
     except ValueError:  # a date
         retry_after = 0.0
-    return Answer(
+    return LambdaAnswer(
         response.status,
         code=printable(str(code)[:200]).partition(":")[0].rpartition("#")[2],
         message=printable(str(message)[:2000]),

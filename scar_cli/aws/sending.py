@@ -21,7 +21,7 @@ _PART = 8 * 1024**2
 
 
 @dataclass(frozen=True)
-class Upload:
+class FileToPut:
     """A file, and the key that it gets."""
 
     path: Path
@@ -80,12 +80,12 @@ def ask_why(s3: Any, bucket: str) -> None:
 
 
 def send(
-    s3: Any, bucket: str, uploads: list[Upload], concurrency: int, advance: Callable[[int], None]
-) -> dict[Upload, str]:
+    s3: Any, bucket: str, uploads: list[FileToPut], concurrency: int, advance: Callable[[int], None]
+) -> dict[FileToPut, str]:
     """Upload all; the ones that failed, with the reason."""
     from boto3.s3.transfer import TransferConfig
 
-    failed: dict[Upload, str] = {}
+    failed: dict[FileToPut, str] = {}
     interrupted = threading.Event()
 
     def moved(sent: int) -> None:
@@ -99,7 +99,7 @@ def send(
 
     s3.meta.events.register_first("needs-retry.s3", no_retry_of_those)
 
-    def send_one(upload: Upload) -> None:
+    def send_one(upload: FileToPut) -> None:
         part = max(_PART, -(-upload.size // _PARTS_LIMIT))
         content_type = mimetypes.guess_type(upload.path.name)[0] or "application/octet-stream"
         s3.upload_file(
@@ -112,7 +112,7 @@ def send(
         )
 
     with ThreadPoolExecutor(concurrency) as pool:
-        running: dict[Future[None], Upload] = {}
+        running: dict[Future[None], FileToPut] = {}
         left = iter(uploads)
         try:
             while True:

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from scar_cli.aws.sending import Upload, client_of, send
+from scar_cli.aws.sending import FileToPut, client_of, send
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.table import printable
@@ -103,13 +103,13 @@ def parse_target(target: str) -> tuple[str, str]:
     return bucket, folder.strip("/")
 
 
-def plan(paths: tuple[Path, ...], folder: str) -> list[Upload]:
+def plan(paths: tuple[Path, ...], folder: str) -> list[FileToPut]:
     """All files to send, with their keys.
 
     Raises:
         UserError: a file is missing, cannot be read, has no possible key, or shares its key with another one.
     """
-    uploads: dict[str, Upload] = {}
+    uploads: dict[str, FileToPut] = {}
     for path in paths:
         found = list(_files(path))
         if not found:
@@ -122,7 +122,7 @@ def plan(paths: tuple[Path, ...], folder: str) -> list[Upload]:
                     f"{uploads[key].path} and {file} would both become {key}",
                     "Upload them into different folders",
                 )
-            uploads[key] = Upload(file, key, size)
+            uploads[key] = FileToPut(file, key, size)
     return list(uploads.values())
 
 
@@ -210,7 +210,7 @@ def _say(as_json: bool, answer: dict[str, Any]) -> None:
         click.echo(json.dumps(answer))
 
 
-def _as_json(upload: Upload) -> dict[str, Any]:
+def _as_json(upload: FileToPut) -> dict[str, Any]:
     return {"path": str(upload.path), "key": upload.key, "bytes": upload.size}
 
 

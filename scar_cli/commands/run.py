@@ -36,7 +36,7 @@ _WOULD_RUN = 204
 
 
 @dataclass(frozen=True)
-class Answer:
+class RunResult:
     """What became of one call."""
 
     status_code: int
@@ -142,7 +142,7 @@ def command(
 
 def call(
     function: DeployedFunction, payload: object, *, kind: str = "RequestResponse", shows_log: bool = False
-) -> Answer:
+) -> RunResult:
     """Invoke a function with a payload.
 
     Args:
@@ -253,7 +253,7 @@ def _script(path: str) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def _read(answer: dict[str, Any], payload: bytes) -> Answer:
+def _read(answer: dict[str, Any], payload: bytes) -> RunResult:
     status, request_id = int(answer["StatusCode"]), str(answer["ResponseMetadata"].get("RequestId", ""))
     log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
     try:
@@ -262,12 +262,12 @@ def _read(answer: dict[str, Any], payload: bytes) -> Answer:
         content = payload.decode(errors="replace")
     if "FunctionError" in answer:
         reason = content.get("errorMessage", content) if isinstance(content, dict) else content
-        return Answer(status, request_id, failure=str(reason).strip(), content=content, log=log)
+        return RunResult(status, request_id, failure=str(reason).strip(), content=content, log=log)
     if not isinstance(content, dict):
-        return Answer(status, request_id, content=content, log=log)
+        return RunResult(status, request_id, content=content, log=log)
     results = content.get("results")
     first = results[0] if isinstance(results, list) and results and isinstance(results[0], dict) else {}
-    return Answer(
+    return RunResult(
         status,
         str(content.get("request_id", request_id)),
         output=str(first.get("output", "")),
@@ -278,7 +278,7 @@ def _read(answer: dict[str, Any], payload: bytes) -> Answer:
 
 
 def _report(
-    function: DeployedFunction, answer: Answer, *, output: str | None, verbose: bool, as_json: bool
+    function: DeployedFunction, answer: RunResult, *, output: str | None, verbose: bool, as_json: bool
 ) -> None:
     waited = answer.content is not None
     if output is not None and waited and answer.failure is None and answer.job_id is None:
@@ -309,7 +309,7 @@ def _report(
         click.echo(printable_lines(text, None) if sys.stdout.isatty() else text, nl=False)
 
 
-def _as_json(function: DeployedFunction, answer: Answer) -> dict[str, Any]:
+def _as_json(function: DeployedFunction, answer: RunResult) -> dict[str, Any]:
     told: dict[str, Any] = {"StatusCode": answer.status_code}
     if answer.content is not None:
         told["Payload"] = answer.failure if answer.failure is not None else answer.output

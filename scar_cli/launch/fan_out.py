@@ -20,7 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
-from scar_cli.aws.invoking import Answer, LambdaConnection, LambdaEndpoint
+from scar_cli.aws.invoking import LambdaAnswer, LambdaConnection, LambdaEndpoint
 from scar_cli.aws.session import explain
 from scar_cli.errors import UserError
 from scar_cli.launch.files import CONFIGURATION_ID, InputFile, event_bytes
@@ -258,7 +258,7 @@ class Ahead(Generic[_Item]):
             self._got.put((None, error))
 
 
-def refusal(answer: Answer, function: str) -> UserError:
+def refusal(answer: LambdaAnswer, function: str) -> UserError:
     """What a refused call means, and what to do."""
     if answer.code == "ResourceNotFoundException":
         return UserError(f"The function {function} is not deployed", "Deploy it: scar init -f FILE")

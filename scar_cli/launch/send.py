@@ -23,7 +23,7 @@ from typing import Any
 import click
 
 from scar_cli.aws.deployed import one_selected
-from scar_cli.aws.invoking import Answer, LambdaConnection, LambdaEndpoint
+from scar_cli.aws.invoking import LambdaAnswer, LambdaConnection, LambdaEndpoint
 from scar_cli.aws.logs import parsed, readable
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
@@ -252,7 +252,7 @@ def _clock(s3: Any) -> Callable[[], int]:
     return lambda: next(iter(moments), int(time.time() * 1000))
 
 
-def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[[], None]) -> Answer:
+def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[[], None]) -> LambdaAnswer:
     """The function's answer; what did not get to run is tried again."""
     connection = LambdaConnection(target.endpoint, _ANSWER_WITHIN_S)
     since, attempts = time.monotonic(), 0

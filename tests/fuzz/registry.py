@@ -17,7 +17,7 @@ from containers.image.config import ImageConfig
 from containers.image.manifests import parse_config
 from containers.registry.client import RegistryRepository
 from containers.registry.mirrors import Place
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from containers.registry.references import parse_reference
 from containers.store.pull import WantedImage, pull
 from containers.store.store import ImageStore
@@ -41,7 +41,7 @@ _INDEX = index_of(
 _BLOBS = {digest_of(blob): blob for blob in (_MANIFEST, _CONFIG, _INDEX, *_STORED)}
 _CONTENTS = (b"one", b"two" * 5000)
 _PASSWORD = "correct-horse-battery"
-_PATIENCE = Patience(timeout_s=1.0, attempts=3, first_pause_s=0.001, longest_pause_s=0.002)
+_PATIENCE = ServerPatience(timeout_s=1.0, attempts=3, first_pause_s=0.001, longest_pause_s=0.002)
 
 _CHALLENGES = st.sampled_from(
     [

@@ -13,7 +13,7 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from containers.errors import ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage import http, s3_keyed
 from runtime.storage.contract import Storage, StoredObject, Upload
 from runtime.storage.onedata import OnedataStorage
@@ -67,13 +67,13 @@ _CONTENT = b"content of the file"
 def _storage(kind: str, origin: str) -> Storage:
     if kind == "webdav":
         return WebDavStorage(
-            StorageProvider("webdav.x", {}), {"hostname": origin, "login": "l", "password": "p"}
+            StorageConnection("webdav.x", {}), {"hostname": origin, "login": "l", "password": "p"}
         )
     if kind == "onedata":
         settings = {"oneprovider_host": origin, "token": "t", "space": "s"}
-        return OnedataStorage(StorageProvider("onedata.x", {}), settings)
+        return OnedataStorage(StorageConnection("onedata.x", {}), settings)
     keys = {"endpoint": origin, "access_key": "k", "secret_key": "s"}
-    return KeyedS3Storage(StorageProvider("minio.x", {}), keys)
+    return KeyedS3Storage(StorageConnection("minio.x", {}), keys)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ ALLOW, ERRNO, KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 REFUSE, UNKNOWN = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 
 
-class Program(ctypes.Structure):
+class SeccompFilter(ctypes.Structure):
     """struct sock_fprog"""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.POINTER(ctypes.c_uint64)))
@@ -139,7 +139,7 @@ def confine() -> None:
     """
     instructions = assemble(os.uname().machine)
     code = (ctypes.c_uint64 * len(instructions))(*instructions)
-    program = Program(len(instructions), code)
+    program = SeccompFilter(len(instructions), code)
     call("a filter for system calls", libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program)))
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from containers.assembly import Assembled, Runner, TargetRepository, Wanted, assemble
 from containers.assembly.interpreter import Interpreter
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from tests import oci_images
 from tests.registry_server import Answer, Request, ScriptedServer
 
-QUICK = Patience(timeout_s=10.0, attempts=6, first_pause_s=0.01, longest_pause_s=0.05)
+QUICK = ServerPatience(timeout_s=10.0, attempts=6, first_pause_s=0.01, longest_pause_s=0.05)
 OCI_LAYER = oci_images.LAYER_TYPE
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

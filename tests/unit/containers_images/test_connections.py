@@ -13,11 +13,11 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import Layer
 from containers.layers.reader import LAYERS_AHEAD, LayerReader, read_ahead
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from containers.registry.transport import HttpStatusError, Transport
 from tests.registry_server import Answer, Request, ScriptedServer
 
-QUICK = Patience(timeout_s=5, attempts=2, first_pause_s=0.01)
+QUICK = ServerPatience(timeout_s=5, attempts=2, first_pause_s=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_an_answer_that_is_not_read_to_its_end_spoils_nothing() -> None:
 def test_a_connection_that_the_server_has_closed_is_replaced_without_a_pause() -> None:
     # An answer that is "cut" at its very end: complete, and the connection closed without notice.
     with ScriptedServer(lambda _: Answer(200, b"whole", cut_at=5), keep_alive=True) as server:
-        transport = Transport("server", Patience(timeout_s=5, attempts=1))
+        transport = Transport("server", ServerPatience(timeout_s=5, attempts=1))
         assert [read(transport, server.address) for _ in range(3)] == [b"whole"] * 3
         transport.close()
         assert server.connections == 3

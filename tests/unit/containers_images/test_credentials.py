@@ -14,7 +14,7 @@ from containers import aws
 from containers.errors import ExplainedError
 from containers.registry import transport
 from containers.registry.credentials import credentials_for
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from containers.store import ImageSource, RootFilesystem, prepare_image, rootfs
 from tests.oci_images import File, Image, push, tar_of
 from tests.registry_server import REGISTRY_PROGRAM, Answer, Request, ScriptedServer, real_registry
@@ -28,7 +28,9 @@ ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rootfs, "_resolved", {})
-    monkeypatch.setattr(transport, "DEFAULT_PATIENCE", Patience(timeout_s=10, attempts=2, first_pause_s=0.01))
+    monkeypatch.setattr(
+        transport, "DEFAULT_PATIENCE", ServerPatience(timeout_s=10, attempts=2, first_pause_s=0.01)
+    )
 
 
 class Aws(ScriptedServer):

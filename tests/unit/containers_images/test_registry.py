@@ -13,20 +13,20 @@ from containers.errors import ExplainedError
 from containers.image.manifests import Descriptor
 from containers.image.origin import find_image, read_all
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from tests.oci_images import MANIFEST_TYPE, File, Image, digest_of, index_of, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer
 
-QUICK = Patience(timeout_s=5, attempts=3, first_pause_s=0.01, longest_pause_s=0.5)
+QUICK = ServerPatience(timeout_s=5, attempts=3, first_pause_s=0.01, longest_pause_s=0.5)
 BLOB = bytes(range(256)) * 2000
 IMAGE = Image([tar_of([File("a", b"1")])])
 
 
-def repository(server: ScriptedServer, patience: Patience = QUICK) -> RegistryRepository:
+def repository(server: ScriptedServer, patience: ServerPatience = QUICK) -> RegistryRepository:
     return RegistryRepository(server.address, "some/image", "image test", patience=patience)
 
 
-def read_blob(server: ScriptedServer, blob: bytes = BLOB, patience: Patience = QUICK) -> bytes:
+def read_blob(server: ScriptedServer, blob: bytes = BLOB, patience: ServerPatience = QUICK) -> bytes:
     return read_all(repository(server, patience).open_blob(Descriptor("", digest_of(blob), len(blob))))
 
 
@@ -164,7 +164,7 @@ def test_nobody_listening() -> None:
 
 
 def test_a_silent_server_is_not_waited_for_for_ever() -> None:
-    patience = Patience(timeout_s=0.1, attempts=2, first_pause_s=0.01)
+    patience = ServerPatience(timeout_s=0.1, attempts=2, first_pause_s=0.01)
     with ScriptedServer(lambda _: Answer(200, BLOB[:100], {"Content-Length": str(len(BLOB))})) as server:
         assert failing(lambda: read_blob(server, patience=patience)).kind == "RegistryUnavailable"
 

@@ -8,11 +8,11 @@ import pytest
 
 from containers.errors import ExplainedError
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from containers.registry.token_server import check_token_server
 from tests.registry_server import Answer, Request, ScriptedServer
 
-QUICK = Patience(timeout_s=2, attempts=2, first_pause_s=0.01, longest_pause_s=0.05)
+QUICK = ServerPatience(timeout_s=2, attempts=2, first_pause_s=0.01, longest_pause_s=0.05)
 
 
 def repository(address: str, login: tuple[str, str] | None) -> RegistryRepository:

@@ -17,13 +17,13 @@ from containers.image.layout import LayoutFolder
 from containers.image.manifests import choose_platform, parse_config, parse_descriptor
 from containers.image.origin import find_image
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import Patience
+from containers.registry.patience import ServerPatience
 from containers.registry.ranges import FileSource
 from containers.store.archive import find_in_archive
 from tests.oci_images import File, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer
 
-QUICK = Patience(timeout_s=2, attempts=2, first_pause_s=0.01, longest_pause_s=0.05)
+QUICK = ServerPatience(timeout_s=2, attempts=2, first_pause_s=0.01, longest_pause_s=0.05)
 HOSTILE = "\x1b[2J\x1b]0;title\x07\r\n\u202e\u200b\x9b31m" + "A" * 800_000
 LONGEST = 4200
 

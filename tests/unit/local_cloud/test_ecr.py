@@ -13,7 +13,7 @@ import pytest
 
 from local_cloud.ecr.lifecycle import expired
 from local_cloud.ecr.manifests import InvalidManifestError, parse_manifest
-from local_cloud.ecr.repository import Repository, RepositoryError, StoredImage, Upload
+from local_cloud.ecr.repository import BlobPush, Repository, RepositoryError, StoredImage
 from local_cloud.ecr.tokens import VALID_S, Tokens
 from tests.oci_images import (
     CONFIG_TYPE,
@@ -138,7 +138,7 @@ def test_a_token_is_known_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def put_blob(repository: Repository, folder: Path, content: bytes) -> None:
-    upload = Upload(folder / "upload")
+    upload = BlobPush(folder / "upload")
     upload.write(content)
     repository.add_blob(upload, digest_of(content))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from containers.errors import ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage import StoredObject, open_storage
 from runtime.storage.contract import Upload, content_type
 from runtime.storage.s3 import PARALLEL_FROM
@@ -145,7 +145,7 @@ def test_answer_that_is_cut_off_or_malformed_is_a_failed_download(
     monkeypatch.setattr("runtime.storage.s3_keyed.ATTEMPTS", 1)
     with ScriptedServer(lambda _request: answer) as server:
         settings = {"endpoint": server.address, "access_key": "k", "secret_key": "s"}
-        storage = KeyedS3Storage(StorageProvider("minio.x", {}), settings)
+        storage = KeyedS3Storage(StorageConnection("minio.x", {}), settings)
         with pytest.raises(ExplainedError, match="could not be downloaded") as caught:
             storage.download(
                 StoredObject("b", "k", provider="minio.x"), tmp_path / "k", on_size=lambda _size: None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage.contract import StoredObject, Upload
 from runtime.storage.file_server import FileServerStorage
 from runtime.storage.onedata import OnedataStorage
@@ -54,7 +54,7 @@ class Place:
 def webdav_place(running: Running) -> Place:
     def connect(url: str = running.url, secret: str = PASSWORD) -> WebDavStorage:
         settings = {"hostname": url, "login": LOGIN, "password": secret}
-        return WebDavStorage(StorageProvider("webdav.home", {}), settings)
+        return WebDavStorage(StorageConnection("webdav.home", {}), settings)
 
     return Place("webdav.home", running, PASSWORD, connect, "MOVE", ".part")
 
@@ -62,6 +62,6 @@ def webdav_place(running: Running) -> Place:
 def onedata_place(running: Running) -> Place:
     def connect(url: str = running.url, secret: str = TOKEN) -> OnedataStorage:
         settings = {"oneprovider_host": url, "token": secret, "space": SPACE}
-        return OnedataStorage(StorageProvider("onedata.eosc", {}), settings)
+        return OnedataStorage(StorageConnection("onedata.eosc", {}), settings)
 
     return Place("onedata.eosc", running, TOKEN, connect, "PUT", "/a")

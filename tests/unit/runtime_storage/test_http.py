@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from containers.errors import ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage import http
 from runtime.storage.address import ServerAddress
 from runtime.storage.contract import StoredObject, Upload
@@ -201,7 +201,7 @@ def test_connection_that_ends_early_is_tried_again(tmp_path: Path) -> None:
 
     with threaded(Cut) as url:
         storage = WebDavStorage(
-            StorageProvider("webdav.x", {}), {"hostname": url, "login": "a", "password": "b"}
+            StorageConnection("webdav.x", {}), {"hostname": url, "login": "a", "password": "b"}
         )
         target = tmp_path / "down"
         assert storage.download(StoredObject("b", "k"), target, on_size=lambda _: None) == 10
@@ -236,7 +236,7 @@ def test_server_that_refuses_a_large_file_early_is_understood(tmp_path: Path) ->
         sparse.truncate(20_000_000)
     with threaded(Refuses) as url:
         storage = WebDavStorage(
-            StorageProvider("webdav.x", {}), {"hostname": url, "login": "a", "password": "b"}
+            StorageConnection("webdav.x", {}), {"hostname": url, "login": "a", "password": "b"}
         )
         with pytest.raises(ExplainedError) as caught:
             storage.upload([Upload(file, "b", "k", 20_000_000)])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from containers.errors import ExplainedError
-from runtime.config import StorageProvider
-from runtime.storage.http import Answer
+from runtime.config import StorageConnection
+from runtime.storage.http import ServerAnswer
 from runtime.storage.onedata import OnedataStorage, _understand
 from tests.unit.runtime_storage.places import onedata_place
 from tests.unit.runtime_storage.servers import TOKEN, Running, posix
@@ -20,7 +20,7 @@ def test_name_is_neither_a_query_nor_a_command(name: str, onedata: Running, tmp_
 
 def test_space_that_is_not_there_is_told(onedata: Running, tmp_path: Path) -> None:
     settings = {"oneprovider_host": onedata.url, "token": TOKEN, "space": "Other"}
-    storage = OnedataStorage(StorageProvider("onedata.eosc", {}), settings)
+    storage = OnedataStorage(StorageConnection("onedata.eosc", {}), settings)
     place = onedata_place(onedata)
     place.connect = lambda: storage
     with pytest.raises(ExplainedError) as caught:
@@ -32,7 +32,7 @@ def test_space_that_is_not_there_is_told(onedata: Running, tmp_path: Path) -> No
 def test_bad_space_is_refused(space: str) -> None:
     with pytest.raises(ExplainedError) as caught:
         OnedataStorage(
-            StorageProvider("onedata.eosc", {}), {"oneprovider_host": "h", "token": "t", "space": space}
+            StorageConnection("onedata.eosc", {}), {"oneprovider_host": "h", "token": "t", "space": space}
         )
     assert caught.value.kind == "Misconfigured"
 
@@ -44,7 +44,7 @@ def test_posix_errors_mean_what_http_says(errno: str, status: int) -> None:
     import json
 
     code, body = posix(errno)
-    answer = _understand(Answer(code, {}, json.dumps(body).encode()))
+    answer = _understand(ServerAnswer(code, {}, json.dumps(body).encode()))
     assert (answer.status, answer.detail) == (status, f"Operation failed with POSIX error: {errno}.")
 
 
@@ -52,4 +52,4 @@ def test_posix_errors_mean_what_http_says(errno: str, status: int) -> None:
     "body", [b"", b"<html>", b"[]", b'{"error": 1}', b'{"error": {"details": {"errno": []}}}', b"[" * 60_000]
 )
 def test_error_of_any_shape_keeps_its_status(body: bytes) -> None:
-    assert _understand(Answer(400, {}, body)).status == 400
+    assert _understand(ServerAnswer(400, {}, body)).status == 400

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from containers.errors import ExplainedError
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage.contract import CredentialsRefusedError, StoredObject, Upload
 from runtime.storage.s3_keyed import KeyedS3Storage
 from tests.unit.runtime_storage.conftest import S3Server
@@ -21,7 +21,7 @@ NAMES = ["a b+c.jpg", "ü/ñ.png", "100%.txt", "x'\"$(id).txt"]
 
 def minio(server: S3Server, **settings: str) -> KeyedS3Storage:
     keys = {"access_key": server.access_key, "secret_key": server.secret_key, "endpoint": server.endpoint}
-    return KeyedS3Storage(StorageProvider("minio.lab", {}), keys | settings)
+    return KeyedS3Storage(StorageConnection("minio.lab", {}), keys | settings)
 
 
 def upload(storage: KeyedS3Storage, folder: Path, bucket: str, key: str, content: bytes = b"hello") -> None:
@@ -51,7 +51,7 @@ def test_other_account_is_reached_with_its_keys_and_nothing_of_the_role(
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-role")  # would make the signature invalid
     bucket = s3_server.bucket()
     keys = {"access_key": s3_server.access_key, "secret_key": s3_server.secret_key, "region": "us-east-1"}
-    upload(KeyedS3Storage(StorageProvider("s3.partner", {}), keys), tmp_path, bucket, "k")
+    upload(KeyedS3Storage(StorageConnection("s3.partner", {}), keys), tmp_path, bucket, "k")
     assert s3_server.files(bucket) == {"k": b"hello"}
 
 
@@ -124,10 +124,10 @@ def test_certificate_is_checked_unless_the_user_says_otherwise(
     source = StoredObject("bucket", "k", provider="minio.lab")
     with threaded(AnyObject, context) as endpoint:
         settings = {"endpoint": endpoint, "access_key": "a", "secret_key": "b"}
-        strict = KeyedS3Storage(StorageProvider("minio.lab", {}), settings)
+        strict = KeyedS3Storage(StorageConnection("minio.lab", {}), settings)
         with pytest.raises(ExplainedError, match="CERTIFICATE_VERIFY_FAILED"):
             strict.download(source, tmp_path / "down", on_size=lambda _: None)
-        trusting = KeyedS3Storage(StorageProvider("minio.lab", {}, verify=False), settings)
+        trusting = KeyedS3Storage(StorageConnection("minio.lab", {}, verify=False), settings)
         assert trusting.download(source, tmp_path / "down", on_size=lambda _: None) == 5
 
 
@@ -135,7 +135,7 @@ def test_certificate_is_checked_unless_the_user_says_otherwise(
 def test_bad_endpoint_is_refused(endpoint: str, aws_environment: dict[str, str]) -> None:
     with pytest.raises(ExplainedError) as caught:
         KeyedS3Storage(
-            StorageProvider("minio.lab", {}), {"endpoint": endpoint, "access_key": "a", "secret_key": "b"}
+            StorageConnection("minio.lab", {}), {"endpoint": endpoint, "access_key": "a", "secret_key": "b"}
         )
     assert caught.value.kind == "Misconfigured"
     assert "top-secret" not in str(caught.value)

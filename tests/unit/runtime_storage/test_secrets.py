@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from containers.errors import ExplainedError
-from runtime.config import SecretField, StorageProvider
+from runtime.config import SecretField, StorageConnection
 from runtime.storage import open_storage
 from runtime.storage.contract import CredentialsRefusedError, Upload
 from runtime.storage.secrets import settings_of
@@ -17,11 +17,11 @@ from tests.unit.runtime_storage.conftest import Vault
 from tests.unit.runtime_storage.servers import LOGIN, PASSWORD, Running
 
 
-def home(hostname: str, password: SecretField) -> StorageProvider:
-    return StorageProvider("webdav.home", {"hostname": hostname, "login": LOGIN, "password": password})
+def home(hostname: str, password: SecretField) -> StorageConnection:
+    return StorageConnection("webdav.home", {"hostname": hostname, "login": LOGIN, "password": password})
 
 
-def put(provider: StorageProvider, folder: Path, name: str = "a") -> None:
+def put(provider: StorageConnection, folder: Path, name: str = "a") -> None:
     (folder / "up").write_bytes(b"hello")
     open_storage(provider.name, {provider.name: provider}).upload([Upload(folder / "up", "out", name, 5)])
 
@@ -92,7 +92,7 @@ def test_secret_that_is_absent_is_told(vault: Vault, monkeypatch: pytest.MonkeyP
 
 
 def test_token_with_characters_that_no_header_has_is_refused(vault: Vault) -> None:
-    provider = StorageProvider("onedata.x", {"token": SecretField(vault.keep("tökén"))})
+    provider = StorageConnection("onedata.x", {"token": SecretField(vault.keep("tökén"))})
     with pytest.raises(ExplainedError, match="holds characters that no token has"):
         settings_of(provider)
 
