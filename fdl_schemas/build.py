@@ -1,4 +1,4 @@
-"""From checked data to the model, with every default filled in.
+"""From checked data to the model, whose classes have the defaults of what the file does not set.
 
 The data has the right shape, but a file with mistakes comes here too, with the wrong parts cut out, so that
 the rules can look for more problems in the same go. Nothing is therefore taken for granted but types; the
@@ -8,11 +8,11 @@ loader gives a `Workflow` away only when no error was found.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from fdl_schemas import fargate
 from fdl_schemas.model import (
@@ -35,6 +35,7 @@ from fdl_schemas.model import (
 )
 from fdl_schemas.reading.document import PathInFile
 
+_Value = TypeVar("_Value")
 _REFERENCES = (("${ENV:", "environment"), ("${SECRET:", "secret"))
 
 
@@ -130,29 +131,16 @@ def build(data: Any, folder: Path) -> Draft:
 
 def _function(entry: Mapping[str, Any], folder: Path) -> Function:
     settings = _map(entry.get("lambda"))
-    mode = ExecutionMode(settings.get("execution_mode", "lambda"))
     api = _map(entry.get("api_gateway"))
     vpc = _map(settings.get("vpc"))
-    return Function(
+    function = Function(
         name=settings.get("name", ""),
-        description=settings.get("description", ""),
-        region=settings.get("region"),
         container=_container(_map(settings.get("container")), folder),
-        memory_mib=int(settings.get("memory", 512)),
-        timeout_s=int(settings.get("timeout", 300)),
-        ephemeral_storage_mib=int(settings.get("ephemeral_storage", 512)),
-        execution_mode=mode,
-        log_level=settings.get("log_level", "INFO"),
         init_script=_file(settings.get("init_script"), folder),
         environment=_variables(settings.get("environment")),
         inputs=_storage_entries(settings.get("input")),
         outputs=_storage_entries(settings.get("output")),
         role_arn=_map(entry.get("iam")).get("role") or None,
-        log_retention_days=int(_map(entry.get("cloudwatch")).get("log_retention_policy_in_days", 30)),
-        batch=None if mode is ExecutionMode.LAMBDA else _batch(_map(entry.get("batch"))),
-        architecture=next(iter(_texts(settings.get("architectures"))), "x86_64"),
-        image_runtime=settings.get("runtime", "image") == "image",
-        delete_ecr_image=_map(entry.get("ecr")).get("delete_image", True),
         layer_arns=_texts(settings.get("layers")),
         extra_payload=_file(settings.get("extra_payload"), folder),
         deployment_bucket=_map(settings.get("deployment")).get("bucket"),
@@ -162,19 +150,39 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
             for item in settings.get("file_system") or ()
             if item
         ),
-        reserved_concurrency=_whole(settings.get("reserved_concurrency")),
-        retry_attempts=int(settings.get("retry_attempts", 2)),
         tags=MappingProxyType(dict(_map(settings.get("tags")))),
-        preheat=settings.get("preheat", False),
-        api_gateway=ApiGateway(api["name"], HttpAuth(api.get("auth", "NONE"))) if "name" in api else None,
+        api_gateway=ApiGateway(api["name"], **_given(auth=_read(HttpAuth, api.get("auth"))))
+        if "name" in api
+        else None,
         run=RunOptions(
             run_script=_file(settings.get("run_script"), folder),
-            asynchronous=settings.get("asynchronous", False),
-            invocation_type=settings.get("invocation_type", "RequestResponse"),
-            log_type=settings.get("log_type", "Tail"),
             payload=settings.get("payload"),
+            **_given(
+                asynchronous=settings.get("asynchronous"),
+                invocation_type=settings.get("invocation_type"),
+                log_type=settings.get("log_type"),
+            ),
+        ),
+        **_given(
+            description=settings.get("description"),
+            region=settings.get("region"),
+            memory_mib=_read(int, settings.get("memory")),
+            timeout_s=_read(int, settings.get("timeout")),
+            ephemeral_storage_mib=_read(int, settings.get("ephemeral_storage")),
+            execution_mode=_read(ExecutionMode, settings.get("execution_mode")),
+            log_level=settings.get("log_level"),
+            log_retention_days=_read(int, _map(entry.get("cloudwatch")).get("log_retention_policy_in_days")),
+            architecture=next(iter(_texts(settings.get("architectures"))), None),
+            image_runtime=_read(lambda runtime: runtime == "image", settings.get("runtime")),
+            delete_ecr_image=_map(entry.get("ecr")).get("delete_image"),
+            reserved_concurrency=_read(int, settings.get("reserved_concurrency")),
+            retry_attempts=_read(int, settings.get("retry_attempts")),
+            preheat=settings.get("preheat"),
         ),
     )
+    if function.execution_mode is ExecutionMode.LAMBDA:
+        return function
+    return replace(function, batch=_batch(_map(entry.get("batch"))))
 
 
 def _container(settings: Mapping[str, Any], folder: Path) -> Container:
@@ -182,45 +190,59 @@ def _container(settings: Mapping[str, Any], folder: Path) -> Container:
         image=settings.get("image"),
         image_file=_file(settings.get("image_file"), folder),
         environment=_variables(settings.get("environment")),
-        timeout_threshold_s=int(settings.get("timeout_threshold", 10)),
         registry_credentials=settings.get("registry_credentials"),
-        create_image=settings.get("create_image", True),
+        **_given(
+            timeout_threshold_s=_read(int, settings.get("timeout_threshold")),
+            create_image=settings.get("create_image"),
+        ),
     )
 
 
 def _batch(settings: Mapping[str, Any]) -> BatchJob:
     resources = _map(settings.get("compute_resources"))
     several = _map(settings.get("multi_node_parallel"))
-    gpu, nodes = settings.get("enable_gpu", False), several.get("enabled", False)
-    kind = resources.get("type") or ("EC2" if gpu or nodes else "FARGATE")
-    vcpus, memory = settings.get("vcpus"), _whole(settings.get("memory"))
+    gpu, nodes = settings.get("enable_gpu"), several.get("enabled")
+    default = ComputeResources()
+    kind = resources.get("type") or ("EC2" if gpu or nodes else default.type)
+    vcpus, memory = settings.get("vcpus"), _read(int, settings.get("memory"))
     # A size that Fargate does not offer is an error of the rules; what stands here then does not matter.
     fitting = fargate.size(vcpus, memory) if kind.startswith("FARGATE") else None
-    vcpus, memory = fitting or (vcpus or 1, memory or 1024)
+    vcpus, memory = fitting or (vcpus or fargate.DEFAULT_VCPUS, memory or fargate.DEFAULT_MEMORY_MIB)
     return BatchJob(
         vcpus=vcpus,
         memory_mib=memory,
-        timeout_s=int(settings.get("timeout", 86400)),
-        attempts=int(settings.get("attempts", 2)),
         environment=_variables(settings.get("environment")),
-        state=settings.get("state", "ENABLED"),
         compute_resources=ComputeResources(
             type=kind,
-            min_v_cpus=int(resources.get("min_v_cpus", 0)),
-            desired_v_cpus=int(resources.get("desired_v_cpus", 0)),
             # A queue whose environment is smaller than the job would never start it.
-            max_v_cpus=int(resources.get("max_v_cpus", max(2, math.ceil(vcpus)))),
-            instance_types=_texts(resources.get("instance_types")) or ("optimal",),
+            max_v_cpus=int(resources.get("max_v_cpus", max(default.max_v_cpus, math.ceil(vcpus)))),
+            instance_types=_texts(resources.get("instance_types")) or default.instance_types,
             subnets=_texts(resources.get("subnets")),
             security_group_ids=_texts(resources.get("security_group_ids")),
             instance_role=resources.get("instance_role"),
             launch_template_name=resources.get("launch_template_name"),
+            **_given(
+                min_v_cpus=_read(int, resources.get("min_v_cpus")),
+                desired_v_cpus=_read(int, resources.get("desired_v_cpus")),
+            ),
         ),
         service_role_arn=settings.get("service_role") or None,
-        gpus=1 if gpu else 0,
-        multi_node=MultiNode(int(several.get("number_nodes", 10)), int(several.get("main_node_index", 0)))
-        if nodes
-        else None,
+        multi_node=_multi_node(several) if nodes else None,
+        **_given(
+            timeout_s=_read(int, settings.get("timeout")),
+            attempts=_read(int, settings.get("attempts")),
+            state=settings.get("state"),
+            gpus=1 if gpu else None,
+        ),
+    )
+
+
+def _multi_node(settings: Mapping[str, Any]) -> MultiNode:
+    return MultiNode(
+        **_given(
+            number_nodes=_read(int, settings.get("number_nodes")),
+            main_node_index=_read(int, settings.get("main_node_index")),
+        )
     )
 
 
@@ -228,14 +250,16 @@ def _oscar_service(cluster: str, settings: Mapping[str, Any]) -> OscarService:
     return OscarService(
         cluster=cluster,
         name=settings.get("name", ""),
-        image=settings.get("image", ""),
-        memory=settings.get("memory", "256Mi"),
-        cpu=str(settings.get("cpu", "0.2")),
-        log_level=settings.get("log_level", "INFO"),
         script=settings.get("script"),
         environment=_variables(settings.get("environment")),
         inputs=_storage_entries(settings.get("input")),
         outputs=_storage_entries(settings.get("output")),
+        **_given(
+            image=settings.get("image"),
+            memory=settings.get("memory"),
+            cpu=_read(str, settings.get("cpu")),
+            log_level=settings.get("log_level"),
+        ),
     )
 
 
@@ -252,7 +276,7 @@ def _storage_provider(kind: str, name: str, settings: Mapping[str, Any]) -> Stor
                 if isinstance(value, str)
             }
         ),
-        verify=settings.get("verify", True),
+        **_given(verify=settings.get("verify")),
     )
 
 
@@ -276,8 +300,8 @@ def storage_entry(settings: Mapping[str, Any]) -> StorageEntry:
         folder=folder.strip("/"),
         prefixes=_filter(settings.get("prefix")),
         suffixes=_filter(settings.get("suffix")),
-        provider=settings.get("storage_provider", "s3"),
         topic_arn=settings.get("topic"),
+        **_given(provider=settings.get("storage_provider")),
     )
 
 
@@ -289,8 +313,14 @@ def _texts(values: list[str | None] | None) -> tuple[str, ...]:
     return tuple(value for value in values or () if value is not None)
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields that the file sets; the others have their defaults in the model, and nowhere else."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _read(read: Callable[[Any], _Value], value: Any) -> _Value | None:
+    """A value of the file as the model has it; None where the file says nothing."""
+    return None if value is None else read(value)
 
 
 def _file(name: str | None, folder: Path) -> Path | None:

@@ -19,8 +19,9 @@ OFFERED: Final[Mapping[float, tuple[int, ...]]] = {
 }
 """vCPUs to memory in MiB."""
 
-_DEFAULT_VCPUS: Final = 1.0
-_DEFAULT_MEMORY_MIB: Final = 1024
+DEFAULT_VCPUS: Final = 1.0
+DEFAULT_MEMORY_MIB: Final = 1024
+"""FDL's defaults for a job. Fargate does not offer this pair: see `size`."""
 
 
 def size(vcpus: float | None, memory_mib: int | None) -> tuple[float, int] | None:
@@ -31,21 +32,22 @@ def size(vcpus: float | None, memory_mib: int | None) -> tuple[float, int] | Non
     that memory.
     """
     if vcpus is None and memory_mib is None:
-        vcpus = _DEFAULT_VCPUS
+        vcpus = DEFAULT_VCPUS
     if vcpus is None:
         fitting = [option for option, memories in OFFERED.items() if memory_mib in memories]
         if not fitting or memory_mib is None:
             return None
-        return min(fitting, key=lambda option: abs(option - _DEFAULT_VCPUS)), memory_mib
+        return min(fitting, key=lambda option: abs(option - DEFAULT_VCPUS)), memory_mib
     memories = OFFERED.get(vcpus, ())
     if memory_mib is None:
-        enough = [option for option in memories if option >= _DEFAULT_MEMORY_MIB]
+        enough = [option for option in memories if option >= DEFAULT_MEMORY_MIB]
         return (vcpus, enough[0]) if enough else None
     return (vcpus, memory_mib) if memory_mib in memories else None
 
 
-def nearest(vcpus: float, memory_mib: int) -> tuple[float, int]:
+def nearest(vcpus: float | None, memory_mib: int | None) -> tuple[float, int]:
     """The smallest size offered that has at least so much of both, or the largest of all."""
+    vcpus, memory_mib = vcpus or DEFAULT_VCPUS, memory_mib or DEFAULT_MEMORY_MIB
     for option, memories in OFFERED.items():
         for memory in memories:
             if option >= vcpus and memory >= memory_mib:

@@ -72,7 +72,7 @@ def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
     vcpus, memory = entry.get("batch", "vcpus"), entry.get("batch", "memory")
     if fargate.size(vcpus, memory) is not None:
         return
-    near = fargate.nearest(vcpus or 1, memory or 1024)
+    near = fargate.nearest(vcpus, memory)
     if vcpus in fargate.OFFERED:
         offered = fargate.OFFERED[vcpus]
         expected = f"with `vcpus: {vcpus:g}` a memory of {offered[0]} to {offered[-1]} MiB"
