@@ -1,0 +1,26 @@
+"""`function_config.json` is written as the runner expects it: byte for byte one of `tests/function_config`.
+
+`tests/unit/runtime_job/test_function_config.py` has the runner read the same files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fdl_schemas.load import load_workflow
+from scar_constructs.functions.function_asset import write_package
+from scar_constructs.functions.provider_settings import providers_of
+
+FOLDER = Path(__file__).parents[1] / "function_config"
+CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_an_fdl_file_says_is_written_as_the_runner_reads_it(case: str, tmp_path: Path) -> None:
+    workflow = load_workflow(FOLDER / f"{case}.yaml")
+    (function,) = workflow.functions
+    write_package(function, tmp_path, providers_of(function, workflow))
+    written = (tmp_path / "function_config.json").read_text(encoding="utf-8")
+    assert written == (FOLDER / f"{case}.json").read_text(encoding="utf-8")
