@@ -182,7 +182,7 @@ class FanOut:
                 answer = connection.send_event(self._target.function, body, partial(self._note_lost, event))
             except (OSError, http.client.HTTPException) as error:
                 event.perhaps_sent = before or event.noted or connection.may_have_arrived
-                reason = _words(error)
+                reason = words_of(error)
             else:
                 event.perhaps_sent = before or event.noted or answer.status >= 500  # noqa: PLR2004 (nobody knows how far it came)
                 reason = f"{answer.status} {answer.code or answer.message}"
@@ -273,7 +273,8 @@ def refusal(answer: LambdaAnswer, function: str) -> UserError:
     return explain(error) or UserError(f"Invoke failed: {answer.message}")
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """Why a call has no answer."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -28,7 +28,7 @@ from scar_cli.aws.logs import parsed, readable
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
 from scar_cli.launch.done import not_done
-from scar_cli.launch.fan_out import Ahead, Event, FanOut, Target, refusal
+from scar_cli.launch.fan_out import Ahead, Event, FanOut, Target, refusal, words_of
 from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucketError, event_bytes
 from scar_cli.launch.journal import Journal, Record
 from scar_cli.launch.pace import Patience
@@ -79,10 +79,10 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
                 lambda_ = client("lambda", region=plan.region, session=plan.session)
                 endpoint = LambdaEndpoint.of(lambda_, plan.session)
                 if journal is None:
-                    head = {"launch": _new_id(), "since_ms": now_ms(), **plan.described()}
+                    launch_id = f"{CONFIGURATION_ID}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+                    head = {"launch": launch_id, "since_ms": now_ms(), **plan.described()}
                     journal = held.enter_context(closing(Journal.create(plan.journal, head)))
-                launch_id = str(journal.record.head["launch"])
-                target = Target(plan.function.name, plan.region, endpoint, launch_id)
+                target = Target(plan.function.name, plan.region, endpoint, str(journal.record.head["launch"]))
                 sent = _send_all(plan, target, journal, chain([first], events), bar)
             elif journal is not None:
                 journal.finish()
@@ -226,15 +226,9 @@ def _with_suffix_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[
 def _deployed_suffix(plan: Plan, bucket: str) -> str | None:
     """What the stack has added to a bucket's name; None: nothing that can be found out."""
     with suppress(UserError, click.exceptions.Exit):
-        for path in one_selected(plan.fdl, plan.function.name).inputs:
-            name = path.partition("/")[0]
-            if name.startswith(f"{bucket}-"):
-                return name.removeprefix(f"{bucket}-")
+        names = (path.partition("/")[0] for path in one_selected(plan.fdl, plan.function.name).inputs)
+        return next((one.removeprefix(f"{bucket}-") for one in names if one.startswith(f"{bucket}-")), None)
     return None
-
-
-def _new_id() -> str:
-    return f"{CONFIGURATION_ID}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
 def _clock(s3: Any) -> Callable[[], int]:
@@ -267,7 +261,7 @@ def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[
                     exit_code=1,
                 ) from error
             except (OSError, http.client.HTTPException) as error:
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                reason = words_of(error)
                 give_up_s = min(patience.give_up_s, _CONNECTED_WITHIN_S)
                 perhaps_run = connection.may_have_arrived
             else:

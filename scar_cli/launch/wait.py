@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from scar_cli.aws.logs import lines, parsed
 from scar_cli.aws.session import client, explained, is_passing
 from scar_cli.errors import UserError
 from scar_cli.launch.done import Count, FileStates, explained_disk, subject_of
-from scar_cli.launch.journal import accepted_files, head_of
+from scar_cli.launch.journal import Journal, accepted_files
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
 from scar_cli.launch.report import counted, terminal_line
@@ -48,27 +48,28 @@ def ready_to_wait(plan: Plan) -> DeployedFunction:
     return one_selected(plan.fdl, plan.function.name)
 
 
-def wait(plan: Plan, deployed: DeployedFunction, journal: Path, *, shown: bool) -> FileStates:
-    """Wait until each file whose event the journal names as accepted is done or has failed.
+def wait(plan: Plan, deployed: DeployedFunction, path: Path, *, shown: bool) -> FileStates:
+    """Wait until each file whose event the journal at `path` names as accepted is done or has failed.
 
     Raises:
         UserError: logs or the failure queue cannot be read, and that does not pass within some minutes.
         KeyboardInterrupt: a note of it says how to go on waiting.
     """
-    head, sources = head_of(journal), plan.selection.sources
-    with explained_disk():
-        states = FileStates.of((sources[one].bucket, key) for one, key in accepted_files(journal))
+    with closing(Journal.resume(path)) as journal:
+        head, sources = journal.record.head, plan.selection.sources
+        with explained_disk():
+            states = FileStates.of((sources[one].bucket, key) for one, key in accepted_files(path))
 
-    def how_to_go_on() -> str:
-        count = states.count()
-        told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far"
-        return f"{told}. Go on waiting: {plan.resume_command} --wait"
+        def how_to_go_on() -> str:
+            count = states.count()
+            told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far"
+            return f"{told}. Go on waiting: {plan.resume_command} --wait"
 
-    logs, sqs, s3 = (client(one, region=deployed.region) for one in ("logs", "sqs", "s3"))
-    since_ms, stored = int(head["since_ms"]), partial(stored_event, s3)
-    looks = _Looks(deployed, states, str(head["launch"]), since_ms, logs, sqs, stored)
-    with explained_end(how_to_go_on), waiting_bar(shown=shown) as look:
-        looks.until_over(look)
+        logs, sqs, s3 = (client(one, region=deployed.region) for one in ("logs", "sqs", "s3"))
+        since_ms, stored = int(head["since_ms"]), partial(stored_event, s3)
+        looks = _Looks(deployed, states, str(head["launch"]), since_ms, logs, sqs, stored)
+        with explained_end(how_to_go_on), waiting_bar(shown=shown) as look:
+            looks.until_over(look)
     return states
 
 
