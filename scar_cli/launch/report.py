@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -33,34 +33,21 @@ _LEFT_OUT = {
 
 
 class SendingBar:
-    """A line with count, rate and, once all files are known, the time left; on a terminal alone.
+    """How far sending is: count, rate and, once all files are known, the time left."""
 
-    Where there is no terminal, one line on standard error tells when nothing has moved for a while.
-    """
-
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, update: Callable[..., None] | None) -> None:
+        """`update` changes the line on the terminal; None: there is no terminal."""
         self.found = 0
         """Files that are to be sent, as far as they are listed; counted by the listing's thread."""
         self.is_all = False
         """The listing has ended."""
-        self._held = ExitStack()
-        self._shown = shown
-        self._update: Callable[..., None] | None = None
-        self._started = 0.0
-        self._moved = (0, time.monotonic())
+        self._update = update
+        self._started = time.monotonic()
+        self._moved = (0, self._started)
         self._told = ""
 
-    def __enter__(self) -> SendingBar:
-        self._started = time.monotonic()
-        line = terminal_line(*_SENDING, shown=self._shown, rate="", trouble="first event")
-        self._update = self._held.enter_context(line)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._held.close()
-
     def look(self, fan_out: FanOut) -> None:
-        """Show how far it is."""
+        """Show how far it is. Without a terminal, one line tells when nothing has moved for a while."""
         if self._update is not None:
             seconds = time.monotonic() - self._started
             self._update(
@@ -76,6 +63,13 @@ class SendingBar:
         elif fan_out.trouble and not self._told and time.monotonic() - since >= _STUCK_AFTER_S:
             self._told = fan_out.trouble
             print(f"scar-launch: {sent} sent; waiting: {fan_out.trouble}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def sending_bar(*, shown: bool) -> Iterator[SendingBar]:
+    """A bar of the events that are sent, on a terminal alone."""
+    with terminal_line(*_SENDING, shown=shown, rate="", trouble="first event") as update:
+        yield SendingBar(update)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucket
 from scar_cli.launch.journal import Journal, Record
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
-from scar_cli.launch.report import Outcome, SendingBar, counted
+from scar_cli.launch.report import Outcome, SendingBar, counted, sending_bar
 from scar_cli.table import printable, printable_line
 
 _ANSWER_WITHIN_S = 930.0
@@ -72,7 +72,7 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
             journal = held.enter_context(closing(Journal.resume(plan.journal)))
         if journal is None or not journal.record.finished:
             now_ms = _clock(plan.s3)
-            bar = held.enter_context(SendingBar(shown=shown))
+            bar = held.enter_context(sending_bar(shown=shown))
             events = _events(plan, listing, journal, bar)
             first = next(events, None)
             if first is not None:

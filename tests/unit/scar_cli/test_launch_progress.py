@@ -12,7 +12,7 @@ import pytest
 
 from scar_cli.launch import report
 from scar_cli.launch.done import Count
-from scar_cli.launch.report import SendingBar
+from scar_cli.launch.report import sending_bar
 from scar_cli.launch.wait import waiting_bar
 
 
@@ -39,7 +39,7 @@ def fan_out(sent: int, trouble: str = "") -> Any:
 
 
 def test_a_terminal_shows_how_many_are_sent_how_fast_and_what_is_in_the_way(terminal: Terminal) -> None:
-    with redirect_stderr(terminal), SendingBar(shown=True) as progress:
+    with redirect_stderr(terminal), sending_bar(shown=True) as progress:
         progress.found, progress.is_all = 2000, True
         progress.look(fan_out(1500, "429 TooManyRequestsException"))
     assert "1,500 sent" in terminal.shown
@@ -55,7 +55,7 @@ def test_a_terminal_shows_how_many_of_those_that_are_waited_for_are_over(termina
 
 
 def test_answers_for_programs_come_without_a_bar(terminal: Terminal) -> None:
-    with redirect_stderr(terminal), SendingBar(shown=False) as progress, waiting_bar(shown=False) as look:
+    with redirect_stderr(terminal), sending_bar(shown=False) as progress, waiting_bar(shown=False) as look:
         progress.look(fan_out(1))
         look(Count(all=1, done=1, failed=0))
     assert terminal.getvalue() == ""
@@ -65,7 +65,7 @@ def test_without_a_terminal_one_line_tells_that_nothing_moves(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(report, "_STUCK_AFTER_S", 0.0)
-    with SendingBar(shown=True) as progress:
+    with sending_bar(shown=True) as progress:
         progress.look(fan_out(7))
         for _ in range(3):
             progress.look(fan_out(7, "no answer in time"))
