@@ -1,5 +1,7 @@
 """What was deployed: `function_config.json`, as the template wrote it beside the user's script.
 
+`tests/function_config` has examples, which synthesis writes and this module reads.
+
 Read once for each execution environment. Whatever is wrong with it is the deployment's fault, not the
 event's: one `ExplainedError` of kind `Misconfigured` that names the file and the key.
 
