@@ -125,7 +125,7 @@ class ContainerFunction(Construct):
         self.role = self._role(buckets, image_file, providers, secret)
         self.function = self._lambda_function(
             package=package,
-            layers=[runner.layer, *self._layers()],
+            runner=runner,
             image_uri=image_uri,
             environment={
                 **variables,
@@ -144,7 +144,7 @@ class ContainerFunction(Construct):
         self,
         *,
         package: FunctionAsset,
-        layers: list[lambda_.ILayerVersion],
+        runner: RunnerAsset,
         image_uri: str,
         environment: Mapping[str, str],
     ) -> lambda_.Function:
@@ -159,7 +159,7 @@ class ContainerFunction(Construct):
             handler=HANDLER if zipped else lambda_.Handler.FROM_IMAGE,
             code=package.code if zipped else ImageCode(image_uri),
             architecture=_ARCHITECTURES[definition.architecture],
-            layers=layers if zipped else None,
+            layers=[runner.layer, *self._layers()] if zipped else None,
             role=self.role,
             memory_size=definition.memory_mib,
             timeout=Duration.seconds(definition.timeout_s),
