@@ -245,7 +245,7 @@ class _Assembly:
                 problem,
                 "Make it readable and executable for all users in the Dockerfile (RUN chmod a+rx FILE), or "
                 "set `init_script`",
-                "UnreadableFiles",
+                ErrorKind.UNREADABLE_FILES,
             )
         function = pack_function(self._wanted.package, base.config)
         layers = [*base.layers, runner_layer, self._push(function)]

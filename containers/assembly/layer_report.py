@@ -294,7 +294,7 @@ class _Inspector:
                 f"the names of directories, links and programs in {self._what} have more than "
                 f"{_KEPT_NAMES_BYTES >> 20} MiB",
                 "Build the image with fewer directories, links and programs",
-                "UnsafeImage",
+                ErrorKind.UNSAFE_IMAGE,
             )
 
     def _unsafe(self, path: str, why: str) -> Exception:

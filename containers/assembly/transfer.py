@@ -27,7 +27,7 @@ from containers.assembly.layer_report import LayerReport, inspect_layer
 from containers.assembly.layer_writer import LAYER_TYPE
 from containers.assembly.source import SourceLayer
 from containers.assembly.target import CHUNK_BYTES, BlobUpload, TargetRepository, UploadLostError
-from containers.errors import ExplainedError
+from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import Descriptor
 from containers.image.origin import ByteStream, Layer
 from containers.layers.decompress import GZIP_MAGIC, Prefixed
@@ -76,7 +76,7 @@ class Progress:
                 f"{self.what} has more than {MAXIMUM_PLAIN_BYTES} bytes uncompressed, the maximum of "
                 f"AWS Lambda ({layer} is among the largest layers)",
                 "Make the image smaller",
-                "ImageTooLarge",
+                ErrorKind.IMAGE_TOO_LARGE,
             )
 
 

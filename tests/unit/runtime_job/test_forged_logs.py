@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from containers.errors import LONGEST_STORY, ExplainedError
+from containers.errors import LONGEST_STORY, ErrorKind, ExplainedError
 from runtime.errors import ContainerError, InvocationError
 from runtime.logs import LONGEST_OWN_LINE, ContainerOutput, Log
 from scar_cli.aws.logs import Line as LogLine
@@ -147,8 +147,8 @@ LONG = "\x1b[31m\u202e\x85" + "ü" * 800_000
 def test_errors_are_bounded_and_without_control_characters(
     log_lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    inner = ExplainedError(LONG, advice=LONG, kind="X")
-    container = ContainerError(LONG, kind="X", output=f"first\n{LONG}\n\tlast\x1b[2J")
+    inner = ExplainedError(LONG, advice=LONG, kind=ErrorKind.SCRIPT_FAILED)
+    container = ContainerError(LONG, kind=ErrorKind.SCRIPT_FAILED, output=f"first\n{LONG}\n\tlast\x1b[2J")
     whole = InvocationError([("s3://b/" + LONG, inner), ("b", container)] * 20, request_id="r")
     for error in (inner, container, whole):
         assert len(str(error)) <= LONGEST_STORY + 500
@@ -156,7 +156,7 @@ def test_errors_are_bounded_and_without_control_characters(
         Log().failure(error)
         (line,) = log_lines()
         assert len(json.dumps(line, ensure_ascii=False).encode()) <= LONGEST_OWN_LINE
-        assert line["kind"] == "X"
+        assert line["kind"] == "ScriptFailed"
     assert str(whole).endswith("request id: r")
     assert container.output.endswith("\tlast\\x1b[2J")
     assert str(inner).startswith("\\x1b[31m\\u202e\\x85üü")
