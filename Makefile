@@ -20,8 +20,9 @@ TEST_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_ARGS ?=
 CHAOS_ARGS ?=
+MUTANTS_ARGS ?=
 
-.PHONY: help setup demo test test-runner check fuzz chaos bench pictures format lock clean
+.PHONY: help setup demo test test-runner check fuzz chaos mutants bench pictures format lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +56,10 @@ bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, int
 chaos: setup .venv/.dev ## stop and kill the embedded cloud in the middle of its work, and count what is lost (20 minutes)
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+mutants: setup .venv/.dev ## break a copy of the code, one small fault at a time: do the tests notice? (MUTANTS_ARGS="--only fdl")
+	@sh tests/tools.sh
+	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 pictures: setup .venv/.dev ## the README's terminal pictures anew, from real runs on the embedded cloud
 	@$(BIN)/python -m docs.pictures.make

@@ -33,6 +33,8 @@ class LoopbackAws:
     `stall`, an error code of AWS's (refused by 403), or None."""
     first_trouble: list[str] = field(default_factory=list)
     """The same for the calls whose caller waits, one after another."""
+    retry_after_s: str | None = None
+    """The header `Retry-After` of refusals."""
     refuse_listing_after: str | None = None
     """Listing behind this key is answered by an expired token."""
     delay_s: float = 0.0
@@ -241,6 +243,8 @@ class _Connection(asyncio.Protocol):
         ]
         if error is not None:
             lines.append(f"x-amzn-ErrorType: {error}:http://internal.amazon.com/")
+            if self._aws.retry_after_s is not None:
+                lines.append(f"Retry-After: {self._aws.retry_after_s}")
         self._transport.write("\r\n".join([*lines, "", ""]).encode() + body)
 
 

@@ -196,7 +196,7 @@ class FanOut:
             self.trouble = reason
             attempts += 1
             self._give_up_late(since, reason)
-            pause = max(self._patience.pause(attempts), min(answer.retry_after_s if answer else 0.0, 60.0))
+            pause = self._patience.pause(attempts, answer.retry_after_s if answer else 0.0)
             at_first = min(pause, self._patience.first_pause_s)
             self._stop.wait(at_first)
             self._pace.end()

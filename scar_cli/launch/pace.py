@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from scar_cli.errors import UserError
 
+_LONGEST_ASKED_S = 60.0
 _UNITS = {"s": 1.0, "sec": 1.0, "second": 1.0}
 _UNITS |= {"m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
 
@@ -32,10 +33,14 @@ class Patience:
     calm_s: float = 0.5
     """After the number of calls at once was halved, until it may be halved again."""
 
-    def pause(self, attempts: int) -> float:
-        """Seconds to wait after so many refusals: at random, so that not all come back at once."""
+    def pause(self, attempts: int, asked_s: float = 0.0) -> float:
+        """Seconds to wait after so many refusals: at random, so that not all come back at once.
+
+        `asked_s` is what `Retry-After` says; a minute of it counts.
+        """
         longest = min(self.longest_pause_s, self.first_pause_s * 2.0 ** min(attempts - 1, 30))
-        return random.uniform(longest / 2, longest)  # noqa: S311 (no secret)
+        pause = random.uniform(longest / 2, longest)  # noqa: S311 (no secret)
+        return max(pause, min(asked_s, _LONGEST_ASKED_S))
 
 
 class Pace:

@@ -133,6 +133,22 @@ def test_throttling_lowers_the_calls_at_once_and_all_arrives(aws: LoopbackAws, t
     assert fan_out.sent == aws.count
 
 
+def test_lambda_is_left_alone_for_as_long_as_it_asks(aws: LoopbackAws, tmp_path: Path) -> None:
+    aws.count, aws.retry_after_s = 2, "0.5"
+    aws.trouble = lambda call: "429" if call == 1 else None
+    started = time.monotonic()
+    launch(aws, tmp_path, concurrency=1)
+    assert time.monotonic() - started >= 0.5
+    assert sorted(aws.received) == [aws.key(0), aws.key(1)]
+
+
+@pytest.mark.parametrize("refusal", ["408", "409", "425", "429", "500", "503"])
+def test_refusals_that_pass_do_not_end_a_launch(aws: LoopbackAws, tmp_path: Path, refusal: str) -> None:
+    aws.count = 3
+    aws.trouble = lambda call: refusal if call == 2 else None
+    assert launch(aws, tmp_path, concurrency=1).sent == 3
+
+
 def test_a_connection_that_was_closed_while_idle_costs_nothing(aws: LoopbackAws, tmp_path: Path) -> None:
     aws.count = 30
     aws.trouble = lambda call: "close" if call in (10, 20) else None

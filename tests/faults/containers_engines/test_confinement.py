@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from containers.engines.helper import seccomp
 from containers.engines.namespaces import NamespacesEngine
 from tests.static_programs import FORBIDDEN, KEYS, compiled
 
-from .conftest import REPOSITORY, Runner
+from .conftest import REPOSITORY, Run, Runner
 
 ADD_KEY, KEYCTL = {"x86_64": (248, 250), "aarch64": (217, 219)}.get(os.uname().machine, (0, 0))
 SESSION, USER, USER_SESSION = -3, -4, -5
@@ -190,3 +191,111 @@ def test_the_payload_is_read_only_and_what_is_shared_keeps_its_owner(
     assert (tmp_path / "shared/made").exists()
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.rglob("*") if path.name != "made"}
     assert owners == {(os.geteuid(), os.getegid())}
+
+
+def mounts(run: Run) -> dict[str, set[str]]:
+    """What a container prints of its /proc/self/mountinfo: the options of each mount point."""
+    lines = [line.split() for line in run.output.splitlines() if " - " in line]
+    return {line[4]: set(line[5].split(",")) for line in lines}
+
+
+@pytest.mark.parametrize("overlay", ["tmpfs", "none"])
+def test_nothing_that_is_mounted_brings_privileges_or_devices(
+    namespaces: Runner, tmp_path: Path, overlay: str
+) -> None:
+    """A set-uid program in a folder of the host would run as root; a device node would be the host's disk."""
+    assert isinstance(namespaces.engine, NamespacesEngine)
+    user_namespace = "yes" if namespaces.engine._user_namespace else "no"
+    namespaces.engine = NamespacesEngine(
+        namespaces.store, {"user_namespace": user_namespace, "overlay": overlay}
+    )
+    for name in ("payload", "shared"):
+        (tmp_path / name).mkdir()
+    folder = namespaces.prepare()
+    places = {"read_only": {}, "shared": {}} if overlay == "none" else {
+        "read_only": {tmp_path / "payload": "/payload"},
+        "shared": {tmp_path / "shared": "/shared"},
+    }
+    found = mounts(namespaces("cat /proc/self/mountinfo", folder=folder, **places))
+    assert {"/", "/proc", "/dev", str(folder)} <= found.keys()
+    devices = {place for place in found if place.startswith("/dev/") and place not in ("/dev/pts", "/dev/shm")}
+    hidden = {place for place in found if place.startswith("/proc/")}  # the device `null` over a file
+    assert [place for place in found.keys() - devices - hidden if "nosuid" not in found[place]] == []
+    without_nodev = {place for place in found.keys() - devices - hidden if "nodev" not in found[place]}
+    assert without_nodev <= {"/dev", "/dev/pts"}
+
+
+def test_what_the_host_shows_of_itself_is_read_only(namespaces: Runner) -> None:
+    run = namespaces("cat /proc/self/mountinfo; for f in /etc/hosts /etc/resolv.conf; do echo x >> $f; done")
+    found = mounts(run)
+    shown = {"/etc/hosts", "/etc/resolv.conf", "/sys/devices/system"} & found.keys()
+    assert len(shown) >= 2
+    assert [place for place in shown if "ro" not in found[place]] == []
+    assert run.output.count("Read-only file system") == 2
+
+
+def test_what_is_mounted_below_a_read_only_folder_is_not_shown(namespaces: Runner) -> None:
+    """It would stay writable."""
+    if not os.path.ismount("/dev/shm"):
+        pytest.skip("/dev/shm of this machine is no mount")
+    name = f"scar-{secrets.token_hex(4)}"
+    run = namespaces(f"ls /payload; echo x > /payload/shm/{name}", read_only={Path("/dev"): "/payload"})
+    assert "shm" in run.output.split()
+    assert "Read-only file system" in run.output
+    assert not Path("/dev/shm", name).exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root sees nothing there anyway")
+def test_memory_and_keys_of_the_kernel_are_hidden(namespaces: Runner) -> None:
+    run = namespaces("head -c 10 /proc/kcore 2>/dev/null; cat /proc/keys /proc/timer_list 2>/dev/null; echo end")
+    assert run.output == "end\n"
+
+
+def test_the_host_is_not_mounted_in_the_container(namespaces: Runner) -> None:
+    run = namespaces("cat /proc/1/mountinfo")
+    roots = [line for line in run.output.splitlines() if line.split()[4] == "/"]
+    assert len(roots) == 1
+
+
+def test_the_first_process_of_a_container_has_no_more_than_the_program(namespaces: Runner) -> None:
+    """The program may read its memory and use its descriptors."""
+    run = namespaces(
+        "grep -h -E '^Cap(Prm|Eff|Bnd)' /proc/1/status; echo; grep -h -E '^Cap(Prm|Eff|Bnd)' /proc/self/status;"
+        "echo; ls -l /proc/1/fd"
+    )
+    first, own, descriptors = run.output.split("\n\n", 2)
+    assert first == own
+    led_to = [line.partition(" -> ")[2] for line in descriptors.splitlines() if " -> " in line]
+    assert [target for target in led_to if not target.startswith(("pipe:", "socket:", "/dev/null"))] == []
+
+
+def test_a_container_has_namespaces_of_its_own(namespaces: Runner) -> None:
+    kinds = ("ipc", "mnt", "pid", "uts")
+    run = namespaces("ls -l " + " ".join(f"/proc/self/ns/{kind}" for kind in kinds))
+    inside = {line.rpartition(" -> ")[2] for line in run.output.splitlines()}
+    assert len(inside) == len(kinds)
+    assert inside.isdisjoint(os.readlink(f"/proc/self/ns/{kind}") for kind in kinds)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_the_user_of_the_image_keeps_no_group_of_the_runner(namespaces: Runner) -> None:
+    run = namespaces(["grep", "-E", "^(Uid|Gid|Groups):", "/proc/self/status"], user="1234:5678")
+    found = {name: values.split() for name, _, values in (line.partition(":") for line in run.output.splitlines())}
+    assert found == {"Uid": ["1234"] * 4, "Gid": ["5678"] * 4, "Groups": found["Groups"]}
+    assert set(found["Groups"]) <= {"5678"}
+
+
+def test_the_program_starts_with_the_usual_umask_and_no_signal_ignored_or_blocked(namespaces: Runner) -> None:
+    umask = os.umask(0o077)
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        outputs = [
+            namespaces(["grep", "-E", "^(Umask|SigBlk|SigIgn):", "/proc/self/status"]).output for _ in range(2)
+        ]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGUSR2, before)
+        os.umask(umask)
+    # The second run has a helper that was started while all this was so.
+    assert [output.split()[1::2] for output in outputs] == [["0022", "0" * 16, "0" * 16]] * 2

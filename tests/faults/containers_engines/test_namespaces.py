@@ -18,7 +18,7 @@ from containers.engines.user import look_up_user
 from containers.errors import ExplainedError
 from tests.oci_images import busybox_layer
 
-from .conftest import REPOSITORY, Runner
+from .conftest import REPOSITORY, Runner, make_runner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -192,6 +192,17 @@ def test_daemons_end_with_the_main_program(namespaces: Runner) -> None:
     assert namespaces(f"setsid sleep 9{mark} & exit 5").result.exit_code == 5
     assert time.monotonic() - started < 10
     assert processes_mentioning(mark) == []
+
+
+def test_the_end_of_an_orphan_is_not_the_programs(namespaces: Runner) -> None:
+    orphan = "(sh -c 'echo $$ > /tmp/orphan; exit 7' &)"
+    gone = "while [ ! -s /tmp/orphan ] || [ -d /proc/$(cat /tmp/orphan) ]; do :; done"
+    assert namespaces(f"{orphan}; {gone}; exit 3").result.exit_code == 3
+
+
+def test_a_path_with_any_characters_is_no_option_of_the_overlay(layouts: Path, tmp_path: Path) -> None:
+    for runner in make_runner("namespaces", layouts, tmp_path / "a,b:c\\d"):
+        assert runner("echo run").output == "run\n"
 
 
 def test_an_error_of_the_listener_ends_the_container(namespaces: Runner) -> None:

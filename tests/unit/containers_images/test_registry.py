@@ -6,6 +6,8 @@ import base64
 import json
 import urllib.parse
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,7 +15,9 @@ from containers.errors import ExplainedError
 from containers.image.manifests import Descriptor
 from containers.image.origin import find_image, read_all
 from containers.registry.client import RegistryRepository
+from containers.registry.connections import Response
 from containers.registry.patience import ServerPatience
+from containers.registry.transport import HttpStatusError, _redirected
 from tests.oci_images import MANIFEST_TYPE, File, Image, digest_of, index_of, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer
 
@@ -108,6 +112,15 @@ def test_a_manifest_that_is_always_cut_is_the_fault_of_the_network() -> None:
     assert error.kind == "RegistryUnavailable"
 
 
+def test_a_manifest_that_is_too_large_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("containers.registry.client.MAXIMUM_DOCUMENT_BYTES", 1000)
+    with ScriptedServer(lambda _: Answer(200, b"x" * 1000)) as server:
+        assert len(repository(server).read_manifest("latest")[0]) == 1000
+    with ScriptedServer(lambda _: Answer(200, b"x" * 1001)) as server:
+        error = failing(lambda: repository(server).read_manifest("latest"))
+    assert (error.kind, "larger than 1000 bytes" in error.cause) == ("BadImage", True)
+
+
 @pytest.mark.parametrize("chunk", [b"-1\r\nabc", b"-5\r\nabc", b"zz\r\nabc", b"9\r\nabc"])
 def test_a_malformed_body_in_chunks_is_a_clear_error(chunk: bytes) -> None:
     # "Cut" where it ends: the connection is closed then.
@@ -140,6 +153,21 @@ def test_429_waits_as_asked_and_goes_on() -> None:
     answers = iter([Answer(429, headers={"Retry-After": "0"}), Answer(503), Answer(200, BLOB)])
     with ScriptedServer(lambda _: next(answers)) as server:
         assert read_blob(server) == BLOB
+
+
+def test_a_pause_is_as_long_as_the_registry_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("containers.registry.transport.time.sleep", pauses.append)
+    answers = iter([Answer(429, headers={"Retry-After": "7"}), Answer(503), Answer(200, BLOB)])
+    with ScriptedServer(lambda _: next(answers)) as server:
+        assert read_blob(server, patience=ServerPatience(first_pause_s=0.01, longest_pause_s=30)) == BLOB
+    assert pauses[0] == 7
+    assert pauses[1] < 1
+
+
+@pytest.mark.parametrize("failures", [1, 3, 20, 1000])
+def test_pauses_do_not_grow_without_end(failures: int) -> None:
+    assert 0.5 <= ServerPatience(first_pause_s=1, longest_pause_s=5).pause_s(failures) <= 5
 
 
 def test_429_for_long_is_a_pull_limit_at_once() -> None:
@@ -198,6 +226,38 @@ def test_a_redirect_within_the_registry_keeps_the_authorization() -> None:
 
     with ScriptedServer(answer) as server:
         assert read_blob(server) == BLOB
+
+
+def test_a_server_behind_a_redirect_may_not_ask_for_a_login() -> None:
+    def unauthorized(_: Request) -> Answer:
+        return Answer(401, headers={"WWW-Authenticate": f'Bearer realm="{cdn.address}/token"'})
+
+    with ScriptedServer(unauthorized) as cdn:
+        with ScriptedServer(lambda _: Answer(307, headers={"Location": f"{cdn.address}/blob"})) as registry:
+            assert failing(lambda: read_blob(registry)).kind == "ImagePrivate"
+        assert [request.path for request in cdn.requests] == ["/blob"]
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "followed"),
+    [
+        ("https://registry.example.org/v2/", "https://cdn.example.net/x", True),
+        ("http://registry.example.org/v2/", "http://cdn.example.net/x", True),
+        ("http://registry.example.org/v2/", "https://cdn.example.net/x", True),
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:6000/x", True),
+        ("https://registry.example.org/v2/", "http://cdn.example.net/x", False),
+        ("http://registry.example.org/v2/", "http://169.254.169.254/latest/meta-data", False),
+        ("http://registry.example.org/v2/", "http://127.0.0.1/x", False),
+        ("http://registry.example.org/v2/", "http://[::ffff:10.0.0.1]/x", False),
+    ],
+)
+def test_a_redirect_leads_neither_to_plain_http_nor_inside(url: str, location: str, followed: bool) -> None:
+    response = cast(Response, SimpleNamespace(status=302, headers={}))
+    if followed:
+        assert _redirected(url, location, response) == location
+    else:
+        with pytest.raises(HttpStatusError):
+            _redirected(url, location, response)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/"])

@@ -113,6 +113,11 @@ def test_no_registry_names_the_credentials_endpoint_of_the_cloud(registry: str) 
     assert refusal("https://[fe80::a9fe:a9fe]/x", registry, with_login=False) is not None
 
 
+def test_another_port_of_a_link_local_registry_is_not_the_registry_itself() -> None:
+    assert refusal("http://169.254.1.1:5000/token", "http://169.254.1.1:5000", with_login=False) is None
+    assert refusal("http://169.254.1.1/latest", "http://169.254.1.1:5000", with_login=False) is not None
+
+
 @pytest.mark.parametrize("with_login", [True, False])
 @pytest.mark.parametrize(
     "realm",

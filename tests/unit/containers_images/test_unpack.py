@@ -15,7 +15,7 @@ from containers.image.origin import Layer
 from containers.layers import tree
 from containers.layers.tar_stream import TarStream
 from containers.layers.unpack import Unpacker
-from tests.oci_images import File, directory, hard_link, symlink, tar_of
+from tests.oci_images import File, digest_of, directory, hard_link, symlink, tar_of
 
 
 def unpack(root: Path, *layers: bytes, maximum_entries: int = 1000) -> Path:
@@ -137,6 +137,12 @@ def test_files_go_through_links_between_directories_of_the_image(tmp_path: Path)
     assert (root / "usr/lib/a").read_bytes() == b"1"
     assert (root / "usr/lib/b").read_bytes() == b"2"
     assert (root / "lib").is_symlink()
+
+
+def test_an_absolute_link_in_a_folder_starts_at_the_root_of_the_image(tmp_path: Path) -> None:
+    lower = tar_of([directory("lib"), directory("usr"), symlink("usr/lib", "/lib")])
+    root = unpack(tmp_path / "root", lower, tar_of([File("usr/lib/a", b"1")]))
+    assert (root / "lib/a").read_bytes() == b"1"
 
 
 def test_directory_replaced_by_symlink_and_back(tmp_path: Path) -> None:
@@ -328,18 +334,83 @@ def test_symlink_loop_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "root", layer).kind == "UnsafeImage"
 
 
+@pytest.mark.parametrize(("links", "followed"), [(40, True), (41, False)])
+def test_as_many_links_are_followed_as_the_kernel_would(tmp_path: Path, links: int, followed: bool) -> None:
+    chain = [directory("l0"), *(symlink(f"l{number}", f"l{number - 1}") for number in range(1, links + 1))]
+    layer = tar_of([*chain, File(f"l{links}/x", b"1")])
+    if followed:
+        assert (unpack(tmp_path / "root", layer) / "l0/x").read_bytes() == b"1"
+    else:
+        assert refused(tmp_path / "root", layer).kind == "UnsafeImage"
+
+
 def test_too_many_entries_are_refused(tmp_path: Path) -> None:
     layer = tar_of([File(f"f{n}") for n in range(20)])
+    unpack(tmp_path / "root", layer, maximum_entries=20)
     with pytest.raises(ExplainedError) as caught:
-        unpack(tmp_path / "root", layer, maximum_entries=10)
+        unpack(tmp_path / "refused", layer, maximum_entries=19)
     assert caught.value.kind == "UnsafeImage"
+
+
+def test_data_that_belongs_to_no_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("containers.layers.unpack._MAXIMUM_SKIPPED", 1_000_000)
+    header = tarfile.TarInfo("of another system")
+    header.type, header.size = b"V", 400_000
+    member = header.tobuf(tarfile.USTAR_FORMAT) + padded(bytes(header.size))
+    unpack(tmp_path / "root", member * 2)
+    error = refused(tmp_path / "refused", member * 3)
+    assert error.kind == "UnsafeImage"
+    assert "belongs to no file" in error.cause
+
+
+def test_hard_link_to_something_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    fifo = tarfile.TarInfo("pipe")
+    fifo.type = tarfile.FIFOTYPE
+    members = fifo.tobuf(tarfile.USTAR_FORMAT) + tar_of([hard_link("again", "pipe")], tarfile.USTAR_FORMAT)
+    assert refused(tmp_path / "root", members).kind == "UnsafeImage"
+
+
+def test_what_aufs_keeps_for_itself_is_no_whiteout(tmp_path: Path) -> None:
+    lower = tar_of([directory("d"), File("d/.wh.plnk", b"1"), File("d/a", b"2")])
+    upper = tar_of([File("d/.wh..wh.plnk"), File("d/.wh..wh.aufs"), File("d/.wh..wh..")])
+    root = unpack(tmp_path / "root", lower, upper)
+    assert (root / "d/a").read_bytes() == b"2"
+
+
+def test_a_file_of_negative_size_is_a_clear_error(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a")
+    header.size = -512
+    error = refused(tmp_path / "root", header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    assert (error.kind, "negative size" in error.cause) == ("BadImage", True)
+
+
+def test_a_damaged_header_is_a_clear_error(tmp_path: Path) -> None:
+    layer = bytearray(tar_of([File("name", b"1")], tarfile.USTAR_FORMAT))
+    layer[0] ^= 1
+    error = refused(tmp_path / "root", bytes(layer))
+    assert (error.kind, "checksum" in error.cause) == ("BadImage", True)
+
+
+def test_segments_of_a_sparse_file_that_overlap_are_a_clear_error(tmp_path: Path) -> None:
+    sparse = {"GNU.sparse.major": "0", "GNU.sparse.realsize": "20", "GNU.sparse.map": "0,10,5,10"}
+    assert refused(tmp_path / "root", sparse_member(pax(**sparse), bytes(20))).kind == "BadImage"
+
+
+def test_the_mode_of_a_directory_does_not_depend_on_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        root = unpack(tmp_path / "root", tar_of([directory("d", 0o777)]))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o777
 
 
 def test_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
     header = tarfile.TarInfo("pax")
     header.type, header.size = tarfile.XHDTYPE, 8 << 30
     layer = header.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)
-    assert refused(tmp_path / "root", layer).kind == "BadImage"
+    error = refused(tmp_path / "root", layer)
+    assert (error.kind, "header of 8589934592 bytes, at most" in error.cause) == ("BadImage", True)
 
 
 def test_folders_are_found_again_when_too_many_were_looked_up(
@@ -541,6 +612,24 @@ def test_what_follows_the_tar_is_not_decompressed(tmp_path: Path) -> None:
     bomb = gzip.compress(bytes(64 << 20), 9) * 200  # 12 GB of zeros after the end of the archive
     root = unpack(tmp_path / "root", gzip.compress(tar_of([File("a", b"1")])) + bomb)
     assert (root / "a").read_bytes() == b"1"
+
+
+def test_what_follows_the_tar_is_bounded_where_its_digest_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("containers.layers.reader._MAXIMUM_TRAILER", 2 << 20)
+    plain = tar_of([File("a", b"1")]) + bytes(16 << 20)
+    layer = Layer(0, lambda: io.BytesIO(gzip.compress(plain, 1)), diff_id=digest_of(plain))
+    (tmp_path / "root").mkdir()
+    with pytest.raises(ExplainedError, match="bytes after its end"):
+        Unpacker(tmp_path / "root", charge=lambda _: None, what="image test").apply(layer)
+
+
+def test_where_a_layer_comes_from_is_closed_behind_it(tmp_path: Path) -> None:
+    source = io.BytesIO(tar_of([File("a", b"1")]))
+    (tmp_path / "root").mkdir()
+    Unpacker(tmp_path / "root", charge=lambda _: None, what="image test").apply(Layer(0, lambda: source))
+    assert source.closed
 
 
 def test_file_in_the_way_of_a_directory_is_a_clear_error(tmp_path: Path) -> None:

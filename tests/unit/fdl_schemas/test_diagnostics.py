@@ -338,6 +338,46 @@ def test_environment_that_no_job_definition_holds_is_refused(
     assert found == ([] if fits else [("FDL031", 9)])
 
 
+def test_the_environment_of_a_job_counts_together_with_the_functions(tmp_path: Path) -> None:
+    def codes(of_function: int, of_job: int) -> list[str]:
+        file = tmp_path / "job.yaml"
+        file.write_text(
+            "functions:\n  aws:\n  - lambda:\n      name: a\n      container: {image: a}\n"
+            f"      execution_mode: batch\n      environment: {{Variables: {{ONE: {'x' * of_function}}}}}\n"
+            f"    batch: {{environment: {{Variables: {{TWO: {'x' * of_job}}}}}}}\n"
+        )
+        return [found.code for found in check(file).diagnostics]
+
+    assert codes(3_000, 9_000) == []
+    assert codes(1, 11_500) == []
+    assert codes(3_000, 11_500) == ["FDL031"]
+
+
+@pytest.mark.parametrize(("endpoint", "buckets", "fits"), [("", 45, True), ("", 46, False), ("e", 43, True), ("e", 44, False)])
+def test_the_methods_of_an_http_endpoint_take_room_in_a_functions_policy(
+    endpoint: str, buckets: int, fits: bool
+) -> None:
+    """20 KiB hold 45 statements of 451 characters each."""
+    inputs = ", ".join(f"{{storage_provider: s3, path: bucket{number:02}/in}}" for number in range(buckets))
+    api = "    api_gateway: {name: e}\n" if endpoint else ""
+    text = (
+        "functions:\n  aws:\n  - lambda:\n      name: f\n      container: {image: a}\n"
+        f"      input: [{inputs}]\n{api}"
+    )
+    found = check_text(text.encode(), "w.yaml", called="w.yaml").diagnostics
+    assert [one.code for one in found] == ([] if fits else ["FDL017"])
+
+
+def test_a_wrong_size_of_a_job_is_one_mistake(tmp_path: Path) -> None:
+    """The default of `max_v_cpus`, which is made from it, is none."""
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "functions: {aws: [{lambda: {name: a, execution_mode: batch, container: {image: a}},"
+        " batch: {vcpus: 2.5}}]}\n"
+    )
+    assert [found.code for found in check(file).diagnostics] == ["FDL033"]
+
+
 def test_a_loop_through_very_many_functions_has_a_bounded_message() -> None:
     functions = "".join(
         f"  - lambda:\n      name: {'f' * 55}{n:03}\n      container: {{image: alpine}}\n"

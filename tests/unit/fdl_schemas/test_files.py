@@ -181,3 +181,22 @@ def test_the_folder_of_the_fdl_file_may_be_a_link_itself(tmp_path: Path) -> None
     (tmp_path / "real" / "script.sh").touch()
     (tmp_path / "linked").symlink_to("real")
     assert messages_of(tmp_path / "linked", "init_script: script.sh") == []
+
+
+def test_a_folder_whose_name_begins_alike_is_outside(tmp_path: Path) -> None:
+    for name in ("project", "project-of-others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    (found,) = messages_of(tmp_path / "project", "init_script: ../project-of-others/file")
+    assert found.startswith("FDL056")
+
+
+def test_the_sizes_of_a_payloads_files_add_up(payload: Path, tmp_path: Path) -> None:
+    half = MAX_PAYLOAD_BYTES // 2
+    for name, size in (("weights.bin", half), ("sub/more.bin", MAX_PAYLOAD_BYTES - half)):
+        (payload / name).touch()
+        os.truncate(payload / name, size)
+    assert messages(tmp_path) == []
+    (payload / "a").write_bytes(b"1")
+    (found,) = messages(tmp_path)
+    assert found.endswith("extra_payload `models` has too much for a function's package")

@@ -148,6 +148,16 @@ functions:
     assert (job.vcpus, job.memory_mib, job.compute_resources.max_v_cpus) == (8, 16384, 8)
 
 
+def test_certificates_of_storage_providers_are_verified_by_default(tmp_path: Path) -> None:
+    text = """
+functions: {aws: [{lambda: {name: f, container: {image: a}}}]}
+storage_providers:
+  minio:
+    lab: {endpoint: "https://m", access_key: "${ENV:A}", secret_key: "${ENV:B}"}
+"""
+    assert [provider.verify for provider in load(text, tmp_path).storage_providers] == [True]
+
+
 def test_slashes_around_a_path_do_not_count(tmp_path: Path) -> None:
     text = """
 functions:

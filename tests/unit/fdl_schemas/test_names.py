@@ -68,6 +68,7 @@ def test_buckets_that_s3_refuses(name: str) -> None:
         "a/b:1@sha256:" + "f" * 64,
         "Registry.example.org/a",
         "[::1]:5000/a",
+        "localhost:65535/a",
     ],
 )
 def test_images_that_docker_would_pull(reference: str) -> None:
@@ -94,7 +95,7 @@ def test_images_that_docker_would_pull(reference: str) -> None:
         "a:" + "x" * 129,
         "x" * 256,
         "reg_istry.org/a",
-        "localhost:99999/a",
+        "localhost:65536/a",
         "quay.io:0/a",
         "a\n",
         "$(id)",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from containers.errors import ExplainedError
 from runtime.config import FunctionConfig, StorageFolder
+from runtime.events.invocation import VARIABLE_LIMIT
 from runtime.events.reading import Work, read_event
 from tests.unit.runtime_job.event_shapes import (
     event_bridge,
@@ -124,6 +126,30 @@ def test_filters_of_an_input_decide_by_base_name(config: FunctionConfig) -> None
     work = read_event(event, config)
     assert keys(work) == ["in/seq1.jpg", "in/vid.png", "in/deep/seq2.png"]
     assert all("filters" in skipped.reason for skipped in work.skipped)
+
+
+def test_filters_of_another_input_do_not_count(config: FunctionConfig) -> None:
+    inputs = (
+        StorageFolder("s3", "bucket", "pictures", suffixes=(".jpg",)),
+        StorageFolder("s3", "bucket", "texts", suffixes=(".txt",)),
+    )
+    event = s3_event("bucket", "pictures/a.jpg", "pictures/b.txt", "texts/c.txt", "texts/d.jpg")
+    assert keys(read_event(event, replace(config, inputs=inputs))) == ["pictures/a.jpg", "texts/c.txt"]
+
+
+def test_input_of_another_provider_is_not_the_bucket_of_that_name(config: FunctionConfig) -> None:
+    config = replace(config, inputs=(StorageFolder("minio.lab", "bucket", "in"),))
+    work = read_event(s3_event("bucket", "in/a"), config)
+    assert (work.invocations, len(work.skipped)) == ([], 1)
+
+
+@pytest.mark.parametrize("word", ["a\r\nX-Header: b", "ü", 7, ["a"]])
+def test_version_and_etag_that_s3_would_not_write_are_left_out(word: object, config: FunctionConfig) -> None:
+    event = s3_event("bucket", "in/a")
+    event["Records"][0]["s3"]["object"] |= {"versionId": word, "eTag": word}
+    (invocation,) = read_event(event, config).invocations
+    assert invocation.source is not None
+    assert (invocation.source.version_id, invocation.source.etag) == (None, None)
 
 
 def test_input_without_folder_takes_the_whole_bucket(config: FunctionConfig) -> None:
@@ -285,6 +311,21 @@ def test_query_parameter_that_no_variable_can_have_is_left_to_the_event(config: 
     assert json.loads(invocation.event_variable())["queryStringParameters"] == parameters
 
 
+def test_longest_query_parameter_and_event_are_those_that_a_program_can_start_with(
+    config: FunctionConfig,
+) -> None:
+    longest = "x" * (VARIABLE_LIMIT - len("name="))
+    (invocation,) = read_event(rest_request("GET", None, {"name": longest}), config).invocations
+    with pytest.raises(ExplainedError, match="query parameter"):
+        read_event(rest_request("GET", None, {"name": longest + "x"}), config)
+    longest = "x" * (VARIABLE_LIMIT - len('EVENT={"data":""}'))
+    (invocation,) = read_event({"data": longest}, config).invocations
+    subprocess.run(["/bin/true"], env={"EVENT": invocation.event_variable()}, check=True)
+    (invocation,) = read_event({"data": longest + "x"}, config).invocations
+    with pytest.raises(ExplainedError, match="The event has"):
+        invocation.event_variable()
+
+
 @pytest.mark.parametrize("value", ["nul\0", "half\ud800", "x" * 131_072])
 def test_query_parameter_that_no_variable_can_hold_is_refused(value: str, config: FunctionConfig) -> None:
     with pytest.raises(ExplainedError) as caught:
@@ -310,7 +351,11 @@ def test_request_is_awaited_unless_it_was_sent_as_an_event(
 
 @pytest.mark.parametrize(
     ("event", "kind"),
-    [(rest_request("POST", "%", in_base64=True), "BadRequest"), (rest_request("DELETE"), "MethodNotAllowed")],
+    [
+        (rest_request("POST", "%", in_base64=True), "BadRequest"),
+        (rest_request("POST", "YQ==\n%", in_base64=True), "BadRequest"),
+        (rest_request("DELETE"), "MethodNotAllowed"),
+    ],
 )
 def test_bad_request_is_the_callers_fault(event: dict[str, Any], kind: str, config: FunctionConfig) -> None:
     with pytest.raises(ExplainedError) as caught:

@@ -11,7 +11,7 @@ import pytest
 from containers.errors import ExplainedError
 from runtime.config import StorageFolder
 from runtime.logs import Log
-from runtime.outputs import plan_uploads
+from runtime.outputs import plan_uploads, upload_all
 
 EVERYTHING = (StorageFolder("s3", "b", "out"),)
 
@@ -99,6 +99,36 @@ def test_key_that_s3_would_refuse_is_an_error(tmp_path: Path) -> None:
     (deep / "file").touch()
     with pytest.raises(ExplainedError, match="a key of 1214 bytes"):
         targets(tmp_path)
+
+
+def test_the_length_of_a_key_counts_in_bytes(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["ü" * 100] * 5)
+    deep.mkdir(parents=True)
+    (deep / ("x" * 20)).touch()
+    with pytest.raises(ExplainedError, match="a key of 1029 bytes"):
+        targets(tmp_path)
+
+
+def test_the_functions_own_buckets_are_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file there may start the next function of the workflow."""
+    order: list[str] = []
+
+    class Noted:
+        def __init__(self, provider: str) -> None:
+            self._provider = provider
+
+        def require_time(self, _uploads: object, _until: float) -> None:
+            order.append(f"time of {self._provider}")
+
+        def upload(self, _uploads: object, _until: float) -> None:
+            order.append(self._provider)
+
+    monkeypatch.setattr("runtime.outputs.open_storage", lambda provider, _providers: Noted(provider))
+    (tmp_path / "file").touch()
+    outputs = [StorageFolder(provider, "b", "out") for provider in ("minio.lab", "s3", "webdav.home")]
+    upload_all(plan_uploads(tmp_path, outputs, Log()), {})
+    assert order[-1] == "s3"
+    assert sorted(order[:3]) == ["time of minio.lab", "time of s3", "time of webdav.home"]
 
 
 def test_output_folder_replaced_by_a_symlink_is_an_error(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from containers.errors import ExplainedError
 from containers.removal import remove_tree
-from runtime.workspace import file_name, new_workspace, require_space
+from runtime.workspace import DISK_RESERVE, MIB, file_name, new_workspace, require_space
 
 
 def runs(store: Path) -> list[str]:
@@ -140,6 +141,25 @@ def test_long_name_keeps_its_suffix_and_fits(name: str, tmp_path: Path) -> None:
     assert name.startswith(short[:50])
     if name.endswith((".tar", ".jpg")):
         assert short.endswith(name[-4:])
+
+
+def test_a_reserve_of_the_disk_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 100 * MIB
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: shutil._ntuple_diskusage(10 * free, 9 * free, free))
+    require_space(tmp_path, free - DISK_RESERVE, "The input")
+    with pytest.raises(ExplainedError):
+        require_space(tmp_path, free - DISK_RESERVE + 1, "The input")
+
+
+def test_no_run_leaves_a_descriptor_open(tmp_path: Path) -> None:
+    def run_after_an_abandoned_one() -> int:
+        (tmp_path / "run" / "abandoned").mkdir(parents=True)
+        with new_workspace(tmp_path):
+            pass
+        assert runs(tmp_path) == []
+        return len(os.listdir("/proc/self/fd"))
+
+    assert run_after_an_abandoned_one() == run_after_an_abandoned_one()
 
 
 def test_file_larger_than_the_disk_is_refused_with_sizes_and_advice(tmp_path: Path) -> None:

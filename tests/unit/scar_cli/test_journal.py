@@ -214,3 +214,21 @@ def test_a_journal_is_nobody_elses_business(path: Path) -> None:
     path.chmod(0o644)  # as an earlier version has left it
     Journal.resume(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_journal_of_the_same_name_is_not_overwritten(path: Path) -> None:
+    Journal.create(path, {"function": "first"}).close()
+    with pytest.raises(UserError, match="cannot be written: file exists"):
+        Journal.create(path, {"function": "second"})
+    assert read(path).head["function"] == "first"
+
+
+def test_what_comes_after_the_end_is_not_noted(path: Path) -> None:
+    """A sender may still get an answer when the launch is being interrupted."""
+    journal = Journal.create(path, {})
+    journal.sending(0, ["a", "b"])
+    journal.close()
+    journal.accepted(0)
+    journal.perhaps_twice(1, "b")
+    record = read(path)
+    assert (record.accepted, list(record.pending), record.perhaps_twice) == (0, [0, 1], {})

@@ -85,3 +85,10 @@ def test_pauses_grow_up_to_a_limit() -> None:
     assert 0.05 <= patience.pause(1) <= 0.1
     assert 0.2 <= patience.pause(3) <= 0.4
     assert 0.5 <= patience.pause(10_000) <= 1.0
+
+
+def test_a_pause_is_as_long_as_lambda_asks_for_up_to_a_minute() -> None:
+    patience = Patience(first_pause_s=0.1, longest_pause_s=10)
+    assert patience.pause(1, 7) == 7
+    assert patience.pause(1, 86_400) == 60
+    assert 5 <= patience.pause(30, 1) <= 10

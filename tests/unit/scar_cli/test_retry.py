@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from typing import Any
 
 import pytest
 
 from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, subject_of
+from scar_cli.commands.retry import _messages
 
 EVENT = {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "in/a+b%2B.txt"}}}]}
 
@@ -67,6 +69,7 @@ def test_what_event_bridge_and_sns_could_not_deliver_is_the_event() -> None:
         job(SCAR_EVENT="{"),
         job(SCAR_EVENT_GZ="%%%"),
         job(SCAR_EVENT_GZ=packed(b"{")),
+        job(SCAR_EVENT_GZ=packed(b'"' + b"x" * (9 << 20) + b'"')),
         job(SCAR_EVENT_GZ=base64.b64encode(gzip.compress(b"{}")[:-9]).decode()),
         json.dumps({"detail-type": "Batch Job State Change", "detail": {"container": None}}),
         "[" * 100_000,
@@ -80,3 +83,42 @@ def test_a_message_without_an_event_is_said_to_be_one(body: str) -> None:
 @pytest.mark.parametrize("event", [{}, [], None, {"Records": []}, {"Records": [{"s3": 1}]}, {"cmd_args": []}])
 def test_an_event_without_a_file_is_called_so(event: object) -> None:
     assert subject_of(event) == "an event without a file"
+
+
+class Queue:
+    """SQS as it answers: some of its hosts are asked, so that an answer may be empty, or repeat a message."""
+
+    def __init__(self, count: int, *answers: str) -> None:
+        self.count = count
+        self.answers = list(answers)
+        self.asked: list[int] = []
+
+    def get_queue_attributes(self, **_asked: Any) -> dict[str, Any]:
+        return {"Attributes": {"ApproximateNumberOfMessages": str(self.count)}}
+
+    def receive_message(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append(asked["MaxNumberOfMessages"])
+        answer = self.answers.pop(0) if self.answers else ""
+        return {"Messages": [{"MessageId": one} for one in answer]} if answer else {}
+
+
+def received(queue: Queue, limit: int | None = None) -> str:
+    return "".join(one["MessageId"] for messages in _messages(queue, "url", limit) for one in messages)
+
+
+def test_each_message_is_taken_once_and_an_empty_answer_is_not_the_end() -> None:
+    assert received(Queue(4, "ab", "", "", "bc", "", "", "d")) == "abcd"
+
+
+def test_a_queue_that_others_empty_is_given_up() -> None:
+    queue = Queue(4, "a")
+    assert received(queue) == "a"
+    assert len(queue.asked) == 4
+
+
+@pytest.mark.parametrize(("limit", "taken", "asked"), [(1, "a", [1]), (3, "abc", [3, 1]), (None, "abcd", [4, 2])])
+def test_no_more_is_taken_than_the_limit(limit: int | None, taken: str, asked: list[int]) -> None:
+    """What is taken is hidden from others for a while."""
+    answers = ("a",) if limit == 1 else ("ab", "c") if limit == 3 else ("ab", "cd")
+    queue = Queue(4, *answers)
+    assert (received(queue, limit), queue.asked) == (taken, asked)

@@ -1,0 +1,112 @@
+"""`scar retry`: what it sends, what it leaves, and what others see of the queues meanwhile."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cloud.embedded import CloudUnderTest, make_function, until
+from tests.cloud.scar_command import Scar
+
+pytestmark = pytest.mark.cloud
+
+FUNCTIONS = ("retry-one", "retry-two", "retry-gone")
+"""The last one is not there: Lambda takes no event for it."""
+
+
+@pytest.fixture(scope="module")
+def urls(cloud: CloudUnderTest) -> dict[str, str]:
+    """The failure queues of the functions of the stack `retrying`."""
+    urls = {name: cloud.client("sqs").create_queue(QueueName=name)["QueueUrl"] for name in FUNCTIONS}
+    for name in FUNCTIONS[:2]:
+        make_function(cloud, name, "def handle(event, context):\n    print(event)\n")
+    told = {
+        "functions": [
+            {"name": name, "mode": "lambda", "log_group": f"/aws/lambda/{name}", "failure_queue_url": url}
+            for name, url in urls.items()
+        ],
+        "buckets": [],
+    }
+    template = {
+        "Resources": {"Unused": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"ScarWorkflow": {"Value": json.dumps(told)}},
+    }
+    cloudformation = cloud.client("cloudformation")
+    cloudformation.create_stack(StackName="retrying", TemplateBody=json.dumps(template))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="retrying")
+    return urls
+
+
+@pytest.fixture
+def scar(cloud: CloudUnderTest, urls: dict[str, str]) -> Scar:
+    """The command; the queues are empty."""
+    for url in urls.values():
+        cloud.client("sqs").purge_queue(QueueUrl=url)
+    return Scar(cloud)
+
+
+def fail(cloud: CloudUnderTest, url: str, *words: str) -> None:
+    for word in words:
+        body = json.dumps({"requestPayload": {"word": word}})
+        cloud.client("sqs").send_message(QueueUrl=url, MessageBody=body)
+
+
+def seen(cloud: CloudUnderTest, urls: dict[str, str]) -> list[int]:
+    """How many messages of each queue others see now."""
+
+    def count(url: str) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        told = cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        assert told[names[1]] == "0", "messages are held"
+        return int(told[names[0]])
+
+    return [count(urls[name]) for name in FUNCTIONS]
+
+
+def log(cloud: CloudUnderTest, name: str) -> str:
+    logs = cloud.client("logs")
+    groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
+    events: list[Any] = logs.filter_log_events(logGroupName=groups[0]["logGroupName"])["events"] if groups else []
+    return "".join(event["message"] for event in events)
+
+
+def sent(answer: Any) -> dict[str, int]:
+    return {one["function"]: len(one["events"]) for one in answer["functions"]}
+
+
+def test_a_limit_counts_for_all_functions_together(
+    cloud: CloudUnderTest, scar: Scar, urls: dict[str, str]
+) -> None:
+    fail(cloud, urls["retry-one"], "a", "b", "c")
+    fail(cloud, urls["retry-two"], "d", "e")
+    assert sent(scar.json("retry", "--stack", "retrying", "--limit", "2")) == {"retry-one": 2}
+    assert seen(cloud, urls) == [1, 2, 0]
+    assert sent(scar.json("retry", "--stack", "retrying", "--limit", "2")) == {"retry-one": 1, "retry-two": 1}
+    assert seen(cloud, urls) == [0, 1, 0]
+
+
+def test_what_is_not_accepted_stays_and_others_see_it_at_once(
+    cloud: CloudUnderTest, scar: Scar, urls: dict[str, str]
+) -> None:
+    fail(cloud, urls["retry-gone"], "x", "y")
+    cloud.client("sqs").send_message(QueueUrl=urls["retry-one"], MessageBody="no event")
+    fail(cloud, urls["retry-one"], "z")
+    answer = scar.json("retry", "--stack", "retrying", code=1)
+    assert sent(answer) == {"retry-one": 1, "retry-two": 0, "retry-gone": 0}
+    assert [len(one["kept"]) for one in answer["functions"]] == [1, 0, 2]
+    assert seen(cloud, urls) == [1, 0, 2]
+
+
+def test_a_dry_run_sends_nothing_and_holds_nothing(
+    cloud: CloudUnderTest, scar: Scar, urls: dict[str, str]
+) -> None:
+    fail(cloud, urls["retry-two"], "of a dry run")
+    assert sent(scar.json("retry", "--stack", "retrying", "--dry-run"))["retry-two"] == 1
+    assert seen(cloud, urls) == [0, 1, 0]
+    # What comes later has arrived: so would have what came before.
+    fail(cloud, urls["retry-one"], "marker")
+    scar("retry", "-n", "retry-one")
+    until(lambda: "marker" in log(cloud, "retry-one"))
+    assert "of a dry run" not in log(cloud, "retry-two")
