@@ -68,7 +68,9 @@ def seen(cloud: CloudUnderTest, urls: dict[str, str]) -> list[int]:
 def log(cloud: CloudUnderTest, name: str) -> str:
     logs = cloud.client("logs")
     groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
-    events: list[Any] = logs.filter_log_events(logGroupName=groups[0]["logGroupName"])["events"] if groups else []
+    events: list[Any] = (
+        logs.filter_log_events(logGroupName=groups[0]["logGroupName"])["events"] if groups else []
+    )
     return "".join(event["message"] for event in events)
 
 

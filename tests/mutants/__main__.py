@@ -117,7 +117,9 @@ def _report(outcomes: dict[Mutant, Outcome], seconds: float) -> None:
             print(f"{outcome.verdict}: {mutant.name}: {mutant.what}\n  {mutant.file}")
             if outcome.problem:
                 print("  " + outcome.problem.strip().replace("\n", "\n  "))
-            print(f"  accepted: {mutant.accepted}" if mutant.accepted else f"  tests: {' '.join(mutant.tests)}")
+            print(
+                f"  accepted: {mutant.accepted}" if mutant.accepted else f"  tests: {' '.join(mutant.tests)}"
+            )
         elif mutant.accepted:
             print(f"caught: {mutant.name}: {mutant.what}\n  the list accepts it: remove `accepted`")
     for subject in dict.fromkeys(mutant.subject for mutant in outcomes):

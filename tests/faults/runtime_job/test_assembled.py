@@ -7,12 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
+from runtime import job
+from runtime.assembled import AssembledImage
+from runtime.config import FunctionConfig
+from runtime.events.invocation import Invocation
+from runtime.events.reading import now
+from runtime.logs import Log
 from tests.unit.runtime_job.conftest import Bucket, Function
 from tests.unit.runtime_job.event_shapes import s3_event
 
@@ -204,3 +214,21 @@ def test_broken_image_configuration_is_the_deployments_fault(assembled: Function
     ran = run_job(assembled, "#!/bin/sh\n", image={"env": [1]})
     assert ran.returncode == 2
     assert "image_config.json: env: expected a list of strings" in ran.stdout
+
+
+def test_a_container_is_not_started_when_its_time_is_up(config: FunctionConfig, tmp_path: Path) -> None:
+    touch = ImageConfig(entrypoint=("/bin/touch", str(tmp_path / "started")))
+    config = replace(config, assembled=AssembledImage(touch), outputs=())
+    setting = job.JobSetting(
+        config=config,
+        environ={"SCAR_STORE": str(tmp_path / "store")},
+        request_id="request-1",
+        deadline=time.monotonic() - 1,
+        log=Log(),
+        cold=False,
+    )
+    with pytest.raises(ExplainedError, match="was up before the container was started"):
+        job.run_job(Invocation(event={}, time=now()), setting)
+    assert not (tmp_path / "started").exists()
+    job.run_job(Invocation(event={}, time=now()), replace(setting, deadline=time.monotonic() + 30))
+    assert (tmp_path / "started").exists()

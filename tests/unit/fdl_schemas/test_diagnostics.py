@@ -353,7 +353,9 @@ def test_the_environment_of_a_job_counts_together_with_the_functions(tmp_path: P
     assert codes(3_000, 11_500) == ["FDL031"]
 
 
-@pytest.mark.parametrize(("endpoint", "buckets", "fits"), [("", 45, True), ("", 46, False), ("e", 43, True), ("e", 44, False)])
+@pytest.mark.parametrize(
+    ("endpoint", "buckets", "fits"), [("", 45, True), ("", 46, False), ("e", 43, True), ("e", 44, False)]
+)
 def test_the_methods_of_an_http_endpoint_take_room_in_a_functions_policy(
     endpoint: str, buckets: int, fits: bool
 ) -> None:

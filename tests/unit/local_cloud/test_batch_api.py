@@ -175,7 +175,11 @@ def test_jobs_run_while_their_compute_environment_has_vcpus(
     until(batch, first, "RUNNING")
     second, third = (submit(batch, "q", vcpus=2) for _ in range(2))
     scheduled()
-    assert [job(batch, one)["status"] for one in (first, second, third)] == ["RUNNING", "RUNNABLE", "RUNNABLE"]
+    assert [job(batch, one)["status"] for one in (first, second, third)] == [
+        "RUNNING",
+        "RUNNABLE",
+        "RUNNABLE",
+    ]
     (tmp_path / "go").touch()
     assert [ended(batch, one)["status"] for one in (first, second, third)] == ["SUCCEEDED"] * 3
 
@@ -198,6 +202,14 @@ def test_a_job_that_was_terminated_is_not_tried_again(batch: Batch, tmp_path: Pa
     batch.terminate_job({"jobId": job_id, "reason": "enough"})
     found = ended(batch, job_id)
     assert (found["status"], found["statusReason"], len(found["attempts"])) == ("FAILED", "enough", 1)
+
+
+def test_time_runs_out_for_a_job_that_has_closed_its_output(batch: Batch) -> None:
+    make_queue(batch, "q")
+    batch.runner.resume()
+    command = "exec >&- 2>&-; sleep 100"
+    found = ended(batch, submit(batch, "q", command, timeout={"attemptDurationSeconds": 1}))
+    assert (found["status"], found["statusReason"]) == ("FAILED", "Job attempt duration exceeded timeout")
 
 
 def test_output_that_ends_without_a_line_end_is_in_the_log(batch: Batch) -> None:

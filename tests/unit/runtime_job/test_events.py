@@ -85,10 +85,11 @@ def test_message_that_cannot_be_read_does_not_hold_up_the_others(config: Functio
 
 
 def test_endless_wrapping_is_refused(config: FunctionConfig) -> None:
-    event: object = s3_event("bucket", "in/a")
-    for _ in range(6):
-        event = sqs(event)
-    assert [item for item, _ in read_event(event, config).unreadable] == ["m0"]
+    for wrapping in (sqs, sns_in_a_queue):
+        event: object = s3_event("bucket", "in/a")
+        for _ in range(6):
+            event = wrapping(event)
+        assert [item for item, _ in read_event(sqs(event), config).unreadable] == ["m0"]
 
 
 @pytest.mark.parametrize(

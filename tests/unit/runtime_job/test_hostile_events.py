@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -149,12 +150,19 @@ def test_query_parameter_that_is_no_text_is_the_callers_fault(function: Function
     assert function.invoke(event)["statusCode"] == 400
 
 
-@pytest.mark.parametrize("time", TIMES, ids=range(len(TIMES)))
-def test_time_that_a_gateway_waits_is_bounded_whatever_the_request_says(time: Any) -> None:
+@pytest.mark.parametrize("moment", TIMES, ids=range(len(TIMES)))
+def test_time_that_a_gateway_waits_is_bounded_whatever_the_request_says(moment: Any) -> None:
     event = rest_request()
-    event["requestContext"] |= {"requestTimeEpoch": time, "apiId": "api"}
+    event["requestContext"] |= {"requestTimeEpoch": moment, "apiId": "api"}
     with pytest.raises(ExplainedError, match="time of the request"):
         seconds_left(event)
+
+
+@pytest.mark.parametrize(("ago_s", "left_s"), [(0, 27), (10, 17), (86_400, 27), (-86_400, 27)])
+def test_time_that_a_gateway_waits_is_its_own_where_the_clocks_differ(ago_s: int, left_s: int) -> None:
+    event = rest_request()
+    event["requestContext"] |= {"requestTimeEpoch": int((time.time() - ago_s) * 1000), "apiId": "api"}
+    assert left_s - 5 < (seconds_left(event) or 0) <= left_s + 0.01
 
 
 @pytest.mark.parametrize("event", [event_bridge("bucket", "in/a"), s3_event("bucket", "in/a")])

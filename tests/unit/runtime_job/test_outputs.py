@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,29 @@ def test_the_functions_own_buckets_are_written_last(tmp_path: Path, monkeypatch:
     upload_all(plan_uploads(tmp_path, outputs, Log()), {})
     assert order[-1] == "s3"
     assert sorted(order[:3]) == ["time of minio.lab", "time of s3", "time of webdav.home"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+def test_file_that_its_owner_locked_is_uploaded(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o777 == 0o700:  # as pytest makes them
+            folder.chmod(0o711)
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "locked").write_text("mine")
+    (tmp_path / "output" / "locked").chmod(0)
+    for path in (tmp_path / "output", tmp_path / "output" / "locked"):
+        os.chown(path, 65534, 65534)
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom runtime.config import StorageFolder\n"
+        "from runtime.logs import Log\nfrom runtime.outputs import plan_uploads\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "plan = plan_uploads(Path(sys.argv[1]), [StorageFolder('s3', 'b', 'out')], Log())\n"
+        "print([upload.file.read_text() for upload in plan['s3']])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "output")], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("['mine']\n", "")
 
 
 def test_output_folder_replaced_by_a_symlink_is_an_error(tmp_path: Path) -> None:

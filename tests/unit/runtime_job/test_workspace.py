@@ -145,7 +145,9 @@ def test_long_name_keeps_its_suffix_and_fits(name: str, tmp_path: Path) -> None:
 
 def test_a_reserve_of_the_disk_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = 100 * MIB
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: shutil._ntuple_diskusage(10 * free, 9 * free, free))
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda _path: shutil._ntuple_diskusage(10 * free, 9 * free, free)
+    )
     require_space(tmp_path, free - DISK_RESERVE, "The input")
     with pytest.raises(ExplainedError):
         require_space(tmp_path, free - DISK_RESERVE + 1, "The input")
@@ -157,7 +159,7 @@ def test_no_run_leaves_a_descriptor_open(tmp_path: Path) -> None:
         with new_workspace(tmp_path):
             pass
         assert runs(tmp_path) == []
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     assert run_after_an_abandoned_one() == run_after_an_abandoned_one()
 

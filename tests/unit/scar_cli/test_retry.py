@@ -116,7 +116,9 @@ def test_a_queue_that_others_empty_is_given_up() -> None:
     assert len(queue.asked) == 4
 
 
-@pytest.mark.parametrize(("limit", "taken", "asked"), [(1, "a", [1]), (3, "abc", [3, 1]), (None, "abcd", [4, 2])])
+@pytest.mark.parametrize(
+    ("limit", "taken", "asked"), [(1, "a", [1]), (3, "abc", [3, 1]), (None, "abcd", [4, 2])]
+)
 def test_no_more_is_taken_than_the_limit(limit: int | None, taken: str, asked: list[int]) -> None:
     """What is taken is hidden from others for a while."""
     answers = ("a",) if limit == 1 else ("ab", "c") if limit == 3 else ("ab", "cd")
