@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scar_constructs.functions.data_access import in_policy
+from fdl_schemas.model import Container, Function, StorageEntry
+from scar_constructs.functions.data_access import (
+    grant_assets,
+    grant_data_access,
+    grant_image,
+    grant_secrets,
+    in_policy,
+)
+from scar_constructs.storage.notifications import NotificationsHandler
 from tests.synth.synthesized import Synthesized
 
 Right = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -192,3 +202,93 @@ def test_no_managed_policies(seed: Synthesized, rich: Synthesized) -> None:
     for synthesized in (seed, rich):
         for role in synthesized.of_type("AWS::IAM::Role").values():
             assert "ManagedPolicyArns" not in role, json.dumps(role)
+
+
+def granted(grant: Callable[[Any], None]) -> set[Right]:
+    """What a role has got, in a stack that has nothing else."""
+    from aws_cdk import App, Stack
+    from aws_cdk import aws_iam as iam
+    from aws_cdk.assertions import Template
+
+    stack = Stack(App(analytics_reporting=False), "stack")
+    grant(iam.Role(stack, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")))
+    policies = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
+    return {
+        normalized(statement)
+        for policy in policies
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    }
+
+
+def test_folders_of_other_providers_need_no_rights() -> None:
+    elsewhere = (StorageEntry("data", "out", provider="minio.lab"), StorageEntry("data", provider="s3.other"))
+    function = Function(name="f", container=Container(image="a"), outputs=elsewhere)
+    assert granted(lambda role: grant_data_access(role, function, {})) == set()
+
+
+def test_a_secret_may_be_read_by_its_whole_name_alone() -> None:
+    """Secrets Manager puts six characters of its own behind a name."""
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:login"
+    found = granted(lambda role: grant_secrets(role, ["login", arn]))
+    own = "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:login-??????"
+    assert found == {
+        ("Allow", ("secretsmanager:GetSecretValue",), tuple(sorted((own, arn, f"{arn}-??????"))))
+    }
+
+
+def test_an_image_in_ecr_may_be_pulled_from_its_repository_alone() -> None:
+    container = Container(image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tool:1")
+    assert granted(lambda role: grant_image(role, container)) == {
+        (
+            "Allow",
+            ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+            ("arn:aws:ecr:eu-west-1:123456789012:repository/team/tool",),
+        ),
+        ("Allow", ("ecr:GetAuthorizationToken",), ("*",)),
+    }
+
+
+def test_assets_may_be_read_and_no_others(tmp_path: Path) -> None:
+    from aws_cdk import aws_s3_assets as s3_assets
+
+    (tmp_path / "file").write_text("x")
+
+    def grant(role: Any) -> None:
+        grant_assets(role, [s3_assets.Asset(role.stack, "Asset", path=str(tmp_path / "file"))])
+
+    ((_, actions, (resource,)),) = granted(grant)
+    assert actions == ("s3:GetObject",)
+    assert "*" not in resource
+
+
+def test_notifications_that_an_existing_bucket_has_are_read() -> None:
+    from aws_cdk import aws_s3 as s3
+
+    def grant(role: Any) -> None:
+        handler = NotificationsHandler.of(role)
+        for name, existing in (("old", True), ("new", False)):
+            handler.allow(s3.Bucket.from_bucket_name(role, name, name), existing=existing)
+        document = role.stack.resolve(handler._policy)
+        found.update(normalized(statement) for statement in document["Statement"])
+
+    found: set[Right] = set()
+    granted(grant)
+    assert {(actions, flat_bucket(names)) for _, actions, names in found if "s3:" in actions[0]} == {
+        (("s3:GetBucketNotification", "s3:PutBucketNotification"), "old"),
+        (("s3:PutBucketNotification",), "new"),
+    }
+
+
+def flat_bucket(resources: tuple[str, ...]) -> str:
+    (resource,) = resources
+    return resource.rpartition(":")[2]
+
+
+def test_the_handler_of_notifications_writes_to_a_log_that_goes(seed: Synthesized) -> None:
+    (handler,) = (
+        found
+        for name, found in seed.of_type("AWS::Lambda::Function").items()
+        if name.startswith("BucketNotificationsHandler")
+    )
+    group = handler["LoggingConfig"]["LogGroup"]["Ref"]
+    assert seed.of_type("AWS::Logs::LogGroup")[group]["RetentionInDays"] == 30

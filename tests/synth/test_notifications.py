@@ -64,5 +64,11 @@ def test_several_inputs_and_filters_of_one_function_reach_the_template(rich: Syn
         {"prefix": "pictures/", "suffix": ".png"},
         {"prefix": "words/"},
     ]
+    events = [
+        configuration["Events"]
+        for resource in rich.of_type("Custom::S3BucketNotifications").values()
+        for configuration in resource["NotificationConfiguration"]["LambdaFunctionConfigurations"]
+    ]
+    assert all(kinds == ["s3:ObjectCreated:*"] for kinds in events)
     assert rules(rich, "whole_bucket") == [None]
     assert rules(rich, "file_in_batch") == []
