@@ -20,11 +20,11 @@ ALLOWED = 24 * 1024 * 1024
 PROGRAM = """
 import json, resource, sys
 from pathlib import Path
-from runtime.config import StorageProvider
+from runtime.config import StorageConnection
 from runtime.storage import StoredObject, Upload, kinds
 name, settings, bucket, folder = json.loads(sys.argv[1])
 folder = Path(folder)
-opened = kinds._KINDS[name.partition(".")[0]](StorageProvider(name, {}), settings)
+opened = kinds._KINDS[name.partition(".")[0]](StorageConnection(name, {}), settings)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 opened.upload([Upload(folder / "small", bucket, "small", 5)])
 before = peak()
