@@ -69,9 +69,11 @@ def command(*, wait: bool, dry_run: bool, distributed: bool, as_json: bool, **ty
 
 
 def _launch(plan: Plan, *, wait: bool, as_json: bool) -> int:
-    from scar_cli.launch import wait as waiting
+    deployed = None
+    if wait:
+        from scar_cli.launch import wait as waiting
 
-    deployed = waiting.ready_to_wait(plan) if wait else None
+        deployed = waiting.ready_to_wait(plan)
     outcome = send(plan, shown=not as_json)
     if not as_json:
         _say(outcome.told())
