@@ -219,6 +219,18 @@ def test_what_policies_allow_works(worker: Role) -> None:
     assert worker.attempt("sts", "get_caller_identity") == "allowed"
 
 
+def test_services_that_ask_for_nobodys_rights_are_closed_to_every_role(cloud: CloudUnderTest) -> None:
+    """Athena's queries read files of this machine, whatever a policy says."""
+    role = in_function(cloud, [{"Effect": "Allow", "Action": "*", "Resource": "*"}])
+    assert role.attempt("s3", "list_buckets") == "allowed"
+    for service, call, given in (
+        ("athena", "start_query_execution", {"QueryString": "select * from read_text('/etc/shadow')"}),
+        ("glue", "start_job_run", {"JobName": "x"}),
+        ("rds", "describe_db_instances", {}),
+    ):
+        assert role.attempt(service, call, **given) in DENIED
+
+
 FORM = "application/x-www-form-urlencoded"
 FUNCTION = json.dumps(
     {

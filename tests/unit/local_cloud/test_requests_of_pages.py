@@ -85,3 +85,30 @@ def test_a_body_is_kept_in_memory_up_to_a_limit(monkeypatch: pytest.MonkeyPatch)
     assert whole(b"12345", b"67890") == b"1234567890"
     with pytest.raises(SignatureError, match="at most 10 bytes"):
         whole(b"12345", b"67890", b"1")
+
+
+def test_answers_bear_no_cors_headers_of_the_emulator() -> None:
+    sent: list[MutableMapping[str, Any]] = []
+    given = [(b"Access-Control-Allow-Origin", b"*"), (b"access-control-expose-headers", b"*"), (b"x", b"y")]
+
+    async def serve(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": given})
+        await send({"type": "http.response.body", "body": b"of the registry"})
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v2/",
+        "raw_path": b"/v2/",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:4566")],
+    }
+    asyncio.run(Gatekeeper(serve, 4566)(scope, receive, send))
+    assert sent[0]["headers"] == [(b"x", b"y")]
+    assert sent[1]["body"] == b"of the registry"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +29,8 @@ from local_cloud.access.signatures import (
     check,
     policy_signature,
     read,
+    sign,
+    signing_key,
 )
 from local_cloud.access.signed_chunks import ChunkReader
 
@@ -380,3 +383,35 @@ def test_chunks_that_were_changed_are_noticed(changed: bytes) -> None:
     with pytest.raises(SignatureError):
         reader.feed(changed)
         reader.finish()
+
+
+def with_trailers(trailers: bytes, *, signed: bool) -> tuple[ChunkReader, bytes]:
+    """A reader, and an upload without data whose trailers are these ("… including trailing headers")."""
+    signature = read(CHUNKED)
+    assert signature is not None
+    signature = replace(signature, payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
+    key = signing_key(signature, CHUNKED_SECRET)
+    place = f"{signature.signed_at}\n{signature.scope}"
+    nothing = hashlib.sha256(b"").hexdigest()
+    last = sign(key, f"AWS4-HMAC-SHA256-PAYLOAD\n{place}\n{signature.value}\n{nothing}\n{nothing}")
+    body = f"0;chunk-signature={last}\r\n".encode() + trailers.replace(b"\n", b"\r\n")
+    if signed:
+        hashed = hashlib.sha256(trailers).hexdigest()
+        value = sign(key, f"AWS4-HMAC-SHA256-TRAILER\n{place}\n{last}\n{hashed}")
+        body += f"x-amz-trailer-signature:{value}\r\n".encode()
+    return ChunkReader(signature, CHUNKED_SECRET), body + b"\r\n"
+
+
+def test_trailers_of_an_upload_are_signed() -> None:
+    reader, body = with_trailers(b"x-amz-checksum-crc32c:sOO8/Q==\n", signed=True)
+    reader.feed(body)
+    reader.finish()
+    for changed in (
+        with_trailers(b"x-amz-checksum-crc32c:sOO8/Q==\n", signed=False)[1],
+        body.replace(b"sOO8", b"sOO9"),
+        body.replace(b"x-amz-checksum-crc32c:sOO8/Q==\r\n", b""),
+    ):
+        reader, _ = with_trailers(b"", signed=True)
+        with pytest.raises(SignatureError):
+            reader.feed(changed)
+            reader.finish()
