@@ -1,6 +1,6 @@
 """`make mutants`: break the code a little, one fault at a time, and see whether the tests notice.
 
-python -m tests.mutants [--only SUBJECT] [--jobs N] [--seconds N] [--json]
+python -m tests.mutants [--only SUBJECT[:N,…]] [--jobs N] [--seconds N] [--json]
 exit code 1: a mutant survived that its list does not accept; 2: an entry of a list does not fit the code
 """
 
@@ -33,14 +33,27 @@ def main(arguments: list[str] | None = None, root: Path = ROOT, lists: Path = LI
         prog="python -m tests.mutants", description="Break the code, and see whether the tests notice."
     )
     parser.add_argument(
-        "--only", action="append", choices=known, metavar="SUBJECT", help=f"one of {', '.join(known)} [all]"
+        "--only",
+        action="append",
+        metavar="SUBJECT[:N,…]",
+        help=f"a subject, or some of its mutants by number; subjects are {', '.join(known)} [all]",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at once [cores]")
     parser.add_argument("--seconds", type=float, default=300.0, help="time limit of each mutant [300]")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     given = parser.parse_args(arguments)
+    chosen = dict(_chosen(one) for one in given.only or known)
+    if unknown := sorted(chosen.keys() - set(known)):
+        parser.error(f"unknown subject {unknown[0]}; there are {', '.join(known)}")
     try:
-        mutants = [mutant for subject in given.only or known for mutant in read(lists, subject, root)]
+        mutants = [
+            mutant
+            for subject, numbers in chosen.items()
+            for mutant in read(lists, subject, root)
+            if not numbers or mutant.number in numbers
+        ]
+        if not mutants:
+            raise ListError("no mutant has such a number")  # noqa: TRY301 (one way out)
         began = time.monotonic()
         with _alone(root / "build" / "mutants") as folder:
             outcomes = _judge_all(mutants, root, folder, min(given.jobs, len(mutants)), given.seconds)
@@ -52,6 +65,12 @@ def main(arguments: list[str] | None = None, root: Path = ROOT, lists: Path = LI
     else:
         _report(outcomes, time.monotonic() - began)
     return 1 if any(_is_bad(mutant, outcome) for mutant, outcome in outcomes.items()) else 0
+
+
+def _chosen(text: str) -> tuple[str, set[int]]:
+    """A subject, and the numbers of its mutants; none for all of them."""
+    subject, _, numbers = text.partition(":")
+    return subject, {int(number) for number in numbers.split(",") if number.isdecimal()}
 
 
 @contextmanager

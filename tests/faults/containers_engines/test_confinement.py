@@ -282,12 +282,20 @@ def test_a_container_has_namespaces_of_its_own(namespaces: Runner) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_the_user_of_the_image_keeps_no_group_of_the_runner(namespaces: Runner) -> None:
-    run = namespaces(["grep", "-E", "^(Uid|Gid|Groups):", "/proc/self/status"], user="1234:5678")
-    found = {
-        name: values.split() for name, _, values in (line.partition(":") for line in run.output.splitlines())
-    }
-    assert found == {"Uid": ["1234"] * 4, "Gid": ["5678"] * 4, "Groups": found["Groups"]}
-    assert set(found["Groups"]) <= {"5678"}
+    groups = os.getgroups()
+    os.setgroups([7777])
+    try:
+        status = ["grep", "-E", "^(Uid|Gid|Groups):", "/proc/self/status"]
+        outputs = [namespaces(status, user="1234:5678").output for _ in range(2)]
+    finally:
+        os.setgroups(groups)
+    # The second run has a helper that was started with that group.
+    for output in outputs:
+        found = {
+            name: values.split() for name, _, values in (line.partition(":") for line in output.splitlines())
+        }
+        assert found == {"Uid": ["1234"] * 4, "Gid": ["5678"] * 4, "Groups": found["Groups"]}
+        assert set(found["Groups"]) <= {"5678"}
 
 
 def test_the_program_starts_with_the_usual_umask_and_no_signal_ignored_or_blocked(namespaces: Runner) -> None:
