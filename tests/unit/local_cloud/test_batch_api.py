@@ -13,21 +13,35 @@ from ministack.services import batch as emulator
 from ministack.services import cloudwatch_logs
 
 from local_cloud.batch.api import Batch
-from local_cloud.batch.images import MACHINES_OWN_PYTHON
 from local_cloud.batch.records import ClientError
-from local_cloud.ecr.store import ImageStore
+from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.store import Store
+from tests.examples import busybox_image
+from tests.oci_images import busybox_layer, write_layout
 
 Job = dict[str, Any]
 
+pytestmark = pytest.mark.skipif(busybox_layer() is None, reason="busybox-static is not installed")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image for jobs, unpacked once."""
+    folder = tmp_path_factory.mktemp("images")
+    write_layout(folder / "mirror" / "library" / "busybox", {"latest": busybox_image()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCAR_REGISTRY_MIRRORS", f"docker.io=file://{folder}/mirror")
+        patch.setenv("SCAR_STORE", str(folder / "store"))
+        yield "busybox"
+
 
 @pytest.fixture
-def batch(tmp_path: Path) -> Iterator[Batch]:
+def batch(tmp_path: Path, image: str) -> Iterator[Batch]:
     """It starts no job before `batch.runner.resume()`."""
     emulator.reset()
     store = Store(tmp_path / "state.db")
     batch = Batch(
-        parallel=8, endpoint="http://127.0.0.1:1", store=store, images=ImageStore(tmp_path / "images")
+        parallel=8, endpoint="http://127.0.0.1:1", store=store, images=RepositoryStore(tmp_path / "images")
     )
     yield batch
     batch.runner.pause()
@@ -43,7 +57,7 @@ def make_queue(batch: Batch, name: str, vcpus: int = 2) -> None:
     emulator._create_compute_environment(resources)
     order = [{"order": 1, "computeEnvironment": name}]
     emulator._create_job_queue({"jobQueueName": name, "computeEnvironmentOrder": order})
-    container = {"image": MACHINES_OWN_PYTHON, "command": ["sh", "-c", "exit 0"]}
+    container = {"image": "busybox", "command": ["sh", "-c", "exit 0"]}
     batch.register_job_definition({"jobDefinitionName": name, "containerProperties": container})
 
 
@@ -73,8 +87,10 @@ def ended(batch: Batch, job_id: str) -> Job:
     return until(batch, job_id, "SUCCEEDED", "FAILED")
 
 
-def waits_for(file: Path) -> str:
-    return f"while [ ! -e {file} ]; do sleep 0.02; done"
+def logged(found: Job) -> list[str]:
+    """The lines of a job's log."""
+    asked = {"logGroupName": "/aws/batch/job", "logStreamName": found["container"]["logStreamName"]}
+    return [event["message"] for event in json.loads(cloudwatch_logs._get_log_events(asked)[2])["events"]]
 
 
 @pytest.fixture
@@ -117,11 +133,11 @@ def test_a_compute_environment_that_a_queue_uses_is_not_deleted(batch: Batch) ->
     assert batch.describe_compute_environments({})["computeEnvironments"] == []
 
 
-def test_jobs_end_with_their_queue(batch: Batch, tmp_path: Path) -> None:
+def test_jobs_end_with_their_queue(batch: Batch) -> None:
     make_queue(batch, "q", vcpus=1)
     make_queue(batch, "other")
     batch.runner.resume()
-    running = submit(batch, "q", waits_for(tmp_path / "never"))
+    running = submit(batch, "q", "sleep 1000")
     until(batch, running, "RUNNING")
     waiting = submit(batch, "q")
     other = submit(batch, "other")
@@ -158,7 +174,7 @@ def test_pages_of_a_list_hold_each_job_once(batch: Batch) -> None:
 
 def test_an_inactive_definition_is_not_used(batch: Batch) -> None:
     make_queue(batch, "q")
-    container = {"image": MACHINES_OWN_PYTHON, "command": ["true"]}
+    container = {"image": "busybox", "command": ["true"]}
     batch.register_job_definition({"jobDefinitionName": "q", "containerProperties": container})
     batch.deregister_job_definition({"jobDefinition": "q:2"})
     assert job(batch, submit(batch, "q"))["jobDefinition"].endswith("/q:1")
@@ -167,11 +183,11 @@ def test_an_inactive_definition_is_not_used(batch: Batch) -> None:
 
 
 def test_jobs_run_while_their_compute_environment_has_vcpus(
-    batch: Batch, scheduled: Callable[[], None], tmp_path: Path
+    batch: Batch, scheduled: Callable[[], None]
 ) -> None:
     make_queue(batch, "q", vcpus=2)
     batch.runner.resume()
-    first = submit(batch, "q", waits_for(tmp_path / "go"), vcpus=2)
+    first = submit(batch, "q", "sleep 1000", vcpus=2)
     until(batch, first, "RUNNING")
     second, third = (submit(batch, "q", vcpus=2) for _ in range(2))
     scheduled()
@@ -180,8 +196,8 @@ def test_jobs_run_while_their_compute_environment_has_vcpus(
         "RUNNABLE",
         "RUNNABLE",
     ]
-    (tmp_path / "go").touch()
-    assert [ended(batch, one)["status"] for one in (first, second, third)] == ["SUCCEEDED"] * 3
+    batch.terminate_job({"jobId": first, "reason": "enough"})
+    assert [ended(batch, one)["status"] for one in (second, third)] == ["SUCCEEDED"] * 2
 
 
 def test_a_job_fails_with_the_one_that_it_depends_on(batch: Batch) -> None:
@@ -194,10 +210,10 @@ def test_a_job_fails_with_the_one_that_it_depends_on(batch: Batch) -> None:
     assert found["attempts"] == []
 
 
-def test_a_job_that_was_terminated_is_not_tried_again(batch: Batch, tmp_path: Path) -> None:
+def test_a_job_that_was_terminated_is_not_tried_again(batch: Batch) -> None:
     make_queue(batch, "q")
     batch.runner.resume()
-    job_id = submit(batch, "q", waits_for(tmp_path / "never"), retryStrategy={"attempts": 3})
+    job_id = submit(batch, "q", "sleep 1000", retryStrategy={"attempts": 3})
     until(batch, job_id, "RUNNING")
     batch.terminate_job({"jobId": job_id, "reason": "enough"})
     found = ended(batch, job_id)
@@ -216,19 +232,16 @@ def test_output_that_ends_without_a_line_end_is_in_the_log(batch: Batch) -> None
     make_queue(batch, "q")
     batch.runner.resume()
     found = ended(batch, submit(batch, "q", r"printf 'first\nlast'"))
-    asked = {"logGroupName": "/aws/batch/job", "logStreamName": found["container"]["logStreamName"]}
-    events = json.loads(cloudwatch_logs._get_log_events(asked)[2])["events"]
-    assert [event["message"] for event in events] == ["first", "last"]
+    assert logged(found) == ["first", "last"]
 
 
 def test_a_job_sees_nothing_of_the_clouds_own_environment(
-    batch: Batch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the developer's")
     monkeypatch.setenv("GATEWAY_PORT", "4566")
     make_queue(batch, "q")
     batch.runner.resume()
-    ended(batch, submit(batch, "q", f"env > {tmp_path}/environment"))
-    names = {line.partition("=")[0] for line in (tmp_path / "environment").read_text().splitlines()}
+    names = {line.partition("=")[0] for line in logged(ended(batch, submit(batch, "q", "env")))}
     assert {"PATH", "AWS_ENDPOINT_URL", "AWS_BATCH_JOB_ID"} <= names
     assert names.isdisjoint({"AWS_SECRET_ACCESS_KEY", "GATEWAY_PORT", "PYTEST_CURRENT_TEST"})
