@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+import subprocess
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -18,6 +21,7 @@ from containers.registry.client import RegistryRepository
 from containers.registry.connections import Response
 from containers.registry.patience import ServerPatience
 from containers.registry.transport import HttpStatusError, _redirected
+from tests.loopback_aws import LoopbackAws, running
 from tests.oci_images import MANIFEST_TYPE, File, Image, digest_of, index_of, tar_of
 from tests.registry_server import Answer, Request, ScriptedServer
 
@@ -191,6 +195,23 @@ def test_nobody_listening() -> None:
     assert failing(lambda: read_blob(server)).kind == "RegistryUnavailable"
 
 
+def test_a_certificate_of_nobody_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x"
+    subprocess.run([*command.split(), "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    pauses: list[float] = []
+    monkeypatch.setattr("containers.registry.transport.time.sleep", pauses.append)
+    with running(LoopbackAws(), context) as server:
+        registry = RegistryRepository(
+            f"https://127.0.0.1:{server.port}", "some/image", "image test", patience=QUICK
+        )
+        error = failing(lambda: registry.read_manifest("latest"))
+    assert "shows a certificate that is not trusted" in error.cause
+    assert pauses == []
+
+
 def test_a_silent_server_is_not_waited_for_for_ever() -> None:
     patience = ServerPatience(timeout_s=0.1, attempts=2, first_pause_s=0.01)
     with ScriptedServer(lambda _: Answer(200, BLOB[:100], {"Content-Length": str(len(BLOB))})) as server:
@@ -269,6 +290,7 @@ def test_a_redirect_to_another_scheme_is_refused(location: str) -> None:
 def test_an_endless_redirect_is_refused() -> None:
     with ScriptedServer(lambda _: Answer(302, headers={"Location": "/again"})) as server:
         assert failing(lambda: read_blob(server)).kind in ("RegistryError", "RegistryUnavailable")
+        assert len(server.requests) == 6
 
 
 def test_the_anonymous_token_is_asked_for_with_service_and_scope() -> None:

@@ -422,6 +422,16 @@ def test_folders_are_found_again_when_too_many_were_looked_up(
     assert all((root / name).read_bytes() == b"1" for name in names)
 
 
+def test_folders_that_were_looked_up_are_not_remembered_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_PARENTS_REMEMBERED", 10)
+    image = tree.Tree(tmp_path, "image test")
+    for number in range(100):
+        assert image.place(b"folder%d/file" % number) == (image.root + b"/folder%d" % number, b"file")
+    assert len(image._parents) <= 10
+
+
 def test_directories_whose_paths_fill_the_memory_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

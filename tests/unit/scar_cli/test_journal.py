@@ -68,6 +68,20 @@ def test_a_torn_last_line_is_taken_away_before_the_journal_goes_on(path: Path, m
     assert (record.position, record.accepted, sorted(record.pending)) == ((0, "d"), 2, [0, 3])
 
 
+def test_of_a_long_torn_line_nothing_is_left(path: Path) -> None:
+    journal = Journal.create(path, {})
+    journal.sending(0, ["a"])
+    journal.sending(0, [f"key-{number}" for number in range(1000)])
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-5])
+    journal = Journal.resume(path)
+    journal.go_on([])
+    journal.accepted(0)
+    journal.close()
+    assert path.read_bytes().endswith(b"\n0\n")
+    assert (read(path).accepted, read(path).pending) == (1, {})
+
+
 def test_what_was_certainly_not_sent_is_told_apart(path: Path) -> None:
     journal = Journal.create(path, {})
     journal.sending(0, ["a", "b", "c"])
@@ -94,6 +108,10 @@ def test_files_that_are_gone_are_no_longer_pending(path: Path) -> None:
 
 def test_two_processes_cannot_write_to_one_journal(path: Path) -> None:
     journal = Journal.create(path, {})
+    with pytest.raises(UserError, match="in use by another scar-launch"):
+        Journal.resume(path)
+    journal.close()
+    journal = Journal.resume(path)
     with pytest.raises(UserError, match="in use by another scar-launch"):
         Journal.resume(path)
     journal.close()
@@ -146,6 +164,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
         journal.accepted(8)
         with pytest.raises(UserError, match=r"cannot be written: file too large.*Free some space"):
             journal.accepted(99)
+        assert path.stat().st_size == size + len("7\n8\n")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     journal.accepted(42)
