@@ -26,7 +26,7 @@ from tests import examples, oci_images
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest, keys, until
 from tests.synth.s3_server import S3Server, running_s3_server
-from tests.unit.runtime_storage.servers import LOGIN, PASSWORD, Running, webdav_server
+from tests.unit.runtime.storage.servers import LOGIN, PASSWORD, Running, webdav_server
 
 pytestmark = pytest.mark.cloud
 

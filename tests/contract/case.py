@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.unit.runtime_job.event_shapes import s3_event
+from tests.unit.runtime.event_shapes import s3_event
 
 ASSEMBLED = "emulator cloud batch"
 LAMBDA = "emulator cloud"

@@ -27,7 +27,7 @@ from runtime.job import JobResult, JobSetting
 from runtime.workspace import Workspace, file_name
 from tests.fuzz.mutation import VALUES, json_bytes, mutated
 from tests.fuzz.target import Check, Target
-from tests.unit.runtime_job import event_shapes as shapes
+from tests.unit.runtime import event_shapes as shapes
 
 CONFIG = {
     "version": 1,

@@ -1,6 +1,6 @@
 """`function_config.json` is written as the runner expects it: byte for byte one of `tests/function_config`.
 
-`tests/unit/runtime_job/test_function_config.py` has the runner read the same files.
+`tests/unit/runtime/test_function_config.py` has the runner read the same files.
 """
 
 from __future__ import annotations

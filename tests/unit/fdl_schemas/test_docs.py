@@ -13,8 +13,7 @@ from fdl_schemas.diagnostics.diagnostic import CODES
 from fdl_schemas.docs.__main__ import TARGET
 from fdl_schemas.docs.reference import INTRODUCTION, document
 from fdl_schemas.load import check
-
-from .test_schema import PROPERTIES
+from tests.unit.fdl_schemas.reading.test_schema import PROPERTIES
 
 TEXT = document()
 TOP = TARGET.parents[1]

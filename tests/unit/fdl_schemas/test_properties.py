@@ -26,8 +26,7 @@ from fdl_schemas.diagram.mermaid import mermaid
 from fdl_schemas.graph import edges
 from fdl_schemas.load import CheckResult, check, check_text
 from fdl_schemas.reading.schema import schema
-
-from .test_load import EVERY_KEY, VIDEO_PROCESS
+from tests.unit.fdl_schemas.test_load import EVERY_KEY, VIDEO_PROCESS
 
 EXAMPLES = int(os.environ.get("FDL_EXAMPLES", "60"))
 LONGEST_S = 5.0
