@@ -213,7 +213,7 @@ from pathlib import Path
 from containers.errors import ExplainedError
 from containers.image.config import ImageConfig
 from runtime import job
-from runtime.assembled import AssembledImage
+from runtime.assembled import EnclosingImage
 from runtime.config import FunctionConfig
 from runtime.events.invocation import Invocation
 from runtime.logs import Log
@@ -222,7 +222,7 @@ started = Path(sys.argv[1], "started")
 config = FunctionConfig(
     name="f", execution_mode="lambda", log_level="INFO", timeout_s=60, timeout_threshold_s=5,
     init_script=None, extra_payload=None, image=None, container_environment={}, inputs=(), outputs=(),
-    batch=None, assembled=AssembledImage(ImageConfig(entrypoint=("/bin/touch", str(started)))),
+    batch=None, assembled=EnclosingImage(ImageConfig(entrypoint=("/bin/touch", str(started)))),
 )
 for deadline in (time.monotonic() - 1, time.monotonic() + 30):
     setting = job.JobSetting(config, {"SCAR_STORE": sys.argv[1]}, "r", deadline, Log(), False)
