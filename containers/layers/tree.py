@@ -22,7 +22,6 @@ from containers.removal import remove_tree
 _MAXIMUM_LINKS = 40  # as the kernel bounds the symlinks of one path
 _OPAQUE = b".wh..wh..opq"
 WHITEOUT = b".wh."
-_WHITEOUT_META = b".wh..wh."
 _NO_NAMES = frozenset({b"", b".", b".."})
 # Folders that were looked up are remembered, but not without end: a name can be written in many ways (`./a`).
 _PARENTS_REMEMBERED = 20_000
@@ -169,13 +168,11 @@ class Tree:
 
     def whiteout(self, parent: bytes, name: bytes) -> None:
         """Do what the whiteout file `name` in the directory `parent` stands for."""
-        if name != _OPAQUE and name.startswith(_WHITEOUT_META):
-            return  # aufs' own bookkeeping
         if name == _OPAQUE:
             for child in os.listdir(parent):
                 self._remove_lower(parent + b"/" + child)
             return
-        hidden = name[len(WHITEOUT) :]
+        hidden = name[len(WHITEOUT) :]  # of aufs' own bookkeeping: a name that no file of the tree has
         if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
             raise unsafe(self._what, f"it holds a whiteout for '{shown(hidden)}'")
         self._remove_lower(parent + b"/" + hidden)
