@@ -172,7 +172,7 @@ class Tree:
             for child in os.listdir(parent):
                 self._remove_lower(parent + b"/" + child)
             return
-        hidden = name[len(WHITEOUT) :]  # of aufs' own bookkeeping: a name that no file of the tree has
+        hidden = name[len(WHITEOUT) :]  # of aufs: a name that no file has
         if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
             raise unsafe(self._what, f"it holds a whiteout for '{shown(hidden)}'")
         self._remove_lower(parent + b"/" + hidden)
