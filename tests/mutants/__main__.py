@@ -123,6 +123,8 @@ def _judge_all(
             raise
         finally:
             memory.write_text(json.dumps(noticed, indent=1))
+    for test in sorted(set[str]().union(*(free.get().broken for _ in range(jobs)))):
+        print(f"left out, as it fails without a mutant, too: {test}", file=sys.stderr)
     return {mutant: outcomes[mutant] for mutant in mutants}
 
 

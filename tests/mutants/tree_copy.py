@@ -43,6 +43,8 @@ class TreeCopy:
         self._changes = 0
         self._sound: set[str] = set()
         """Tests that pass without a mutant."""
+        self.broken: set[str] = set()
+        """Tests that fail without one. They are left out."""
         if folder.exists():
             shutil.rmtree(folder)
         listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
@@ -88,21 +90,22 @@ class TreeCopy:
             shutil.copy2(original, file)
         if code == _PASSED:
             return Outcome("survived")
-        if code != _FAILED:
+        if code != _FAILED or not failed:
             return Outcome("unclear", problem=output)
-        # A test that fails anyway has noticed nothing.
-        for test in failed - self._sound:
-            clean_code, _, _ = self._pytest(test)
-            if clean_code != _PASSED:
-                return Outcome("unclear", problem=f"{test} fails without the mutant, too")
-            self._sound.add(test)
+        # A test that fails anyway has noticed nothing, but another one may.
+        broken = {test for test in failed - self._sound if self._pytest(test)[0] != _PASSED}
+        self._sound |= failed - broken
+        if broken:
+            self.broken |= broken
+            return self.judge(mutant)
         return Outcome("caught", tuple(sorted(failed)))
 
     def _pytest(self, *tests: str) -> tuple[int, set[str], str]:
         """Exit code (-1: none in time), names of the tests that failed, and the end of the output."""
         cache = self._folder / ".pytest_cache"
         shutil.rmtree(cache, ignore_errors=True)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", str(_ONE_TEST_S), *tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", str(_ONE_TEST_S)]
+        command += [*(f"--deselect={test}" for test in sorted(self.broken)), *tests]
         with subprocess.Popen(
             command,
             cwd=self._folder,

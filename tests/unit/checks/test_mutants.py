@@ -79,9 +79,12 @@ def test_a_survivor_may_be_accepted_for_a_reason(root: Path, capsys: pytest.Capt
 def test_a_test_that_fails_without_the_mutant_has_noticed_nothing(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (root / "tests/unit/test_sums.py").write_text(TESTS.replace("fits(4)", "fits(1)"))
-    assert run(root, good=CAUGHT) == 1
-    assert "fails without the mutant, too" in capsys.readouterr().out
+    broken = "def test_that_is_broken() -> None:\n    assert sums.fits(4)\n\n\ndef test_the"
+    (root / "tests/unit/test_sums.py").write_text(TESTS.replace("def test_the", broken))
+    assert run(root, good=CAUGHT.replace("size <= 4", "size <= 2"), bad=SURVIVES) == 1
+    said = capsys.readouterr()
+    assert "left out, as it fails without a mutant, too: tests/unit/test_sums.py::test_that_is" in said.err
+    assert "1 of 2 mutants caught (50 %)" in said.out
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ def test_object_of_any_name_is_processed(name: str, function: Function) -> None:
     assert function.leftovers() == []
 
 
+def test_every_user_of_the_image_may_read_the_input(function: Function) -> None:
+    function.deploy('#!/bin/sh\nls -l "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/listed"\n')
+    before = os.umask(0o077)
+    try:
+        function.invoke(s3_event(function.bucket.name, function.bucket.put("in/a")))
+    finally:
+        os.umask(before)
+    assert function.bucket.get("out/listed").startswith(b"-rw-r--r-- ")
+
+
 @pytest.mark.parametrize(("name", "on_disk"), [("x" * 300 + ".jpg", "x" * 251 + ".jpg"), ("..", "input")])
 def test_name_that_no_file_can_have_is_changed_and_the_key_is_not(
     name: str, on_disk: str, function: Function
