@@ -5,6 +5,7 @@
     layers/          compressed archives, turned into files
     store/           unpacked images
     engines/         processes in an unpacked image, or in the image that they are part of
+    building/        images from files, without Docker
     assembly/        the user's image with the runner in it, from registry to registry
     paths.py         paths as the container sees them
     removal.py       folders that strangers have filled

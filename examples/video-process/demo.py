@@ -25,7 +25,6 @@ from typing import Any
 
 from deployment import DeploymentError, clients_for, deploy, environment_for, put
 from images.build_images import build_images, ffmpeg_program
-from images.machine_files import MachineError
 from images.wheels import WheelError
 from make_video import SECONDS, VideoError, make_video, truth
 from processes import ProgramError
@@ -38,6 +37,7 @@ from watching.live_view import LiveView
 from watching.times_table import times_table
 from watching.workflow import Progress, VideoWorkflow
 
+from containers.building.host_files import HostFilesError
 from local_cloud.cloud import Cloud, CloudError, Running
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +70,7 @@ def main() -> int:
     images = parser.parse_args().images
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
-    known = (DemoError, DeploymentError, ProgramError, WheelError, MachineError, VideoError, CloudError)
+    known = (DemoError, DeploymentError, ProgramError, WheelError, HostFilesError, VideoError, CloudError)
     try:
         DEMO.mkdir(parents=True, exist_ok=True)
         with _alone():

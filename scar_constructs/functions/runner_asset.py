@@ -35,7 +35,7 @@ AWS_SERVICES = ("batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns",
 """Services whose descriptions botocore keeps in the layer."""
 
 _PACKAGES = [Path(__file__).resolve().parents[2] / name for name in ("containers", "runtime")]
-_LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples")
+_LEFT_OUT_FOLDERS = ("__pycache__", "tests", "examples", "building")
 
 
 class RunnerAsset(Construct):

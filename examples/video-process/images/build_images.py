@@ -1,7 +1,7 @@
 """Two container images without a registry: `grycap/ffmpeg` and `grycap/darknet`, as OCI image layouts.
 
-    machine_files (shell, Python, libraries) ┐
-    wheels (static ffmpeg, numpy, OpenCV)    ├─► root_filesystem, a layer each ─► oci_layout ─► build/images/
+    host files (shell, Python, libraries)    ┐
+    wheels (static ffmpeg, numpy, OpenCV)    ├─► a layer each ─► OCI image layouts below build/images/
     detector/ (our darknet)                  ┘
 
 They carry the names of Docker Hub's images, so that the FDL file stays as it is written; what is in them is
@@ -26,10 +26,11 @@ from pathlib import Path, PurePosixPath
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from images.bytecode import with_bytecode
-from images.machine_files import MachineError, add_libraries, add_python, base_system
-from images.oci_layout import ImageSettings, write_layout
-from images.root_filesystem import RootFilesystem
+from containers import building
+from containers.building.bytecode import with_bytecode
+from containers.building.host_files import HostFilesError, add_libraries, add_python, base_system
+from containers.building.layout import ImageSettings, write_layout
+from containers.building.root_filesystem import RootFilesystem
 from images.wheels import WheelError, fetch_wheels
 
 _HERE = Path(__file__).resolve().parent
@@ -48,7 +49,7 @@ class BuiltImage:
     size: int
     """Bytes of its blobs."""
     reused: bool
-    """It stood there already, made of the same inputs."""
+    """It was there already, built from the same inputs."""
 
 
 def build_images(folder: Path, wheels: Path, log: Callable[[str], None]) -> list[BuiltImage]:
@@ -56,7 +57,7 @@ def build_images(folder: Path, wheels: Path, log: Callable[[str], None]) -> list
 
     Raises:
         WheelError: A wheel cannot be fetched.
-        MachineError: This machine lacks a program or library.
+        HostFilesError: This machine lacks a program or library.
     """
     unpacked = fetch_wheels(_HERE / "requirements.txt", wheels)
     base = base_system()
@@ -147,7 +148,7 @@ def _compiled(layers: Sequence[RootFilesystem], scratch: Path) -> list[RootFiles
 
 def _program_fingerprint() -> str:
     """Changes with the program that builds: an image made by an older one is made again."""
-    sources = sorted(_HERE.rglob("*.py"))
+    sources = [*sorted(_HERE.rglob("*.py")), *sorted(Path(building.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
         for image in build_images(folder, _BUILD / "wheels", print):
             state = "unchanged" if image.reused else "built"
             print(f"{state}: {image.folder} ({image.size / 1e6:.0f} MB compressed)")
-    except (WheelError, MachineError) as error:
+    except (WheelError, HostFilesError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

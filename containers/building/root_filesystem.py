@@ -1,7 +1,7 @@
-"""A root file system on paper: which path of an image comes from where, before anything is copied.
+"""The plan of a layer: where each path of an image comes from, before anything is copied.
 
-Entries are added in any order and written in one: sorted, owned by root, dated 1970. So the same inputs
-give the same bytes. `fingerprint` says cheaply whether the inputs are still those of the last build.
+Entries are added in any order and written sorted, owned by root and dated 1970, so the same inputs give the
+same bytes. `fingerprint` tells cheaply whether the inputs have changed since the last build.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Entry:
 
     mode: int
     source: Path | None = None
-    """A file of this machine."""
+    """A file of the host."""
     content: bytes | None = None
     link_to: str | None = None
-    """Target of a symbolic link, as it is to be read inside the image."""
+    """Target of a symbolic link, as read inside the image."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class RootFilesystem:
         self._put(path, Entry(mode))
 
     def add_file(self, path: str, source: Path, mode: int | None = None) -> None:
-        """Add a file of this machine, with links followed; without `mode`, executable as it is here."""
+        """Add a file of the host, with links followed; without `mode`, executable if the file is."""
         source = source.resolve(strict=True)
         executable = source.stat().st_mode & 0o111
         self._put(path, Entry(mode if mode is not None else (0o755 if executable else 0o644), source=source))

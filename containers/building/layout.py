@@ -1,8 +1,8 @@
-"""An OCI image layout: layers go in, a folder comes out that any OCI tool can copy, run or push.
+"""Writes layers as an OCI image layout: a folder that any OCI tool can copy, run or push.
 
 `index.json` names a manifest, the manifest a configuration and compressed layers, all by the SHA-256 of
-their bytes (OCI image specification 1.1, image-layout.md, manifest.md, config.md). No time of building is
-written, so the same layers give the same digest.
+their bytes (OCI image specification 1.1, image-layout.md, manifest.md, config.md). No build time is written,
+so the same layers give the same digest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from images.root_filesystem import RootFilesystem
+from containers.building.root_filesystem import RootFilesystem
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -34,7 +34,7 @@ _COMPRESSION = 5
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """What a container of the image starts with."""
+    """Configuration of a container of the image."""
 
     environment: Mapping[str, str]
     command: Sequence[str]
@@ -54,7 +54,7 @@ class _Blob:
 
 
 def architecture() -> str:
-    """This machine's architecture, as images name it."""
+    """The host's architecture, as images name it."""
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 

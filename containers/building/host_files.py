@@ -1,8 +1,7 @@
-"""What an image takes from this machine: a shell, small programs, Python, and the libraries they need.
+"""Files of the host for an image: a shell, small programs, Python, and the shared libraries that they need.
 
-The libraries of a program are those that this machine's own loader names (`ldd`). In the image they all
-stand in one folder, that of the C library, which the loader searches without being told; so an image needs
-no loader cache.
+The loader of the host names the libraries of a program (`ldd`). In the image they are all in the folder of
+the C library, which the loader searches by default, so the image needs no loader cache.
 """
 
 from __future__ import annotations
@@ -15,42 +14,13 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from images.root_filesystem import RootFilesystem
+from containers.building.root_filesystem import RootFilesystem
 
 PROGRAMS = (
-    *(
-        "sh",
-        "bash",
-        "basename",
-        "cat",
-        "chmod",
-        "cp",
-        "cut",
-        "date",
-        "dirname",
-        "echo",
-        "env",
-        "false",
-        "head",
-    ),
-    *(
-        "id",
-        "ln",
-        "ls",
-        "mkdir",
-        "mktemp",
-        "mv",
-        "printf",
-        "pwd",
-        "rm",
-        "rmdir",
-        "sleep",
-        "sort",
-        "tail",
-        "tee",
-    ),
-    *("test", "touch", "tr", "true", "uname", "uniq", "wc"),
-)
+    "sh", "bash", "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "echo", "env", "false", "head",
+    "id", "ln", "ls", "mkdir", "mktemp", "mv", "printf", "pwd", "rm", "rmdir", "sleep", "sort", "tail", "tee",
+    "test", "touch", "tr", "true", "uname", "uniq", "wc",
+)  # fmt: skip
 _NEEDED_PROGRAMS = {"sh", "cat", "ls", "mkdir", "env"}
 _FOUND = re.compile(r"(?:\S+ => )?(?P<path>/\S+) \(0x[0-9a-f]+\)")
 _MISSING = re.compile(r"(?P<name>\S+) => not found")
@@ -61,24 +31,20 @@ _NOT_OF_PYTHON = {
     "lib2to3", "ensurepip", "pydoc_data", "distutils",
 }  # fmt: skip
 _NOT_OF_ITS_LIBRARIES = (
-    "_test",
-    "_tkinter",
-    "_curses",
-    "_dbm",
-    "_gdbm",
-    "_ctypes_test",
-    "readline",
-    "nis",
-    "xx",
-)
+    "_test", "_tkinter", "_curses", "_dbm", "_gdbm", "_ctypes_test", "readline", "nis", "xx",
+)  # fmt: skip
 
 
-class MachineError(Exception):
-    """This machine lacks something that an image takes from it."""
+class HostFilesError(Exception):
+    """The host lacks a program or library that the image needs."""
 
 
 def base_system() -> RootFilesystem:
-    """A small Linux user land: shell, small programs, users, `/tmp`; `/bin` and `/lib` are `/usr`'s."""
+    """A small Linux user land: shell, small programs, users and `/tmp`; `/bin` and `/lib` link to `/usr`.
+
+    Raises:
+        HostFilesError: A program or a library is missing.
+    """
     root = RootFilesystem()
     for link in ("bin", "sbin", "lib", "lib64"):
         root.add_link(link, f"usr/{link}" if link != "sbin" else "usr/bin")
@@ -89,11 +55,11 @@ def base_system() -> RootFilesystem:
     root.add_content("etc/group", "root:x:0:\nnogroup:x:65534:\n")
     root.add_content("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
     root.add_content(
-        "etc/os-release", 'NAME="scar-cdk demo"\nID=scar-cdk-demo\nPRETTY_NAME="scar-cdk demo image"\n'
+        "etc/os-release", 'NAME="scar-cdk"\nID=scar-cdk\nPRETTY_NAME="Image built by scar-cdk"\n'
     )
     programs = {name: found for name in PROGRAMS if (found := shutil.which(name))}
     if missing := sorted(_NEEDED_PROGRAMS - set(programs)):
-        raise MachineError(f"no {', '.join(missing)} in PATH. Install the coreutils and a POSIX shell.")
+        raise HostFilesError(f"no {', '.join(missing)} in PATH. Install the coreutils and a POSIX shell.")
     for name, found in programs.items():
         root.add_file(f"usr/bin/{name}", Path(found), 0o755)
     add_libraries(root, [Path(found) for found in programs.values()])
@@ -101,12 +67,14 @@ def base_system() -> RootFilesystem:
 
 
 def add_python(root: RootFilesystem) -> str:
-    """Add this machine's Python without tests, tools, installed packages; returns its path in the image."""
+    """Add the host's Python without tests, tools and installed packages; returns its path in the image."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     program = Path(sys.base_prefix) / "bin" / version
     library = Path(sysconfig.get_path("stdlib"))
     if not program.is_file() or not library.is_dir():
-        raise MachineError(f"no whole Python under {sys.base_prefix}: {program} or {library} is missing.")
+        raise HostFilesError(
+            f"no complete Python below {sys.base_prefix}: {program} or {library} is missing."
+        )
     root.add_file(f"{_PYTHON}/bin/{version}", program, 0o755)
     root.add_link(f"{_PYTHON}/bin/python3", version)
     root.add_tree(f"{_PYTHON}/{sys.platlibdir}/{version}", library, _is_of_python)
@@ -144,15 +112,13 @@ def _libraries(programs: Iterable[Path]) -> list[Path]:
                 continue
         answer = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
         if missing := _MISSING.search(answer):
-            raise MachineError(
-                f"{program} needs {missing['name']}, which this machine does not have. Install it."
-            )
+            raise HostFilesError(f"{program} needs {missing['name']}, which is not installed. Install it.")
         found.update(Path(match["path"]) for match in _FOUND.finditer(answer))
     return sorted(found)
 
 
 def _place(library: Path) -> str:
-    """The loader stays where programs name it; all else goes beside the C library."""
+    """Programs name the path of the loader; all else goes beside the C library."""
     if library.name.startswith("ld-"):
         return f"usr/{library.parent.name}/{library.name}"
     multiarch = sysconfig.get_config_var("MULTIARCH") or ""

@@ -1,0 +1,9 @@
+"""Builds container images from files, without Docker and without a registry.
+
+    root_filesystem.py  the plan of a layer: which path comes from where
+    host_files.py       a small Linux user land, Python and shared libraries of the host
+    bytecode.py         bytecode for the Python files of a layer
+    layout.py           layers as an OCI image layout
+
+The runner's package leaves it out: it runs on people's machines only.
+"""
