@@ -21,9 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from deployment import DeploymentError, clients_for, deploy, environment_for, put
+from deployment import deploy, put
 from images.build_images import build_images, ffmpeg_program
 from images.wheels import WheelError
 from make_video import SECONDS, VideoError, make_video, truth
@@ -39,6 +38,8 @@ from watching.workflow import Progress, VideoWorkflow
 
 from containers.building.host_files import HostFilesError
 from local_cloud.cloud import Cloud, CloudError, Running
+from scar_cli.aws.session import client
+from scar_cli.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -48,6 +49,8 @@ FDL = HERE / "scar-video-process.yaml"
 _RUN_WITHIN_S = 30 * 60.0
 _POLL_EVERY_S = 1.0
 _LAST_LINE_WITHIN_S = 20.0
+_WOULD_WIN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
+"""Variables that would override the credentials of the embedded cloud."""
 _INTERRUPTED, _TERMINATED = 130, 143
 _TITLE = "1 video, 68 images, 68 results"
 
@@ -70,7 +73,7 @@ def main() -> int:
     images = parser.parse_args().images
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
-    known = (DemoError, DeploymentError, ProgramError, WheelError, HostFilesError, VideoError, CloudError)
+    known = (DemoError, ProgramError, WheelError, HostFilesError, VideoError, CloudError, UserError)
     try:
         DEMO.mkdir(parents=True, exist_ok=True)
         with _alone():
@@ -130,18 +133,20 @@ class Demo:
 
     def in_cloud(self, running: Running, video: Path) -> int:
         """Deploy, upload, watch, and show what came of it."""
-        environment = environment_for(running)
+        for name in _WOULD_WIN:
+            os.environ.pop(name, None)
+        os.environ.update(running.environment(), NO_COLOR="1")
         with self.station("cdk deploy -c fdl=examples/video-process/scar-video-process.yaml") as note:
-            deploy(FDL, DEMO, environment, note)
-        workflow = VideoWorkflow(clients_for(running), FDL.stem)
+            deploy(FDL, DEMO, note)
+        workflow = VideoWorkflow(FDL.stem)
         with self.station(f"scar put -b {workflow.split.inputs[0]} -p {video.name}"):
-            put(video, workflow.split.inputs[0], DEMO, environment)
+            put(video, workflow.split.inputs[0], DEMO)
         uploaded = time.monotonic()
         progress = self.watch(workflow, running.parallel)
         elapsed_s = time.monotonic() - uploaded
         _check(progress, workflow)
         figures = _figures(workflow)
-        frames = self.download(workflow, clients_for(running)("s3"))
+        frames = self.download(workflow)
         if [frame.second for frame in frames] != list(range(SECONDS)):
             raise DemoError(f"The results are not those of {SECONDS} seconds. They are in {DEMO / 'results'}")
         self.report(frames, figures, progress, elapsed_s)
@@ -163,7 +168,7 @@ class Demo:
                     )
                 time.sleep(_POLL_EVERY_S)
 
-    def download(self, workflow: VideoWorkflow, s3: Any) -> list[FrameResult]:
+    def download(self, workflow: VideoWorkflow) -> list[FrameResult]:
         """The output folder's files into build/demo/results, compared with the truth."""
         folder = DEMO / "results"
         folder.mkdir()
@@ -171,7 +176,7 @@ class Demo:
         for key in workflow.keys(path):
             name = key.rpartition("/")[2]
             if name not in ("", ".", ".."):
-                s3.download_file(path.partition("/")[0], key, str(folder / name))
+                client("s3").download_file(path.partition("/")[0], key, str(folder / name))
         return read_results(folder, truth)
 
     def report(

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _GRACE_S = 5.0
@@ -26,10 +26,9 @@ def run_program(
     command: Sequence[str],
     *,
     folder: Path,
-    environment: Mapping[str, str],
     log: Path,
     timeout_s: float,
-    on_line: Callable[[str], None],
+    on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Run a program to its end, its output into `log` and line by line to `on_line`.
 
@@ -44,7 +43,6 @@ def run_program(
         subprocess.Popen(
             command,
             cwd=folder,
-            env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,32 +1,17 @@
-"""A deployed video workflow, seen through AWS: how far it is, and why it failed if it did.
-
-What is deployed is read from the stack's output `ScarWorkflow`, so nothing here knows a queue's or a log
-group's name.
-"""
+"""A deployed video workflow: its progress, and the reason if it failed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_OUTPUT = "ScarWorkflow"
+from scar_cli.aws.deployed import DeployedFunction, selected
+from scar_cli.aws.session import client
+
 _JOB_STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 NO_JOB = "not submitted"
-
-
-@dataclass(frozen=True, slots=True)
-class DeployedFunction:
-    """One function of the stack."""
-
-    name: str
-    log_group: str
-    failure_queue_url: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    job_queue: str | None
-    batch_log_group: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +23,7 @@ class Progress:
     results: int
     """Images whose text and picture are both there."""
     failures: int
-    """Events that stand in a failure queue after their last attempt."""
+    """Events in a failure queue after their last attempt."""
 
     @property
     def job_failed(self) -> bool:
@@ -55,16 +40,13 @@ class VideoWorkflow:
     """The stack of `scar-video-process.yaml`: a function that splits in Batch, one that detects in Lambda.
 
     Args:
-        client: Gives the boto3 client of a service by its name.
         stack: Name of the stack.
     """
 
-    def __init__(self, client: Callable[[str], Any], stack: str) -> None:
+    def __init__(self, stack: str) -> None:
         self._s3, self._sqs = client("s3"), client("sqs")
         self._batch, self._logs = client("batch"), client("logs")
-        (found,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-        text = next(out["OutputValue"] for out in found["Outputs"] if out["OutputKey"] == _OUTPUT)
-        functions = [_function(entry) for entry in json.loads(text)["functions"]]
+        functions = selected(None, None, stack)
         self.split = next(function for function in functions if function.job_queue)
         self.detect = next(function for function in functions if not function.job_queue)
         self._job_id, self._job_state = "", NO_JOB
@@ -142,15 +124,3 @@ def json_line(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _function(entry: dict[str, Any]) -> DeployedFunction:
-    return DeployedFunction(
-        name=entry["name"],
-        log_group=entry["log_group"],
-        failure_queue_url=entry["failure_queue_url"],
-        inputs=tuple(entry["inputs"]),
-        outputs=tuple(entry["outputs"]),
-        job_queue=entry.get("job_queue"),
-        batch_log_group=entry.get("batch_log_group"),
-    )

@@ -65,7 +65,6 @@ def run(script: str, folder: Path, timeout_s: float = 60) -> list[str]:
     run_program(
         ["/bin/sh", "-c", script],
         folder=folder,
-        environment=dict(os.environ),
         log=folder / "program.log",
         timeout_s=timeout_s,
         on_line=lines.append,
