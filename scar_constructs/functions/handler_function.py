@@ -14,14 +14,19 @@ from scar_constructs.findings import acknowledge
 from scar_constructs.functions.data_access import write_log_statement
 
 
+def handler_file(name: str) -> Path:
+    """The program `name` of `scar_constructs/handlers`."""
+    return Path(__file__).parents[1] / "handlers" / name / "index.py"
+
+
 class HandlerFunction(Construct):
     """A Lambda function with a log group, and a role that may write to it and do what it is allowed later.
 
-    :param handler: the program's file, at most 4096 characters; its door is `handler`.
+    :param handler: name of the program in `scar_constructs/handlers`, which has at most 4096 characters.
     :param description: what it does.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, handler: Path, description: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, handler: str, description: str) -> None:
         super().__init__(scope, construct_id)
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
@@ -40,7 +45,7 @@ class HandlerFunction(Construct):
             "Function",
             runtime=lambda_.Runtime.PYTHON_3_13,
             handler="index.handler",
-            code=lambda_.Code.from_inline(handler.read_text(encoding="utf-8")),
+            code=lambda_.Code.from_inline(handler_file(handler).read_text(encoding="utf-8")),
             role=self.role,
             log_group=log_group,
             timeout=Duration.minutes(15),

@@ -7,16 +7,12 @@ changes.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
-
-_HANDLER = Path(__file__).parents[1] / "handlers" / "preheat" / "index.py"
 
 
 class Preheating(Construct):
@@ -34,7 +30,7 @@ class Preheating(Construct):
         provider = stack.node.try_find_child("PreheatingProvider")
         if not isinstance(provider, HandlerFunction):
             provider = HandlerFunction(
-                stack, "PreheatingProvider", handler=_HANDLER, description="Invokes new functions once"
+                stack, "PreheatingProvider", handler="preheat", description="Invokes new functions once"
             )
         provider.allow(
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[function.function_arn])

@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from scar_constructs.functions.compiled_libraries import add_libraries_of_images
-
-_HANDLER = Path(__file__).parents[1] / "handlers" / "assembler" / "index.py"
+from scar_constructs.functions.handler_function import handler_file
 
 
 @cache
@@ -18,6 +17,6 @@ def assembler_folder() -> Path:
     """The code in a temporary folder of this process, which is removed when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="scar-assembler-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    shutil.copy(_HANDLER, folder)
+    shutil.copy(handler_file("assembler"), folder)
     add_libraries_of_images(folder)
     return folder

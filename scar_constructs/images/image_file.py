@@ -18,7 +18,6 @@ from constructs import Construct
 from scar_constructs.findings import acknowledge_wildcard
 from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
 
-_HANDLER = Path(__file__).parents[1] / "handlers" / "staged_file" / "index.py"
 _FOLDER = "scar-images"
 
 
@@ -67,7 +66,7 @@ class ImageFile(Construct):
             provider = HandlerFunction(
                 stack,
                 "StagedFilesProvider",
-                handler=_HANDLER,
+                handler="staged_file",
                 description="Copies image files into buckets of the user's own",
             )
         # The folder: an update removes the older copy when the rights to the newer one are already in place.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 
 from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
@@ -19,8 +18,6 @@ from constructs import Construct
 from scar_constructs.findings import acknowledge_wildcard
 from scar_constructs.functions.data_access import in_policy
 from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
-
-_HANDLER = Path(__file__).parents[1] / "handlers" / "bucket_folders" / "index.py"
 
 
 class OnDelete(StrEnum):
@@ -84,7 +81,7 @@ class _Provider(HandlerFunction):
         return cls(
             stack,
             "BucketFoldersProvider",
-            handler=_HANDLER,
+            handler="bucket_folders",
             description="Makes the folders of the workflow's buckets",
         )
 

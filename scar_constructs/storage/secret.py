@@ -35,8 +35,6 @@ from constructs import Construct
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
 from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
 
-_HANDLER = Path(__file__).parents[1] / "handlers" / "storage_secret" / "index.py"
-
 
 class StorageSecret(Construct):
     """A secret with the settings of storage providers, as `runtime/config.py` wants it.
@@ -70,7 +68,7 @@ class StorageSecret(Construct):
             "Whoever runs the storage gives out these credentials: nothing here can renew them.",
         )
         provider = HandlerFunction(
-            self, "Provider", handler=_HANDLER, description="Stores the settings of storage providers"
+            self, "Provider", handler="storage_secret", description="Stores the settings of storage providers"
         )
         bucket = stack.format_arn(service="s3", region="", account="", resource=location.bucket_name)
         # Of this stack, with all hashes: what an older deployment has left is to be deleted too.

@@ -8,18 +8,12 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import scar_constructs
+from scar_constructs.functions.handler_function import handler_file
 
 Ask = Callable[..., dict[str, Any]]
-ROOM = Path(scar_constructs.__file__).parent
-
-
-def handler_file(name: str) -> Path:
-    return ROOM / "handlers" / name / "index.py"
 
 
 def load(name: str) -> ModuleType:

@@ -1,8 +1,5 @@
-# ruff: noqa: PTH110, SIM105
-# pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
-
-# ruff: noqa: PTH110,
-# PTH208, PTH211 (pathlib takes longer to load than this program takes to run)
+# ruff: noqa: PTH110
+# pathlib takes longer to load than this program takes to run.
 
 """Becoming the user's program, and telling the caller how things went.
 
@@ -70,11 +67,7 @@ def cannot_start(path: str, error: OSError) -> str:
 def reset_signals() -> None:
     """The program starts with every signal at its default and none blocked."""
     for number in range(1, signal.NSIG):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            try:
-                signal.signal(number, signal.SIG_DFL)
-            except (OSError, ValueError):
-                reset_signal(number)
+        reset_signal(number)  # the kernel refuses SIGKILL and SIGSTOP, which are at their defaults always
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 
