@@ -110,7 +110,7 @@ def test_a_public_registry_names_no_address_inside(host: str, with_login: bool) 
 @pytest.mark.parametrize("registry", ["http://127.0.0.1:5000", "http://10.0.0.5"])
 def test_no_registry_names_the_credentials_endpoint_of_the_cloud(registry: str) -> None:
     assert refusal("http://169.254.169.254/latest", registry, with_login=False) is not None
-    assert refusal("http://[::ffff:169.254.169.254]/latest", registry, with_login=False) is not None
+    assert refusal("https://[::ffff:169.254.169.254]/x", registry, with_login=False) is not None
     assert refusal("https://[fe80::a9fe:a9fe]/x", registry, with_login=False) is not None
 
 
