@@ -57,7 +57,7 @@ chaos: setup .venv/.dev ## stop and kill the embedded cloud in the middle of its
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
-mutants: setup .venv/.dev ## break a copy of the code, one small fault at a time: do the tests notice? (MUTANTS_ARGS="--only fdl")
+mutants: setup .venv/.dev ## break a copy of the code, one small fault at a time: do the tests notice? (20 minutes; MUTANTS_ARGS="--only fdl")
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
