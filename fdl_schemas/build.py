@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from fdl_schemas import fargate
 from fdl_schemas.model import (
@@ -35,7 +35,6 @@ from fdl_schemas.model import (
 )
 from fdl_schemas.reading.document import PathInFile
 
-_Value = TypeVar("_Value")
 _REFERENCES = (("${ENV:", "environment"), ("${SECRET:", "secret"))
 
 
@@ -151,34 +150,27 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
             if item
         ),
         tags=MappingProxyType(dict(_map(settings.get("tags")))),
-        api_gateway=ApiGateway(api["name"], **_given(auth=_read(HttpAuth, api.get("auth"))))
-        if "name" in api
-        else None,
+        api_gateway=ApiGateway(api["name"], **_given(api, "auth", read=HttpAuth)) if "name" in api else None,
         run=RunOptions(
             run_script=_file(settings.get("run_script"), folder),
             payload=settings.get("payload"),
-            **_given(
-                asynchronous=settings.get("asynchronous"),
-                invocation_type=settings.get("invocation_type"),
-                log_type=settings.get("log_type"),
-            ),
+            **_given(settings, "asynchronous", "invocation_type", "log_type"),
         ),
+        **_given({"first": next(iter(_texts(settings.get("architectures"))), None)}, architecture="first"),
+        **_given(settings, "description", "region", "log_level", "preheat"),
+        **_given(settings, "execution_mode", read=ExecutionMode),
         **_given(
-            description=settings.get("description"),
-            region=settings.get("region"),
-            memory_mib=_read(int, settings.get("memory")),
-            timeout_s=_read(int, settings.get("timeout")),
-            ephemeral_storage_mib=_read(int, settings.get("ephemeral_storage")),
-            execution_mode=_read(ExecutionMode, settings.get("execution_mode")),
-            log_level=settings.get("log_level"),
-            log_retention_days=_read(int, _map(entry.get("cloudwatch")).get("log_retention_policy_in_days")),
-            architecture=next(iter(_texts(settings.get("architectures"))), None),
-            image_runtime=_read(lambda runtime: runtime == "image", settings.get("runtime")),
-            delete_ecr_image=_map(entry.get("ecr")).get("delete_image"),
-            reserved_concurrency=_read(int, settings.get("reserved_concurrency")),
-            retry_attempts=_read(int, settings.get("retry_attempts")),
-            preheat=settings.get("preheat"),
+            settings,
+            "reserved_concurrency",
+            "retry_attempts",
+            read=int,
+            memory_mib="memory",
+            timeout_s="timeout",
+            ephemeral_storage_mib="ephemeral_storage",
         ),
+        **_given(settings, read=lambda runtime: runtime == "image", image_runtime="runtime"),
+        **_given(_map(entry.get("cloudwatch")), read=int, log_retention_days="log_retention_policy_in_days"),
+        **_given(_map(entry.get("ecr")), delete_ecr_image="delete_image"),
     )
     if function.execution_mode is ExecutionMode.LAMBDA:
         return function
@@ -191,10 +183,8 @@ def _container(settings: Mapping[str, Any], folder: Path) -> Container:
         image_file=_file(settings.get("image_file"), folder),
         environment=_variables(settings.get("environment")),
         registry_credentials=settings.get("registry_credentials"),
-        **_given(
-            timeout_threshold_s=_read(int, settings.get("timeout_threshold")),
-            create_image=settings.get("create_image"),
-        ),
+        **_given(settings, "create_image"),
+        **_given(settings, read=int, timeout_threshold_s="timeout_threshold"),
     )
 
 
@@ -204,7 +194,8 @@ def _batch(settings: Mapping[str, Any]) -> BatchJob:
     gpu, nodes = settings.get("enable_gpu"), several.get("enabled")
     default = ComputeResources()
     kind = resources.get("type") or ("EC2" if gpu or nodes else default.type)
-    vcpus, memory = settings.get("vcpus"), _read(int, settings.get("memory"))
+    vcpus, memory = settings.get("vcpus"), settings.get("memory")
+    memory = None if memory is None else int(memory)
     # A size that Fargate does not offer is an error of the rules; what stands here then does not matter.
     fitting = fargate.size(vcpus, memory) if kind.startswith("FARGATE") else None
     vcpus, memory = fitting or (vcpus or fargate.DEFAULT_VCPUS, memory or fargate.DEFAULT_MEMORY_MIB)
@@ -221,28 +212,15 @@ def _batch(settings: Mapping[str, Any]) -> BatchJob:
             security_group_ids=_texts(resources.get("security_group_ids")),
             instance_role=resources.get("instance_role"),
             launch_template_name=resources.get("launch_template_name"),
-            **_given(
-                min_v_cpus=_read(int, resources.get("min_v_cpus")),
-                desired_v_cpus=_read(int, resources.get("desired_v_cpus")),
-            ),
+            **_given(resources, "min_v_cpus", "desired_v_cpus", read=int),
         ),
         service_role_arn=settings.get("service_role") or None,
-        multi_node=_multi_node(several) if nodes else None,
-        **_given(
-            timeout_s=_read(int, settings.get("timeout")),
-            attempts=_read(int, settings.get("attempts")),
-            state=settings.get("state"),
-            gpus=1 if gpu else None,
-        ),
-    )
-
-
-def _multi_node(settings: Mapping[str, Any]) -> MultiNode:
-    return MultiNode(
-        **_given(
-            number_nodes=_read(int, settings.get("number_nodes")),
-            main_node_index=_read(int, settings.get("main_node_index")),
-        )
+        multi_node=MultiNode(**_given(several, "number_nodes", "main_node_index", read=int))
+        if nodes
+        else None,
+        gpus=int(bool(gpu)),
+        **_given(settings, "state"),
+        **_given(settings, "attempts", read=int, timeout_s="timeout"),
     )
 
 
@@ -254,12 +232,8 @@ def _oscar_service(cluster: str, settings: Mapping[str, Any]) -> OscarService:
         environment=_variables(settings.get("environment")),
         inputs=_storage_entries(settings.get("input")),
         outputs=_storage_entries(settings.get("output")),
-        **_given(
-            image=settings.get("image"),
-            memory=settings.get("memory"),
-            cpu=_read(str, settings.get("cpu")),
-            log_level=settings.get("log_level"),
-        ),
+        **_given(settings, "image", "memory", "log_level"),
+        **_given(settings, "cpu", read=str),
     )
 
 
@@ -276,7 +250,7 @@ def _storage_provider(kind: str, name: str, settings: Mapping[str, Any]) -> Stor
                 if isinstance(value, str)
             }
         ),
-        **_given(verify=settings.get("verify")),
+        **_given(settings, "verify"),
     )
 
 
@@ -301,7 +275,7 @@ def storage_entry(settings: Mapping[str, Any]) -> StorageEntry:
         prefixes=_filter(settings.get("prefix")),
         suffixes=_filter(settings.get("suffix")),
         topic_arn=settings.get("topic"),
-        **_given(provider=settings.get("storage_provider")),
+        **_given(settings, provider="storage_provider"),
     )
 
 
@@ -313,14 +287,13 @@ def _texts(values: list[str | None] | None) -> tuple[str, ...]:
     return tuple(value for value in values or () if value is not None)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
-    """The fields that the file sets; the others have their defaults in the model, and nowhere else."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _read(read: Callable[[Any], _Value], value: Any) -> _Value | None:
-    """A value of the file as the model has it; None where the file says nothing."""
-    return None if value is None else read(value)
+def _given(
+    settings: Mapping[str, Any], *names: str, read: Callable[[Any], Any] = lambda value: value, **renamed: str
+) -> dict[str, Any]:
+    """The fields that the file sets, by their names in the model and in the file; the others have their
+    defaults in the model, and nowhere else."""
+    keys = {**{name: name for name in names}, **renamed}
+    return {name: read(settings[key]) for name, key in keys.items() if settings.get(key) is not None}
 
 
 def _file(name: str | None, folder: Path) -> Path | None:

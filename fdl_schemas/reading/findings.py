@@ -8,6 +8,7 @@ wrong type is not a missing image too).
 
 from __future__ import annotations
 
+from functools import partialmethod
 from typing import Final
 
 from fdl_schemas.diagnostics.diagnostic import SHOWN_OF_A_VALUE, Diagnostic, Severity
@@ -56,22 +57,24 @@ class Findings:
         expected: str | None = None,
         help: str | None = None,
         on_key: bool = False,
+        severity: Severity = Severity.ERROR,
     ) -> None:
         """Notes an error at the value of `path`, or at the key that leads to it."""
-        self._add(code, message, path, Severity.ERROR, expected=expected, advice=help, on_key=on_key)
+        position = self._document.key_position(path) if on_key else self._document.value_position(path)
+        if any(isinstance(step, str) and is_secret(step) for step in path) and (
+            value := self._document.node(path).text
+        ):
+            # Messages show the beginning of a long one.
+            shown = value[: SHOWN_OF_A_VALUE - 1] if len(value) >= SHOWN_OF_A_VALUE else value
+            message, help = message.replace(shown, "***"), help and help.replace(shown, "***")
+        identity = (code, position, message)
+        if identity not in self._diagnostics:
+            self._diagnostics[identity] = self._document.diagnostic(
+                code, message, position, expected=expected, help=help, severity=severity
+            )
 
-    def warning(
-        self,
-        code: str,
-        message: str,
-        path: PathInFile,
-        *,
-        expected: str | None = None,
-        help: str | None = None,
-        on_key: bool = False,
-    ) -> None:
-        """Notes a warning, as `error` does."""
-        self._add(code, message, path, Severity.WARNING, expected=expected, advice=help, on_key=on_key)
+    warning = partialmethod(error, severity=Severity.WARNING)
+    """Notes a warning, as `error` does."""
 
     def damage(self, path: PathInFile, *, unknown_key: bool = False) -> None:
         """Notes that what stands at `path` cannot be relied on, and so nothing above it is whole."""
@@ -94,27 +97,3 @@ class Findings:
     def has_unknown_keys(self, path: PathInFile) -> bool:
         """Whether the map at `path` has unknown keys: a missing key may be one of them, misspelt."""
         return path in self._with_unknown_keys
-
-    def _add(
-        self,
-        code: str,
-        message: str,
-        path: PathInFile,
-        severity: Severity,
-        *,
-        expected: str | None,
-        advice: str | None,
-        on_key: bool,
-    ) -> None:
-        position = self._document.key_position(path) if on_key else self._document.value_position(path)
-        if any(isinstance(step, str) and is_secret(step) for step in path) and (
-            value := self._document.node(path).text
-        ):
-            # Messages show the beginning of a long one.
-            shown = value[: SHOWN_OF_A_VALUE - 1] if len(value) >= SHOWN_OF_A_VALUE else value
-            message, advice = message.replace(shown, "***"), advice and advice.replace(shown, "***")
-        identity = (code, position, message)
-        if identity not in self._diagnostics:
-            self._diagnostics[identity] = self._document.diagnostic(
-                code, message, position, expected=expected, help=advice, severity=severity
-            )
