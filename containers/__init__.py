@@ -7,6 +7,7 @@
     engines/         processes in an unpacked image, or in the image that they are part of
     building/        images from files, without Docker
     assembly/        the user's image with the runner in it, from registry to registry
+    elf.py           headers of program files
     paths.py         paths as the container sees them
     removal.py       folders that strangers have filled
     bounded_json.py  JSON that strangers have written

@@ -34,11 +34,12 @@ from containers.assembly.records import (
     manifest_of,
 )
 from containers.assembly.runner_layer import Runner
-from containers.assembly.source import SourceImage, SourceLayer, open_archive, open_reference
+from containers.assembly.source import SourceImage, open_archive, open_reference
 from containers.assembly.target import TargetRepository
 from containers.assembly.transfer import Progress, transfer
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
+from containers.image.origin import Layer
 
 LAYERS_AT_ONCE = 3
 
@@ -183,7 +184,7 @@ class _Assembly:
                 reports[number] = self._bring_layer(layer, frozenset(missing))
         return reports
 
-    def _bring_layer(self, layer: SourceLayer, missing: frozenset[str] = frozenset()) -> LayerReport:
+    def _bring_layer(self, layer: Layer, missing: frozenset[str] = frozenset()) -> LayerReport:
         key = f"{layer.key} {' '.join(sorted(missing))}"
         known = self._records.find_layer(key)
         if known is not None:
@@ -191,7 +192,7 @@ class _Assembly:
             return known
         self._progress.check()
         report = transfer(layer, self._target, self._progress, directory_headers(missing))
-        if layer.diff_id and report.diff_id != layer.diff_id and layer.digest is None:
+        if layer.diff_id and report.diff_id != layer.diff_id:
             raise ExplainedError(
                 f"{layer} of {self._progress.what} is damaged: its content is {report.diff_id}",
                 advice="Save the image again and deploy",

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from containers.elf import ELF64, read_program
 from containers.errors import ErrorKind, ExplainedError
 
 PACKAGES = {
@@ -56,9 +57,6 @@ _LEFT_OUT_FILES = re.compile(
     r"_codecs_(?:cn|hk|iso2022|jp|kr|tw)|_multibytecodec|_crypt|spwd|audioop)\..*"
 )
 _MUSL = "ld-musl-"
-_ELF64 = b"\x7fELF\x02\x01"
-_E_MACHINE = 18
-_PT_LOAD_ENTRY = 56
 
 
 @dataclass(frozen=True)
@@ -80,25 +78,22 @@ def find_interpreter() -> Interpreter:
     for base in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}:
         for name, path in _standard_library(Path(base)):
             files[f"lib/{version}/{name}"] = path
-    machine = _machine(executable)
+    machine = read_program(executable).machine
     for name, path in _packages():
-        if _machine(path) in (
-            None,
-            machine,
-        ):  # the assembler's own package has modules for both architectures
+        # The assembler's own package has modules for both architectures.
+        if read_program(path).machine in ("", machine):
             files[f"lib/{version}/site-packages/{name}"] = path
     for name, path in _licenses():
         files[f"licenses/{name}"] = path
-    for library in _libraries(
-        loader, executable, [path for path in files.values() if _machine(path) == machine]
-    ):
+    modules = [path for path in files.values() if read_program(path).machine == machine]
+    for library in _libraries(loader, executable, modules):
         files.setdefault(f"lib/{library.name}", library)
     return Interpreter(files, loader.name)
 
 
 def stripped(content: bytes) -> bytes:
     """An ELF file without what only linkers and debuggers read: the program headers say what is loaded."""
-    if not content.startswith(_ELF64):
+    if not content.startswith(ELF64):
         return content
     offset, size, count = struct.unpack_from("<Q", content, 32)[0], *struct.unpack_from("<HH", content, 54)
     end = offset + size * count
@@ -116,22 +111,18 @@ def _executable() -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for candidate in (Path(sys.base_prefix, "bin", f"python{version}"), Path(sys.executable)):
         real = Path(os.path.realpath(candidate))
-        if real.is_file() and _machine(real) is not None:
+        if real.is_file() and read_program(real).is_elf:
             return real
     raise _unusable(f"the program of Python {version} was not found below {sys.base_prefix}")
 
 
 def _loader(executable: Path) -> Path:
-    content = executable.read_bytes()[: 1 << 20]
-    offset, size, count = struct.unpack_from("<Q", content, 32)[0], *struct.unpack_from("<HH", content, 54)
-    for index in range(count):
-        kind, _, start, _, _, length = struct.unpack_from("<IIQQQQ", content, offset + index * size)
-        if kind == 3:  # noqa: PLR2004 - PT_INTERP
-            name = content[start : start + length].rstrip(b"\0").decode()
-            if _MUSL in name:
-                raise _unusable(f"{executable} is a program for musl")
-            return Path(name)
-    raise _unusable(f"{executable} names no dynamic loader")
+    name = read_program(executable).interpreter
+    if not name:
+        raise _unusable(f"{executable} names no dynamic loader")
+    if _MUSL in name:
+        raise _unusable(f"{executable} is a program for musl")
+    return Path(name)
 
 
 def _standard_library(base: Path) -> Iterator[tuple[str, Path]]:
@@ -210,16 +201,6 @@ def _libraries(loader: Path, program: Path, modules: Sequence[Path]) -> Iterator
         if arrow and rest.startswith("/"):
             path = Path(rest.rpartition(" (")[0])
             yield path.parent / name
-
-
-def _machine(path: Path) -> int | None:
-    """The processor that a program or library is for, as its ELF header numbers it; None for other files."""
-    with path.open("rb") as file:
-        head = file.read(_E_MACHINE + 2)
-    if not head.startswith(_ELF64) or len(head) < _E_MACHINE + 2:
-        return None
-    found: int = struct.unpack_from("<H", head, _E_MACHINE)[0]
-    return found
 
 
 def _unusable(why: str) -> ExplainedError:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import array
 import base64
+import io
 import json
-import struct
 import sys
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from containers.assembly.errors import rejected
 from containers.assembly.layer_writer import parents_of
+from containers.elf import program_in
 from containers.errors import ErrorKind
 from containers.image.manifests import Descriptor
 from containers.image.origin import ByteStream
@@ -37,7 +38,8 @@ _TEXT_BYTES = 1 << 20
 _KEPT_PROGRAM_BYTES = 64 << 10
 _KEPT_PROGRAMS_BYTES = 1 << 20
 _KEPT_NAMES_BYTES = 32 << 20
-_PT_INTERP = 3
+_SETS = ("whiteouts", "opaque", "orphans")
+_NODES = ("directories", "files")
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,12 @@ class LayerReport:
         if sys.byteorder == "big":
             packed.byteswap()
         document = {
-            "layer": [self.descriptor.media_type, self.descriptor.digest, self.descriptor.size],
-            "diff_id": self.diff_id,
-            "plain_bytes": self.plain_bytes,
-            "directories": {path: _node_to_json(node) for path, node in self.directories.items()},
-            "links": self.links,
-            "files": {path: _node_to_json(node) for path, node in self.files.items()},
+            **vars(self),
+            "descriptor": None,
+            "layer": astuple(self.descriptor),
             "ordinary": base64.b64encode(packed.tobytes()).decode(),
-            "whiteouts": sorted(self.whiteouts),
-            "opaque": sorted(self.opaque),
-            "orphans": sorted(self.orphans),
-            "hard_links": self.hard_links,
-            "texts": self.texts,
+            **{name: sorted(getattr(self, name)) for name in _SETS},
+            **{name: {path: astuple(node) for path, node in getattr(self, name).items()} for name in _NODES},
         }
         return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
@@ -105,20 +101,13 @@ class LayerReport:
         packed = array.array("I", base64.b64decode(document["ordinary"]))
         if sys.byteorder == "big":
             packed.byteswap()
-        return cls(
-            descriptor=Descriptor(*document["layer"]),
-            diff_id=document["diff_id"],
-            plain_bytes=document["plain_bytes"],
-            directories={path: _node_from_json(node) for path, node in document["directories"].items()},
-            links=document["links"],
-            files={path: _node_from_json(node) for path, node in document["files"].items()},
-            ordinary=set(packed),
-            whiteouts=set(document["whiteouts"]),
-            opaque=set(document["opaque"]),
-            orphans=set(document["orphans"]),
-            hard_links=document["hard_links"],
-            texts=document["texts"],
-        )
+        document |= {
+            "descriptor": Descriptor(*document.pop("layer")),
+            "ordinary": set(packed),
+            **{name: set(document[name]) for name in _SETS},
+            **{name: {path: _node(node) for path, node in document[name].items()} for name in _NODES},
+        }
+        return cls(**document)
 
 
 def checksum(path: str) -> int:
@@ -280,7 +269,8 @@ class _Inspector:
             )
             head = tar.head(_KEPT_PROGRAM_BYTES if keep else _HEAD_BYTES)
             script = head.startswith(b"#!")
-            interpreter = _shebang(head) if script else _loader(head)
+            program = program_in(io.BytesIO(head))
+            interpreter = program.shebang or ((program.interpreter,) if program.interpreter else ())
             if keep:
                 self._kept_bytes += len(head)
                 content = base64.b64encode(head).decode()
@@ -303,34 +293,6 @@ class _Inspector:
         )
 
 
-def _shebang(head: bytes) -> tuple[str, ...]:
-    line = head[2:256].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip()
-    return tuple(line.split(None, 1))
-
-
-def _loader(head: bytes) -> tuple[str, ...]:
-    """The dynamic loader that a 64-bit ELF file names in its first kilobytes."""
-    if len(head) < 64 or not head.startswith(b"\x7fELF\x02\x01"):  # noqa: PLR2004 - the header's size
-        return ()
-    offset, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
-    for index in range(min(count, 64)):
-        place = offset + index * size
-        if place + 56 > len(head):
-            break
-        if struct.unpack_from("<I", head, place)[0] == _PT_INTERP:
-            start, length = (
-                struct.unpack_from("<Q", head, place + 8)[0],
-                struct.unpack_from("<Q", head, place + 32)[0],
-            )
-            name = head[start : start + min(length, 4096)].rstrip(b"\0")
-            return (name.decode("utf-8", "surrogateescape"),) if name else ()
-    return ()
-
-
-def _node_to_json(node: NotedFile) -> list[Any]:
-    return [node.mode, node.uid, node.gid, list(node.interpreter), node.script, node.content]
-
-
-def _node_from_json(value: list[Any]) -> NotedFile:
+def _node(value: list[Any]) -> NotedFile:
     mode, uid, gid, interpreter, script, content = value
     return NotedFile(mode, uid, gid, tuple(interpreter), script, content)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from containers.image.manifests import Descriptor
+from containers.layers.decompress import GZIP_WITH_HEADER
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-_GZIP_WITHOUT_TIME = 16 + zlib.MAX_WBITS  # zlib writes a header with a time of zero
 _BLOCK = 512
 
 
@@ -42,7 +42,7 @@ class LayerWriter:
     Lambda wants it."""
 
     def __init__(self) -> None:
-        self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WITHOUT_TIME)
+        self._compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP_WITH_HEADER)
         self._plain = hashlib.sha256()
         self._packed: list[bytes] = []
         self._folders: set[str] = set()

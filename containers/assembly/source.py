@@ -7,10 +7,7 @@ is a container image for Linux and this architecture, and that its layers are su
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +16,16 @@ from containers.assembly.errors import rejected
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import (
     MAXIMUM_DOCUMENT_BYTES,
-    Descriptor,
     broken,
-    check_digest,
-    choose_platform,
-    is_digest,
-    is_index,
     parse_config,
+    parse_descriptor,
     parse_document,
-    parse_manifest,
 )
-from containers.image.origin import BlobStore, ByteStream, read_all
+from containers.image.origin import FoundImage, Layer, find_image
 from containers.registry.mirrors import places_for
-from containers.registry.ranges import FileSource, RangeSource, S3Object
+from containers.registry.ranges import FileSource, RangeSource
 from containers.registry.references import parse_reference
-from containers.store.archive_contents import ArchiveMembers, OciArchive, docker_save_image, plain_archive
+from containers.store.archive import find_in_archive, plain_archive, s3_archive
 
 MAXIMUM_LAYERS = 127
 """What Docker's overlay driver can mount; ECR and Lambda document no number of their own."""
@@ -56,33 +48,13 @@ _COMPRESSIONS = ("", "+gzip", ".gzip", "+zstd", ".zstd")
 
 
 @dataclass(frozen=True)
-class SourceLayer:
-    """A layer as it is stored. `digest` is None where only that of its content is known (docker-save
-    archives)."""
-
-    digest: str | None
-    size: int
-    open: Callable[[], ByteStream]
-    diff_id: str | None
-
-    def __str__(self) -> str:
-        """As messages name it."""
-        return f"layer {self.digest or self.diff_id}"
-
-    @property
-    def key(self) -> str:
-        """What tells it from others."""
-        return self.digest or f"{self.diff_id}"
-
-
-@dataclass(frozen=True)
 class SourceImage:
     """The user's image: the digest that it is stored by, its configuration (a JSON object), its layers."""
 
     what: str
     digest: str
     config: Mapping[str, Any]
-    layers: tuple[SourceLayer, ...]
+    layers: tuple[Layer, ...]
 
 
 @contextlib.contextmanager
@@ -98,7 +70,7 @@ def open_reference(
         with contextlib.ExitStack() as stack:
             try:
                 blobs = stack.enter_context(contextlib.closing(place.open()))
-                found = _find(blobs, parsed.version, architecture, what)
+                found = _checked(find_image(blobs, parsed.version, architecture, what), architecture, what)
             except ExplainedError as error:
                 if place is places[-1]:
                     raise _with_mirrors(error, failures) from error
@@ -119,8 +91,7 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
     with contextlib.ExitStack() as stack:
         source: RangeSource
         if address.startswith("s3://"):
-            bucket, _, key = address.removeprefix("s3://").partition("/")
-            source = S3Object(bucket, key, what)
+            source = s3_archive(address, what)
         else:
             try:
                 source = FileSource(stack.enter_context(Path(address).open("rb")).fileno())
@@ -130,79 +101,39 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
                     advice="Check its path",
                     kind=ErrorKind.IMAGE_NOT_FOUND,
                 ) from error
-        members = ArchiveMembers(stack.enter_context(plain_archive(source, scratch, what)), what)
-        if "manifest.json" in members:
-            yield _from_docker_save(members, architecture, what)
-        elif "index.json" in members:
-            yield _find(OciArchive(members, what), "latest", architecture, what)
-        else:
-            raise broken(
-                f"{what} is not an image: it has neither manifest.json (docker save) nor index.json (OCI)"
-            )
+        archive = stack.enter_context(plain_archive(source, scratch, what))
+        yield _checked(find_in_archive(archive, architecture, what), architecture, what)
 
 
-def _find(blobs: BlobStore, version: str, architecture: str, what: str) -> SourceImage:
-    content, media_type, digest = _manifest(blobs, version, what)
-    document = parse_document(content, f"the manifest of {what}")
-    if is_index(document, media_type):
-        chosen = choose_platform(document, architecture, what)
-        content, media_type, digest = _manifest(blobs, chosen.digest, what)
-        document = parse_document(content, f"the manifest of {what}")
-        if is_index(document, media_type):  # an index of indexes could be made endless
-            raise broken(f"the index of {what} points to another index")
-    manifest = parse_manifest(document, digest, media_type, what)
-    _check_types(document, manifest.layers, what)
-    if manifest.config.size > MAXIMUM_DOCUMENT_BYTES:
+def _checked(found: FoundImage, architecture: str, what: str) -> SourceImage:
+    """The image, if it is one that can be assembled. Raises ExplainedError."""
+    if found.manifest:
+        _check_types(found.manifest, what)
+    raw = found.read_config()
+    parse_config(raw, architecture, what)
+    if not found.layers:
+        raise broken(f"{what} has no layers, so there is nothing to run")
+    if len(found.layers) + OUR_LAYERS > MAXIMUM_LAYERS:
         raise rejected(
-            f"the configuration of {what} has {manifest.config.size} bytes; the maximum is "
-            f"{MAXIMUM_DOCUMENT_BYTES}",
-            "Build the image with fewer labels, variables and steps",
+            f"{what} has {len(found.layers)} layers; the maximum is "
+            f"{MAXIMUM_LAYERS - OUR_LAYERS}, because the runner adds up to {OUR_LAYERS}",
+            "Build the image with fewer steps, or squash it (docker build --squash, crane flatten)",
         )
-    raw = read_all(blobs.open_blob(manifest.config))
-    config, diff_ids = _read_config(raw, architecture, what)
-    layers = tuple(
-        SourceLayer(
-            layer.digest,
-            layer.size,
-            lambda descriptor=layer: blobs.open_blob(descriptor),  # type: ignore[misc]
-            diff_ids[number] if len(diff_ids) == len(manifest.layers) else None,
-        )
-        for number, layer in enumerate(manifest.layers)
-    )
-    return _checked(SourceImage(what, digest, config, layers))
+    config = parse_document(raw, f"the configuration of {what}")
+    return SourceImage(what, found.digest, config, found.layers)
 
 
-def _manifest(blobs: BlobStore, version: str, what: str) -> tuple[bytes, str, str]:
-    content, media_type = blobs.read_manifest(version)
-    if is_digest(version):
-        check_digest(content, version, f"the manifest of {what}")
-        return content, media_type, version
-    return content, media_type, f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def _from_docker_save(members: ArchiveMembers, architecture: str, what: str) -> SourceImage:
-    found = docker_save_image(members, architecture, what)
-    name = str(json.loads(members.read_document("manifest.json"))[0]["Config"])
-    config, _ = _read_config(members.read_document(name), architecture, what)
-    layers = tuple(SourceLayer(None, layer.size, layer.open, layer.diff_id) for layer in found.layers)
-    return _checked(SourceImage(what, found.digest, config, layers))
-
-
-def _read_config(raw: bytes, architecture: str, what: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    _, diff_ids = parse_config(raw, architecture, what)
-    return parse_document(raw, f"the configuration of {what}"), diff_ids
-
-
-def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], what: str) -> None:
+def _check_types(document: Mapping[str, Any], what: str) -> None:
     """Check that it is a container image, and that the registry has all of its layers."""
-    config_type = str(document["config"].get("mediaType", ""))
+    size, config_type = document["config"]["size"], str(document["config"].get("mediaType", ""))
     if config_type not in _CONFIG_TYPES or document.get("artifactType"):
         raise rejected(
             f"{what} is not a container image: it is a {document.get('artifactType') or config_type}",
             "Name a container image in container.image",
             ErrorKind.BAD_IMAGE,
         )
-    for layer, entry in zip(layers, document["layers"], strict=True):
+    for entry in document["layers"]:
+        layer = parse_descriptor(entry, f"a layer of {what}")
         if entry.get("urls") or "foreign" in layer.media_type or "nondistributable" in layer.media_type:
             raise rejected(
                 f"layer {layer.digest} of {what} is stored outside of the registry (a foreign layer), "
@@ -219,18 +150,11 @@ def _check_types(document: Mapping[str, Any], layers: tuple[Descriptor, ...], wh
                 "Name a container image in container.image, and decrypt an encrypted image first",
                 ErrorKind.BAD_IMAGE,
             )
-
-
-def _checked(image: SourceImage) -> SourceImage:
-    if not image.layers:
-        raise broken(f"{image.what} has no layers, so there is nothing to run")
-    if len(image.layers) + OUR_LAYERS > MAXIMUM_LAYERS:
+    if size > MAXIMUM_DOCUMENT_BYTES:
         raise rejected(
-            f"{image.what} has {len(image.layers)} layers; the maximum is "
-            f"{MAXIMUM_LAYERS - OUR_LAYERS}, because the runner adds up to {OUR_LAYERS}",
-            "Build the image with fewer steps, or squash it (docker build --squash, crane flatten)",
+            f"the configuration of {what} has {size} bytes; the maximum is {MAXIMUM_DOCUMENT_BYTES}",
+            "Build the image with fewer labels, variables and steps",
         )
-    return dataclasses.replace(image, config=dict(image.config))
 
 
 def _with_mirrors(error: ExplainedError, failures: list[str]) -> ExplainedError:

@@ -15,22 +15,19 @@ inspection had no complaint."""
 from __future__ import annotations
 
 import hashlib
-import importlib
 import threading
 import time
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from containers.assembly.errors import OutOfTime, rejected
 from containers.assembly.layer_report import LayerReport, inspect_layer
 from containers.assembly.layer_writer import LAYER_TYPE
-from containers.assembly.source import SourceLayer
 from containers.assembly.target import CHUNK_BYTES, BlobUpload, TargetRepository, UploadLostError
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import Descriptor
 from containers.image.origin import ByteStream, Layer
-from containers.layers.decompress import GZIP_MAGIC, Prefixed
+from containers.layers.decompress import GZIP_MAGIC, GZIP_WITH_HEADER, Prefixed, gzip_library
 from containers.layers.reader import LayerReader
 
 MAXIMUM_PLAIN_BYTES = 10 << 30
@@ -80,9 +77,7 @@ class Progress:
             )
 
 
-def transfer(
-    layer: SourceLayer, target: TargetRepository, progress: Progress, prefix: bytes = b""
-) -> LayerReport:
+def transfer(layer: Layer, target: TargetRepository, progress: Progress, prefix: bytes = b"") -> LayerReport:
     """Copy the layer into the target and report what it contains. `prefix` is inserted before its tar.
     Raises ExplainedError, and OutOfTime."""
     for attempt in range(1, _ATTEMPTS + 1):
@@ -95,25 +90,20 @@ def transfer(
 
 
 class _Transfer:
-    def __init__(
-        self, layer: SourceLayer, target: TargetRepository, progress: Progress, prefix: bytes
-    ) -> None:
+    def __init__(self, layer: Layer, target: TargetRepository, progress: Progress, prefix: bytes) -> None:
         self._layer = layer
         self._target = target
         self._progress = progress
         self._prefix = prefix
         self._what = f"{layer} of {progress.what}"
-        self._digest: Any = None
 
     def run(self) -> LayerReport:
         layer, target = self._layer, self._target
-        digest, there = layer.digest, False
-        opened = layer.open
-        if digest is not None and target.blob_size(digest) == layer.size:
-            # Somebody sent it who did not come to an end: it is only read, and from nearby.
-            there, wanted = True, Descriptor(LAYER_TYPE, digest, layer.size)
-            opened = lambda: target.open_blob(wanted)  # noqa: E731
-        stream = _Watched(opened(), self._progress)
+        digest = layer.digest
+        there = digest is not None and target.blob_size(digest) == layer.size
+        stored = Descriptor(LAYER_TYPE, digest or "", layer.size)
+        # What is there was sent by somebody who did not come to an end: it is only read, and from nearby.
+        stream = _Watched(target.open_blob(stored) if there else layer.open(), self._note_read)
         head = b""
         while len(head) < len(GZIP_MAGIC) and (more := stream.read(_READ_BYTES)):
             head += more
@@ -121,12 +111,12 @@ class _Transfer:
         # Media types are often wrong, magic numbers are not.
         if self._prefix or digest is None or not head.startswith(GZIP_MAGIC):
             return self._convert(source)
-        report = LayerReport(Descriptor(LAYER_TYPE, digest, layer.size))
+        report = LayerReport(stored)
         if there:
-            self._inspect(source, None, report)
+            self._inspect(source, lambda _chunk: None, report)
             return report
         with _Sender(target, self._progress) as sender:
-            self._inspect(_Tee(source, sender.write), None, report)
+            self._inspect(_Watched(source, sender.write), lambda _chunk: None, report)
             sender.finish(digest)
         return report
 
@@ -139,97 +129,46 @@ class _Transfer:
             sender.finish(report.descriptor.digest)
         return report
 
-    def _inspect(
-        self, source: ByteStream, forward: Callable[[bytes], None] | None, report: LayerReport
-    ) -> None:
+    def _inspect(self, source: ByteStream, forward: Callable[[bytes], None], report: LayerReport) -> None:
         """Read the layer to its end; its uncompressed bytes go to `forward`, too."""
-        progress = self._progress
+        digest = hashlib.sha256()
+
+        def note(chunk: bytes) -> None:
+            digest.update(chunk)
+            report.plain_bytes += len(chunk)
+            self._progress.plain(str(self._layer), report.plain_bytes)
+            forward(chunk)
+
         reader = LayerReader(Layer(self._layer.size, lambda: source), self._what)
-        plain = _Plain(reader, self._prefix, forward, lambda size: progress.plain(str(self._layer), size))
+        plain = _Watched(Prefixed(self._prefix, reader), note)
         try:
             inspect_layer(plain, report, self._what)
             while plain.read(_READ_BYTES):
                 pass
         finally:
             reader.close()
-        report.diff_id = plain.diff_id
-        report.plain_bytes = plain.size
+        report.diff_id = f"sha256:{digest.hexdigest()}"
+
+    def _note_read(self, chunk: bytes) -> None:
+        self._progress.count(read=len(chunk))
+        self._progress.check()
 
 
 class _Watched:
-    """A source whose bytes are counted, and which stops when it is time."""
+    """A stream whose chunks somebody else gets to see, too."""
 
-    def __init__(self, inner: ByteStream, progress: Progress) -> None:
+    def __init__(self, inner: ByteStream, see: Callable[[bytes], None]) -> None:
         self._inner = inner
-        self._progress = progress
-
-    def read(self, size: int, /) -> bytes:
-        self._progress.check()
-        chunk = self._inner.read(size)
-        self._progress.count(read=len(chunk))
-        return chunk
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _Tee:
-    """Bytes that somebody else gets to see, too."""
-
-    def __init__(self, inner: ByteStream, forward: Callable[[bytes], None]) -> None:
-        self._inner = inner
-        self._forward = forward
+        self._see = see
 
     def read(self, size: int, /) -> bytes:
         chunk = self._inner.read(size)
         if chunk:
-            self._forward(chunk)
+            self._see(chunk)
         return chunk
 
     def close(self) -> None:
         self._inner.close()
-
-
-class _Plain:
-    """The uncompressed layer on its way to the inspection: hashed, counted, and forwarded."""
-
-    def __init__(
-        self,
-        reader: LayerReader,
-        prefix: bytes,
-        forward: Callable[[bytes], None] | None,
-        on_size: Callable[[int], None],
-    ) -> None:
-        self._reader = reader
-        self._prefix = prefix
-        self._forward = forward
-        self._on_size = on_size
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    @property
-    def diff_id(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
-
-    def read(self, size: int, /) -> bytes:
-        chunk = self._prefix or self._reader.read(size)
-        self._prefix = b""
-        if chunk:
-            self._hash.update(chunk)
-            self.size += len(chunk)
-            self._on_size(self.size)
-            if self._forward is not None:
-                self._forward(chunk)
-        return chunk
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-class _CompressObject(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
 
 
 class _Compressor:
@@ -237,7 +176,9 @@ class _Compressor:
 
     def __init__(self, forward: Callable[[bytes], None]) -> None:
         self._forward = forward
-        self._compressor = _new_gzip()
+        library = gzip_library()
+        level = 4 if library is zlib else 2  # of 9, or of isal's 3: similar sizes
+        self._compressor = library.compressobj(level, zlib.DEFLATED, GZIP_WITH_HEADER)
         self._hash = hashlib.sha256()
         self._size = 0
 
@@ -253,17 +194,6 @@ class _Compressor:
             self._hash.update(compressed)
             self._size += len(compressed)
             self._forward(compressed)
-
-
-def _new_gzip() -> _CompressObject:
-    """isal's compressor, several times faster than zlib's at a similar size, where it is installed."""
-    gzip_with_header = 16 + zlib.MAX_WBITS
-    try:
-        fast: Any = importlib.import_module("isal.isal_zlib")
-    except ImportError:
-        return zlib.compressobj(4, zlib.DEFLATED, gzip_with_header)
-    compressor: _CompressObject = fast.compressobj(2, fast.DEFLATED, gzip_with_header)
-    return compressor
 
 
 class _Sender:

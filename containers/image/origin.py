@@ -8,9 +8,10 @@ where it lies.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
@@ -53,15 +54,26 @@ class Layer:
     diff_id: str | None = None
     digest: str | None = None
 
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"layer {self.key}"
+
+    @property
+    def key(self) -> str:
+        """Identifies the layer: one of its digests."""
+        return self.digest or f"{self.diff_id}"
+
 
 @dataclass(frozen=True)
 class FoundImage:
-    """An image that was found: the digest that it is stored by, its layers, and its configuration on
-    demand."""
+    """An image that was found: the digest that it is stored by, its layers, and its configuration on demand,
+    parsed or as the JSON document that it is. `manifest` is empty for archives of `docker save`."""
 
     digest: str
     layers: tuple[Layer, ...]
     load_config: Callable[[], ImageConfig]
+    read_config: Callable[[], bytes] = bytes
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def compressed_bytes(self) -> int:
@@ -94,16 +106,18 @@ def find_image(blobs: BlobStore, version: str, architecture: str, what: str) -> 
             raise broken(f"the index of {what} points to another index")
     manifest = parse_manifest(document, digest, media_type, what)
 
-    def load_config() -> ImageConfig:
+    def read_config() -> bytes:
         if manifest.config.size > MAXIMUM_DOCUMENT_BYTES:
             raise broken(f"the configuration of {what} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
-        return parse_config(read_all(blobs.open_blob(manifest.config)), architecture, what)[0]
+        return read_all(blobs.open_blob(manifest.config))
+
+    def load_config() -> ImageConfig:
+        return parse_config(read_config(), architecture, what)[0]
 
     layers = tuple(
-        Layer(layer.size, lambda descriptor=layer: blobs.open_blob(descriptor), digest=layer.digest)  # type: ignore[misc]
-        for layer in manifest.layers
+        Layer(layer.size, partial(blobs.open_blob, layer), digest=layer.digest) for layer in manifest.layers
     )
-    return FoundImage(manifest.digest, layers, load_config)
+    return FoundImage(manifest.digest, layers, load_config, read_config, document)
 
 
 def read_all(stream: ByteStream) -> bytes:

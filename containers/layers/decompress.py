@@ -5,9 +5,10 @@ Media types are often wrong, magic numbers are not.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import zlib
-from typing import Any, Protocol
+from typing import Any
 
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import broken
@@ -15,6 +16,7 @@ from containers.image.origin import ByteStream
 
 _CHUNK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+GZIP_WITH_HEADER = 16 + zlib.MAX_WBITS  # a writer's header has a time of zero
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # A zstd frame says how far it looks back, up to terabytes: memory that the reader has to have. 32 MiB is what
 # `zstd -20` uses; the writers of images stay below.
@@ -54,28 +56,17 @@ class Prefixed:
         self._rest.close()
 
 
-class _GzipObject(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    @property
-    def unconsumed_tail(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
-def _new_gzip() -> _GzipObject:
-    """isal's decompressor (several times faster) if it is installed, else the standard library's."""
-    gzip_with_header = 16 + zlib.MAX_WBITS
+@functools.cache
+def gzip_library() -> Any:
+    """isal's module, several times faster than `zlib` and used in the same way, if it is installed."""
     try:
-        fast: Any = importlib.import_module("isal.isal_zlib")
+        return importlib.import_module("isal.isal_zlib")
     except ImportError:
-        return zlib.decompressobj(gzip_with_header)
-    decompressor: _GzipObject = fast.decompressobj(gzip_with_header)
-    return decompressor
+        return zlib
+
+
+def _new_gzip() -> Any:
+    return gzip_library().decompressobj(GZIP_WITH_HEADER)
 
 
 class _Inflating:
@@ -84,7 +75,7 @@ class _Inflating:
     def __init__(self, source: ByteStream, what: str) -> None:
         self._source = source
         self._what = what
-        self._decompressor: _GzipObject | None = _new_gzip()
+        self._decompressor: Any = _new_gzip()  # None after the last member
         self._pending = b""
 
     def read(self, size: int, /) -> bytes:
@@ -94,7 +85,7 @@ class _Inflating:
                 continue
             data = self._pending or self._source.read(_CHUNK // 4)
             try:
-                plain = self._decompressor.decompress(data, size)
+                plain: bytes = self._decompressor.decompress(data, size)
             except Exception as error:  # zlib and isal have error classes of their own
                 raise _damaged(self._what) from error
             self._pending = self._decompressor.unconsumed_tail
@@ -108,7 +99,6 @@ class _Inflating:
         self._source.close()
 
     def _next_member(self) -> None:
-        assert self._decompressor is not None  # noqa: S101 - the caller's loop
         rest = self._decompressor.unused_data.lstrip(b"\0") or self._source.read(_CHUNK // 4).lstrip(b"\0")
         self._decompressor = _new_gzip() if rest.startswith(GZIP_MAGIC[: len(rest)]) and rest else None
         self._pending = rest

@@ -1,7 +1,6 @@
 """From the name of an image, or an archive, to an unpacked root file system, once for each machine.
 
     archive           archives of `docker save`, and of OCI layouts
-    archive_contents  what is in them
     pull              a found image is downloaded and unpacked
     shared_base       the same for images that share all but their last layer
     store             what is unpacked, by digest, leased to its users

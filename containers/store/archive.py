@@ -1,19 +1,38 @@
-"""Images shipped as one file (`container.image_file`), in S3: what `docker save` writes, or an OCI layout in
-a tar."""
+"""Images in archives (`docker save`, or an OCI layout in a tar), found by small ranged reads.
+
+The table of contents is at no fixed place (docker save writes manifest.json last), so the headers are read
+first; then each layer is one ranged request. Nothing is kept on disk, unless the whole archive is compressed:
+then it is decompressed into a temporary file first.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import posixpath
+import tarfile
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import IO, cast
 
+from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
+from containers.image.layout import choose_tag
 from containers.image.manifests import (
+    MAXIMUM_DOCUMENT_BYTES,
+    MAXIMUM_LAYERS,
+    Descriptor,
     broken,
+    is_digest,
+    parse_config,
+    parse_document,
 )
-from containers.image.origin import FoundImage, find_image
-from containers.registry.ranges import RangeSource, S3Object
-from containers.store.archive_contents import ArchiveMembers, OciArchive, docker_save_image, plain_archive
+from containers.image.origin import ByteStream, FoundImage, Layer, VerifiedStream, find_image, read_all
+from containers.layers.decompress import decompressed
+from containers.registry.ranges import FileSource, RangeSource, S3Object
 
 _MAXIMUM_MEMBERS = 10_000
 _WINDOW = 64 * 1024
@@ -24,12 +43,35 @@ _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 
 @contextlib.contextmanager
-def find_in_s3_archive(uri: str, architecture: str, scratch: Path) -> Iterator[FoundImage]:
-    """The image in the archive at `s3://bucket/key`; its layers can be opened until the end of the block.
+def plain_archive(source: RangeSource, scratch: Path, what: str) -> Iterator[RangeSource]:
+    """`source`, or a decompressed temporary copy of it."""
+    head = source.stream(0, min(source.size, 4))
+    magic = head.read(4)
+    head.close()
+    if not magic.startswith(_COMPRESSED):
+        yield source
+        return
+    with tempfile.TemporaryFile(dir=scratch) as file:  # unnamed: gone with the process, even if it is killed
+        raw = source.stream(0, source.size)
+        plain = decompressed(raw, what)
+        try:
+            while chunk := plain.read(1 << 20):
+                file.write(chunk)
+                status = os.fstatvfs(file.fileno())
+                if status.f_bavail * status.f_frsize < (32 << 20):
+                    raise ExplainedError(
+                        f"the disk is too small to decompress {what}",
+                        advice="Save it uncompressed (docker save -o image.tar) or raise ephemeral_storage",
+                        kind=ErrorKind.DISK_FULL,
+                    )
+        finally:
+            raw.close()
+        file.flush()
+        yield FileSource(file.fileno())
 
-    `scratch` is a folder for a decompressed copy, should one be needed.
-    """
-    what = f"image archive {uri}"
+
+def s3_archive(uri: str, what: str) -> S3Object:
+    """The archive at `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket or not key:
         raise ExplainedError(
@@ -37,8 +79,7 @@ def find_in_s3_archive(uri: str, architecture: str, scratch: Path) -> Iterator[F
             advice="Expected s3://bucket/key",
             kind=ErrorKind.BAD_CONFIGURATION,
         )
-    with plain_archive(S3Object(bucket, key, what), scratch, what) as source:
-        yield find_in_archive(source, architecture, what)
+    return S3Object(bucket, key, what)
 
 
 def find_in_archive(source: RangeSource, architecture: str, what: str) -> FoundImage:
@@ -46,7 +87,165 @@ def find_in_archive(source: RangeSource, architecture: str, what: str) -> FoundI
     members = ArchiveMembers(source, what)
     # Docker 25 and later write both tables; manifest.json is the one that is always complete.
     if "manifest.json" in members:
-        return docker_save_image(members, architecture, what)
+        return _docker_save_image(members, architecture, what)
     if "index.json" in members:
         return find_image(OciArchive(members, what), "latest", architecture, what)
-    raise broken(f"{what} is no image: it holds neither manifest.json (docker save) nor index.json (OCI)")
+    raise broken(f"{what} is not an image: it has neither manifest.json (docker save) nor index.json (OCI)")
+
+
+def _docker_save_image(members: ArchiveMembers, architecture: str, what: str) -> FoundImage:
+    try:
+        listed = read_json(members.read_document("manifest.json"))
+        if len(listed) != 1:
+            raise ExplainedError(
+                f"{what} holds {len(listed)} images, expected one",
+                advice="Save one image only",
+                kind=ErrorKind.BAD_IMAGE,
+            )
+        config_name, layer_names = str(listed[0]["Config"]), [str(name) for name in listed[0]["Layers"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise broken(f"manifest.json of {what} is malformed") from error
+    if len(layer_names) > MAXIMUM_LAYERS:
+        raise broken(f"{what} has {len(layer_names)} layers, at most {MAXIMUM_LAYERS} are accepted")
+    config = members.read_document(config_name)
+    parsed, diff_ids = parse_config(config, architecture, what)
+    if len(diff_ids) != len(layer_names) or not all(map(is_digest, diff_ids)):
+        raise broken(f"{what} lists {len(layer_names)} layers, its configuration {len(diff_ids)}")
+
+    layers = tuple(
+        Layer(members.size(name), partial(members.open, name), diff_id)
+        for name, diff_id in zip(layer_names, diff_ids, strict=True)
+    )
+    digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    return FoundImage(digest, layers, lambda: parsed, lambda: config)
+
+
+class OciArchive:
+    """The blobs of an OCI layout inside a tar."""
+
+    def __init__(self, members: ArchiveMembers, what: str) -> None:
+        self._members = members
+        self._what = what
+
+    def read_manifest(self, version: str) -> tuple[bytes, str]:
+        """The manifest for a tag or digest, and its media type."""
+        if is_digest(version):
+            return self._members.read_document(_blob_name(version)), ""
+        index = parse_document(self._members.read_document("index.json"), f"index.json of {self._what}")
+        entries = index.get("manifests")
+        if isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
+            entries[0].pop("annotations", None)  # one image in the file: that one, whatever its tag was
+        entry = choose_tag(index, version, self._what, f"index.json of {self._what}")
+        return self._members.read_document(_blob_name(entry.digest)), entry.media_type
+
+    def open_blob(self, descriptor: Descriptor) -> ByteStream:
+        """The blob's bytes, checked at their end."""
+        stream = self._members.open(_blob_name(descriptor.digest))
+        return VerifiedStream(stream, descriptor, f"a part of {self._what}")
+
+    def close(self) -> None:
+        """The archive is closed by whoever opened it."""
+
+
+def _blob_name(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+class ArchiveMembers:
+    """Where each file of the archive begins, and how long it is."""
+
+    def __init__(self, source: RangeSource, what: str) -> None:
+        self._source = source
+        self._what = what
+        self._places: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
+        try:
+            with tarfile.open(fileobj=cast(IO[bytes], _HeaderView(source)), mode="r:") as tar:
+                for count, member in enumerate(tar):
+                    if count > _MAXIMUM_MEMBERS:
+                        raise broken(
+                            f"{what} holds more than {_MAXIMUM_MEMBERS} files: it is no image archive"
+                        )
+                    # tarfile keeps each member with all that its extended headers held.
+                    tar.members = []  # type: ignore[attr-defined]
+                    name = posixpath.normpath(member.name)
+                    if member.size < 0:
+                        raise broken(f"{what} holds a file of negative size")
+                    if member.isreg():
+                        self._places[name] = (member.offset_data, member.size)
+                    elif member.issym():  # older Dockers link to a layer that is there already
+                        links[name] = posixpath.normpath(
+                            posixpath.join(posixpath.dirname(name), member.linkname)
+                        )
+                    elif member.islnk():
+                        links[name] = posixpath.normpath(member.linkname)
+        # tarfile calls itself for each extended header, and converts what numbers it finds.
+        except (tarfile.TarError, ValueError, EOFError, RecursionError, OverflowError) as error:
+            raise broken(f"{what} is not a tar file, or damaged") from error
+        for name, target in links.items():
+            if target in self._places:
+                self._places.setdefault(name, self._places[target])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return self._place(name)[1]
+
+    def open(self, name: str) -> ByteStream:
+        """The content of a file."""
+        offset, size = self._place(name)
+        return self._source.stream(offset, size)
+
+    def read_document(self, name: str) -> bytes:
+        """The content of a small file."""
+        if self.size(name) > MAXIMUM_DOCUMENT_BYTES:
+            raise broken(f"'{name}' of {self._what} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
+        return read_all(self.open(name))
+
+    def _place(self, name: str) -> tuple[int, int]:
+        place = self._places.get(posixpath.normpath(name))
+        if place is None:
+            raise broken(f"{self._what} is incomplete: '{name}' is missing")
+        return place
+
+
+class _HeaderView:
+    """The archive as a seekable file for reading its headers: small reads, one remembered window."""
+
+    def __init__(self, source: RangeSource) -> None:
+        self._source = source
+        self._position = 0
+        self._window = (0, b"")
+        self._read = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        # tarfile reads an extended header as a whole, however large it claims to be.
+        if not 0 <= size <= MAXIMUM_DOCUMENT_BYTES:
+            raise ValueError("an extended header is too large")
+        self._read += size
+        if self._read > _MAXIMUM_HEADER_BYTES:
+            raise ValueError("the headers are too large")
+        parts: list[bytes] = []
+        while size:
+            start, content = self._window
+            if not start <= self._position < start + len(content):
+                length = min(_WINDOW, self._source.size - self._position)
+                if length <= 0:
+                    break
+                start, content = self._position, read_all(self._source.stream(self._position, length))
+                self._window = (start, content)
+            part = content[self._position - start :][:size]
+            parts.append(part)
+            self._position += len(part)
+            size -= len(part)
+        return b"".join(parts)

@@ -19,7 +19,7 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import host_architecture
 from containers.registry.mirrors import places_for
 from containers.registry.references import parse_reference
-from containers.store.archive import find_in_s3_archive
+from containers.store.archive import find_in_archive, plain_archive, s3_archive
 from containers.store.pull import Log, WantedImage, from_store, obtain_image, pull
 from containers.store.root_filesystem import RootFilesystem
 from containers.store.store import ImageStore
@@ -113,8 +113,10 @@ def _prepare_archive(uri: str, images: ImageStore, architecture: str, log: Log) 
     digest = _still_valid(images, name, known, pinned=False)
     if digest and (found_here := from_store(images, digest)):
         return found_here
-    with find_in_s3_archive(uri, architecture, images.folder) as found:
-        root = obtain_image(found, images, f"image archive {uri}", log)
+    what = f"image archive {uri}"
+    with plain_archive(s3_archive(uri, what), images.folder, what) as archive:
+        found = find_in_archive(archive, architecture, what)
+        root = obtain_image(found, images, what, log)
     _note(images, name, found.digest, known)
     return root
 

@@ -18,8 +18,7 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
-from containers.store.archive import find_in_archive
-from containers.store.archive_contents import plain_archive
+from containers.store.archive import find_in_archive, plain_archive
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.sandbox import Sandbox, watch
 from tests.fuzz.target import Check, Target

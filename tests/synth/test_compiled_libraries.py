@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from containers.engines.udocker.elf import glibc_version, read_program
+from containers.elf import glibc_version, read_program
 from scar_constructs.functions.compiled_libraries import (
     PYTHON_VERSION,
     SITE_PACKAGES,

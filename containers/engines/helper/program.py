@@ -1,5 +1,5 @@
-# ruff: noqa: PTH110
-# pathlib takes longer to load than this program takes to run.
+# ruff: noqa: PTH110, SIM105
+# pathlib and contextlib take longer to load than this program takes to run.
 
 """Becoming the user's program, and telling the caller how things went.
 

@@ -5,6 +5,5 @@ fakechroot.py     a preloaded library that changes paths
 proot.py          ptrace changes the paths of system calls
 tools.py          udocker's libraries and programs, and which of them fits an image
 prepared_root.py  an unpacked image made fit for both
-elf.py            headers of program files
 orphans.py        processes that outlive their supervisor
 """

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from containers.bounded_json import read_json
+from containers.elf import mentions, read_program
 from containers.engines.contract import ContainerProcess, ContainerResult, ProbeFailed, Root, check_process
-from containers.engines.udocker.elf import mentions, read_program
 from containers.engines.udocker.engine import (
     HOST_FOLDERS,
     find_executable,

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.engines.udocker.elf import glibc_version, mentions, read_program
+from containers.elf import glibc_version, mentions, read_program
 from containers.paths import resolve_in_root
 
 _STAT_BECAME_A_FUNCTION = (2, 33)

@@ -14,8 +14,7 @@ from containers.errors import ExplainedError
 from containers.image.origin import ByteStream, FoundImage, Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
-from containers.store.archive import find_in_archive, find_in_s3_archive
-from containers.store.archive_contents import plain_archive
+from containers.store.archive import find_in_archive, plain_archive, s3_archive
 from tests.oci_images import File, Image, docker_save, oci_archive, symlink, tar_of, write_layout
 
 IMAGE = Image([tar_of([File("a", b"1")]), tar_of([File("b", b"2" * 100_000)])], {"Entrypoint": ["/a"]})
@@ -179,9 +178,9 @@ def test_archive_compressed_as_a_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tar", "root"]
 
 
-def test_address_that_is_no_s3_object(tmp_path: Path) -> None:
-    with pytest.raises(ExplainedError) as caught, find_in_s3_archive("http://x/y", "amd64", tmp_path):
-        pass
+def test_address_that_is_no_s3_object() -> None:
+    with pytest.raises(ExplainedError) as caught:
+        s3_archive("http://x/y", "image archive http://x/y")
     assert caught.value.kind == "BadConfiguration"
 
 

@@ -7,6 +7,10 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+ELF64 = b"\x7fELF\x02\x01"
+"""How a program file of 64 bits, little-endian, begins."""
 
 _PT_INTERP = 3
 _MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -31,23 +35,29 @@ class Program:
 def read_program(path: Path) -> Program:
     """What `path` is. Anything that is neither ELF nor a script gives an empty Program. Raises OSError."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-        if head.startswith(b"#!"):
-            words = head[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)
-            return Program(shebang=tuple(words))
-        if len(head) < 64 or not head.startswith(b"\x7fELF\x02\x01"):  # noqa: PLR2004 - 64 bit, little endian
-            return Program()
-        machine = struct.unpack_from("<H", head, 18)[0]
-        offset, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
-        interpreter = None
-        for index in range(min(count, 64)):
-            file.seek(offset + index * size)
-            entry = file.read(56)
-            if len(entry) == 56 and struct.unpack_from("<I", entry)[0] == _PT_INTERP:  # noqa: PLR2004 - one entry
-                place, length = struct.unpack_from("<Q", entry, 8)[0], struct.unpack_from("<Q", entry, 32)[0]
-                file.seek(place)
-                interpreter = file.read(min(length, _HEAD)).rstrip(b"\0").decode("utf-8", "surrogateescape")
-        return Program(_MACHINES.get(machine, str(machine)), interpreter)
+        return program_in(file)
+
+
+def program_in(file: IO[bytes]) -> Program:
+    """What a seekable file, or the beginning of one, is."""
+    head = file.read(_HEAD)
+    if head.startswith(b"#!"):
+        words = head[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)
+        return Program(shebang=tuple(words))
+    if len(head) < 64 or not head.startswith(ELF64):  # noqa: PLR2004 - the header's size
+        return Program()
+    machine = struct.unpack_from("<H", head, 18)[0]
+    offset, size, count = struct.unpack_from("<Q", head, 32)[0], *struct.unpack_from("<HH", head, 54)
+    interpreter = None
+    for index in range(min(count, 64)):
+        file.seek(offset + index * size)
+        entry = file.read(56)
+        if len(entry) == 56 and struct.unpack_from("<I", entry)[0] == _PT_INTERP:  # noqa: PLR2004 - one entry
+            place, length = struct.unpack_from("<Q", entry, 8)[0], struct.unpack_from("<Q", entry, 32)[0]
+            file.seek(place)
+            interpreter = file.read(min(length, _HEAD)).rstrip(b"\0").decode("utf-8", "surrogateescape")
+            break
+    return Program(_MACHINES.get(machine, str(machine)), interpreter)
 
 
 def glibc_version(path: Path) -> tuple[int, int] | None:
