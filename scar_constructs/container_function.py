@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Duration, RemovalPolicy, Size, Tags
+from aws_cdk import Duration, Size, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -35,7 +34,7 @@ from scar_constructs.functions.function_asset import FunctionAsset
 from scar_constructs.functions.network import mount, place_in_vpc
 from scar_constructs.functions.preheating import Preheating
 from scar_constructs.functions.provider_settings import foreign_secrets, stack_values
-from scar_constructs.functions.retention import retention
+from scar_constructs.functions.retention import log_group, retention
 from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.assembled_image import AssembledImage
 from scar_constructs.images.image_code import ImageCode
@@ -91,12 +90,8 @@ class ContainerFunction(Construct):
         self.definition = definition
         secret = _needed_secret(definition, providers, storage_secret)
         self.failure_queue = FailureQueue(self, "FailureQueue").queue
-        self.log_group = logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=f"/aws/lambda/{definition.name}",
-            retention=retention(definition.log_retention_days),
-            removal_policy=RemovalPolicy.DESTROY,
+        self.log_group = log_group(
+            self, "Logs", retention(definition.log_retention_days), f"/aws/lambda/{definition.name}"
         )
         package = FunctionAsset(self, "Package", definition=definition, providers=providers)
         image_file = self._image_file(buckets)

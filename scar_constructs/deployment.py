@@ -36,11 +36,31 @@ CONTEXT_KEYS: Mapping[str, str] = {
 }
 """Every context key that this app reads, and what it means."""
 
-_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
-_BUCKET_SUFFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_MIRROR = re.compile(r"[^=\s/]+(?:/[^=\s]*)?=(?:https?://[^\s/]+\S*|file:///\S*)")
-_UDOCKER_TOOLS = re.compile(r"none|download|sha256:[0-9a-f]{64}")
+_FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "stack": (
+        re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}"),
+        "letters, digits and hyphens, a letter first, at most 128",
+    ),
+    "bucket_suffix": (
+        re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"),
+        "lower-case letters, digits and hyphens, no hyphen at its ends",
+    ),
+    "existing_buckets": (
+        re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+        "names of S3 buckets, separated by commas",
+    ),
+    "removal": (re.compile(r"retain|destroy"), "`retain` or `destroy`"),
+    "registry_mirrors": (
+        re.compile(r"[^=\s/]+(?:/[^=\s]*)?=(?:https?://[^\s/]+\S*|file:///\S*)"),
+        "REGISTRY=BASE with a BASE of https://…, http://… or file:///folder",
+    ),
+    UDOCKER_TOOLS: (
+        re.compile(r"none|download|sha256:[0-9a-f]{64}"),
+        "`none`, `download`, or `sha256:` and 64 digits",
+    ),
+}
+"""What the value of a context key looks like, and how a message says it."""
+
 _LONGEST_BUCKET_NAME = 63
 _LONGEST_STACK_NAME = 128
 
@@ -73,37 +93,23 @@ class Deployment:
         if fdl is None:
             raise DeploymentError(f"no FDL file given: add -c fdl=FILE ({CONTEXT_KEYS['fdl']})")
         stack_name = _text(context, "stack")
-        if stack_name is not None:
-            _expect(
-                "stack", stack_name, _STACK_NAME, "letters, digits and hyphens, a letter first, at most 128"
-            )
         suffix = _text(context, "bucket_suffix")
-        if suffix is not None:
-            _expect(
-                "bucket_suffix",
-                suffix,
-                _BUCKET_SUFFIX,
-                "lower-case letters, digits and hyphens, no hyphen at its ends",
-            )
         existing = _names(context, "existing_buckets")
-        for name in existing:
-            _expect("existing_buckets", name, _BUCKET_NAME, "names of S3 buckets, separated by commas")
-        removal = _text(context, "removal") or "retain"
-        if removal not in ("retain", "destroy"):
-            raise DeploymentError(f"-c removal={removal}: expected `retain` or `destroy`")
+        removal = _text(context, "removal")
         mirrors = _names(context, "registry_mirrors")
-        for mirror in mirrors:
-            _expect(
-                "registry_mirrors",
-                mirror,
-                _MIRROR,
-                "REGISTRY=BASE with a BASE of https://…, http://… or file:///folder",
-            )
         udocker_tools = _text(context, UDOCKER_TOOLS)
-        if udocker_tools is not None:
-            _expect(
-                UDOCKER_TOOLS, udocker_tools, _UDOCKER_TOOLS, "`none`, `download`, or `sha256:` and 64 digits"
-            )
+        for key, values in (
+            ("stack", (stack_name,)),
+            ("bucket_suffix", (suffix,)),
+            ("existing_buckets", existing),
+            ("removal", (removal,)),
+            ("registry_mirrors", mirrors),
+            (UDOCKER_TOOLS, (udocker_tools,)),
+        ):
+            pattern, expected = _FORMS[key]
+            for value in values:
+                if value is not None and not pattern.fullmatch(value):
+                    raise DeploymentError(f"-c {key}={value}: expected {expected}")
         return cls(
             fdl=Path(fdl),
             stack_name=stack_name or stack_name_for(Path(fdl).stem),
@@ -217,11 +223,6 @@ def _names(context: Mapping[str, object], key: str) -> tuple[str, ...]:
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise DeploymentError(f"context {key}: expected text ({CONTEXT_KEYS[key]}), found {value!r}")
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _expect(key: str, value: str, pattern: re.Pattern[str], expected: str) -> None:
-    if not pattern.fullmatch(value):
-        raise DeploymentError(f"-c {key}={value}: expected {expected}")
 
 
 def _refuse_misspelt_keys(context: Mapping[str, object]) -> None:

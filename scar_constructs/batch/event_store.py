@@ -12,6 +12,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
+from scar_constructs.functions.data_access import allow
 from scar_constructs.storage.bucket_folders import BucketFolders, OnDelete
 
 VARIABLE = "SCAR_EVENT_BUCKET"
@@ -56,7 +57,7 @@ class EventStore(Construct):
 
     def _grant(self, role: iam.IRole, action: str) -> None:
         objects = self.bucket.arn_for_objects("*")
-        role.add_to_principal_policy(iam.PolicyStatement(actions=[action], resources=[objects]))
+        allow(role, [action], [objects])
         acknowledge_wildcard(
             role, objects, "Events are named after their content, which is not known at synthesis."
         )

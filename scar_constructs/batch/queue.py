@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Aws, Duration, RemovalPolicy, Size
+from aws_cdk import Aws, Duration, Size
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
@@ -12,7 +12,6 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -23,8 +22,8 @@ from scar_constructs.batch.event_store import EventStore
 from scar_constructs.batch.network import BatchNetwork
 from scar_constructs.deployment import DeploymentError
 from scar_constructs.findings import acknowledge
-from scar_constructs.functions.data_access import grant_data_access, grant_image
-from scar_constructs.functions.retention import retention
+from scar_constructs.functions.data_access import grant_data_access, grant_ecr_login, grant_image
+from scar_constructs.functions.retention import log_group, retention
 
 COMMAND = ("batch",)
 """The argument of the runner, which is the entry point of assembled images (`runtime/__main__.py`)."""
@@ -70,12 +69,8 @@ class BatchQueue(Construct):
             raise ValueError(f"function {definition.name} needs an event store")
         self.event_store = event_store
         job = definition.batch
-        self.log_group = logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=f"/aws/batch/{definition.name}",
-            retention=retention(definition.log_retention_days),
-            removal_policy=RemovalPolicy.DESTROY,
+        self.log_group = log_group(
+            self, "Logs", retention(definition.log_retention_days), f"/aws/batch/{definition.name}"
         )
         self.job_role = iam.Role(
             self,
@@ -93,11 +88,7 @@ class BatchQueue(Construct):
         )
         if repository is not None:
             repository.grant_pull(execution_role)
-            acknowledge(
-                execution_role,
-                "AwsSolutions-IAM5[Resource::*]",
-                "ecr:GetAuthorizationToken has no resources: it is a login.",
-            )
+            grant_ecr_login(execution_role)
         else:
             grant_image(execution_role, definition.container)
         self.job_queue = self._queue(definition, job, network)

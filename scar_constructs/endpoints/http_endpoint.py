@@ -15,7 +15,9 @@ from constructs import Construct
 
 from fdl_schemas.model import ApiGateway, HttpAuth
 from scar_constructs.findings import acknowledge
+from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.network import function_arn
+from scar_constructs.functions.retention import log_group
 
 STAGE = "scar"
 PATH = "launch"
@@ -48,9 +50,6 @@ class HttpEndpoint(Construct):
         retention: logs.RetentionDays,
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = logs.LogGroup(
-            self, "AccessLog", retention=retention, removal_policy=RemovalPolicy.DESTROY
-        )
         self.api = apigateway.RestApi(
             self,
             "Api",
@@ -63,7 +62,9 @@ class HttpEndpoint(Construct):
                 stage_name=STAGE,
                 throttling_rate_limit=RATE_PER_S,
                 throttling_burst_limit=BURST,
-                access_log_destination=apigateway.LogGroupLogDestination(log_group),
+                access_log_destination=apigateway.LogGroupLogDestination(
+                    log_group(self, "AccessLog", retention)
+                ),
                 access_log_format=apigateway.AccessLogFormat.json_with_standard_fields(
                     caller=True,
                     http_method=True,
@@ -96,11 +97,7 @@ class HttpEndpoint(Construct):
 
     def grant_hand_on(self, role: iam.IRole, function_name: str) -> None:
         """Let the function invoke itself, for requests that nobody waits for."""
-        role.add_to_principal_policy(
-            iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"], resources=[function_arn(Stack.of(self), function_name)]
-            )
-        )
+        allow(role, ["lambda:InvokeFunction"], [function_arn(Stack.of(self), function_name)])
 
     def _api_key(self) -> str:
         """Make a key (AWS makes its value, which stands in no template) and the plan that it belongs to."""

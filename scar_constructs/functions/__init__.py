@@ -12,5 +12,5 @@ network.py             VPC and EFS of a function
 preheating.py          functions that are invoked once after their deployment
 handler_function.py    the function behind a custom resource
 provider_settings.py   settings of storage providers, public and secret
-retention.py           retention periods of CloudWatch Logs
+retention.py           log groups, and retention periods of CloudWatch Logs
 """

@@ -32,6 +32,11 @@ _FOLDER = (
 )
 
 
+def allow(role: iam.IRole, actions: Sequence[str], resources: Sequence[str]) -> None:
+    """Let a role do `actions` on `resources`, which are ARNs."""
+    role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+
 def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[str, s3.IBucket]) -> None:
     """Let a role read the objects of the function's input folders and write objects into its output folders.
 
@@ -39,10 +44,10 @@ def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[st
         are somebody else's. Entries of other storage providers need no rights here.
     """
     if inputs := _object_arns(role, definition.inputs, buckets):
-        _grant(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
+        allow(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
     if outputs := _object_arns(role, definition.outputs, buckets):
         # AbortMultipartUpload: a large file whose upload failed must not stay there, and be billed, in parts.
-        _grant(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)
+        allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)
     for arn in dict.fromkeys((*inputs, *outputs)):
         acknowledge_wildcard(role, arn, _FOLDER)
 
@@ -67,7 +72,7 @@ def grant_secrets(role: iam.IRole, names: Sequence[str]) -> None:
                 )
             )
     if arns:
-        _grant(role, ["secretsmanager:GetSecretValue"], list(dict.fromkeys(arns)))
+        allow(role, ["secretsmanager:GetSecretValue"], list(dict.fromkeys(arns)))
 
 
 def grant_image(role: iam.IRole, container: Container) -> None:
@@ -79,19 +84,22 @@ def grant_image(role: iam.IRole, container: Container) -> None:
         return
     china = image["china"] or ""
     repository = f"arn:aws{'-cn' if china else ''}:ecr:{image['region']}:{image['account']}:repository/"
-    _grant(role, ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository + image["repository"]])
-    _grant(role, ["ecr:GetAuthorizationToken"], ["*"])
+    allow(role, ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository + image["repository"]])
+    grant_ecr_login(role)
+
+
+def grant_ecr_login(role: iam.IRole) -> None:
+    """Let a role log in to Amazon ECR, which gives no right to any image."""
+    allow(role, ["ecr:GetAuthorizationToken"], ["*"])
     acknowledge(
-        role, "AwsSolutions-IAM5[Resource::*]", "ecr:GetAuthorizationToken knows no resources: it is a login."
+        role, "AwsSolutions-IAM5[Resource::*]", "ecr:GetAuthorizationToken has no resources: it is a login."
     )
 
 
 def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:
     """Let a role read exactly these assets (`Asset.grant_read` would open the whole bucket of assets)."""
     if assets:
-        _grant(
-            role, ["s3:GetObject"], [asset.bucket.arn_for_objects(asset.s3_object_key) for asset in assets]
-        )
+        allow(role, ["s3:GetObject"], [asset.bucket.arn_for_objects(asset.s3_object_key) for asset in assets])
 
 
 def in_policy(text: str) -> str:
@@ -107,10 +115,6 @@ def write_log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     """A statement that lets a role write into one log group, but make none (deleted logs stay so)."""
     actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
     return iam.PolicyStatement(actions=actions, resources=[log_group.log_group_arn])
-
-
-def _grant(role: iam.IRole, actions: list[str], resources: list[str]) -> None:
-    role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=resources))
 
 
 def _object_arns(

@@ -14,6 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from fdl_schemas.model import FileSystem, Vpc
 from scar_constructs.findings import acknowledge
+from scar_constructs.functions.data_access import allow
 
 _INTERFACES = (
     "ec2:AssignPrivateIpAddresses",
@@ -39,7 +40,7 @@ def place_in_vpc(function: lambda_.Function, vpc: Vpc, *, function_name: str) ->
     role = function.role
     if role is None:
         raise ValueError("a function without a role cannot be in a VPC")
-    role.add_to_principal_policy(iam.PolicyStatement(actions=list(_INTERFACES), resources=["*"]))
+    allow(role, _INTERFACES, ["*"])
     role.add_to_principal_policy(
         iam.PolicyStatement(
             effect=iam.Effect.DENY,

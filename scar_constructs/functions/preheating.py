@@ -7,12 +7,11 @@ changes.
 
 from __future__ import annotations
 
-from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+from scar_constructs.functions.handler_function import HandlerFunction
 
 
 class Preheating(Construct):
@@ -26,22 +25,13 @@ class Preheating(Construct):
         self, scope: Construct, construct_id: str, *, function: lambda_.Function, changes: list[str]
     ) -> None:
         super().__init__(scope, construct_id)
-        stack = Stack.of(self)
-        provider = stack.node.try_find_child("PreheatingProvider")
-        if not isinstance(provider, HandlerFunction):
-            provider = HandlerFunction(
-                stack, "PreheatingProvider", handler="preheat", description="Invokes new functions once"
-            )
+        provider = HandlerFunction.of(
+            self, "PreheatingProvider", handler="preheat", description="Invokes new functions once"
+        )
         provider.allow(
             iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[function.function_arn])
         )
-        resource = CustomResource(
-            self,
-            "Resource",
-            resource_type="Custom::ScarPreheat",
-            service_token=provider.function.function_arn,
-            service_timeout=SERVICE_TIMEOUT,
-            properties={"FunctionName": function.function_name, "Changes": changes},
-        )
+        properties = {"FunctionName": function.function_name, "Changes": changes}
+        resource = provider.resource(self, "Resource", "ScarPreheat", properties)
         # With its role's policies and its failure queue's.
         resource.node.add_dependency(function)

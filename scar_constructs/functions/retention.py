@@ -1,8 +1,10 @@
-"""CloudWatch's retention periods, by their number of days."""
+"""Log groups of CloudWatch, and its retention periods by their number of days."""
 
 from __future__ import annotations
 
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_logs as logs
+from constructs import Construct
 
 _BY_DAYS = {
     1: logs.RetentionDays.ONE_DAY,
@@ -40,3 +42,19 @@ def retention(days: int) -> logs.RetentionDays:
             f"{days} days: CloudWatch keeps logs for one of {', '.join(map(str, _BY_DAYS))} days"
         )
     return _BY_DAYS[days]
+
+
+def log_group(
+    scope: Construct,
+    construct_id: str,
+    retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+    name: str | None = None,
+) -> logs.LogGroup:
+    """A log group that is deleted with the stack."""
+    return logs.LogGroup(
+        scope,
+        construct_id,
+        log_group_name=name,
+        retention=retention,
+        removal_policy=RemovalPolicy.DESTROY,
+    )

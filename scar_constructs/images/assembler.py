@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Size, Stack
+from aws_cdk import Duration, Size, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge
 from scar_constructs.functions.asset_code import code_of
-from scar_constructs.functions.data_access import write_log_statement
+from scar_constructs.functions.data_access import allow, grant_ecr_login, write_log_statement
+from scar_constructs.functions.network import function_arn
+from scar_constructs.functions.retention import log_group
 from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.assembler_asset import assembler_folder
 
@@ -53,26 +54,16 @@ class ImageAssembler(Construct):
         super().__init__(scope, construct_id)
         self.architecture = architecture
         self.repository = repository
-        log_group = logs.LogGroup(
-            self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
-        )
+        log = log_group(self, "Logs")
         self.role = iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             description="Assembles images and pushes them to the repository of the stack",
         )
-        for statement in (
-            write_log_statement(log_group),
-            iam.PolicyStatement(actions=list(_PUSH), resources=[repository.repository_arn]),
-            iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-        ):
-            self.role.add_to_principal_policy(statement)
-        acknowledge(
-            self.role,
-            "AwsSolutions-IAM5[Resource::*]",
-            "ecr:GetAuthorizationToken has no resources: it is a login.",
-        )
+        self.role.add_to_principal_policy(write_log_statement(log))
+        allow(self.role, _PUSH, [repository.repository_arn])
+        grant_ecr_login(self.role)
         handler = s3_assets.Asset(self, "Handler", path=str(assembler_folder()))
         self.runner_hash = f"{runner.asset.asset_hash}-{handler.asset_hash}"
         self.function = lambda_.Function(
@@ -86,7 +77,7 @@ class ImageAssembler(Construct):
             code=code_of(handler),
             layers=[runner.layer],
             role=self.role,
-            log_group=log_group,
+            log_group=log,
             timeout=Duration.minutes(15),
             memory_size=_MEMORY_MIB,
             # Only an archive that is compressed as a whole goes to the disk.
@@ -111,12 +102,4 @@ class ImageAssembler(Construct):
 
     def may_look_at(self, function_name: str) -> None:
         """Let it see whether a function of this name exists with the other package type."""
-        arn = Stack.of(self).format_arn(
-            service="lambda",
-            resource="function",
-            resource_name=function_name,
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        )
-        self.role.add_to_principal_policy(
-            iam.PolicyStatement(actions=["lambda:GetFunctionConfiguration"], resources=[arn])
-        )
+        allow(self.role, ["lambda:GetFunctionConfiguration"], [function_arn(Stack.of(self), function_name)])

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CustomResource, Stack
+from aws_cdk import CustomResource
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge_wildcard
-from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.handler_function import HandlerFunction
 
 _FOLDER = "scar-images"
 
@@ -55,20 +56,15 @@ class ImageFile(Construct):
 
     def grant_get(self, role: iam.IRole) -> None:
         """Let a role read exactly this object."""
-        role.add_to_principal_policy(
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._bucket.arn_for_objects(self._key)])
-        )
+        allow(role, ["s3:GetObject"], [self._bucket.arn_for_objects(self._key)])
 
     def _copy(self, function_name: str) -> CustomResource:
-        stack = Stack.of(self)
-        provider = stack.node.try_find_child("StagedFilesProvider")
-        if not isinstance(provider, HandlerFunction):
-            provider = HandlerFunction(
-                stack,
-                "StagedFilesProvider",
-                handler="staged_file",
-                description="Copies image files into buckets of the user's own",
-            )
+        provider = HandlerFunction.of(
+            self,
+            "StagedFilesProvider",
+            handler="staged_file",
+            description="Copies image files into buckets of the user's own",
+        )
         # The folder: an update removes the older copy when the rights to the newer one are already in place.
         copies = self._bucket.arn_for_objects(f"{_FOLDER}/{function_name}/*")
         source = self.asset.bucket.arn_for_objects(self.asset.s3_object_key)
@@ -87,16 +83,10 @@ class ImageFile(Construct):
         acknowledge_wildcard(
             provider.role, copies, "The copies of one function's image, named by their content."
         )
-        return CustomResource(
-            self,
-            "Copy",
-            resource_type="Custom::ScarStagedFile",
-            service_token=provider.function.function_arn,
-            service_timeout=SERVICE_TIMEOUT,
-            properties={
-                "FromBucket": self.asset.s3_bucket_name,
-                "FromKey": self.asset.s3_object_key,
-                "Bucket": self._bucket.bucket_name,
-                "Key": self._key,
-            },
-        )
+        properties = {
+            "FromBucket": self.asset.s3_bucket_name,
+            "FromKey": self.asset.s3_object_key,
+            "Bucket": self._bucket.bucket_name,
+            "Key": self._key,
+        }
+        return provider.resource(self, "Copy", "ScarStagedFile", properties)

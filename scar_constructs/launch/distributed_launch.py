@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -15,6 +15,8 @@ from constructs import Construct
 
 from fdl_schemas.model import Function, StorageEntry
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
+from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.retention import log_group
 from scar_constructs.launch.states import launch_states
 
 _LOG = "Log deliveries know no resources; Step Functions makes the log's own one by these rights."
@@ -55,8 +57,8 @@ class DistributedLaunch(Construct):
             description=f"What the launch of {definition.name} may do",
         )
         self._grant_folders(entries, buckets)
-        self._grant(["lambda:InvokeFunction"], [function.function_arn])
-        self._grant(["sqs:SendMessage"], [failure_queue.queue_arn])
+        allow(self.role, ["lambda:InvokeFunction"], [function.function_arn])
+        allow(self.role, ["sqs:SendMessage"], [failure_queue.queue_arn])
         states = launch_states(
             entries,
             function_name=definition.name,
@@ -65,14 +67,8 @@ class DistributedLaunch(Construct):
             region=stack.region,
             partition=stack.partition,
         )
-        log_group = logs.LogGroup(
-            self,
-            "Logs",
-            # Names with this prefix need no policy of their own, of which an account has room for ten.
-            log_group_name=f"/aws/vendedlogs/states/scar-launch-{definition.name}",
-            retention=retention,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
+        # Names with this prefix need no policy of their own, of which an account has room for ten.
+        log = log_group(self, "Logs", retention, f"/aws/vendedlogs/states/scar-launch-{definition.name}")
         self.state_machine = stepfunctions.StateMachine(
             self,
             "StateMachine",
@@ -81,7 +77,7 @@ class DistributedLaunch(Construct):
             definition_body=stepfunctions.DefinitionBody.from_string(stack.to_json_string(states)),
             role=self.role,
             logs=stepfunctions.LogOptions(
-                destination=log_group, level=stepfunctions.LogLevel.ERROR, include_execution_data=True
+                destination=log, level=stepfunctions.LogLevel.ERROR, include_execution_data=True
             ),
         )
         self._grant_own_runs()
@@ -130,9 +126,6 @@ class DistributedLaunch(Construct):
         )
         for arn in (f"{executions}:*", f"{executions}/*"):
             acknowledge_wildcard(policy, arn, _OWN_RUNS)
-
-    def _grant(self, actions: list[str], resources: list[str]) -> None:
-        self.role.add_to_principal_policy(iam.PolicyStatement(actions=actions, resources=resources))
 
 
 def launchable(definition: Function) -> tuple[StorageEntry, ...]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from aws_cdk import CustomResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge_wildcard
 from scar_constructs.functions.data_access import in_policy
-from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+from scar_constructs.functions.handler_function import HandlerFunction
 
 
 class OnDelete(StrEnum):
@@ -49,20 +48,19 @@ class BucketFolders(Construct):
         on_delete: OnDelete = OnDelete.KEEP,
     ) -> None:
         super().__init__(scope, construct_id)
-        provider = _Provider.of(self)
-        provider.allow_on(bucket, folders, on_delete)
-        self.resource = CustomResource(
+        provider = _Provider.of(
             self,
-            "Resource",
-            resource_type="Custom::ScarBucketFolders",
-            service_token=provider.function.function_arn,
-            service_timeout=SERVICE_TIMEOUT,
-            properties={
-                "BucketName": bucket.bucket_name,
-                "Folders": list(folders),
-                "OnDelete": str(on_delete),
-            },
+            "BucketFoldersProvider",
+            handler="bucket_folders",
+            description="Makes the folders of the workflow's buckets",
         )
+        provider.allow_on(bucket, folders, on_delete)
+        properties = {
+            "BucketName": bucket.bucket_name,
+            "Folders": list(folders),
+            "OnDelete": str(on_delete),
+        }
+        self.resource = provider.resource(self, "Resource", "ScarBucketFolders", properties)
 
 
 _AROUND_A_KEY = 80
@@ -71,19 +69,6 @@ _AROUND_A_KEY = 80
 
 class _Provider(HandlerFunction):
     """The one function of a stack that makes folders."""
-
-    @classmethod
-    def of(cls, scope: Construct) -> _Provider:
-        stack = Stack.of(scope)
-        found = stack.node.try_find_child("BucketFoldersProvider")
-        if isinstance(found, _Provider):
-            return found
-        return cls(
-            stack,
-            "BucketFoldersProvider",
-            handler="bucket_folders",
-            description="Makes the folders of the workflow's buckets",
-        )
 
     _room = 8000
     """AWS IAM takes 10 240 characters of a role's own policies; what is left is for other rights."""

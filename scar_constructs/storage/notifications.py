@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from urllib.parse import quote_plus
 
-from aws_cdk import CfnResource, RemovalPolicy, Stack
+from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as s3_notifications
 from constructs import Construct, IDependable
 
 from fdl_schemas.model import StorageEntry
 from scar_constructs.functions.data_access import write_log_statement
+from scar_constructs.functions.retention import log_group
 
 _PLAIN_SUFFIX = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -82,9 +82,7 @@ class NotificationsHandler(Construct):
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        self._log_group = logs.LogGroup(
-            self, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
-        )
+        self._log_group = log_group(self, "Logs")
         self._policy = iam.PolicyDocument(statements=[write_log_statement(self._log_group)])
         role = iam.Role(
             self,

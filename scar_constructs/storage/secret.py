@@ -27,13 +27,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from aws_cdk import CustomResource, FileAssetPackaging, RemovalPolicy, Stack, Stage
+from aws_cdk import FileAssetPackaging, RemovalPolicy, Stack, Stage
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
-from scar_constructs.functions.handler_function import SERVICE_TIMEOUT, HandlerFunction
+from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.handler_function import HandlerFunction
 
 
 class StorageSecret(Construct):
@@ -95,25 +96,17 @@ class StorageSecret(Construct):
         acknowledge_wildcard(
             provider.role, objects, "All versions of this stack's own secret asset, and nothing else."
         )
-        self.stored = CustomResource(
-            self,
-            "Stored",
-            resource_type="Custom::ScarStorageSecret",
-            service_token=provider.function.function_arn,
-            service_timeout=SERVICE_TIMEOUT,
-            properties={
-                "Bucket": location.bucket_name,
-                "Key": location.object_key,
-                "SecretId": self.secret.secret_arn,
-                "Version": version,
-            },
-        )
+        properties = {
+            "Bucket": location.bucket_name,
+            "Key": location.object_key,
+            "SecretId": self.secret.secret_arn,
+            "Version": version,
+        }
+        self.stored = provider.resource(self, "Stored", "ScarStorageSecret", properties)
 
     def grant_value(self, role: iam.IRole) -> None:
         """Let a role read the secret (`Secret.grant_read` adds reading all about it)."""
-        role.add_to_principal_policy(
-            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self.secret.secret_arn])
-        )
+        allow(role, ["secretsmanager:GetSecretValue"], [self.secret.secret_arn])
 
 
 def _write_private(scope: Construct, name: str, content: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import importlib.util
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -11,18 +10,15 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from scar_constructs.functions.handler_function import handler_file
+from scar_constructs.functions.handler_function import handler_code
 
 Ask = Callable[..., dict[str, Any]]
 
 
 def load(name: str) -> ModuleType:
     """The program, anew: its clients are those of the environment at this moment."""
-    spec = importlib.util.spec_from_file_location(f"{name}_handler_index", handler_file(name))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = ModuleType(f"{name}_handler_index")
+    exec(compile(handler_code(name), f"{name}/index.py", "exec"), module.__dict__)
     return module
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.synth.custom_resources import Ask, asking, handler_file, load
+from tests.synth.custom_resources import Ask, asking, load
 from tests.synth.s3_server import S3Server
 
 
@@ -96,7 +96,3 @@ def test_a_failure_is_answered_with_its_reason(ask: Ask) -> None:
     assert answer["Status"] == "FAILED"
     assert "bucket never-there-was-one" in str(answer["Reason"])
     assert "NoSuchBucket" in str(answer["Reason"])
-
-
-def test_handler_fits_into_a_template() -> None:
-    assert len(handler_file("bucket_folders").read_text()) <= 4096

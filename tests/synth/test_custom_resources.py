@@ -14,7 +14,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.synth.custom_resources import Ask, asking, handler_file, load
+from scar_constructs.functions.handler_function import handler_code
+from tests.synth.custom_resources import Ask, asking, load
 from tests.synth.s3_server import S3Server
 
 NOTE = b'{"stored in": "AWS Secrets Manager"}'
@@ -39,7 +40,7 @@ def bucket(server: S3Server) -> str:
 
 @pytest.mark.parametrize("name", ["bucket_folders", "preheat", "staged_file", "storage_secret"])
 def test_handler_fits_into_a_template(name: str) -> None:
-    assert len(handler_file(name).read_text()) <= 4096
+    assert len(handler_code(name)) <= 4096
 
 
 class StoredSecret:

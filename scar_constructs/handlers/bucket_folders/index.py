@@ -5,59 +5,46 @@ to upload. Delete does what OnDelete says: takes everything out of a bucket that
 takes the folders of a bucket that holds nothing else (tidy), or takes nothing (keep).
 """
 
-import json
-import urllib.request
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
+from scar_constructs.handlers.answering import Wish, respond
+
 s3 = boto3.client("s3")
 
 
-def handler(event: dict[str, Any], context: Any) -> None:
-    """Do what CloudFormation asks for, and answer in any case: without an answer it waits for an hour."""
-    wish = event["ResourceProperties"]
-    answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
-    answer["PhysicalResourceId"] = event.get("PhysicalResourceId") or wish["BucketName"]
-    try:
-        if event["RequestType"] != "Delete":
-            answer["PhysicalResourceId"] = wish["BucketName"]
-            make_folders(wish["BucketName"], wish["Folders"])
-        elif wish["OnDelete"] == "empty":
-            empty(wish["BucketName"])
-        elif wish["OnDelete"] == "tidy":
-            tidy(wish["BucketName"], {f"{folder}/" for folder in wish["Folders"]})
-        answer["Status"] = "SUCCESS"
-    except Exception as problem:
-        answer.update(Status="FAILED", Reason=f"bucket {wish['BucketName']}: {problem}"[:1000])
-    print(json.dumps(answer))
-    request = urllib.request.Request(  # noqa: S310 (CloudFormation's own address)
-        event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"
-    )
-    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+def handler(event: Wish, context: Any) -> None:
+    """See `respond`."""
+    respond(event, "bucket", event["ResourceProperties"]["BucketName"], make_folders, clean_up)
 
 
-def make_folders(bucket: str, folders: list[str]) -> None:
+def make_folders(wish: Wish) -> None:
     """Put the markers that are missing. An object of that name that is there already is left as it is."""
-    for folder in folders:
+    for folder in wish["Folders"]:
         try:
-            s3.put_object(Bucket=bucket, Key=f"{folder}/", IfNoneMatch="*")
+            s3.put_object(Bucket=wish["BucketName"], Key=f"{folder}/", IfNoneMatch="*")
         except ClientError as problem:
             if problem.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise
 
 
-def tidy(bucket: str, markers: set[str]) -> None:
-    """Delete the markers, if nothing else is there."""
-    if not markers:
-        return
+def clean_up(wish: Wish, name: str) -> None:
+    """Do what OnDelete says; a bucket that is gone is fine."""
     try:
-        found = s3.list_objects_v2(Bucket=bucket, MaxKeys=len(markers) + 1).get("Contents", [])
+        if wish["OnDelete"] == "empty":
+            empty(wish["BucketName"])
+        elif wish["OnDelete"] == "tidy" and wish["Folders"]:
+            tidy(wish["BucketName"], {f"{folder}/" for folder in wish["Folders"]})
     except ClientError as problem:
         if problem.response["Error"]["Code"] != "NoSuchBucket":
             raise
-        return
+
+
+def tidy(bucket: str, markers: set[str]) -> None:
+    """Delete the markers, if nothing else is there."""
+    found = s3.list_objects_v2(Bucket=bucket, MaxKeys=len(markers) + 1).get("Contents", [])
     if all(one["Key"] in markers and not one["Size"] for one in found):
         for one in found:
             s3.delete_object(Bucket=bucket, Key=one["Key"])
@@ -65,16 +52,10 @@ def tidy(bucket: str, markers: set[str]) -> None:
 
 def empty(bucket: str) -> None:
     """Delete every object, in all its versions."""
-    try:
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
-            if objects:
-                errors = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True}).get(
-                    "Errors"
-                )
-                if errors:
-                    raise RuntimeError(f"{errors[0]['Key']}: {errors[0]['Message']}")
-    except ClientError as problem:
-        if problem.response["Error"]["Code"] != "NoSuchBucket":
-            raise
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        objects = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        if objects:
+            deleted = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in deleted.get("Errors", []):
+                raise RuntimeError(f"{error['Key']}: {error['Message']}")

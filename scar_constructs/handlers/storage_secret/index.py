@@ -7,11 +7,11 @@ the object.
 No secret is printed, and none is part of an answer.
 """
 
-import json
-import urllib.request
 from typing import Any
 
 import boto3
+
+from scar_constructs.handlers.answering import Wish, respond
 
 s3 = boto3.client("s3")
 secrets = boto3.client("secretsmanager")
@@ -19,28 +19,17 @@ secrets = boto3.client("secretsmanager")
 NOTE = b'{"stored in": "AWS Secrets Manager"}'
 
 
-def handler(event: dict[str, Any], context: Any) -> None:
-    """Do what CloudFormation asks for, and answer in any case: without an answer it waits for an hour."""
-    wish = event["ResourceProperties"]
-    answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
-    answer["PhysicalResourceId"] = event.get("PhysicalResourceId") or wish["Key"]
-    try:
-        if event["RequestType"] == "Delete":
-            remove(wish["Bucket"], answer["PhysicalResourceId"], all_versions=True)
-        else:
-            answer["PhysicalResourceId"] = wish["Key"]
-            store(wish)
-        answer["Status"] = "SUCCESS"
-    except Exception as problem:
-        answer.update(Status="FAILED", Reason=f"secrets of storage providers: {problem}"[:1000])
-    print(json.dumps(answer))
-    request = urllib.request.Request(  # noqa: S310 (CloudFormation's own address)
-        event["ResponseURL"], json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT"
-    )
-    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+def handler(event: Wish, context: Any) -> None:
+    """See `respond`."""
+    respond(event, "secrets of storage providers", event["ResourceProperties"]["Key"], store, clean_up)
 
 
-def store(wish: dict[str, str]) -> None:
+def clean_up(wish: Wish, key: str) -> None:
+    """Delete the object that an earlier deployment has left."""
+    remove(wish["Bucket"], key, all_versions=True)
+
+
+def store(wish: Wish) -> None:
     """Make the asset's content the secret's current version, and the asset a note."""
     bucket, key, secret, version = wish["Bucket"], wish["Key"], wish["SecretId"], wish["Version"]
     content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
