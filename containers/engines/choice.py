@@ -12,12 +12,15 @@ steps. So each is tried once, by `probe`, and `memory` keeps the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from containers.engines import memory
 from containers.engines.contract import ENGINE_NAMES, Engine, ProbeFailed
 from containers.errors import ErrorKind, ExplainedError
+
+Details = Mapping[str, str]
+"""What an engine needs to know to work here."""
 
 
 def choose_engine(store: Path, override: str | None = None) -> Engine:
@@ -35,16 +38,18 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
     circumstances = memory.circumstances_of(override)
     remembered = memory.recall(store, circumstances)
     if remembered is not None:
-        return _restore(store, *remembered)
+        name, details = remembered
+        return _engine(name)[1](store, details)
     reasons: list[str] = []
     for name in (override,) if override else ENGINE_NAMES:
+        probe, make = _engine(name)
         try:
-            details = _probe(store, name)
+            found = probe(store)
         except ProbeFailed as failure:
             reasons.append(f"{name}: {failure}")
             continue
-        memory.remember(store, circumstances, name, details)
-        return _restore(store, name, details)
+        memory.remember(store, circumstances, name, found)
+        return make(store, found)
     raise ExplainedError(
         f"no engine can run containers here ({'; '.join(reasons)})",
         advice="On AWS, set `runtime: image`, or deploy again with udocker's tools: with UDOCKER_TARBALL "
@@ -53,30 +58,17 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
     )
 
 
-def _probe(store: Path, name: str) -> Mapping[str, str]:
-    """What the engine needs to know to work here. Raises ProbeFailed."""
+def _engine(name: str) -> tuple[Callable[[Path], Details], Callable[[Path, Details], Engine]]:
+    """What finds out the details of an engine here, or raises ProbeFailed; and what makes the engine of
+    them."""
     if name == "namespaces":
-        from containers.engines.namespaces import probe_namespaces
+        from containers.engines.namespaces import NamespacesEngine, probe_namespaces
 
-        return probe_namespaces(store)
+        return probe_namespaces, NamespacesEngine
     if name == "fakechroot":
-        from containers.engines.udocker.fakechroot import probe_fakechroot
+        from containers.engines.udocker.fakechroot import FakechrootEngine, probe_fakechroot
 
-        return probe_fakechroot(store)
-    from containers.engines.udocker.proot import probe_proot
+        return probe_fakechroot, FakechrootEngine
+    from containers.engines.udocker.proot import ProotEngine, probe_proot
 
-    return probe_proot(store)
-
-
-def _restore(store: Path, name: str, details: Mapping[str, str]) -> Engine:
-    if name == "namespaces":
-        from containers.engines.namespaces import NamespacesEngine
-
-        return NamespacesEngine(store, details)
-    if name == "fakechroot":
-        from containers.engines.udocker.fakechroot import FakechrootEngine
-
-        return FakechrootEngine(store, details)
-    from containers.engines.udocker.proot import ProotEngine
-
-    return ProotEngine(store, details)
+    return probe_proot, ProotEngine

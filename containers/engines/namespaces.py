@@ -34,6 +34,16 @@ _RESOLV_CONF = "/etc/resolv.conf"
 _OVERLAYS = ("disk", "tmpfs", "none")
 _MEMORY = dict.fromkeys(("/tmp", "/var/tmp", "/run"), "mode=1777")  # noqa: S108 - the container's
 """File systems in memory, and their options, where the image is read-only."""
+_TASK: Mapping[str, object] = {
+    "probe": False,
+    "memory": _MEMORY,
+    "like_lambda": False,
+    "read_only_root": False,
+    "binds": [],
+    "resolv_conf": _RESOLV_CONF,
+    "cwd": "/",
+}
+"""What the helper is told, if nothing else is said (see `container_init.py`)."""
 
 
 class NamespacesEngine:
@@ -64,7 +74,7 @@ class NamespacesEngine:
             preparation = Preparation(self._user_namespace, host_ports, find_outgoing())
         with scratch_folder(self._store) as scratch:
             task = {
-                "probe": False,
+                **_TASK,
                 "user_namespace": self._user_namespace,
                 "overlay": overlay,
                 "memory": memory,
@@ -80,12 +90,7 @@ class NamespacesEngine:
                 "argv": list(process.argv),
                 "env": complete_environment(process, user, lambda folder: self._may_write(folder, user)),
                 "cwd": process.working_dir or "/",
-                "user": {
-                    "uid": user.uid,
-                    "gid": user.gid,
-                    "groups": list(user.groups),
-                    "outside": [os.geteuid(), os.getegid()],
-                },
+                "user": _user(user),
             }
             try:
                 return run_container(_HELPER, task, process, preparation)
@@ -117,20 +122,13 @@ def probe_namespaces(store: Path) -> Mapping[str, str]:
             work = scratch / "work-area"
             work.mkdir()
             task = {
+                **_TASK,
                 "probe": True,
                 "user_namespace": user_namespace,
                 "overlay": overlay,
-                "memory": _MEMORY,
-                "like_lambda": False,
-                "read_only_root": False,
                 "root": str(root.absolute()),
                 "scratch": str(work.absolute()),
-                "binds": [],
-                "resolv_conf": _RESOLV_CONF,
-                "argv": [],
-                "env": {},
-                "cwd": "/",
-                "user": {"uid": 0, "gid": 0, "groups": [], "outside": [os.geteuid(), os.getegid()]},
+                "user": _user(ContainerUser(0, 0, (), "/")),
             }
             report = supervise(
                 _HELPER,
@@ -152,6 +150,12 @@ def _modes() -> Iterator[tuple[bool, str]]:
     for user_namespace in (False, True) if os.geteuid() == 0 else (True,):
         for overlay in _OVERLAYS:
             yield user_namespace, overlay
+
+
+def _user(user: ContainerUser) -> Mapping[str, object]:
+    """The user as the helper wants it; `outside` is this process's."""
+    outside = [os.geteuid(), os.getegid()]
+    return {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "outside": outside}
 
 
 def _resolv_conf(scratch: Path, outgoing: str | None) -> str:

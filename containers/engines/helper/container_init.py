@@ -32,14 +32,7 @@ from containers.engines.helper.kernel import (
     unshare,
 )
 from containers.engines.helper.network import await_network, enter_network
-from containers.engines.helper.program import (
-    execute,
-    not_started,
-    report,
-    report_status,
-    reset_signals,
-    wait_for,
-)
+from containers.engines.helper.program import become, failed, report, report_status, wait_for
 from containers.engines.helper.seccomp import confine
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
@@ -62,8 +55,7 @@ def prepare(preparation: dict[str, Any], report_fd: int) -> None:
         if preparation["host_ports"] is not None:
             enter_network(preparation["host_ports"], report_fd)
     except (StepFailed, OSError) as error:
-        report(report_fd, f"failed {getattr(error, 'step', 'namespace')} {error}")
-        os._exit(125)
+        os._exit(failed(report_fd, error, "namespace"))
 
 
 def main(task: dict[str, Any], report_fd: int) -> int:
@@ -78,8 +70,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
         init = os.fork()
     except (StepFailed, OSError) as error:
-        report(report_fd, f"failed {getattr(error, 'step', 'namespace')} {error}")
-        return 125
+        return failed(report_fd, error, "namespace")
     if init == 0:
         os.close(alive_write)
         die_with_parent()
@@ -119,10 +110,9 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
             await_network(report_fd)
         program = os.fork()
     except (StepFailed, OSError) as error:
-        report(report_fd, f"failed {getattr(error, 'step', 'setup')} {error}")
-        return 125
+        return failed(report_fd, error, "setup")
     if program == 0:
-        os._exit(run_program(task, report_fd))
+        os._exit(become(task, report_fd, lambda: give_up_privileges(task)))
     drop_capabilities()
     signal.signal(signal.SIGTERM, lambda *_: terminate_all())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
@@ -130,32 +120,20 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
     return 0
 
 
-def run_program(task: dict[str, Any], report_fd: int) -> int:
-    """Become the user's program; returns only if that fails."""
-    try:
-        os.setsid()
-        reset_signals()
-        os.umask(0o022)
-        user = task["user"]
-        if not task["user_namespace"]:
-            if task["gives_outputs"]:
-                # As Docker does: else only root can open /dev/stdout and /dev/stderr. The pipes are this
-                # run's alone; an output that the caller shares with others (and writes its log to) is not
-                # given away, or the program could forge lines in it.
-                for descriptor in (1, 2):
-                    os.fchown(descriptor, user["uid"], user["gid"])
-            os.setgroups(user["groups"])
-            os.setresgid(user["gid"], user["gid"], user["gid"])
-            os.setresuid(user["uid"], user["uid"], user["uid"])
-        drop_capabilities()
-        try:
-            os.chdir(task["cwd"])
-        except OSError as error:
-            return not_started(report_fd, task["cwd"], error, 126)
-    except (StepFailed, OSError) as error:
-        report(report_fd, f"failed setup {error}")
-        return 125
-    return execute(task["argv"], task["env"], report_fd)
+def give_up_privileges(task: dict[str, Any]) -> None:
+    """Be the container's user from now on."""
+    user = task["user"]
+    if not task["user_namespace"]:
+        if task["gives_outputs"]:
+            # As Docker does: else only root can open /dev/stdout and /dev/stderr. The pipes are this run's
+            # alone; an output that the caller shares with others (and writes its log to) is not given away,
+            # or the program could forge lines in it.
+            for descriptor in (1, 2):
+                os.fchown(descriptor, user["uid"], user["gid"])
+        os.setgroups(user["groups"])
+        os.setresgid(user["gid"], user["gid"], user["gid"])
+        os.setresuid(user["uid"], user["uid"], user["uid"])
+    drop_capabilities()
 
 
 def map_user(user: dict[str, Any]) -> None:

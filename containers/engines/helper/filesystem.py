@@ -36,6 +36,7 @@ TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
     from typing import Any
 
+HANDLE = os.O_PATH | os.O_CLOEXEC
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 # Root of the host is root for these files even without capabilities, as they ask for the user id only;
 # writing to /proc/sys/kernel/core_pattern, for one, runs a program on the host. Docker hides the same.
@@ -81,25 +82,24 @@ def build_root(task: dict[str, Any]) -> None:
 
 def open_sources(task: dict[str, Any]) -> dict[str, Any]:
     """Handles on everything of the host that will be mounted; after the pivot its paths are out of reach."""
-    handle = os.O_PATH | os.O_CLOEXEC
-    sources: dict[str, Any] = {"binds": [], "devices": {}, "files": {}, "topology": None}
-    for host, inside, read_only in task["binds"]:
-        sources["binds"].append((inside, os.open(host, handle), read_only))
-    for name in DEVICES:
+    files = {"/etc/hosts": "/etc/hosts", "/etc/resolv.conf": task["resolv_conf"]}
+    return {
+        "binds": [(inside, os.open(host, HANDLE), read_only) for host, inside, read_only in task["binds"]],
+        "devices": open_those_there({name: f"/dev/{name}" for name in DEVICES}),
+        "files": open_those_there(files),
+        "topology": open_those_there({"": "/sys/devices/system"}).get(""),
+    }
+
+
+def open_those_there(paths: dict[str, str]) -> dict[str, int]:
+    """Handles on those of the paths that can be opened."""
+    handles = {}
+    for name, path in paths.items():
         try:
-            sources["devices"][name] = os.open(f"/dev/{name}", handle)
+            handles[name] = os.open(path, HANDLE)
         except OSError:
             pass
-    for inside, host in (("/etc/hosts", "/etc/hosts"), ("/etc/resolv.conf", task["resolv_conf"])):
-        try:
-            sources["files"][inside] = os.open(host, handle)
-        except OSError:
-            pass
-    try:
-        sources["topology"] = os.open("/sys/devices/system", handle)
-    except OSError:
-        pass
-    return sources
+    return handles
 
 
 def mount_overlay(task: dict[str, Any], root: str, merged: str) -> None:

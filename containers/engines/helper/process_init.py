@@ -24,14 +24,7 @@ from containers.engines.helper.processes import (
     parent_and_session,
     signal_each,
 )
-from containers.engines.helper.program import (
-    execute,
-    not_started,
-    report,
-    report_status,
-    reset_signals,
-    wait_for,
-)
+from containers.engines.helper.program import become, failed, report_status, wait_for
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
@@ -53,10 +46,9 @@ def main(task: dict[str, Any], report_fd: int) -> int:
         adopt_orphans()
         program = os.fork()
     except (StepFailed, OSError) as error:
-        report(report_fd, f"failed setup {error}")
-        return 125
+        return failed(report_fd, error, "setup")
     if program == 0:
-        os._exit(run_program(task, report_fd))
+        os._exit(become(task, report_fd, give_up_privileges))
     signal.signal(signal.SIGTERM, lambda *_: signal_all(signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda *_: signal_all(signal.SIGKILL))
     signal.signal(signal.SIGHUP, lambda *_: signal_all(signal.SIGKILL))
@@ -102,22 +94,10 @@ def signal_all(number: int) -> None:
     signal_each(descendants()[1], number)
 
 
-def run_program(task: dict[str, Any], report_fd: int) -> int:
-    """Become the program; returns only if that fails."""
-    try:
-        os.setsid()
-        reset_signals()
-        die_with_parent(signal.SIGKILL)
-        os.umask(0o022)
-        forbid_privileges()
-        if os.geteuid() == 0:  # without them even root keeps to the image's read-only modes
-            limit_capabilities(frozenset())
-        drop_capabilities(frozenset())
-        try:
-            os.chdir(task["cwd"])
-        except OSError as error:
-            return not_started(report_fd, task["cwd"], error, 126)
-    except (StepFailed, OSError) as error:
-        report(report_fd, f"failed setup {error}")
-        return 125
-    return execute(task["argv"], task["env"], report_fd)
+def give_up_privileges() -> None:
+    """Without them even root keeps to the image's read-only modes."""
+    die_with_parent(signal.SIGKILL)
+    forbid_privileges()
+    if os.geteuid() == 0:
+        limit_capabilities(frozenset())
+    drop_capabilities(frozenset())

@@ -11,13 +11,37 @@ from __future__ import annotations
 import errno
 import os
 
-from containers.engines.helper.kernel import PTRACE_DETACH, RESERVED_SIGNALS, libc, reset_signal
+from containers.engines.helper.kernel import PTRACE_DETACH, RESERVED_SIGNALS, StepFailed, libc, reset_signal
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Callable
+    from typing import Any
 else:
     import _signal as signal  # the C part only: the Python part loads `enum`, which takes 5 ms
+
+
+def become(task: dict[str, Any], report_fd: int, give_up_privileges: Callable[[], None]) -> int:
+    """Become the user's program; returns only if that fails."""
+    try:
+        os.setsid()
+        reset_signals()
+        os.umask(0o022)
+        give_up_privileges()
+        try:
+            os.chdir(task["cwd"])
+        except OSError as error:
+            return not_started(report_fd, task["cwd"], error, 126)
+    except (StepFailed, OSError) as error:
+        return failed(report_fd, error, "setup")
+    return execute(task["argv"], task["env"], report_fd)
+
+
+def failed(report_fd: int, error: Exception, step: str) -> int:
+    """Say why there is no container; `step` is where, unless the error knows better."""
+    report(report_fd, f"failed {getattr(error, 'step', step)} {error}")
+    return 125
 
 
 def execute(argv: list[str], env: dict[str, str], report_fd: int) -> int:
