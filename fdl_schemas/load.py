@@ -1,4 +1,4 @@
-"""The public door: an FDL file goes in, a `Workflow` comes out, or everything that is wrong with the file.
+"""An FDL file goes in, a `Workflow` comes out, or everything that is wrong with the file.
 
 workflow = load_workflow("workflow.yaml")      # raises FdlError
 result = check("workflow.yaml")                # never raises for a bad file
@@ -12,11 +12,14 @@ from pathlib import Path
 from fdl_schemas.build import Draft, build
 from fdl_schemas.diagnostics.diagnostic import Diagnostic, FdlError, Severity, in_order
 from fdl_schemas.model import Workflow
+from fdl_schemas.reading import source
 from fdl_schemas.reading.document import Document
 from fdl_schemas.reading.findings import Findings
 from fdl_schemas.reading.schema import check_shape
-from fdl_schemas.reading.source import parse, read
 from fdl_schemas.rules.rules import check_rules
+
+MAX_BYTES = source.MAX_BYTES
+"""Of an FDL file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def load_workflow(path: str | Path) -> Workflow:
 def check(path: str | Path) -> CheckResult:
     """Reads and checks an FDL file, and says everything there is to say about it."""
     try:
-        document = read(path)
+        document = source.read(path)
     except FdlError as error:
         return CheckResult(None, error.diagnostics)
     return _check(document, Path(path).absolute())
@@ -71,15 +74,15 @@ def check_text(content: bytes, path: str | Path, *, called: str | None = None) -
         called: the file's name in diagnostics, where that is not the path.
     """
     try:
-        document = parse(content, called or str(path))
+        document = source.parse(content, called or str(path))
     except FdlError as error:
         return CheckResult(None, error.diagnostics)
     return _check(document, Path(path).absolute())
 
 
-def _check(document: Document, source: Path) -> CheckResult:
+def _check(document: Document, path: Path) -> CheckResult:
     findings = Findings(document)
-    draft = build(check_shape(findings), source.parent)
+    draft = build(check_shape(findings), path.parent)
     check_rules(draft, findings)
-    workflow = None if findings.has_errors else draft.workflow(source)
+    workflow = None if findings.has_errors else draft.workflow(path)
     return CheckResult(workflow, in_order(findings.diagnostics), draft)

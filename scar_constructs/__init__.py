@@ -15,6 +15,10 @@
     launch/             the state machines behind `scar-launch --distributed`
     handlers/           the programs behind custom resources; never imported
 
+Public API: what `app.py` uses (`workflow_stack.add_stacks`, `deployment`, `interpreter`,
+`functions.provider_settings.with_environment_values`, `functions.udocker_tarball.find_udocker_tools`), and
+the constructs. No other package of this repository imports this one.
+
 Every construct takes typed properties and can be used alone in another CDK app. Nothing here calls AWS or
 imports the runner: its files are only copied into assets.
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from fdl_schemas.build import FunctionEntry
 from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.payload import is_cdk_output
 from fdl_schemas.reading.findings import Findings
 
 MAX_PAYLOAD_BYTES: Final = 250_000_000
@@ -19,7 +20,6 @@ MAX_PAYLOAD_BYTES: Final = 250_000_000
 MAX_PAYLOAD_FILES: Final = 200_000
 """More are not looked at: the folder is another than the one that is meant."""
 
-_CDK_OUTPUT: Final = "cdk.out"
 _RELATIVE: Final = "paths are relative to the FDL file; correct the path, or make the file"
 _OTHER_ROOM: Final = (
     "fetch large files in the script, from a bucket or a file system, or put them into the image"
@@ -71,13 +71,6 @@ def check_files(entry: FunctionEntry, findings: Findings) -> None:
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def is_cdk_output(folder: Path) -> bool:
-    """Whether a folder is one that the CDK writes to, which is not packaged: it holds the packages, and
-    secrets.
-    """
-    return folder.name == _CDK_OUTPUT or os.path.isfile(folder / _CDK_OUTPUT)  # noqa: PTH113 - False where it may not look
 
 
 def _file_problem(file: Path, *, folder_will_do: bool) -> _Problem | None:

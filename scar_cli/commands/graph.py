@@ -114,8 +114,7 @@ def _picture(file: str, kind: str, given: str | None) -> bytes:
 def _checked(file: str) -> CheckResult:
     """The file as far as it can be read; says on standard error what is wrong with it."""
     from fdl_schemas.diagnostics.diagnostic import printable, render
-    from fdl_schemas.load import check, check_text
-    from fdl_schemas.reading.source import MAX_BYTES
+    from fdl_schemas.load import MAX_BYTES, check, check_text
 
     if file == "-":
         result = check_text(sys.stdin.buffer.read(MAX_BYTES + 1), "stdin.yaml", called="<stdin>")

@@ -64,8 +64,7 @@ def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bo
 
 
 def _check(file: str) -> CheckResult:
-    from fdl_schemas.load import check, check_text
-    from fdl_schemas.reading.source import MAX_BYTES
+    from fdl_schemas.load import MAX_BYTES, check, check_text
 
     if file == _STDIN:
         return check_text(sys.stdin.buffer.read(MAX_BYTES + 1), "stdin.yaml", called="<stdin>")

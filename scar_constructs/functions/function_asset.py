@@ -18,7 +18,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from fdl_schemas.model import Function, StorageEntry, StorageProvider
-from fdl_schemas.rules.files import is_cdk_output
+from fdl_schemas.payload import is_cdk_output
 from scar_constructs.deployment import DeploymentError
 from scar_constructs.functions.asset_code import code_of
 from scar_constructs.functions.provider_settings import packaged
