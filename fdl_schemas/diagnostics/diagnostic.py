@@ -1,9 +1,8 @@
 """What is wrong with an FDL file, said so that a person can put it right.
 
 Every diagnostic has a stable code (`FDL012`), the place in the file, the offending line with a caret, what
-was expected and what to do. `CODES` is the one table of the codes: their numbers never change their meaning,
-and stand in the order of importance, so that the cause comes before its consequences when a file has several
-problems.
+was expected and what to do. `codes.md` explains the codes: their numbers never change their meaning, and are
+in the order of importance, so that the cause comes before its consequences when a file has several problems.
 
 `FdlError` carries all diagnostics of a file. Whoever talks to a person prints `error.render()` and ends with
 status 2; nobody prints a traceback for a bad file.
@@ -17,59 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-CODES: Final[dict[str, str]] = {
-    # The file itself.
-    "FDL001": "the file cannot be read",
-    "FDL002": "the file is not UTF-8 text",
-    "FDL003": "the file is too large, too deep or has too many values",
-    "FDL004": "the file is not YAML",
-    "FDL005": "a tab where YAML wants spaces",
-    "FDL006": "the file is empty",
-    "FDL007": "the file holds several documents",
-    "FDL008": "a key is given twice",
-    "FDL009": "a key is not text",
-    "FDL010": "an anchor, tag or merge key that cannot be used",
-    # The shape of the data: fdl.schema.json.
-    "FDL011": "unknown key",
-    "FDL012": "wrong type",
-    "FDL013": "a required key is missing",
-    "FDL014": "the value is not one of the allowed ones",
-    "FDL015": "the number is out of range",
-    "FDL016": "the text has the wrong form or length",
-    "FDL017": "too few or too many entries",
-    # Loops come before other rules: they cost money.
-    "FDL020": "a function can trigger itself",
-    # Functions and what they are made of.
-    "FDL021": "two functions have the same name",
-    "FDL022": "a file that is named is absent or cannot be used",
-    "FDL023": "the function has no container image",
-    "FDL024": "both image and image_file are given",
-    "FDL025": "not the reference of a container image",
-    "FDL026": "not a name that S3 allows for a bucket",
-    "FDL027": "not a storage path",
-    "FDL028": "unknown storage provider",
-    "FDL029": "the input cannot trigger the function",
-    "FDL030": "timeout_threshold leaves no time to run",
-    "FDL031": "the environment is too large",
-    "FDL032": "not a name for an environment variable",
-    "FDL033": "Fargate does not offer this size",
-    "FDL034": "file_system needs vpc",
-    "FDL035": "settings that contradict each other",
-    "FDL036": "not a secret's reference",
-    "FDL037": "text that the CDK or CloudFormation replaces",
-    # The language has it, this version does not.
-    "FDL040": "not supported yet",
-    "FDL041": "not supported",
-    "FDL042": "not possible for an image function",
-    # Warnings.
-    "FDL050": "the key has no meaning any more",
-    "FDL051": "the key has no effect here",
-    "FDL052": "a function may trigger itself",
-    "FDL053": "a secret stands in the clear",
-    "FDL054": "OSCAR services are not deployed",
-    "FDL055": "a pattern where a name is meant",
-    "FDL056": "a file outside of the FDL file's folder",
-}
+from fdl_schemas.diagnostics.codes import explanations
 
 SHOWN_OF_A_VALUE: Final = 60
 """Characters of a value that a message shows, unless it says otherwise."""
@@ -108,7 +55,7 @@ class Diagnostic:
     """One problem of an FDL file."""
 
     code: str
-    """Key of `CODES`; never changes its meaning."""
+    """See `codes.md`."""
     message: str
     file: str
     """The file as the person named it."""
@@ -122,18 +69,13 @@ class Diagnostic:
     severity: Severity = Severity.ERROR
 
     def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise ValueError(f"{self.code} is not in the table of codes")
+        if self.code not in explanations():
+            raise ValueError(f"{self.code} is not in codes.md")
         # A file of a megabyte may be one value, or one loop through all of its functions.
         for name in ("message", "expected", "help"):
             text = getattr(self, name)
             if text is not None and len(text) > LONGEST_TEXT:
                 object.__setattr__(self, name, text[: LONGEST_TEXT - 1] + "…")
-
-    @property
-    def title(self) -> str:
-        """What the code means, whatever the file."""
-        return CODES[self.code]
 
     @property
     def see(self) -> str:

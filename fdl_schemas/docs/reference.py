@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from fdl_schemas.diagnostics.codes import Explanation, explanations
 from fdl_schemas.diagnostics.diagnostic import FIRST_WARNING
-from fdl_schemas.reading.schema import schema
-from fdl_schemas.reading.validator import part, types_of
+from fdl_schemas.reading.schema import resolved, schema
+from fdl_schemas.reading.validator import types_of
 from fdl_schemas.rules.not_supported_yet import UNSUPPORTED
 
 INTRODUCTION: Final = Path(__file__).with_name("introduction.md")
@@ -84,15 +84,11 @@ def _maps(path: str, about: Mapping[str, Any]) -> Iterator[Map]:
     if "properties" in about:
         yield Map(path, about)
     for key, below in about.get("properties", {}).items():
-        yield from _maps(f"{path}.{key}" if path else key, _resolved(below))
+        yield from _maps(f"{path}.{key}" if path else key, resolved(below))
     if isinstance(about.get("items"), dict):
-        yield from _maps(f"{path}[]", _resolved(about["items"]))
+        yield from _maps(f"{path}[]", resolved(about["items"]))
     if isinstance(about.get("additionalProperties"), dict):
-        yield from _maps(f"{path}.NAME", _resolved(about["additionalProperties"]))
-
-
-def _resolved(about: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**part(about["$ref"], schema()), **about} if "$ref" in about else about
+        yield from _maps(f"{path}.NAME", resolved(about["additionalProperties"]))
 
 
 def _chapter(one: Map, maps: list[Map]) -> str:
@@ -101,7 +97,7 @@ def _chapter(one: Map, maps: list[Map]) -> str:
     required = one.about.get("required", ())
     for key, below in one.about["properties"].items():
         path = f"{one.path}.{key}" if one.path else key
-        about = _resolved(below)
+        about = resolved(below)
         link = next((other for other in maps if other.path in (path, f"{path}[]", f"{path}.NAME")), None)
         name = f"[`{key}`](#{link.anchor})" if link else f"`{key}`"
         lines.append(f"| {name} | {_type(about, key in required)} | {_meaning(about, path)} |")
@@ -125,7 +121,7 @@ def _kind(about: Mapping[str, Any]) -> str:
     words = " or ".join(_WORDS[kind] for kind in reversed(types_of(about["type"])))
     inside = about.get("items") if "array" in about["type"] else about.get("additionalProperties")
     if isinstance(inside, dict):
-        inside = _resolved(inside)
+        inside = resolved(inside)
         plural = {"string": "texts", "object": "maps"}[inside.get("type", "object")]
         words += f" of {_either(inside['enum']) if 'enum' in inside else plural}"
     return words + (f" ({about['x-unit']})" if "x-unit" in about else "")
@@ -143,10 +139,10 @@ def _limits(about: Mapping[str, Any]) -> Iterator[str]:
         yield f"at least {about['minimum']}"
     if "x-expected" in about:
         yield str(about["x-expected"])
-    elif isinstance(about.get("items"), dict) and "x-expected" in _resolved(about["items"]):
-        yield f"each {_resolved(about['items'])['x-expected']}"
+    elif isinstance(about.get("items"), dict) and "x-expected" in resolved(about["items"]):
+        yield f"each {resolved(about['items'])['x-expected']}"
     if "propertyNames" in about:
-        yield f"each key {_resolved(about['propertyNames'])['x-expected']}"
+        yield f"each key {resolved(about['propertyNames'])['x-expected']}"
     if "enum" in about and len(about["enum"]) > _OPTIONS_IN_LINE:
         yield "one of " + ", ".join(str(option) for option in about["enum"])
     for least, most, unit in _LIMITS:
@@ -194,7 +190,7 @@ def _aws_table(maps: list[Map]) -> str:
     lines = ["| key | in AWS |", "|---|---|"]
     for one in maps:
         for key, below in one.about["properties"].items():
-            becomes = below.get("x-aws") or _resolved(below).get("x-aws")
+            becomes = below.get("x-aws") or resolved(below).get("x-aws")
             if becomes:
                 path = f"{one.path}.{key}" if one.path else key
                 if any(_matches(missing.path, path) for missing in UNSUPPORTED):

@@ -7,7 +7,6 @@ drops positions and keeps the last of two equal keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import yaml
@@ -65,7 +64,7 @@ class _Composer:
     def compose(self) -> Document:
         documents = 0
         try:
-            for event in self._events():
+            for event in yaml.parse(self._text, Loader=_LOADER):
                 if isinstance(event, yaml.DocumentStartEvent):
                     documents += 1
                     if documents > 1:
@@ -79,22 +78,16 @@ class _Composer:
         if self._problems:
             raise FdlError(self._problems)
         if self._root is None or self._root.data is None:
-            raise FdlError(
-                [
-                    Diagnostic(
-                        "FDL006",
-                        "the file is empty",
-                        self._document.file,
-                        expected="a map with the key `functions`",
-                        help="start from one of the examples, or run `scar validate` on another file",
-                    )
-                ]
+            problem = Diagnostic(
+                "FDL006",
+                "the file is empty",
+                self._document.file,
+                expected="a map with the key `functions`",
+                help="start from one of the examples, or run `scar validate` on another file",
             )
+            raise FdlError([problem])
         self._document.root = self._root
         return self._document
-
-    def _events(self) -> Iterator[Any]:
-        return iter(yaml.parse(self._text, Loader=_LOADER))
 
     # Nodes
 

@@ -106,7 +106,7 @@ def _report_missing_keys(found: Mismatch, findings: Findings) -> list[PathInFile
         if findings.has_unknown_keys(path) and _looks_misspelt(key, found.value, found.schema):
             continue  # the unknown key is the problem, and was reported
         about = found.schema.get("properties", {}).get(key, {})
-        examples = about.get("examples") or _resolve(about).get("examples") or []
+        examples = about.get("examples") or resolved(about).get("examples") or []
         advice = (
             f"add `{key}: {examples[0]}`" if examples and isinstance(examples[0], str) else f"add `{key}:`"
         )
@@ -133,7 +133,7 @@ def _keys_and_homes() -> Mapping[str, tuple[str, ...]]:
     waiting: list[tuple[str, Any]] = [("the top level", schema())]
     while waiting:
         name, about = waiting.pop()
-        about = _resolve(about)
+        about = resolved(about)
         for key, below in about.get("properties", {}).items():
             homes.setdefault(key, []).append(name)
             waiting.append((f"`{key}`", below))
@@ -146,7 +146,7 @@ def _homes_of(key: str) -> str:
     return " or ".join(_keys_and_homes().get(key, ()))
 
 
-def _resolve(about: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolved(about: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part of the schema with what it refers to; what it says itself wins."""
     return {**part(about["$ref"], schema()), **about} if "$ref" in about else about
 

@@ -29,19 +29,15 @@ def read(path: str | Path) -> Document:
 def parse(content: bytes, file: str) -> Document:
     """Parses the content of a file; `file` is its name in diagnostics. Raises FdlError as `read` does."""
     if len(content) > MAX_BYTES:
-        raise FdlError(
-            [
-                Diagnostic(
-                    "FDL003",
-                    f"the file has more than {MAX_BYTES:,} bytes",
-                    file,
-                    expected=f"at most {MAX_BYTES:,} bytes",
-                    help="split the workflow into several FDL files",
-                )
-            ]
+        problem = Diagnostic(
+            "FDL003",
+            f"the file has more than {MAX_BYTES:,} bytes",
+            file,
+            expected=f"at most {MAX_BYTES:,} bytes",
+            help="split the workflow into several FDL files",
         )
-    text = _decode(content, file)
-    return compose(text, file)
+        raise FdlError([problem])
+    return compose(_decode(content, file), file)
 
 
 def _read_bytes(path: str | Path) -> bytes:
@@ -80,17 +76,14 @@ def _decode(content: bytes, file: str) -> str:
         before = content[: error.start].decode("utf-8-sig", "replace")
         lines = lines_of(before)
         rest = content[error.start : error.start + 200].decode("utf-8", "replace")
-        raise FdlError(
-            [
-                Diagnostic(
-                    "FDL002",
-                    f"the file is not UTF-8: byte 0x{content[error.start]:02x} cannot stand here",
-                    file,
-                    len(lines),
-                    len(lines[-1]) + 1,
-                    source_line=lines[-1] + lines_of(rest)[0],
-                    expected="UTF-8 text",
-                    help=advice,
-                )
-            ]
-        ) from None
+        problem = Diagnostic(
+            "FDL002",
+            f"the file is not UTF-8: byte 0x{content[error.start]:02x} cannot stand here",
+            file,
+            len(lines),
+            len(lines[-1]) + 1,
+            source_line=lines[-1] + lines_of(rest)[0],
+            expected="UTF-8 text",
+            help=advice,
+        )
+        raise FdlError([problem]) from None

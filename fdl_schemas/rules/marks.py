@@ -17,9 +17,19 @@ from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
 
-_MARK: Final = re.compile(r"[$#]\{Token\[")
-# Without its end: where two values are joined, the end may come from the other one.
-_DYNAMIC_REFERENCE: Final = re.compile(r"\{\{resolve:")
+_REPLACED: Final = (
+    (
+        re.compile(r"[$#]\{Token\["),
+        "is how the CDK marks values of its own",
+        "write it in another way, such as with a blank after the `{`",
+    ),
+    (
+        # Without its end: where two values are joined, the end may come from the other one.
+        re.compile(r"\{\{resolve:"),
+        "begins a dynamic reference, which CloudFormation replaces",
+        "let the script read the value from AWS; with a blank after `{{` it stays text",
+    ),
+)
 
 
 def refuse_marks(findings: Findings) -> None:
@@ -32,21 +42,15 @@ def refuse_marks(findings: Findings) -> None:
             found += [((*path, key), item, False) for key, item in value.items()]
         elif isinstance(value, list):
             found += [((*path, index), item, False) for index, item in enumerate(value)]
-        elif isinstance(value, str) and (mark := _MARK.search(value)):
-            findings.error(
-                "FDL037",
-                f"{quoted(mark[0])} is how the CDK marks values of its own",
-                path,
-                expected="text without it",
-                help="write it in another way, such as with a blank after the `{`",
-                on_key=is_key,
-            )
-        elif isinstance(value, str) and (reference := _DYNAMIC_REFERENCE.search(value)):
-            findings.error(
-                "FDL037",
-                f"{quoted(reference[0])} begins a dynamic reference, which CloudFormation replaces",
-                path,
-                expected="text without it",
-                help="let the script read the value from AWS; with a blank after `{{` it stays text",
-                on_key=is_key,
-            )
+        elif isinstance(value, str):
+            for pattern, meaning, advice in _REPLACED:
+                if mark := pattern.search(value):
+                    findings.error(
+                        "FDL037",
+                        f"{quoted(mark[0])} {meaning}",
+                        path,
+                        expected="text without it",
+                        help=advice,
+                        on_key=is_key,
+                    )
+                    break

@@ -484,10 +484,10 @@ functions:
 
 
 def test_every_unsupported_key_of_the_table_is_part_of_the_language() -> None:
-    from fdl_schemas.reading.schema import _resolve, schema
+    from fdl_schemas.reading.schema import resolved, schema
 
     for entry in UNSUPPORTED:
         about = schema()["$defs"]["awsFunction"]
         for step in entry.path.split("."):
-            about = _resolve(about)
+            about = resolved(about)
             about = about["items"] if step == "*" else about["properties"][step]
