@@ -84,7 +84,6 @@ class WorkflowStack(Stack):
     :param workflow: the validated FDL file, with the final names of its buckets
         (`deployment.with_real_bucket_names`) and without variables in the settings of storage providers
         (`storage_settings.with_environment_values`).
-    :param stack_name: default: the construct's id.
     :param region: where it is deployed; default: where the cdk command deploys to.
     :param deployment_region: that region, if it is known.
     :param folders: folders of the buckets, if other stacks name some too.
@@ -104,7 +103,6 @@ class WorkflowStack(Stack):
         construct_id: str,
         *,
         workflow: Workflow,
-        stack_name: str | None = None,
         region: str | None = None,
         deployment_region: str | None = None,
         folders: Mapping[str, Sequence[str]] | None = None,
@@ -118,7 +116,6 @@ class WorkflowStack(Stack):
         super().__init__(
             scope,
             construct_id,
-            stack_name=stack_name,
             env=Environment(region=region) if region else None,
             description=f"SCAR workflow {workflow.name}: files in buckets, processed in containers",
             tags={"createdby": "scar"},

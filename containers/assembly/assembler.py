@@ -14,7 +14,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from containers.assembly.transfer import Progress, transfer
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import MAXIMUM_DOCUMENT_BYTES, Descriptor, broken
 from containers.image.origin import Layer
+from containers.store.pull import Log
 
 LAYERS_AT_ONCE = 3
 
@@ -81,7 +82,7 @@ class Wanted:
         """Identifies the base image in the records."""
         return f"{self.source} {self.architecture} {self.refresh}"
 
-    def open(self) -> AbstractContextManager[SourceImage]:
+    def open(self, log: Log) -> AbstractContextManager[SourceImage]:
         """Open the source of the image."""
         if self.image:
             return open_reference(
@@ -89,6 +90,7 @@ class Wanted:
                 self.architecture,
                 mirrors=self.mirrors,
                 registry_credentials=self.registry_credentials,
+                log=log,
             )
         if self.archive:
             return open_archive(self.archive, self.architecture, scratch=self.scratch)
@@ -115,7 +117,7 @@ def assemble(
     runner: Runner,
     *,
     deadline: float | None = None,
-    log: Callable[[str, Mapping[str, object]], None] = lambda _message, _fields: None,
+    log: Log = lambda _message, _fields: None,
 ) -> Assembled:
     """Assemble the image. Raises ExplainedError, or OutOfTime if `deadline` (`time.monotonic`) is near: a
     later call continues from there."""
@@ -130,7 +132,7 @@ class _Assembly:
         target: TargetRepository,
         runner: Runner,
         progress: Progress,
-        log: Callable[[str, Mapping[str, object]], None],
+        log: Log,
     ) -> None:
         self._wanted = wanted
         self._target = target
@@ -144,7 +146,7 @@ class _Assembly:
         known = self._records.find_image("base", self._wanted.key)
         if known is not None:
             return self._finish(known, *self._runner_layer())
-        with self._wanted.open() as source, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with self._wanted.open(self._log) as source, concurrent.futures.ThreadPoolExecutor(1) as pool:
             self._log(
                 "assembling image",
                 {"image": source.what, "digest": source.digest, "layers": len(source.layers)},

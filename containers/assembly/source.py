@@ -22,10 +22,11 @@ from containers.image.manifests import (
     parse_document,
 )
 from containers.image.origin import FoundImage, Layer, find_image
-from containers.registry.mirrors import places_for
+from containers.registry.mirrors import Place, places_for
 from containers.registry.ranges import FileSource, RangeSource
 from containers.registry.references import parse_reference
 from containers.store.archive import find_in_archive, plain_archive, s3_archive
+from containers.store.pull import Log, ask_in_turn
 
 MAXIMUM_LAYERS = 127
 """What Docker's overlay driver can mount; ECR and Lambda document no number of their own."""
@@ -59,25 +60,26 @@ class SourceImage:
 
 @contextlib.contextmanager
 def open_reference(
-    reference: str, architecture: str, *, mirrors: str = "", registry_credentials: str | None = None
+    reference: str,
+    architecture: str,
+    *,
+    mirrors: str = "",
+    registry_credentials: str | None = None,
+    log: Log,
 ) -> Iterator[SourceImage]:
     """The image of that name from the first place that has it (`containers.registry.mirrors`)."""
     parsed = parse_reference(reference)
     what = f"image {parsed}"
-    failures: list[str] = []
-    places = places_for(parsed, mirrors, registry_credentials)
-    for place in places:
-        with contextlib.ExitStack() as stack:
-            try:
-                blobs = stack.enter_context(contextlib.closing(place.open()))
+    with contextlib.ExitStack() as stack:
+
+        def ask(place: Place) -> SourceImage:
+            with contextlib.ExitStack() as attempt:
+                blobs = attempt.enter_context(contextlib.closing(place.open()))
                 found = _checked(find_image(blobs, parsed.version, architecture, what), architecture, what)
-            except ExplainedError as error:
-                if place is places[-1]:
-                    raise _with_mirrors(error, failures) from error
-                failures.append(f"mirror {place.name}: {error.cause}")
-                continue
-            yield found
-            return
+                stack.push(attempt.pop_all())
+                return found
+
+        yield ask_in_turn(places_for(parsed, mirrors, registry_credentials), ask, log)
 
 
 @contextlib.contextmanager
@@ -155,11 +157,3 @@ def _check_types(document: Mapping[str, Any], what: str) -> None:
             f"the configuration of {what} has {size} bytes; the maximum is {MAXIMUM_DOCUMENT_BYTES}",
             "Build the image with fewer labels, variables and steps",
         )
-
-
-def _with_mirrors(error: ExplainedError, failures: list[str]) -> ExplainedError:
-    """The error of the registry, followed by those of the mirrors."""
-    if not failures:
-        return error
-    told = f"{error.cause} (tried before: {'; '.join(failures)})"
-    return ExplainedError(told, advice=error.advice, kind=error.kind)

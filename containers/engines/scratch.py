@@ -10,11 +10,14 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from containers.errors import ErrorKind, ExplainedError
 from containers.removal import remove_tree
+
+_STARTING_S = 60.0
 
 
 @contextlib.contextmanager
@@ -54,14 +57,9 @@ def _remove_orphans(base: Path) -> None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Between its creation and its lock a file looks orphaned: give a starting run the time to
                 # lock it.
-                if os.fstat(descriptor).st_nlink and _age_s(descriptor) > 60:  # noqa: PLR2004
+                status = os.fstat(descriptor)
+                if status.st_nlink and time.time() - status.st_mtime > _STARTING_S:
                     remove_tree(lock.with_suffix(""))
                     lock.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
-
-
-def _age_s(descriptor: int) -> float:
-    import time
-
-    return time.time() - os.fstat(descriptor).st_mtime

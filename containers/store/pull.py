@@ -6,21 +6,19 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import FoundImage, find_image
 from containers.layers.unpack import Unpacker
-from containers.registry.mirrors import Place
+from containers.registry.mirrors import Answer, Place
 from containers.registry.references import ImageReference
 from containers.store.root_filesystem import RootFilesystem
 from containers.store.store import DiskBudget, ImageStore
 
 Log = Callable[[str, Mapping[str, object]], None]
 """Takes a message and its fields."""
-
-OnUnpacked = Callable[[Path], None]
-"""Called with the root folder of an image that was unpacked just now, before anybody else can see it."""
 
 # Not the fault of the place that was asked: the next one would give the same.
 _FINAL = frozenset({ErrorKind.DISK_FULL, ErrorKind.STORE_UNUSABLE})
@@ -42,29 +40,33 @@ class WantedImage:
         return f"image {self.reference}"
 
 
-def pull(
-    wanted: WantedImage,
-    version: str,
-    images: ImageStore,
-    log: Log,
-    on_unpacked: OnUnpacked | None = None,
-) -> RootFilesystem:
+def pull(wanted: WantedImage, version: str, images: ImageStore, log: Log) -> RootFilesystem:
     """The image of `version` (tag or digest) from the first place that has it. Raises ExplainedError."""
+
+    def ask(place: Place) -> RootFilesystem:
+        with contextlib.closing(place.open()) as blobs:
+            found = find_image(blobs, version, wanted.architecture, str(wanted))
+            return obtain_image(found, images, str(wanted), log)
+
+    return ask_in_turn(wanted.places, ask, log)
+
+
+def ask_in_turn(places: Iterable[Place], question: Callable[[Place], Answer], log: Log) -> Answer:
+    """What the first place gives that can answer `question`. Raises ExplainedError: the registry's own,
+    followed by what its mirrors said."""
     failures: list[tuple[Place, ExplainedError]] = []
-    for place in wanted.places:
-
-        def ask(place: Place = place) -> RootFilesystem:
-            with contextlib.closing(place.open()) as blobs:
-                found = find_image(blobs, version, wanted.architecture, str(wanted))
-                return obtain_image(found, images, str(wanted), log, on_unpacked)
-
+    for place in places:
         try:
-            return place.ask(ask, log)
+            return place.ask(partial(question, place), log)
         except ExplainedError as error:
             if error.kind in _FINAL:
                 raise
             failures.append((place, error))
-    raise _all_failed(failures)
+    *before, (_, last) = failures
+    if not before:
+        raise last
+    told = "; ".join(f"mirror {place.name}: {error.cause}" for place, error in before)
+    raise ExplainedError(f"{last.cause} (asked before: {told})", advice=last.advice, kind=last.kind) from last
 
 
 def from_store(images: ImageStore, digest: str) -> RootFilesystem | None:
@@ -76,9 +78,7 @@ def from_store(images: ImageStore, digest: str) -> RootFilesystem | None:
     return RootFilesystem(images.path(digest) / "root", digest, config, True, 0, lease)
 
 
-def obtain_image(
-    found: FoundImage, images: ImageStore, what: str, log: Log, on_unpacked: OnUnpacked | None = None
-) -> RootFilesystem:
+def obtain_image(found: FoundImage, images: ImageStore, what: str, log: Log) -> RootFilesystem:
     """A lease on the image, unpacked now if it is not in the store."""
 
     def build() -> int:
@@ -89,8 +89,6 @@ def obtain_image(
             unpacker = Unpacker(folder / "root", charge=budget.charge, what=what)
             unpacker.apply(*found.layers)
             unpacker.finish()
-            if on_unpacked is not None:
-                on_unpacked(folder / "root")
             images.publish(folder, found.digest, config)
         return found.compressed_bytes
 
@@ -124,12 +122,3 @@ def new_image(images: ImageStore, digest: str, what: str, budget: DiskBudget) ->
                 advice="Set SCAR_STORE to a folder that this user may write to",
                 kind=ErrorKind.STORE_UNUSABLE,
             ) from error
-
-
-def _all_failed(failures: Iterable[tuple[Place, ExplainedError]]) -> ExplainedError:
-    """The registry's own answer counts; what the mirrors said stands behind it."""
-    *before, (_, last) = failures
-    if not before:
-        return last
-    told = "; ".join(f"mirror {place.name}: {error.cause}" for place, error in before)
-    return ExplainedError(f"{last.cause} (asked before: {told})", advice=last.advice, kind=last.kind)

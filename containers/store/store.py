@@ -269,14 +269,12 @@ class DiskBudget:
     """Counts what an image writes against the free disk; evicts others first, then gives up with the
     numbers."""
 
-    def __init__(
-        self, store: ImageStore, what: str, compressed_bytes: int, *, unpacked_bytes: int | None = None
-    ) -> None:
+    def __init__(self, store: ImageStore, what: str, compressed_bytes: int) -> None:
         self._store = store
         self._what = what
         # gzip makes a typical root file system 2.5 times smaller; the real size often shows only while it is
         # unpacked.
-        self._estimate = compressed_bytes * 5 // 2 if unpacked_bytes is None else unpacked_bytes
+        self._estimate = compressed_bytes * 5 // 2
         self._written = 0
         self._unchecked = 0
         self._free_before = store.free_bytes()

@@ -44,10 +44,10 @@ def add_compiled_libraries(folder: Path, wheels: Path = WHEELS) -> bool:
     return True
 
 
-def add_libraries_of_images(folder: Path, wheels: Path = WHEELS) -> None:
+def add_libraries_of_images(folder: Path) -> None:
     """Unpack the wheels that go into assembled images into a folder of the assembler's path."""
-    if (wheels / ".ready").exists():
-        for wheel in sorted(wheels.glob("*.whl")):
+    if (WHEELS / ".ready").exists():
+        for wheel in sorted(WHEELS.glob("*.whl")):
             if wheel.name.startswith(FOR_IMAGES):
                 _unpack(wheel, folder, "")
 
