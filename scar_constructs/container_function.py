@@ -136,12 +136,7 @@ class ContainerFunction(Construct):
             Tags.of(self).add(key, value)
 
     def _lambda_function(
-        self,
-        *,
-        package: FunctionAsset,
-        runner: RunnerAsset,
-        image_uri: str,
-        environment: Mapping[str, str],
+        self, *, package: FunctionAsset, runner: RunnerAsset, image_uri: str, environment: Mapping[str, str]
     ) -> lambda_.Function:
         """The function itself: of the image, or a zip with layers."""
         definition, zipped = self.definition, not self.definition.is_image_function

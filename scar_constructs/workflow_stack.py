@@ -170,10 +170,7 @@ class WorkflowStack(Stack):
         self.launches = self._launches() if distributed_launch else {}
         NotificationsHandler.of(self).keep_log()
         CfnOutput(
-            self,
-            OUTPUT,
-            value=self.to_json_string(self._summary()),
-            description="What is deployed, for scar",
+            self, OUTPUT, value=self.to_json_string(self._summary()), description="What is deployed, for scar"
         )
         Tags.of(self).add("createdby", "scar")
 

@@ -26,13 +26,7 @@ from containers.assembly.file_tree import FileTree, missing_parents
 from containers.assembly.function_layer import has_script, pack_function
 from containers.assembly.layer_report import LayerReport
 from containers.assembly.layer_writer import PackedLayer, directory_headers
-from containers.assembly.records import (
-    CONFIG_TYPE,
-    MANIFEST_TYPE,
-    RecordedImage,
-    Records,
-    manifest_of,
-)
+from containers.assembly.records import CONFIG_TYPE, MANIFEST_TYPE, RecordedImage, Records, manifest_of
 from containers.assembly.runner_layer import Runner
 from containers.assembly.source import SourceImage, open_archive, open_reference
 from containers.assembly.target import TargetRepository
@@ -127,12 +121,7 @@ def assemble(
 
 class _Assembly:
     def __init__(
-        self,
-        wanted: Wanted,
-        target: TargetRepository,
-        runner: Runner,
-        progress: Progress,
-        log: Log,
+        self, wanted: Wanted, target: TargetRepository, runner: Runner, progress: Progress, log: Log
     ) -> None:
         self._wanted = wanted
         self._target = target

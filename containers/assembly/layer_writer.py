@@ -66,7 +66,7 @@ class LayerWriter:
         self._put(bytes(2 * _BLOCK))
         self._packed.append(self._compressor.flush())
         content = b"".join(self._packed)
-        descriptor = Descriptor(LAYER_TYPE, _digest(content), len(content))
+        descriptor = Descriptor(LAYER_TYPE, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
         return PackedLayer(descriptor, f"sha256:{self._plain.hexdigest()}", content)
 
     def _put(self, plain: bytes) -> None:
@@ -113,7 +113,3 @@ def _header(entry: Entry) -> tarfile.TarInfo:
     else:
         header.size = len(entry.content)
     return header
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

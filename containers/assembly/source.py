@@ -60,12 +60,7 @@ class SourceImage:
 
 @contextlib.contextmanager
 def open_reference(
-    reference: str,
-    architecture: str,
-    *,
-    mirrors: str = "",
-    registry_credentials: str | None = None,
-    log: Log,
+    reference: str, architecture: str, *, mirrors: str = "", registry_credentials: str | None = None, log: Log
 ) -> Iterator[SourceImage]:
     """The image of that name from the first place that has it (`containers.registry.mirrors`)."""
     parsed = parse_reference(reference)

@@ -133,7 +133,12 @@ class _Zstandard:
                 plain: bytes = self._decompressor.decompress(data, size)
             except Exception as error:
                 if "too much memory" in str(error):
-                    raise _too_wide(self._what) from error
+                    raise ExplainedError(
+                        f"{self._what} is compressed with a zstd window of more than "
+                        f"{1 << _LARGEST_WINDOW_LOG - 20} MiB, which takes too much memory to read",
+                        advice="Push the image with zstd level 19 at most, and without --long",
+                        kind=ErrorKind.UNSUPPORTED_IMAGE,
+                    ) from error
                 raise _damaged(self._what) from error
             if plain:
                 return plain
@@ -151,15 +156,6 @@ def _zstd_module(what: str) -> Any:
     raise ExplainedError(
         f"{what} is compressed with zstd, which this runner's Python cannot read",
         advice="Push the image with gzip layers (docker buildx: compression=gzip,force-compression=true)",
-        kind=ErrorKind.UNSUPPORTED_IMAGE,
-    )
-
-
-def _too_wide(what: str) -> ExplainedError:
-    return ExplainedError(
-        f"{what} is compressed with a zstd window of more than {1 << _LARGEST_WINDOW_LOG - 20} MiB, "
-        "which takes too much memory to read",
-        advice="Push the image with zstd level 19 at most, and without --long",
         kind=ErrorKind.UNSUPPORTED_IMAGE,
     )
 

@@ -10,7 +10,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from containers.errors import ExplainedError
 from containers.image.manifests import broken
 
 REGULAR, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = (
@@ -93,7 +92,9 @@ class HeaderReader:
         try:
             return int(digits, 8) if digits else 0
         except ValueError as error:
-            raise _malformed(self._what) from error
+            raise broken(
+                f"{self._what} is not a tar file, or damaged (a header holds no number where one belongs)"
+            ) from error
 
     def _owner(self, fields: bytes) -> tuple[int, int, int]:
         owner = self.number(fields[:8]), self.number(fields[8:16]), self.number(fields[16:])
@@ -110,7 +111,3 @@ class HeaderReader:
 
 def _text(field_bytes: bytes) -> bytes:
     return field_bytes.partition(b"\0")[0]
-
-
-def _malformed(what: str) -> ExplainedError:
-    return broken(f"{what} is not a tar file, or damaged (a header holds no number where one belongs)")

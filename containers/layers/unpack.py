@@ -248,17 +248,7 @@ class Unpacker:
             self._set_owners = False
 
 
-_KINDS = frozenset(
-    {
-        REGULAR,
-        HARD_LINK,
-        SYMLINK,
-        CHARACTER_DEVICE,
-        BLOCK_DEVICE,
-        DIRECTORY,
-        FIFO,
-    }
-)
+_KINDS = frozenset({REGULAR, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO})
 
 
 def process_umask() -> int:

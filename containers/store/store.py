@@ -115,8 +115,11 @@ class ImageStore:
             # Without it, a damaged byte in `config` would run another program than the image's.
             if content["checksum"] != _checksum(digest, content["config"]):
                 return None
-            return _config(content["config"])
-        except (OSError, ValueError, LookupError, TypeError):
+            lists = {
+                name: tuple(value) for name, value in content["config"].items() if isinstance(value, list)
+            }
+            return ImageConfig(**{**content["config"], **lists})
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
     @contextlib.contextmanager
@@ -308,16 +311,6 @@ class DiskBudget:
             advice=f"Set ephemeral_storage to at least {advised} MiB, or make the image smaller",
             kind=ErrorKind.DISK_FULL,
         )
-
-
-def _config(value: Mapping[str, Any]) -> ImageConfig:
-    return ImageConfig(
-        env=tuple(value["env"]),
-        entrypoint=tuple(value["entrypoint"]),
-        cmd=tuple(value["cmd"]),
-        working_dir=value["working_dir"],
-        user=value["user"],
-    )
 
 
 def _checksum(digest: str, config: Mapping[str, Any]) -> str:

@@ -157,14 +157,10 @@ def _meaning(about: Mapping[str, Any], path: str) -> str:
     example = next(iter(about.get("examples", ())), None)
     if example is not None:
         text += f" Example: `{_yaml(example)}`."
-    missing = [one for one in UNSUPPORTED if _matches(one.path, path)]
+    missing = [one for one in UNSUPPORTED if path == f"functions.aws[].{one.path}"]
     for one in missing:
         text += f" **Not supported yet:** {one.what}."
     return _cell(text)
-
-
-def _matches(pattern: str, path: str) -> bool:
-    return path == "functions.aws[]." + pattern.replace(".*", "[]")
 
 
 def _value(value: Any) -> str:
@@ -193,7 +189,7 @@ def _aws_table(maps: list[Map]) -> str:
             becomes = below.get("x-aws") or resolved(below).get("x-aws")
             if becomes:
                 path = f"{one.path}.{key}" if one.path else key
-                if any(_matches(missing.path, path) for missing in UNSUPPORTED):
+                if any(path == f"functions.aws[].{missing.path}" for missing in UNSUPPORTED):
                     becomes += " ([not in every case yet](#not-supported-yet))"
                 lines.append(f"| `{path}` | {_cell(becomes)} |")
     return "\n".join(lines)
@@ -209,8 +205,7 @@ def _unsupported() -> str:
         "|---|---|---|",
     ]
     lines += [
-        f"| `functions.aws[].{one.path.replace('.*', '[]')}` | {_cell(one.what)} | {_cell(one.instead)} |"
-        for one in UNSUPPORTED
+        f"| `functions.aws[].{one.path}` | {_cell(one.what)} | {_cell(one.instead)} |" for one in UNSUPPORTED
     ]
     return "\n".join(lines)
 

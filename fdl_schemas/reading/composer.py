@@ -7,6 +7,7 @@ drops positions and keeps the last of two equal keys.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import yaml
@@ -68,7 +69,13 @@ class _Composer:
                 if isinstance(event, yaml.DocumentStartEvent):
                     documents += 1
                     if documents > 1:
-                        self._refuse_second_document(event)
+                        self._fail(
+                            "FDL007",
+                            "a second document starts here",
+                            replace(_position(event), length=3),
+                            expected="one document",
+                            help="put each workflow into a file of its own, or remove the `---`",
+                        )
                 elif isinstance(event, yaml.NodeEvent):
                     self._take_node(event)
                 elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
@@ -272,15 +279,6 @@ class _Composer:
             collection.key is not None and is_secret(collection.key.text or "") for collection in self._open
         )
         return quoted(f"{name[0]}***" if is_part_of_secret else name)
-
-    def _refuse_second_document(self, event: Any) -> None:
-        self._fail(
-            "FDL007",
-            "a second document starts here",
-            Position(event.start_mark.line + 1, event.start_mark.column + 1, 3),
-            expected="one document",
-            help="put each workflow into a file of its own, or remove the `---`",
-        )
 
     def _report_key(self, key: DocumentNode) -> None:
         if key.text is None:

@@ -82,8 +82,8 @@ def _report_unknown_keys(found: Mismatch, findings: Findings) -> list[PathInFile
             findings.damage((*path, nearest[0]))  # what was meant by it is not known
         elif path == ("functions",):
             advice = "list each function below `aws:`, as `- lambda:` with its `name` and its keys below that"
-        elif homes := _homes_of(key):
-            advice = f"{quoted(key)} belongs in {homes}"
+        elif homes := _keys_and_homes().get(key):
+            advice = f"{quoted(key)} belongs in {' or '.join(homes)}"
         else:
             advice = "remove the key, or correct its spelling"
         findings.error(
@@ -140,10 +140,6 @@ def _keys_and_homes() -> Mapping[str, tuple[str, ...]]:
         if "items" in about:
             waiting.append((f"an entry of {name}", about["items"]))
     return {key: tuple(dict.fromkeys(names)) for key, names in homes.items()}
-
-
-def _homes_of(key: str) -> str:
-    return " or ".join(_keys_and_homes().get(key, ()))
 
 
 def resolved(about: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -46,7 +46,8 @@ def mismatches(value: Any, schema: Mapping[str, Any]) -> Iterator[Mismatch]:
         about, keyword, path = error.schema, str(error.validator), tuple(error.absolute_path)
         if keyword in LEFT_TO_RULES:
             continue
-        if keyword != "type" and not _is_one_of(validator, error.instance, about.get("type")):
+        kinds = types_of(about.get("type", []))
+        if keyword != "type" and kinds and not any(validator.is_type(error.instance, kind) for kind in kinds):
             continue  # only the consequence of its wrong type
         about_key = "propertyNames" in error.absolute_schema_path
         once = (path, keyword, error.instance if about_key else None)
@@ -66,10 +67,6 @@ def part(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
 def types_of(value: str | list[str]) -> list[str]:
     """The keyword `type` as a list."""
     return [value] if isinstance(value, str) else list(value)
-
-
-def _is_one_of(validator: Any, value: Any, kinds: str | list[str] | None) -> bool:
-    return kinds is None or any(validator.is_type(value, kind) for kind in types_of(kinds))
 
 
 def _whole_text(

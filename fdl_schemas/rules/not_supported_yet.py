@@ -6,9 +6,8 @@ to do with the key. The schema, the rules and the model know all of these keys a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fdl_schemas.build import Draft
 from fdl_schemas.reading.document import PathInFile
@@ -17,29 +16,22 @@ from fdl_schemas.reading.findings import Findings
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A key, or some of its values, in an entry of `functions.aws`."""
+    """Some values of a key in an entry of `functions.aws`."""
 
     path: str
-    """Where it stands, joined by dots; `*` is every entry of a list."""
+    """Where it stands, joined by dots."""
     what: str
-    when: Callable[[Any], bool] = lambda _: True
-    """Which of its values are refused; all, where nothing is said."""
+    values: tuple[object, ...] = (True,)
     instead: str = "remove the key"
 
 
-def _one_of(*values: object) -> Callable[[Any], bool]:
-    return lambda value: value in values
-
-
-_ON: Callable[[Any], bool] = lambda value: value is True  # noqa: E731
-
 UNSUPPORTED: Final = (
-    Unsupported("batch.enable_gpu", "a GPU for Batch jobs", _ON),
-    Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes", _ON),
+    Unsupported("batch.enable_gpu", "a GPU for Batch jobs"),
+    Unsupported("batch.multi_node_parallel.enabled", "Batch jobs on several nodes"),
     Unsupported(
         "batch.compute_resources.type",
         "compute resources of type EC2 and SPOT",
-        _one_of("EC2", "SPOT"),
+        ("EC2", "SPOT"),
         "use FARGATE or FARGATE_SPOT",
     ),
 )
@@ -48,38 +40,19 @@ UNSUPPORTED: Final = (
 def refuse_unsupported(draft: Draft, findings: Findings) -> None:
     """Notes an error for everything in a draft that cannot be deployed yet."""
     for entry in draft.functions:
+        if entry.function.batch is None:
+            continue  # SCAR's files have these also where nothing runs in Batch: a warning says so
         for unsupported in UNSUPPORTED:
-            if entry.function.batch is None and unsupported.path.startswith("batch."):
-                continue  # SCAR's files have these also where nothing runs in Batch: a warning says so
-            for steps, value in _values(entry.data, tuple(unsupported.path.split("."))):
-                if value is not None and unsupported.when(value):
-                    _refuse(unsupported.what, entry.at(*steps), unsupported.instead, findings)
-        if entry.function.batch is not None and entry.get("lambda", "file_system"):
+            steps = unsupported.path.split(".")
+            if entry.get(*steps) in unsupported.values:
+                _refuse(unsupported.what, entry.at(*steps), unsupported.instead, findings)
+        if entry.get("lambda", "file_system"):
             _refuse(
                 "`file_system` for Batch jobs",
                 entry.at("lambda", "file_system"),
                 "use `execution_mode: lambda`",
                 findings,
             )
-
-
-def _values(data: Any, steps: tuple[str, ...]) -> list[tuple[PathInFile, Any]]:
-    found: list[tuple[PathInFile, Any]] = [((), data)]
-    for step in steps:
-        if step == "*":
-            found = [
-                ((*path, index), item)
-                for path, value in found
-                if isinstance(value, list)
-                for index, item in enumerate(value)
-            ]
-        else:
-            found = [
-                ((*path, step), value[step])
-                for path, value in found
-                if isinstance(value, dict) and step in value
-            ]
-    return found
 
 
 def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> None:
@@ -89,5 +62,5 @@ def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> No
         path,
         expected="a workflow without it",
         help=instead,
-        on_key=isinstance(path[-1], str),
+        on_key=True,
     )

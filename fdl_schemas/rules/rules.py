@@ -22,10 +22,7 @@ from fdl_schemas.rules.environment import check_environment
 from fdl_schemas.rules.files import check_files
 from fdl_schemas.rules.images import check_image_function
 from fdl_schemas.rules.marks import refuse_marks
-from fdl_schemas.rules.names import (
-    IMAGE_RULE,
-    image_problem,
-)
+from fdl_schemas.rules.names import IMAGE_RULE, image_problem
 from fdl_schemas.rules.not_supported_yet import refuse_unsupported
 from fdl_schemas.rules.patterns import warn_of_patterns
 from fdl_schemas.rules.regions import check_region_of_parts, check_region_of_readers

@@ -102,11 +102,7 @@ class BatchQueue(Construct):
                 command=list(COMMAND),
                 cpu=job.vcpus,
                 memory=Size.mebibytes(job.memory_mib),
-                environment={
-                    **environment,
-                    **job.environment,
-                    "AWS_REGION": Aws.REGION,
-                },
+                environment={**environment, **job.environment, "AWS_REGION": Aws.REGION},
                 job_role=self.job_role,
                 execution_role=execution_role,
                 logging=ecs.LogDriver.aws_logs(stream_prefix=definition.name, log_group=self.log_group),
@@ -146,6 +142,7 @@ class BatchQueue(Construct):
 
     def _queue(self, definition: Function, job: BatchJob, network: BatchNetwork | None) -> batch.JobQueue:
         vpc, subnets, security_groups = self._placement(definition.name, job.compute_resources, network)
+        role_arn = job.service_role_arn
         environment = batch.FargateComputeEnvironment(
             self,
             "ComputeEnvironment",
@@ -156,7 +153,9 @@ class BatchQueue(Construct):
             spot=job.compute_resources.type == "FARGATE_SPOT",
             enabled=job.state == "ENABLED",
             # None: Batch's own service-linked role.
-            service_role=self._service_role(job.service_role_arn),
+            service_role=iam.Role.from_role_arn(self, "ServiceRole", role_arn, mutable=False)
+            if role_arn is not None
+            else None,
         )
         return batch.JobQueue(
             self,
@@ -164,9 +163,6 @@ class BatchQueue(Construct):
             compute_environments=[batch.OrderedComputeEnvironment(compute_environment=environment, order=1)],
             enabled=job.state == "ENABLED",
         )
-
-    def _service_role(self, arn: str | None) -> iam.IRole | None:
-        return None if arn is None else iam.Role.from_role_arn(self, "ServiceRole", arn, mutable=False)
 
     def _placement(
         self, function_name: str, resources: ComputeResources, network: BatchNetwork | None

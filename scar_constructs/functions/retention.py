@@ -52,9 +52,5 @@ def log_group(
 ) -> logs.LogGroup:
     """A log group that is deleted with the stack."""
     return logs.LogGroup(
-        scope,
-        construct_id,
-        log_group_name=name,
-        retention=retention,
-        removal_policy=RemovalPolicy.DESTROY,
+        scope, construct_id, log_group_name=name, retention=retention, removal_policy=RemovalPolicy.DESTROY
     )

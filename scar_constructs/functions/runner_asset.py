@@ -70,9 +70,15 @@ class RunnerAsset(Construct):
 @cache
 def runner_folder(udocker_tarball: Path | None = None) -> Path:
     """The layer's content in a temporary folder of this process, which is removed when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="scar-runner-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = folder_of_this_process("scar-runner-")
     build_runner(folder, udocker_tarball)
+    return folder
+
+
+def folder_of_this_process(prefix: str) -> Path:
+    """A new temporary folder, which is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

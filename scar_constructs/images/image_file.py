@@ -71,12 +71,7 @@ class ImageFile(Construct):
         provider.allow(
             iam.PolicyStatement(actions=["s3:GetObject", "s3:GetObjectTagging"], resources=[source]),
             iam.PolicyStatement(
-                actions=[
-                    "s3:PutObject",
-                    "s3:PutObjectTagging",
-                    "s3:DeleteObject",
-                    "s3:AbortMultipartUpload",
-                ],
+                actions=["s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject", "s3:AbortMultipartUpload"],
                 resources=[copies],
             ),
         )

@@ -85,10 +85,7 @@ def launch_states(
                 "etag": _expression(f"$exists({_FILE}.Etag) ? $replace({_FILE}.Etag, '\"', '') : ''"),
                 "wanted": _expression(wanted(entry, before)),
             },
-            "ItemBatcher": {
-                "MaxItemsPerBatch": FILES_IN_A_BATCH,
-                "MaxInputBytesPerBatch": _BYTES_IN_A_BATCH,
-            },
+            "ItemBatcher": {"MaxItemsPerBatch": FILES_IN_A_BATCH, "MaxInputBytesPerBatch": _BYTES_IN_A_BATCH},
             "MaxConcurrency": _expression(
                 f"$exists({_INPUT}.concurrency) ? {_INPUT}.concurrency : {BATCHES_AT_ONCE}"
             ),

@@ -55,11 +55,7 @@ class BucketFolders(Construct):
             description="Makes the folders of the workflow's buckets",
         )
         provider.allow_on(bucket, folders, on_delete)
-        properties = {
-            "BucketName": bucket.bucket_name,
-            "Folders": list(folders),
-            "OnDelete": str(on_delete),
-        }
+        properties = {"BucketName": bucket.bucket_name, "Folders": list(folders), "OnDelete": str(on_delete)}
         self.resource = provider.resource(self, "Resource", "ScarBucketFolders", properties)
 
 

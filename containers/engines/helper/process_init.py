@@ -18,12 +18,7 @@ from containers.engines.helper.kernel import (
     forbid_privileges,
     limit_capabilities,
 )
-from containers.engines.helper.processes import (
-    descendants,
-    end_descendants,
-    parent_and_session,
-    signal_each,
-)
+from containers.engines.helper.processes import descendants, end_descendants, parent_and_session, signal_each
 from containers.engines.helper.program import become, failed, report_status, wait_for
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load

@@ -45,10 +45,7 @@ def store(wish: Wish) -> None:
     (current,) = [name for name, stages in known.items() if "AWSCURRENT" in stages]
     if current != version:
         secrets.update_secret_version_stage(
-            SecretId=secret,
-            VersionStage="AWSCURRENT",
-            MoveToVersionId=version,
-            RemoveFromVersionId=current,
+            SecretId=secret, VersionStage="AWSCURRENT", MoveToVersionId=version, RemoveFromVersionId=current
         )
 
 

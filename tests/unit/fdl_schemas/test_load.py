@@ -490,4 +490,4 @@ def test_every_unsupported_key_of_the_table_is_part_of_the_language() -> None:
         about = schema()["$defs"]["awsFunction"]
         for step in entry.path.split("."):
             about = resolved(about)
-            about = about["items"] if step == "*" else about["properties"][step]
+            about = about["properties"][step]
