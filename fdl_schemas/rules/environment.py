@@ -21,14 +21,17 @@ MAX_ENVIRONMENT_BYTES: Final = 4096
 MAX_JOB_ENVIRONMENT_BYTES: Final = 12 * 1024
 """The rest of the 24 KiB is for the command that fetches the runner, and the other settings."""
 
+_ELSEWHERE: Final = (
+    "put what the script needs into `container.environment`, or into a file of the input bucket"
+)
+
 
 def check_environment(entry: FunctionEntry, findings: Findings) -> None:
     """Checks the environments of one entry of `functions.aws`: of function, container and job."""
     variables = entry.at("lambda", "environment", "Variables")
     _check_variables(entry.function.environment, variables, function_variable_problem, findings)
     # Lambda measures the map as JSON: "Environment variables size limit ... String measured: {...}".
-    text = json.dumps(dict(entry.function.environment), ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode("utf-8", "replace"))
+    size = _bytes_as_json(dict(entry.function.environment))
     ours = _bytes_of_our_variables(entry.function)
     if size > MAX_ENVIRONMENT_BYTES - ours:
         kept = f"; {ours} more are kept for those of the deployment" if ours else ""
@@ -37,7 +40,7 @@ def check_environment(entry: FunctionEntry, findings: Findings) -> None:
             f"the function's environment has {size:,} bytes",
             variables,
             expected=f"at most {MAX_ENVIRONMENT_BYTES - ours:,} bytes, all variables together{kept}",
-            help="put what the script needs into `container.environment`, or into a file of the input bucket",
+            help=_ELSEWHERE,
             on_key=True,
         )
     _check_variables(
@@ -59,21 +62,20 @@ def check_environment(entry: FunctionEntry, findings: Findings) -> None:
 def _check_size_of_job(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
     """Source: AWS Batch user guide, "Service quotas": 24 KiB for a RegisterJobDefinition request."""
     variables = {**entry.function.environment, **job.environment}
-    text = json.dumps(
-        [{"name": name, "value": value} for name, value in variables.items()],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-    size = len(text.encode("utf-8", "replace"))
+    size = _bytes_as_json([{"name": name, "value": value} for name, value in variables.items()])
     if size > MAX_JOB_ENVIRONMENT_BYTES:
         findings.error(
             "FDL031",
             f"the job's environment has {size:,} bytes, that of the function included",
             entry.at("batch", "environment", "Variables"),
             expected=f"at most {MAX_JOB_ENVIRONMENT_BYTES:,} bytes: a job definition has at most 24 KiB",
-            help="put what the script needs into `container.environment`, or into a file of the input bucket",
+            help=_ELSEWHERE,
             on_key=True,
         )
+
+
+def _bytes_as_json(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
 
 
 def _bytes_of_our_variables(function: Function) -> int:
