@@ -5,7 +5,7 @@ one.
   already (it is one for all functions of a stack), against `skopeo copy` of the user's image; processes
   from start to end
 - `assembly_first_vs_skopeo_middle`: the same in an empty repository, so that the runner's layer is
-packed and sent
+  packed and sent
 - `assembly_bytes_middle`: bytes sent into an empty repository, against the compressed image
 - `assembly_peak_rss_mb_middle`: memory of the process at its peak, against the 150 MB allowed
 - `assembly_again_ms`: only the script has changed, against the first assembly in an empty repository

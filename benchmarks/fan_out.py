@@ -158,7 +158,6 @@ def _median(runs: Sequence[_Run], what: str) -> float:
 
 
 # -- the three launchers: a command, its environment, and what is typed
-# ------------------------------------------------------------------------------------------------------------
 
 _Command = tuple[list[str], dict[str, str], bytes]
 _Launcher = Callable[[Path, str, int], _Command]

@@ -103,7 +103,6 @@ class _Subject:
         return in_turns(f"{name}_{self._image}", ours, other, _TIMES)
 
     # -- cold
-    # --------------------------------------------------------------------------------------------------------
 
     def _cold(self) -> None:
         self._remove(self._pull()[0])
@@ -142,7 +141,6 @@ class _Subject:
         return folder
 
     # -- warm
-    # --------------------------------------------------------------------------------------------------------
 
     def _warm(self, udocker: runner_udocker.Udocker | None) -> Iterator[Comparison]:
         store = self._new_folder("store")
@@ -208,7 +206,6 @@ class _Subject:
         subprocess.run(command, check=True)
 
     # -- memory and disk
-    # --------------------------------------------------------------------------------------------------------
 
     def _memory_and_disk(self) -> Iterator[Comparison]:
         store, memory = self._pull("--whole")

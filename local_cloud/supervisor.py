@@ -179,6 +179,5 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _fresh(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(
-        mode=0o700, exist_ok=True
-    )  # another start, which will find this cloud running, may be quicker
+    # Another start, which will find this cloud running, may be quicker.
+    folder.mkdir(mode=0o700, exist_ok=True)

@@ -117,9 +117,8 @@ def scar() -> None:
 
 def run(command: Callable[..., Any], name: str) -> None:
     """Run a command to its end and leave the process with its exit code."""
-    if os.environ.get(
-        "AWS_REGION"
-    ):  # boto3 knows AWS_DEFAULT_REGION alone, the cdk and the other SDKs this one
+    # boto3 knows AWS_DEFAULT_REGION alone, the cdk and the other SDKs this one.
+    if os.environ.get("AWS_REGION"):
         os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"]
     _mend_output()
     output = sys.stdout

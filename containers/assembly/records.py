@@ -95,10 +95,8 @@ class Records:
         try:
             return read_all(self._target.open_blob(config)), document
         except ExplainedError as error:
-            if (
-                error.kind == ErrorKind.BAD_IMAGE
-            ):  # somebody has removed the blob: as if it had never been there
-                return None
+            if error.kind == ErrorKind.BAD_IMAGE:
+                return None  # somebody has removed the blob: as if it had never been there
             raise
 
     def _put(

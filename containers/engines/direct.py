@@ -126,9 +126,8 @@ class _Program:
 
     def _reap(self) -> None:
         while True:
-            pid, status = (
-                os.wait()
-            )  # of orphans, too: they would stay zombies for as long as the program runs
+            # Of orphans, too: they would stay zombies for as long as the program runs.
+            pid, status = os.wait()
             if pid == self._process.pid:
                 break
         code = os.waitstatus_to_exitcode(status)

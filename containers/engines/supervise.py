@@ -252,6 +252,5 @@ class Watch:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
-            self._process.send_signal(
-                signal.SIGCONT
-            )  # without a PID namespace, the program may have stopped it
+            # Without a PID namespace, the program may have stopped it.
+            self._process.send_signal(signal.SIGCONT)

@@ -151,9 +151,8 @@ def choose_platform(index: Mapping[str, Any], architecture: str, what: str) -> D
         if not isinstance(entry, dict):
             continue
         platform = entry.get("platform")
-        if not isinstance(
-            platform, dict
-        ):  # an index of one image may leave it out; its configuration tells later
+        # An index of one image may leave it out; its configuration tells later.
+        if not isinstance(platform, dict):
             platform = {"os": "linux", "architecture": wanted} if len(entries) == 1 else {}
         has = str(platform.get("variant") or "")
         if platform.get("os") not in ("unknown", None):

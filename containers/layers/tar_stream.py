@@ -57,8 +57,7 @@ _PAX_KEYS = frozenset(
 
 class TarStream:
     """Iterates over the members of the tar in `source`; `copy_data` must be called before the next is asked
-    for,
-    or the data is skipped."""
+    for, or the data is skipped."""
 
     def __init__(self, source: ByteStream, what: str) -> None:
         self._source = source
@@ -119,7 +118,6 @@ class TarStream:
         os.ftruncate(descriptor, entry.size)
 
     # -- bytes
-    # ---------------------------------------------------------------------------------------------------
 
     def _fill(self) -> bool:
         while self._at == self._end:
@@ -171,7 +169,6 @@ class TarStream:
                 piece = piece[os.write(descriptor, piece) :]
 
     # -- headers
-    # -------------------------------------------------------------------------------------------------
 
     def _header_block(self) -> bytes | None:
         if not self._fill():
@@ -236,7 +233,6 @@ class TarStream:
             self._check_sparse(entry)
 
     # -- sparse files
-    # --------------------------------------------------------------------------------------------
 
     def _old_sparse_map(self, entry: TarEntry, block: bytes) -> None:
         """GNU tar's oldest format: up to four segments in the header, more in blocks of 21 that follow."""

@@ -122,7 +122,6 @@ class Unpacker:
             os.utime(path, (mtime, mtime))
 
     # -- one entry
-    # ---------------------------------------------------------------------------------------------------
 
     def _count(self, entry: TarEntry) -> None:
         self._entries += 1

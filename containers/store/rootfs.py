@@ -1,10 +1,9 @@
 """From the name of an image to an unpacked root file system, once per machine.
 
 1. The name becomes a digest: known from before, or asked of the mirrors and the registry in turn. A tag is
-looked up
-   once per execution environment, and not again within a quarter of an hour by another process on the same
-   machine; what lies on this machine (file:// mirrors, loopback registries) is looked at every time, as that
-   costs nothing and a rebuilt image is noticed at once.
+   looked up once per execution environment, and not again within a quarter of an hour by another process on
+   the same machine; what lies on this machine (file:// mirrors, loopback registries) is looked at every time,
+   as that costs nothing and a rebuilt image is noticed at once.
 2. If the store has the digest, a lease on it is all there is to do.
 3. Else one process downloads and unpacks it, and the others wait for that one.
 """

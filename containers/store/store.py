@@ -2,8 +2,9 @@
 
     images/<digest>/root/        the file system
     images/<digest>/image.json   its configuration; its mtime says when it was used last
-    images/locks/<digest>        flock: exclusive while it is built or evicted, shared while it is in use (a
-    lease) images/refs/<hash>.json      which digest a name stood for; its mtime says when that was found out
+    images/locks/<digest>        flock: exclusive while it is built or evicted, shared while it is in use
+                                 (a lease)
+    images/refs/<hash>.json      which digest a name stood for; its mtime says when that was found out
     images/tmp-<digest>-*        being unpacked or removed
 
 An image appears by one rename, so what is there is complete. The kernel drops a dead process's locks: a
@@ -80,7 +81,6 @@ class ImageStore:
             self.folder.chmod(0o700)
 
     # -- images
-    # ------------------------------------------------------------------------------------------------------
 
     def path(self, digest: str) -> Path:
         """The folder of the image with `digest`."""
@@ -167,7 +167,6 @@ class ImageStore:
                 os.close(descriptor)
 
     # -- disk
-    # --------------------------------------------------------------------------------------------------------
 
     def free_bytes(self) -> int:
         """What may still be written to the store's disk."""
@@ -212,7 +211,6 @@ class ImageStore:
         return evicted
 
     # -- names
-    # -------------------------------------------------------------------------------------------------------
 
     def recall(self, name: str) -> tuple[str, float] | None:
         """The digest that `name` stood for, and how many seconds ago that was found out."""
@@ -237,7 +235,6 @@ class ImageStore:
             temporary.unlink(missing_ok=True)
 
     # -- locks
-    # -------------------------------------------------------------------------------------------------------
 
     def _ref(self, name: str) -> Path:
         return self.folder / "refs" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"

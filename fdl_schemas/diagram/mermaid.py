@@ -7,9 +7,8 @@ from fdl_schemas.diagram.diagram import Diagram, Edge, Kind, Node
 from fdl_schemas.diagram.direction import Direction
 from fdl_schemas.graph import Danger
 
-_SPECIAL = {
-    ord(character): f"#{ord(character)};" for character in "#&<>\"'`|[](){}\\;*_~"
-}  # nothing of a name means anything to Mermaid, Markdown or HTML
+# Nothing of a name means anything to Mermaid, Markdown or HTML.
+_SPECIAL = {ord(character): f"#{ord(character)};" for character in "#&<>\"'`|[](){}\\;*_~"}
 
 
 def mermaid(diagram: Diagram, direction: Direction) -> str:

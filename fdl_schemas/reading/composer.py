@@ -55,9 +55,8 @@ class _Composer:
         self._document = Document(file, text, DocumentNode(None, 1, 1))
         self._text = text
         self._open: list[_Open] = []
-        self._anchors: dict[
-            str, DocumentNode | None
-        ] = {}  # None while the anchored collection is still being read
+        # None while the anchored collection is still being read.
+        self._anchors: dict[str, DocumentNode | None] = {}
         self._root: DocumentNode | None = None
         self._problems: list[Diagnostic] = []
         self._values = 0

@@ -14,9 +14,8 @@ def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diag
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read")
     lines = lines_of(text)
     if "end of stream" in problem or "stream end" in problem or mark is None:
-        mark = (
-            context_mark or mark
-        )  # where the quotes or brackets were opened says more than the end of the file
+        # Where the quotes or brackets were opened says more than the end of the file.
+        mark = context_mark or mark
     if mark is None:
         offset = getattr(error, "position", 0)
         before = lines_of(text[: offset if isinstance(offset, int) else 0])

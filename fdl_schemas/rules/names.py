@@ -78,7 +78,7 @@ def bucket_problem(name: str) -> str | None:  # noqa: PLR0911 - one rule, one li
         return (
             "it has upper-case letters"
             if _BUCKET_CHARACTERS.fullmatch(name.lower())
-            else ("it has characters that are not allowed")
+            else "it has characters that are not allowed"
         )
     if not (name[0].isalnum() and name[-1].isalnum()):
         return "it does not start and end with a letter or digit"

@@ -21,9 +21,8 @@ _LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file
 _LONGEST_POLICY: Final = 10_240
 _MOST_RIGHTS: Final = 8_000  # the rest is for logs, secrets, images and jobs
 _AROUND_A_FOLDER: Final = 20  # of its ARN
-_LONGEST_FUNCTION_POLICY: Final = (
-    20_480  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-)
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_LONGEST_FUNCTION_POLICY: Final = 20_480
 _STATEMENT: Final = 450  # that lets one bucket, rule or topic invoke a function, but for the function's name
 _METHODS: Final = 2  # of an HTTP endpoint, with a statement each
 _SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})

@@ -168,9 +168,8 @@ class Gatekeeper:
             secret = callers.secret_of(signature.access_key_id, signature.token)
             receive = await _checked(request, signature, secret, receive)
         except SignatureError as error:
-            if (
-                to_endpoint
-            ):  # the header may be for the function itself; if the endpoint wants ours, it says so
+            # The header may be for the function itself; if the endpoint wants ours, it says so.
+            if to_endpoint:
                 return Caller(to_endpoint=True, failure=error), receive
             raise
         return Caller(

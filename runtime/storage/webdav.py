@@ -47,9 +47,8 @@ class _WebDav:
 
     def make_folder(self, path: str) -> ServerAnswer | None:
         answer = self.server.ask("MKCOL", self.url_path(path) + "/")
-        if (
-            answer.ok or answer.status == METHOD_NOT_ALLOWED
-        ):  # RFC 4918, 9.3.1: 405, something is there already
+        # RFC 4918, 9.3.1: 405, something is there already.
+        if answer.ok or answer.status == METHOD_NOT_ALLOWED:
             return None
         if answer.status != CONFLICT and self._look(path + "/").ok:
             return None  # an account may be kept from making what is there already

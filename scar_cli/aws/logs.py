@@ -1,7 +1,6 @@
 """Logs of functions: CloudWatch's log events, and what the runner writes.
 
-A line of the runner is JSON and contains the id of its request; what the container prints does
-not. Lambda
+A line of the runner is JSON and contains the id of its request; what the container prints does not. Lambda
 runs one request at a time in a stream, so its lines belong to the request that has started there last; a
 stream of Batch belongs to one job.
 """

@@ -39,12 +39,10 @@ def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
         for index, number in pair
     }
     own = sorted(
-
-            (entry.bucket, sum(1 for _ in key_filters(entry)))
-            for function in functions
-            for entry in function.inputs
-            if entry.topic_arn is None
-
+        (entry.bucket, sum(1 for _ in key_filters(entry)))
+        for function in functions
+        for entry in function.inputs
+        if entry.topic_arn is None
     )
     for bucket, found in groupby(own, key=lambda pair: pair[0]):
         if sum(count for _, count in found) > _NOTIFICATIONS_OF_A_BUCKET:

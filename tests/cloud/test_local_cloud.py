@@ -248,9 +248,8 @@ def test_a_killed_cloud_leaves_nothing_running(busy: Shell, victim: str) -> None
     os.kill(running[victim], signal.SIGKILL)
     until(busy.processes, lambda left: left == [])
     assert busy.scar("local", "status").returncode == 3
-    assert (
-        busy.json("local", "start")["started"] is True
-    )  # a stale record of the killed one is in nobody's way
+    # A stale record of the killed one is in nobody's way.
+    assert busy.json("local", "start")["started"] is True
 
 
 def test_a_folder_of_an_earlier_version_says_what_to_do(shell: Shell) -> None:

@@ -110,9 +110,8 @@ _NEW = st.one_of(
 )
 EDITS = st.lists(
     st.one_of(
-        st.tuples(
-            st.floats(0, 1), st.integers(0, 40), _NEW
-        ),  # where in all, how much is cut out, what comes in
+        # Where in all, how much is cut out, what comes in.
+        st.tuples(st.floats(0, 1), st.integers(0, 40), _NEW),
         st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=2)).map(
             lambda pair: (pair[0], len(pair[1]), pair[1])
         ),

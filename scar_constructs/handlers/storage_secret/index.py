@@ -3,8 +3,7 @@
 Create and Update read the asset, store it as the secret's new version, and leave a note in its place: the cdk
 command sees that the asset is there, and does not upload it again. Where the note is found instead of secrets
 (a deployment went back to what was stored before), that version becomes the current one again. Delete removes
-the object.
-No secret is printed, and none is part of an answer.
+the object. No secret is printed, and none is part of an answer.
 """
 
 from typing import Any

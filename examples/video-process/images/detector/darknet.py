@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # read when OpenCV is loaded; nothing here multiplies matrices
+# Read when OpenCV is loaded; nothing here multiplies matrices.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import cv2
 

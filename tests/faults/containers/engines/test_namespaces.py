@@ -436,7 +436,6 @@ def test_static_programs_run(namespaces: Runner, layouts: Path) -> None:
 
 
 # -- other users, other Pythons
-# ----------------------------------------------------------------------------------------
 
 
 def drive(

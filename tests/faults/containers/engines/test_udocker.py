@@ -181,7 +181,6 @@ def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
 
 
 # -- choosing tools, for any machine
-# -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -283,7 +282,6 @@ def test_links_lead_to_the_same_place_from_inside_and_outside(image: Path) -> No
 
 
 # -- a jail like AWS Lambda's
-# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -143,7 +143,6 @@ def test_processes_that_come_at_once_do_one_download(tmp_path: Path) -> None:
 
 
 # -- a disk that is really small
-# ------------------------------------------------------------------------------------------------------------
 
 SMALL_DISK = """
 set -e

@@ -50,7 +50,6 @@ def assert_untouched(outside: Path) -> None:
 
 
 # -- ordinary layers
-# --------------------------------------------------------------------------------------------------
 
 
 def test_files_keep_content_mode_and_time(tmp_path: Path) -> None:
@@ -227,7 +226,6 @@ def test_sparse_files_of_gnu_tar(tmp_path: Path, version: str) -> None:
 
 
 # -- hostile layers
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_absolute_names_stay_inside(tmp_path: Path, outside: Path) -> None:
@@ -446,7 +444,6 @@ def test_directories_whose_paths_fill_the_memory_are_refused(
 
 
 # -- numbers that lie
-# ---------------------------------------------------------------------------------------------------
 
 
 def padded(content: bytes) -> bytes:

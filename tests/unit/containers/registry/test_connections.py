@@ -117,7 +117,6 @@ def test_a_redirect_to_nonsense_is_an_error(location: str) -> None:
 
 
 # -- layers ahead
-# ------------------------------------------------------------------------------------------------------------
 
 
 def layer(content: bytes) -> Layer:

@@ -145,7 +145,6 @@ def test_image_for_another_architecture_is_explained(tmp_path: Path, layouts: Pa
 
 
 # -- a real registry
-# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +218,6 @@ def _digest(content: bytes) -> str:
 
 
 # -- the store
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_two_at_once_do_one_download(tmp_path: Path) -> None:
