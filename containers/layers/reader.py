@@ -47,8 +47,8 @@ class LayerReader:
         self._what = what
         self._fetched = _Channel(_PIECES_AHEAD)
         self._plain = _Channel(_CHUNKS_AHEAD)
+        self._plain_stream = _ChannelStream(self._plain)
         self._finishing = threading.Event()
-        self._ended = False
         # Daemons: they may hang in a network read when a failed run ends, and must not keep the process.
         self._threads = [
             threading.Thread(target=_run, args=(work, channels), name="layer", daemon=True)
@@ -60,13 +60,9 @@ class LayerReader:
         for thread in self._threads:
             thread.start()
 
-    def read(self, _size: int, /) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """The next chunk (its size is the producer's choice), `b""` at the end."""
-        if self._ended:
-            return b""
-        chunk = self._plain.get()
-        self._ended = not chunk
-        return chunk
+        return self._plain_stream.read(size)
 
     def finish(self) -> None:
         """Take note that the tar has ended; returns once the digests were found right, or raises

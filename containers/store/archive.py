@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import posixpath
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -57,8 +58,7 @@ def plain_archive(source: RangeSource, scratch: Path, what: str) -> Iterator[Ran
         try:
             while chunk := plain.read(1 << 20):
                 file.write(chunk)
-                status = os.fstatvfs(file.fileno())
-                if status.f_bavail * status.f_frsize < (32 << 20):
+                if shutil.disk_usage(file.fileno()).free < (32 << 20):
                     raise ExplainedError(
                         f"the disk is too small to decompress {what}",
                         advice="Save it uncompressed (docker save -o image.tar) or raise ephemeral_storage",

@@ -20,9 +20,10 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -170,24 +171,15 @@ class ImageStore:
 
     def free_bytes(self) -> int:
         """What may still be written to the store's disk."""
-        status = os.statvfs(self.folder)
-        return status.f_bavail * status.f_frsize
+        return shutil.disk_usage(self.folder).free
 
     def total_bytes(self) -> int:
         """The size of the store's disk."""
-        status = os.statvfs(self.folder)
-        return status.f_blocks * status.f_frsize
+        return shutil.disk_usage(self.folder).total
 
     def evictable_bytes(self) -> int:
         """What the images that nobody uses take on the disk, about."""
-        total = 0
-        for record in self.folder.glob("*/image.json"):
-            name = record.parent.name
-            if name.startswith("tmp-") or (descriptor := self._try_lock(name)) is None:
-                continue
-            total += _disk_bytes(record.parent)
-            os.close(descriptor)
-        return total
+        return sum(map(_disk_bytes, self._unused()))
 
     def make_room(self, wanted_bytes: int) -> list[str]:
         """Evict images that nobody uses, those unused for longest first, until so much is free; returns
@@ -196,19 +188,27 @@ class ImageStore:
         if self.free_bytes() >= wanted_bytes:
             return evicted
         self.remove_leftovers()
-        for record in sorted(self.folder.glob("*/image.json"), key=_last_use):
-            if self.free_bytes() >= wanted_bytes:
-                break
-            name = record.parent.name
-            if name.startswith("tmp-") or (descriptor := self._try_lock(name)) is None:
-                continue  # about to appear, leased, or being built
-            trash = self.folder / f"tmp-{name}-{secrets.token_hex(4)}"
-            with contextlib.suppress(FileNotFoundError):
-                record.parent.rename(trash)
-                remove_tree(trash)
-                evicted.append(name)
-            os.close(descriptor)
+        with contextlib.closing(self._unused()) as unused:
+            for folder in unused:
+                if self.free_bytes() >= wanted_bytes:
+                    break
+                trash = self.folder / f"tmp-{folder.name}-{secrets.token_hex(4)}"
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(trash)
+                    remove_tree(trash)
+                    evicted.append(folder.name)
         return evicted
+
+    def _unused(self) -> Generator[Path]:
+        """The folders of images that are neither leased nor being built, those unused for longest first; each
+        is locked until the next is asked for."""
+        for record in sorted(self.folder.glob("*/image.json"), key=_last_use):
+            name = record.parent.name
+            if not name.startswith("tmp-") and (descriptor := self._try_lock(name)) is not None:
+                try:
+                    yield record.parent
+                finally:
+                    os.close(descriptor)
 
     # -- names
 

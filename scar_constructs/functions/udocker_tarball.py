@@ -30,7 +30,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from scar_constructs.deployment import UDOCKER_TOOLS, DeploymentError
@@ -165,13 +165,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """From https to https alone: these are programs."""
 
     def redirect_request(  # noqa: PLR0917 - as the library calls it
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         _check_address(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
