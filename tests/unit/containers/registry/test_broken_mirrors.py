@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from containers.assembly.source import open_reference
 from containers.errors import ExplainedError
 from containers.registry.client import RegistryRepository
 from containers.registry.patience import ServerPatience
@@ -199,3 +200,22 @@ def test_token_server_of_the_registry_itself_that_answers_nonsense_is_a_clear_er
             RegistryRepository(server.address, "some/image", "image test").read_manifest("latest")
         assert caught.value.kind == "BadImage"
         assert "token server" in caught.value.cause
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_an_assembly_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(RegistryRepository, "read_manifest", fail)
+    write_layout(tmp_path / "good/some/image", {"latest": HELLO})
+    messages: list[str] = []
+    with open_reference(
+        "some/image",
+        "amd64",
+        mirrors=f"docker.io=http://127.0.0.1:1,docker.io=file://{tmp_path}/good",
+        log=lambda message, _fields: messages.append(message),
+    ) as found:
+        assert [layer.digest for layer in found.layers] == [MANIFEST["layers"][0]["digest"]]
+    assert messages == ["mirror failed"]
