@@ -3,6 +3,8 @@
     main.py       the entry point: loads the module of one verb, turns errors into messages and exit codes
     errors.py     errors that a person reads
     table.py      text for a terminal
+    progress.py   progress on a terminal
+    files.py      files that the user names
     examples.py   the examples at the end of a verb's help
     node.py       the Node of this environment
     commands/     one module for each verb, and `scar-launch`

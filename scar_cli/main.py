@@ -39,10 +39,7 @@ _VERBS = {
     "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
 }
 _WITHOUT_AWS = ("completion", "graph", "local", "validate")
-_EXTRAS = {
-    "boto3": "aws", "botocore": "aws", "rich": "aws", "aws_cdk": "deploy", "constructs": "deploy",
-    "ministack": "local", "resvg_py": "graph",
-}  # fmt: skip
+_EXTRAS = {"boto3": "aws", "botocore": "aws", "rich": "aws", "ministack": "local"}
 """The extra of this package that installs a module."""
 _INTERRUPTED = 130
 _NOT_READ = 141

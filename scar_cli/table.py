@@ -21,6 +21,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(padded).rstrip()
 
 
+def counted(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
 def takes_colours(stream: TextIO) -> bool:
     """Whether it is a terminal, and its person wants colours; see no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

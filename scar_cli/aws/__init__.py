@@ -6,6 +6,5 @@ logs.py       log lines of functions
 failure_queues.py  messages of failure queues, and their events
 invoking.py   many calls of Lambda's Invoke over connections that are kept open
 signing.py    Signature Version 4 for many calls of one service
-sending.py    uploads to S3
-receiving.py  downloads from S3
+transfers.py  uploads to S3 and downloads from it
 """

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -27,16 +27,8 @@ OUTPUT = "ScarWorkflow"
 _DESCRIPTION = "SCAR workflow "
 """What the description of a stack begins with; the FDL file's stem and a colon follow."""
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
-_OPTIONAL = (
-    "job_queue",
-    "job_definition",
-    "batch_log_group",
-    "api_url",
-    "api_key_id",
-    "assembled_image",
-    "image_digest",
-    "launch",
-)
+_TEXTS = ("name", "mode", "log_group", "failure_queue_url")
+_PATHS = ("inputs", "outputs")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -78,6 +70,14 @@ class DeployedStack:
     """Stem of the FDL file."""
     functions: tuple[DeployedFunction, ...]
     buckets: tuple[str, ...]
+
+
+class Choice(TypedDict):
+    """What the options of `selects_functions` say."""
+
+    fdl: str | None
+    name: str | None
+    stack: str | None
 
 
 def selects_functions(command: _Command) -> _Command:
@@ -253,18 +253,9 @@ def _read(stack: dict[str, Any], region: str) -> DeployedStack:
 
 
 def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunction:
-    return DeployedFunction(
-        name=str(entry["name"]),
-        stack=stack,
-        region=region,
-        mode=str(entry["mode"]),
-        log_group=str(entry["log_group"]),
-        failure_queue_url=str(entry["failure_queue_url"]),
-        image=entry.get("image"),
-        inputs=tuple(entry.get("inputs", ())),
-        outputs=tuple(entry.get("outputs", ())),
-        **{key: entry.get(key) for key in _OPTIONAL},
-    )
+    content: dict[str, Any] = {one.name: entry.get(one.name) for one in fields(DeployedFunction)}
+    content |= {key: str(entry[key]) for key in _TEXTS} | {key: tuple(entry.get(key, ())) for key in _PATHS}
+    return DeployedFunction(**{**content, "stack": stack, "region": region})
 
 
 def _known(everything: list[DeployedStack]) -> str:

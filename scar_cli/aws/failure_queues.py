@@ -7,19 +7,48 @@ import binascii
 import io
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from gzip import GzipFile
 from typing import Any
+from urllib.parse import unquote_plus
 
-from scar_cli.aws.session import explain
+from scar_cli.aws.session import explain, explained
 from scar_cli.table import printable
 
+AT_ONCE = 10
+"""Messages of one call to SQS, at most."""
 _UNPACKED_LIMIT = 8 * 1024 * 1024
 """No event of Lambda is longer than 6 MB."""
 
 
 class UnreadableMessageError(ValueError):
     """The message holds no event; the text is the reason."""
+
+
+def depth(sqs: Any, url: str) -> int:
+    """Messages of a queue, with those that somebody is looking at.
+
+    Raises:
+        UserError: AWS cannot be asked.
+    """
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    with explained():
+        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(told[name]) for name in names)
+
+
+def give_back(sqs: Any, url: str, handles: Sequence[str]) -> None:
+    """Let others see at once the messages that were received; after a while they would anyway."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for first in range(0, len(handles), AT_ONCE):
+        entries = [
+            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+            for number, handle in enumerate(handles[first : first + AT_ONCE])
+        ]
+        with suppress(ClientError, BotoCoreError):
+            sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
 
 def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
@@ -53,8 +82,6 @@ def subject_of(event: object) -> str:
     """What a person calls the event: the object that it tells of."""
     try:
         entry = event["Records"][0]["s3"]  # type: ignore[index]
-        from urllib.parse import unquote_plus
-
         return f"{entry['bucket']['name']}/{unquote_plus(entry['object']['key'])}"
     except (KeyError, TypeError, IndexError, AttributeError):
         pass

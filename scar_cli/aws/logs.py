@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scar_cli.aws.deployed import DeployedFunction
-from scar_cli.aws.session import error_code, explained
+from scar_cli.aws.session import explained
 from scar_cli.errors import UserError
 
 _PAGE = 10_000
@@ -119,19 +119,15 @@ def lines_of_group(
         request["logStreamNames"] = streams
     if pattern:
         request["filterPattern"] = pattern
-    try:
-        with explained():
-            for event in _events(logs, request):
-                yield Line(
-                    event["timestamp"],
-                    function.name,
-                    event["logStreamName"],
-                    event["message"].rstrip("\n"),
-                    event.get("eventId", ""),
-                )
-    except UserError as error:
-        if error_code(error.__cause__ or error) != "ResourceNotFoundException":
-            raise  # the group is made with the first line, or someone has deleted it
+    with explained("ResourceNotFoundException"):  # it is made with the first line, or someone has deleted it
+        for event in _events(logs, request):
+            yield Line(
+                event["timestamp"],
+                function.name,
+                event["logStreamName"],
+                event["message"].rstrip("\n"),
+                event.get("eventId", ""),
+            )
 
 
 def _events(logs: Any, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

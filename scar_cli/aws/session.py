@@ -95,13 +95,18 @@ def client(service: str, *, region: str | None = None, session: Any = None, **se
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turn what boto3 raises inside into a UserError that says what to do."""
+def explained(*expected: str) -> Iterator[None]:
+    """Turn what boto3 raises inside into a UserError that says what to do.
+
+    A call that AWS refuses with one of the codes `expected` ends the block, and raises nothing.
+    """
     try:
         yield
     except (UserError, KeyboardInterrupt):
         raise
     except Exception as error:
+        if error_code(error) in expected:
+            return
         told = explain(error)
         if told is None:
             raise

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scar_cli.aws.receiving import Download, receive, safe_path
-from scar_cli.aws.sending import client_of
-from scar_cli.aws.session import error_code, explained
+from scar_cli.aws.session import explained
+from scar_cli.aws.transfers import Download, client_of, receive, safe_path
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.table import printable
+from scar_cli.progress import BYTES, terminal_line
+from scar_cli.table import counted, printable
 
 _LOOK_EVERY_S = 2.0
 
@@ -78,7 +76,7 @@ def command(
     if dry_run:
         return _show(bucket, wanted, place)
     started = time.monotonic()
-    with _progress(shown=not as_json) as (found, advance):
+    with terminal_line(*BYTES, shown=not as_json, total=0) as update:
         if watch:
             done, failed = _watch(
                 s3,
@@ -91,7 +89,12 @@ def command(
             )
         else:
             done, failed = receive(
-                s3, bucket, found(wanted), place=place, concurrency=concurrency, advance=advance
+                s3,
+                bucket,
+                _known_to(update, wanted),
+                place=place,
+                concurrency=concurrency,
+                advance=lambda received: update and update(advance=received),
             )
     if not done and not failed and not watch:
         raise UserError(
@@ -110,18 +113,11 @@ def command(
 
 def _file(s3: Any, bucket: str, key: str) -> Download | None:
     """The object of exactly this key."""
-    from botocore.exceptions import ClientError
-
-    if not key:
-        return None
-    with explained():
-        try:
+    if key:
+        with explained("404", "NoSuchKey", "NotFound"):
             head = s3.head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
-                return None
-            raise
-    return Download(key, key.rpartition("/")[2], head["ContentLength"], head["ETag"])
+            return Download(key, key.rpartition("/")[2], head["ContentLength"], head["ETag"])
+    return None
 
 
 def _below(s3: Any, bucket: str, folder: str) -> Iterator[Download]:
@@ -185,30 +181,14 @@ def _watch(
     return list(done.values()), failed
 
 
-@contextmanager
-def _progress(
-    *, shown: bool
-) -> Iterator[tuple[Callable[[Iterator[Download]], Iterator[Download]], Callable[[int], None]]]:
-    """A bar that moves by bytes, on a terminal alone; its end moves on while files are still being listed."""
-    if not (shown and sys.stderr.isatty()):
-        yield (lambda files: files), (lambda _bytes: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("download", total=0)
-        total = 0
-
-        def found(files: Iterator[Download]) -> Iterator[Download]:
-            nonlocal total
-            for file in files:
-                total += file.size
-                progress.update(task, total=total)
-                yield file
-
-        yield found, lambda received: progress.advance(task, received)
+def _known_to(update: Callable[..., None] | None, files: Iterator[Download]) -> Iterator[Download]:
+    """The files; the end of the bar moves on while they are still being listed."""
+    total = 0
+    for file in files:
+        total += file.size
+        if update is not None:
+            update(total=total)
+        yield file
 
 
 def _show(bucket: str, wanted: Iterator[Download], place: Callable[[Download], Path]) -> int:
@@ -237,7 +217,6 @@ def _as_json(
 
 def _report(where: str, done: list[Download], failed: dict[Download, str], seconds: float) -> None:
     size = readable_size(sum(download.size for download in done))
-    files = "1 file" if len(done) == 1 else f"{len(done)} files"
-    click.echo(f"Downloaded {files} ({size}) from {printable(where)} in {seconds:.1f} s")
+    click.echo(f"Downloaded {counted(len(done), 'file')} ({size}) from {printable(where)} in {seconds:.1f} s")
     for download, reason in failed.items():
         click.echo(f"scar: {printable(download.key)} was not downloaded: {reason}", err=True)

@@ -13,6 +13,8 @@ import click
 
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.files import write_file
+from scar_cli.table import counted
 
 if TYPE_CHECKING:
     from fdl_schemas.load import CheckResult
@@ -57,11 +59,7 @@ def command(file: str, output: str | None, kind: str | None, direction: str | No
         sys.stdout.buffer.write(picture)
         sys.stdout.buffer.flush()
         return 0
-    try:
-        Path(output).write_bytes(picture)
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise UserError(f"Cannot write {output}: {reason}", "Name another file") from None
+    write_file(output, picture)
     return 0
 
 
@@ -124,8 +122,7 @@ def _checked(file: str) -> CheckResult:
         click.echo(render(result.diagnostics), err=True)
         raise UserError(f"{printable(file)} cannot be read, and so not drawn", "Correct it first")
     if result.errors:
-        number = len(result.errors)
-        mistakes = "1 mistake" if number == 1 else f"{number} mistakes"
+        mistakes = counted(len(result.errors), "mistake")
         text = f"{printable(file)} has {mistakes}, and is drawn as far as it can be read"
         click.echo(f"scar: {text}. `scar validate` lists them.", err=True)
     return result

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, stacks
-from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.session import client, explained
 from scar_cli.commands.ls import described
 from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
 from scar_cli.deployment.changes import Changes, changes_of, show
@@ -230,16 +230,9 @@ def _package_types(stack: SynthesizedStack) -> dict[str, str]:
 
 def _settings(lambda_: Any, name: str) -> dict[str, Any]:
     """What Lambda says of the function of that name; nothing if there is none, or we may not look."""
-    from botocore.exceptions import ClientError
-
-    with explained():
-        try:
-            found: dict[str, Any] = lambda_.get_function_configuration(FunctionName=name)
-        except ClientError as error:
-            if error_code(error) in ("ResourceNotFoundException", "AccessDeniedException"):
-                return {}  # who may not look may still deploy
-            raise
-    return found
+    with explained("ResourceNotFoundException", "AccessDeniedException"):  # who may not look may still deploy
+        return dict(lambda_.get_function_configuration(FunctionName=name))
+    return {}
 
 
 def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool) -> None:

@@ -13,14 +13,15 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, one_selected, reachable_url, selects_functions
+from scar_cli.aws.deployed import Choice, DeployedFunction, one_selected, reachable_url, selects_functions
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.files import read_file, require_writable, write_file
 from scar_cli.table import printable_lines
 
 _BODY_LIMIT = 6 * 1024**2
@@ -55,22 +56,18 @@ _FORBIDDEN = 403
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
-    fdl: str | None,
-    name: str | None,
-    stack: str | None,
     data_binary: str | None,
     json_data: str | None,
     parameters: tuple[str, ...],
     asynchronous: bool,
     output: str | None,
     as_json: bool,
+    **choice: Unpack[Choice],
 ) -> int:
     """Call a function's HTTP endpoint: GET, or POST with a body. Ends with 1 if the answer is an error."""
     if output is not None:
-        from scar_cli.commands.run import require_writable
-
         require_writable(output)
-    function = one_selected(fdl, name, stack, lambda one: one.api_url is not None)
+    function = one_selected(**choice, fits=lambda one: one.api_url is not None)
     if function.api_url is None:
         raise UserError(
             f"The function {function.name} has no HTTP endpoint",
@@ -81,11 +78,7 @@ def command(
         headers["X-Amz-Invocation-Type"] = "Event"
     status, kind, content = _call(function, query(parameters), body, headers)
     if output is not None and status < _FAILED:
-        try:
-            Path(output).write_bytes(content)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"Cannot write {output}: {reason}", "Name another file") from None
+        write_file(output, content)
     if as_json:
         text = content.decode(errors="replace")
         click.echo(json.dumps({"StatusCode": status, "ContentType": kind, "Payload": text}))
@@ -143,12 +136,7 @@ def _body(data_binary: str | None, json_data: str | None) -> tuple[bytes | None,
 
 
 def _content(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(_BODY_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read: {reason}", "Look at the path") from None
+    content = read_file(path, limit=_BODY_LIMIT + 1)
     if len(content) > _BODY_LIMIT:
         raise UserError(f"{path} is too large for a request", "Upload it instead: scar put")
     return content

@@ -17,10 +17,9 @@ from typing import Any
 import click
 
 from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
-from scar_cli.launch.report import counted
 from scar_cli.launch.send import files_to_send, send
 from scar_cli.main import run
-from scar_cli.table import printable
+from scar_cli.table import counted, printable
 
 _MOST_FROM_HERE = 256
 """Threads of one process."""

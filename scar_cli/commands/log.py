@@ -13,11 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
 from scar_cli.aws.logs import Line, belongs, lines, lines_of_group, moment_ms, parsed, readable
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
@@ -47,18 +47,16 @@ _STREAMS_AT_ONCE = 100
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print each line as a JSON object.")
 def command(
     *,
-    fdl: str | None,
-    name: str | None,
-    stack: str | None,
     request_id: str | None,
     stream: str | None,
     since: str | None,
     follow: bool,
     raw: bool,
     as_json: bool,
+    **choice: Unpack[Choice],
 ) -> int:
     """Show the logs of functions, of Lambda and Batch alike, in the order of time."""
-    functions = selected(fdl, name, stack)
+    functions = selected(**choice)
     if not functions:
         raise UserError("No function is deployed here", "Deploy one: scar init -f FILE")
     if follow and request_id:

@@ -6,13 +6,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, reachable_url, selected, selects_functions
-from scar_cli.aws.sending import client_of
-from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.deployed import Choice, DeployedFunction, reachable_url, selected, selects_functions
+from scar_cli.aws.session import client, explained
+from scar_cli.aws.transfers import client_of
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.commands.status import last_activity, local_time, moment
 from scar_cli.errors import UserError
@@ -28,21 +28,13 @@ _HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY"
 @click.option("-b", "--bucket", "target", metavar="BUCKET/FOLDER", help="List the files there instead.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell all that Lambda tells of them, in JSON.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
-def command(
-    *,
-    fdl: str | None,
-    name: str | None,
-    stack: str | None,
-    target: str | None,
-    verbose: bool,
-    as_json: bool,
-) -> int:
+def command(*, target: str | None, verbose: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """List the deployed functions: memory, time-out, image, API, mode, last activity. Or files, with -b."""
     if target is not None:
-        if fdl or name or stack:
+        if any(choice.values()):
             raise UserError("-b lists files, and -f, -n and --stack choose functions", "Use one of them")
         return _list_files(target, as_json or verbose)
-    entries = described(selected(fdl, name, stack), verbose=verbose)
+    entries = described(selected(**choice), verbose=verbose)
     if as_json or verbose:
         click.echo(json.dumps({"Functions": entries}, default=str))
     elif not entries:
@@ -92,16 +84,9 @@ def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -
 
 def _settings(lambda_: Any, function: DeployedFunction) -> dict[str, Any]:
     """Lambda's own word on the function; nothing if someone has deleted it."""
-    from botocore.exceptions import ClientError
-
-    with explained():
-        try:
-            found: dict[str, Any] = lambda_.get_function_configuration(FunctionName=function.name)
-        except ClientError as error:
-            if error_code(error) != "ResourceNotFoundException":
-                raise
-            return {}
-    return found
+    with explained("ResourceNotFoundException"):
+        return dict(lambda_.get_function_configuration(FunctionName=function.name))
+    return {}
 
 
 def _last_activity(logs: Any, function: DeployedFunction) -> str | None:

@@ -10,19 +10,18 @@ import json
 import os
 import re
 import stat
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scar_cli.aws.sending import FileToPut, client_of, send
+from scar_cli.aws.transfers import FileToPut, client_of, send
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.table import printable
+from scar_cli.progress import BYTES, terminal_line
+from scar_cli.table import counted, printable
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 """Wide enough for the oldest buckets, which could have capitals."""
@@ -59,32 +58,36 @@ def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: b
     if "" in paths:  # of a variable that is not set; as a path it would mean the current folder
         raise UserError("-p names an empty path", "Say which file or folder to upload")
     uploads = plan(tuple(Path(path) for path in paths), folder)
-    total = sum(upload.size for upload in uploads)
     if dry_run:
-        _say(as_json, {"bucket": bucket, "dry_run": True, "files": [_as_json(upload) for upload in uploads]})
-        if not as_json:
-            for upload in uploads:
-                shown = printable(f"{upload.path} → s3://{bucket}/{upload.key}")
-                click.echo(f"{shown} ({readable_size(upload.size)})")
+        files = [_as_json(upload) for upload in uploads]
+        if as_json:
+            click.echo(json.dumps({"bucket": bucket, "dry_run": True, "files": files}))
+            return 0
+        for upload in uploads:
+            shown = printable(f"{upload.path} → s3://{bucket}/{upload.key}")
+            click.echo(f"{shown} ({readable_size(upload.size)})")
         return 0
     s3 = client_of(bucket, concurrency)
     started = time.monotonic()
-    with _progress(total, shown=not as_json) as advance:
-        failed = send(s3, bucket, uploads, concurrency, advance)
+    total = sum(upload.size for upload in uploads)
+    with terminal_line(*BYTES, shown=not as_json, total=total or 1) as update:
+        failed = send(s3, bucket, uploads, concurrency, lambda sent: update and update(advance=sent))
     seconds = time.monotonic() - started
     done = [upload for upload in uploads if upload not in failed]
-    answer = {
-        "bucket": bucket,
-        "files": [_as_json(upload) for upload in done],
-        "bytes": sum(upload.size for upload in done),
-        "seconds": round(seconds, 3),
-        "failed": [{**_as_json(upload), "reason": reason} for upload, reason in failed.items()],
-    }
-    _say(as_json, answer)
-    if not as_json:
+    size = sum(upload.size for upload in done)
+    if as_json:
+        answer = {
+            "bucket": bucket,
+            "files": [_as_json(upload) for upload in done],
+            "bytes": size,
+            "seconds": round(seconds, 3),
+            "failed": [{**_as_json(upload), "reason": reason} for upload, reason in failed.items()],
+        }
+        click.echo(json.dumps(answer))
+    else:
         where = f"{bucket}/{folder}" if folder else bucket
-        sent = readable_size(sum(upload.size for upload in done))
-        click.echo(f"Uploaded {_count(len(done))} ({sent}) to {where} in {seconds:.1f} s")
+        sent = f"{counted(len(done), 'file')} ({readable_size(size)})"
+        click.echo(f"Uploaded {sent} to {where} in {seconds:.1f} s")
         for upload, reason in failed.items():
             click.echo(f"scar: {printable(str(upload.path))} was not uploaded: {reason}", err=True)
     return 1 if failed else 0
@@ -190,29 +193,5 @@ def _walk_failed(error: OSError) -> None:
     raise _unreadable(Path(str(error.filename)), error) from error
 
 
-@contextmanager
-def _progress(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar that moves by bytes, on a terminal alone."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda _bytes: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("upload", total=total or 1)
-        yield lambda sent: progress.advance(task, sent)
-
-
-def _say(as_json: bool, answer: dict[str, Any]) -> None:
-    if as_json:
-        click.echo(json.dumps(answer))
-
-
 def _as_json(upload: FileToPut) -> dict[str, Any]:
     return {"path": str(upload.path), "key": upload.key, "bytes": upload.size}
-
-
-def _count(number: int) -> str:
-    return "1 file" if number == 1 else f"{number} files"

@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, selected, selects_functions
-from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored_event, subject_of
+from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
+from scar_cli.aws.failure_queues import (
+    AT_ONCE,
+    UnreadableMessageError,
+    event_of,
+    give_back,
+    stored_event,
+    subject_of,
+)
 from scar_cli.aws.session import client, error_code, explain, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.table import printable
+from scar_cli.table import counted, printable
 
-_AT_ONCE = 10
 _HELD_S = 120
 
 
@@ -31,18 +36,10 @@ _HELD_S = 120
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most so many.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent; the queues stay as they are.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
-def command(
-    *,
-    fdl: str | None,
-    name: str | None,
-    stack: str | None,
-    limit: int | None,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Send the failed events again, of all functions or of chosen ones."""
     answers: list[dict[str, Any]] = []
-    for function in selected(fdl, name, stack):
+    for function in selected(**choice):
         left = None if limit is None else limit - sum(len(answer["events"]) for answer in answers)
         if left is not None and left <= 0:
             break
@@ -51,14 +48,9 @@ def command(
         click.echo(json.dumps({"dry_run": dry_run, "functions": answers}))
     else:
         sent = sum(len(answer["events"]) for answer in answers)
-        click.echo(_told(sent, dry_run=dry_run))
+        done = "would be sent" if dry_run else "was sent" if sent == 1 else "were sent"
+        click.echo(f"{counted(sent, 'failed event')} {done} again.")
     return 1 if any(answer["kept"] for answer in answers) else 0
-
-
-def _told(sent: int, *, dry_run: bool) -> str:
-    if dry_run:
-        return f"{sent} failed event{'' if sent == 1 else 's'} would be sent again."
-    return "1 failed event was sent again." if sent == 1 else f"{sent} failed events were sent again."
 
 
 def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, shown: bool) -> dict[str, Any]:
@@ -86,7 +78,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
         return message, subject_of(event), None
 
     try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             for messages in _messages(sqs, url, limit):
                 held += [message["ReceiptHandle"] for message in messages]
                 for message, subject, reason_kept in pool.map(handle, messages):
@@ -99,7 +91,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
                     if shown:
                         click.echo(f"{function.name}  {printable(subject)}")
     finally:
-        _release(sqs, url, held)
+        give_back(sqs, url, held)
     for one in kept:
         click.echo(
             f"scar: {function.name}: message {one['message_id']} stays: {printable(one['reason'])}", err=True
@@ -130,7 +122,7 @@ def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[list[dict[str, 
         with explained():
             answer = sqs.receive_message(
                 QueueUrl=url,
-                MaxNumberOfMessages=min(_AT_ONCE, left - len(seen)),
+                MaxNumberOfMessages=min(AT_ONCE, left - len(seen)),
                 VisibilityTimeout=_HELD_S,
                 WaitTimeSeconds=1,
             )
@@ -151,12 +143,3 @@ def _count(sqs: Any, url: str) -> int:
             raise UserError("The failure queue is gone", "Deploy the workflow again") from error
         raise
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
-
-
-def _release(sqs: Any, url: str, handles: list[str]) -> None:
-    """Let others see at once what is not deleted; after a while they would anyway."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    for handle in handles:
-        with suppress(ClientError, BotoCoreError):
-            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)

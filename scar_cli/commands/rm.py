@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from scar_cli.aws.deployed import DeployedStack, selected, selected_stacks
-from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.session import client, explained
 from scar_cli.commands.init import confirm
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -92,20 +92,14 @@ def delete(stack: DeployedStack) -> None:
 
 
 def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -> None:
-    from botocore.exceptions import ClientError
-
     until = time.monotonic() + _LONGEST_S
     while time.monotonic() < until:
-        with explained():
-            try:
-                (state,) = cloudformation.describe_stacks(StackName=identity)["Stacks"]
-            except ClientError as error:
-                if error_code(error) == "ValidationError":
-                    return
-                raise
-        if state["StackStatus"] == "DELETE_COMPLETE":
+        state = "DELETE_COMPLETE"
+        with explained("ValidationError"):  # there is no such stack any more
+            state = cloudformation.describe_stacks(StackName=identity)["Stacks"][0]["StackStatus"]
+        if state == "DELETE_COMPLETE":
             return
-        if not state["StackStatus"].startswith("DELETE_IN_PROGRESS"):
+        if not state.startswith("DELETE_IN_PROGRESS"):
             raise UserError(
                 f"{stack.name} could not be deleted: {_reasons(cloudformation, identity)}",
                 "Put that right, and try again",

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +19,7 @@ from scar_cli.aws.deployed import DeployedFunction, one_selected, selects_functi
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.files import read_file, require_writable, write_file
 from scar_cli.table import printable_lines
 
 if TYPE_CHECKING:
@@ -207,24 +206,6 @@ def _definition(fdl: str | None, name: str | None) -> Function | None:
     return direct[0] if len(direct) == 1 else None
 
 
-def require_writable(output: str) -> None:
-    """Called before anything runs: its output would be lost if that showed afterwards.
-
-    Raises:
-        UserError: there is no place for a file of that name.
-    """
-    path = Path(output)
-    reason = None
-    if path.is_dir():
-        reason = "it is a folder"
-    elif not path.parent.is_dir():
-        reason = f"there is no folder {path.parent}"
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
-        reason = "permission denied"
-    if reason is not None:
-        raise UserError(f"{output} cannot be written: {reason}", "Name another file")
-
-
 def _launch(
     fdl: str, name: str | None, bucket_path: str | None = None, *, output: str | None, as_json: bool
 ) -> int:
@@ -243,11 +224,7 @@ def _launch(
 
 
 def _script(path: str) -> str:
-    try:
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"The script {path} cannot be read: {reason}", "Look at the path") from None
+    content = read_file(path, "The script ")
     if not content.strip():
         raise UserError(f"The script {path} is empty", "Name another file")
     return base64.b64encode(content).decode("ascii")
@@ -282,11 +259,7 @@ def _report(
 ) -> None:
     waited = answer.content is not None
     if output is not None and waited and answer.failure is None and answer.job_id is None:
-        try:
-            Path(output).write_text(_ended(answer.output), encoding="utf-8")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"Cannot write {output}: {reason}", "Name another file") from None
+        write_file(output, _ended(answer.output).encode())
     if as_json:
         click.echo(json.dumps(_as_json(function, answer)))
         return

@@ -13,13 +13,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, selected, selects_functions
+from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
+from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.logs import groups, lines, moment_ms, parsed
-from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.session import client, explained
 from scar_cli.examples import examples
 from scar_cli.table import table, takes_colours
 
@@ -50,14 +51,12 @@ class Status:
 @click.option("--since", default="24h", show_default=True, metavar="TIME", help="Count runs from then on.")
 @click.option("--follow", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
-def command(
-    *, fdl: str | None, name: str | None, stack: str | None, since: str, follow: bool, as_json: bool
-) -> int:
+def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Show what is queued, running, done and failed. Ends with 1 if a failure queue holds something.
 
     QUEUED is `?` for functions of Lambda, which tells nobody what waits there.
     """
-    functions = selected(fdl, name, stack)
+    functions = selected(**choice)
     start = moment_ms(since)
     while True:
         with ThreadPoolExecutor(8) as pool:
@@ -105,7 +104,7 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
     logs = {function.region: client("logs", region=function.region)}
     last = last_activity(logs[function.region], function)
     status.last_activity = moment(last)
-    lambda_only = [_without_batch(function)]
+    lambda_only = [replace(function, batch_log_group=None)]
     for line in lines(logs, lambda_only, start_ms, pattern='"summary"'):
         own = parsed(line.text)
         if own is not None and own["message"] == "summary":
@@ -121,12 +120,8 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
         status.running += _jobs(batch, function.job_queue, "RUNNING")
         status.done += _jobs(batch, function.job_queue, "SUCCEEDED", start_ms)
         status.failed += _jobs(batch, function.job_queue, "FAILED", start_ms)
-    status.failure_queue = _queue_depth(function)
+    status.failure_queue = depth(client("sqs", region=function.region), function.failure_queue_url)
     return status
-
-
-def _without_batch(function: DeployedFunction) -> DeployedFunction:
-    return replace(function, batch_log_group=None)
 
 
 def _requests(logs: dict[str, Any], functions: list[DeployedFunction], start_ms: int, word: str) -> set[str]:
@@ -142,31 +137,15 @@ def _jobs(batch: Any, queue: str, state: str, start_ms: int = 0) -> int:
         return sum(job.get("createdAt", 0) >= start_ms for page in pages for job in page["jobSummaryList"])
 
 
-def _queue_depth(function: DeployedFunction) -> int:
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    with explained():
-        answer = client("sqs", region=function.region).get_queue_attributes(
-            QueueUrl=function.failure_queue_url, AttributeNames=names
-        )
-    return sum(int(answer["Attributes"][name]) for name in names)
-
-
 def last_activity(logs: Any, function: DeployedFunction) -> int | None:
     """When a log of the function was last written to, in milliseconds since 1970."""
-    from botocore.exceptions import ClientError
-
     moments = []
     for group in groups(function):
-        with explained():
-            try:
-                answer = logs.describe_log_streams(
-                    logGroupName=group, orderBy="LastEventTime", descending=True, limit=1
-                )
-            except ClientError as error:
-                if error_code(error) != "ResourceNotFoundException":
-                    raise
-                continue
-        moments += [stream.get("lastEventTimestamp", 0) for stream in answer["logStreams"]]
+        with explained("ResourceNotFoundException"):
+            answer = logs.describe_log_streams(
+                logGroupName=group, orderBy="LastEventTime", descending=True, limit=1
+            )
+            moments += [stream.get("lastEventTimestamp", 0) for stream in answer["logStreams"]]
     return max(moments, default=0) or None
 
 

@@ -16,7 +16,8 @@ import click
 
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.table import takes_colours
+from scar_cli.files import write_file
+from scar_cli.table import counted, takes_colours
 
 if TYPE_CHECKING:
     from fdl_schemas.diagnostics.diagnostic import Diagnostic
@@ -77,8 +78,8 @@ def _print(file: str, result: CheckResult) -> None:
     if result.diagnostics:
         click.echo(render(result.diagnostics, color=takes_colours(sys.stderr)) + "\n", err=True)
     if result.workflow is not None:
-        functions = _count(len(result.workflow.functions), "function")
-        warnings = f", {_count(len(result.diagnostics), 'warning')}" if result.diagnostics else ""
+        functions = counted(len(result.workflow.functions), "function")
+        warnings = f", {counted(len(result.diagnostics), 'warning')}" if result.diagnostics else ""
         click.echo(f"{printable(file)}: valid, {functions}{warnings}")
 
 
@@ -110,11 +111,4 @@ def _write_sarif(target: str, diagnostics: list[Diagnostic]) -> None:
     if target == _STDOUT:
         click.echo(log)
         return
-    try:
-        Path(target).write_text(log + "\n", encoding="utf-8")
-    except OSError as problem:
-        raise UserError(f"Cannot write {target}: {problem.strerror}", "Name another file") from None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    write_file(target, f"{log}\n".encode())

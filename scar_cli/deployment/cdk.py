@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from scar_cli.aws.deployed import stacks, workflow_of
-from scar_cli.aws.sending import ask_why
 from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.transfers import ask_why
 from scar_cli.errors import UserError
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -235,33 +235,25 @@ def _buckets(template: Mapping[str, Any]) -> Iterator[str]:
 
 def _owned(stack: SynthesizedStack) -> set[str]:
     """Buckets of the stack as it is deployed now."""
-    from botocore.exceptions import ClientError
-
     pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
-    with explained():
-        try:
-            return {
-                str(resource.get("PhysicalResourceId"))
-                for page in pages.paginate(StackName=stack.name)
-                for resource in page["StackResourceSummaries"]
-                if resource["ResourceType"] == "AWS::S3::Bucket"
-                and not resource["ResourceStatus"].startswith("DELETE_")
-            }
-        except ClientError as error:
-            if error_code(error) == "ValidationError":  # there is no such stack
-                return set()
-            raise
+    with explained("ValidationError"):  # there is no such stack
+        return {
+            str(resource.get("PhysicalResourceId"))
+            for page in pages.paginate(StackName=stack.name)
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == "AWS::S3::Bucket"
+            and not resource["ResourceStatus"].startswith("DELETE_")
+        }
+    return set()
 
 
 def _is_there(s3: Any, bucket: str) -> bool:
     from botocore.exceptions import ClientError
 
-    with explained():
+    with explained("404", "NoSuchBucket"):
         try:
             s3.head_bucket(Bucket=bucket)
         except ClientError as error:
-            if error_code(error) in ("404", "NoSuchBucket"):
-                return False
             if error_code(error) in ("400", "403"):
                 ask_why(s3, bucket)
             if error_code(error) == "403":
@@ -276,4 +268,5 @@ def _is_there(s3: Any, bucket: str) -> bool:
                     "Deploy there by AWS_REGION, or add --bucket-suffix",
                 ) from error
             raise
-    return True
+        return True
+    return False

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.session import client, explained
 from scar_cli.deployment.cdk import SynthesizedStack
 from scar_cli.deployment.rights import rights_of
 from scar_cli.deployment.template import Names
@@ -155,19 +155,13 @@ def as_json(changes: Changes) -> dict[str, Any]:
 
 
 def _deployed(cloudformation: Any, stack: str) -> Mapping[str, Any] | None:
-    from botocore.exceptions import ClientError
-
-    with explained():
-        try:
-            status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
-            if status in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_COMPLETE"):
-                return None  # the cdk takes away what a failed creation has left, and begins anew
-            body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
-        except ClientError as error:
-            if error_code(error) == "ValidationError":  # there is no such stack
-                return None
-            raise
-    return body if isinstance(body, Mapping) else {}
+    with explained("ValidationError"):  # there is no such stack
+        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+        if status in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_COMPLETE"):
+            return None  # the cdk takes away what a failed creation has left, and begins anew
+        body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+        return body if isinstance(body, Mapping) else {}
+    return None
 
 
 def _differences(

@@ -17,12 +17,13 @@ import click
 
 from scar_cli.aws.deployed import one_selected
 from scar_cli.aws.invoking import LambdaEndpoint
-from scar_cli.aws.session import client, error_code, explained
+from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
 from scar_cli.launch.fan_out import Target
 from scar_cli.launch.plan import LaunchOptions, Plan, option_of
-from scar_cli.launch.report import counted, terminal_line
 from scar_cli.launch.send import files_to_send, run_first
+from scar_cli.progress import terminal_line
+from scar_cli.table import counted
 
 EVENTS_IN_A_BATCH = 25
 """Sent at once by each batch, see `scar_constructs/launch/states.py`."""
@@ -143,15 +144,11 @@ def told(outcome: DistributedOutcome) -> Iterator[str]:
 
 def _running(steps: Any, machine: str) -> list[str] | None:
     """ARNs of the launches that run (one at most); None if there is no such state machine."""
-    try:
-        with explained():
-            steps.describe_state_machine(stateMachineArn=machine)
-            found = steps.list_executions(stateMachineArn=machine, statusFilter="RUNNING", maxResults=1)
-    except UserError as error:
-        if error_code(error.__cause__ or error) == "StateMachineDoesNotExist":
-            return None
-        raise
-    return [str(execution["executionArn"]) for execution in found["executions"]]
+    with explained("StateMachineDoesNotExist"):
+        steps.describe_state_machine(stateMachineArn=machine)
+        found = steps.list_executions(stateMachineArn=machine, statusFilter="RUNNING", maxResults=1)
+        return [str(execution["executionArn"]) for execution in found["executions"]]
+    return None
 
 
 def _followed(function: str, steps: Any, execution: str, first: int, *, shown: bool) -> DistributedOutcome:

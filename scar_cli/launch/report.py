@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scar_cli.table import printable, printable_lines, table
+from scar_cli.progress import terminal_line
+from scar_cli.table import counted, printable, printable_lines, table
 
 if TYPE_CHECKING:
     from scar_cli.launch.done import FileStates
@@ -70,27 +70,6 @@ def sending_bar(*, shown: bool) -> Iterator[SendingBar]:
     """A bar of the events that are sent, on a terminal alone."""
     with terminal_line(*_SENDING, shown=shown, rate="", trouble="first event") as update:
         yield SendingBar(update)
-
-
-@contextmanager
-def terminal_line(*parts: str, shown: bool, **fields: Any) -> Iterator[Callable[..., None] | None]:
-    """A line of progress; gives what updates it, or None where standard error is no terminal.
-
-    `parts` are names of rich's columns, or text with fields of its task.
-    """
-    if not (shown and sys.stderr.isatty()):
-        yield None
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = [
-        getattr(progress, part)() if part.endswith("Column") else progress.TextColumn(part, markup=False)
-        for part in parts
-    ]
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as line:
-        task = line.add_task("launch", total=None, **fields)
-        yield partial(line.update, task)
 
 
 @dataclass(frozen=True)
@@ -168,11 +147,6 @@ class Outcome:
                 key: printable_lines(why) for key, why in islice(self.waited.failures(), _IN_JSON)
             }
         return answer
-
-
-def counted(number: int, what: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 def _short(reason: str) -> str:

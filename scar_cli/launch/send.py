@@ -33,8 +33,8 @@ from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucket
 from scar_cli.launch.journal import Journal, Record
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
-from scar_cli.launch.report import Outcome, SendingBar, counted, sending_bar
-from scar_cli.table import printable, printable_line
+from scar_cli.launch.report import Outcome, SendingBar, sending_bar
+from scar_cli.table import counted, printable, printable_line
 
 _ANSWER_WITHIN_S = 930.0
 """A function runs for 900 seconds at most."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
+from scar_cli.aws import failure_queues
 from scar_cli.aws.deployed import DeployedFunction, one_selected
 from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored_event
 from scar_cli.aws.logs import lines, parsed
@@ -27,14 +28,14 @@ from scar_cli.launch.done import Count, FileStates, explained_disk, subject_of
 from scar_cli.launch.journal import Journal, accepted_files
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
-from scar_cli.launch.report import counted, terminal_line
+from scar_cli.progress import terminal_line
+from scar_cli.table import counted
 
 _LOOK_EVERY_S = 2.0
 _LATE_MS = 60_000
 """A line may reach CloudWatch this long after it was written."""
 _HELD_S = 30
 """How long nobody else sees a message that was looked at, if giving it back fails."""
-_AT_ONCE = 10
 _HANDLES_LIMIT = 10_000
 
 
@@ -127,11 +128,8 @@ class _Looks:
 
     def _read_queue(self) -> None:
         """Look at what is in the failure queue, if that has changed; everything stays there."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         url = self.function.failure_queue_url
-        with explained():
-            told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        depth = sum(int(told[name]) for name in names)
+        depth = failure_queues.depth(self.sqs, url)
         if depth == self.depth:
             return
         held: list[str] = []
@@ -140,7 +138,7 @@ class _Looks:
             while len(seen) < depth:
                 with explained():
                     answer = self.sqs.receive_message(
-                        QueueUrl=url, MaxNumberOfMessages=_AT_ONCE, VisibilityTimeout=_HELD_S
+                        QueueUrl=url, MaxNumberOfMessages=failure_queues.AT_ONCE, VisibilityTimeout=_HELD_S
                     )
                 messages = answer.get("Messages", [])
                 held += [one["ReceiptHandle"] for one in messages][: _HANDLES_LIMIT - len(held)]
@@ -151,7 +149,7 @@ class _Looks:
                     self._read_message(one["Body"])
             self.depth = depth
         finally:
-            self._give_back(held)
+            failure_queues.give_back(self.sqs, url, held)
 
     def _read_message(self, body: str) -> None:
         try:
@@ -162,20 +160,6 @@ class _Looks:
                 self.states.set(subject_of(bucket, key), "failed", reason_of(body))
         except (UnreadableMessageError, KeyError, TypeError, IndexError):
             pass  # not of this launch
-
-    def _give_back(self, handles: list[str]) -> None:
-        """Let others see the messages at once; after a while they would anyway."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        for first in range(0, len(handles), _AT_ONCE):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                for number, handle in enumerate(handles[first : first + _AT_ONCE])
-            ]
-            with suppress(ClientError, BotoCoreError):
-                self.sqs.change_message_visibility_batch(
-                    QueueUrl=self.function.failure_queue_url, Entries=entries
-                )
 
 
 def require_log(function: str, level: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scar_cli.aws.receiving import Download, UnsafeKeyError, receive, safe_path
+from scar_cli.aws.transfers import Download, UnsafeKeyError, receive, safe_path
 
 
 @pytest.mark.parametrize(
