@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import runner_images
-from benchmarks.measure import Comparison
+from benchmarks.measure import Comparison, NotToBeHadError, milliseconds, process
 from benchmarks.runner import scratch_folder
 from containers.assembly import this_runner
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
@@ -41,7 +41,7 @@ _RUNNER_LAYER_MB = 15.0
 def compare() -> Iterator[Comparison]:
     """Our assembly against a plain copy."""
     size = round(this_runner().pack().descriptor.size / 1e6, 2)
-    yield _comparison("runner_layer_mb", size, _RUNNER_LAYER_MB, "MB")
+    yield Comparison.of("runner_layer_mb", size, _RUNNER_LAYER_MB, "MB")
     if REGISTRY_PROGRAM is None or shutil.which("skopeo") is None:
         print("assembly: skipped; needs a registry server and skopeo (apt install docker-registry skopeo)")
         return
@@ -51,7 +51,7 @@ def compare() -> Iterator[Comparison]:
         with real_registry(source_folder) as source:
             try:
                 runner_images.push(source, "middle")
-            except runner_images.NotToBeHadError as problem:
+            except NotToBeHadError as problem:
                 print(f"middle: skipped; {problem}")
                 return
             runner_images.push(source, "small")
@@ -88,12 +88,12 @@ class _Subject:
                 again.append(self._assemble("middle", target))
         copied, whole = statistics.median(copies), _milliseconds(first)
         for name, runs in (("assembly_vs_skopeo_middle", warm), ("assembly_first_vs_skopeo_middle", first)):
-            yield _comparison(name, _milliseconds(runs), copied, "ms")
+            yield Comparison.of(name, _milliseconds(runs), copied, "ms")
         sent = max(run.bytes_sent for run in first)
-        yield _comparison("assembly_bytes_middle", sent / 1e6, self._bytes / 1e6, "MB")
+        yield Comparison.of("assembly_bytes_middle", sent / 1e6, self._bytes / 1e6, "MB")
         peak = max(run.peak_kib for run in (*warm, *first)) / 1024
-        yield _comparison("assembly_peak_rss_mb_middle", peak, _PEAK_RSS_MB, "MB")
-        yield _comparison("assembly_again_ms", _milliseconds(again), whole, "ms")
+        yield Comparison.of("assembly_peak_rss_mb_middle", peak, _PEAK_RSS_MB, "MB")
+        yield Comparison.of("assembly_again_ms", _milliseconds(again), whole, "ms")
 
     @contextlib.contextmanager
     def _target(self) -> Iterator[str]:
@@ -128,9 +128,7 @@ class _Subject:
             "skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false",
             f"docker://{here}/bench/middle:1", f"docker://{there}/bench:1",
         ]  # fmt: skip
-        started = time.perf_counter()
-        subprocess.run(command, check=True)
-        return (time.perf_counter() - started) * 1000
+        return milliseconds(process(command))
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,3 @@ class _Run:
 
 def _milliseconds(runs: list[_Run]) -> float:
     return statistics.median(run.milliseconds for run in runs)
-
-
-def _comparison(name: str, ours: float, other: float, unit: str) -> Comparison:
-    return Comparison(name, round(ours, 2), round(other, 2), round(ours / other, 3), unit)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
-from pathlib import Path
 
+from benchmarks.runner_process import peak_kib
 from containers.assembly import TargetRepository, Wanted, assemble, this_runner
 
 
@@ -24,10 +24,7 @@ def main() -> None:
         archive.writestr("init_script", script)
     wanted = Wanted(function="bench", package=package, architecture="amd64", image=image)
     done = assemble(wanted, TargetRepository(registry, repository), this_runner())
-    # Not getrusage: its maximum counts the process from which this one was forked, too.
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            print(done.bytes_sent, line.split()[1])
+    print(done.bytes_sent, peak_kib())
 
 
 if __name__ == "__main__":

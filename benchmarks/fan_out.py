@@ -31,11 +31,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from benchmarks import fan_out_scar
 from benchmarks.fan_out_endpoint import Counted
-from benchmarks.measure import Comparison
+from benchmarks.measure import Comparison, NotToBeHadError
 
 _CONCURRENCY = 32
 _TIMES = int(os.environ.get("SCAR_BENCH_TIMES", "5"))
@@ -88,16 +89,6 @@ class _Run:
         """Processor time for 1000 events, in milliseconds."""
         return 1e6 * self.cpu_s / max(self.counted.calls, 1)
 
-    @property
-    def distinct(self) -> int:
-        """Keys that came at least once."""
-        return self.counted.distinct
-
-    @property
-    def most(self) -> int:
-        """How often the key came that came most often."""
-        return self.counted.most_for_one_key
-
 
 def compare() -> Iterator[Comparison]:
     """`scar-launch` against SCAR and the bare client, and alone for a million keys."""
@@ -105,7 +96,7 @@ def compare() -> Iterator[Comparison]:
     try:
         fan_out_scar.program()
         launchers["scar"] = _scar
-    except fan_out_scar.NotToBeHadError as problem:
+    except NotToBeHadError as problem:
         print(f"SCAR: skipped; {problem}")
     with tempfile.TemporaryDirectory() as name:
         places = (Path(name) / str(number) for number in itertools.count())
@@ -128,33 +119,31 @@ def compare() -> Iterator[Comparison]:
 
 def _compared(suffix: str, runs: dict[str, list[_Run]]) -> Iterator[Comparison]:
     def ratio(name: str, other: str, what: str, unit: str) -> Comparison:
-        return _ratio(f"{name}{suffix}", _median(runs["ours"], what), _median(runs[other], what), unit)
+        return Comparison.of(f"{name}{suffix}", _median(runs["ours"], what), _median(runs[other], what), unit)
 
     yield ratio("fanout_vs_bare", "bare", "rate", "events/s")
     yield ratio("fanout_cpu_vs_bare", "bare", "cpu_ms", "ms")
-    yield _ratio(f"fanout_peak_rss_mb{suffix}", _median(runs["ours"], "peak_rss_mb"), _PEAK_RSS_MB, "MB")
+    yield Comparison.of(
+        f"fanout_peak_rss_mb{suffix}", _median(runs["ours"], "peak_rss_mb"), _PEAK_RSS_MB, "MB"
+    )
     if "scar" in runs:
         yield ratio("fanout_vs_scar", "scar", "rate", "events/s")
         yield ratio("fanout_peak_rss_vs_scar", "scar", "peak_rss_mb", "MB")
-        yield ratio("fanout_distinct_keys", "scar", "distinct", "keys")
-        yield ratio("fanout_calls_per_key", "scar", "most", "calls")
+        yield ratio("fanout_distinct_keys", "scar", "counted.distinct", "keys")
+        yield ratio("fanout_calls_per_key", "scar", "counted.most_for_one_key", "calls")
 
 
 def _of_a_million(run: _Run, before: dict[str, list[_Run]]) -> Iterator[Comparison]:
-    yield _ratio("fanout_vs_bare_1m", run.rate, _median(before["bare"], "rate"), "events/s")
-    yield _ratio("fanout_peak_rss_mb_1m", run.peak_rss_mb, _PEAK_RSS_MB, "MB")
+    yield Comparison.of("fanout_vs_bare_1m", run.rate, _median(before["bare"], "rate"), "events/s")
+    yield Comparison.of("fanout_peak_rss_mb_1m", run.peak_rss_mb, _PEAK_RSS_MB, "MB")
     less = _median(before["ours"], "peak_rss_mb")
-    yield _ratio("fanout_peak_rss_1m_vs_10k", run.peak_rss_mb, less, "MB")
-    yield _ratio("fanout_distinct_keys_1m", run.distinct, _MILLION, "keys")
-    yield _ratio("fanout_calls_per_key_1m", run.most, 1, "calls")
-
-
-def _ratio(name: str, ours: float, other: float, unit: str) -> Comparison:
-    return Comparison(name, round(ours, 2), round(other, 2), round(ours / other, 3), unit)
+    yield Comparison.of("fanout_peak_rss_1m_vs_10k", run.peak_rss_mb, less, "MB")
+    yield Comparison.of("fanout_distinct_keys_1m", run.counted.distinct, _MILLION, "keys")
+    yield Comparison.of("fanout_calls_per_key_1m", run.counted.most_for_one_key, 1, "calls")
 
 
 def _median(runs: Sequence[_Run], what: str) -> float:
-    return statistics.median(float(getattr(run, what)) for run in runs)
+    return float(statistics.median(map(attrgetter(what), runs)))
 
 
 # -- the three launchers: a command, its environment, and what is typed

@@ -9,29 +9,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
+
+from benchmarks import installed
 
 VERSION = "4.3.1"
 ANSWER = b"Y\n"
 """To SCAR's question."""
 
-_VENV = Path(__file__).resolve().parents[1] / "build" / "bench" / "scar"
-
-
-class NotToBeHadError(Exception):
-    """SCAR cannot be measured here; the text says why."""
-
 
 def program() -> Path:
-    """The scar program, installed if it is not yet. Raises NotToBeHadError."""
-    scar = _VENV / "bin" / "scar"
-    if not scar.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(_VENV)], check=True)
-        install = [str(_VENV / "bin/python"), "-m", "pip", "install", "--quiet", f"scar=={VERSION}"]
-        if subprocess.run(install, stderr=subprocess.DEVNULL, check=False).returncode:
-            raise NotToBeHadError(f"SCAR {VERSION} cannot be installed")
-    return scar
+    """The scar program. Raises NotToBeHadError."""
+    return installed.program("scar", VERSION)
 
 
 def make_home(home: Path, environment: dict[str, str]) -> dict[str, str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import tempfile
 import time
@@ -71,8 +70,7 @@ def compare() -> Iterator[Comparison]:
                 init[ours].append(first)
                 warm[ours] += later
         for benchmark, found in (("image_init_ms", init), ("image_warm_ms", warm)):
-            runner, other = (statistics.median(found[ours]) for ours in (True, False))
-            yield Comparison(benchmark, round(runner, 2), round(other, 2), round(runner / other, 3))
+            yield Comparison.of_medians(benchmark, found[True], found[False])
 
 
 def _measure(

@@ -9,6 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
+class NotToBeHadError(Exception):
+    """Something that is needed for a measurement is not here; the text says why."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Medians of ours and of the other way, in `unit`, and their ratio: below 1 ours takes less.
@@ -22,6 +26,16 @@ class Comparison:
     ratio: float
     unit: str = "ms"
 
+    @classmethod
+    def of(cls, name: str, ours: float, other: float, unit: str = "ms") -> Comparison:
+        """Of two values, rounded."""
+        return cls(name, round(ours, 2), round(other, 2), round(ours / other, 3), unit)
+
+    @classmethod
+    def of_medians(cls, name: str, ours: Sequence[float], other: Sequence[float]) -> Comparison:
+        """Of two series of milliseconds."""
+        return cls.of(name, statistics.median(ours), statistics.median(other))
+
     def __str__(self) -> str:
         """One line of the table."""
         ours, other = (f"{value:.1f} {self.unit}" for value in (self.ours, self.other))
@@ -29,17 +43,25 @@ class Comparison:
 
 
 def in_turns(
-    name: str, ours: Callable[[], object], other: Callable[[], object], times: int = 5
+    name: str, ours: Callable[[], object], other: Callable[[], object], times: int = 5, pause_s: float = 0.0
 ) -> Comparison:
-    """Medians of `times` runs of each, one after the other, so that both see the same machine."""
+    """Medians of `times` runs of each, one after the other, so that both see the same machine.
+
+    `pause_s` seconds pass before each run.
+    """
     durations: tuple[list[float], list[float]] = ([], [])
     for _ in range(times):
         for run, collected in zip((ours, other), durations, strict=True):
-            started = time.perf_counter()
-            run()
-            collected.append((time.perf_counter() - started) * 1000)
-    first, second = (statistics.median(collected) for collected in durations)
-    return Comparison(name, round(first, 2), round(second, 2), round(first / second, 3))
+            time.sleep(pause_s)
+            collected.append(milliseconds(run))
+    return Comparison.of_medians(name, *durations)
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    """How long it takes."""
+    started = time.perf_counter()
+    run()
+    return (time.perf_counter() - started) * 1000
 
 
 def process(command: Sequence[str]) -> Callable[[], object]:

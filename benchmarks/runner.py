@@ -23,19 +23,18 @@ import itertools
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from benchmarks import runner_images, runner_udocker
-from benchmarks.measure import Comparison, in_turns
+from benchmarks import runner_images
+from benchmarks.measure import Comparison, NotToBeHadError, in_turns
 from benchmarks.runner_process import COMMAND
+from benchmarks.runner_udocker import Udocker
 from runtime import handler
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
@@ -59,7 +58,7 @@ def compare() -> Iterator[Comparison]:
             for image in runner_images.chosen():
                 try:
                     layers = runner_images.push(registry, image)
-                except runner_images.NotToBeHadError as problem:
+                except NotToBeHadError as problem:
                     print(f"{image}: skipped; {problem}")
                     continue
                 yield from _Subject(folder, registry, image, layers).compare()
@@ -90,12 +89,12 @@ class _Subject:
         """All ratios of this image."""
         yield self._in_turns("cold_vs_curl_tar", self._cold, self._curl_tar)
         try:
-            udocker = self._udocker()
-        except runner_udocker.NotToBeHadError as problem:
+            udocker, _folder = self._udocker()
+        except NotToBeHadError as problem:
             print(f"udocker: skipped; {problem}")
             udocker = None
         if udocker is not None:
-            yield self._in_turns("cold_vs_udocker", self._cold, lambda: self._remove(self._udocker_folder()))
+            yield self._in_turns("cold_vs_udocker", self._cold, lambda: self._remove(self._udocker()[1]))
         yield from self._warm(udocker)
         yield from self._memory_and_disk()
 
@@ -126,37 +125,23 @@ class _Subject:
             pipe = 'curl -sf "$1" | tar xz -C "$2"'
             subprocess.run(["sh", "-c", pipe, "sh", url, str(target)], check=True)
 
-    def _udocker(self) -> runner_udocker.Udocker:
-        udocker = runner_udocker.Udocker(self._new_folder("udocker"), self._registry)
-        udocker.prepare(f"bench/{self._image}:1")
-        udocker.run(*COMMAND)
-        return udocker
-
-    def _udocker_folder(self) -> Path:
-        """A first invocation by udocker; gives its folder."""
+    def _udocker(self) -> tuple[Udocker, Path]:
+        """A first invocation by udocker; gives it and its folder."""
         folder = self._new_folder("udocker")
-        udocker = runner_udocker.Udocker(folder, self._registry)
+        udocker = Udocker(folder, self._registry)
         udocker.prepare(f"bench/{self._image}:1")
         udocker.run(*COMMAND)
-        return folder
+        return udocker, folder
 
     # -- warm
 
-    def _warm(self, udocker: runner_udocker.Udocker | None) -> Iterator[Comparison]:
+    def _warm(self, udocker: Udocker | None) -> Iterator[Comparison]:
         store = self._new_folder("store")
         self._deploy(store)
         self._invoke()
-        ours: list[float] = []
-        plain: list[float] = []
-        for _ in range(3 * _TIMES):
-            for run, collected in ((self._invoke, ours), (lambda: self._start_in_namespace(store), plain)):
-                time.sleep(0.1)  # events come one by one
-                started = time.perf_counter()
-                run()
-                collected.append((time.perf_counter() - started) * 1000)
-        first, second = statistics.median(ours), statistics.median(plain)
         name = f"warm_overhead_ms_{self._image}"
-        yield Comparison(name, round(first, 2), round(second, 2), round(first / second, 3))
+        # With a pause, as events come one by one.
+        yield in_turns(name, self._invoke, lambda: self._start_in_namespace(store), 3 * _TIMES, pause_s=0.1)
         if udocker is not None:
             yield self._in_turns("warm_vs_udocker", self._invoke, lambda: udocker.run(*COMMAND))
         self._remove(store)
@@ -210,10 +195,7 @@ class _Subject:
     def _memory_and_disk(self) -> Iterator[Comparison]:
         store, memory = self._pull("--whole")
         self._remove(store)
-        rss = round(memory / 1024, 1)
-        yield Comparison(
-            f"peak_rss_mb_{self._image}", rss, _PEAK_RSS_MB, round(rss / _PEAK_RSS_MB, 3), unit="MB"
-        )
+        yield Comparison.of(f"peak_rss_mb_{self._image}", memory / 1024, _PEAK_RSS_MB, "MB")
         plain = self._new_folder("plain")
         with _DiskPeak(self._folder) as peak:
             self._unpack_plainly(plain)
@@ -223,9 +205,7 @@ class _Subject:
             store, _ = self._pull()
         ours = peak.peak_mb
         self._remove(store)
-        yield Comparison(
-            f"disk_ratio_{self._image}", round(ours, 1), round(unpacked, 1), round(ours / unpacked, 3), "MB"
-        )
+        yield Comparison.of(f"disk_ratio_{self._image}", ours, unpacked, "MB")
 
     def _new_folder(self, name: str) -> Path:
         return self._folder / f"{self._image}-{name}-{next(self._numbers)}"

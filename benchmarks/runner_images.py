@@ -20,15 +20,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.measure import NotToBeHadError
 from tests import oci_images
 
 NAMES = ("small", "middle", "many_files")
 _FOLDER = Path(__file__).resolve().parents[1] / "build" / "bench" / "images"
 _PACKAGES = "imagemagick,ffmpeg"
-
-
-class NotToBeHadError(Exception):
-    """This image cannot be made here; the text says why."""
 
 
 def chosen() -> list[str]:

@@ -41,10 +41,14 @@ def main() -> None:
         )
     if result.exit_code != 0:
         raise SystemExit(f"the container ended with {result}")
+    print(peak_kib())
+
+
+def peak_kib() -> str:
+    """The peak of this process' memory."""
     # Not getrusage: its maximum counts the process from which this one was forked, too.
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            print(line.split()[1])
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

@@ -10,27 +10,13 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from benchmarks.installed import program
+from benchmarks.measure import NotToBeHadError
 
 VERSION = "1.3.17"
 _TOOLS_VERSION = "1.2.11"
-_VENV = Path(__file__).resolve().parents[1] / "build" / "bench" / "udocker"
-
-
-class NotToBeHadError(Exception):
-    """udocker cannot be measured here; the text says why."""
-
-
-def program() -> Path:
-    """The udocker program, installed if it is not yet. Raises NotToBeHadError."""
-    udocker = _VENV / "bin" / "udocker"
-    if not udocker.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(_VENV)], check=True)
-        install = [str(_VENV / "bin/python"), "-m", "pip", "install", "--quiet", f"udocker=={VERSION}"]
-        if subprocess.run(install, stderr=subprocess.DEVNULL, check=False).returncode:
-            raise NotToBeHadError(f"udocker {VERSION} cannot be installed")
-    return udocker
 
 
 class Udocker:
@@ -41,7 +27,7 @@ class Udocker:
         patchelf = shutil.which("patchelf")
         if library is None or patchelf is None:
             raise NotToBeHadError("udocker's tools: apt install fakechroot patchelf")
-        self._program = str(program())
+        self._program = str(program("udocker", VERSION))
         self._registry = registry
         machine = platform.machine()
         for name in ("lib", "bin", "home"):

@@ -1,0 +1,21 @@
+"""Other people's programs, in virtual environments of their own in `build/bench`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import NotToBeHadError
+
+
+def program(name: str, version: str) -> Path:
+    """The program of a PyPI package of that name, installed if it is not yet. Raises NotToBeHadError."""
+    venv = Path(__file__).resolve().parents[1] / "build" / "bench" / name
+    found = venv / "bin" / name
+    if not found.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        install = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", f"{name}=={version}"]
+        if subprocess.run(install, stderr=subprocess.DEVNULL, check=False).returncode:
+            raise NotToBeHadError(f"{name} {version} cannot be installed")
+    return found
