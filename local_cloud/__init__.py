@@ -4,6 +4,7 @@
     supervisor.py      the process that holds a running cloud together
     emulator.py        the emulator's process: ministack with all of our additions
     leash.py           ends a process and everything that it started when its owner ends
+    patches.py         replaces functions of the emulator
     access/            who may send requests
     iam/               AWS IAM: what roles may do
     state/             what is on disk, and when

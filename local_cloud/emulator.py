@@ -27,7 +27,7 @@ from local_cloud.s3 import writes as s3_writes
 from local_cloud.state.store import NAME, Store
 
 MINISTACK_VERSION = "1.5.33"
-"""The one version that the private names in this room were taken from."""
+"""The one version that the private names in this package were taken from."""
 _READY_WITHIN_S = 60.0
 _FOR_CALLERS = 8
 _END_WITHIN_S = 20.0
@@ -78,8 +78,8 @@ def install(  # noqa: PLR0915 (a line for each extension)
 
         callers.install(root)  # before all modules that take its names
         from local_cloud.access import gatekeeper
+        from local_cloud.batch import stack as batch_stack
         from local_cloud.batch.api import Batch
-        from local_cloud.batch.stack import BatchStack
         from local_cloud.cloudformation import change_sets, custom_resources
         from local_cloud.cloudformation import secrets as secrets_stack
         from local_cloud.ecr import Ecr
@@ -115,7 +115,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         logs.install()
         running_logs.install()
         messages.install()
-        BatchStack(batch).install()
+        batch_stack.install()
         s3_reads.install()
         s3_filters.install()
         s3_stack.install()

@@ -21,6 +21,7 @@ from ministack.core.iam_evaluator import AuthError, CredentialResolutionError, R
 
 from local_cloud.access.credentials import Credentials
 from local_cloud.access.signatures import SignatureError
+from local_cloud.patches import Original, replaces
 
 ACCOUNT = "000000000000"
 _ACCOUNT = re.compile("[0-9]{12}")
@@ -52,9 +53,11 @@ current: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller"
 
 def install(root: Credentials) -> None:
     """Answer ministack's questions about callers. Its own check of signatures is off from here on."""
-    resolve = iam_evaluator.resolve_credential
 
-    def resolve_credential(access_key_id: str, account_id: str | None = None, *token: Any) -> Any:
+    @replaces(iam_evaluator, "resolve_credential")
+    def resolve_credential(
+        resolve: Original, access_key_id: str, account_id: str | None = None, *token: Any
+    ) -> Any:
         if is_root(access_key_id):
             account = access_key_id if _ACCOUNT.fullmatch(access_key_id) else ACCOUNT
             return ResolvedCredential(
@@ -72,7 +75,6 @@ def install(root: Credentials) -> None:
         # With the developer's secret, an account's number is the key of the root of that account.
         return access_key_id == root.access_key_id or _ACCOUNT.fullmatch(access_key_id) is not None
 
-    iam_evaluator.resolve_credential = resolve_credential
     iam_evaluator.is_root_access_key = is_root
     iam_evaluator.authenticate = _authenticate
     iam_evaluator.caller_verified = _is_verified

@@ -11,18 +11,18 @@ from ministack.services import s3
 
 from local_cloud.access import callers, signatures
 from local_cloud.access.signatures import SignatureError
+from local_cloud.patches import Original, replaces
 
 _FORBIDDEN = 403
 
 
 def install() -> None:
     """Check a form's signature when its fields are read; what its policy says is up to ministack."""
-    check_policy = s3._enforce_signed_post_policy
 
-    def check_form(fields: dict[str, str], *more: Any) -> Any:
+    @replaces(s3, "_enforce_signed_post_policy")
+    def check_form(check_policy: Original, fields: dict[str, str], *more: Any) -> Any:
         return _signature_failure(fields) or check_policy(fields, *more)
 
-    s3._enforce_signed_post_policy = check_form
     # Of a form without a signature, its size alone would be checked.
     s3._enforce_post_policy_size = lambda *_form: s3._error("AccessDenied", "Access Denied", _FORBIDDEN)
     # Presigned URLs were verified by the gatekeeper, as every other signature.

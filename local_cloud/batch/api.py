@@ -31,6 +31,7 @@ from local_cloud.batch.records import (
     summary,
 )
 from local_cloud.ecr.store import RepositoryStore
+from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 Response = tuple[int, dict[str, str], bytes]
@@ -71,20 +72,16 @@ class Batch:
         }
         for name, call in calls.items():
             stub._DISPATCH[f"/v1/{name}"] = _answering(call)
-        reset = stub.reset
+        stub.get_state = lambda: {
+            "compute_envs": stub._compute_envs,
+            "job_queues": stub._job_queues,
+            "job_definitions": stub._job_definitions,
+        }
 
-        def reset_all() -> None:
+        @replaces(stub, "reset")
+        def reset_all(reset: Original) -> None:
             self.runner.forget_all()
             reset()
-
-        def state_without_jobs() -> Record:
-            return {
-                "compute_envs": stub._compute_envs,
-                "job_queues": stub._job_queues,
-                "job_definitions": stub._job_definitions,
-            }
-
-        stub.reset, stub.get_state = reset_all, state_without_jobs
 
     def restore(self) -> None:
         """Put the jobs back, when the snapshot is loaded; they wait for the runner's `resume`."""

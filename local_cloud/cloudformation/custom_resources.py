@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import custom_resource
 
 from local_cloud.lambda_functions.events import RETRY_AFTER_S, event_invoke_config, retries_of
+from local_cloud.patches import Original, replaces
 
 _for_a_resource: contextvars.ContextVar[bool] = contextvars.ContextVar("custom_resource", default=False)
 _log = logging.getLogger("custom-resources")
@@ -25,25 +25,17 @@ _log = logging.getLogger("custom-resources")
 
 def install() -> None:
     """Put ourselves around the calls of custom resources, and what they execute."""
-    custom_resource.invoke_custom_resource = _noted(custom_resource.invoke_custom_resource)
-    lambda_svc._execute_function_with_config_scope = _with_retries(
-        lambda_svc._execute_function_with_config_scope
-    )
 
-
-def _noted(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    def invoke_noted(*arguments: Any, **options: Any) -> Any:
+    @replaces(custom_resource, "invoke_custom_resource")
+    def invoke_noted(invoke: Original, *arguments: Any, **options: Any) -> Any:
         token = _for_a_resource.set(True)
         try:
             return invoke(*arguments, **options)
         finally:
             _for_a_resource.reset(token)
 
-    return invoke_noted
-
-
-def _with_retries(execute: Callable[..., Any]) -> Callable[..., Any]:
-    def execute_with_retries(function: dict[str, Any], event: Any, *more: Any) -> Any:
+    @replaces(lambda_svc, "_execute_function_with_config_scope")
+    def execute_with_retries(execute: Original, function: dict[str, Any], event: Any, *more: Any) -> Any:
         if not _for_a_resource.get():
             return execute(function, event, *more)
         resource, config = event["ResponseURL"].rpartition("/")[2], function["config"]
@@ -60,8 +52,6 @@ def _with_retries(execute: Callable[..., Any]) -> Callable[..., Any]:
         reason = f"The function {config['FunctionName']} failed {retries + 1} times without an answer: {told}"
         custom_resource.deliver_response(resource, {"Status": "FAILED", "Reason": reason})
         return result
-
-    return execute_with_retries
 
 
 def _is_answered(resource: str) -> bool:

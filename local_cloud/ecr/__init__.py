@@ -27,6 +27,7 @@ from local_cloud.ecr.layer_calls import LayerCalls
 from local_cloud.ecr.registry import Registry
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.ecr.tokens import Tokens
+from local_cloud.patches import Original, replaces
 
 __all__ = ["Ecr", "is_registry_request"]
 
@@ -49,12 +50,10 @@ class Ecr:
 
     def serve(self) -> None:
         """Put the registry before the emulator: pushes are no business of what is installed so far."""
-        serve = ministack.app.app
 
-        async def with_registry(scope: Scope, receive: Receive, send: Send) -> None:
+        @replaces(ministack.app, "app")
+        async def with_registry(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:
             if is_registry_request(scope):
                 await self._registry(scope, receive, send)
             else:
                 await serve(scope, receive, send)
-
-        ministack.app.app = with_registry

@@ -17,6 +17,7 @@ from local_cloud.ecr.api import CallFailed, Record, answering, failure, find_rep
 from local_cloud.ecr.lifecycle import check_policy
 from local_cloud.ecr.repository import Repository, StoredImage
 from local_cloud.ecr.store import RepositoryStore
+from local_cloud.patches import Original, replaces
 
 _NAME = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _NAME_LENGTHS = range(2, 257)
@@ -39,10 +40,9 @@ class ImageCalls:
         }.items():
             getattr(ecr, name)  # AttributeError: another emulator
             setattr(ecr, name, answering(call))
-        create, delete, put_policy = ecr._create_repository, ecr._delete_repository, ecr._put_lifecycle_policy
-        reset = ecr.reset
 
-        def create_repository(request: Record) -> Any:
+        @replaces(ecr, "_create_repository")
+        def create_repository(create: Original, request: Record) -> Any:
             name = request.get("repositoryName", "")
             if len(name) not in _NAME_LENGTHS or not _NAME.fullmatch(name):
                 return failure(
@@ -54,7 +54,8 @@ class ImageCalls:
                 self._store.remove(key_of(name))  # of a repository that a killed cloud has forgotten
             return create(request)
 
-        def delete_repository(request: Record) -> Any:
+        @replaces(ecr, "_delete_repository")
+        def delete_repository(delete: Original, request: Record) -> Any:
             name = request.get("repositoryName", "")
             repository = self._store.repository(key_of(name))
             if repository is not None and repository.images() and not request.get("force"):
@@ -68,20 +69,18 @@ class ImageCalls:
                 self._store.remove(key_of(name))
             return answer
 
-        def put_lifecycle_policy(request: Record) -> Any:
+        @replaces(ecr, "_put_lifecycle_policy")
+        def put_lifecycle_policy(put_policy: Original, request: Record) -> Any:
             try:
                 check_policy(request.get("lifecyclePolicyText", ""))
             except ValueError as error:
                 return failure("InvalidParameterException", f"Lifecycle policy validation failure: {error}")
             return put_policy(request)
 
-        def reset_all() -> None:
+        @replaces(ecr, "reset")
+        def reset_all(reset: Original) -> None:
             reset()
             self._store.clear()
-
-        ecr._create_repository, ecr._delete_repository = create_repository, delete_repository
-        ecr._put_lifecycle_policy = put_lifecycle_policy
-        ecr.reset = reset_all
 
     # Images.
 

@@ -33,6 +33,7 @@ from ministack.core.iam_evaluator import AuthError, EvalResult
 
 from local_cloud.access import callers, roles
 from local_cloud.batch.records import ClientError, find_definition
+from local_cloud.patches import Original, replaces
 
 _also: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.ContextVar(
     "also_checked", default=()
@@ -49,18 +50,9 @@ def install() -> None:
     """Take the place of ministack's view of requests."""
     _trust_loopback()
     iam_evaluator._fnmatch_compile = wildcard
-    extract, more, find_action = (
-        iam_actions.extract_resource_arn,
-        iam_actions.s3_additional_checks,
-        iam_actions.extract_iam_action,
-    )
-    enforce, find_tags, find_s3 = (
-        iam_evaluator.enforce,
-        iam_actions.request_tag_context,
-        iam_actions._s3_action,
-    )
 
-    def extract_iam_action(service: str, *request: Any) -> str:
+    @replaces(iam_actions, "extract_iam_action")
+    def extract_iam_action(find_action: Original, service: str, *request: Any) -> str:
         _also.set(())
         if _is_root():
             return "any:Action"  # nothing of the request is looked at: that would take as long as serving it
@@ -68,14 +60,16 @@ def install() -> None:
         _action.set(found or roles.action_of(service, *request))
         return _action.get()
 
-    def s3_action(method: str, path: str, query_params: dict[str, Any]) -> str | None:
+    @replaces(iam_actions, "_s3_action")
+    def s3_action(find_s3: Original, method: str, path: str, query_params: dict[str, Any]) -> str | None:
         caller = callers.current.get()
         if caller is None or caller.is_root or not caller.access_key_id:
             found: str | None = find_s3(method, path, query_params)
             return found
         return roles.s3_action(method, path, query_params) or roles.UNKNOWN
 
-    def extract_resource_arn(*request: Any) -> str:
+    @replaces(iam_actions, "extract_resource_arn")
+    def extract_resource_arn(extract: Original, *request: Any) -> str:
         service, _method, path, headers, body, query_params, region, account = request
         if _is_root():
             return "*"
@@ -90,18 +84,20 @@ def install() -> None:
         found: str = extract(*request)
         return found
 
-    def s3_additional_checks(
-        method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
-    ) -> list[tuple[str, str]]:
+    @replaces(iam_actions, "s3_additional_checks")
+    def s3_additional_checks(more: Original, method: str, path: str, *request: Any) -> list[tuple[str, str]]:
         if _is_root():
             return []
         cut = "arn:aws:s3:::" + "/".join(part for part in path.split("/") if part)
         return [
             (action, (object_arn(path) or arn) if arn == cut else arn)
-            for action, arn in more(method, path, headers, body, query_params)
+            for action, arn in more(method, path, *request)
         ]
 
-    def enforce_on_all(access_key_id: str, iam_action: str, service: str, region: str, **given: Any) -> Any:
+    @replaces(iam_evaluator, "enforce")
+    def enforce_on_all(
+        enforce: Original, access_key_id: str, iam_action: str, service: str, region: str, **given: Any
+    ) -> Any:
         caller = callers.current.get()
         if caller is None:  # a service of the emulator itself
             return enforce(access_key_id, iam_action, service, region, **given)
@@ -125,16 +121,11 @@ def install() -> None:
         caller.allowed = not denied
         return denied
 
-    def request_tag_context(*request: Any) -> dict[str, Any]:
+    @replaces(iam_actions, "request_tag_context")
+    def request_tag_context(find_tags: Original, *request: Any) -> dict[str, Any]:
         found: dict[str, Any] = {} if _is_root() else find_tags(*request)
         return found
 
-    iam_actions.request_tag_context = request_tag_context
-    iam_actions.extract_iam_action = extract_iam_action
-    iam_actions._s3_action = s3_action
-    iam_actions.extract_resource_arn = extract_resource_arn
-    iam_actions.s3_additional_checks = s3_additional_checks
-    iam_evaluator.enforce = enforce_on_all
     ministack.app.SERVICE_HANDLERS.update(
         {
             service: _if_checked(service, handler)
@@ -144,13 +135,11 @@ def install() -> None:
 
 
 def _trust_loopback() -> None:
-    pin = ministack.app.pin_request_origin
-
-    def pin_request_origin(source_ip: str, secure_transport: bool) -> None:
-        pin(source_ip, secure_transport or _is_loopback(source_ip))
-
     iam_evaluator._request_origin = _origin
-    ministack.app.pin_request_origin = pin_request_origin
+
+    @replaces(ministack.app, "pin_request_origin")
+    def pin_request_origin(pin: Original, source_ip: str, secure_transport: bool) -> None:
+        pin(source_ip, secure_transport or _is_loopback(source_ip))
 
 
 def _is_root() -> bool:

@@ -32,6 +32,7 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
 from local_cloud.lambda_functions import event_failures, request_ids
+from local_cloud.patches import Original, replaces
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
 
@@ -69,7 +70,6 @@ class EventQueue(BackgroundWork):
         self._delayed: list[tuple[float, int, QueuedEvent]] = []
         self._no_room_until: dict[str, float] = {}
         self._sequence = 0
-        self._poll_sources: Callable[[], None] = lambda_svc._ensure_poller
         for number in range(parallel):
             threading.Thread(target=self._work, daemon=True, name=f"lambda-events-{number}").start()
 
@@ -78,17 +78,16 @@ class EventQueue(BackgroundWork):
         lambda_svc.invoke_async_with_retry = self.put
         eventbridge._dispatch_to_lambda = self._from_event_bridge
         sns._lambda_svc = _AsynchronousDoor(self.put)
-        reset = lambda_svc.reset
 
-        def poll_unless_paused() -> None:
+        @replaces(lambda_svc, "_ensure_poller")
+        def poll_unless_paused(poll_sources: Original) -> None:
             if not self._paused:
-                self._poll_sources()
+                poll_sources()
 
-        def reset_all() -> None:
+        @replaces(lambda_svc, "reset")
+        def reset_all(reset: Original) -> None:
             self.forget_all()
             reset()
-
-        lambda_svc._ensure_poller, lambda_svc.reset = poll_unless_paused, reset_all
 
     def put(self, function: dict[str, Any], event: Event) -> None:
         """Queue an event for a function's record of ministack's."""
@@ -116,7 +115,7 @@ class EventQueue(BackgroundWork):
         """Start working, when everything is loaded and the server answers; queues are polled from now on."""
         super().resume()
         if lambda_svc._esms.has_any():
-            self._poll_sources()
+            lambda_svc._ensure_poller()
 
     def forget_all(self) -> None:
         """Drop everything that waits."""
@@ -134,9 +133,6 @@ class EventQueue(BackgroundWork):
 
     def _keep(self, invocation: QueuedEvent) -> None:
         self._store.put(_KIND, invocation.key, json.dumps(vars(invocation)))
-
-    def _done(self, invocation: QueuedEvent) -> None:
-        self._store.remove(_KIND, invocation.key)
 
     def _work(self) -> None:
         while True:
@@ -182,7 +178,7 @@ class EventQueue(BackgroundWork):
 
     def _run(self, invocation: QueuedEvent) -> Callable[[], None]:
         """Invoke the function once: what is to be done then, in one transaction."""
-        done = partial(self._done, invocation)
+        done = partial(self._store.remove, _KIND, invocation.key)
         with request_scope(invocation.account, invocation.region):
             # As it is now: a function that was updated while the event waited runs in its new form.
             record, config, name = lambda_svc._get_func_record_for_ref(invocation.function_arn)

@@ -11,7 +11,6 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from ministack.core import lambda_runtime
@@ -25,6 +24,7 @@ from local_cloud.containers.task import ContainerTask
 from local_cloud.ecr.references import ImageNotUsableError, lambda_image_digest, parse_uri
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.lambda_functions.image_workers import ImageWorker, InitFailedError, RuntimeEndedError
+from local_cloud.patches import Original, replaces
 
 Record = dict[str, Any]
 _TIMED_OUT, _EXITED = "Sandbox.Timedout", "Runtime.ExitError"
@@ -53,29 +53,31 @@ class ImageFunctions:
             def find_image(config: Record) -> tuple[str, str]:
                 return functions._locate(config)
 
-        worker_class_for = lambda_runtime._worker_class_for
-
-        def choose_worker_class(config: Record) -> Any:
+        @replaces(lambda_runtime, "_worker_class_for")
+        def choose_worker_class(worker_class_for: Original, config: Record) -> Any:
             return Worker if config.get("PackageType") == "Image" else worker_class_for(config)
 
-        lambda_runtime._worker_class_for = choose_worker_class
-        lambda_svc._execute_function_docker = _with_images(lambda_svc._execute_function_docker)
+        @replaces(lambda_svc, "_execute_function_docker")
+        def execute(by_docker: Original, function: Record, event: Any, request_id: str) -> Any:
+            config = function.get("config") or function
+            if config.get("PackageType") != "Image":
+                return by_docker(function, event, request_id)
+            return invoke(config, event, request_id)
+
         lambda_svc.reap_idle_workers = reap_idle
         self._check_calls()
         self._check_templates()
 
     def _check_calls(self) -> None:
-        build, create = lambda_svc._build_config, lambda_svc._create_function
-        update_code, update_config = lambda_svc._update_code, lambda_svc._update_config
-        get_function = lambda_svc._get_function
-
-        def build_config(name: str, data: Record, *more: Any, **others: Any) -> Record:
+        @replaces(lambda_svc, "_build_config")
+        def build_config(build: Original, name: str, data: Record, *more: Any, **others: Any) -> Record:
             config: Record = build(name, data, *more, **others)
             if uri := (data.get("Code") or {}).get("ImageUri"):
                 config["CodeSha256"] = self._resolve(uri)
             return config
 
-        def create_function(data: Record) -> Any:
+        @replaces(lambda_svc, "_create_function")
+        def create_function(create: Original, data: Record) -> Any:
             if uri := (data.get("Code") or {}).get("ImageUri"):
                 try:
                     self._resolve(uri)
@@ -86,7 +88,8 @@ class ImageFunctions:
                 self._prepare(lambda_svc._functions[data["FunctionName"]]["config"])
             return answer
 
-        def update_function_code(name: str, data: Record) -> Any:
+        @replaces(lambda_svc, "_update_code")
+        def update_function_code(update_code: Original, name: str, data: Record) -> Any:
             config = (lambda_svc._functions.get(name) or {}).get("config")
             if config is None:
                 return update_code(name, data)
@@ -111,14 +114,16 @@ class ImageFunctions:
                 self._prepare(config)
             return answer
 
-        def update_function_configuration(name: str, data: Record) -> Any:
+        @replaces(lambda_svc, "_update_config")
+        def update_function_configuration(update_config: Original, name: str, data: Record) -> Any:
             answer = update_config(name, data)
             config = (lambda_svc._functions.get(name) or {}).get("config") or {}
             if answer[0] < _ERRORS_FROM and config.get("PackageType") == "Image":
                 _end_environments(name, qualifier="$LATEST")
             return answer
 
-        def get_resolved(name: str, qualifier: str | None = None) -> Any:
+        @replaces(lambda_svc, "_get_function")
+        def get_resolved(get_function: Original, name: str, qualifier: str | None = None) -> Any:
             status, headers, body = get_function(name, qualifier)
             if status != _OK:
                 return status, headers, body
@@ -128,13 +133,6 @@ class ImageFunctions:
             if reference is not None:
                 code["ResolvedImageUri"] = reference.with_digest(f"sha256:{config['CodeSha256']}")
             return status, headers, json.dumps(answer).encode()
-
-        lambda_svc._build_config, lambda_svc._create_function = build_config, create_function
-        lambda_svc._update_code, lambda_svc._update_config = (
-            update_function_code,
-            update_function_configuration,
-        )
-        lambda_svc._get_function = get_resolved
 
     def _check_templates(self) -> None:
         handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
@@ -192,17 +190,6 @@ class ImageFunctions:
             container.end()
 
         threading.Thread(target=prepare, daemon=True, name="image-preparation").start()
-
-
-def _with_images(by_docker: Callable[..., Any]) -> Callable[..., Any]:
-    def execute(function: Record, event: Any, request_id: str) -> Record:
-        config = function.get("config") or function
-        if config.get("PackageType") != "Image":
-            answer: Record = by_docker(function, event, request_id)
-            return answer
-        return invoke(config, event, request_id)
-
-    return execute
 
 
 def invoke(config: Record, event: Any, request_id: str) -> Record:

@@ -20,6 +20,9 @@ from typing import Any
 
 from ministack.core import lambda_runtime
 
+from local_cloud import leash
+from local_cloud.patches import Original, replaces
+
 _START = """
 fork_keeper()
 sys.stdin, sys.stdout = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
@@ -44,26 +47,22 @@ _LOG_WITHIN_S = 30.0
 
 def prepare_workers() -> None:
     """Have ministack write leash and mark into each Python worker's script, and read up to the mark."""
-    detect = lambda_runtime._detect_runtime_binary
-    leash = Path(__file__).parents[1].joinpath("leash.py").read_text()
+    keeper = Path(leash.__file__).read_text()
 
-    def with_leash(runtime: str) -> tuple[str, str]:
+    @replaces(lambda_runtime, "_detect_runtime_binary")
+    def with_leash(detect: Original, runtime: str) -> tuple[str, str]:
         binary, script = detect(runtime)
         if runtime.startswith("python"):
             if script.count(_ANSWERED) != 1:
                 raise RuntimeError("ministack's worker is not the one that this has been written for")
-            script = f"{leash}\n{_START}\n{script.replace(_ANSWERED, _MARKED)}"
+            script = f"{keeper}\n{_START}\n{script.replace(_ANSWERED, _MARKED)}"
         return binary, script
 
-    drain = lambda_runtime.Worker._drain_stderr_bounded
-
-    def read_log(worker: Any, *arguments: Any, **options: Any) -> str:
+    @replaces(lambda_runtime.Worker, "_drain_stderr_bounded")
+    def read_log(drain: Original, worker: Any, *arguments: Any, **options: Any) -> str:
         if str(worker.config.get("Runtime", "")).startswith("python"):
             return _log_up_to_mark(worker)
         return str(drain(worker, *arguments, **options))
-
-    lambda_runtime._detect_runtime_binary = with_leash
-    lambda_runtime.Worker._drain_stderr_bounded = read_log
 
 
 def _log_up_to_mark(worker: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region, request_scope
 from ministack.services import cloudwatch_logs as logs
 
+from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _KIND = "log"
@@ -39,30 +40,31 @@ class LogEvents:
 
     def install(self) -> None:
         """Put ourselves where lines are added and forgotten."""
-        create, reset = logs._create_log_stream, logs.reset
 
-        def create_log_stream(data: dict[str, Any]) -> Any:
+        @replaces(logs, "_create_log_stream")
+        def create_log_stream(create: Original, data: dict[str, Any]) -> Any:
             answer = create(data)
             if answer[0] == _OK:
                 self._keep(data["logGroupName"], data["logStreamName"], [])
             return answer
 
-        def append_log_events(stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
-            self._append(stream, events)
+        @replaces(logs, "_append_log_events")
+        def append_log_events(append: Original, stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
+            append(stream, events)
             if events and (names := _names(stream)) is not None:
                 self._keep(*names, events)
 
-        def reset_all() -> None:
+        @replaces(logs, "reset")
+        def reset_all(reset: Original) -> None:
             self._store.remove_below(_KIND, "")
             reset()
 
-        logs._create_log_stream, logs._append_log_events, logs.reset = (
-            create_log_stream,
-            append_log_events,
-            reset_all,
-        )
-        logs._forget_log_records_for_group = self._forgetting(logs._forget_log_records_for_group)
-        logs._forget_log_records_for_stream = self._forgetting(logs._forget_log_records_for_stream)
+        @replaces(logs, "_forget_log_records_for_group")
+        @replaces(logs, "_forget_log_records_for_stream")
+        def forget_everywhere(forget: Original, *names: str) -> None:
+            self._store.remove_below(_KIND, _prefix(*names))
+            forget(*names)
+
         logs.get_state = _state_without_lines
 
     def restore(self) -> None:
@@ -96,13 +98,6 @@ class LogEvents:
             "events": events,
         }
         self._store.put(_KIND, _prefix(group, stream) + self._store.new_key(), json.dumps(kept))
-
-    def _forgetting(self, forget: Callable[..., None]) -> Callable[..., None]:
-        def forget_everywhere(*names: str) -> None:
-            self._store.remove_below(_KIND, _prefix(*names))
-            forget(*names)
-
-        return forget_everywhere
 
 
 def _prefix(*names: str) -> str:

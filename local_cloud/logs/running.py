@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextvars
 import json
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from ministack.services import lambda_svc
 
 from local_cloud.lambda_functions.image_workers import ImageWorker, log_group, new_log_stream
 from local_cloud.lambda_functions.zip_workers import END_OF_LOG
+from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _KIND = "running-log"
@@ -48,15 +48,9 @@ class RunningLogs:
 
     def install(self) -> None:
         """Put ourselves where a worker's lines are read, and where they are put into the log."""
-
-        def read_stderr(
-            worker: Any,
-        ) -> None:  # a method of the worker, where a bound one of ours would be none
-            self._read(worker)
-
-        lambda_runtime.Worker._read_stderr = read_stderr
-        lambda_runtime.Worker.invoke = _noting_its_worker(lambda_runtime.Worker.invoke)
-        ImageWorker.invoke = _noting_its_worker(ImageWorker.invoke)
+        replaces(lambda_runtime.Worker, "_read_stderr")(self._read)
+        replaces(lambda_runtime.Worker, "invoke")(_invoke_noted)
+        replaces(ImageWorker, "invoke")(_invoke_noted)
         ImageWorker.keep_line = staticmethod(self._keep)
         lambda_svc._emit_lambda_logs = self._log
 
@@ -104,7 +98,7 @@ class RunningLogs:
                     logs._append_log_events(_stream(line["group"], name), [event])
                 self._store.remove(_KIND, key)
 
-    def _read(self, worker: Any) -> None:
+    def _read(self, _read: Original, worker: Any) -> None:
         lines = worker._stderr_queue
         with suppress(ValueError, OSError):  # the worker is being killed
             for line in worker._proc.stderr:
@@ -124,14 +118,11 @@ class RunningLogs:
         self._store.put(_KIND, _prefix(worker) + self._store.new_key(), json.dumps(line))
 
 
-def _noting_its_worker(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    def invoke_noted(worker: Any, *arguments: Any, **options: Any) -> Any:
-        try:
-            return invoke(worker, *arguments, **options)
-        finally:  # while the worker is still this invocation's own
-            _invocation.set(_Invocation(_prefix(worker), getattr(worker, "log_stream", "")))
-
-    return invoke_noted
+def _invoke_noted(invoke: Original, worker: Any, *arguments: Any, **options: Any) -> Any:
+    try:
+        return invoke(worker, *arguments, **options)
+    finally:  # while the worker is still this invocation's own
+        _invocation.set(_Invocation(_prefix(worker), getattr(worker, "log_stream", "")))
 
 
 def _prefix(worker: Any) -> str:

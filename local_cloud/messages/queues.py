@@ -17,6 +17,7 @@ from ministack.core import persistence
 from ministack.core.responses import AccountRegionScopedDict
 from ministack.services import eventbridge, s3, sns, sqs
 
+from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _Queue = dict[str, Any]
@@ -46,10 +47,11 @@ class QueueMessages:
 
     def install(self) -> None:
         """Put ourselves around everything that changes messages."""
-        dispatch, reset = sqs._dispatch, sqs.reset
-        sqs._get_q, sqs._queue_by_arn = _noted(sqs._get_q), _noted(sqs._queue_by_arn)
+        for name in ("_get_q", "_queue_by_arn"):
+            replaces(sqs, name)(_find_noted)
 
-        async def dispatch_kept(*request: Any) -> Any:
+        @replaces(sqs, "_dispatch")
+        async def dispatch_kept(dispatch: Original, *request: Any) -> Any:
             queues: list[_Queue] = []
             token = _touched.set(queues)
             try:
@@ -58,15 +60,16 @@ class QueueMessages:
                 _touched.reset(token)
                 self._keep(queues)
 
-        def reset_all() -> None:
+        @replaces(sqs, "reset")
+        def reset_all(reset: Original) -> None:
             with self._store.transaction():
                 self._kept.clear()
                 self._store.remove_below(_KIND, "")
             reset()
 
         for module, name in _DELIVERIES:
-            setattr(module, name, self._keeping(getattr(module, name)))
-        sqs._dispatch, sqs.reset, sqs.get_state = dispatch_kept, reset_all, self._state_without_messages
+            replaces(module, name)(self._change_kept)
+        sqs.get_state = self._state_without_messages
 
     def restore(self) -> None:
         """Put all messages back into their queues, when the snapshot is loaded."""
@@ -81,18 +84,15 @@ class QueueMessages:
             queue["messages"].append(message)
             self._kept.setdefault(arn, {})[message["id"]] = _version(message)
 
-    def _keeping(self, change: Callable[..., Any]) -> Callable[..., Any]:
-        def change_kept(*arguments: Any, **options: Any) -> Any:
-            queues: list[_Queue] = []
-            with self._store.transaction():
-                token = _touched.set(queues)
-                try:
-                    return change(*arguments, **options)
-                finally:
-                    _touched.reset(token)
-                    self._keep(queues)
-
-        return change_kept
+    def _change_kept(self, change: Original, *arguments: Any, **options: Any) -> Any:
+        queues: list[_Queue] = []
+        with self._store.transaction():
+            token = _touched.set(queues)
+            try:
+                return change(*arguments, **options)
+            finally:
+                _touched.reset(token)
+                self._keep(queues)
 
     def _keep(self, queues: list[_Queue]) -> None:
         """Bring the store up to what is in these queues."""
@@ -122,14 +122,11 @@ class QueueMessages:
         return {"queues": queues, "queue_name_to_url": sqs._queue_name_to_url}
 
 
-def _noted(find: Callable[..., Any]) -> Callable[..., Any]:
-    def find_noted(*reference: Any) -> Any:
-        queue = find(*reference)
-        if queue is not None and (touched := _touched.get()) is not None:
-            touched.append(queue)
-        return queue
-
-    return find_noted
+def _find_noted(find: Original, *reference: Any) -> Any:
+    queue = find(*reference)
+    if queue is not None and (touched := _touched.get()) is not None:
+        touched.append(queue)
+    return queue
 
 
 def _version(message: dict[str, Any]) -> tuple[float, int]:

@@ -13,12 +13,14 @@ topic ministack
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import sns
 from ministack.services.cloudformation import provisioners
+
+from local_cloud.patches import Original, replaces
 
 _REFUSED = 400
 _REGION_OF_ARN = 3
@@ -27,10 +29,21 @@ _REGION_OF_ARN = 3
 def install() -> None:
     """Take the place of what ministack does there."""
     handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Subscription"]
-    handlers["create"] = _for_all_topics(handlers["create"])
-    handlers["delete"] = delete_subscription
-    sns._deliver_to_lambda = _in_the_functions_account(sns._deliver_to_lambda)
+    create = handlers["create"]
+
+    def create_subscription(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        if sns._topics.get(props.get("TopicArn", "")):
+            return create(logical_id, props, stack_name)
+        return subscribe(props)
+
+    handlers.update(create=create_subscription, delete=delete_subscription)
     sns._body_lookup = lambda body: Members([body])
+
+    @replaces(sns, "_deliver_to_lambda")
+    def deliver_in_the_functions_account(deliver: Original, endpoint: str, *message: Any) -> None:
+        _arn, _partition, _lambda, region, account, *_name = endpoint.split(":")
+        with request_scope(account, region):
+            deliver(endpoint, *message)
 
 
 class Members:
@@ -75,24 +88,6 @@ def delete_subscription(physical_id: str, _props: dict[str, Any]) -> None:
     """End a subscription, whosever the topic is."""
     with request_scope(get_account_id(), physical_id.split(":")[_REGION_OF_ARN]):
         sns._unsubscribe({"SubscriptionArn": physical_id})
-
-
-def _for_all_topics(create: Callable[..., Any]) -> Callable[..., Any]:
-    def create_subscription(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
-        if sns._topics.get(props.get("TopicArn", "")):
-            return create(logical_id, props, stack_name)
-        return subscribe(props)
-
-    return create_subscription
-
-
-def _in_the_functions_account(deliver: Callable[..., None]) -> Callable[..., None]:
-    def deliver_there(endpoint: str, *message: Any) -> None:
-        _arn, _partition, _lambda, region, account, *_name = endpoint.split(":")
-        with request_scope(account, region):
-            deliver(endpoint, *message)
-
-    return deliver_there
 
 
 def _flat(values: Sequence[Any]) -> list[Any]:

@@ -13,15 +13,21 @@ from typing import Any
 
 from ministack.services import s3
 
+from local_cloud.patches import Original, replaces
+
 _wants_range: contextvars.ContextVar[bool] = contextvars.ContextVar("wants_range", default=False)
 
 
 def install() -> None:
     """Take the place of ministack's GetObject and of how it reads a file."""
-    get_object, read_body = s3._get_object, s3._read_body
 
+    @replaces(s3, "_get_object")
     def get_object_by_range(
-        bucket: str, key: str, headers: dict[str, str], query: dict[str, Any] | None = None
+        get_object: Original,
+        bucket: str,
+        key: str,
+        headers: dict[str, str],
+        query: dict[str, Any] | None = None,
     ) -> Any:
         by_part = bool(query and "partNumber" in query)
         token = _wants_range.set(bool(headers.get("range")) and not by_part)
@@ -30,14 +36,13 @@ def install() -> None:
         finally:
             _wants_range.reset(token)
 
-    def read_file(bucket: str, key: str, record: dict[str, Any]) -> Any:
+    @replaces(s3, "_read_body")
+    def read_file(read_body: Original, bucket: str, key: str, record: dict[str, Any]) -> Any:
         if _wants_range.get() and record.get("body") is None:
             path = s3._object_disk_path(bucket, key)
             if path is not None and Path(path).is_file():
                 return _File(path)
         return read_body(bucket, key, record)
-
-    s3._get_object, s3._read_body = get_object_by_range, read_file
 
 
 class _File:

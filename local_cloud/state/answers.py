@@ -18,6 +18,7 @@ from typing import Any
 import ministack.app
 from ministack.services import s3, sns
 
+from local_cloud.patches import Original, replaces
 from local_cloud.state.disk_space import refuse
 from local_cloud.state.store import Store, not_saved
 
@@ -46,9 +47,9 @@ _request: contextvars.ContextVar[_ServedRequest | None] = contextvars.ContextVar
 
 def install(store: Store) -> None:
     """Put ourselves between the server and the emulator, and in front of what notifies in threads."""
-    serve = ministack.app.app
 
-    async def answering(scope: _Message, receive: Any, send: _Send) -> None:
+    @replaces(ministack.app, "app")
+    async def answering(serve: Original, scope: _Message, receive: Any, send: _Send) -> None:
         if scope["type"] != "http":
             await serve(scope, receive, send)
             return
@@ -73,7 +74,6 @@ def install(store: Store) -> None:
         finally:
             request.deliver(store)  # of a caller who has gone
 
-    ministack.app.app = answering
     s3._fire_s3_event_async = _notify
     sns._threading = _InlineDelivery()
 

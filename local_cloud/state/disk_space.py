@@ -17,6 +17,8 @@ from xml.sax.saxutils import escape
 import ministack.app
 from ministack.services import s3
 
+from local_cloud.patches import Original, replaces
+
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -28,10 +30,10 @@ _BAD_REQUEST = 400
 
 def install() -> None:
     """Put ourselves between the server and the emulator."""
-    serve = ministack.app.app
     on_the_way = 0
 
-    async def guarded(scope: _Scope, receive: _Receive, send: _Send) -> None:
+    @replaces(ministack.app, "app")
+    async def guarded(serve: Original, scope: _Scope, receive: _Receive, send: _Send) -> None:
         nonlocal on_the_way  # one thread alone, the event loop's, comes here
         needed = upload_size(scope)
         if needed and (free := free_space() - on_the_way) < needed:
@@ -46,8 +48,6 @@ def install() -> None:
             await serve(scope, receive, send)
         finally:
             on_the_way -= needed
-
-    ministack.app.app = guarded
 
 
 def upload_size(scope: _Scope) -> int:

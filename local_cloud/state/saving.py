@@ -21,6 +21,7 @@ import ministack.app
 from ministack.core import persistence
 from ministack.services import lambda_svc
 
+from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _Scope = MutableMapping[str, Any]
@@ -56,9 +57,9 @@ class Snapshots:
 
         `restore` puts back what the services keep outside of their snapshots, when those are loaded.
         """
-        serve, reset = ministack.app.app, ministack.app._reset_all_state
 
-        async def watched(scope: _Scope, receive: _Receive, send: _Send) -> None:
+        @replaces(ministack.app, "app")
+        async def watched(serve: Original, scope: _Scope, receive: _Receive, send: _Send) -> None:
             await serve(scope, receive, send)
             if scope["type"] == "http" and changes_a_service(scope):
                 self._changed.set()
@@ -68,15 +69,14 @@ class Snapshots:
             for put_back in restore:
                 put_back()
 
-        def reset_all() -> None:
+        @replaces(ministack.app, "_reset_all_state")
+        def reset_all(reset: Original) -> None:
             reset()
             with self._store.transaction():
                 self._saved.clear()
                 self._store.clear()
 
-        ministack.app.app = watched
         ministack.app._load_persisted_state = load
-        ministack.app._reset_all_state = reset_all
         ministack.app.save_all = lambda _services: None
         self._code.install()
         threading.Thread(target=self._save_after_changes, daemon=True, name="saving").start()
@@ -178,9 +178,10 @@ class _CodeFiles:
 
     def install(self) -> None:
         """Have a file written once, and removed when no snapshot on disk names it any more."""
-        write, self._remove_others = lambda_svc._write_code_blob, lambda_svc._prune_orphan_code_blobs
+        self._remove_others = lambda_svc._prune_orphan_code_blobs
 
-        def write_once(code: bytes) -> str:
+        @replaces(lambda_svc, "_write_code_blob")
+        def write_once(write: Original, code: bytes) -> str:
             known = self._hashes.get(id(code))
             if known is None or known[0] is not code:
                 known = self._hashes[id(code)] = code, write(code)
@@ -190,7 +191,7 @@ class _CodeFiles:
             self._used = used
             self._hashes = {key: known for key, known in self._hashes.items() if known[1] in used}
 
-        lambda_svc._write_code_blob, lambda_svc._prune_orphan_code_blobs = write_once, note_used
+        lambda_svc._prune_orphan_code_blobs = note_used
 
     def remove_unused(self) -> None:
         """Remove the files that the last snapshot does not name, once it is committed."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _LET_END_S = 5.0
@@ -59,8 +60,6 @@ def install(works: Sequence[BackgroundWork], save_and_close: Callable[[], None])
     """Have the server end our way, at SIGTERM. `save_and_close` runs on the event loop."""
     import hypercorn.asyncio
 
-    serve = hypercorn.asyncio.serve
-
     async def until_stopped() -> None:
         loop, told, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,10 +79,9 @@ def install(works: Sequence[BackgroundWork], save_and_close: Callable[[], None])
         # Nothing may change any more, neither here nor in what still runs: its keepers end it with us.
         os._exit(0)
 
-    async def serve_until_stopped(app: Any, config: Any) -> None:
+    @replaces(hypercorn.asyncio, "serve")
+    async def serve_until_stopped(serve: Original, app: Any, config: Any) -> None:
         await serve(app, config, shutdown_trigger=until_stopped)
-
-    hypercorn.asyncio.serve = serve_until_stopped  # type: ignore[assignment]
 
 
 def _let_end(works: Sequence[BackgroundWork]) -> None:

@@ -9,10 +9,12 @@ the one queue of asynchronous invocations (`events.py`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ministack.services import lambda_svc, stepfunctions
+
+from local_cloud.patches import Original, replaces
 
 State = dict[str, Any]
 _KEPT = ("Label", "ToleratedFailureCount", "ToleratedFailurePercentage", "Next", "End")
@@ -21,8 +23,8 @@ _DEFAULT_BYTES = 256 * 1024
 
 def install() -> None:
     """Put ourselves in front of what ministack does."""
-    stepfunctions._run_distributed_map = _in_jsonata(stepfunctions._run_distributed_map)
-    stepfunctions._invoke_resource = _without_waiting(stepfunctions._invoke_resource)
+    replaces(stepfunctions, "_run_distributed_map")(_run_map)
+    replaces(stepfunctions, "_invoke_resource")(_invoke_resource)
 
 
 def batches(items: list[Any], batcher: dict[str, Any]) -> Iterator[list[Any]]:
@@ -42,27 +44,24 @@ def batches(items: list[Any], batcher: dict[str, Any]) -> Iterator[list[Any]]:
         yield batch
 
 
-def _in_jsonata(run: Callable[..., Any]) -> Callable[..., Any]:
-    def run_map(state: State, given: Any, *more: Any) -> Any:
-        _effective, iterator, execution, context = more
-        if stepfunctions._state_query_language(state, context) != "JSONata":
-            return run(state, given, *more)
-        items = _selected(state, given, context)
-        batcher = state.get("ItemBatcher")
-        groups = list(batches(items, batcher)) if batcher else [[item] for item in items]
-        inputs = [{"Items": group} for group in groups] if batcher else items
-        plain = {name: state[name] for name in _KEPT if name in state}
-        if "MaxConcurrency" in state:
-            plain["MaxConcurrency"] = stepfunctions._jsonata_state_field(
-                state, "MaxConcurrency", "number", given, context
-            )
-        results, following = run(plain, inputs, inputs, iterator, execution, context)
-        _count_items(execution, plain.get("Label"), [len(group) for group in groups], results)
-        output = stepfunctions._apply_jsonata_output(state, given, context, result=results, default=results)
-        stepfunctions._apply_state_assign(state, given, context, result=results)
-        return output, following
-
-    return run_map
+def _run_map(run: Original, state: State, given: Any, *more: Any) -> Any:
+    _effective, iterator, execution, context = more
+    if stepfunctions._state_query_language(state, context) != "JSONata":
+        return run(state, given, *more)
+    items = _selected(state, given, context)
+    batcher = state.get("ItemBatcher")
+    groups = list(batches(items, batcher)) if batcher else [[item] for item in items]
+    inputs = [{"Items": group} for group in groups] if batcher else items
+    plain = {name: state[name] for name in _KEPT if name in state}
+    if "MaxConcurrency" in state:
+        plain["MaxConcurrency"] = stepfunctions._jsonata_state_field(
+            state, "MaxConcurrency", "number", given, context
+        )
+    results, following = run(plain, inputs, inputs, iterator, execution, context)
+    _count_items(execution, plain.get("Label"), [len(group) for group in groups], results)
+    output = stepfunctions._apply_jsonata_output(state, given, context, result=results, default=results)
+    stepfunctions._apply_state_assign(state, given, context, result=results)
+    return output, following
 
 
 def _selected(state: State, given: Any, context: State) -> list[Any]:
@@ -89,20 +88,13 @@ def _count_items(execution: State, label: str | None, sizes: list[int], results:
             run["itemCounts"].update(total=total, succeeded=total - failed, failed=failed)
 
 
-def _without_waiting(invoke: Callable[..., Any]) -> Callable[..., Any]:
-    def invoke_resource(resource: str, arguments: Any) -> Any:
-        if "states:::lambda:invoke" not in resource or arguments.get("InvocationType") != "Event":
-            return invoke(resource, arguments)
-        reference = stepfunctions._resolve_lambda_function_ref(
-            arguments.get("FunctionName", ""), optimized=True
-        )
-        function, config, name = lambda_svc._get_func_record_for_ref(reference)
-        if not function or not config:
-            raise stepfunctions._ExecutionError(
-                "Lambda.ResourceNotFoundException", f"Function not found: {name}"
-            )
-        record = lambda_svc._execution_record_for_config(function, config)
-        lambda_svc.invoke_async_with_retry(record, arguments.get("Payload", {}))
-        return {"StatusCode": 202, "Payload": {}}
-
-    return invoke_resource
+def _invoke_resource(invoke: Original, resource: str, arguments: Any) -> Any:
+    if "states:::lambda:invoke" not in resource or arguments.get("InvocationType") != "Event":
+        return invoke(resource, arguments)
+    reference = stepfunctions._resolve_lambda_function_ref(arguments.get("FunctionName", ""), optimized=True)
+    function, config, name = lambda_svc._get_func_record_for_ref(reference)
+    if not function or not config:
+        raise stepfunctions._ExecutionError("Lambda.ResourceNotFoundException", f"Function not found: {name}")
+    record = lambda_svc._execution_record_for_config(function, config)
+    lambda_svc.invoke_async_with_retry(record, arguments.get("Payload", {}))
+    return {"StatusCode": 202, "Payload": {}}
