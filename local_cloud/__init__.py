@@ -5,6 +5,7 @@
     emulator.py        the emulator's process: ministack with all of our additions
     leash.py           ends a process and everything that it started when its owner ends
     patches.py         replaces functions of the emulator
+    asgi.py            its requests and answers
     access/            who may send requests
     iam/               AWS IAM: what roles may do
     state/             what is on disk, and when

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,10 +33,7 @@ from local_cloud.access.callers import Caller
 from local_cloud.access.routes import is_registry_request
 from local_cloud.access.signatures import SignatureError
 from local_cloud.access.signed_chunks import ChunkReader
-
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
+from local_cloud.asgi import Message, Receive, Send, headers_of, refuse
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _LABELS = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?)\.localhost")
@@ -72,7 +68,7 @@ class Gatekeeper:
         self._serve = serve
         self._port = port
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request, or turn it away."""
         if scope["type"] == "lifespan":
             await self._serve(scope, receive, send)
@@ -82,13 +78,11 @@ class Gatekeeper:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _http(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         request = signatures.Request(
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
         )
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers = headers_of(scope)
         path = scope["path"]
         try:
             self._check_host(request)
@@ -103,7 +97,7 @@ class Gatekeeper:
             closed = str(error)
         if closed is not None:
             body = json.dumps({"message": closed}).encode()
-            await _answer(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
+            await refuse(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
             return
         answer = send if shown else _without_cors(send)
         if is_registry_request(scope):
@@ -119,7 +113,7 @@ class Gatekeeper:
             await self._serve(scope, receive, answer)
         except SignatureError as error:
             query = parse_qs(scope["query_string"].decode("latin-1"))
-            await _answer(answer, *refusal(error, scope["method"], path, headers, query))
+            await refuse(answer, *refusal(error, scope["method"], path, headers, query))
 
     def _check_host(self, request: signatures.Request) -> None:
         """Stops DNS rebinding: a browser that was led here by another name says that name."""
@@ -153,10 +147,10 @@ class Gatekeeper:
         request: signatures.Request,
         path: str,
         headers: dict[str, str],
-        receive: _Receive,
+        receive: Receive,
         *,
         to_endpoint: bool,
-    ) -> tuple[Caller, _Receive]:
+    ) -> tuple[Caller, Receive]:
         """Who has signed, and the body: checked before it is passed on, or on its way."""
         if routes.is_answer_of_stack(request.method, path):
             return Caller(), receive
@@ -187,8 +181,8 @@ def _unsigned(request: signatures.Request, path: str, headers: dict[str, str]) -
 
 
 async def _checked(
-    request: signatures.Request, signature: signatures.Signature, secret: str, receive: _Receive
-) -> _Receive:
+    request: signatures.Request, signature: signatures.Signature, secret: str, receive: Receive
+) -> Receive:
     """Verify the signature, and see to it that the body is the one that was signed."""
     payload = signature.payload
     if payload is None:
@@ -220,10 +214,10 @@ class _Hash:
             )
 
 
-def _followed(receive: _Receive, checker: _Checker) -> _Receive:
+def _followed(receive: Receive, checker: _Checker) -> Receive:
     """The same body, checked as it passes: the emulator acts on nothing before it has the last byte."""
 
-    async def receive_checked() -> _Message:
+    async def receive_checked() -> Message:
         message = await receive()
         if message["type"] == "http.request":
             checker.feed(message.get("body", b""))
@@ -234,7 +228,7 @@ def _followed(receive: _Receive, checker: _Checker) -> _Receive:
     return receive_checked
 
 
-async def _whole(receive: _Receive) -> bytes:
+async def _whole(receive: Receive) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -249,10 +243,10 @@ async def _whole(receive: _Receive) -> bytes:
             return b"".join(parts)
 
 
-def _replayed(body: bytes, receive: _Receive) -> _Receive:
-    waiting: list[_Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def receive_again() -> _Message:
+    async def receive_again() -> Message:
         return waiting.pop() if waiting else await receive()
 
     return receive_again
@@ -287,18 +281,10 @@ def refusal(
     return status, fields, body
 
 
-async def _answer(send: _Send, status: int, headers: dict[str, str], body: bytes) -> None:
-    # The connection ends, since the request's body may not have been read.
-    fields = {**headers, "Content-Length": str(len(body)), "Connection": "close"}
-    pairs = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _without_cors(send: _Send) -> _Send:
+def _without_cors(send: Send) -> Send:
     """No page of another origin may read an answer, whatever the emulator thinks of that."""
 
-    async def send_without(message: _Message) -> None:
+    async def send_without(message: Message) -> None:
         if message["type"] == "http.response.start":
             kept = [one for one in message["headers"] if not one[0].lower().startswith(b"access-control-")]
             message = {**message, "headers": kept}

@@ -11,22 +11,25 @@ checks the version.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import batch as stub
 
 from local_cloud.batch import jobs as batch_jobs
-from local_cloud.batch.jobs import JobRunner, Record, Scope
+from local_cloud.batch.jobs import JobRunner
 from local_cloud.batch.records import (
     NAME,
     ClientError,
+    Record,
+    Scope,
     find_definition,
     find_queue,
     last_part,
+    matches,
     new_job,
     summary,
 )
@@ -43,16 +46,7 @@ class Batch:
 
     def __init__(self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore) -> None:
         self._store = store
-        self.runner = JobRunner(
-            parallel=parallel,
-            endpoint=endpoint,
-            store=store,
-            vcpus_of_environment=self._vcpus_of_environment,
-            emit=emit_state_change,
-            credentials=role_credentials,
-            find=find_job,
-            images=images,
-        )
+        self.runner = JobRunner(parallel=parallel, endpoint=endpoint, store=store, images=images)
 
     def install(self) -> None:
         """Put our calls into the emulator's table, and take part in saving and wiping state."""
@@ -204,7 +198,7 @@ class Batch:
                 for job_id in request.get("jobs") or []
                 if last_part(job_id) in stub._jobs
             ]
-            return {"jobs": [batch_jobs.describe(job) for job in found]}
+            return {"jobs": [copy.deepcopy(job) for job in found]}
 
     def list_jobs(self, request: Record) -> Record:
         """ListJobs of a queue, in one state; RUNNING if none is given, as on AWS; page by page."""
@@ -215,9 +209,7 @@ class Batch:
             jobs = [job for job in stub._jobs.values() if job["jobQueue"] == queue]
         jobs = [job for job in jobs if not status or job["status"] == status]
         if "JOB_NAME" in filters:
-            jobs = [
-                job for job in jobs if any(_matches(job["jobName"], name) for name in filters["JOB_NAME"])
-            ]
+            jobs = [job for job in jobs if any(matches(job["jobName"], name) for name in filters["JOB_NAME"])]
         jobs.sort(key=lambda job: -int(job["createdAt"]))
         start = int(request.get("nextToken") or 0)
         end = start + min(int(request.get("maxResults") or 1000), 1000)
@@ -242,59 +234,6 @@ class Batch:
             self.runner.stop(Scope(get_account_id(), get_region()), job, request["reason"], cancel=cancel)
         return {}
 
-    def _vcpus_of_environment(self, scope: Scope, job: Record) -> tuple[str, float] | None:
-        with request_scope(scope.account, scope.region):
-            queue = stub._job_queues.get(last_part(job["jobQueue"])) or {}
-            order = sorted(queue.get("computeEnvironmentOrder", []), key=lambda entry: int(entry["order"]))
-            for entry in order:
-                environment = stub._compute_envs.get(last_part(entry["computeEnvironment"]))
-                if environment and environment["state"] == "ENABLED":
-                    maximum = (environment.get("computeResources") or {}).get("maxvCpus", 256)
-                    return str(environment["computeEnvironmentName"]), float(maximum)
-        return None
-
-
-def emit_state_change(scope: Scope, job: Record) -> None:
-    """Put `Batch Job State Change` on the account's default event bus."""
-    from ministack.services import eventbridge
-
-    entry = {
-        "Source": "aws.batch",
-        "DetailType": "Batch Job State Change",
-        "Resources": [job["jobArn"]],
-        "Detail": json.dumps(job),
-    }
-    with request_scope(scope.account, scope.region):
-        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
-
-
-def role_credentials(scope: Scope, job: Record) -> Mapping[str, str]:
-    """Environment variables with which a job may call the emulator in its job role.
-
-    Without one it has no credentials, as on AWS.
-    """
-    from ministack.core import lambda_runtime
-
-    role = job["container"].get("jobRoleArn", "")
-    if not role:
-        return {}
-    name = re.sub(r"[^A-Za-z0-9-]", "-", job["jobName"])
-    credentials: dict[str, str] = lambda_runtime.execution_credentials(
-        {
-            "FunctionArn": f"arn:aws:lambda:{scope.region}:{scope.account}:function:{name}",
-            "FunctionName": name,
-            "Role": role,
-        }
-    )
-    return {name: value for name, value in credentials.items() if value}
-
-
-def find_job(scope: Scope, job_id: str) -> Record | None:
-    """The record of a job."""
-    with request_scope(scope.account, scope.region):
-        job: Record | None = stub._jobs.get(job_id)
-        return job
-
 
 def _answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]:
     def answer(request: Record) -> Response:
@@ -311,11 +250,3 @@ def _answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]
         return status, headers, json.dumps(body).encode()
 
     return answer
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return (
-        name.lower().startswith(pattern[:-1].lower())
-        if pattern.endswith("*")
-        else name.lower() == pattern.lower()
-    )

@@ -13,24 +13,19 @@ the running process needs besides is in `batch_attempt.py`.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
+from local_cloud.batch import records
 from local_cloud.batch.attempt import Attempt, now_ms
-from local_cloud.batch.images import container_task
+from local_cloud.batch.images import container_task, role_credentials
 from local_cloud.batch.logs import JobLog
+from local_cloud.batch.records import Record, Scope
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
-
-Record = dict[str, Any]
-"""A job as DescribeJobs gives it."""
 
 KIND = "job"
 """Of jobs in the store."""
@@ -38,41 +33,15 @@ TERMINAL = frozenset({"SUCCEEDED", "FAILED"})
 _log = logging.getLogger("batch")
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Whose job it is: the emulator keeps every account's and region's resources apart."""
-
-    account: str
-    region: str
-
-
 class JobRunner(BackgroundWork):
     """Runs submitted jobs, from `resume` on; no more at once than `parallel`, nor than their compute
     environments have vCPUs for.
 
-    `vcpus_of_environment` gives a job's compute environment's name and its maximum of vCPUs, or None while
-    none can take it; `emit` puts an event on the event bus; `credentials` gives the environment variables of
-    the job's role.
     """
 
-    def __init__(
-        self,
-        *,
-        parallel: int,
-        endpoint: str,
-        store: Store,
-        vcpus_of_environment: Callable[[Scope, Record], tuple[str, float] | None],
-        emit: Callable[[Scope, Record], None],
-        credentials: Callable[[Scope, Record], Mapping[str, str]],
-        find: Callable[[Scope, str], Record | None],
-        images: RepositoryStore,
-    ) -> None:
+    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore) -> None:
         self._parallel = parallel
         self._endpoint = endpoint
-        self._vcpus_of_environment = vcpus_of_environment
-        self._emit = emit
-        self._credentials = credentials
-        self._find = find
         self._images = images
         super().__init__(store)
         self._waiting: list[tuple[Scope, Record]] = []
@@ -108,9 +77,7 @@ class JobRunner(BackgroundWork):
             attempt = self._running.get(job["jobId"])
             if attempt is None:
                 job["isCancelled" if cancel else "isTerminated"] = True
-                self._waiting = [
-                    (other_scope, other) for other_scope, other in self._waiting if other is not job
-                ]
+                self._no_longer_waiting(job)
                 self._finish(scope, job, "FAILED", reason)
             elif not cancel:
                 job.update(isTerminated=True, statusReason=reason)
@@ -147,7 +114,7 @@ class JobRunner(BackgroundWork):
             if len(self._running) >= self._parallel:
                 self._set_state(scope, job, "RUNNABLE")
                 continue
-            environment = self._vcpus_of_environment(scope, job)
+            environment = records.vcpus_of_environment(scope, job)
             self._set_state(scope, job, "RUNNABLE")
             if environment is None:
                 continue
@@ -162,21 +129,27 @@ class JobRunner(BackgroundWork):
             key = (scope, name)
             if self._vcpus_used.get(key, 0.0) + needed > maximum:
                 continue
-            self._waiting = [(other_scope, other) for other_scope, other in self._waiting if other is not job]
+            self._no_longer_waiting(job)
             self._vcpus_used[key] = self._vcpus_used.get(key, 0.0) + needed
-            new_task(job, scope)
+            # By whose id the attempt's log stream is named.
+            job["container"]["taskArn"] = (
+                f"arn:aws:ecs:{scope.region}:{scope.account}:task/embedded/{uuid.uuid4().hex}"
+            )
             attempt = self._running[job["jobId"]] = self._new_attempt(scope, job, name)
             threading.Thread(
                 target=self._run_attempt, args=(scope, job, attempt, key), daemon=True, name=job["jobId"]
             ).start()
 
+    def _no_longer_waiting(self, job: Record) -> None:
+        self._waiting = [one for one in self._waiting if one[1] is not job]
+
     def _dependencies_met(self, scope: Scope, job: Record) -> bool:
         states = [
-            "FAILED" if (other := self._find(scope, dependency["jobId"])) is None else other["status"]
+            "FAILED" if (other := records.find_job(scope, dependency["jobId"])) is None else other["status"]
             for dependency in job.get("dependsOn", [])
         ]
         if "FAILED" in states:
-            self._waiting = [(other_scope, other) for other_scope, other in self._waiting if other is not job]
+            self._no_longer_waiting(job)
             self._finish(scope, job, "FAILED", "Dependent Job failed")
             return False
         if all(state == "SUCCEEDED" for state in states):
@@ -195,7 +168,7 @@ class JobRunner(BackgroundWork):
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_REGION": scope.region,
             "AWS_DEFAULT_REGION": scope.region,
-            **self._credentials(scope, job),
+            **role_credentials(scope, job),
             **given,
             "AWS_BATCH_JOB_ID": job["jobId"],
             "AWS_BATCH_JOB_ATTEMPT": str(len(job["attempts"]) + 1),
@@ -221,7 +194,7 @@ class JobRunner(BackgroundWork):
         with self._store.transaction():
             self._running.pop(job["jobId"], None)
             self._vcpus_used[key] -= vcpus(job)
-            if not self._abandoned and self._find(scope, job["jobId"]) is job:
+            if not self._abandoned and records.find_job(scope, job["jobId"]) is job:
                 self._conclude(scope, job, attempt)
             self._changed.notify_all()
 
@@ -252,7 +225,7 @@ class JobRunner(BackgroundWork):
         _log.info("job %s (%s): %s", job["jobId"], job["jobName"], state)
         self._keep(scope, job)
         try:
-            self._emit(scope, job)
+            records.emit_state_change(scope, job)
         except Exception:
             _log.exception("event of job %s", job["jobId"])
 
@@ -291,42 +264,6 @@ def may_retry(job: Record, exit_code: int | None, reason: str | None, status_rea
         "onStatusReason": status_reason,
     }
     for rule in strategy.get("evaluateOnExit", []):
-        if all(_glob(met[key], rule[key]) for key in met if key in rule):
+        if all(records.matches(met[key], rule[key]) for key in met if key in rule):
             return str(rule.get("action", "")).upper() == "RETRY"
     return True
-
-
-def substitute(words: list[str], parameters: Mapping[str, str]) -> list[str]:
-    """A command with its `Ref::name` words replaced by the job's parameters."""
-    return list(_substituted(words, parameters))
-
-
-def _substituted(words: list[str], parameters: Mapping[str, str]) -> Iterator[str]:
-    for word in words:
-        name = word.removeprefix("Ref::")
-        yield parameters.get(name, word) if word.startswith("Ref::") else word
-
-
-def new_task(job: Record, scope: Scope) -> None:
-    """Give the job's next attempt a task of its own, by whose id its log stream is named."""
-    cluster = "embedded"
-    job["container"]["taskArn"] = (
-        f"arn:aws:ecs:{scope.region}:{scope.account}:task/{cluster}/{uuid.uuid4().hex}"
-    )
-
-
-def _glob(value: str, pattern: str) -> bool:
-    # AWS knows a `*` at the end of the pattern alone, and case does not matter.
-    if not pattern.endswith("*"):
-        return value.lower() == pattern.lower()
-    return fnmatch.fnmatchcase(value.lower(), _literal(pattern[:-1].lower()) + "*")
-
-
-def _literal(text: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
-
-
-def describe(job: Record) -> Record:
-    """A copy of the record, safe to hand out."""
-    copy: Record = json.loads(json.dumps(job))
-    return copy

@@ -9,17 +9,29 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ministack.core.responses import request_scope
 from ministack.services import batch as stub
+from ministack.services import eventbridge
 
-from local_cloud.batch import attempt as batch_attempt
-from local_cloud.batch import jobs as batch_jobs
-from local_cloud.batch.jobs import Record
+from local_cloud.batch.attempt import now_ms
+
+Record = dict[str, Any]
+"""A job as DescribeJobs gives it, or another record."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 """What names of jobs and of job definitions look like."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose job it is: the emulator keeps every account's and region's resources apart."""
+
+    account: str
+    region: str
 
 
 class ClientError(Exception):
@@ -34,7 +46,7 @@ def new_job(request: Record, queue: Record, definition: Record) -> Record:
     properties = definition["containerProperties"]
     container = {**json.loads(json.dumps(properties))}
     command = overrides.get("command") or properties.get("command") or []
-    container["command"] = batch_jobs.substitute(command, parameters)
+    container["command"] = substitute(command, parameters)
     container["environment"] = list(_merged(properties, overrides, "environment", "name"))
     container["resourceRequirements"] = list(_merged(properties, overrides, "resourceRequirements", "type"))
     container.setdefault("volumes", [])
@@ -50,7 +62,7 @@ def new_job(request: Record, queue: Record, definition: Record) -> Record:
         "jobQueue": queue["jobQueueArn"],
         "status": "NEW",
         "attempts": [],
-        "createdAt": batch_attempt.now_ms(),
+        "createdAt": now_ms(),
         "retryStrategy": {"evaluateOnExit": [], **strategy, "attempts": int(strategy.get("attempts", 1))},
         "dependsOn": request.get("dependsOn") or [],
         "jobDefinition": definition["jobDefinitionArn"],
@@ -115,3 +127,46 @@ def summary(job: Record) -> Record:
 def last_part(reference: str) -> str:
     """The name in an ARN, or the name that it is already; a job definition's keeps its `:revision`."""
     return reference.rpartition("/")[2]
+
+
+def find_job(scope: Scope, job_id: str) -> Record | None:
+    """The record of a job."""
+    with request_scope(scope.account, scope.region):
+        job: Record | None = stub._jobs.get(job_id)
+        return job
+
+
+def vcpus_of_environment(scope: Scope, job: Record) -> tuple[str, float] | None:
+    """Name and maximum of vCPUs of the compute environment that can take a job; None while there is none."""
+    with request_scope(scope.account, scope.region):
+        queue = stub._job_queues.get(last_part(job["jobQueue"])) or {}
+        order = sorted(queue.get("computeEnvironmentOrder", []), key=lambda entry: int(entry["order"]))
+        for entry in order:
+            environment = stub._compute_envs.get(last_part(entry["computeEnvironment"]))
+            if environment and environment["state"] == "ENABLED":
+                maximum = (environment.get("computeResources") or {}).get("maxvCpus", 256)
+                return str(environment["computeEnvironmentName"]), float(maximum)
+    return None
+
+
+def emit_state_change(scope: Scope, job: Record) -> None:
+    """Put `Batch Job State Change` on the account's default event bus."""
+    entry = {
+        "Source": "aws.batch",
+        "DetailType": "Batch Job State Change",
+        "Resources": [job["jobArn"]],
+        "Detail": json.dumps(job),
+    }
+    with request_scope(scope.account, scope.region):
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def substitute(words: list[str], parameters: Mapping[str, str]) -> list[str]:
+    """A command with its `Ref::name` words replaced by the job's parameters."""
+    return [parameters.get(word[5:], word) if word.startswith("Ref::") else word for word in words]
+
+
+def matches(value: str, pattern: str) -> bool:
+    """Whether a value fits a pattern, which knows a `*` at its end alone; case does not matter."""
+    value, pattern = value.lower(), pattern.lower()
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern

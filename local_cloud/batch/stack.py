@@ -14,7 +14,7 @@ from typing import Any
 from ministack.services import batch as stub
 from ministack.services.cloudformation import provisioners
 
-from local_cloud.batch.jobs import Record
+from local_cloud.batch.records import Record
 
 _Provisioned = tuple[str, dict[str, str]]
 _VERBATIM = frozenset({"Tags", "Parameters", "Options"})

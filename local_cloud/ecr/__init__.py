@@ -21,8 +21,8 @@ from pathlib import Path
 import ministack.app
 
 from local_cloud.access.routes import is_registry_request
-from local_cloud.ecr.asgi import Receive, Scope, Send
-from local_cloud.ecr.image_calls import ImageCalls
+from local_cloud.asgi import Receive, Scope, Send
+from local_cloud.ecr import image_calls
 from local_cloud.ecr.layer_calls import LayerCalls
 from local_cloud.ecr.registry import Registry
 from local_cloud.ecr.store import RepositoryStore
@@ -38,13 +38,12 @@ class Ecr:
     def __init__(self, endpoint: str) -> None:
         self.store = RepositoryStore(Path(os.environ["STATE_DIR"]).parent / "ecr")
         tokens = Tokens()
-        self._image_calls = ImageCalls(self.store)
         self._layer_calls = LayerCalls(self.store, tokens, endpoint)
         self._registry = Registry(self.store, tokens, endpoint)
 
     def install(self) -> None:
         """Put the API calls into the emulator."""
-        self._image_calls.install()
+        image_calls.install(self.store)
         self._layer_calls.install()
         self.store.keep_tidy()
 

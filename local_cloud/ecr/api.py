@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
+from ministack.services import ecr
 
 from local_cloud.ecr.manifests import InvalidManifestError
 from local_cloud.ecr.repository import Repository, RepositoryError
 from local_cloud.ecr.store import RepositoryKey, RepositoryStore
+from local_cloud.patches import Original, replaces
 
 Response = tuple[int, dict[str, str], bytes]
 Record = dict[str, Any]
@@ -30,21 +33,29 @@ class CallFailed(Exception):  # noqa: N818 - an answer
         self.exception = exception
 
 
-def answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]:
-    """The call as the emulator wants it."""
+def install(store: RepositoryStore, calls: dict[str, Callable[[Repository, Record], Record]]) -> None:
+    """Take the place of the emulator's functions; a call is given the repository that it names."""
+    for name, call in calls.items():
+        replaces(ecr, name)(partial(_answer, store, call))
 
-    def answer(request: Record) -> Response:
-        try:
-            body = call(request)
-        except CallFailed as error:
-            return failure(error.exception, str(error))
-        except RepositoryError as error:
-            return failure(_EXCEPTIONS[error.code], str(error))
-        except (InvalidManifestError, KeyError, TypeError, ValueError, AttributeError) as error:
-            return failure("InvalidParameterException", f"Malformed request: {error!r}")
-        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(body).encode()
 
-    return answer
+def _answer(
+    store: RepositoryStore, call: Callable[[Repository, Record], Record], _own: Original, request: Record
+) -> Response:
+    try:
+        body = call(_find_repository(store, request), request)
+    except CallFailed as error:
+        return failure(error.exception, str(error))
+    except RepositoryError as error:
+        return failure(_EXCEPTIONS[error.code], str(error))
+    except (InvalidManifestError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return failure("InvalidParameterException", f"Malformed request: {error!r}")
+    return success(body)
+
+
+def success(body: Record) -> Response:
+    """The answer to a call that succeeds."""
+    return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(body).encode()
 
 
 def failure(exception: str, message: str) -> Response:
@@ -58,8 +69,7 @@ def key_of(name: str) -> RepositoryKey:
     return RepositoryKey(get_account_id(), get_region(), name)
 
 
-def find_repository(store: RepositoryStore, request: Record) -> Repository:
-    """The repository that a call names. Raises CallFailed."""
+def _find_repository(store: RepositoryStore, request: Record) -> Repository:
     name = str(request.get("repositoryName", ""))
     repository = store.repository(key_of(name))
     if repository is None:

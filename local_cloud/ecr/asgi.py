@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from local_cloud import asgi
+from local_cloud.asgi import Receive, Send
 
 PIECE = 1 << 20
 """Bytes that are handled at once."""
-_VERSION = ("Docker-Distribution-API-Version", "registry/2.0")
+_VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 
 
 class Disconnected(Exception):  # noqa: N818 - it is no error of ours
@@ -63,11 +60,9 @@ async def send_file(send: Send, path: Path, first: int, end: int) -> None:
 
 async def answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
     """A whole answer."""
-    await start(send, status, {"Content-Length": str(len(body)), **headers})
-    await send({"type": "http.response.body", "body": body})
+    await asgi.answer(send, status, _VERSION | headers, body)
 
 
 async def start(send: Send, status: int, headers: dict[str, str]) -> None:
     """The beginning of an answer."""
-    lines = [(name.encode(), value.encode("latin-1")) for name, value in (_VERSION, *headers.items())]
-    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await asgi.start(send, status, _VERSION | headers)

@@ -8,10 +8,13 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import ecr
 
 from local_cloud.access import callers
-from local_cloud.ecr.api import CallFailed, Record, answering, find_repository, key_of
+from local_cloud.ecr import api
+from local_cloud.ecr.api import CallFailed, Record, Response, key_of, success
 from local_cloud.ecr.manifests import is_digest
+from local_cloud.ecr.repository import BlobPush, Repository
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.ecr.tokens import Tokens
+from local_cloud.patches import Original, replaces
 
 _PART_BYTES = 10 << 20
 
@@ -26,29 +29,28 @@ class LayerCalls:
 
     def install(self) -> None:
         """Take the place of the emulator's calls."""
-        for name, call in {
-            "_get_authorization_token": self.get_authorization_token,
-            "_get_download_url_for_layer": self.get_download_url_for_layer,
-            "_batch_check_layer_availability": self.batch_check_layer_availability,
-            "_initiate_layer_upload": self.initiate_layer_upload,
-            "_upload_layer_part": self.upload_layer_part,
-            "_complete_layer_upload": self.complete_layer_upload,
-        }.items():
-            getattr(ecr, name)  # AttributeError: another emulator
-            setattr(ecr, name, answering(call))
+        calls = (
+            self.get_download_url_for_layer,
+            self.batch_check_layer_availability,
+            self.initiate_layer_upload,
+            self.upload_layer_part,
+            self.complete_layer_upload,
+        )
+        api.install(self._store, {f"_{call.__name__}": call for call in calls})
+        replaces(ecr, "_get_authorization_token")(self.get_authorization_token)
 
-    def get_authorization_token(self, _request: Record) -> Record:
-        """GetAuthorizationToken."""
+    def get_authorization_token(self, _own: Original, _request: Record) -> Response:
+        """GetAuthorizationToken, which names no repository."""
         caller = callers.current.get() or callers.Caller()
         token, expires_at = self._tokens.issue(
             get_account_id(), get_region(), caller.access_key_id, is_root=caller.is_root
         )
         entry = {"authorizationToken": token, "expiresAt": expires_at, "proxyEndpoint": self._endpoint}
-        return {"authorizationData": [entry]}
+        return success({"authorizationData": [entry]})
 
-    def get_download_url_for_layer(self, request: Record) -> Record:
+    def get_download_url_for_layer(self, repository: Repository, request: Record) -> Record:
         """GetDownloadUrlForLayer. Unlike on AWS, the URL wants a token of GetAuthorizationToken."""
-        repository, digest = find_repository(self._store, request), request.get("layerDigest", "")
+        digest = request.get("layerDigest", "")
         if not is_digest(digest) or repository.blob(digest) is None:
             raise CallFailed("LayersNotFoundException", f"The layer with digest '{digest}' does not exist")
         return {
@@ -56,9 +58,8 @@ class LayerCalls:
             "layerDigest": digest,
         }
 
-    def batch_check_layer_availability(self, request: Record) -> Record:
+    def batch_check_layer_availability(self, repository: Repository, request: Record) -> Record:
         """BatchCheckLayerAvailability."""
-        repository = find_repository(self._store, request)
         layers, failures = [], []
         for digest in request.get("layerDigests", []):
             path = repository.blob(digest) if is_digest(digest) else None
@@ -77,17 +78,14 @@ class LayerCalls:
                 )
         return {"layers": layers, "failures": failures}
 
-    def initiate_layer_upload(self, request: Record) -> Record:
+    def initiate_layer_upload(self, repository: Repository, request: Record) -> Record:
         """InitiateLayerUpload."""
-        identity, _ = self._store.start_upload(key_of(find_repository(self._store, request).name))
+        identity, _ = self._store.start_upload(key_of(repository.name))
         return {"uploadId": identity, "partSize": _PART_BYTES}
 
-    def upload_layer_part(self, request: Record) -> Record:
+    def upload_layer_part(self, repository: Repository, request: Record) -> Record:
         """UploadLayerPart: the parts come in their order."""
-        repository, identity = find_repository(self._store, request), request.get("uploadId", "")
-        upload = self._store.find_upload(key_of(repository.name), identity)
-        if upload is None:
-            raise CallFailed("UploadNotFoundException", f"The upload with id '{identity}' does not exist")
+        identity, upload = self._upload(repository, request)
         first, last = int(request.get("partFirstByte", -1)), int(request.get("partLastByte", -1))
         part = base64.b64decode(request.get("layerPartBlob", ""))
         if first != upload.size or last - first + 1 != len(part):
@@ -104,12 +102,9 @@ class LayerCalls:
             "lastByteReceived": upload.size - 1,
         }
 
-    def complete_layer_upload(self, request: Record) -> Record:
+    def complete_layer_upload(self, repository: Repository, request: Record) -> Record:
         """CompleteLayerUpload."""
-        repository, identity = find_repository(self._store, request), request.get("uploadId", "")
-        upload = self._store.find_upload(key_of(repository.name), identity)
-        if upload is None:
-            raise CallFailed("UploadNotFoundException", f"The upload with id '{identity}' does not exist")
+        identity, upload = self._upload(repository, request)
         digest = next(iter(request.get("layerDigests") or [""]))
         try:
             repository.add_blob(upload, digest)
@@ -121,3 +116,10 @@ class LayerCalls:
             "uploadId": identity,
             "layerDigest": digest,
         }
+
+    def _upload(self, repository: Repository, request: Record) -> tuple[str, BlobPush]:
+        identity = request.get("uploadId", "")
+        upload = self._store.find_upload(key_of(repository.name), identity)
+        if upload is None:
+            raise CallFailed("UploadNotFoundException", f"The upload with id '{identity}' does not exist")
+        return identity, upload

@@ -6,8 +6,8 @@ selection matches is left to that rule, whether it expires or not; an image that
 
 from __future__ import annotations
 
-import fnmatch
 import json
+import re
 from typing import Any
 
 from local_cloud.ecr.repository import StoredImage
@@ -51,18 +51,8 @@ def _selects(selection: dict[str, Any], tags: list[str]) -> bool:
         return True
     if status == "untagged":
         return not tags
-    prefixes = [f"{_literal(prefix)}*" for prefix in selection.get("tagPrefixList", [])]
-    patterns = [_pattern(pattern) for pattern in selection.get("tagPatternList", [])]
+    expressions = [f"{re.escape(prefix)}.*" for prefix in selection.get("tagPrefixList", [])]
+    for pattern in selection.get("tagPatternList", []):  # which knows `*` alone
+        expressions.append(".*".join(map(re.escape, pattern.split("*"))))
     # Of several prefixes or patterns, an image must have tags for all.
-    return bool(tags) and all(
-        any(fnmatch.fnmatchcase(tag, pattern) for tag in tags) for pattern in (*prefixes, *patterns)
-    )
-
-
-def _pattern(text: str) -> str:
-    """ECR's patterns know `*` alone."""
-    return "*".join(_literal(part) for part in text.split("*"))
-
-
-def _literal(text: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+    return bool(tags) and all(any(re.fullmatch(one, tag) for tag in tags) for one in expressions)

@@ -15,14 +15,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
+from local_cloud import asgi
 from local_cloud.access.routes import REGISTRY_PATH
+from local_cloud.asgi import Receive, Scope, Send
 from local_cloud.ecr.asgi import (
     PIECE,
     Disconnected,
-    Receive,
     Refusal,
-    Scope,
-    Send,
     answer,
     bounds,
     send_file,
@@ -81,12 +80,10 @@ class Registry:
             return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
         query = {
             name: values[0] for name, values in parse_qs(scope.get("query_string", b"").decode()).items()
         }
+        headers = asgi.headers_of(scope)
         bearer = self._authenticate(headers.get("authorization", ""))
         found = REGISTRY_PATH.fullmatch(scope["path"])
         if found is None:

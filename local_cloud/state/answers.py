@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,12 +18,10 @@ from typing import Any
 import ministack.app
 from ministack.services import s3, sns
 
+from local_cloud.asgi import Message, Receive, Scope, Send
 from local_cloud.patches import Original, replaces
 from local_cloud.state.disk_space import refuse
 from local_cloud.state.store import Store, not_saved
-
-_Message = MutableMapping[str, Any]
-_Send = Callable[[_Message], Awaitable[None]]
 
 
 @dataclass
@@ -49,7 +47,7 @@ def install(store: Store) -> None:
     """Put ourselves between the server and the emulator, and in front of what notifies in threads."""
 
     @replaces(ministack.app, "app")
-    async def answering(serve: Original, scope: _Message, receive: Any, send: _Send) -> None:
+    async def answering(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await serve(scope, receive, send)
             return
@@ -59,7 +57,7 @@ def install(store: Store) -> None:
         _request.set(request)
         not_saved.set(failed)
 
-        async def send_when_saved(message: _Message) -> None:
+        async def send_when_saved(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start":
                 request.deliver(store)

@@ -10,18 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from xml.sax.saxutils import escape
 
 import ministack.app
 from ministack.services import s3
 
+from local_cloud import asgi
+from local_cloud.asgi import Receive, Scope, Send
 from local_cloud.patches import Original, replaces
-
-_Scope = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _RESERVE = 1_000_000
 """Bytes for what the emulator itself has to write."""
@@ -33,7 +29,7 @@ def install() -> None:
     on_the_way = 0
 
     @replaces(ministack.app, "app")
-    async def guarded(serve: Original, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def guarded(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal on_the_way  # one thread alone, the event loop's, comes here
         needed = upload_size(scope)
         if needed and (free := free_space() - on_the_way) < needed:
@@ -50,7 +46,7 @@ def install() -> None:
             on_the_way -= needed
 
 
-def upload_size(scope: _Scope) -> int:
+def upload_size(scope: Scope) -> int:
     """Bytes that a request brings for an object, or for a part of one; 0 for every other request."""
     if scope["type"] != "http" or scope["method"] != "PUT" or "/" not in scope["path"].strip("/"):
         return 0
@@ -71,18 +67,12 @@ def free_space() -> int:
     return shutil.disk_usage(os.environ["STATE_DIR"].rpartition("/")[0]).free - waiting - _RESERVE
 
 
-async def refuse(scope: _Scope, send: _Send, message: str) -> None:
+async def refuse(scope: Scope, send: Send, message: str) -> None:
     """Answer a request with the error `DiskFull`, in XML or JSON as its service does."""
     if any(name == b"content-type" and b"json" in value for name, value in scope["headers"]):
-        body = json.dumps({"__type": "DiskFull", "message": message}).encode()
-        kind = b"application/x-amz-json-1.1"
+        body = json.dumps({"__type": "DiskFull", "message": message})
+        kind = "application/x-amz-json-1.1"
     else:
-        body = f"<Error><Code>DiskFull</Code><Message>{escape(message)}</Message></Error>".encode()
-        kind = b"application/xml"
-    headers = [
-        (b"content-type", kind),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),  # as the request's body may not have been read
-    ]
-    await send({"type": "http.response.start", "status": _BAD_REQUEST, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        body = f"<Error><Code>DiskFull</Code><Message>{escape(message)}</Message></Error>"
+        kind = "application/xml"
+    await asgi.refuse(send, _BAD_REQUEST, {"Content-Type": kind}, body.encode())

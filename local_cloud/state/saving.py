@@ -14,19 +14,15 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import ministack.app
 from ministack.core import persistence
 from ministack.services import lambda_svc
 
+from local_cloud.asgi import Receive, Scope, Send
 from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
-
-_Scope = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _KIND = "service"
 _AFTER_S = 0.5
@@ -59,7 +55,7 @@ class Snapshots:
         """
 
         @replaces(ministack.app, "app")
-        async def watched(serve: Original, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        async def watched(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:
             await serve(scope, receive, send)
             if scope["type"] == "http" and changes_a_service(scope):
                 self._changed.set()
@@ -153,7 +149,7 @@ class Snapshots:
                 _log.exception("%s cannot be restored, and starts empty", service)
 
 
-def changes_a_service(scope: _Scope) -> bool:
+def changes_a_service(scope: Scope) -> bool:
     """Whether a request may change what a snapshot holds. Those that come by the thousand do not: objects are
     files, and events, jobs, messages and log lines are items of the store.
     """

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from local_cloud.batch.jobs import may_retry, substitute, vcpus
+from local_cloud.batch.jobs import may_retry, vcpus
+from local_cloud.batch.records import substitute
 
 
 def job(attempts_made: int = 1, attempts: int = 3, rules: Any = ()) -> dict[str, Any]:
