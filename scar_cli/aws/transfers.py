@@ -11,7 +11,7 @@ import mimetypes
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -119,6 +119,19 @@ def ask_why(s3: Any, bucket: str) -> None:
         if error_code(error) not in ("AccessDenied", "403", "400"):
             told = explain(error)
             raise told or error from error
+
+
+def objects_below(s3: Any, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
+    """All objects in the folder, page by page; markers of folders are left out.
+
+    Raises:
+        UserError: the bucket may not be listed.
+    """
+    with explained():
+        for page in s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=f"{folder}/" if folder else ""
+        ):
+            yield from (found for found in page.get("Contents", []) if not found["Key"].endswith("/"))
 
 
 def send(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from scar_cli.aws.session import explained
-from scar_cli.aws.transfers import Download, client_of, receive, safe_path
+from scar_cli.aws.transfers import Download, client_of, objects_below, receive, safe_path
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -121,14 +121,10 @@ def _file(s3: Any, bucket: str, key: str) -> Download | None:
 
 
 def _below(s3: Any, bucket: str, folder: str) -> Iterator[Download]:
-    """All files in the folder, page by page; markers of folders are left out."""
+    """All files in the folder."""
     prefix = f"{folder}/" if folder else ""
-    with explained():
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for found in page.get("Contents", []):
-                key = found["Key"]
-                if not key.endswith("/"):
-                    yield Download(key, key.removeprefix(prefix), found["Size"], found["ETag"])
+    for found in objects_below(s3, bucket, folder):
+        yield Download(found["Key"], found["Key"].removeprefix(prefix), found["Size"], found["ETag"])
 
 
 def _placed_below(target: Path) -> Callable[[Download], Path]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from scar_cli.commands.validate import check_file
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.files import write_file
@@ -112,12 +113,8 @@ def _picture(file: str, kind: str, given: str | None) -> bytes:
 def _checked(file: str) -> CheckResult:
     """The file as far as it can be read; says on standard error what is wrong with it."""
     from fdl_schemas.diagnostics.diagnostic import printable, render
-    from fdl_schemas.load import MAX_BYTES, check, check_text
 
-    if file == "-":
-        result = check_text(sys.stdin.buffer.read(MAX_BYTES + 1), "stdin.yaml", called="<stdin>")
-    else:
-        result = check(file)
+    result = check_file(file)
     if result.draft is None:
         click.echo(render(result.diagnostics), err=True)
         raise UserError(f"{printable(file)} cannot be read, and so not drawn", "Correct it first")

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,10 +34,10 @@ def default_state() -> str:
     return str(Path(base).expanduser() / "scar-cdk" / "cloud")
 
 
-def _not_empty(_ctx: click.Context, _option: click.Parameter, value: str) -> Path:
+def _cloud(_ctx: click.Context, _option: click.Parameter, value: str) -> Cloud:
     if not value:  # of a variable that is not set; as a path it would mean the current folder
         raise UserError("--state names an empty path", "Say which folder, or leave --state out")
-    return Path(value)
+    return Cloud(Path(os.path.abspath(Path(value).expanduser())))  # noqa: PTH100 (resolve() would follow links)
 
 
 def _region(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -48,8 +48,9 @@ def _region(_ctx: click.Context, _option: click.Parameter, value: str | None) ->
 
 _state_option = click.option(
     "--state",
+    "cloud",
     type=click.Path(file_okay=False),
-    callback=_not_empty,
+    callback=_cloud,
     envvar="SCAR_LOCAL_STATE",
     default=default_state,
     show_default="$XDG_STATE_HOME/scar-cdk/cloud",
@@ -83,67 +84,56 @@ def command() -> None:
     help="Region that the cloud plays.  [default: us-east-1]",
 )
 @_json_option
-def start(
-    *,
-    state: Path,
-    port: int | None,
-    parallel: int | None,
-    region: str | None,
-    as_json: bool,
-) -> None:
+def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str | None, as_json: bool) -> None:
     """Start the cloud and wait until it is ready. If it runs already, say so."""
     if find_spec("ministack") is None:  # it is imported by the cloud's own processes alone
         raise ModuleNotFoundError(name="ministack")
-    cloud = Cloud(_absolute(state))
     running = _checked(cloud.running) or _checked(
         lambda: cloud.start(port=port, parallel=parallel, region=region or "us-east-1")
     )
     if not cloud.started_here:
         _check_that_it_fits(running, port=port, parallel=parallel, region=region)
-    if as_json:
-        click.echo(json.dumps({"started": cloud.started_here, **_facts(cloud, running)}))
-        return
     word = "is ready" if cloud.started_here else "runs already"
-    click.echo(f"The embedded cloud {word} at {running.endpoint}, state in {cloud.state}")
-    click.echo('To use it in this shell:  eval "$(scar local env)"')
+    _say(
+        as_json,
+        {"started": cloud.started_here, **_facts(cloud, running)},
+        f"The embedded cloud {word} at {running.endpoint}, state in {cloud.state}",
+        'To use it in this shell:  eval "$(scar local env)"',
+    )
 
 
 @command.command()
 @_state_option
 @_json_option
-def stop(state: Path, as_json: bool) -> None:
+def stop(cloud: Cloud, as_json: bool) -> None:
     """Stop the cloud and wait until all of it is gone. Its state is kept."""
-    stopped = _checked(Cloud(_absolute(state)).stop)
-    if as_json:
-        click.echo(json.dumps({"stopped": stopped}))
-    else:
-        click.echo("The embedded cloud is stopped." if stopped else "The embedded cloud does not run.")
+    stopped = _checked(cloud.stop)
+    said = "The embedded cloud is stopped." if stopped else "The embedded cloud does not run."
+    _say(as_json, {"stopped": stopped}, said)
 
 
 @command.command()
 @_state_option
 @_json_option
-def status(state: Path, as_json: bool) -> int:
+def status(cloud: Cloud, as_json: bool) -> int:
     """Say whether the cloud runs, and what runs in it. Exit code 3 if it does not run."""
-    cloud = Cloud(_absolute(state))
     running = _checked(cloud.running)
     if running is None:
-        if as_json:
-            click.echo(json.dumps({"running": False, "state": str(cloud.state)}))
-        else:
-            click.echo(f"The embedded cloud does not run. State folder: {cloud.state}")
+        facts: dict[str, Any] = {"running": False, "state": str(cloud.state)}
+        _say(as_json, facts, f"The embedded cloud does not run. State folder: {cloud.state}")
         return _NOT_RUNNING
     facts = {"running": True, **_facts(cloud, running), **_contents(running)}
-    if as_json:
-        click.echo(json.dumps(facts))
-        return 0
-    click.echo(f"The embedded cloud runs at {running.endpoint} (process {running.pid})")
-    click.echo(f"  functions     {facts['functions']}")
-    click.echo(f"  buckets       {facts['buckets']}")
-    click.echo(f"  jobs          {facts['jobs_running']} running, {facts['jobs_waiting']} waiting")
-    click.echo(f"  at once       {running.parallel}")
-    click.echo(f"  region        {running.region}")
-    click.echo(f"  state folder  {cloud.state}")
+    _say(
+        as_json,
+        facts,
+        f"The embedded cloud runs at {running.endpoint} (process {running.pid})",
+        f"  functions     {facts['functions']}",
+        f"  buckets       {facts['buckets']}",
+        f"  jobs          {facts['jobs_running']} running, {facts['jobs_waiting']} waiting",
+        f"  at once       {running.parallel}",
+        f"  region        {running.region}",
+        f"  state folder  {cloud.state}",
+    )
     return 0
 
 
@@ -151,37 +141,40 @@ def status(state: Path, as_json: bool) -> int:
 @_state_option
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_json_option
-def reset(state: Path, yes: bool, as_json: bool) -> None:
+def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
     """Stop the cloud and delete everything in it, uploaded files included."""
-    cloud = Cloud(_absolute(state))
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"This deletes everything in {cloud.state}", "Say --yes if that is meant")
         click.confirm(f"Delete everything in {cloud.state}, uploaded files included?", abort=True)
     _checked(cloud.reset)
-    if as_json:
-        click.echo(json.dumps({"reset": True, "state": str(cloud.state)}))
-    else:
-        click.echo("The embedded cloud is empty.")
+    _say(as_json, {"reset": True, "state": str(cloud.state)}, "The embedded cloud is empty.")
 
 
 @command.command()
 @_state_option
 @_json_option
-def env(state: Path, as_json: bool) -> None:
+def env(cloud: Cloud, as_json: bool) -> None:
     """Print the shell commands that point a shell at the cloud: eval "$(scar local env)"."""
-    running = _checked(Cloud(_absolute(state)).running)
+    running = _checked(cloud.running)
     if running is None:
         raise UserError(
             "The embedded cloud does not run", "Start it with `scar local start`", exit_code=_NOT_RUNNING
         )
-    variables = {**running.environment(), **_node()}
-    if as_json:
-        click.echo(json.dumps(variables))
-        return
-    click.echo("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN")
-    for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    variables = running.environment()
+    if (node := bundled_node()) is not None:
+        variables["JSII_NODE"] = str(node)  # the CDK's Python half warns about an old Node
+    _say(
+        as_json,
+        variables,
+        "unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN",
+        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+    )
+
+
+def _say(as_json: bool, facts: Mapping[str, Any], *lines: str) -> None:
+    """The facts for programs, or lines for people."""
+    click.echo(json.dumps(facts) if as_json else "\n".join(lines))
 
 
 def _check_that_it_fits(
@@ -200,10 +193,6 @@ def _check_that_it_fits(
         )
 
 
-def _absolute(state: Path) -> Path:
-    return Path(os.path.abspath(state.expanduser()))  # noqa: PTH100 (resolve() would follow links)
-
-
 def _checked(action: Callable[[], _T]) -> _T:
     try:
         return action()
@@ -218,15 +207,8 @@ def _checked(action: Callable[[], _T]) -> _T:
 
 
 def _facts(cloud: Cloud, running: Running) -> dict[str, Any]:
-    return {
-        "endpoint": running.endpoint,
-        "port": running.port,
-        "pid": running.pid,
-        "region": running.region,
-        "parallel": running.parallel,
-        "started_at": running.started_at,
-        "state": str(cloud.state),
-    }
+    names = ("endpoint", "port", "pid", "region", "parallel", "started_at")
+    return {name: getattr(running, name) for name in names} | {"state": str(cloud.state)}
 
 
 def _contents(running: Running) -> dict[str, int]:
@@ -258,9 +240,3 @@ def _contents(running: Running) -> dict[str, int]:
         "jobs_running": jobs["running"],
         "jobs_waiting": jobs["waiting"],
     }
-
-
-def _node() -> dict[str, str]:
-    """The CDK's Python half warns about an old Node: point it at the one of the wheel."""
-    node = bundled_node()
-    return {"JSII_NODE": str(node)} if node else {}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any, Unpack
 
 import click
 
 from scar_cli.aws.deployed import Choice, DeployedFunction, reachable_url, selected, selects_functions
 from scar_cli.aws.session import client, explained
-from scar_cli.aws.transfers import client_of
+from scar_cli.aws.transfers import client_of, objects_below
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.commands.status import last_activity, local_time, moment
 from scar_cli.errors import UserError
@@ -66,10 +67,10 @@ def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -
             "Name": one.name,
             "Memory": setting.get("MemorySize"),
             "Timeout": setting.get("Timeout"),
-            "Image_id": _image(one),
+            "Image_id": one.image or "(image file)",
             "Api_gateway": url or "-",
             "Mode": one.mode,
-            "State": _state(setting),
+            "State": str(setting.get("State", "Active")) if setting else "missing",
             "Last_activity": _last_activity(logs[one.region], one),
             "Stack": one.stack,
             "Region": one.region,
@@ -124,33 +125,17 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _image(function: DeployedFunction) -> str:
-    return function.image or "(image file)"
-
-
-def _state(setting: dict[str, Any]) -> str:
-    return str(setting.get("State", "Active")) if setting else "missing"
-
-
 def _list_files(target: str, as_json: bool) -> int:
     bucket, folder = parse_target(target)
-    s3 = client_of(bucket, 1)
+    files = objects_below(client_of(bucket, 1), bucket, folder)
     if as_json:
-        click.echo(
-            json.dumps(
-                [
-                    {
-                        "Key": found["Key"],
-                        "Size": found["Size"],
-                        "LastModified": found["LastModified"].isoformat(),
-                    }
-                    for found in _files(s3, bucket, folder)
-                ]
-            )
-        )
+        told = [
+            {"Key": one["Key"], "Size": one["Size"], "LastModified": one["LastModified"]} for one in files
+        ]
+        click.echo(json.dumps(told, default=datetime.isoformat))
         return 0
     empty = True
-    for found in _files(s3, bucket, folder):
+    for found in files:
         empty = False
         when = found["LastModified"].astimezone().strftime("%Y-%m-%d %H:%M")
         click.echo(f"{when}  {readable_size(found['Size']):>12}  {printable(found['Key'])}")
@@ -158,12 +143,3 @@ def _list_files(target: str, as_json: bool) -> int:
         where = f"the folder {folder} of {bucket}" if folder else f"the bucket {bucket}"
         click.echo(f"There are no files in {printable(where)}.", err=True)
     return 0
-
-
-def _files(s3: Any, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-    """Objects below the folder, page by page, without markers of folders."""
-    with explained():
-        for page in s3.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=f"{folder}/" if folder else ""
-        ):
-            yield from (found for found in page.get("Contents", []) if not found["Key"].endswith("/"))

@@ -52,7 +52,7 @@ def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bo
         raise UserError(
             "--json and --sarif both want standard output", "Give --sarif a file: --sarif=FDL.sarif"
         )
-    results = [(file, _check(file)) for file in files]
+    results = [(file, check_file(file)) for file in files]
     if sarif is not None:
         _write_sarif(sarif, [found for _, result in results for found in result.diagnostics])
     if as_json:
@@ -64,7 +64,8 @@ def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bo
     return 0 if good else 2
 
 
-def _check(file: str) -> CheckResult:
+def check_file(file: str) -> CheckResult:
+    """Check an FDL file, or standard input if it is `-`."""
     from fdl_schemas.load import MAX_BYTES, check, check_text
 
     if file == _STDIN:

@@ -48,16 +48,8 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("-sv", "--supervisor-version"), {"metavar": "TAG", "help": "Ignored: the runner is part of scar."}),
     (("-ph", "--preheat"), {"is_flag": True, "help": "Invoke once after the deployment."}),
 )
-_KEYS = {
-    "description": "description",
-    "memory": "memory",
-    "timeout": "timeout",
-    "execution_mode": "execution_mode",
-    "log_level": "log_level",
-    "preheat": "preheat",
-    "runtime": "runtime",
-}
-_PATHS = {"init_script": "init_script", "extra_payload": "extra_payload"}
+_VALUES = ("description", "memory", "timeout", "execution_mode", "log_level", "preheat", "runtime")
+_PATHS = ("init_script", "extra_payload")
 
 
 def describes_function(command: _Command) -> _Command:
@@ -102,8 +94,8 @@ def fdl_of(flags: Mapping[str, Any]) -> dict[str, Any]:
         )
     found = set(given(flags))
     function: dict[str, Any] = {"name": flags["name"]}
-    function |= {key: flags[name] for name, key in _KEYS.items() if name in found}
-    function |= {key: _absolute(flags[name]) for name, key in _PATHS.items() if name in found}
+    function |= {name: flags[name] for name in _VALUES if name in found}
+    function |= {name: _absolute(flags[name]) for name in _PATHS if name in found}
     if "layers" in found:
         function["layers"] = list(flags["layers"])
     if "lambda_environment" in found:
