@@ -19,6 +19,8 @@
     messages/          Amazon SQS and SNS
     step_functions/    AWS Step Functions
 
+Used from outside: `cloud.py` alone (`Cloud`, `CloudError`, `Running`).
+
 The package knows nothing about FDL. Only the emulator's process imports ministack, so that the command line
 loads quickly, and only `containers/host.py` imports engines and images.
 """

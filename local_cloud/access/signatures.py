@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from botocore.utils import normalize_url_path
+
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -275,8 +277,8 @@ def _time(text: str) -> datetime:
 def _canonical_request(request: Request, signature: Signature, payload: str) -> bytes:
     if signature.service == "s3":
         path = _encode(unquote_to_bytes(request.path), "/")
-    else:  # encoded twice
-        path = _encode(_without_dots(request.path.decode("latin-1")).encode("latin-1"), "/")
+    else:  # without empty parts, `.` and `..`, and encoded twice
+        path = _encode(normalize_url_path(request.path.decode("latin-1")).encode("latin-1"), "/")
     left_out = b"X-Amz-Signature" if signature.expires_s is not None else None
     pairs = sorted(
         (_encode(name), _encode(value)) for name, value in _pairs(request.query) if name != left_out
@@ -295,17 +297,6 @@ def _canonical_request(request: Request, signature: Signature, payload: str) -> 
             payload.encode(),
         ]
     )
-
-
-def _without_dots(path: str) -> str:
-    """Every service but S3 signs a path without empty parts, `.` and `..`."""
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            kept = kept[:-1]
-        elif part not in ("", "."):
-            kept.append(part)
-    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
 
 
 def _pairs(query: bytes) -> list[tuple[bytes, bytes]]:
