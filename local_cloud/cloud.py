@@ -1,13 +1,10 @@
 """A cloud in a state folder: start it, stop it, ask it, wipe it.
 
-    cloud = Cloud(Path("~/.local/state/scar-cdk/cloud").expanduser())
-    running = cloud.start()
+    running = Cloud(Path("~/.local/state/scar-cdk/cloud").expanduser()).start()
     subprocess.run(["cdk", "deploy"], env={**os.environ, **running.environment()})
-    cloud.stop()
 
-Everything that the cloud keeps is below its folder; whether it runs is told by a lock that the supervisor
-holds, so a process id in a file is never mistaken for a cloud that is long gone. Nothing here loads the
-emulator.
+Everything that the cloud keeps is below its folder. It runs if the supervisor holds a lock there, so a
+process id in a file is never mistaken for a cloud that is gone. Nothing here loads the emulator.
 """
 
 from __future__ import annotations

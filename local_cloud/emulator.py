@@ -1,8 +1,8 @@
-"""The emulator's process: ministack, with our Batch and our workarounds in it, bootstrapped for the CDK.
+"""The emulator's process: ministack with all of our additions, bootstrapped for the CDK.
 
 The supervisor starts it with a clean environment and a pipe as standard input. When the pipe breaks, the
-supervisor is gone, and the emulator saves its state and ends. When all is ready, or cannot be, one line of
-JSON goes to the descriptor `--report`.
+emulator saves its state and ends. When it is ready, or cannot be, the descriptor `--report` gets a line of
+JSON.
 """
 
 from __future__ import annotations

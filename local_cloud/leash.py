@@ -1,14 +1,12 @@
-"""Leash: a process and everything that it started end when its owner ends, however that happens.
+"""A process and everything that it started end when its owner ends, however that happens.
 
-The emulator starts Lambda workers and Batch jobs, those start containers, and any of them may be killed at
-any moment. So each worker and each job runs below a *keeper*: a process that does nothing but wait. The
-keeper is a child subreaper, so that whatever its child leaves behind becomes the keeper's own child; it holds
-the reading end of a pipe whose writing end only the owner has, so that it notices when the owner is gone,
-even by SIGKILL. Then, and when it is told to stop, and when its child has ended, it kills all its descendants
-and ends itself.
+Each Lambda worker and each Batch job runs below a *keeper*: a process that only waits. The keeper is a child
+subreaper, so what its child leaves behind becomes its own child. It holds the reading end of a pipe whose
+writing end only the owner has, so it notices when the owner is gone, even by SIGKILL. Then, and when it is
+told to stop, and when its child has ended, it kills all its descendants and ends.
 
-The text of this file is also put in front of the Lambda workers' script. So it imports the standard library
-alone, and little of it.
+The text of this file is put in front of the Lambda workers' script: it imports little, of the standard
+library alone.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The process that holds a running cloud together.
 
-It has the state folder's lock for as long as the cloud runs, so that the kernel itself says whether one does;
-it starts the emulator with a clean environment, waits until that is ready, and then waits for its end. It is
-a child subreaper: whatever the emulator leaves behind when it ends, crashes or is killed becomes the
-supervisor's child, and is killed before it ends too. If the supervisor itself is killed, the emulator notices
-by its standard input, and workers and jobs by theirs.
+It has the state folder's lock for as long as the cloud runs, starts the emulator with a clean environment,
+and waits for its end. It is a child subreaper: what the emulator leaves behind becomes its child, and is
+killed. If the supervisor itself is killed, the emulator notices by its standard input, and workers and jobs
+by theirs.
 """
 
 from __future__ import annotations

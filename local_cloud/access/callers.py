@@ -1,9 +1,8 @@
-"""Who asks: the caller that the gatekeeper has verified, as the emulator sees it.
+"""The caller of a request, as the emulator sees it: the one whose signature the gatekeeper has verified.
 
-ministack verifies signatures itself, but takes `test`, an empty key and any account number for the root of an
-account, and makes the secrets of execution roles out of their ARNs. Here the gatekeeper (`gatekeeper.py`)
-verifies, once, and everything in ministack that asks who the caller is gets that answer. Must be installed
-before anything else of ministack is imported, since its modules copy these names.
+ministack's own verification takes `test`, an empty key and any account number for the root of an account, and
+derives the secrets of execution roles from their ARNs; it is switched off. `install` must run before anything
+else of ministack is imported, since its modules copy these names.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""In front of the emulator: which requests come in at all.
+"""In front of the emulator: which requests it gets.
 
-Everything on this machine can open a connection to the cloud: any web page that a browser shows, and any
-container. So each request passes here before the emulator has read anything of it:
+Any web page that a browser shows, and any container, can open a connection to the cloud. Each request is
+checked here before the emulator has read anything of it:
 
 1. Its `Host` is this cloud's. Stops DNS rebinding: a page whose own name points to 127.0.0.1.
-2. It is not from a web page of another origin (`Origin`, `Sec-Fetch-Site`), with the exceptions that AWS
-   makes too: HTTP endpoints of functions, and objects in buckets whose CORS configuration allows the page,
-   with a presigned URL or an upload form. `docs/local-cloud.md` has the rule in full.
+2. It is not from a web page of another origin (`Origin`, `Sec-Fetch-Site`), except for HTTP endpoints of
+   functions, and for objects in buckets whose CORS configuration allows the page (`docs/local-cloud.md`).
 3. It is for one of AWS's APIs: the emulator's own control paths are closed (`routes.py`).
-4. It is signed, and the signature is right (`signatures.py`). HTTP endpoints of functions may be open to
-   everyone: their authorizers decide. Who has signed is kept in `callers.py`; policies are up to `iam.py`.
-   Requests to ECR's registry bear a token instead, which the registry checks (`ecr/registry.py`).
+4. It is signed, and the signature is right (`signatures.py`). HTTP endpoints of functions have authorizers of
+   their own; requests to ECR's registry have a token (`ecr/registry.py`). Policies are up to
+   `iam/policies.py`.
 
-Answers bear no CORS headers but those of a function or a bucket's configuration that let the page in.
+Answers have no CORS headers, except those of a function, or of a bucket's configuration that admits the page.
 """
 
 from __future__ import annotations

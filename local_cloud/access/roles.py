@@ -1,9 +1,8 @@
-"""What a request in a role asks for, read so strictly that it cannot mean two things.
+"""What a request of a role asks for, read so strictly that it cannot mean two things.
 
-ministack finds the action of a request in several places (the `Action` parameter, `X-Amz-Target`, the path),
-whatever the service, and its handlers look in others again. A container could so have the one that its role
-allows checked, and another one run: `PUT /2015-03-31/functions/f/code?Action=InvokeFunction` changed a
-function's code with the right to invoke it. Here each service has one place for it.
+ministack looks for the action in several places (the `Action` parameter, `X-Amz-Target`, the path), and its
+handlers look in others: `PUT /2015-03-31/functions/f/code?Action=InvokeFunction` changed a function's code
+with the right to invoke it. Here the action of each service has one place.
 """
 
 from __future__ import annotations

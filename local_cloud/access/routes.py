@@ -1,7 +1,7 @@
 """Which of ministack's routes are open: AWS's APIs, HTTP endpoints of functions, and answers to stacks.
 
-Beside those, ministack answers at paths of its own: it resets and configures itself, shows messages and code,
-logs people in, and serves whole services by path, all before it asks who calls. Those are closed here.
+ministack's own paths (reset, configuration, messages, logins, whole services by path) are served before
+anybody asks who calls. They are closed.
 """
 
 from __future__ import annotations

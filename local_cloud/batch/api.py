@@ -1,12 +1,8 @@
-"""AWS Batch for the emulator: its API, with jobs that really run.
+"""The API of AWS Batch, with jobs that really run.
 
-ministack's own Batch keeps compute environments, queues and job definitions, and calls every job SUCCEEDED
-the moment that it is submitted. `install` replaces the calls about jobs and adds those that are missing; its
-stores stay. Jobs are kept one by one (`store.py`), the rest with the emulator's other state. What runs the
-jobs is in `batch_jobs.py`, CloudFormation's types in `batch_stack.py`.
-
-Private names of ministack are used: `_DISPATCH` and the stores of `ministack.services.batch`. `emulator.py`
-checks the version.
+ministack's own Batch keeps compute environments, queues and job definitions, but no job runs. `install`
+replaces the calls about jobs and adds missing ones. Jobs are kept one by one (`state/store.py`), the rest
+with the emulator's other state.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
-"""The jobs of AWS Batch, run for real on this machine.
+"""Runs the jobs of AWS Batch.
 
 A job goes SUBMITTED → PENDING (its dependencies) → RUNNABLE → STARTING → RUNNING → SUCCEEDED or FAILED, as on
-AWS. It waits in RUNNABLE until its compute environment has vCPUs left for it and the machine has a free core.
-Each attempt is one container (`containers.py`); its output goes to the log group that the job
-definition names; its exit code, the retry strategy and the timeout decide what comes next, and every change
-of state becomes an event "Batch Job State Change" on the default event bus.
-
-Job records are plain dictionaries in the shape of DescribeJobs. Each change of one is committed to the store
-together with what its event has caused, so that a job that fails for good is in its failure queue too. What
-the running process needs besides is in `batch_attempt.py`.
+AWS. It is RUNNABLE until its compute environment has enough vCPUs and the machine has a free core. Each
+attempt is one container (`attempt.py`); its exit code, the retry strategy and the timeout decide what comes
+next. Each change of state becomes an event "Batch Job State Change", and is committed to the store together
+with what that event has caused: a job that fails for good is in its failure queue, too.
 """
 
 from __future__ import annotations

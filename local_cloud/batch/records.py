@@ -1,8 +1,4 @@
-"""Batch's records: the one of a new job, made from its definition and what SubmitJob says, and how records
-are found.
-
-The shapes are those of the API's answers, since that is how the emulator's stores keep them.
-"""
+"""Batch's records, in the shapes of the API's answers: new ones, and how they are found."""
 
 from __future__ import annotations
 

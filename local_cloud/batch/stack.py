@@ -1,9 +1,7 @@
 """`AWS::Batch::ComputeEnvironment`, `JobQueue` and `JobDefinition` in the emulator's CloudFormation.
 
-A handler takes a resource's properties as the template has them and answers (physical id, attributes for
-`Fn::GetAtt`). `Ref` gives an ARN for all three types, as on AWS. A changed job definition becomes a new
-revision with a new ARN, after which the old one is deregistered; a name or type that changes makes a new
-resource.
+`Ref` gives an ARN for all three types, as on AWS. A changed job definition becomes a new revision with a new
+ARN, after which the old one is deregistered; a name or type that changes makes a new resource.
 """
 
 from __future__ import annotations

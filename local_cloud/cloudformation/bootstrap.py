@@ -1,8 +1,6 @@
-"""What `cdk bootstrap` would make, so that `cdk deploy` finds its bucket, its roles and its version number.
+"""The resources that `cdk bootstrap` creates, under the same names, in a stack `CDKToolkit`.
 
-`cdk bootstrap` itself takes 11 seconds and needs Node. This makes the same names through the emulator's own
-CloudFormation, in a stack `CDKToolkit`, with the one difference that each role may do everything: what a
-*function's* role may do is what there is to try out, and those come from the user's template.
+`cdk bootstrap` itself takes 11 seconds and needs Node. Unlike on AWS, the roles may do everything.
 """
 
 from __future__ import annotations

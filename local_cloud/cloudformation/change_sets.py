@@ -1,7 +1,6 @@
-"""A stack that a change set has made bears its template's description, as on AWS.
+"""A stack that a change set has created gets its template's description, which ministack leaves out.
 
-ministack gives such a stack none, and `cdk deploy` makes all of its stacks so. Commands tell by it which file
-a stack was made of.
+`cdk deploy` creates all of its stacks so, and commands read from the description which file a stack is from.
 """
 
 from __future__ import annotations

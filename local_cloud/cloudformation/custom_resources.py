@@ -1,9 +1,8 @@
-"""CloudFormation's custom resources whose function ends without an answer.
+"""Custom resources whose function ends without an answer.
 
-As on AWS, CloudFormation's event is asynchronous: Lambda invokes the function again after an error, as often
-as its event invoke configuration says. ministack invokes it once, and then waits for an answer that nobody is
-going to give. Here the resource fails with the reason when the last attempt has failed; AWS waits for the end
-of `ServiceTimeout`, which is an hour by default.
+As on AWS, CloudFormation invokes the function again after an error, as often as the event invoke
+configuration says. (ministack invokes it once and waits for an answer that never comes.) After the last
+attempt the resource fails with the reason at once; AWS waits for `ServiceTimeout`, an hour by default.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""`AWS::SecretsManager::Secret` in the emulator's CloudFormation: a reference to a secret is its ARN.
-
-That is what `Ref` gives on AWS, and what policies name. ministack gives the secret's name, so that a policy
-made of it allows nothing.
-"""
+"""`AWS::SecretsManager::Secret`: `Ref` gives the secret's ARN, as on AWS and in policies, not its name."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 The only module of this package that knows how images are unpacked and run. Two processes:
 
-    keeper   ends everything when whoever started it is gone, or says so by SIGTERM
-    host     gets the image unpacked if it is not, and runs the container, whose output is its own
+    keeper   ends everything when whoever started it is gone, or sends SIGTERM
+    host     unpacks the image if necessary, and runs the container
 
-The task is one line of JSON on standard input, which stays open: it is the leash. What happens is told in
-lines of JSON on STATUS_FD: `started`, then `ended`, or `failed` with a kind and a message.
+The task is one line of JSON on standard input, which stays open: its end is the end of the container.
+STATUS_FD gets lines of JSON: `started`, then `ended`, or `failed` with a kind and a message.
 """
 
 from __future__ import annotations

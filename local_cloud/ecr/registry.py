@@ -1,7 +1,7 @@
 """ECR's registry: the OCI distribution specification 1.1, with blobs that are streamed from and to the disk.
 
-It stands before the emulator, which would read every request as a whole into memory. Requests bear a token of
-GetAuthorizationToken as a password instead of a signature; `is_registry_request` tells them from others.
+It is in front of the emulator, which would read each request into memory. Requests have a token of
+GetAuthorizationToken instead of a signature.
 """
 
 from __future__ import annotations

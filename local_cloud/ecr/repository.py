@@ -1,11 +1,10 @@
-"""A repository's images on disk: an OCI image layout that other tools, and the runner's own code, can read.
+"""A repository's images on disk: an OCI image layout that other tools can read.
 
     FOLDER/index.json             the images, their tags, and when they were pushed
     FOLDER/blobs/sha256/HEX       manifests, configurations and layers
 
-A blob is written under a temporary name, and gets its own only when its digest has been checked and its bytes
-have reached the disk; `index.json` is replaced as a whole. So a cloud that is killed leaves a blob or no
-blob, an image or no image. Layers are streamed: they need no memory, whatever their size.
+A blob gets its name only when its digest is checked and its bytes have reached the disk; `index.json` is
+replaced as a whole. A cloud that is killed leaves a blob or no blob, an image or no image.
 """
 
 from __future__ import annotations

@@ -1,19 +1,12 @@
-"""IAM policies are enforced as on AWS: on every request of a role, whatever service it is for.
+"""IAM policies, enforced on every request of a role. What ministack does differently is corrected:
 
-ministack checks a request by `enforce(key, action, …, resource_arn)`, after `extract_iam_action` and
-`extract_resource_arn` have found out what it asks for. What differs there from AWS:
-
-- A request whose action it cannot tell is allowed, and so are services that it knows no policies for. Here
-  roles may use those services alone whose actions are known (`roles.py`), and `*` alone allows the unknown.
-- A `*` in a policy did not match a line end in a key, and a name without one matched it with one behind it.
-- Passing a role (`iam:PassRole`) is not checked.
-- Buckets and queues that may be reached over TLS only (`aws:SecureTransport`) refuse all of plain HTTP. Here
-  that never leaves the machine, and there is nothing else to be had, so a request over loopback counts as
-  secure, and what one service of the emulator asks of another too.
-- An object's ARN is put together from the parts of its key, so that the `/` at the end of `input/` is lost,
-  and the second of `a//b`. It is taken from the path as it is.
-- Batch's calls have no resource but `*`, which a policy that names a queue or a definition does not match.
-  Here they have those that AWS's Service Authorization Reference lists: SubmitJob both of them.
+- It allows requests whose action it does not know, and services without policies. Here roles may use only
+  those services whose actions are known (`roles.py`), and only `*` allows an unknown action.
+- `*` in a policy did not match a line end in a key; a name without `*` matched it with a line end behind it.
+- `iam:PassRole` is not checked.
+- `aws:SecureTransport` refuses all plain HTTP. Here a request over loopback counts as secure.
+- The ARN of an object lost the `/` at the end of its key, and one of two in `a//b`.
+- Batch's calls had the resource `*` only. Here they have those of AWS's Service Authorization Reference.
 """
 
 from __future__ import annotations

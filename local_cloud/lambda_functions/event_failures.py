@@ -1,8 +1,7 @@
 """What becomes of an asynchronous event that failed for good.
 
-A destination on failure gets the invocation record that AWS documents ("Retaining records of asynchronous
-invocations"): the event, why Lambda gave up, how often it tried, and the function's answer. A dead-letter
-queue or topic gets the event alone, with the reason in three attributes.
+A destination on failure gets the invocation record ("Retaining records of asynchronous invocations" in the
+guide of AWS Lambda). A dead-letter queue or topic gets the event, with the reason in three attributes.
 """
 
 from __future__ import annotations

@@ -1,17 +1,14 @@
 """Lambda's asynchronous invocations, queued as on AWS.
 
-ministack starts one thread per event, which counts a throttled invocation as a failed attempt: with two
-functions at once, 68 uploads at once would lose 60 events to the failure queue within seconds. It forgets
-what waits when it stops, and SNS and EventBridge bypass even that and lose an event that is throttled. Here
-all of them put their events into one queue, which
+ministack starts a thread for each event, counts a throttled invocation as a failed attempt, and forgets what
+waits when it stops. Here S3, SNS, EventBridge and calls put their events into one queue, which
 
-- runs as many at once as the cloud was started with, in turn for each function, so that one with a long queue
-  blocks no other;
+- runs as many at once as the cloud was started with, in turn for each function;
 - waits where there is no room: throttling is no attempt;
-- retries a failed event after a growing delay, as often and as long as the function's event invoke
-  configuration says, then hands it on (`event_failures.py`);
-- is on disk before the caller is answered (`store.py`), and keeps an event until its function has succeeded
-  or its failure has been handed on, in one transaction: at least once, as on AWS.
+- retries a failed event after a growing delay, as the function's event invoke configuration says, and hands
+  it on in the end (`event_failures.py`);
+- is on disk before the caller is answered, and keeps an event until its function has succeeded or its failure
+  was handed on, in one transaction: at least once, as on AWS.
 """
 
 from __future__ import annotations

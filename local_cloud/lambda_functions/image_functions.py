@@ -1,8 +1,7 @@
-"""Lambda functions that are container images of the embedded ECR.
+"""Lambda functions that are container images of the embedded ECR, run in namespaces instead of by Docker.
 
-ministack hands them to Docker. Here they run in namespaces (image_workers.py). As on AWS, a tag is resolved
-when the function is created or its code updated, and Lambda's own rules for images hold; the digest is in
-`CodeSha256` and `ResolvedImageUri`.
+As on AWS, a tag is resolved when the function is created or its code updated, and Lambda's rules for images
+hold; the digest is in `CodeSha256` and `ResolvedImageUri`.
 """
 
 from __future__ import annotations

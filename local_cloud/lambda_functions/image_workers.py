@@ -1,8 +1,7 @@
 """Execution environments of image functions: long-lived containers that ask Lambda's Runtime API for events.
 
-Each is one of the emulator's workers, which has the Runtime API and the pool (see ProvidedWorker); only the
-process is another one: the image's entry point, in namespaces, with a read-only root, an unprivileged user
-and a /tmp of its own, as on Lambda.
+Each is one of the emulator's workers, which provides the Runtime API and the pool; only the process is
+another: the image's entry point in namespaces, with a read-only root, an unprivileged user and its own /tmp.
 """
 
 from __future__ import annotations

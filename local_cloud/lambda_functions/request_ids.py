@@ -1,7 +1,4 @@
-"""Lambda's request ids: one for all attempts of an event, and that of the answer for a call, as on AWS.
-
-ministack makes up an id for each attempt, and another one for the answer of Lambda's Invoke.
-"""
+"""Lambda's request ids: one for all attempts of an event, and for a call the one in its answer, as on AWS."""
 
 from __future__ import annotations
 

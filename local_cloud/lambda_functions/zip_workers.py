@@ -1,14 +1,11 @@
-"""Lambda's worker processes: kept on a leash, and read to the end of what they log.
+"""Lambda's worker processes: they end with all that they started, and are read to the end of what they log.
 
-ministack runs a function in a Python process that it writes a script for and talks to by pipes. It starts
-them from threads that come and go and ends them by a signal to that one process, so neither its own death nor
-a function's time-out would reach what the function has started. The text of `leash.py` in front of the script
-makes each worker a keeper with the real worker as its child: the keeper ends everything when it gets SIGTERM
-(ministack's time-out) or when its standard input hangs up.
+ministack writes a script for each worker, and ends it by a signal to that one process. The text of `leash.py`
+in front of the script makes each worker a keeper with the real worker as its child: the keeper ends
+everything at SIGTERM, or when its standard input hangs up.
 
-What an invocation logs arrives by another pipe than its answer. ministack reads it for a few milliseconds
-after the answer: on a busy machine the last lines, such as the runner's summary, would come with the next
-invocation, or never. So each worker writes a mark behind its log, and is read up to there.
+ministack reads an invocation's log for a few milliseconds after the answer, and would miss the last lines on
+a busy machine. So each worker writes a mark behind its log, and is read up to there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Lines of CloudWatch Logs, kept one call at a time.
+"""Lines of CloudWatch Logs: each call that adds some is an item of the store, committed before its answer.
 
-ministack keeps all lines of all log groups in its one snapshot. Here a snapshot has the groups alone, and
-each call that adds lines to a stream is an item of the store, committed before the call is answered.
+Snapshots have the log groups alone.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Where an invocation's lines are logged, and what it has logged so far, so that a kill loses no line of it.
+"""What an invocation has logged so far, so that a kill loses no line, and the log stream that it belongs to.
 
-An invocation's output is put into its log when the invocation has ended. Until then each line is an item of
-the store from the moment that it is read. As on AWS, an execution environment has one log stream, which its
-variables name. (Only image functions have these variables: other invocations have a stream each.) What the
-last run of the cloud has left of an interrupted invocation is put into its stream at the next start.
+Until an invocation has ended and its output is in its log, each line is an item of the store. Lines of an
+interrupted invocation are put into its stream at the next start. As on AWS, an execution environment of an
+image function has one log stream, which its variables name; other invocations have a stream each.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Messages of SQS queues, an item of the store each.
+"""Messages of SQS queues, each an item of the store; snapshots have the queues alone.
 
-ministack keeps all messages of all queues in its one snapshot, and changes them in many places. Here a
-snapshot has the queues alone. Whatever changes a queue's messages compares them with what is kept when it is
-through, and commits the difference before it answers.
+ministack changes messages in many places. Whatever does so compares them with what is kept when it is done,
+and commits the difference before it answers.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
-"""SNS topics of other accounts, and filters on what a message says, as S3's notifications need them.
+"""SNS topics of other accounts, and filters on the body of a message, as S3's notifications need them.
 
-Public data sets publish the notifications of their buckets on topics that anybody may subscribe to. Of such a
-topic ministack
-
-- takes a stack's subscription for made, and makes none, as it looks for the topic in the stack's own
-  account and region;
-- looks for the function to deliver to in the topic's account and region;
-- compares a filter of the message with single objects only, and a notification is a list of `Records`. (AWS
-  compares it with each: "Subscription filter policy scope" in the guide of Amazon SNS, under message body.)
+Public data sets publish the notifications of their buckets on topics that anybody may subscribe to. ministack
+looks for such a topic in the stack's own account and region, looks for the function to deliver to in the
+topic's, and compares a filter only with single objects, while a notification is a list of `Records`. (AWS
+compares each: "Subscription filter policy scope" in the guide of Amazon SNS.)
 """
 
 from __future__ import annotations

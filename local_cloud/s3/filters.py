@@ -1,8 +1,7 @@
-"""Filters of bucket notifications, compared as S3 compares them.
+"""Filters of bucket notifications: prefix and suffix are URL-encoded, a space as `+`.
 
-S3 wants the prefix and the suffix of a filter URL-encoded, a space as `+`: "Configuring event notifications
-using object key name filtering" in its user guide. So a folder `words and more` stands as `words+and+more/`
-in the CDK's template and in the bucket's configuration. ministack compares that text with the key itself.
+Source: "Configuring event notifications using object key name filtering" in the user guide of Amazon S3.
+ministack compares the encoded text with the key itself.
 """
 
 from __future__ import annotations

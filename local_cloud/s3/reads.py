@@ -1,8 +1,6 @@
-"""Reading a part of a large object without reading the whole of it.
+"""A request for a range reads this range of the file, and not the whole object as in ministack.
 
-ministack keeps objects on disk, and answers a request for a range by reading the whole file and cutting the
-range out of it. boto3 downloads in ranges of 8 MB, so that a file of 2 GB was read 256 times: ten minutes.
-Here a request with a range gets the file in place of its content, of which only the range is then read.
+boto3 downloads in ranges of 8 MB: a file of 2 GB was read 256 times.
 """
 
 from __future__ import annotations

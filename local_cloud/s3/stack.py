@@ -1,8 +1,6 @@
-"""`AWS::S3::Bucket` in the emulator's CloudFormation: a bucket that holds objects is not deleted.
+"""`AWS::S3::Bucket` in the emulator's CloudFormation: as on AWS, a bucket with objects is not deleted.
 
-ministack drops the bucket with all that is in it, and leaves its files on disk, so that they come back with
-the next start. AWS deletes no object: the deletion fails, the stack says so, and the data stay. So here it is
-S3's own DeleteBucket that decides.
+ministack drops the bucket, but leaves its files on disk, and they come back with the next start.
 """
 
 from __future__ import annotations

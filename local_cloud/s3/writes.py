@@ -1,9 +1,8 @@
 """Objects are written whole, or not at all, whenever the cloud is killed.
 
-ministack writes an object's content and then its metadata, each to a temporary file that it renames. Killed
-in between, it would come back with the new content under the old size, ETag and type, or under none. Here
-both temporary files are written before the first is renamed: what a killed cloud leaves says whether the
-object was complete, and the next start finishes it or forgets it.
+Content and metadata are written to two temporary files before the first is renamed (ministack writes and
+renames one after the other). What a killed cloud leaves says whether the object was complete, and the next
+start finishes or removes it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A request is answered when all that it has caused is on disk.
 
-ministack notifies functions of a new object in a thread of its own, after the upload was answered: killed in
-between, it would have the object and would have lost its event. Here the notifications of a request are
-delivered before its answer is sent, when the object is written; and a request whose consequences the disk has
-no room for is answered so.
+The notifications of a request are delivered after the object is written and before the answer is sent.
+(ministack does it in a thread of its own, after the answer.) If the disk has no room for a consequence, the
+answer says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""An upload that the disk has no room for is refused, instead of being lost later.
+"""An upload that the disk has no room for is refused before it is served, with a status that is not retried.
 
-ministack answers an upload with success even if it could not write the object to disk: the object is then
-kept in memory, and is gone with the next start. Here such a request is refused before it is served, with a
-status that no client tries again, as waiting makes no room.
+ministack would answer with success, keep the object in memory, and lose it at the next start.
 """
 
 from __future__ import annotations

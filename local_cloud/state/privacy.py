@@ -1,6 +1,5 @@
-"""A cloud's state belongs to whoever started it: nobody else on the machine may read it.
+"""Nobody else on the machine may read a cloud's state: it holds files, secrets, keys of functions, and logs.
 
-It holds everybody's files, secrets of Secrets Manager, environments of functions with their keys, and logs.
 Each entry of the state folder is closed by itself, so that what is below it can have any mode: code of
 functions has to be readable for the users of their containers, which get it by a bind mount.
 """

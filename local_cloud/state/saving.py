@@ -1,9 +1,8 @@
 """Snapshots of the emulator's services, taken while it runs and loaded when it starts.
 
-ministack saves each service in a file of its own when it ends in good order. A cloud that is killed would
-come back without the stacks, functions and queues around its objects, or with some of them older than
-others. Here all services are saved a little after each request that may have changed one, and less often the
-longer that takes: on the event loop, where no request is halfway through, and in one transaction.
+ministack saves each service to a file when it ends in good order. Here all services are saved in one
+transaction, a little after each request that may have changed one, and less often the longer that takes: on
+the event loop, where no request is halfway through.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Stopping in good order: what runs may end, what does not is put back, and then everything is saved.
 
-Nothing new is started once the cloud is told to stop, and it goes on serving, since what runs needs its
-buckets. After a few seconds what still runs is left to itself: its end counts for nothing, so that no attempt
-is used up and nothing fails because the cloud went away under it. The next start runs it again.
+Once the cloud is told to stop, nothing new starts, and it goes on serving, since what runs needs its buckets.
+What still runs after a few seconds counts for nothing: no attempt is used up, and the next start runs it
+again.
 """
 
 from __future__ import annotations

@@ -1,22 +1,16 @@
 """What must not be lost, in one SQLite database: `state.db` in the state folder.
 
-Two kinds of things are kept there:
+- Snapshots of the emulator's services (`saving.py`), committed in one transaction a little after a change.
+- What changes all the time, an entry each, committed before anyone is told about it: asynchronous events,
+  Batch jobs, messages of queues, log lines.
 
-- Snapshots of the emulator's services (`saving.py`): stacks, functions, buckets, queues. All of them are
-  taken at one moment and committed in one transaction, a little after a change.
-- What changes all the time, an entry each, committed before anyone is told about it: asynchronous events
-  (`events.py`), Batch jobs (`batch.py`), messages of queues (`queue_messages.py`), log lines
-  (`log_events.py`).
+The latter are changed inside of `transaction`, which holds the one lock of the cloud and commits at its end:
+a failed event leaves Lambda's queue in the transaction that puts its record into the failure queue.
 
-Whoever changes one of the latter does so inside of `transaction`, which holds the one lock of the cloud and
-commits at its end. So what belongs together is committed together (a failed event leaves Lambda's queue in
-the transaction that puts its record into the failure queue), and nobody acts on what may still be lost.
-
-A commit is a `write` to the write-ahead log, without an `fsync` (`synchronous=NORMAL`): tens of microseconds.
-What a process has written survives its death, so `kill -9` loses nothing. A power cut or a crash of the
-kernel may lose the last seconds, up to the last checkpoint, but never leaves a database that is damaged or
-half of a transaction ("PRAGMA synchronous" in SQLite's documentation). An `fsync` for each commit would limit
-the cloud to a few hundred events a second for the sake of a developer's machine that loses its power.
+A commit is a `write` to the write-ahead log, without an `fsync` (`synchronous=NORMAL`): `kill -9` loses
+nothing. A power cut may lose what came after the last checkpoint, but never leaves a damaged database or half
+of a transaction ("PRAGMA synchronous" in SQLite's documentation). An `fsync` for each commit would limit the
+cloud to a few hundred events a second.
 """
 
 from __future__ import annotations

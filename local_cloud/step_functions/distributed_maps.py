@@ -1,9 +1,8 @@
 """Step Functions' distributed maps in JSONata, with batches; and Lambda invoked by them without waiting.
 
-ministack runs distributed maps, but of their fields it reads only those in JSONPath, gives each execution one
-item whatever `ItemBatcher` says, and waits for a function whose `InvocationType` is `Event`. Here the items
-are read, selected and put into batches first; the map then has the batches as its items. Its events go into
-the one queue of asynchronous invocations (`events.py`).
+ministack's maps read fields in JSONPath only, ignore `ItemBatcher`, and wait for a function whose
+`InvocationType` is `Event`. Here the items are selected and put into batches first, which are the map's items
+then; events go into the queue of asynchronous invocations.
 """
 
 from __future__ import annotations

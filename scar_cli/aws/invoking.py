@@ -1,8 +1,7 @@
 """Lambda's Invoke over connections that stay open, for as many calls as boto3 would be too slow for.
 
-boto3 takes one to two milliseconds of processor time for a call, most of it in layers that this one call does
-not need. Where Lambda is (region, endpoint, proxy, certificates) and who calls it is still what boto3's
-session says.
+boto3 takes one to two milliseconds of processor time for a call. Region, endpoint, proxy, certificates and
+credentials are still those of boto3's session.
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 

@@ -1,9 +1,8 @@
 """`scar-launch`: run a workflow on the files that are in its input folder already.
 
-The bucket is listed page by page, and each file gets one event of the shape that S3 sends. The first event
-waits for its answer, so that the function's image is ready before the crowd comes, and so that a workflow
-that does not work costs one invocation instead of a million. The rest is asynchronous. A journal on disk lets
-an interrupted launch go on. docs/launch.md tells users about all of it.
+Each file gets one event of the shape that S3 sends. The first event waits for its answer: the function's
+image is ready before the others come, and a workflow that does not work costs one invocation. A journal on
+disk lets an interrupted launch go on. See docs/launch.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`scar log`: what Lambda and Batch wrote about a function, as one log.
 
-A line of the runner is JSON and carries the id of its request; what the container prints carries none. Lambda
-runs one request at a time in a stream, so its lines belong to the request that has started there last; a
-stream of Batch belongs to one job. A request that was handed over to Batch goes on in its job's stream.
+A request that was handed over to Batch goes on in its job's stream; `scar_cli.aws.logs` says which line
+belongs to which request.
 """
 
 from __future__ import annotations

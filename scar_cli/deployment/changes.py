@@ -1,9 +1,7 @@
 """What a deployment would change, in words for the person who has to agree to it.
 
-The synthesized template is compared with the deployed one: what comes, goes and changes, and who may do what
-then. Rights are found wherever a policy document stands, so that a kind of resource that is not known here
-cannot hide one. Values of variables are never shown, as they may be secrets. `scar diff --full` is the cdk's
-own comparison.
+The synthesized template is compared with the deployed one. Rights are found wherever a policy document is, so
+that an unknown kind of resource cannot hide one. Values of variables are never shown, as they may be secrets.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""`scar-launch --distributed`: AWS lists the files and sends their events itself, and we look on.
+"""`scar-launch --distributed`: AWS lists the files and sends their events, and we look on.
 
-The first file is run from here, as in every launch. Then the state machine that the stack made for the
-function (`-c distributed_launch=true`) is started, which leaves that file out. Its execution is the launch's
-journal: if one is running already it is followed, and no second one is started.
+The first file is run from here. Then the state machine that the stack has for the function (`-c
+distributed_launch=true`) is started, which leaves that file out. If an execution is running already, it is
+followed.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
 """Files that are done: before a launch (`--skip-done`), and after it (`--wait`).
 
-A file is done before a launch if it has its output already. A script chooses the names of its outputs, so
-there has to be a rule. An output belongs to an input if its name begins with the input's *stem* (its name
-without the last extension) and ends there or goes on with something that is neither a letter nor a digit:
-of `photo.jpg` are `photo.png`, `photo.jpg.json`, `photo-small.jpg`, `photo_001.png` and all that is in a
-folder `photo/`; `photo2.png` is not. If several inputs claim an output, the longest stem has it: where
-there is an input `photo-small.png`, `photo-small.jpg` belongs to that one. An input is done if it has an
-output that is not older than itself.
+Before a launch, a file is done if it has an output that is not older than itself. An output belongs to an
+input if its name begins with the input's *stem* (its name without the last extension) and ends there, or goes
+on with something that is neither a letter nor a digit: `photo.png`, `photo.jpg.json`, `photo-small.jpg`,
+`photo_001.png` and all that is in a folder `photo/` belong to `photo.jpg`; `photo2.png` does not. If several
+inputs claim an output, the longest stem has it.
 
-Names come in one order in the inputs and in another in the outputs, so neither listing can be held against
-the other page by page. Tables in temporary files hold what is known, and memory does not grow with the
-files.
+Inputs and outputs are listed in different orders. Tables in temporary files hold what is known, so that
+memory does not grow with the files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Sending one event for each file: by several threads, as fast as Lambda takes them, until each is accepted.
 
-The listing runs ahead by two pages in a thread of its own. Senders take files from it a few at a time; that
-these are about to be sent goes into the journal before, that one was accepted right after. What is throttled,
-cut off or not answered is sent again. What would go on failing (credentials that have expired, a function
-that is gone) ends the launch at once.
+The listing runs two pages ahead. The journal notes before a few files are sent that they will be, and right
+after that each is accepted. What is throttled, cut off or not answered is sent again. What would go on
+failing (expired credentials, a function that is gone) ends the launch.
 """
 
 from __future__ import annotations

@@ -10,10 +10,9 @@ A text file of JSON lines, written as things happen and only ever added to:
     {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} it went on; event 0 may have been accepted before
     {"finished": "…", "accepted": 2}
 
-Files are sent in the order of the listing. So what has been dealt with is all up to the last key that was
-about to be sent, but for the events without an acceptance: these are few, whatever the number of files, and
-all that is kept in memory. A line reaches the system's page cache before the next thing happens, so that
-killing the process loses nothing; only a power cut may lose the last seconds, whose files are sent again.
+Files are sent in the order of the listing, so all are dealt with up to the last key that was about to be
+sent, except for the few events without an acceptance. Each line is in the system's page cache before the next
+thing happens: only a power cut may lose the last seconds, whose files are sent again.
 """
 
 from __future__ import annotations
