@@ -80,10 +80,9 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.access import gatekeeper
         from local_cloud.batch import stack as batch_stack
         from local_cloud.batch.api import Batch
-        from local_cloud.cloudformation import change_sets, custom_resources
-        from local_cloud.cloudformation import secrets as secrets_stack
+        from local_cloud.cloudformation import change_sets, custom_resources, secrets
         from local_cloud.ecr import Ecr
-        from local_cloud.iam import policies as iam
+        from local_cloud.iam import policies
         from local_cloud.lambda_functions import request_ids
         from local_cloud.lambda_functions.events import EventQueue
         from local_cloud.lambda_functions.image_functions import ImageFunctions
@@ -115,17 +114,11 @@ def install(  # noqa: PLR0915 (a line for each extension)
         logs.install()
         running_logs.install()
         messages.install()
-        batch_stack.install()
-        s3_reads.install()
-        s3_filters.install()
-        s3_stack.install()
-        change_sets.install()
-        custom_resources.install()
-        topics.install()
-        distributed_maps.install()
-        secrets_stack.install()
-        iam.install()
-        s3_writes.install()
+        for extension in (
+            *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
+            *(distributed_maps, secrets, policies, s3_writes),
+        ):
+            extension.install()
         answers.install(store)
         snapshots = Snapshots(store)
         snapshots.install(

@@ -23,6 +23,7 @@ from typing import Any
 from local_cloud import leash
 from local_cloud.access import credentials
 from local_cloud.emulator import environment
+from local_cloud.state.privacy import write_private
 
 LOCK = "cloud.lock"
 RUNNING = "running.json"
@@ -77,7 +78,9 @@ def _hold_together(options: argparse.Namespace) -> None:
         _answer({"error": str(error)})
         return
     leash.become_subreaper()
-    _fresh(state / "tmp")
+    shutil.rmtree(state / "tmp", ignore_errors=True)
+    # Another start, which will find this cloud running, may be quicker.
+    (state / "tmp").mkdir(mode=0o700, exist_ok=True)
     emulator, report = _start_emulator(options)
     message = _await_report(report)
     if "ready" not in message:
@@ -93,8 +96,8 @@ def _hold_together(options: argparse.Namespace) -> None:
         "parallel": options.parallel,
         "started_at": int(time.time()),
     }
-    _write(state / RUNNING, running)
-    _write(state / "last.json", {"port": options.port})
+    write_private(state / RUNNING, json.dumps(running, indent=2))
+    write_private(state / "last.json", json.dumps({"port": options.port}))
     _answer({"ready": True, **running})
     # Nobody reads our output from here on.
     log = os.open(state / LOG, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -166,17 +169,3 @@ def _await_report(reader: int) -> dict[str, Any]:
 
 def _answer(message: dict[str, Any]) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
-
-
-def _fresh(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    # Another start, which will find this cloud running, may be quicker.
-    folder.mkdir(mode=0o700, exist_ok=True)

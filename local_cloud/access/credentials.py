@@ -6,10 +6,11 @@ Whoever has it may do everything in that cloud, as the root of an AWS account ma
 from __future__ import annotations
 
 import json
-import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from local_cloud.state.privacy import write_private
 
 _FILE = "credentials.json"
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -50,17 +51,6 @@ def make(state: Path) -> Credentials:
     credentials = Credentials(
         "AKIA" + "".join(secrets.choice(_ALPHABET) for _ in range(16)), secrets.token_urlsafe(30)
     )
-    partial = state / f"{_FILE}.partial"
-    partial.unlink(missing_ok=True)
     # Nobody else on this machine may read it: with this key everything in the cloud can be run and read.
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(
-            {
-                "access_key_id": credentials.access_key_id,
-                "secret_access_key": credentials.secret_access_key,
-            },
-            file,
-        )
-    partial.replace(state / _FILE)
+    write_private(state / _FILE, json.dumps(asdict(credentials)))
     return credentials

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import ministack.app
@@ -43,14 +43,6 @@ _FORBIDDEN = 403
 
 class _Closed(Exception):  # noqa: N818 (no error of ours: an answer)
     """A request that is turned away, with what it is told."""
-
-
-class _Checker(Protocol):
-    """Follows a body as it arrives, and raises SignatureError where it is not as signed."""
-
-    def feed(self, data: bytes) -> None: ...
-
-    def finish(self) -> None: ...
 
 
 def install(port: int) -> None:
@@ -213,7 +205,7 @@ class _Hash:
             )
 
 
-def _followed(receive: Receive, checker: _Checker) -> Receive:
+def _followed(receive: Receive, checker: ChunkReader | _Hash) -> Receive:
     """The same body, checked as it passes: the emulator acts on nothing before it has the last byte."""
 
     async def receive_checked() -> Message:

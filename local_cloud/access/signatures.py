@@ -178,17 +178,13 @@ def _read_header(request: Request, authorization: str) -> Signature:
             "IncompleteSignature", "The Authorization header needs Credential, SignedHeaders and Signature"
         )
     given = dict(fields)
-    signed_at = request.header("x-amz-date")
-    key, date, region, service = _split_credential(given["Credential"])
-    payload = request.header("x-amz-content-sha256") or None
     return _signature(
-        (key, date, region, service),
-        signed_at=signed_at,
+        given["Credential"],
+        signed_at=request.header("x-amz-date"),
         signed_headers=given["SignedHeaders"],
         value=given["Signature"],
         token=request.header("x-amz-security-token"),
-        payload=_payload(payload, service),
-        expires_s=None,
+        payload=request.header("x-amz-content-sha256") or None,
     )
 
 
@@ -204,32 +200,31 @@ def _read_query(request: Request, query: list[tuple[bytes, bytes]], names: list[
     expires = given["X-Amz-Expires"]
     if not re.fullmatch(r"[0-9]{1,6}", expires) or not 0 < int(expires) <= _MAX_EXPIRES_S:
         raise SignatureError("RequestExpired", f"X-Amz-Expires must be 1 to {_MAX_EXPIRES_S} seconds")
-    scope = _split_credential(given["X-Amz-Credential"])
-    payload = request.header("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256")
-    if payload is None and scope[3] == "s3":
-        payload = UNSIGNED_PAYLOAD
     return _signature(
-        scope,
+        given["X-Amz-Credential"],
         signed_at=given["X-Amz-Date"],
         signed_headers=given["X-Amz-SignedHeaders"],
         value=given["X-Amz-Signature"],
         token=given.get("X-Amz-Security-Token", ""),
-        payload=_payload(payload, scope[3]),
+        payload=request.header("x-amz-content-sha256") or given.get("X-Amz-Content-Sha256"),
         expires_s=int(expires),
     )
 
 
 def _signature(
-    scope: tuple[str, str, str, str],
+    credential: str,
     *,
     signed_at: str,
     signed_headers: str,
     value: str,
     token: str,
     payload: str | None,
-    expires_s: int | None,
+    expires_s: int | None = None,
 ) -> Signature:
-    key, date, region, service = scope
+    key, date, region, service = _split_credential(credential)
+    if payload is None and service == "s3" and expires_s is not None:
+        payload = UNSIGNED_PAYLOAD
+    payload = _payload(payload, service)
     if not _TIME.fullmatch(signed_at) or not _HASH.fullmatch(value):
         raise SignatureError("IncompleteSignature", "X-Amz-Date or the signature is missing or malformed")
     if date != signed_at[:8]:

@@ -83,7 +83,8 @@ class ChunkReader:
         elif self._left == 0:  # the line end behind a chunk's data
             if line:
                 raise mismatch("A chunk is longer than it says. ")
-            self._end_of_chunk()
+            self._check_chunk()
+            self._left = None
         else:
             size, _semicolon, signed = line.partition(b";chunk-signature=")
             if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size):
@@ -93,10 +94,6 @@ class ChunkReader:
             if self._left == 0:
                 self._check_chunk()
                 self._trailers = []
-
-    def _end_of_chunk(self) -> None:
-        self._check_chunk()
-        self._left = None
 
     def _check_chunk(self) -> None:
         self._check_part(f"{ALGORITHM}-PAYLOAD", f"{_EMPTY}\n{self._hash.hexdigest()}", self._wanted)

@@ -35,6 +35,16 @@ def make_private(state: Path) -> None:
     state.chmod(0o700)  # last: what is interrupted before is done again
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else on this machine may read, as a whole or not at all. Raises OSError."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    partial.replace(path)
+
+
 def _close(path: str) -> None:
     with suppress(FileNotFoundError):
         mode = os.lstat(path).st_mode
