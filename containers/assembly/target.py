@@ -18,10 +18,10 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 
 from containers.errors import ErrorKind, ExplainedError
+from containers.http_client import NETWORK_ERRORS, Response
 from containers.image.manifests import Descriptor, check_digest
+from containers.patience import ServerPatience
 from containers.registry.client import Credentials, RegistryRepository
-from containers.registry.connections import NETWORK_ERRORS, Response
-from containers.registry.patience import ServerPatience
 from containers.registry.transport import RETRIED, HttpStatusError
 
 CHUNK_BYTES = 6 << 20
@@ -96,7 +96,7 @@ class TargetRepository(RegistryRepository):
                 self.start_upload().finish(descriptor.digest, content)
             except UploadLostError as error:
                 failures += 1
-                if failures >= self.patience.attempts:
+                if self.patience.is_over(failures):
                     raise self.upload_failed(error.cause) from error
         return descriptor
 
@@ -234,7 +234,7 @@ class BlobUpload:
                 raise UploadLostError(error) from error
             if error.status not in RETRIED:
                 raise self._target.upload_failed(error) from error
-        if failures >= patience.attempts:
+        if patience.is_over(failures):
             raise self._target.upload_failed(error) from error
         time.sleep(patience.pause_s(failures, retry_after))
 

@@ -6,7 +6,5 @@ credentials.py   logins in AWS Secrets Manager, tokens of Amazon ECR
 token_server.py  logins at token servers, and which of them get the password
 client.py        the registry's API
 transport.py     HTTP with retries and redirects
-connections.py   connections that are kept open
-patience.py      how long a server may take, and how often it is tried again
 ranges.py        parts of files and of objects in S3
 """

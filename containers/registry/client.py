@@ -8,16 +8,17 @@ in the middle of a blob is taken up again where it broke, by Range.
 
 from __future__ import annotations
 
-import base64
-import http.client
 import re
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 
+from urllib3 import HTTPHeaderDict
+
 from containers.asking import asker
 from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
+from containers.http_client import NETWORK_ERRORS, Response, basic_authorization
 from containers.image.manifests import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -27,8 +28,7 @@ from containers.image.manifests import (
     is_digest,
 )
 from containers.image.origin import ByteStream, VerifiedStream
-from containers.registry.connections import NETWORK_ERRORS, Response
-from containers.registry.patience import ReceivingPace, ServerPatience
+from containers.patience import ReceivingPace, ServerPatience
 from containers.registry.token_server import check_token_server
 from containers.registry.transport import HttpStatusError, Transport
 
@@ -178,14 +178,14 @@ class RegistryRepository:
             kind=ErrorKind.BAD_IMAGE,
         )
 
-    def _authorize(self, headers: http.client.HTTPMessage) -> str | None:
+    def _authorize(self, headers: HTTPHeaderDict) -> str | None:
         """The Authorization header that the 401 with these `headers` asks for."""
         login = self._credentials(self._host)
         basic = None
         if login:
             self._logged_in = True
-            basic = "Basic " + base64.b64encode(f"{login[0]}:{login[1]}".encode()).decode()
-        for challenge in headers.get_all("WWW-Authenticate") or []:
+            basic = basic_authorization(*login)
+        for challenge in headers.getlist("WWW-Authenticate"):
             scheme, _, rest = challenge.strip().partition(" ")
             if scheme.lower() == "bearer":
                 return f"Bearer {self._token(_parameters(rest), basic)}"
@@ -213,7 +213,7 @@ class RegistryRepository:
             raise broken(f"the token server of registry {self._host} gives no usable token")
         return token
 
-    def _read_document(self, ask: Callable[[], Response]) -> tuple[bytes, http.client.HTTPMessage]:
+    def _read_document(self, ask: Callable[[], Response]) -> tuple[bytes, HTTPHeaderDict]:
         """A small answer as a whole, asked for again if the connection breaks in the middle of it."""
         failures = 0
         while True:
@@ -225,7 +225,7 @@ class RegistryRepository:
                     break
                 except NETWORK_ERRORS as error:
                     failures += 1
-                    if failures >= self._transport.patience.attempts:
+                    if self._transport.patience.is_over(failures):
                         raise _connection_lost(self._host, error) from error
             time.sleep(self._transport.patience.pause_s(failures))
         if len(content) > MAXIMUM_DOCUMENT_BYTES:
@@ -297,7 +297,7 @@ class _ResumingBlob:
             self._failures = 0
         self._failures += 1
         self._failed_at = self._position
-        if self._failures >= self._patience.attempts:
+        if self._patience.is_over(self._failures):
             raise _connection_lost(self._host, error) from error
         time.sleep(self._patience.pause_s(self._failures))
 

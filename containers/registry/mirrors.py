@@ -27,15 +27,19 @@ from typing import TYPE_CHECKING, TypeVar
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.layout import LayoutFolder
 from containers.image.origin import BlobStore
+from containers.patience import ServerPatience
 from containers.registry.references import DOCKER_HUB, ImageReference
 
 if TYPE_CHECKING:
     from containers.registry.client import RegistryRepository
-    from containers.registry.patience import ServerPatience
 
 Answer = TypeVar("Answer")
 
 _DOCKER_HUB_HOST = "registry-1.docker.io"
+
+REGISTRY_PATIENCE = ServerPatience()
+MIRROR_PATIENCE = ServerPatience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
+"""Another place follows: no need to bear with one that is slow or stumbles."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ def places_for(
     ]
     host = _DOCKER_HUB_HOST if reference.registry == DOCKER_HUB else reference.registry
     scheme = "http" if is_loopback(host) else "https"
-    registry = _registry(f"{scheme}://{host}", "", reference, what, secret=registry_credentials)
+    registry = _registry(
+        f"{scheme}://{host}", "", reference, what, patience=REGISTRY_PATIENCE, secret=registry_credentials
+    )
     return [*places, replace(registry, is_mirror=False)]
 
 
@@ -129,21 +135,8 @@ def _mirror(base: str, reference: ImageReference, what: str) -> Place:
         folder = Path(urllib.parse.unquote(parts.path)) / reference.repository
         return Place(base, True, lambda: LayoutFolder(folder, what))
     return _registry(
-        f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), reference, what, patience=_mirror_patience
+        f"{parts.scheme}://{parts.netloc}", parts.path.strip("/"), reference, what, patience=MIRROR_PATIENCE
     )
-
-
-def _mirror_patience() -> ServerPatience:
-    """Another place follows: no need to bear with one that is slow or stumbles."""
-    from containers.registry.patience import ServerPatience
-
-    return ServerPatience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
-
-
-def _registry_patience() -> ServerPatience:
-    from containers.registry.transport import DEFAULT_PATIENCE
-
-    return DEFAULT_PATIENCE
 
 
 def _registry(
@@ -152,24 +145,23 @@ def _registry(
     reference: ImageReference,
     what: str,
     *,
+    patience: ServerPatience,
     secret: str | None = None,
-    patience: Callable[[], ServerPatience] = _registry_patience,
 ) -> Place:
     repository = f"{prefix}/{reference.repository}" if prefix else reference.repository
 
-    def open_repository(attempts: int | None = None) -> RegistryRepository:
-        # urllib, ssl and its certificates take 50 ms to load; a warm run needs none of them.
+    def open_repository(patience: ServerPatience = patience) -> RegistryRepository:
+        # urllib3, ssl and its certificates take 50 ms to load; a warm run needs none of them.
         from containers.registry.client import RegistryRepository
         from containers.registry.credentials import credentials_for
 
-        chosen = patience() if attempts is None else replace(patience(), attempts=attempts)
         return RegistryRepository(
-            origin, repository, what, credentials=credentials_for(secret), patience=chosen
+            origin, repository, what, credentials=credentials_for(secret), patience=patience
         )
 
     def read_digest(version: str) -> str | None:
         # There is always another way: no need to be patient.
-        with contextlib.closing(open_repository(2)) as opened:
+        with contextlib.closing(open_repository(replace(patience, attempts=2))) as opened:
             return opened.read_digest(version)
 
     return Place(origin, is_loopback(urllib.parse.urlsplit(origin).netloc), open_repository, read_digest)

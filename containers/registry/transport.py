@@ -2,12 +2,11 @@
 
 Connection errors, 5xx and 429 are tried again with a growing pause, or the one that `Retry-After` asks for.
 Redirects (blobs usually lie on a CDN) are followed without the Authorization header, never from HTTPS to
-plain HTTP, and to no other scheme. Connections are kept for the next request (`connections`).
+plain HTTP, and to no other scheme.
 """
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 import string
@@ -15,16 +14,16 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 
+from urllib3 import HTTPHeaderDict
+
 from containers.asking import asker
 from containers.errors import ErrorKind, ExplainedError
-from containers.registry.connections import NETWORK_ERRORS, RegistryConnections, Response
-from containers.registry.patience import ServerPatience, _retry_after_s
+from containers.http_client import NETWORK_ERRORS, REDIRECTS, HttpClient, Response
+from containers.patience import ServerPatience
 from containers.registry.token_server import is_internal
 
 _MAXIMUM_ERROR_BODY = 64 * 1024
-_MAXIMUM_REDIRECTS = 5
 _ERRORS_FROM = 400
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 """Status codes that may pass by themselves."""
 
@@ -32,7 +31,7 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 class HttpStatusError(Exception):
     """The server answered with an error that trying again does not heal."""
 
-    def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes, url: str) -> None:
+    def __init__(self, status: int, headers: HTTPHeaderDict, body: bytes, url: str) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.headers = headers
@@ -40,20 +39,17 @@ class HttpStatusError(Exception):
         self.url = url
 
 
-DEFAULT_PATIENCE = ServerPatience()
-
-
 class Transport:
     """Opens URLs; `server` names the other side in messages."""
 
     def __init__(self, server: str, patience: ServerPatience | None = None) -> None:
-        self.patience = patience or DEFAULT_PATIENCE
+        self.patience = patience or ServerPatience()
         self._server = server
-        self._connections = RegistryConnections(self.patience.timeout_s)
+        self._client = HttpClient(self.patience.timeout_s, plain_by_proxy=True)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        self._connections.close()
+        self._client.close()
 
     def open(
         self,
@@ -85,9 +81,7 @@ class Transport:
                     raise self._bad_certificate(error) from error
                 failure = self._unreachable(error)
             failures += 1
-            asked = _retry_after_s(retry_after)
-            too_long = asked is not None and asked > self.patience.longest_pause_s
-            if failures >= self.patience.attempts or too_long:
+            if self.patience.is_over(failures, retry_after):
                 raise failure
             time.sleep(self.patience.pause_s(failures, retry_after))
 
@@ -101,23 +95,12 @@ class Transport:
     ) -> Response:
         """The response (2xx) at the end of all redirects, without a second attempt; the Authorization header
         goes to the first server alone. Raises HttpStatusError or one of NETWORK_ERRORS."""
-        home = urllib.parse.urlsplit(url)
-        for _ in range(_MAXIMUM_REDIRECTS + 1):
-            here = urllib.parse.urlsplit(url)
-            at_home = (here.scheme, here.netloc) == (home.scheme, home.netloc)
-            more = {"Authorization": authorization} if authorization and at_home else {}
-            response = self._connections.request(
-                method, url, {"User-Agent": "scar-cdk", **headers, **more}, body
-            )
-            if response.status in _REDIRECTS and (location := response.headers.get("Location")):
-                response.read_rest(_MAXIMUM_ERROR_BODY)
-                url = _redirected(url, location, response)
-            elif response.status >= _ERRORS_FROM or response.status in _REDIRECTS:
-                body = response.read_rest(_MAXIMUM_ERROR_BODY)
-                raise HttpStatusError(response.status, response.headers, body, url)
-            else:
-                return response
-        raise HttpStatusError(response.status, response.headers, b"", url)
+        secrets = {"Authorization": authorization} if authorization else {}
+        response = self._client.request(method, url, headers, body, secrets=secrets, redirected=_redirected)
+        if response.status >= _ERRORS_FROM or response.status in REDIRECTS:
+            content = response.read_rest(_MAXIMUM_ERROR_BODY)
+            raise HttpStatusError(response.status, response.headers, content, response.url)
+        return response
 
     def _gave_up(self, problem: HttpStatusError) -> ExplainedError:
         if problem.status == 429:  # noqa: PLR2004
@@ -148,16 +131,19 @@ class Transport:
         )
 
 
-def _redirected(url: str, location: str, response: Response) -> str:
+def _redirected(response: Response, location: str) -> str:
     """Where `location` leads, or HttpStatusError for a redirect that must not be followed."""
     try:
         # Servers send what belongs quoted: spaces, and other characters than ASCII (as bytes).
         target = urllib.parse.quote(
-            urllib.parse.urljoin(url, location), encoding="latin-1", errors="replace", safe=string.punctuation
+            urllib.parse.urljoin(response.url, location),
+            encoding="latin-1",
+            errors="replace",
+            safe=string.punctuation,
         )
-        old, new = urllib.parse.urlsplit(url), urllib.parse.urlsplit(target)
+        old, new = urllib.parse.urlsplit(response.url), urllib.parse.urlsplit(target)
     except ValueError:
-        raise HttpStatusError(response.status, response.headers, b"", url) from None
+        raise HttpStatusError(response.status, response.headers, b"", response.url) from None
     # A registry reached over TLS must not send us to where anyone can listen, and none elsewhere to the
     # services of this machine, or its network, that speak plain HTTP (169.254.169.254).
     inside = is_internal(new.hostname or "") and not is_internal(old.hostname or "")

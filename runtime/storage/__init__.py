@@ -9,7 +9,6 @@ webdav.py       `webdav.NAME`
 onedata.py      `onedata.NAME`
 file_server.py  what servers of files over HTTP share: folders, temporary names
 http.py         their HTTP: retries, redirects, meaning of statuses
-connections.py  their connections
 address.py      addresses of servers
 named.py        a connection with a name
 secrets.py      its secrets

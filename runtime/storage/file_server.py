@@ -26,10 +26,10 @@ from secrets import token_hex
 from typing import Protocol, TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
+from containers.http_client import NETWORK_ERRORS
 from runtime.storage.address import encoded_path
 from runtime.storage.contract import StoredObject, Upload, content_type
 from runtime.storage.http import (
-    NETWORK_ERRORS,
     NO_SPACE,
     NOT_FOUND,
     UNAUTHORIZED,

@@ -1,10 +1,10 @@
 """HTTP to a server that keeps files: streams in both directions, patient with a server that stumbles, strict
 with where credentials go.
 
-- Bodies are read and written in pieces; connections are used again (`connections`).
+- Bodies are read and written in pieces; connections are used again (`containers.http_client`).
 - Connection errors, 429 and 5xx are tried again with a growing pause, or the one that `Retry-After` asks for.
 - TLS certificates are checked. Only `http` and `https` are spoken, and `http` only to a server whose address
-  the user wrote so.
+  the user wrote so. `HTTPS_PROXY` and `NO_PROXY` of the environment are honoured for https.
 - A redirect of a request that only reads is followed on the same server (scheme, host, port). Else it fails:
   following would hand credentials or data to whomever the answer names, or fetch from this machine's own
   services.
@@ -12,33 +12,26 @@ with where credentials go.
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import errno
-import http.client
-import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from containers.errors import ErrorKind, ExplainedError
+from containers.http_client import NETWORK_ERRORS, PIECE_BYTES, REDIRECTS, HttpClient, Response
+from containers.patience import ServerPatience
 from runtime.storage.address import ServerAddress
-from runtime.storage.connections import PIECE, ServerConnections
 from runtime.storage.contract import CredentialsRefusedError
 
 Result = TypeVar("Result")
 
-ATTEMPTS = 5
-FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 10.0
-MAXIMUM_REDIRECTS = 3
+PATIENCE = ServerPatience(timeout_s=60.0, attempts=5, first_pause_s=0.25, longest_pause_s=10.0)
 MAXIMUM_ANSWER = 64 * 1024
 WORTH_RETRYING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 509})
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, NO_SPACE = 401, 403, 404, 413, 507
-NETWORK_ERRORS = (OSError, http.client.HTTPException)
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
@@ -88,7 +81,7 @@ class HttpServer:
         self.address = address
         self._headers = dict(headers)
         self._understand = understand
-        self._connections = ServerConnections(address)
+        self._client = HttpClient(PATIENCE.timeout_s, plain_by_proxy=False)
 
     def __str__(self) -> str:
         """For messages."""
@@ -99,7 +92,7 @@ class HttpServer:
 
         When the attempts are used up, what `failure` makes of the reason is raised.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, PATIENCE.attempts + 1):
             retry_after = None
             try:
                 return work()
@@ -115,9 +108,9 @@ class HttpServer:
                 if getattr(error, "errno", None) in _OF_THE_DISK:
                     raise  # it is our own file that fails
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            if attempt == ATTEMPTS:
+            if PATIENCE.is_over(attempt):
                 break
-            time.sleep(_pause_s(attempt, retry_after))
+            time.sleep(PATIENCE.pause_s(attempt, retry_after))
         raise failure(f"{self}: {reason}")
 
     def ask(
@@ -137,21 +130,18 @@ class HttpServer:
         with self._response("GET", path, {}, None) as response:
             if not 200 <= response.status < 300:  # noqa: PLR2004
                 return self._answer("GET", response)
-            length = response.length
-            if length is not None:
-                on_size(length)
+            if response.length is not None:
+                on_size(response.length)
             written = 0
-            while piece := response.read(PIECE):
+            while piece := response.read1(PIECE_BYTES):
                 written += target.write(piece)
-            if length is None:
+            if response.length is None:
                 on_size(written)
-            elif written != length:
-                raise StumbledError(f"the connection ended after {written} of {length} bytes")
             return self._answer("GET", response)
 
     def close(self) -> None:
         """End the connections that are kept."""
-        self._connections.close()
+        self._client.close()
 
     def refusal(self, answer: ServerAnswer, what: str) -> ExplainedError | None:
         """The error of a status that means the same for whatever was tried; None: it has no such meaning."""
@@ -173,46 +163,38 @@ class HttpServer:
             )
         return None
 
-    def _answer(self, method: str, response: http.client.HTTPResponse) -> ServerAnswer:
+    def _answer(self, method: str, response: Response) -> ServerAnswer:
         headers = {name.lower(): value for name, value in response.headers.items()}
         answer = self._understand(ServerAnswer(response.status, headers, response.read(MAXIMUM_ANSWER)))
         if answer.status in WORTH_RETRYING:
             raise StumbledError(f"{answer.said} to a {method}", headers.get("retry-after"))
         return answer
 
-    @contextlib.contextmanager
     def _response(
         self, method: str, path: str, headers: Mapping[str, str], body: BinaryIO | bytes | None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """The response after redirects, still unread; the connection is kept if it can be."""
-        for _ in range(MAXIMUM_REDIRECTS + 1):
-            connection = self._connections.take()
-            keep = False
-            try:
-                response = _exchange(connection, method, path, {**self._headers, **headers}, body)
-                place = self._redirect(method, path, response)
-                if place is None:
-                    yield response
-                    keep = response.isclosed() and not response.will_close
-                    return
-            finally:
-                if keep:
-                    self._connections.give_back(connection)
-                else:
-                    connection.close()
-            path = place
-        raise ExplainedError(f"{self} redirects in circles", kind=ErrorKind.STORAGE_REFUSED)
+    ) -> Response:
+        """The response after redirects, still unread."""
 
-    def _redirect(self, method: str, path: str, response: http.client.HTTPResponse) -> str | None:
-        location = response.headers.get("Location")
-        if response.status not in (301, 302, 303, 307, 308) or location is None:
-            return None
+        def redirected(response: Response, location: str) -> str:
+            return self._redirected(method, response, location)
+
+        response = self._client.request(
+            method, self.address.origin + path, headers, body, secrets=self._headers, redirected=redirected
+        )
+        if response.status in REDIRECTS and "Location" in response.headers:
+            response.close()
+            raise ExplainedError(f"{self} redirects in circles", kind=ErrorKind.STORAGE_REFUSED)
+        return response
+
+    def _redirected(self, method: str, response: Response, location: str) -> str:
+        """The URL to follow, on the same server. Raises ExplainedError for any other."""
         here = self.address
         try:
-            there = urlsplit(urljoin(here.origin + path, location))
+            there = urlsplit(urljoin(response.url, location))
             port = there.port or (443 if there.scheme == "https" else 80)
         except ValueError:
             there, port = urlsplit(""), 0
+        # Stops a server from having credentials sent elsewhere, or this machine's own services asked.
         if (there.scheme, there.hostname, port) != (here.scheme, here.host, here.port):
             # Only the origin is told: what follows it may be a signed address.
             place = ascii(f"{there.scheme}://{there.netloc.rpartition('@')[2]}")
@@ -227,36 +209,4 @@ class HttpServer:
                 advice="Name the path where its files are, as its documentation gives it.",
                 kind=ErrorKind.STORAGE_REFUSED,
             )
-        return there.path + (f"?{there.query}" if there.query else "")
-
-
-def _exchange(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    headers: Mapping[str, str],
-    body: BinaryIO | bytes | None,
-) -> http.client.HTTPResponse:
-    try:
-        connection.request(method, path, body=body, headers=dict(headers))
-    except (BrokenPipeError, ConnectionResetError):
-        # A server that refuses early does not read the rest of the body; its answer may be there already.
-        with contextlib.suppress(*NETWORK_ERRORS):
-            return connection.getresponse()
-        raise
-    return connection.getresponse()
-
-
-def _pause_s(failures: int, retry_after: str | None) -> float:
-    if retry_after:
-        with contextlib.suppress(ValueError, TypeError):
-            text = retry_after.strip()
-            asked = (
-                float(text)
-                if text.isdigit()
-                else email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-            )
-            return min(max(asked, 0.0), LONGEST_PAUSE_S)
-    ceiling: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1))
-    # Jitter, so that many runs that failed together do not come back in step.
-    return ceiling * (0.5 + random.random() / 2)  # noqa: S311 (not for secrets)
+        return here.origin + there.path + (f"?{there.query}" if there.query else "")

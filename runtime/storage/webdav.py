@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from containers.http_client import basic_authorization
 from runtime.config import StorageConnection
 from runtime.storage.address import ServerAddress
-from runtime.storage.connections import basic
 from runtime.storage.file_server import FileServerStorage
 from runtime.storage.http import NOT_FOUND, HttpServer, ServerAnswer, StumbledError
 
@@ -29,7 +29,7 @@ class WebDavStorage(FileServerStorage):
 
     def __init__(self, provider: StorageConnection, settings: Mapping[str, str]) -> None:
         address = ServerAddress.parse(settings["hostname"], f"hostname of {provider.name}")
-        authorization = basic(settings["login"], settings["password"])
+        authorization = basic_authorization(settings["login"], settings["password"])
         super().__init__(_WebDav(HttpServer(provider.name, address, {"Authorization": authorization})))
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from containers.errors import ExplainedError
 from containers.image.config import ImageConfig
 from containers.image.manifests import parse_config
+from containers.patience import ServerPatience
 from containers.registry.client import RegistryRepository
 from containers.registry.mirrors import Place
-from containers.registry.patience import ServerPatience
 from containers.registry.references import parse_reference
 from containers.store.pull import WantedImage, pull
 from containers.store.store import ImageStore

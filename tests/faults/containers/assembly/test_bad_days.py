@@ -95,7 +95,7 @@ SOURCE_TROUBLES = {
 def test_a_source_that_stumbles_is_read_to_its_end(
     name: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("containers.registry.patience.ServerPatience.pause_s", lambda *_: 0.01)
+    monkeypatch.setattr("containers.patience.ServerPatience.pause_s", lambda *_: 0.01)
     world.store(layers())
     with BadNetwork(world.source, SOURCE_TROUBLES[name]) as network:
         world.source = network.address

@@ -216,7 +216,7 @@ def test_what_is_wrong_is_answered_in_one_message(
     told: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("containers.registry.patience.ServerPatience.pause_s", lambda *_: 0.0)
+    monkeypatch.setattr("containers.patience.ServerPatience.pause_s", lambda *_: 0.0)
     index.handler(event(cloud, world, **properties), Context())
     (answer,) = cloud.answers
     assert answer["Status"] == "FAILED"

@@ -19,7 +19,7 @@ from typing import Any
 
 from containers.assembly import Assembled, Runner, TargetRepository, Wanted, assemble
 from containers.assembly.interpreter import Interpreter
-from containers.registry.patience import ServerPatience
+from containers.patience import ServerPatience
 from tests import oci_images
 from tests.registry_server import Answer, Request, ScriptedServer
 

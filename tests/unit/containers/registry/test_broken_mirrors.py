@@ -12,8 +12,8 @@ import pytest
 
 from containers.assembly.source import open_reference
 from containers.errors import ExplainedError
+from containers.patience import ServerPatience
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import ServerPatience
 from containers.store import ImageSource, prepare_image
 from tests.oci_images import MANIFEST_TYPE, File, Image, tar_of, write_layout
 from tests.registry_server import Answer, Request, ScriptedServer
@@ -164,8 +164,8 @@ def test_a_mirror_that_is_too_slow_is_passed_over(tmp_path: Path, monkeypatch: p
     """A clock that runs by itself stands for the time that each piece takes."""
     pieces = iter(range(10**9))
     slow = ServerPatience(timeout_s=5, attempts=2, slowest_bytes_per_s=1 << 40)
-    monkeypatch.setattr("containers.registry.mirrors._mirror_patience", lambda: slow)
-    monkeypatch.setattr("containers.registry.patience.clock", lambda: float(next(pieces)))
+    monkeypatch.setattr("containers.registry.mirrors.MIRROR_PATIENCE", slow)
+    monkeypatch.setattr("containers.patience.clock", lambda: float(next(pieces)))
     large = Image([tar_of([File("hello", bytes(range(256)) * 40_000)])], compress="none")
     write_layout(tmp_path / "good/some/image", {"latest": HELLO})
     manifest_, config, layer_ = large.blobs()

@@ -12,8 +12,8 @@ import pytest
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import Layer
 from containers.layers.reader import LAYERS_AHEAD, LayerReader, read_ahead
+from containers.patience import ServerPatience
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import ServerPatience
 from containers.registry.transport import HttpStatusError, Transport
 from tests.registry_server import Answer, Request, ScriptedServer
 

@@ -12,9 +12,9 @@ import pytest
 
 from containers import aws
 from containers.errors import ExplainedError
-from containers.registry import transport
+from containers.patience import ServerPatience
+from containers.registry import mirrors
 from containers.registry.credentials import credentials_for
-from containers.registry.patience import ServerPatience
 from containers.store import ImageSource, RootFilesystem, prepare_image, rootfs
 from tests.oci_images import File, Image, push, tar_of
 from tests.registry_server import REGISTRY_PROGRAM, Answer, Request, ScriptedServer, real_registry
@@ -29,7 +29,7 @@ ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rootfs, "_resolved", {})
     monkeypatch.setattr(
-        transport, "DEFAULT_PATIENCE", ServerPatience(timeout_s=10, attempts=2, first_pause_s=0.01)
+        mirrors, "REGISTRY_PATIENCE", ServerPatience(timeout_s=10, attempts=2, first_pause_s=0.01)
     )
 
 

@@ -15,11 +15,11 @@ from typing import cast
 import pytest
 
 from containers.errors import ExplainedError
+from containers.http_client import Response
 from containers.image.manifests import Descriptor
 from containers.image.origin import find_image, read_all
+from containers.patience import ServerPatience
 from containers.registry.client import RegistryRepository
-from containers.registry.connections import Response
-from containers.registry.patience import ServerPatience
 from containers.registry.transport import HttpStatusError, _redirected
 from tests.loopback_aws import LoopbackAws, running
 from tests.oci_images import MANIFEST_TYPE, File, Image, digest_of, index_of, tar_of
@@ -273,12 +273,12 @@ def test_a_server_behind_a_redirect_may_not_ask_for_a_login() -> None:
     ],
 )
 def test_a_redirect_leads_neither_to_plain_http_nor_inside(url: str, location: str, followed: bool) -> None:
-    response = cast(Response, SimpleNamespace(status=302, headers={}))
+    response = cast(Response, SimpleNamespace(url=url, status=302, headers={}))
     if followed:
-        assert _redirected(url, location, response) == location
+        assert _redirected(response, location) == location
     else:
         with pytest.raises(HttpStatusError):
-            _redirected(url, location, response)
+            _redirected(response, location)
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x/"])

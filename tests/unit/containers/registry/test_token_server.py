@@ -7,8 +7,8 @@ import base64
 import pytest
 
 from containers.errors import ExplainedError
+from containers.patience import ServerPatience
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import ServerPatience
 from containers.registry.token_server import check_token_server
 from tests.registry_server import Answer, Request, ScriptedServer
 

@@ -16,8 +16,8 @@ from containers.errors import ExplainedError
 from containers.image.layout import LayoutFolder
 from containers.image.manifests import choose_platform, parse_config, parse_descriptor
 from containers.image.origin import find_image
+from containers.patience import ServerPatience
 from containers.registry.client import RegistryRepository
-from containers.registry.patience import ServerPatience
 from containers.registry.ranges import FileSource
 from containers.store.archive import find_in_archive
 from tests.oci_images import File, tar_of

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from containers.errors import ExplainedError
-from containers.registry import transport
-from containers.registry.patience import ServerPatience
+from containers.patience import ServerPatience
+from containers.registry import mirrors
 from containers.store import ImageSource, RootFilesystem, prepare_image, rootfs
 from containers.store.store import DiskBudget, ImageStore
 from tests.oci_images import File, Image, directory, push, tar_of, write_layout
@@ -31,7 +31,7 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """No names known from another test, and no long waits for registries that are not there."""
     monkeypatch.setattr(rootfs, "_resolved", {})
     monkeypatch.setattr(
-        transport, "DEFAULT_PATIENCE", ServerPatience(timeout_s=10, attempts=2, first_pause_s=0.01)
+        mirrors, "REGISTRY_PATIENCE", ServerPatience(timeout_s=10, attempts=2, first_pause_s=0.01)
     )
     monkeypatch.delenv("SCAR_REGISTRY_MIRRORS", raising=False)
 

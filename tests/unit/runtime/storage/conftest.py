@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from containers import aws, aws_secrets
+from runtime.storage import http
 from tests.unit.runtime.conftest import (  # noqa: F401 (fixtures)
     aws_environment,
     cloud,
@@ -68,7 +69,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come soon; how long they wait is tested by itself."""
-    monkeypatch.setattr("runtime.storage.http.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("runtime.storage.http.PATIENCE", replace(http.PATIENCE, first_pause_s=0.01))
 
 
 @pytest.fixture(autouse=True)

@@ -156,20 +156,12 @@ def test_size_is_known_before_anything_is_written_and_may_stop_it(place: Place, 
 
 def test_connections_are_used_again(place: Place, tmp_path: Path) -> None:
     storage = place.connect()
-    taken: list[object] = []
-    connections = storage._server._connections
-    take = connections.take
-
-    def count() -> object:
-        connection = take()
-        taken.append(connection)
-        return connection
-
-    connections.take = count  # type: ignore[method-assign, assignment]
+    address = storage._server.address
+    pool = storage._server._client._direct.connection_from_host(address.host, address.port, address.scheme)
     (tmp_path / "f").write_bytes(b"x")
     storage.upload([Upload(tmp_path / "f", "out", f"f{number}", 1) for number in range(20)])
-    assert len(taken) > 40
-    assert len(set(map(id, taken))) <= 7
+    assert pool.num_requests > 40
+    assert pool.num_connections <= 7
 
 
 @pytest.mark.parametrize("status", [413, 507])

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -244,15 +245,15 @@ def test_server_that_refuses_a_large_file_early_is_understood(tmp_path: Path) ->
     assert caught.value.kind in ("StorageFull", "UploadFailed")
 
 
-def test_pauses_grow_and_the_server_may_ask_for_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "FIRST_PAUSE_S", 0.25)
+def test_pauses_grow_and_the_server_may_ask_for_longer_ones() -> None:
+    patience = replace(http.PATIENCE, first_pause_s=0.25)
     for failures, longest in ((1, 0.25), (2, 0.5), (3, 1.0), (4, 2.0), (20, 10.0)):
         for _ in range(20):
-            assert longest / 2 <= http._pause_s(failures, None) <= longest
-    assert http._pause_s(1, "3") == 3
-    assert http._pause_s(1, "86400") == http.LONGEST_PAUSE_S
-    assert 3 < http._pause_s(1, formatdate(time.time() + 5, usegmt=True)) <= 5
-    assert http._pause_s(1, "soon") <= 0.25
+            assert longest / 2 <= patience.pause_s(failures) <= longest
+    assert patience.pause_s(1, "3") == 3
+    assert patience.pause_s(1, "86400") == patience.longest_pause_s == 10
+    assert 3 < patience.pause_s(1, formatdate(time.time() + 5, usegmt=True)) <= 5
+    assert patience.pause_s(1, "soon") <= 0.25
 
 
 def test_retry_after_is_obeyed(dav: Running, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
 import time
 from collections.abc import Callable
@@ -15,18 +14,22 @@ class ServerPatience:
 
     timeout_s: float = 30.0
     attempts: int = 5
-    first_pause_s: float = 0.5
+    first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
     slowest_bytes_per_s: float = 0.0
     """Bodies that take longer than `timeout_s` and are slower than this are given up."""
 
+    def is_over(self, failures: int, retry_after: str | None = None) -> bool:
+        """Whether all attempts are used up, or the server asks for a longer pause than the longest."""
+        return failures >= self.attempts or (_retry_after_s(retry_after) or 0) > self.longest_pause_s
+
     def pause_s(self, failures: int, retry_after: str | None = None) -> float:
-        """Seconds to wait after so many failures; `Retry-After` counts if it is bearable."""
+        """Seconds to wait after so many failures: as `Retry-After` asks, up to the longest pause."""
         asked = _retry_after_s(retry_after)
         if asked is not None:
             return min(asked, self.longest_pause_s)
-        # Full jitter, so that the many environments of a burst do not come back in step.
-        ceiling: float = min(self.longest_pause_s, self.first_pause_s * 2**failures)
+        # Jitter, so that the many environments of a burst do not come back in step.
+        ceiling: float = min(self.longest_pause_s, self.first_pause_s * 2 ** (failures - 1))
         return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - not for secrets
 
 
@@ -62,6 +65,8 @@ def _retry_after_s(value: str | None) -> float | None:
         return None
     if value.strip().isdecimal():
         return float(value)
+    import email.utils  # slow to load, and rarely needed
+
     try:
         moment = email.utils.parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
