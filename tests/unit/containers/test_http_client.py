@@ -70,9 +70,9 @@ def test_a_body_stays_compressed(client: HttpClient) -> None:
 
 def test_a_body_that_is_shorter_than_promised_is_an_error_of_the_network(client: HttpClient) -> None:
     answer = Answer(200, b"x" * 10, cut_at=5)
-    with ScriptedServer(lambda _: answer) as server, ask(client, server.address) as response:
-        with pytest.raises(http.client.HTTPException, match="5 bytes read, 5 more expected"):
-            response.read(100)
+    short = pytest.raises(http.client.HTTPException, match="5 bytes read, 5 more expected")
+    with ScriptedServer(lambda _: answer) as server, ask(client, server.address) as response, short:
+        response.read(100)
 
 
 def test_an_error_is_that_of_the_socket(client: HttpClient) -> None:
