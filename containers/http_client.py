@@ -106,7 +106,6 @@ class HttpClient:
             "maxsize": _KEPT_CONNECTIONS,
             "timeout": timeout_s,
             "blocksize": PIECE_BYTES,
-            "ssl_context": _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         }
         self._direct = urllib3.PoolManager(**self._options)
         self._by_proxy: dict[str, urllib3.ProxyManager] = {}
@@ -153,15 +152,18 @@ class HttpClient:
         if not host or parts.scheme not in ("http", "https"):
             raise http.client.InvalidURL(f"not a URL of a server: {url[:200]!r}")
         proxy = self._proxy(parts)
+        options: dict[str, Any] = {}
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         headers = {"User-Agent": "scar-cdk", **headers}
-        if proxy and parts.scheme == "http":
+        if parts.scheme == "https":
+            options = {"ssl_context": _tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))}
+        elif proxy:
             target = url.partition("#")[0]
             headers |= proxy.proxy_headers
         while True:
             with _plain_errors():
                 # From the host that was checked: urllib3 parses URLs in another way.
-                pool = (proxy or self._direct).connection_from_host(host, port, parts.scheme)
+                pool = (proxy or self._direct).connection_from_host(host, port, parts.scheme, options)
                 connections = pool.num_connections
                 try:
                     raw = pool.urlopen(
