@@ -249,6 +249,10 @@ class OscarService:
     outputs: tuple[StorageEntry, ...] = ()
 
 
+SECRET_SETTINGS = frozenset({"access_key", "secret_key", "login", "password", "token"})
+"""The settings of storage providers that may be kept in AWS Secrets Manager, and are never packaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting of a storage provider: its value, or the place where a secret one is kept.

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from fdl_schemas.diagnostics.diagnostic import Diagnostic, Position, Severity
+from fdl_schemas.model import SECRET_SETTINGS
 
 PathInFile = tuple[str | int, ...]
 """Keys and indexes that lead from the top of the file to a value."""
@@ -27,7 +28,7 @@ def lines_of(text: str) -> list[str]:
 
 # Diagnostics end up in logs of CI systems and in code hosts: no secret goes there with its line. A reference
 # to a secret stays.
-SECRET_KEYS: Final = ("access_key", "secret_key", "password", "token")
+_SECRET_KEYS: Final = SECRET_SETTINGS - {"login"}
 """Keys whose values are not shown."""
 _SECRET_WORDS: Final = ("passw", "pwd", "secret", "token", "access_key")
 _LIKE_A_SECRET_KEY: Final = 0.8
@@ -42,9 +43,9 @@ def is_secret(key: str) -> bool:
     """Whether the value of a key is not shown: it is a secret's, or one that may be meant (`pasword`)."""
     name = key.lower().replace("-", "_")
     return (
-        name in SECRET_KEYS
+        name in _SECRET_KEYS
         or any(word in name for word in _SECRET_WORDS)
-        or bool(get_close_matches(name, SECRET_KEYS, n=1, cutoff=_LIKE_A_SECRET_KEY))
+        or bool(get_close_matches(name, _SECRET_KEYS, n=1, cutoff=_LIKE_A_SECRET_KEY))
     )
 
 
@@ -53,7 +54,7 @@ def _without_secrets(lines: list[str], index: int) -> str:
     line = _LOGIN.sub(lambda found: found[1] + "*" * len(found[2]) + "@", lines[index])
     for found in _KEY.finditer(line):
         # Without a blank after it, `:` makes a key of a quoted text alone; ARNs are full of such.
-        is_key = found[2] or found[3] or found[1] in SECRET_KEYS
+        is_key = found[2] or found[3] or found[1] in _SECRET_KEYS
         # `login: user:password` is a mistake that shows both.
         if is_key and (is_secret(found[1]) or (found[1] == "login" and ":" in line[found.end() :])):
             return line[: found.end()] + "*" * (len(line) - found.end())

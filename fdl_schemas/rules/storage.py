@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics.diagnostic import quoted
-from fdl_schemas.model import Function, OscarService, Setting, StorageEntry
+from fdl_schemas.model import SECRET_SETTINGS, Function, OscarService, Setting, StorageEntry
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
 from fdl_schemas.rules.names import BUCKET_RULE, bucket_problem
@@ -25,7 +25,6 @@ _AROUND_A_FOLDER: Final = 20  # of its ARN
 _LONGEST_FUNCTION_POLICY: Final = 20_480
 _STATEMENT: Final = 450  # that lets one bucket, rule or topic invoke a function, but for the function's name
 _METHODS: Final = 2  # of an HTTP endpoint, with a statement each
-_SECRETS: Final = frozenset({"access_key", "secret_key", "login", "password", "token"})
 _ADDRESSES: Final = frozenset({"endpoint", "hostname", "oneprovider_host"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@:!-]{1,2048}")
@@ -203,7 +202,7 @@ def check_providers(draft: Draft, findings: Findings) -> None:
             path = (*entry.path, key)
             if not findings.is_whole(path):
                 continue
-            if key in _SECRETS or setting.kept_in == "environment":
+            if key in SECRET_SETTINGS or setting.kept_in == "environment":
                 _check_secret(setting, path, findings)
             elif setting.kept_in == "secret":
                 findings.error(
@@ -211,7 +210,7 @@ def check_providers(draft: Draft, findings: Findings) -> None:
                     f"{quoted(key)} cannot be kept as a secret",
                     path,
                     expected="the value itself, or ${ENV:NAME}",
-                    help="only " + ", ".join(f"`{name}`" for name in sorted(_SECRETS)) + " can be",
+                    help="only " + ", ".join(f"`{name}`" for name in sorted(SECRET_SETTINGS)) + " can be",
                 )
             elif key in _ADDRESSES:
                 _check_address(setting.value, path, findings)

@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fdl_schemas.model import Function, Setting, StorageProvider, Workflow
+from fdl_schemas.model import SECRET_SETTINGS, Function, Setting, StorageProvider, Workflow
 from scar_constructs.deployment import DeploymentError
-
-SECRET_KEYS = frozenset({"access_key", "secret_key", "login", "password", "token"})
-"""Settings that are never packaged."""
 
 
 def with_environment_values(workflow: Workflow, environ: Mapping[str, str]) -> Workflow:
@@ -48,10 +45,7 @@ def providers_of(function: Function, workflow: Workflow) -> tuple[StorageProvide
 
 
 def packaged(providers: Sequence[StorageProvider]) -> Mapping[str, Mapping[str, object]]:
-    """What the runner is told of them: never a secret.
-
-    :raises DeploymentError: something that cannot be a secret is said to be kept as one.
-    """
+    """What the runner is told of them: never a secret."""
     return {provider.reference: _packaged(provider) for provider in providers}
 
 
@@ -84,17 +78,10 @@ def _packaged(provider: StorageProvider) -> Mapping[str, object]:
     for key, setting in provider.settings.items():
         if _is_ours(key, setting):
             content[key] = {"stack_secret": True}
-        elif key in SECRET_KEYS:
-            content[key] = {"secret": setting.value}
-        elif setting.kept_in == "file":
-            content[key] = setting.value
         else:
-            raise DeploymentError(
-                f"storage_providers.{provider.reference}.{key}: only {', '.join(sorted(SECRET_KEYS))} can be "
-                "kept in AWS Secrets Manager"
-            )
+            content[key] = {"secret": setting.value} if key in SECRET_SETTINGS else setting.value
     return content
 
 
 def _is_ours(key: str, setting: Setting) -> bool:
-    return key in SECRET_KEYS and setting.kept_in != "secret"
+    return key in SECRET_SETTINGS and setting.kept_in != "secret"
