@@ -18,13 +18,13 @@ ARN_PARTS = 7
 _read: dict[tuple[str | None, str], str] = {}
 
 
-def secret_string(name: str, where: str, *, fresh: bool = False) -> str:
-    """The text of the secret with this name or ARN; `where` says in messages what it is for, `fresh` that it
-    has to be read again. Raises `ExplainedError` (`SecretUnavailable`)."""
+def secret_string(name: str, where: str) -> str:
+    """The text of the secret with this name or ARN; `where` says in messages what it is for. Raises
+    `ExplainedError` (`SecretUnavailable`)."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     key = _cache_key(name)
-    if key in _read and not fresh:
+    if key in _read:
         return _read[key]
     try:
         answer: Mapping[str, object] = aws.client("secretsmanager", _region_of(name)).get_secret_value(

@@ -1,4 +1,5 @@
-"""Batch's door: `python3 -m runtime.batch_job`, with the event in the job's environment (`delegation`).
+"""The entry point of AWS Batch jobs: `python3 -m runtime.batch_job`, with the event in the job's environment
+(`delegation`).
 
 Runs the same `job` as Lambda does, with the time of a Batch job. Exit codes: 0 the run succeeded, or
 there was nothing to run; 1 it failed (so Batch counts an attempt and tries again); 2 the job is

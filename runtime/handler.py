@@ -1,4 +1,4 @@
-"""Lambda's door: `handle(event, context)`.
+"""The entry point of AWS Lambda: `handle(event, context)`.
 
 Mode `lambda`: each invocation of the event runs here. Mode `lambda-batch`: the same, and one whose time
 is up goes on in Batch. Mode `batch`: each is submitted to Batch. Filters are applied before any of that.
@@ -162,7 +162,7 @@ def _answer(
 ) -> dict[str, Any]:
     for item, error in work.unreadable:
         setting.log.failure(error, item=item)
-    if work.door == "queue":
+    if work.kind == "queue":
         failed = [item for item, _ in work.unreadable] + [
             one.item for one, _ in failures if one.item is not None
         ]
@@ -170,7 +170,7 @@ def _answer(
     if failures or work.unreadable:
         reasons = [*work.unreadable, *((invocation.subject, error) for invocation, error in failures)]
         raise InvocationError(reasons, request_id=setting.request_id)
-    if work.door == "http":
+    if work.kind == "http":
         result = results[0]
         if result.job_id is not None:
             return http_events.answer_accepted(result.job_id, setting.request_id)
@@ -193,7 +193,7 @@ def _told(result: JobResult, work: Work) -> dict[str, Any]:
             "files": len(result.uploaded),
             "uploaded": result.uploaded[:UPLOADED_SHOWN],
         }
-    if work.door == "direct":
+    if work.kind == "direct":
         told["output"] = result.output
     return told
 

@@ -53,7 +53,7 @@ DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
 @dataclass(frozen=True, slots=True)
 class JobSetting:
-    """Where and for whom a job runs: what the doors know and the event does not."""
+    """Where and for whom a job runs: what the entry points know and the event does not."""
 
     config: FunctionConfig
     environ: Mapping[str, str]

@@ -119,18 +119,17 @@ class RegistryRepository:
 
     def _authorized(self, ask: Callable[[str | None], Response]) -> Response:
         """The answer to `ask`, which takes an Authorization header; logs in where the registry wants it."""
-        for first in (True, False):
-            try:
-                return ask(self._authorization)
-            except HttpStatusError as error:
-                # Challenges count only from the registry itself: a CDN behind a redirect gets no token.
-                from_registry = urllib.parse.urlsplit(error.url).netloc == self._host
-                if error.status == _UNAUTHORIZED and first and from_registry:
-                    self._authorization = self._authorize(error.headers)
-                    if self._authorization is not None:
-                        continue
+        try:
+            return ask(self._authorization)
+        except HttpStatusError as error:
+            # Challenges count only from the registry itself: a CDN behind a redirect gets no token.
+            from_registry = urllib.parse.urlsplit(error.url).netloc == self._host
+            if error.status != _UNAUTHORIZED or not from_registry:
                 raise
-        raise AssertionError("unreachable")
+            self._authorization = self._authorize(error.headers)
+            if self._authorization is None:
+                raise
+        return ask(self._authorization)
 
     def _explain(self, error: HttpStatusError, not_found: Callable[[], ExplainedError]) -> ExplainedError:
         if error.status == _NOT_FOUND:

@@ -42,9 +42,10 @@ def credentials_for(secret: str | None) -> Credentials:
 
 
 def _from_secret(name: str) -> tuple[str, str]:
-    from containers.aws_secrets import secret_string
+    from containers.aws_secrets import forget, secret_string
 
-    text = secret_string(name, "container.registry_credentials", fresh=True)
+    forget(name)
+    text = secret_string(name, "container.registry_credentials")
     try:
         content = read_json(text)
     except JsonError:

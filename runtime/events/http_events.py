@@ -19,12 +19,11 @@ import base64
 import binascii
 import json
 import re
-from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 from containers.bounded_json import JsonError, read_json
 from containers.errors import ErrorKind, ExplainedError
-from runtime.events.invocation import VARIABLE_LIMIT, Invocation
+from runtime.events.invocation import VARIABLE_LIMIT, Invocation, iso_time
 
 ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
 """Lambda answers up to 6 MB in all
@@ -86,7 +85,7 @@ def read_request(event: dict[str, Any]) -> Invocation:
         )
     return Invocation(
         event=event,
-        time=_iso(request_time_s(event)),
+        time=iso_time(request_time_s(event)),
         body=_body(event),
         variables=_variables(event),
         http=True,
@@ -226,11 +225,6 @@ def request_time_s(event: dict[str, Any]) -> float | None:
                 )
             return float(milliseconds) / 1000
     return None
-
-
-def _iso(moment_s: float | None) -> str:
-    moment = datetime.now(UTC) if moment_s is None else datetime.fromtimestamp(moment_s, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _bad(cause: str, advice: str = "") -> ExplainedError:

@@ -1,10 +1,11 @@
-"""One thing to run: what a door makes of an event, and what `job` runs."""
+"""One thing to run: a part of an event, as `job` runs it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import StoredObject
@@ -61,6 +62,12 @@ class Invocation:
                 kind=ErrorKind.EVENT_TOO_LARGE,
             )
         return text
+
+
+def iso_time(moment_s: float | None = None) -> str:
+    """A moment in seconds since 1970, or the present one, in ISO 8601."""
+    moment = datetime.now(UTC) if moment_s is None else datetime.fromtimestamp(moment_s, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def event_json(event: object) -> str:

@@ -27,7 +27,7 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
@@ -35,10 +35,10 @@ from containers.bounded_json import JsonError, read_json
 from containers.errors import ErrorKind, ExplainedError
 from runtime.config import FunctionConfig
 from runtime.events.http_events import is_http, read_request
-from runtime.events.invocation import Invocation
+from runtime.events.invocation import Invocation, iso_time
 from runtime.storage.contract import StoredObject
 
-Door = Literal["storage", "queue", "http", "direct"]
+EventKind = Literal["storage", "queue", "http", "direct"]
 
 EXPECTED = (
     'Expected an S3 notification, an EventBridge "Object Created" event, an SNS or SQS message around one of '
@@ -62,7 +62,7 @@ class Skipped:
 class Work:
     """What there is to do for one event."""
 
-    door: Door
+    kind: EventKind
     """Decides how the caller is answered."""
     invocations: list[Invocation] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -97,14 +97,9 @@ def read_event(event: object, config: FunctionConfig) -> Work:
     return work
 
 
-def now() -> str:
-    """This moment, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _direct(event: object) -> Invocation:
     script, arguments = _sent_along(event) if isinstance(event, dict) else (None, None)
-    return Invocation(event=event, time=now(), script=script, arguments=arguments)
+    return Invocation(event=event, time=iso_time(), script=script, arguments=arguments)
 
 
 def _with(event: object, extra: dict[str, object]) -> object:
@@ -257,7 +252,7 @@ def _word(value: object) -> str | None:
 def _time(value: object) -> str:
     """ISO 8601, as the event has it; a missing one is now."""
     if value is None:
-        return now()
+        return iso_time()
     try:
         datetime.fromisoformat(value)  # type: ignore[arg-type]
     except (ValueError, TypeError):

@@ -1,7 +1,7 @@
 """Where inputs come from and outputs go to.
 
 contract.py     what every kind of storage can do
-kinds.py        the kinds, by the provider's name in the FDL file
+kinds.py        the kinds, by the provider's name in the FDL file, and connections with a name
 s3.py           `s3`: the function's own account and role
 s3_keyed.py     `s3.NAME`, another account, and `minio.NAME`, any server that speaks S3
 s3_upload.py    many files to S3
@@ -10,8 +10,7 @@ onedata.py      `onedata.NAME`
 file_server.py  what servers of files over HTTP share: folders, temporary names
 http.py         their HTTP: retries, redirects, meaning of statuses
 address.py      addresses of servers
-named.py        a connection with a name
-secrets.py      its secrets
+secrets.py      secrets of connections
 upload_time.py  whether there is time for an upload
 """
 

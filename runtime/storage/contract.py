@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import mimetypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from containers.errors import ErrorKind, ExplainedError
-from runtime.config import StorageConnection
-
-NO_PROVIDERS: Mapping[str, StorageConnection] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,23 @@
-"""The kinds of storage."""
+"""The kinds of storage, and connections of `storage_providers`.
+
+The settings of a connection are looked up when it is used, and again when they are refused, as keys and
+tokens get changed while an execution environment lives on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageConnection
-from runtime.storage.contract import NO_PROVIDERS, Storage
+from runtime.storage.contract import CredentialsRefusedError, Storage, StoredObject, Upload
+
+Result = TypeVar("Result")
+
+NO_PROVIDERS: Mapping[str, StorageConnection] = {}
 
 
 def open_storage(provider: str, providers: Mapping[str, StorageConnection] = NO_PROVIDERS) -> Storage:
@@ -18,40 +29,55 @@ def open_storage(provider: str, providers: Mapping[str, StorageConnection] = NO_
         from runtime.storage.s3 import S3Storage
 
         return S3Storage()
-    connection = providers.get(provider)
-    opener = _KINDS.get(connection.kind) if connection is not None else None
-    if connection is None or opener is None:
+    if provider not in providers:
         raise ExplainedError(
             f"This function has no storage provider {provider!r}",
             advice=f"It knows: {', '.join(('s3', *providers))}.",
             kind=ErrorKind.UNKNOWN_STORAGE,
         )
-    from runtime.storage.named import NamedStorage
-
-    return NamedStorage(connection, opener)
+    return _NamedStorage(providers[provider])
 
 
-def _open_keyed_s3(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
+class _NamedStorage:
+    """The `Storage` of a provider `KIND.NAME`; connects with the secrets as they are now."""
+
+    def __init__(self, provider: StorageConnection) -> None:
+        self._provider = provider
+
+    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+        """See `Storage.download`."""
+        return self._with(lambda storage: storage.download(source, target, on_size=on_size))
+
+    def require_time(self, uploads: Sequence[Upload], until: float) -> None:
+        """See `Storage.require_time`."""
+        self._with(lambda storage: storage.require_time(uploads, until))
+
+    def upload(self, uploads: Sequence[Upload], until: float = math.inf) -> None:
+        """See `Storage.upload`."""
+        self._with(lambda storage: storage.upload(uploads, until))
+
+    def _with(self, work: Callable[[Storage], Result]) -> Result:
+        from runtime.storage.secrets import settings_of
+
+        settings = settings_of(self._provider)
+        try:
+            return work(_connected(self._provider, settings))
+        except CredentialsRefusedError:
+            newer = settings_of(self._provider, fresh=True)
+            if newer == settings:
+                raise
+        return work(_connected(self._provider, newer))
+
+
+def _connected(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
+    if provider.kind == "webdav":
+        from runtime.storage.webdav import WebDavStorage
+
+        return WebDavStorage(provider, settings)
+    if provider.kind == "onedata":
+        from runtime.storage.onedata import OnedataStorage
+
+        return OnedataStorage(provider, settings)
     from runtime.storage.s3_keyed import KeyedS3Storage
 
     return KeyedS3Storage(provider, settings)
-
-
-def _open_webdav(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
-    from runtime.storage.webdav import WebDavStorage
-
-    return WebDavStorage(provider, settings)
-
-
-def _open_onedata(provider: StorageConnection, settings: Mapping[str, str]) -> Storage:
-    from runtime.storage.onedata import OnedataStorage
-
-    return OnedataStorage(provider, settings)
-
-
-_KINDS: dict[str, Callable[[StorageConnection, Mapping[str, str]], Storage]] = {
-    "s3": _open_keyed_s3,
-    "minio": _open_keyed_s3,
-    "webdav": _open_webdav,
-    "onedata": _open_onedata,
-}

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -115,7 +116,9 @@ def _servers(folder: Path) -> Iterator[Check]:
 
     try:
         with (
-            mock.patch.multiple(http, FIRST_PAUSE_S=0.001, LONGEST_PAUSE_S=0.001),
+            mock.patch.object(
+                http, "PATIENCE", replace(http.PATIENCE, first_pause_s=0.001, longest_pause_s=0.001)
+            ),
             mock.patch.object(s3_keyed, "ATTEMPTS", 1),
             mock.patch.dict(os.environ, {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}),
         ):

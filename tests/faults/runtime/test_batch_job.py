@@ -1,4 +1,4 @@
-"""Batch's door, started as a job starts it: a process with an environment."""
+"""The entry point of Batch jobs, started as a job starts it: a process with an environment."""
 
 from __future__ import annotations
 

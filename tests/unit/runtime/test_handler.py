@@ -1,4 +1,4 @@
-"""Lambda's door, with a real S3, a real image and whatever engine works on this machine."""
+"""The entry point of Lambda, with a real S3, a real image and whatever engine works on this machine."""
 
 from __future__ import annotations
 

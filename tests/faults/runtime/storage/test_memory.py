@@ -24,7 +24,7 @@ from runtime.config import StorageConnection
 from runtime.storage import StoredObject, Upload, kinds
 name, settings, bucket, folder = json.loads(sys.argv[1])
 folder = Path(folder)
-opened = kinds._KINDS[name.partition(".")[0]](StorageConnection(name, {}), settings)
+opened = kinds._connected(StorageConnection(name, {}), settings)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 opened.upload([Upload(folder / "small", bucket, "small", 5)])
 before = peak()

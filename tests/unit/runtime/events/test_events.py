@@ -77,7 +77,7 @@ def test_wrapped_notification_is_unwrapped(wrap: Any, config: FunctionConfig) ->
 
 def test_message_that_cannot_be_read_does_not_hold_up_the_others(config: FunctionConfig) -> None:
     work = read_event(sqs("no JSON", s3_event("bucket", "in/a"), {"hello": 1}, "[1]"), config)
-    assert work.door == "queue"
+    assert work.kind == "queue"
     assert [(invocation.item, invocation.subject) for invocation in work.invocations] == [
         ("m1", "s3://bucket/in/a")
     ]
@@ -192,7 +192,7 @@ def test_event_that_fits_nothing_is_refused_and_told_what_was_expected(
 @pytest.mark.parametrize("payload", [{}, {"a": 1}, [1, 2], "text", 3, None])
 def test_any_other_payload_is_a_direct_invocation(payload: object, config: FunctionConfig) -> None:
     work = read_event(payload, config)
-    assert work.door == "direct"
+    assert work.kind == "direct"
     assert [(one.event, one.source, one.script, one.arguments) for one in work.invocations] == [
         (payload, None, None, None)
     ]
@@ -229,7 +229,7 @@ def test_unreadable_script_or_arguments_are_refused(bad: dict[str, Any], config:
 @pytest.mark.parametrize("shape", [rest_request, http_request])
 def test_http_request_has_body_and_variables(shape: Any, config: FunctionConfig) -> None:
     work = read_event(shape("POST", "höla", {"color": "red", "utm-source": "x"}), config)
-    assert work.door == "http"
+    assert work.kind == "http"
     (invocation,) = work.invocations
     assert invocation.body == "höla".encode()
     assert dict(invocation.variables) == {"color": "red"}
