@@ -14,27 +14,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from containers.errors import ErrorKind, ExplainedError
+from containers.image.config import ImageConfig
 from containers.paths import resolve_in_root
 from runtime.config import FunctionConfig
 from runtime.events.invocation import Invocation
 
 SHELL = "/bin/sh"
 ELF = b"\x7fELF"
-
-
-class ImageCommand(Protocol):
-    """The part of an image's configuration that says what runs."""
-
-    @property
-    def entrypoint(self) -> Sequence[str]:
-        """`ENTRYPOINT`; empty: none."""
-
-    @property
-    def cmd(self) -> Sequence[str]:
-        """`CMD`; empty: none."""
 
 
 def script_of(invocation: Invocation, config: FunctionConfig) -> bytes | None:
@@ -64,7 +52,7 @@ def write_script(content: bytes, target: Path) -> bool:
 
 def prepare_argv(
     root: Path,
-    image: ImageCommand,
+    image: ImageConfig,
     script: Path | None,
     arguments: Sequence[str] | None,
     environment: Mapping[str, str],

@@ -79,7 +79,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             uploads_until=started + own_time + seconds_for_uploads(config.timeout_threshold_s),
             log=log,
             cold=cold,
-            delegate=_delegate(config, log) if config.execution_mode == "lambda-batch" else None,
+            delegate=None if config.execution_mode == "lambda" else _delegate(config, log),
         )
         if event == PREHEAT:
             return {"status": "ok", "request_id": request_id, **preheat(setting)}
@@ -118,21 +118,10 @@ def _seconds_for_container(config: FunctionConfig, context: Any) -> float:
 def _run_all(
     work: Work, setting: JobSetting
 ) -> tuple[list[JobResult], list[tuple[Invocation, ExplainedError]]]:
-    run: Callable[[Invocation], JobResult]
-    if setting.config.execution_mode == "batch":
-        delegate = _delegate(setting.config, setting.log)
-
-        def run(invocation: Invocation) -> JobResult:
-            return JobResult(invocation.subject, status="delegated", job_id=delegate(invocation))
-    else:
-
-        def run(invocation: Invocation) -> JobResult:
-            return run_job(invocation, setting)
-
     results, failures = [], []
     for invocation in work.invocations:
         try:
-            results.append(run(invocation))
+            results.append(_run(invocation, setting))
         except ExplainedError as error:
             failures.append((invocation, error))
             setting.log.failure(error, subject=invocation.subject)
@@ -143,6 +132,12 @@ def _run_all(
                 (invocation, ExplainedError(unforeseen, advice=_TO_REPORT, kind=ErrorKind.INTERNAL_ERROR))
             )
     return results, failures
+
+
+def _run(invocation: Invocation, setting: JobSetting) -> JobResult:
+    if setting.config.execution_mode == "batch" and setting.delegate is not None:
+        return JobResult(invocation.subject, status="delegated", job_id=setting.delegate(invocation))
+    return run_job(invocation, setting)
 
 
 def _delegate(config: FunctionConfig, log: Log) -> Callable[[Invocation], str]:

@@ -24,14 +24,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from containers.errors import ErrorKind, ExplainedError
-from containers.image.config import ImageConfig
 from containers.store import ImageSource, RootFilesystem, prepare_image
 from runtime import outputs
 from runtime.answer import AwaitedOutput
-from runtime.assembled import writable_folder
+from runtime.assembled import EnclosingImage, writable_folder
 from runtime.command import prepare_argv, script_of, write_script
 from runtime.config import FunctionConfig
 from runtime.ending import interrupted_at, require_success, time_is_up
@@ -47,6 +46,8 @@ from runtime.workspace import Workspace, explain_os_error, file_name, new_worksp
 if TYPE_CHECKING:
     from containers.engines import ContainerResult, Engine
     from runtime.storage.contract import Upload
+
+ReadyImage = EnclosingImage | RootFilesystem
 
 DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
@@ -90,18 +91,6 @@ class JobResult:
     """The last lines of the container's output."""
     stdout: bytes = b""
     """All of its standard output, for an HTTP request."""
-
-
-class ReadyImage(Protocol):
-    """An image that programs can be started in."""
-
-    @property
-    def path(self) -> Path:
-        """Its root file system, as this process sees it."""
-
-    @property
-    def config(self) -> ImageConfig:
-        """What the image says about how it is run."""
 
 
 class EmptyInput(Exception):  # noqa: N818 (not an error: the way out of stage-in)

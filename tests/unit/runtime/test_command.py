@@ -1,20 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from containers.errors import ExplainedError
+from containers.image.config import ImageConfig
 from runtime.command import prepare_argv, write_script
 
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
-
-
-@dataclass(frozen=True)
-class Image:
-    entrypoint: tuple[str, ...] = ()
-    cmd: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -60,27 +54,35 @@ def test_script_runs_under_its_interpreter_or_the_shell(
 ) -> None:
     script = tmp_path / "script"
     write_script(f"{first_line}\necho hi\n".encode(), script)
-    assert prepare_argv(root, Image(("ignored",)), script, None, PATH) == [*interpreter, str(script)]
+    assert prepare_argv(root, ImageConfig(entrypoint=("ignored",)), script, None, PATH) == [
+        *interpreter,
+        str(script),
+    ]
 
 
 def test_program_of_env_is_started_directly_where_env_is_missing(root: Path, tmp_path: Path) -> None:
     (root / "usr/bin/env").unlink()
     script = tmp_path / "script"
     write_script(b"#!/usr/bin/env -S bash -e\n", script)
-    assert prepare_argv(root, Image(), script, ("a b",), PATH) == ["/usr/bin/bash", "-e", str(script), "a b"]
+    assert prepare_argv(root, ImageConfig(), script, ("a b",), PATH) == [
+        "/usr/bin/bash",
+        "-e",
+        str(script),
+        "a b",
+    ]
 
 
 def test_static_program_as_script_is_started_itself(root: Path, tmp_path: Path) -> None:
     script = tmp_path / "script"
     write_script(b"\x7fELF\x02\r\n\x01", script)
-    assert prepare_argv(root, Image(), script, None, PATH) == [str(script)]
+    assert prepare_argv(root, ImageConfig(), script, None, PATH) == [str(script)]
 
 
 def test_image_without_a_shell_cannot_run_a_script(tmp_path: Path) -> None:
     script = tmp_path / "script"
     write_script(b"#!/bin/bash\n", script)
     with pytest.raises(ExplainedError, match=r"neither the script's interpreter .*bin/bash.* nor /bin/sh"):
-        prepare_argv(tmp_path, Image(), script, None, PATH)
+        prepare_argv(tmp_path, ImageConfig(), script, None, PATH)
 
 
 @pytest.mark.parametrize(
@@ -101,20 +103,20 @@ def test_script_from_windows_is_made_readable(content: bytes, written: bytes, tm
 @pytest.mark.parametrize(
     ("image", "arguments", "argv"),
     [
-        (Image(("a", "b"), ("c",)), None, ["a", "b", "c"]),
-        (Image((), ("c", "d")), None, ["c", "d"]),
-        (Image(("a",), ()), None, ["a"]),
-        (Image(("a",), ("c",)), ("x", "y z"), ["a", "x", "y z"]),
-        (Image((), ("c",)), ("x",), ["x"]),
-        (Image(("a",), ("c",)), (), ["a"]),
+        (ImageConfig(entrypoint=("a", "b"), cmd=("c",)), None, ["a", "b", "c"]),
+        (ImageConfig(entrypoint=(), cmd=("c", "d")), None, ["c", "d"]),
+        (ImageConfig(entrypoint=("a",), cmd=()), None, ["a"]),
+        (ImageConfig(entrypoint=("a",), cmd=("c",)), ("x", "y z"), ["a", "x", "y z"]),
+        (ImageConfig(entrypoint=(), cmd=("c",)), ("x",), ["x"]),
+        (ImageConfig(entrypoint=("a",), cmd=("c",)), (), ["a"]),
     ],
 )
 def test_entry_point_and_command_are_joined_as_docker_does(
-    image: Image, arguments: tuple[str, ...] | None, argv: list[str], root: Path
+    image: ImageConfig, arguments: tuple[str, ...] | None, argv: list[str], root: Path
 ) -> None:
     assert prepare_argv(root, image, None, arguments, PATH) == argv
 
 
 def test_image_with_nothing_to_run_is_refused(root: Path) -> None:
     with pytest.raises(ExplainedError, match="neither ENTRYPOINT nor CMD"):
-        prepare_argv(root, Image(), None, None, PATH)
+        prepare_argv(root, ImageConfig(), None, None, PATH)
