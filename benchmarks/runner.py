@@ -36,6 +36,7 @@ from benchmarks.measure import Comparison, NotToBeHadError, in_turns
 from benchmarks.runner_process import COMMAND
 from benchmarks.runner_udocker import Udocker
 from runtime import handler
+from tests.function_configs import function_config
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
 _ROOM_BYTES = 4 << 30
@@ -160,20 +161,7 @@ class _Subject:
         """What a template would make of this process: the function's folder and variables."""
         function = self._new_folder("function")
         function.mkdir()
-        config = {
-            "version": 1,
-            "name": "bench",
-            "execution_mode": "lambda",
-            "log_level": "INFO",
-            "timeout_s": 300,
-            "timeout_threshold_s": 10,
-            "init_script": None,
-            "image": self._reference,
-            "container_environment": {},
-            "inputs": [],
-            "outputs": [],
-            "batch": None,
-        }
+        config = function_config("bench", self._reference, timeout_s=300)
         (function / "function_config.json").write_text(json.dumps(config))
         os.environ |= {
             "LAMBDA_TASK_ROOT": str(function),

@@ -17,6 +17,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote_plus, urlsplit
 
+FDL = """
+functions:
+  aws:
+  - lambda:
+      name: fan
+      container: {image: grycap/cowsay}
+      input: [{storage_provider: s3, path: bucket/in}]
+"""
+"""Of a function that reads from this bucket."""
 _KEY = re.compile(rb'"key": ?"([^"]+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _REASONS = {200: "OK", 202: "Accepted", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests"}

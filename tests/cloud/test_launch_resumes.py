@@ -21,18 +21,9 @@ import pytest
 
 from scar_cli.launch.journal import read
 from tests.cloud.embedded import until
-from tests.loopback_aws import LoopbackAws, running
+from tests.loopback_aws import FDL, LoopbackAws, running
 
 pytestmark = pytest.mark.cloud
-
-FDL = """
-functions:
-  aws:
-  - lambda:
-      name: fan
-      container: {image: grycap/cowsay}
-      input: [{storage_provider: s3, path: bucket/in}]
-"""
 
 
 @dataclass

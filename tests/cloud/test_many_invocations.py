@@ -21,6 +21,7 @@ import pytest
 from local_cloud.cloud import Cloud
 from scar_constructs.functions.runner_asset import build_runner
 from tests.cloud.embedded import CloudUnderTest, any_role, keys, until
+from tests.function_configs import function_config
 from tests.oci_images import Image, busybox_layer, write_layout
 
 pytestmark = [
@@ -118,21 +119,7 @@ def function(wide_cloud: CloudUnderTest, tmp_path: Path) -> Function:
 
 
 def package(bucket: str) -> bytes:
-    where = {"provider": "s3", "bucket": bucket, "prefixes": [], "suffixes": []}
-    config = {
-        "version": 1,
-        "name": "untidy",
-        "execution_mode": "lambda",
-        "log_level": "INFO",
-        "timeout_s": 120,
-        "timeout_threshold_s": 5,
-        "init_script": "init_script",
-        "image": "many/tools",
-        "container_environment": {},
-        "inputs": [{**where, "folder": "in"}],
-        "outputs": [{**where, "folder": "out"}],
-        "batch": None,
-    }
+    config = function_config("untidy", "many/tools", bucket, timeout_s=120, init_script="init_script")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("function_config.json", json.dumps(config))

@@ -20,6 +20,7 @@ import pytest
 from scar_constructs.functions.compiled_libraries import WHEELS
 from scar_constructs.functions.runner_asset import build_runner
 from tests.cloud.embedded import CloudUnderTest
+from tests.function_configs import function_config
 from tests.interpreters import find_python
 from tests.oci_images import File, Image, host_shell_layer, push, tar_of
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
@@ -66,21 +67,7 @@ def packaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def write_function(folder: Path, bucket: str) -> None:
-    where = {"provider": "s3", "bucket": bucket, "prefixes": [], "suffixes": []}
-    config = {
-        "version": 1,
-        "name": "jailed",
-        "execution_mode": "lambda",
-        "log_level": "INFO",
-        "timeout_s": 60,
-        "timeout_threshold_s": 5,
-        "init_script": "init_script",
-        "image": "jailed/debian",
-        "container_environment": {},
-        "inputs": [{**where, "folder": "in"}],
-        "outputs": [{**where, "folder": "out"}],
-        "batch": None,
-    }
+    config = function_config("jailed", "jailed/debian", bucket, init_script="init_script")
     (folder / "function_config.json").write_text(json.dumps(config))
     (folder / "init_script").write_text(SCRIPT)
     (folder / "init_script").chmod(0o755)

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests.function_configs import function_config
 from tests.oci_images import File, Image, busybox_layer, directory, host_shell_layer, symlink, tar_of
 from tests.static_programs import compiled
 
@@ -100,22 +101,9 @@ class ContractImage:
 
     def configuration(self, name: str, bucket: str) -> dict[str, Any]:
         """Of the function, `function_config.json`."""
-        folder = {"provider": "s3", "bucket": bucket, "prefixes": [], "suffixes": []}
-        return {
-            "version": 1,
-            "name": name,
-            "execution_mode": "lambda",
-            "log_level": "INFO",
-            "timeout_s": 60,
-            "timeout_threshold_s": 1,
-            "init_script": "init_script" if "init_script" in self.files else None,
-            "image": f"contract/{name}",
-            "container_environment": {},
-            "inputs": [{**folder, "folder": "in"}],
-            "outputs": [{**folder, "folder": "out"}],
-            "batch": {"timeout_s": 60, "attempts": 1},
-            **self.settings,
-        }
+        script = "init_script" if "init_script" in self.files else None
+        own = {"timeout_threshold_s": 1, "init_script": script, "batch": {"timeout_s": 60, "attempts": 1}}
+        return function_config(name, f"contract/{name}", bucket, **own | dict(self.settings))
 
     def package(self, name: str, bucket: str) -> io.BytesIO:
         """The zip of the function's code."""

@@ -13,15 +13,7 @@ from scar_cli.commands import launch as command
 from scar_cli.errors import UserError
 from scar_cli.launch.journal import Journal
 from scar_cli.launch.plan import LaunchOptions, Plan, explained_end, plan_launch
-
-FDL = """
-functions:
-  aws:
-  - lambda:
-      name: fan
-      container: {image: grycap/cowsay}
-      input: [{storage_provider: s3, path: bucket/in}]
-"""
+from tests.loopback_aws import FDL
 
 
 @pytest.fixture
