@@ -7,7 +7,7 @@ from typing import Any
 
 def function_config(name: str, image: str, bucket: str | None = None, **settings: Any) -> dict[str, Any]:
     """Of a function that reads from the folder `in` of a bucket and writes to `out`, or has no folders."""
-    where = {"provider": "s3", "bucket": bucket, "prefixes": [], "suffixes": []}
+    where: dict[str, Any] = {"provider": "s3", "bucket": bucket, "prefixes": [], "suffixes": []}
     return {
         "version": 1,
         "name": name,
