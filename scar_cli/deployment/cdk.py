@@ -129,6 +129,17 @@ def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> in
     return code
 
 
+def _synth(arguments: Sequence[str]) -> int:
+    """Synthesize by the cdk command line; its exit code. What it says is shown at its end.
+
+    An interruption reaches the app too, and its traceback tells people nothing.
+    """
+    with _started(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        said, _nothing = process.communicate()
+    sys.stderr.write(said)
+    return process.returncode
+
+
 @contextmanager
 def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> Iterator[subprocess.Popen[str]]:
     """The cdk as a process, which has ended when the block is left."""
@@ -192,12 +203,7 @@ def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str],
     if named or found:
         context["existing_buckets"] = ",".join([*named, *sorted(found)])
     values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
-    arguments = ("synth", "--quiet", "--output", str(folder), *values)
-    # What it says is shown at its end: an interruption reaches the app too, and its traceback tells nothing.
-    with _started(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        said, _nothing = process.communicate()
-    sys.stderr.write(said)
-    if process.returncode != 0:
+    if _synth(("synth", "--quiet", "--output", str(folder), *values)) != 0:
         raise UserError("The workflow cannot be synthesized", "What is wrong stands above")
 
 
