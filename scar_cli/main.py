@@ -19,6 +19,7 @@ import click
 
 from scar_cli.errors import UserError
 from scar_cli.table import printable
+from toolchain.downloads import DownloadError
 
 _VERBS = {
     "completion": ("scar_cli.commands.completion", "Print what lets a shell complete these commands."),
@@ -125,6 +126,9 @@ def run(command: Callable[..., Any], name: str) -> None:
     except UserError as error:
         click.echo(f"{name}: {error}", err=True)
         sys.exit(error.exit_code)
+    except DownloadError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(2)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if module not in _EXTRAS:

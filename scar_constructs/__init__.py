@@ -6,7 +6,8 @@
     regions.py          which functions belong to which region
     construct_names.py  ids of constructs made from users' names
     findings.py         findings of cdk-nag that are accepted, with reasons
-    interpreter.py      finds a Python with the CDK, and Node
+    app.py              the CDK app
+    interpreter.py      finds a Python with the CDK
     functions/          a function: package, runner layer, rights, network
     images/             images assembled at deployment
     batch/              AWS Batch for a function

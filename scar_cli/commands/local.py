@@ -21,7 +21,7 @@ import click
 from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.node import bundled_node
+from toolchain.node import bundled_node
 
 _NOT_RUNNING = 3
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")

@@ -6,7 +6,6 @@ A workflow is synthesized once into a folder; what is read from there, shown and
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,9 +20,10 @@ from scar_cli.aws.deployed import stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.aws.transfers import ask_why
 from scar_cli.errors import UserError
+from toolchain.cdk import cdk_command
 
-_PROJECT = Path(__file__).resolve().parents[2]
-"""Where app.py and cdk.json are."""
+_APP = f'"{sys.executable}" -m scar_constructs.app'
+"""What the cdk runs to synthesize, whatever cdk.json the working directory has."""
 _INTERRUPTED_S = 15
 _ANOTHER_REGION = "301"
 _PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} (?P<name>\S+)")
@@ -143,16 +143,10 @@ def _synth(arguments: Sequence[str]) -> int:
 @contextmanager
 def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> Iterator[subprocess.Popen[str]]:
     """The cdk as a process, which has ended when the block is left."""
-    program = Path(sys.executable).parent / "cdk"
-    if not program.exists() or not (_PROJECT / "app.py").exists():
-        raise UserError(
-            f"The cdk command line is not installed beside {sys.executable}",
-            "Run `make setup` in the repository, and use its .venv/bin/scar",
-        )
+    command, environment = cdk_command(["--no-notices", "--no-version-reporting", *arguments])
     process = subprocess.Popen(
-        [str(program), "--no-notices", *arguments],
-        cwd=_PROJECT,  # for cdk.json
-        env={**os.environ, "CDK_DISABLE_VERSION_CHECK": "1"},  # it is pinned: news of others are none
+        command,
+        env={**environment, "CDK_DISABLE_VERSION_CHECK": "1"},  # its version is locked
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
@@ -203,7 +197,7 @@ def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str],
     if named or found:
         context["existing_buckets"] = ",".join([*named, *sorted(found)])
     values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
-    if _synth(("synth", "--quiet", "--output", str(folder), *values)) != 0:
+    if _synth(("synth", "--quiet", "--app", _APP, "--output", str(folder), *values)) != 0:
         raise UserError("The workflow cannot be synthesized", "What is wrong stands above")
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from scar_cli.drawing.svg import NODE_MODULES
 from scar_cli.errors import UserError
+from toolchain.node_packages import node_packages
 
 _PIXELS_PER_UNIT: Final = 2
 """Sharp on today's screens."""
 _MOST_PIXELS: Final = 120_000_000
 _SIZE: Final = re.compile(r' (?:width|height)="([\d.]+)"')
-ARIMO: Final = NODE_MODULES / "@expo-google-fonts" / "arimo"
 
 
 def png(svg: str) -> bytes:
@@ -29,18 +28,14 @@ def png(svg: str) -> bytes:
     width, height = map(float, _SIZE.findall(svg)[:2])
     if width * height * _PIXELS_PER_UNIT**2 > _MOST_PIXELS:
         raise UserError("The workflow is too large for a PNG file", "Draw an .svg: it has no limit")
-    fonts = [ARIMO / "400Regular" / "Arimo_400Regular.ttf", ARIMO / "700Bold" / "Arimo_700Bold.ttf"]
-    missing = [font for font in fonts if not font.is_file()]
-    if missing:
-        raise UserError(
-            f"The font {missing[0]} is missing", "Run `make setup` (or `npm ci`), or draw an .svg"
-        )
+    arimo = node_packages() / "@expo-google-fonts" / "arimo"
+    fonts = [arimo / "400Regular" / "Arimo_400Regular.ttf", arimo / "700Bold" / "Arimo_700Bold.ttf"]
     try:
         import resvg_py
     except ImportError:
         raise UserError(
             "PNG needs the Python package resvg-py",
-            "Run `make setup` (or `pip install resvg-py`), or draw an .svg",
+            'Install it (`pip install "scar-cdk[graph]"`), or draw an .svg',
         ) from None
     return bytes(
         resvg_py.svg_to_bytes(

@@ -17,12 +17,14 @@ from fdl_schemas.diagram.diagram import Diagram
 from fdl_schemas.diagram.direction import Direction
 from fdl_schemas.diagram.dot import FONT, dot
 from scar_cli.errors import UserError
-from scar_cli.node import any_node
+from toolchain.node import any_node
+from toolchain.node_packages import node_packages
 
-NODE_MODULES: Final = Path(__file__).resolve().parents[2] / "node_modules"
 _PROGRAM: Final = Path(__file__).with_name("graphviz.mjs")
 _TIMEOUT_S: Final = 60
-_WITHOUT: Final = "Run `make setup` (or `npm ci`), or choose a text format: --format mermaid or --format dot"
+_WITHOUT: Final = (
+    'Install it (pip install "scar-cdk[graph]"), or choose a text format: --format mermaid or --format dot'
+)
 FONTS: Final = f"Arimo, {FONT}, Helvetica, 'Liberation Sans', sans-serif"
 """All but the last are equally wide."""
 _START: Final = re.compile(r"\A.*?<svg\b.*?viewBox=\"0\.00 0\.00 ([\d.]+) ([\d.]+)\"[^>]*>\n", re.DOTALL)
@@ -72,13 +74,10 @@ def _graphviz(text: str) -> str:
     node = any_node()
     if node is None:
         raise UserError("Node, which draws pictures, is missing", _WITHOUT)
-    if not (NODE_MODULES / "@viz-js" / "viz").is_dir():
-        raise UserError(
-            f"The npm package @viz-js/viz, which draws pictures, is not in {NODE_MODULES}", _WITHOUT
-        )
+    packages = node_packages()
     try:
         done = subprocess.run(
-            [str(node), str(_PROGRAM)],
+            [str(node), str(_PROGRAM), str(packages)],
             input=text.encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,

@@ -1,9 +1,7 @@
-"""The runner's compiled libraries: isal and backports.zstd, built for AWS Lambda's Python and both of its
+"""The runner's compiled libraries: isal and backports.zstd, built for AWS Lambda's Python on both of its
 architectures.
 
-They unpack image layers several times faster, and are the only way to read zstd before Python 3.14. They
-cannot be copied from the environment that synthesizes, which may have another Python, processor or operating
-system: `make setup` fetches the wheels that `requirements-runner.txt` pins into `build/runner-wheels`. Files
+They unpack image layers several times faster, and are the only way to read zstd before Python 3.14. Files
 with machine code are named for their architecture and all others are equal, so the wheels of both go into one
 folder, which only a Python of the right version looks at (AWS Lambda Developer Guide, "Layer paths for each
 Lambda runtime").
@@ -14,42 +12,35 @@ The wheels of AWS's runtime interface client go into images alone: they are part
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-PYTHON_VERSION = "3.13"
-"""The Python that the wheels are made for, which the functions run on."""
+from toolchain.runner_libraries import PYTHON_VERSION
 
 SITE_PACKAGES = f"python/lib/python{PYTHON_VERSION}/site-packages"
 """Folder of the layer that a Python of that very version looks at."""
-
-WHEELS = Path(__file__).resolve().parents[2] / "build" / "runner-wheels"
-"""Where `make setup` puts the wheels; complete once it holds a file `.ready`."""
 
 _LEFT_OUT = (".pyi", ".typed")
 FOR_IMAGES = ("awslambdaric-", "simplejson-", "snapshot_restore_py-")
 """Wheels that only assembled images need: on `python3.13`, Lambda's own would be shadowed by them."""
 
 
-def add_compiled_libraries(folder: Path, wheels: Path = WHEELS) -> bool:
+def add_compiled_libraries(folder: Path, wheels: Iterable[Path]) -> None:
     """Unpack the wheels into the layer's folder, and their licences into its `licenses/`.
 
-    :returns: False if there are none; then the runner does with what Python has.
-    :raises RuntimeError: wheels that do not fit together.
+    :param wheels: what `runner_libraries` fetched.
+    :raises RuntimeError: the wheels are of different versions.
     """
-    if not (wheels / ".ready").exists():
-        return False
-    for wheel in sorted(wheels.glob("*.whl")):
+    for wheel in wheels:
         if not wheel.name.startswith(FOR_IMAGES):
             _unpack(wheel, folder, SITE_PACKAGES)
-    return True
 
 
-def add_libraries_of_images(folder: Path) -> None:
+def add_libraries_of_images(folder: Path, wheels: Iterable[Path]) -> None:
     """Unpack the wheels that go into assembled images into a folder of the assembler's path."""
-    if (WHEELS / ".ready").exists():
-        for wheel in sorted(WHEELS.glob("*.whl")):
-            if wheel.name.startswith(FOR_IMAGES):
-                _unpack(wheel, folder, "")
+    for wheel in wheels:
+        if wheel.name.startswith(FOR_IMAGES):
+            _unpack(wheel, folder, "")
 
 
 def _unpack(wheel: Path, folder: Path, packages: str) -> None:
@@ -75,7 +66,7 @@ def _write(target: Path, content: bytes, wheel: Path) -> None:
     if target.exists() and target.read_bytes() != content:
         raise RuntimeError(
             f"{wheel.name} does not fit the other wheels in {wheel.parent}: {target.name} differs; "
-            "remove that folder, and run `make setup`"
+            "delete that folder, and it is fetched again"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)

@@ -19,14 +19,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
-from aws_cdk import Annotations
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.functions.asset_code import code_of
-from scar_constructs.functions.compiled_libraries import SITE_PACKAGES, add_compiled_libraries
+from scar_constructs.functions.compiled_libraries import add_compiled_libraries
 from scar_constructs.functions.udocker_tools import add_udocker_tools
+from toolchain.runner_libraries import runner_libraries
 
 RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
 """Distributions that go into the layer."""
@@ -59,12 +59,6 @@ class RunnerAsset(Construct):
             license="Apache-2.0",
         )
         self.asset.add_resource_metadata(_cfn_layer(self.layer), "Content")
-        if not (folder / SITE_PACKAGES).exists():
-            Annotations.of(self).add_warning_v2(
-                "scar:no-compiled-libraries",
-                "isal and backports.zstd are not in the runner's package: on AWS it unpacks gzip layers more "
-                "slowly, and cannot read zstd layers. `make setup` fetches them.",
-            )
 
 
 @cache
@@ -86,6 +80,7 @@ def build_runner(folder: Path, udocker_tarball: Path | None = None) -> None:
     """Write the layer's content into an empty folder: `python/` as AWS Lambda expects it, and `licenses/`.
 
     :raises RuntimeError: a library is not installed.
+    :raises DownloadError: the compiled libraries cannot be fetched.
     :raises DeploymentError: `udocker_tarball` cannot be used.
     """
     for package in _PACKAGES:
@@ -95,7 +90,7 @@ def build_runner(folder: Path, udocker_tarball: Path | None = None) -> None:
                 _copy(source, folder / "python" / package.name / inside)
     if udocker_tarball is not None:
         add_udocker_tools(udocker_tarball, folder / "python" / "containers" / "udocker_tools")
-    add_compiled_libraries(folder)
+    add_compiled_libraries(folder, runner_libraries())
     for name in RUNNER_LIBRARIES:
         for path, source in _installed_files(name):
             if path.parts[0].endswith(".dist-info"):

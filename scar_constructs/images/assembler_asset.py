@@ -9,6 +9,7 @@ from pathlib import Path
 from scar_constructs.functions.compiled_libraries import add_libraries_of_images
 from scar_constructs.functions.handler_function import handler_file
 from scar_constructs.functions.runner_asset import folder_of_this_process
+from toolchain.runner_libraries import runner_libraries
 
 
 @cache
@@ -16,5 +17,5 @@ def assembler_folder() -> Path:
     """The code in a temporary folder of this process, which is removed when the process ends."""
     folder = folder_of_this_process("scar-assembler-")
     shutil.copy(handler_file("assembler"), folder)
-    add_libraries_of_images(folder)
+    add_libraries_of_images(folder, runner_libraries())
     return folder

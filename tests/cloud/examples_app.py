@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from scar_constructs.interpreter import choose_node
+from toolchain.node import choose_node
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import pytest
 
 from fdl_schemas.model import BatchJob, Container, ExecutionMode, Function, StorageEntry, Workflow
 from scar_constructs.deployment import with_real_bucket_names
-from scar_constructs.interpreter import choose_node
 from tests.synth.s3_server import S3Server, running_s3_server
 from tests.synth.synthesized import Synthesize, Synthesized
+from toolchain.node import choose_node
 
 choose_node()
 
@@ -22,22 +22,16 @@ SEED = REPOSITORY / "examples" / "video-process" / "scar-video-process.yaml"
 
 
 @pytest.fixture(scope="session")
-def feature_flags() -> Mapping[str, Any]:
-    """What cdk.json sets for everybody."""
-    flags: Mapping[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
-    return flags
-
-
-@pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory, feature_flags: Mapping[str, Any]) -> Synthesize:
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
     """Synthesizes a workflow with the options of `WorkflowStack`."""
     from aws_cdk import App
 
+    from scar_constructs.app import feature_flags
     from scar_constructs.workflow_stack import WorkflowStack
 
     def run(workflow: Workflow, **options: Any) -> Synthesized:
         folder = tmp_path_factory.mktemp("cdk.out")
-        app = App(outdir=str(folder), context=dict(feature_flags), analytics_reporting=False)
+        app = App(outdir=str(folder), context=feature_flags(), analytics_reporting=False)
         WorkflowStack(app, "workflow", workflow=workflow, **options)
         app.synth()
         return Synthesized(folder, json.loads((folder / "workflow.template.json").read_text()), app)

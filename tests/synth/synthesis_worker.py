@@ -30,7 +30,7 @@ _RESOURCE_RULE = "E3001"
 
 def main() -> None:
     """Answer until there is nothing more to read."""
-    from scar_constructs.interpreter import choose_node
+    from toolchain.node import choose_node
 
     choose_node()
     linter = _linter()
@@ -97,6 +97,7 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path, linter: Any)
     from aws_cdk import App
 
     from fdl_schemas.load import load_workflow
+    from scar_constructs.app import feature_flags
     from scar_constructs.deployment import Deployment
     from scar_constructs.functions.provider_settings import with_environment_values
     from scar_constructs.workflow_stack import add_stacks
@@ -104,8 +105,7 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path, linter: Any)
     for file in folder.glob("*.json"):
         file.unlink()  # the assets stay: staging the runner takes longer than all the rest
     workflow = with_environment_values(load_workflow(fdl), environment)
-    context = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
-    app = App(outdir=str(folder), context=context, analytics_reporting=False)
+    app = App(outdir=str(folder), context=feature_flags(), analytics_reporting=False)
     add_stacks(app, workflow, Deployment(fdl=fdl, stack_name="workflow"), _REGION)
     app.synth()
     yield from _said(folder)

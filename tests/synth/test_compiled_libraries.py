@@ -13,15 +13,13 @@ import pytest
 
 from containers.elf import glibc_version, read_program
 from scar_constructs.functions.compiled_libraries import (
-    PYTHON_VERSION,
     SITE_PACKAGES,
-    WHEELS,
     add_compiled_libraries,
 )
 from scar_constructs.functions.runner_asset import build_runner
 from tests.interpreters import find_python
+from toolchain.runner_libraries import PYTHON_VERSION
 
-needs_wheels = pytest.mark.skipif(not (WHEELS / ".ready").exists(), reason="`make setup` fetched no wheels")
 AMAZON_LINUX_2023 = (2, 34)  # its glibc
 
 # As the embedded cloud and AWS run it: whichever decompressors there are, layers are unpacked.
@@ -53,7 +51,6 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@needs_wheels
 def test_both_architectures_lie_side_by_side_and_load_on_amazon_linux(layer: Path) -> None:
     machines: dict[str, int] = {}
     for library in (layer / SITE_PACKAGES).rglob("*.so"):
@@ -66,7 +63,6 @@ def test_both_architectures_lie_side_by_side_and_load_on_amazon_linux(layer: Pat
     assert {"isal/isa-l-LICENSE", "backports_zstd/licenses-LICENSE_zstd.txt"} <= licences
 
 
-@needs_wheels
 def test_python_of_lambda_unpacks_layers_with_the_layers_own_libraries(layer: Path) -> None:
     python = find_python(PYTHON_VERSION)
     if python is None:
@@ -101,12 +97,9 @@ def wheel(folder: Path, machine: str, content: str) -> None:
 
 
 def test_wheels_of_several_architectures_become_one_folder(tmp_path: Path) -> None:
-    assert not add_compiled_libraries(tmp_path / "layer", tmp_path)
     wheel(tmp_path, "x86_64", "same")
     wheel(tmp_path, "aarch64", "same")
-    assert not add_compiled_libraries(tmp_path / "layer", tmp_path), "they are not complete yet"
-    (tmp_path / ".ready").touch()
-    assert add_compiled_libraries(tmp_path / "layer", tmp_path)
+    add_compiled_libraries(tmp_path / "layer", tmp_path.glob("*.whl"))
     found = {
         str(path.relative_to(tmp_path / "layer"))
         for path in tmp_path.rglob("*")
@@ -122,14 +115,12 @@ def test_wheels_of_several_architectures_become_one_folder(tmp_path: Path) -> No
 def test_wheels_of_assembled_images_alone_do_not_shadow_lambdas_own(tmp_path: Path) -> None:
     wheel(tmp_path, "x86_64", "same")
     (tmp_path / "fast-1-x86_64.whl").rename(tmp_path / "awslambdaric-4-x86_64.whl")
-    (tmp_path / ".ready").touch()
-    assert add_compiled_libraries(tmp_path / "layer", tmp_path)
+    add_compiled_libraries(tmp_path / "layer", tmp_path.glob("*.whl"))
     assert not (tmp_path / "layer").exists()
 
 
 def test_wheels_of_different_versions_are_refused(tmp_path: Path) -> None:
     wheel(tmp_path, "x86_64", "version 1")
     wheel(tmp_path, "aarch64", "version 2")
-    (tmp_path / ".ready").touch()
-    with pytest.raises(RuntimeError, match=r"does not fit the other wheels .*make setup"):
-        add_compiled_libraries(tmp_path / "layer", tmp_path)
+    with pytest.raises(RuntimeError, match=r"does not fit the other wheels .*fetched again"):
+        add_compiled_libraries(tmp_path / "layer", tmp_path.glob("*.whl"))

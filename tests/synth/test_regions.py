@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -83,12 +81,13 @@ def test_a_topic_may_feed_two_regions() -> None:
     assert [part.suffix for part in parts] == ["-eu-west-1", "-us-west-2"]
 
 
-def test_two_stacks_each_with_its_own_buckets(tmp_path: Path, feature_flags: Mapping[str, Any]) -> None:
+def test_two_stacks_each_with_its_own_buckets(tmp_path: Path) -> None:
     from aws_cdk import App
 
+    from scar_constructs.app import feature_flags
     from scar_constructs.workflow_stack import add_stacks
 
-    app = App(outdir=str(tmp_path), context=dict(feature_flags), analytics_reporting=False)
+    app = App(outdir=str(tmp_path), context=feature_flags(), analytics_reporting=False)
     deployment = Deployment(fdl=Path("w.yaml"), stack_name="w", distributed_launch=True)
     add_stacks(app, TWO, deployment, OREGON)
     app.synth()

@@ -5,16 +5,11 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from containers.assembly.interpreter import AWS_SERVICES
 from fdl_schemas.model import Workflow
 from scar_constructs.deployment import Deployment
-from scar_constructs.functions import runner_asset
 from scar_constructs.functions.runner_asset import build_runner
 from scar_constructs.functions.udocker_tarball import find_udocker_tools
 from tests.synth.synthesized import Synthesize, Synthesized
@@ -63,18 +58,6 @@ def test_runner_holds_what_it_needs_and_little_else(tmp_path: Path) -> None:
     assert sum((tmp_path / name).stat().st_size for name in files) < 12_000_000
 
 
-def test_runner_without_compiled_libraries_is_told_once(
-    synthesize: Synthesize, seed_workflow: Workflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner_asset, "add_compiled_libraries", lambda _folder: False)
-    runner_asset.runner_folder.cache_clear()
-    try:
-        (said,) = synthesize(seed_workflow).said()
-    finally:
-        runner_asset.runner_folder.cache_clear()
-    assert "cannot read zstd layers. `make setup` fetches them" in str(said)
-
-
 def test_udockers_tools_are_packaged_with_the_runner(
     synthesize: Synthesize, seed_workflow: Workflow, tmp_path: Path
 ) -> None:
@@ -84,14 +67,13 @@ def test_udockers_tools_are_packaged_with_the_runner(
     assert library.read_bytes() == b"tool"
 
 
-def test_a_template_that_cannot_be_deployed_says_so(
-    seed_workflow: Workflow, tmp_path: Path, feature_flags: Mapping[str, Any]
-) -> None:
+def test_a_template_that_cannot_be_deployed_says_so(seed_workflow: Workflow, tmp_path: Path) -> None:
     from aws_cdk import App
 
+    from scar_constructs.app import feature_flags
     from scar_constructs.workflow_stack import add_stacks
 
-    app = App(outdir=str(tmp_path), context=dict(feature_flags), analytics_reporting=False)
+    app = App(outdir=str(tmp_path), context=feature_flags(), analytics_reporting=False)
     deployment = Deployment(fdl=tmp_path / "x.yaml", stack_name="workflow")
     add_stacks(app, seed_workflow, deployment, None, find_udocker_tools(None, {}))
     app.synth()

@@ -10,7 +10,7 @@ import pytest
 
 from tests import vulnerabilities
 from tests.registry_server import Answer, Request, ScriptedServer
-from tests.vulnerabilities import ROOT, NoAnswer, accepted, of_npm, of_python, rejected
+from tests.vulnerabilities import TOOLCHAIN, NoAnswer, accepted, of_npm, of_python, rejected
 
 ADVISORY = {
     "id": "GHSA-0000",
@@ -74,14 +74,14 @@ def npm_registry(request: Request) -> Answer:
 
 def test_npm_finds_a_vulnerable_package_of_the_lock_file() -> None:
     with ScriptedServer(npm_registry) as server:
-        (found,) = of_npm(ROOT, f"--registry={server.address}")
+        (found,) = of_npm(TOOLCHAIN, f"--registry={server.address}")
     assert found.package == "aws-cdk"
     assert found.names == {"GHSA-1", "1"}
 
 
 def test_npm_registry_without_the_audit_endpoint_is_no_finding() -> None:
     with ScriptedServer(lambda _request: Answer(405)) as server, pytest.raises(NoAnswer):
-        of_npm(ROOT, f"--registry={server.address}")
+        of_npm(TOOLCHAIN, f"--registry={server.address}")
 
 
 def test_what_was_accepted_is_accepted_until_its_day() -> None:

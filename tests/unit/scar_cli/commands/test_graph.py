@@ -347,30 +347,18 @@ def test_png_that_no_viewer_opens_is_refused() -> None:
         png.png('<svg xmlns="http://www.w3.org/2000/svg" width="20000" height="20000"/>')
 
 
-@pytest.mark.parametrize("missing", ["node", "package"])
-def test_without_node_or_its_package_only_text_formats_work(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if missing == "node":
-        monkeypatch.setattr("scar_cli.node.find_spec", lambda name: None)
-        monkeypatch.setenv("PATH", str(tmp_path))
-    else:
-        monkeypatch.setattr(svg, "NODE_MODULES", tmp_path)
+def test_without_node_only_text_formats_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolchain.node.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError) as raised:
         run(str(VIDEO), "-o", str(tmp_path / "w.svg"))
     assert raised.value.exit_code == 2
-    assert {"node": "Node", "package": "@viz-js/viz"}[missing] in raised.value.cause
-    for words in ("make setup", "npm ci", "--format mermaid", "--format dot"):
+    assert "Node" in raised.value.cause
+    for words in ("scar-cdk[graph]", "--format mermaid", "--format dot"):
         assert words in raised.value.advice
     assert not list(tmp_path.iterdir())
     assert run(str(VIDEO), "--format", "mermaid").stdout.startswith("---")
     assert run(str(VIDEO), "--format", "dot").stdout.startswith("digraph")
-
-
-def test_png_without_its_font_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, "ARIMO", tmp_path)
-    with pytest.raises(UserError, match=r"Arimo_400Regular.ttf is missing. Run `make setup`"):
-        run(str(VIDEO), "-o", str(tmp_path / "w.png"))
 
 
 def test_layout_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""The CDK app: reads the context, loads the FDL file, synthesizes its stacks. `scar-app` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from fdl_schemas.diagnostics.diagnostic import render
+from fdl_schemas.load import check
+from scar_constructs.deployment import Deployment, DeploymentError, cdk_context
+from scar_constructs.functions.provider_settings import with_environment_values
+from scar_constructs.functions.udocker_tarball import find_udocker_tools
+from toolchain.downloads import DownloadError
+from toolchain.node import choose_node
+
+
+def feature_flags() -> Mapping[str, object]:
+    """The CDK's feature flags as recommended for new apps. Context of the command line takes precedence."""
+    flags: dict[str, object] = json.loads(
+        Path(__file__).with_name("feature_flags.json").read_text(encoding="utf-8")
+    )
+    return flags
+
+
+def main() -> int:
+    """Synthesize; returns 0, or 2 after a message if the file or the context is invalid."""
+    choose_node()
+    try:
+        context = cdk_context(os.environ)
+        deployment = Deployment.from_context(context)
+        checked = check(deployment.fdl)
+        # `scar init` has made this FDL file out of flags: its files are those that the user has named.
+        unasked = {"FDL056"} if context.get("from_flags") else set()
+        diagnostics = [found for found in checked.diagnostics if found.code not in unasked]
+        if diagnostics:
+            print(render(diagnostics, sys.stderr.isatty()), file=sys.stderr)
+        if checked.workflow is None:
+            return 2
+        workflow = with_environment_values(deployment.with_bucket_names(checked.workflow), os.environ)
+        tools = find_udocker_tools(deployment.udocker_tools, os.environ) if workflow.pulls else None
+
+        from aws_cdk import App
+
+        from scar_constructs.workflow_stack import add_stacks
+
+        app = App(auto_synth=False, context=feature_flags())
+        add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"), tools)
+        app.synth()
+    except (DeploymentError, DownloadError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except RuntimeError as problem:  # the CDK's own checks
+        print(f"error: the CDK rejects this workflow: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def command() -> None:
+    """The command `scar-app`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

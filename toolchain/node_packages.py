@@ -1,0 +1,36 @@
+"""The npm packages of `package-lock.json`: the cdk command line; Graphviz and a font for `scar graph`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from toolchain.downloads import DownloadError, fetched, run_download
+from toolchain.node import bundled_node, npm_program
+
+_HERE = Path(__file__).resolve().parent
+
+
+def node_packages() -> Path:
+    """The folder `node_modules`.
+
+    Raises:
+        DownloadError: npm is missing or cannot install the packages.
+    """
+    name = "node-packages"
+    return (
+        fetched(name, _HERE / "package-lock.json", "the cdk command line and Graphviz", _install)
+        / "node_modules"
+    )
+
+
+def _install(folder: Path) -> None:
+    node, npm = bundled_node(), npm_program()
+    if node is None or npm is None:
+        raise DownloadError('Node is missing. Install it with pip: pip install "scar-cdk[deploy]"')
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(_HERE / name, folder)
+    options = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
+    environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    run_download([str(node), str(npm), "ci", *options], folder, environment, "the cdk command line with npm")
