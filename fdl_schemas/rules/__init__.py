@@ -1,6 +1,7 @@
 """What a schema cannot express, one module for each subject.
 
 rules.py              runs all rules; functions and the file as a whole
+archives.py           archives of images
 batch.py              AWS Batch
 environment.py        environment variables
 files.py              files that the FDL file names

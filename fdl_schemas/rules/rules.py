@@ -17,6 +17,7 @@ from fdl_schemas.graph import Station, loops, most_comparisons
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
+from fdl_schemas.rules.archives import check_archive
 from fdl_schemas.rules.batch import check_batch
 from fdl_schemas.rules.environment import check_environment
 from fdl_schemas.rules.files import check_files
@@ -134,6 +135,7 @@ def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
 _FUNCTION_RULES: Final = (
     _check_image,
     check_files,
+    check_archive,
     _check_time,
     check_environment,
     check_batch,

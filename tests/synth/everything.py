@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.oci_images import Image, docker_save
+
 FDL = """
 functions:
   aws:
@@ -168,7 +170,7 @@ def write(folder: Path) -> Path:
     (folder / "models" / "sub").mkdir(parents=True)
     (folder / "models" / "weights.bin").write_bytes(b"weights")
     (folder / "models" / "sub" / "labels.txt").write_text("cat\ndog\n")
-    (folder / "image.tar").write_bytes(b"an archive")
+    docker_save(folder / "image.tar", Image([], architecture=""))
     file = folder / "everything.yaml"
     file.write_text(FDL)
     return file

@@ -13,6 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.oci_images import Image, docker_save
 from tests.synth.generated_function import function_entries
 from tests.synth.generated_values import (
     ACCOUNTS,
@@ -29,8 +30,9 @@ from tests.synth.generated_values import (
 
 VARIABLES = {"FIRST_KEY": "a first key", "SECOND_KEY": 'an"other\\{key}', "ADDRESS": "https://x.example.org"}
 """The environment that `${ENV:NAME}` is read from."""
-FILES = ("run.sh", "scripts/größer 日本.sh", "image.tar", "archive of image", "models/weights.bin")
-"""What documents name; `models` is named as a folder too."""
+FILES = ("run.sh", "scripts/größer 日本.sh", "models/weights.bin")
+ARCHIVES = ("image.tar", "archive of image")
+"""Files and images that documents name; `models` is named as a folder too."""
 
 
 def write_files(folder: Path) -> None:
@@ -39,6 +41,8 @@ def write_files(folder: Path) -> None:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"#!/bin/sh\nexit 0\n")
+    for name in ARCHIVES:
+        docker_save(folder / name, Image([], architecture=""))  # for any architecture
 
 
 @st.composite

@@ -9,6 +9,7 @@ import pytest
 from fdl_schemas.diagnostics.codes import Explanation, explanations
 from fdl_schemas.diagnostics.diagnostic import FIRST_WARNING, Severity
 from fdl_schemas.load import CheckResult, check
+from tests.oci_images import Image, docker_save
 
 FILES = {code: about for code, about in explanations().items() if about.language == "yaml"}
 # What the language has and cannot be deployed yet comes on top of what the example is about.
@@ -22,6 +23,7 @@ def test_explanations_stand_in_the_order_of_codes() -> None:
 
 def checked(text: str, folder: Path) -> CheckResult:
     (folder / "script.sh").touch()
+    docker_save(folder / "image.tar", Image([]))
     file = folder / "workflow.yaml"
     file.write_text(text.replace("... more than 4096 characters ...", "x" * 4097))
     return check(file)

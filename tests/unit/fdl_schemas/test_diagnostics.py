@@ -26,6 +26,7 @@ from fdl_schemas.diagnostics.diagnostic import (
 )
 from fdl_schemas.load import check, check_text, load_workflow
 from fdl_schemas.reading.findings import MOST
+from tests.oci_images import Image, docker_save
 
 CASES = Path(__file__).with_name("diagnostics")
 BLOCK = re.compile(
@@ -51,8 +52,9 @@ def all_cases() -> list[Case]:
 
 
 def said_about(fdl: str, folder: Path) -> str:
-    """The diagnostics of a file `workflow.yaml` that has a script `s.sh` and a folder `models` beside it."""
+    """The diagnostics of a file `workflow.yaml` beside a script `s.sh`, an archive `i.tar`, a folder `models`."""
     (folder / "s.sh").write_text("#!/bin/sh\n")
+    docker_save(folder / "i.tar", Image([]))
     (folder / "models").mkdir(exist_ok=True)
     file = folder / "workflow.yaml"
     file.write_text(fdl, encoding="utf-8")

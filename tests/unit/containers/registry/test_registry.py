@@ -192,7 +192,10 @@ def test_a_registry_that_stays_down_is_named() -> None:
 def test_nobody_listening() -> None:
     with ScriptedServer(lambda _: Answer()) as server:
         pass
-    assert failing(lambda: read_blob(server)).kind == "RegistryUnavailable"
+    error = failing(lambda: read_blob(server))
+    assert error.kind == "RegistryUnavailable"
+    assert "container.image_file" in error.advice
+    assert "-c registry_mirrors=" in error.advice
 
 
 def test_a_certificate_of_nobody_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from fdl_schemas.load import check
 from fdl_schemas.rules.files import MAX_PAYLOAD_BYTES
+from tests.oci_images import Image, docker_save
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_files_that_lead_out_get_a_warning_with_their_place(tmp_path: Path) -> N
     project = tmp_path / "project"
     project.mkdir()
     (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "file").write_text("x")
+    docker_save(tmp_path / "shared" / "file", Image([]))
     (project / "link").symlink_to("../shared/file")
     (project / "folder").symlink_to("../shared")
     (project / "here").write_text("x")
