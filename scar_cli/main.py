@@ -26,6 +26,7 @@ _VERBS = {
     "diff": ("scar_cli.commands.diff", "Show what a deployment would change."),
     "get": ("scar_cli.commands.get", "Download files or folders from a bucket."),
     "graph": ("scar_cli.commands.graph", "Draw the workflow of an FDL file."),
+    "image": ("scar_cli.commands.image", "Build container images without Docker."),
     "init": ("scar_cli.commands.init", "Deploy a workflow, from an FDL file or from flags."),
     "invoke": ("scar_cli.commands.invoke", "Call a function's HTTP endpoint."),
     "local": ("scar_cli.commands.local", "Start, stop and look at the embedded cloud."),
@@ -39,7 +40,7 @@ _VERBS = {
     "update": ("scar_cli.commands.init", "Deploy a workflow that has changed: the same as init."),
     "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
 }
-_WITHOUT_AWS = ("completion", "graph", "local", "validate")
+_WITHOUT_AWS = ("completion", "graph", "image", "local", "validate")
 _EXTRAS = {"boto3": "aws", "botocore": "aws", "rich": "aws", "ministack": "local"}
 """The extra of this package that installs a module."""
 _INTERRUPTED = 130

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from containers.building.errors import BuildError
 from containers.building.root_filesystem import RootFilesystem
 
 
@@ -30,13 +31,19 @@ def with_bytecode(layer: RootFilesystem, scratch: Path) -> RootFilesystem:
     # An isolated Python searches no other folder for modules.
     folder = str(Path(__file__).parents[2])
     program = f"import sys; sys.path.insert(0, {folder!r}); from {__name__} import compile_all; compile_all()"
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-SsBc", program],
         input=json.dumps(work),
         text=True,
-        check=True,
+        capture_output=True,
+        check=False,
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise BuildError(
+            f"Python files cannot be compiled: {said[-1]}", "Make room on the disk, or try again"
+        )
     whole = RootFilesystem(dict(layer.entries))
     for _, compiled, path in work:
         if Path(compiled).exists():

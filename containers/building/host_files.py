@@ -6,26 +6,32 @@ the C library, which the loader searches by default, so the image needs no loade
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from containers.building.errors import BuildError
 from containers.building.root_filesystem import RootFilesystem
 
 PROGRAMS = (
-    "sh", "bash", "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "echo", "env", "false", "head",
-    "id", "ln", "ls", "mkdir", "mktemp", "mv", "printf", "pwd", "rm", "rmdir", "sleep", "sort", "tail", "tee",
-    "test", "touch", "tr", "true", "uname", "uniq", "wc",
+    "sh", "bash", "awk", "base64", "basename", "cat", "chmod", "cmp", "comm", "cp", "cut", "date", "diff",
+    "dirname", "du", "echo", "env", "expr", "false", "find", "fold", "grep", "gunzip", "gzip", "head", "id",
+    "join", "ln", "ls", "md5sum", "mkdir", "mktemp", "mv", "nl", "nproc", "od", "paste", "printf", "pwd",
+    "readlink", "realpath", "rm", "rmdir", "sed", "seq", "sha256sum", "sleep", "sort", "split", "stat",
+    "tac", "tail", "tar", "tee", "test", "timeout", "touch", "tr", "true", "truncate", "uname", "uniq",
+    "wc", "xargs", "zcat",
 )  # fmt: skip
 _NEEDED_PROGRAMS = {"sh", "cat", "ls", "mkdir", "env"}
-_FOUND = re.compile(r"(?:\S+ => )?(?P<path>/\S+) \(0x[0-9a-f]+\)")
+_FOUND = re.compile(r"^\s*(?:\S+ => )?(?P<path>/.+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 _MISSING = re.compile(r"(?P<name>\S+) => not found")
 _ELF = b"\x7fELF"
 _PYTHON = "opt/python"
+_VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _NOT_OF_PYTHON = {
     "__pycache__", "dist-packages", "site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo",
     "lib2to3", "ensurepip", "pydoc_data", "distutils",
@@ -35,7 +41,7 @@ _NOT_OF_ITS_LIBRARIES = (
 )  # fmt: skip
 
 
-class HostFilesError(Exception):
+class HostFilesError(BuildError):
     """The host lacks a program or library that the image needs."""
 
 
@@ -59,7 +65,7 @@ def base_system() -> RootFilesystem:
     )
     programs = {name: found for name in PROGRAMS if (found := shutil.which(name))}
     if missing := sorted(_NEEDED_PROGRAMS - set(programs)):
-        raise HostFilesError(f"no {', '.join(missing)} in PATH. Install the coreutils and a POSIX shell.")
+        raise HostFilesError(f"no {', '.join(missing)} in PATH", "Install the coreutils and a POSIX shell")
     for name, found in programs.items():
         root.add_file(f"usr/bin/{name}", Path(found), 0o755)
     add_libraries(root, [Path(found) for found in programs.values()])
@@ -68,16 +74,18 @@ def base_system() -> RootFilesystem:
 
 def add_python(root: RootFilesystem) -> str:
     """Add the host's Python without tests, tools and installed packages; returns its path in the image."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    version = _VERSION
     program = Path(sys.base_prefix) / "bin" / version
     library = Path(sysconfig.get_path("stdlib"))
     if not program.is_file() or not library.is_dir():
         raise HostFilesError(
-            f"no complete Python below {sys.base_prefix}: {program} or {library} is missing."
+            f"no complete Python below {sys.base_prefix}: {program} or {library} is missing",
+            "Run scar with a Python that is installed completely",
         )
     root.add_file(f"{_PYTHON}/bin/{version}", program, 0o755)
     root.add_link(f"{_PYTHON}/bin/python3", version)
-    root.add_tree(f"{_PYTHON}/{sys.platlibdir}/{version}", library, _is_of_python)
+    root.add_link("usr/bin/python3", f"/{_PYTHON}/bin/python3")
+    root.add_tree(python_library(), library, _is_of_python)
     extensions = [
         file for file in (library / "lib-dynload").glob("*.so") if _is_of_python(_below(library, file))
     ]
@@ -85,9 +93,19 @@ def add_python(root: RootFilesystem) -> str:
     return f"/{_PYTHON}/bin/python3"
 
 
-def add_libraries(root: RootFilesystem, programs: Iterable[Path], own: Path | None = None) -> None:
-    """Add the shared libraries that `programs` need, except those below `own`, which the caller adds."""
-    for library in _libraries(programs):
+def python_library() -> str:
+    """The folder of Python's library in the image, as `add_python` fills it."""
+    return f"{_PYTHON}/{sys.platlibdir}/{_VERSION}"
+
+
+def add_libraries(
+    root: RootFilesystem, programs: Iterable[Path], own: Path | None = None, search: Sequence[Path] = ()
+) -> None:
+    """Add the shared libraries that `programs` need, except those below `own`, which the caller adds.
+
+    The loader also looks into `search`: folders below `own` that it searches inside the image.
+    """
+    for library in _libraries(programs, search):
         if own is None or not library.is_relative_to(own):
             root.add_file(_place(library), library, 0o755)
 
@@ -104,15 +122,18 @@ def _is_of_python(path: PurePosixPath) -> bool:
     return path.suffix not in {".a", ".exe"}
 
 
-def _libraries(programs: Iterable[Path]) -> list[Path]:
+def _libraries(programs: Iterable[Path], search: Sequence[Path]) -> list[Path]:
     found: set[Path] = set()
+    environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, search)), "LC_ALL": "C"}
     for program in dict.fromkeys(path.resolve() for path in programs):
         with program.open("rb") as file:
             if file.read(len(_ELF)) != _ELF:
                 continue
-        answer = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
+        answer = subprocess.run(
+            ["ldd", str(program)], capture_output=True, text=True, check=False, env=environment
+        ).stdout
         if missing := _MISSING.search(answer):
-            raise HostFilesError(f"{program} needs {missing['name']}, which is not installed. Install it.")
+            raise HostFilesError(f"{program} needs {missing['name']}, which is not installed", "Install it")
         found.update(Path(match["path"]) for match in _FOUND.finditer(answer))
     return sorted(found)
 

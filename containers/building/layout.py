@@ -13,6 +13,7 @@ import io
 import json
 import platform
 import shutil
+import tarfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class ImageSettings:
 
     environment: Mapping[str, str]
     command: Sequence[str]
+    entrypoint: Sequence[str] = ()
     working_dir: str = "/"
     tag: str = "latest"
 
@@ -87,15 +89,31 @@ def write_layout(folder: Path, layers: Sequence[RootFilesystem], settings: Image
     return manifest.digest
 
 
+def write_archive(layout: Path, archive: Path) -> None:
+    """Write the layout in a folder as one tar file (an OCI archive), the same bytes for the same layout."""
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(layout.rglob("*")):
+            member = tarfile.TarInfo(path.relative_to(layout).as_posix())
+            if path.is_dir():
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(member)
+            else:
+                member.size = path.stat().st_size
+                with path.open("rb") as file:
+                    tar.addfile(member, file)
+
+
 def _configuration(settings: ImageSettings, layers: Sequence[_Blob]) -> dict[str, object]:
+    config = {
+        "Env": [f"{name}={value}" for name, value in sorted(settings.environment.items())],
+        "Entrypoint": list(settings.entrypoint),
+        "Cmd": list(settings.command),
+        "WorkingDir": settings.working_dir,
+    }
     return {
         "architecture": architecture(),
         "os": "linux",
-        "config": {
-            "Env": [f"{name}={value}" for name, value in sorted(settings.environment.items())],
-            "Cmd": list(settings.command),
-            "WorkingDir": settings.working_dir,
-        },
+        "config": {key: value for key, value in config.items() if value},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
 

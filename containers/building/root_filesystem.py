@@ -27,6 +27,11 @@ class Entry:
     link_to: str | None = None
     """Target of a symbolic link, as read inside the image."""
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.source is None and self.content is None and self.link_to is None
+
 
 @dataclass(slots=True)
 class RootFilesystem:
@@ -78,7 +83,7 @@ class RootFilesystem:
     def write_tar(self, stream: io.RawIOBase | io.BufferedIOBase) -> None:
         """Write the layer as a tar stream, the same bytes for the same entries."""
         with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            for path, entry in sorted(self._with_parents().items()):
+            for path, entry in sorted(self.with_parents().items()):
                 member = tarfile.TarInfo(path)
                 member.mode = entry.mode
                 if entry.link_to is not None:
@@ -101,8 +106,8 @@ class RootFilesystem:
             raise ValueError(f"a path in an image is relative to its root, without '..': {path!r}")
         self.entries[str(PurePosixPath(path))] = entry
 
-    def _with_parents(self) -> dict[str, Entry]:
-        """A tar without its folders leaves their mode to whoever unpacks it."""
+    def with_parents(self) -> dict[str, Entry]:
+        """The entries and their folders: a tar without folders leaves their mode to whoever unpacks it."""
         parents = {
             str(parent)
             for path in self.entries

@@ -119,8 +119,8 @@ class Transport:
         text = str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
         return ExplainedError(
             f"{self._server} cannot be reached: {text}",
-            advice=f"Check its name, the network ({asker().network}) and the proxy settings. Without access to the "
-            "registry, use container.image_file, or a mirror (-c registry_mirrors=...)",
+            advice=f"Check its name, the network ({asker().network}) and the proxy settings. Without access "
+            "to the registry, use container.image_file, or a mirror (-c registry_mirrors=...)",
             kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 

@@ -36,7 +36,7 @@ from watching.live_view import LiveView
 from watching.times_table import times_table
 from watching.workflow import Progress, VideoWorkflow
 
-from containers.building.host_files import HostFilesError
+from containers.building.errors import BuildError
 from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
@@ -73,7 +73,7 @@ def main() -> int:
     images = parser.parse_args().images
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _terminate)
-    known = (DemoError, ProgramError, WheelError, HostFilesError, VideoError, CloudError, UserError)
+    known = (DemoError, ProgramError, WheelError, BuildError, VideoError, CloudError, UserError)
     try:
         DEMO.mkdir(parents=True, exist_ok=True)
         with _alone():

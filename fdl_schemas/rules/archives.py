@@ -3,8 +3,8 @@
 Only headers, `manifest.json` or `index.json`, manifests and the configuration are read. Nothing is extracted,
 and digests are not checked: that happens when the image is assembled.
 
-Sources: OCI image specification 1.1 (image-layout.md, image-index.md, manifest.md, config.md), and the format of
-`docker save` (github.com/moby/docker-image-spec, v1.2.md).
+Sources: OCI image specification 1.1 (image-layout.md, image-index.md, manifest.md, config.md), and the format
+of `docker save` (github.com/moby/docker-image-spec, v1.2.md).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ completion.py  shell completion
 diff.py        what a deployment would change
 get.py         download files
 graph.py       draw a workflow
+image.py       build images without Docker
 init.py        deploy
 invoke.py      call an HTTP endpoint
 launch.py      `scar-launch`: events for files that exist already

@@ -28,7 +28,8 @@ if __name__ == "__main__":
 
 from containers import building
 from containers.building.bytecode import with_bytecode
-from containers.building.host_files import HostFilesError, add_libraries, add_python, base_system
+from containers.building.errors import BuildError
+from containers.building.host_files import add_libraries, add_python, base_system
 from containers.building.layout import ImageSettings, write_layout
 from containers.building.root_filesystem import RootFilesystem
 from images.wheels import WheelError, fetch_wheels
@@ -57,7 +58,7 @@ def build_images(folder: Path, wheels: Path, log: Callable[[str], None]) -> list
 
     Raises:
         WheelError: A wheel cannot be fetched.
-        HostFilesError: This machine lacks a program or library.
+        BuildError: This machine lacks a program or library.
     """
     unpacked = fetch_wheels(_HERE / "requirements.txt", wheels)
     base = base_system()
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
         for image in build_images(folder, _BUILD / "wheels", print):
             state = "unchanged" if image.reused else "built"
             print(f"{state}: {image.folder} ({image.size / 1e6:.0f} MB compressed)")
-    except (WheelError, HostFilesError) as error:
+    except (WheelError, BuildError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

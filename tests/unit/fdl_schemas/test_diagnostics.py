@@ -52,7 +52,7 @@ def all_cases() -> list[Case]:
 
 
 def said_about(fdl: str, folder: Path) -> str:
-    """The diagnostics of a file `workflow.yaml` beside a script `s.sh`, an archive `i.tar`, a folder `models`."""
+    """The diagnostics of a file `workflow.yaml` beside `s.sh`, an archive `i.tar` and a folder `models`."""
     (folder / "s.sh").write_text("#!/bin/sh\n")
     docker_save(folder / "i.tar", Image([]))
     (folder / "models").mkdir(exist_ok=True)

@@ -1,0 +1,208 @@
+"""`scar image`: container images without Docker."""
+
+from __future__ import annotations
+
+import errno
+import json
+import platform
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from scar_cli.errors import UserError
+from scar_cli.examples import examples
+from scar_cli.table import printable
+
+if TYPE_CHECKING:
+    from containers.building.archive import BuiltArchive, ImageContent
+
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_MACHINES = ("x86_64", "aarch64")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TERMINATED = 143
+"""Exit code of a process that SIGTERM has ended, as shells count."""
+
+
+@click.group("image")
+def command() -> None:
+    """Build container images without Docker."""
+
+
+@command.command(
+    "build",
+    epilog=examples(
+        "scar image build image/ -o image.tar",
+        "scar image build --pip 'rembg[cli]' -o image.tar",
+        "scar image build image/ -r requirements.txt --env LANG=C.UTF-8 -o image.tar",
+    ),
+)
+@click.argument("folder", required=False, metavar="[FOLDER]")
+@click.option("-o", "--output", default="image.tar", show_default=True, metavar="FILE", help="Output file.")
+@click.option("--python", is_flag=True, help="Add this Python, as /usr/bin/python3.")
+@click.option("--pip", "packages", multiple=True, metavar="PACKAGE", help="Add a Python package, and Python.")
+@click.option(
+    "-r",
+    "--requirement",
+    "requirements",
+    multiple=True,
+    metavar="FILE",
+    help="Add the packages of a requirements file.",
+)
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="Set an environment variable.")
+@click.option("--entrypoint", metavar="COMMAND", help="Entry point of the image.")
+@click.option(
+    "--cmd", metavar="COMMAND", help="Command of the image.  [default: /bin/sh without --entrypoint]"
+)
+@click.option("--workdir", metavar="PATH", help="Working directory.  [default: a temporary one for each run]")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+def build(
+    *,
+    folder: str | None,
+    output: str,
+    python: bool,
+    packages: tuple[str, ...],
+    requirements: tuple[str, ...],
+    variables: tuple[str, ...],
+    entrypoint: str | None,
+    cmd: str | None,
+    workdir: str | None,
+    as_json: bool,
+) -> None:
+    """Build an image from files, as an archive for `image_file`.
+
+    The files in FOLDER become the files of the image, from /. A shell, small programs and shared libraries
+    come from this machine. The image is for this machine's architecture.
+    """
+    from containers.building.archive import ImageContent
+
+    content = ImageContent(
+        folder=Path(folder) if folder is not None else None,
+        python=python,
+        packages=packages,
+        requirements=[Path(file) for file in requirements],
+        environment=dict(_variable(text) for text in variables),
+        entrypoint=_words("--entrypoint", entrypoint),
+        command=_words("--cmd", cmd),
+        working_dir=_working_dir(workdir),
+    )
+    built = build_image(content, Path(output))
+    answer = {
+        "file": output,
+        "bytes": built.size_bytes,
+        "digest": built.digest,
+        "architecture": built.architecture,
+    }
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        size = f"{built.size_bytes / 1e6:.1f} MB"
+        click.echo(f"{printable(output)}: {size}, linux/{built.architecture}, {built.digest}")
+
+
+def build_image(content: ImageContent, output: Path) -> BuiltArchive:
+    """Build an image archive, which appears as a whole or not at all.
+
+    Raises:
+        UserError: Something cannot be in the image, or the archive cannot be written.
+    """
+    from containers.building.archive import build_archive
+    from containers.building.errors import BuildError
+
+    _check_system()
+    _check_paths(content, output)
+    try:
+        with _ended_by_sigterm():
+            return build_archive(content, output, _progress)
+    except BuildError as error:
+        raise UserError(f"The image cannot be built: {error.cause}", error.advice) from error
+    except OSError as error:
+        what = output if error.filename is None or error.errno in _DISK_FULL else error.filename
+        advice = (
+            "Free some space, or write to another folder with -o"
+            if error.errno in _DISK_FULL
+            else "Check the permissions, or write to another folder with -o"
+        )
+        raise UserError(f"{what} cannot be read or written: {error.strerror or error}", advice) from error
+
+
+def _check_system() -> None:
+    if sys.platform != "linux" or platform.machine() not in _MACHINES:
+        raise UserError(
+            f"Images are built on Linux on x86_64 or aarch64, and this is {platform.platform(terse=True)}",
+            "Build the image on such a machine, for example in your CI pipeline, or use Docker",
+        )
+
+
+def _check_paths(content: ImageContent, output: Path) -> None:
+    if content.folder is not None:
+        if not content.folder.is_dir():
+            what = "is not a folder" if content.folder.exists() else "does not exist"
+            raise UserError(f"{content.folder} {what}", "Name a folder with the files of the image")
+        if output.resolve().is_relative_to(content.folder.resolve()):
+            raise UserError(
+                f"{output} is inside of {content.folder}, and would be a part of itself",
+                "Write it to another folder with -o, or keep the files of the image in a folder of their own",
+            )
+    for file in content.requirements:
+        if not file.is_file():
+            raise UserError(f"The requirements file {file} does not exist", "Correct its path")
+    if not output.parent.is_dir():
+        raise UserError(f"The folder {output.parent} does not exist", "Make it, or correct -o")
+    if output.exists() and not output.is_file():
+        raise UserError(f"{output} is not a file", "Name a file with -o, such as image.tar")
+
+
+def _variable(text: str) -> tuple[str, str]:
+    found = _VARIABLE.fullmatch(text)
+    if found is None:
+        raise UserError(f"--env {text!r} is not a variable", "Write it as NAME=VALUE")
+    return found[1], found[2]
+
+
+def _words(option: str, text: str | None) -> list[str]:
+    if text is None:
+        return []
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UserError(
+            f"{option} {text!r} cannot be split into words: {error}", "Check the quotes"
+        ) from None
+    if not words:
+        raise UserError(f"{option} is empty", "Name a program, or leave the option out")
+    return words
+
+
+def _working_dir(text: str | None) -> str:
+    if text is None:
+        return ""
+    path = PurePosixPath(text)
+    if not path.is_absolute() or ".." in path.parts or not text.isprintable():
+        raise UserError(f"--workdir {text!r} is not an absolute path", "Write it as /PATH, without ..")
+    return f"/{'/'.join(path.parts[1:])}"
+
+
+def _progress(text: str) -> None:
+    click.echo(printable(text), err=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that scratch files are deleted."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
