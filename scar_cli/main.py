@@ -32,6 +32,7 @@ _VERBS = {
     "local": ("scar_cli.commands.local", "Start, stop and look at the embedded cloud."),
     "log": ("scar_cli.commands.log", "Show the logs of functions, of Lambda and Batch as one."),
     "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
+    "new": ("scar_cli.commands.new", "Create a folder with a workflow that deploys as it is."),
     "put": ("scar_cli.commands.put", "Upload files or folders into a bucket."),
     "retry": ("scar_cli.commands.retry", "Send what is in the failure queues again."),
     "rm": ("scar_cli.commands.rm", "Delete what is deployed."),
@@ -40,7 +41,7 @@ _VERBS = {
     "update": ("scar_cli.commands.init", "Deploy a workflow that has changed: the same as init."),
     "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
 }
-_WITHOUT_AWS = ("completion", "graph", "image", "local", "validate")
+_WITHOUT_AWS = ("completion", "graph", "image", "local", "new", "validate")
 _EXTRAS = {"boto3": "aws", "botocore": "aws", "rich": "aws", "ministack": "local"}
 """The extra of this package that installs a module."""
 _INTERRUPTED = 130

@@ -11,6 +11,7 @@ launch.py      `scar-launch`: events for files that exist already
 local.py       start and stop the embedded cloud
 log.py         logs of Lambda and Batch
 ls.py          list functions or files
+new.py         create a folder with a workflow
 put.py         upload files
 retry.py       send the contents of failure queues again
 rm.py          delete stacks

@@ -107,8 +107,8 @@ def build(
         click.echo(f"{printable(output)}: {size}, linux/{built.architecture}, {built.digest}")
 
 
-def build_image(content: ImageContent, output: Path) -> BuiltArchive:
-    """Build an image archive, which appears as a whole or not at all.
+def build_image(content: ImageContent, output: Path, *, quiet: bool = False) -> BuiltArchive:
+    """Build an image archive, which appears as a whole or not at all; `quiet` shows no progress.
 
     Raises:
         UserError: Something cannot be in the image, or the archive cannot be written.
@@ -119,8 +119,8 @@ def build_image(content: ImageContent, output: Path) -> BuiltArchive:
     _check_system()
     _check_paths(content, output)
     try:
-        with _ended_by_sigterm():
-            return build_archive(content, output, _progress)
+        with ended_by_sigterm():
+            return build_archive(content, output, (lambda _: None) if quiet else _progress)
     except BuildError as error:
         raise UserError(f"The image cannot be built: {error.cause}", error.advice) from error
     except OSError as error:
@@ -133,8 +133,13 @@ def build_image(content: ImageContent, output: Path) -> BuiltArchive:
         raise UserError(f"{what} cannot be read or written: {error.strerror or error}", advice) from error
 
 
+def can_build_images() -> bool:
+    """Whether this machine's programs can be those of an image."""
+    return sys.platform == "linux" and platform.machine() in _MACHINES
+
+
 def _check_system() -> None:
-    if sys.platform != "linux" or platform.machine() not in _MACHINES:
+    if not can_build_images():
         raise UserError(
             f"Images are built on Linux on x86_64 or aarch64, and this is {platform.platform(terse=True)}",
             "Build the image on such a machine, for example in your CI pipeline, or use Docker",
@@ -195,7 +200,7 @@ def _progress(text: str) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block as an exception does, so that scratch files are deleted."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
