@@ -33,6 +33,10 @@ BAD = {
     ),
     "wrong type": (GOOD.replace("name: one", "name: one\n        memory: much"), r":5:17: error FDL\d+"),
     "missing script": (GOOD.replace("script.sh", "nothing.sh"), r":5:22: error FDL\d+: .*nothing.sh"),
+    "a script where an image is meant": (
+        GOOD.replace("image: busybox", "image_file: script.sh"),
+        r":7:23: error FDL038: image_file `script.sh` is not a tar file",
+    ),
     "missing image": (GOOD.replace("image: busybox", "environment: {}"), r":6:9: error FDL\d+"),
     "bad bucket name": (
         GOOD.replace("path: bucket-one/in", "path: Bucket_One/in"),

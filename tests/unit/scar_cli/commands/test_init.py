@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from scar_cli.aws.deployed import DeployedStack, workflow_of
-from scar_cli.commands import completion, init, rm
+from scar_cli.commands import completion, diff, init, rm
 from scar_cli.deployment import cdk
 from scar_cli.deployment.cdk import SynthesizedStack, _stacks
 from scar_cli.errors import UserError
@@ -34,6 +34,18 @@ def test_flags_that_make_no_sense_are_refused(arguments: list[str], said: str) -
     result = CliRunner().invoke(init.command, arguments)
     assert isinstance(result.exception, UserError)
     assert said in str(result.exception)
+
+
+@pytest.mark.parametrize("verb", [init.command, diff.command])
+def test_an_archive_without_an_image_is_told_before_any_cloud_is_asked(
+    verb: click.Command, tmp_path: Path
+) -> None:
+    (tmp_path / "image.tar").write_text("not an archive")
+    file = tmp_path / "f.yaml"
+    file.write_text("functions: {aws: [{lambda: {name: f, container: {image_file: image.tar}}}]}\n")
+    result = CliRunner().invoke(verb, ["-f", str(file)])
+    assert result.exit_code == 2
+    assert f"{file}:1:62: error FDL038: image_file `image.tar` is not a tar file" in result.output
 
 
 @pytest.mark.parametrize("arguments", [[], ["-a", "-f", "a.yaml"], ["-n", "f", "--stack", "s"]])
