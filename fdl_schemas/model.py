@@ -293,6 +293,8 @@ class Workflow:
     oscar_services: tuple[OscarService, ...] = ()
     storage_providers: tuple[StorageProvider, ...] = ()
     allow_loops: bool = False
+    stage: str | None = None
+    """The stage whose names the functions and buckets have; None: those of the FDL file."""
 
     @property
     def name(self) -> str:

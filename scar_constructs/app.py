@@ -39,7 +39,7 @@ def main() -> int:
             print(render(diagnostics, sys.stderr.isatty()), file=sys.stderr)
         if checked.workflow is None:
             return 2
-        workflow = with_environment_values(deployment.with_bucket_names(checked.workflow), os.environ)
+        workflow = with_environment_values(deployment.with_names(checked.workflow), os.environ)
         tools = find_udocker_tools(deployment.udocker_tools, os.environ) if workflow.pulls else None
 
         from aws_cdk import App

@@ -1,8 +1,8 @@
-"""What the deployer decides: the context values `-c KEY=VALUE`, checked, and the buckets' real names.
+"""What the deployer decides: the context values `-c KEY=VALUE`, checked, and the final names.
 
-An FDL file names buckets as its author likes. Where they are deployed they may need a suffix (bucket names
-are unique in the whole world), and some may be there already. `with_real_bucket_names` gives the same
-workflow with the final names, once, so that no later place can forget the suffix.
+An FDL file names functions and buckets as its author likes. A deployment may add a suffix to bucket names
+(they are globally unique) and a stage to all names, and may use existing buckets. `with_real_names` returns
+the same workflow with the final names, once, so that no later place can forget a part of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fdl_schemas.model import Function, StorageEntry, Workflow
+from fdl_schemas.stages import stage_problem, staged
 
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
@@ -25,6 +26,8 @@ DISTRIBUTED_LAUNCH = "distributed_launch"
 CONTEXT_KEYS: Mapping[str, str] = {
     "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
     "stack": "name of the stack; default: the FDL file's stem",
+    "stage": "deploys the FDL file once more under names of its own: function `thumbnails` becomes "
+    "`thumbnails-STAGE`, and so do buckets and the stack",
     "bucket_suffix": "makes the names of new buckets unique: `scar-video` becomes `scar-video-SUFFIX`",
     "existing_buckets": "comma-separated names of buckets that are there already",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
@@ -62,6 +65,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
 """What the value of a context key looks like, and how a message says it."""
 
 _LONGEST_BUCKET_NAME = 63
+_LONGEST_FUNCTION_NAME = 64
 _LONGEST_STACK_NAME = 128
 
 
@@ -75,6 +79,8 @@ class Deployment:
 
     fdl: Path
     stack_name: str
+    """With the stage."""
+    stage: str | None = None
     bucket_suffix: str | None = None
     existing_buckets: tuple[str, ...] = ()
     destroy_buckets: bool = False
@@ -93,6 +99,9 @@ class Deployment:
         if fdl is None:
             raise DeploymentError(f"no FDL file given: add -c fdl=FILE ({CONTEXT_KEYS['fdl']})")
         stack_name = _text(context, "stack")
+        stage = _text(context, "stage")
+        if stage is not None and (problem := stage_problem(stage)):
+            raise DeploymentError(f"-c stage={stage}: {problem}")
         suffix = _text(context, "bucket_suffix")
         existing = _names(context, "existing_buckets")
         removal = _text(context, "removal")
@@ -112,7 +121,10 @@ class Deployment:
                     raise DeploymentError(f"-c {key}={value}: expected {expected}")
         return cls(
             fdl=Path(fdl),
-            stack_name=stack_name or stack_name_for(Path(fdl).stem),
+            stack_name=_staged(
+                "stack", stack_name or stack_name_for(Path(fdl).stem), stage, _LONGEST_STACK_NAME
+            ),
+            stage=stage,
             bucket_suffix=suffix,
             existing_buckets=existing,
             destroy_buckets=removal == "destroy",
@@ -121,10 +133,13 @@ class Deployment:
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
         )
 
-    def with_bucket_names(self, workflow: Workflow) -> Workflow:
-        """`with_real_bucket_names` of this deployment."""
-        return with_real_bucket_names(
-            workflow, bucket_suffix=self.bucket_suffix, existing_buckets=self.existing_buckets
+    def with_names(self, workflow: Workflow) -> Workflow:
+        """`with_real_names` of this deployment."""
+        return with_real_names(
+            workflow,
+            stage=self.stage,
+            bucket_suffix=self.bucket_suffix,
+            existing_buckets=self.existing_buckets,
         )
 
 
@@ -147,32 +162,62 @@ def stack_name_for(stem: str) -> str:
     return name[:_LONGEST_STACK_NAME].rstrip("-")
 
 
-def with_real_bucket_names(
-    workflow: Workflow, *, bucket_suffix: str | None = None, existing_buckets: Iterable[str] = ()
-) -> Workflow:
-    """The same workflow with the names that its buckets have where it is deployed.
+def real_bucket_names(
+    workflow: Workflow,
+    *,
+    stage: str | None = None,
+    bucket_suffix: str | None = None,
+    existing_buckets: Iterable[str] = (),
+) -> Mapping[str, str]:
+    """The name of each bucket of the FDL file where it is deployed: `BUCKET-SUFFIX-STAGE`.
 
-    A bucket that is there already may stand in `existing_buckets` with or without the suffix; without it, it
-    is used under the very name of the FDL file. Every other bucket gets the suffix.
+    `existing_buckets` lists existing buckets by their final name, or by their name in the FDL file: such a
+    bucket is used under that very name.
 
-    :raises DeploymentError: an existing bucket is not used by the workflow, or a name becomes too long.
+    :raises DeploymentError: an existing bucket is not used by the workflow, a name becomes too long, or two
+        buckets get the same name.
     """
     existing = frozenset(existing_buckets)
     names: dict[str, str] = {}
     for bucket in workflow.buckets:
         suffixed = f"{bucket}-{bucket_suffix}" if bucket_suffix else bucket
-        names[bucket] = bucket if bucket in existing and suffixed not in existing else suffixed
-        if len(names[bucket]) > _LONGEST_BUCKET_NAME:
+        final = staged(suffixed, stage)
+        if bucket in existing and final not in existing:
+            final = bucket
+        if len(final) > _LONGEST_BUCKET_NAME:
+            added = f"-c bucket_suffix={bucket_suffix}" if stage is None else f"-c stage={stage}"
             raise DeploymentError(
-                f"-c bucket_suffix={bucket_suffix}: bucket name {names[bucket]} has {len(names[bucket])} "
-                f"characters, S3 takes at most {_LONGEST_BUCKET_NAME}"
+                f"{added}: bucket name {final} has {len(final)} characters, "
+                f"S3 takes at most {_LONGEST_BUCKET_NAME}"
             )
+        if final in names.values():
+            raise DeploymentError(f"two buckets of {workflow.source.name} would both be named {final}")
+        names[bucket] = final
     unknown = sorted(existing - set(names.values()))
     if unknown:
         raise DeploymentError(
             f"-c existing_buckets: {', '.join(unknown)} not used by {workflow.source.name}; "
             f"its buckets are {', '.join(names.values()) or 'none'}"
         )
+    return names
+
+
+def with_real_names(
+    workflow: Workflow,
+    *,
+    stage: str | None = None,
+    bucket_suffix: str | None = None,
+    existing_buckets: Iterable[str] = (),
+) -> Workflow:
+    """The same workflow with the names that its functions, APIs and buckets have where it is deployed.
+
+    Functions keep their order.
+
+    :raises DeploymentError: see `real_bucket_names`; or the name of a function becomes too long.
+    """
+    names = real_bucket_names(
+        workflow, stage=stage, bucket_suffix=bucket_suffix, existing_buckets=existing_buckets
+    )
 
     def renamed(entries: tuple[StorageEntry, ...]) -> tuple[StorageEntry, ...]:
         return tuple(
@@ -183,16 +228,29 @@ def with_real_bucket_names(
         )
 
     def with_names(function: Function) -> Function:
-        staging = function.deployment_bucket
+        staging, api = function.deployment_bucket, function.api_gateway
         return replace(
             function,
+            name=_staged("function", function.name, stage, _LONGEST_FUNCTION_NAME),
+            api_gateway=None if api is None else replace(api, name=staged(api.name, stage)),
             inputs=renamed(function.inputs),
             outputs=renamed(function.outputs),
             # Mostly none of the workflow's: then it is there already, under its own name.
             deployment_bucket=names.get(staging, staging) if staging is not None else None,
         )
 
-    return replace(workflow, functions=tuple(with_names(function) for function in workflow.functions))
+    return replace(
+        workflow, stage=stage, functions=tuple(with_names(function) for function in workflow.functions)
+    )
+
+
+def _staged(what: str, name: str, stage: str | None, longest: int) -> str:
+    final = staged(name, stage)
+    if len(final) > longest:
+        raise DeploymentError(
+            f"-c stage={stage}: {what} name {final} has {len(final)} characters, AWS takes at most {longest}"
+        )
+    return final
 
 
 def _text(context: Mapping[str, object], key: str) -> str | None:

@@ -6,6 +6,7 @@ Verbs choose among it by an FDL file, by a function's name, or take all of it.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from fdl_schemas.stages import stage_problem, staged
 from scar_cli.aws.session import LOOPBACK, client, explained
 from scar_cli.errors import UserError
 from scar_cli.table import takes_colours
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 OUTPUT = "ScarWorkflow"
 """The output in which a stack tells what it holds, as JSON."""
 
-_DESCRIPTION = "SCAR workflow "
-"""What the description of a stack begins with; the FDL file's stem and a colon follow."""
+_OUTPUTS = re.compile(OUTPUT + "([0-9a-f]{8})?")
+"""A stack of another CDK app has one for each of its workflows, see `scar_constructs.ScarWorkflow`."""
+_DESCRIPTION = re.compile(r"SCAR workflow (?P<workflow>.*?)(?: \(stage (?P<stage>[a-z0-9-]+)\))?: ")
+"""What the description of a stack begins with. The workflow is the FDL file's stem."""
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
 _TEXTS = ("name", "mode", "log_group", "failure_queue_url")
 _PATHS = ("inputs", "outputs")
@@ -57,11 +61,13 @@ class DeployedFunction:
     """Of the image that it was assembled from."""
     launch: str | None = None
     """ARN of the state machine of `scar-launch --distributed`."""
+    stage: str | None = None
+    """Part of the name."""
 
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """A stack that this project has made."""
+    """A workflow in a stack: one that this project has made, or one of another CDK app."""
 
     name: str
     region: str
@@ -70,6 +76,25 @@ class DeployedStack:
     """Stem of the FDL file."""
     functions: tuple[DeployedFunction, ...]
     buckets: tuple[str, ...]
+    stage: str | None = None
+    is_foreign: bool = False
+    """A stack of another CDK app, which may hold other resources and several workflows."""
+
+
+def of_stage(command: _Command) -> _Command:
+    """The option --stage: None, or a valid stage."""
+    return click.option(
+        "--stage",
+        metavar="STAGE",
+        callback=_checked_stage,
+        help="Stage, such as dev; part of the names of what is deployed in it.",
+    )(command)
+
+
+def _checked_stage(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and (problem := stage_problem(value)):
+        raise UserError(f"Invalid stage {value!r}: {problem}")
+    return value
 
 
 class Choice(TypedDict):
@@ -78,10 +103,12 @@ class Choice(TypedDict):
     fdl: str | None
     name: str | None
     stack: str | None
+    stage: str | None
 
 
 def selects_functions(command: _Command) -> _Command:
-    """The options -f, -n and --stack, which `selected` takes."""
+    """The options -f, -n, --stack and --stage, which `selected` takes."""
+    command = of_stage(command)
     command = click.option("--stack", metavar="STACK", help="Only what this stack holds.")(command)
     command = click.option("-n", "--name", metavar="FUNCTION", help="The function of this name.")(command)
     return click.option(
@@ -90,7 +117,7 @@ def selects_functions(command: _Command) -> _Command:
 
 
 def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
-    """All stacks of the regions (None: the session's own) that this project has made, by name.
+    """All workflows in the stacks of the regions (None: the session's own), by name of the stack.
 
     Raises:
         UserError: AWS cannot be asked, or a stack's output cannot be read.
@@ -102,13 +129,18 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
         with explained():
             for page in cloudformation.get_paginator("describe_stacks").paginate():
                 for stack in page["Stacks"]:
-                    if _is_workflow(stack) and stack["StackStatus"] not in _GONE:
+                    if stack["StackStatus"] not in _GONE:
                         found[here, stack["StackName"]] = _read(stack, here)
-    return [found[key] for key in sorted(found)]
+    return [one for key in sorted(found) for one in found[key]]
 
 
-def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedStack]:
+def selected_stacks(
+    fdl: str | None, stack: str | None = None, stage: str | None = None
+) -> list[DeployedStack]:
     """The stacks that an FDL file of that name has made, or the one that is named, or all.
+
+    With a stage, `fdl` and `stack` are what they are without it, and only that stage is chosen. Without one,
+    `fdl` chooses only what was deployed without a stage.
 
     Raises:
         UserError: there is none, or another file has made it; or the FDL file cannot be used.
@@ -118,17 +150,18 @@ def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedS
     names = set()
     if workflow is not None:
         regions += sorted({one.region for one in workflow.functions if one.region is not None})
-        names = {function.name for function in workflow.functions}
+        names = {staged(function.name, stage) for function in workflow.functions}
     everything = stacks(regions)
     if stack is not None:
-        chosen = [one for one in everything if one.name == stack]
+        named = staged(stack, stage)
+        chosen = [one for one in everything if one.name == named]
         if not chosen:
-            raise UserError(f"There is no stack {stack} of a workflow here", _known(everything))
+            raise UserError(f"There is no stack {named} of a workflow here", _known(everything))
         return chosen
     if workflow is None:
-        return everything
+        return [one for one in everything if stage in (None, one.stage)]
     holding = [one for one in everything if any(function.name in names for function in one.functions)]
-    own = [one for one in everything if one.workflow == workflow.name]
+    own = [one for one in everything if one.workflow == workflow.name and one.stage == stage]
     # One that holds none: its creation may have failed, or all of its functions been renamed.
     chosen = [one for one in holding if one.workflow in (workflow.name, "")] or own
     if not chosen and holding:
@@ -139,19 +172,40 @@ def selected_stacks(fdl: str | None, stack: str | None = None) -> list[DeployedS
             f"Choose that by --stack {other.name} in place of -f",
         )
     if not chosen:
-        raise UserError(f"{fdl} is not deployed here", f"Deploy it: scar init -f {fdl}")
+        raise _not_deployed(
+            str(fdl), stage, [one.stage for one in everything if one.workflow == workflow.name]
+        )
     return chosen
 
 
-def selected(fdl: str | None, name: str | None, stack: str | None = None) -> list[DeployedFunction]:
+def _not_deployed(fdl: str, stage: str | None, stages: list[str | None]) -> UserError:
+    if stage is not None:
+        return UserError(
+            f"{fdl} is not deployed here as stage {stage}", f"Deploy it: scar init -f {fdl} --stage {stage}"
+        )
+    if others := sorted({one for one in stages if one is not None}):
+        return UserError(
+            f"{fdl} is not deployed here without a stage",
+            f"It is deployed as {', '.join(others[:20])}: add --stage {others[0]}",
+        )
+    return UserError(f"{fdl} is not deployed here", f"Deploy it: scar init -f {fdl}")
+
+
+def selected(
+    fdl: str | None, name: str | None, stack: str | None = None, stage: str | None = None
+) -> list[DeployedFunction]:
     """The functions that the options of `selects_functions` choose; all, if none is given.
+
+    With a stage, `name` is the one of the FDL file; without one, and without `fdl`, the deployed one.
 
     Raises:
         UserError: nothing fits, or the FDL file and what is deployed differ.
     """
-    found = [function for one in selected_stacks(fdl, stack) for function in one.functions]
+    found = [function for one in selected_stacks(fdl, stack, stage) for function in one.functions]
+    if name is not None:
+        name = staged(name, stage)
     if fdl is not None:
-        wanted = {function.name for function in workflow_of(fdl).functions}
+        wanted = {staged(function.name, stage) for function in workflow_of(fdl).functions}
         missing = sorted(wanted - {function.name for function in found})
         found = [function for function in found if function.name in wanted]
         if missing and (name is None or name in missing):
@@ -176,6 +230,7 @@ def one_selected(
     fdl: str | None,
     name: str | None,
     stack: str | None = None,
+    stage: str | None = None,
     fits: Callable[[DeployedFunction], bool] = lambda _function: True,
 ) -> DeployedFunction:
     """The one function that the options choose, and that fits where several would be chosen.
@@ -183,7 +238,7 @@ def one_selected(
     Raises:
         UserError: none, or several.
     """
-    found = selected(fdl, name, stack)
+    found = selected(fdl, name, stack, stage)
     if name is None and len(found) > 1:
         found = [function for function in found if fits(function)] or found
     if len(found) == 1:
@@ -221,41 +276,42 @@ def workflow_of(fdl: str) -> Workflow:
         raise click.exceptions.Exit(2) from error
 
 
-def _is_workflow(stack: dict[str, Any]) -> bool:
-    """Whether this project made the stack. One whose creation failed has no outputs, but its tag."""
-    tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
-    described = str(stack.get("Description", "")).startswith(_DESCRIPTION)
-    return _summary(stack) is not None or (tags.get("createdby") == "scar" and described)
+def _read(stack: dict[str, Any], region: str) -> list[DeployedStack]:
+    """The workflows of a stack. One of this project whose creation failed has no outputs, but its tag."""
+    described = _DESCRIPTION.match(str(stack.get("Description", "")))
+    outputs = {output["OutputKey"]: str(output["OutputValue"]) for output in stack.get("Outputs", [])}
+    summaries = {key: value for key, value in sorted(outputs.items()) if _OUTPUTS.fullmatch(key)}
+    if not summaries and described and {"Key": "createdby", "Value": "scar"} in stack.get("Tags", []):
+        summaries = {OUTPUT: '{"functions": [], "buckets": []}'}
+    return [_read_output(stack, region, key, summary, described) for key, summary in summaries.items()]
 
 
-def _summary(stack: dict[str, Any]) -> str | None:
-    for output in stack.get("Outputs", []):
-        if output["OutputKey"] == OUTPUT:
-            return str(output["OutputValue"])
-    return None
-
-
-def _read(stack: dict[str, Any], region: str) -> DeployedStack:
-    summary = _summary(stack) or '{"functions": [], "buckets": []}'
+def _read_output(
+    stack: dict[str, Any], region: str, output: str, summary: str, described: re.Match[str] | None
+) -> DeployedStack:
     name = str(stack["StackName"])
     try:
         content = json.loads(summary)
-        functions = tuple(_function(entry, name, region) for entry in content["functions"])
+        # Stacks of older versions have the workflow's name in their description alone.
+        workflow = content.get("workflow", described["workflow"] if described else "")
+        stage = content.get("stage", described["stage"] if described else None)
+        functions = tuple(_function(entry, name, region, stage) for entry in content["functions"])
         buckets = tuple(str(bucket) for bucket in content["buckets"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            f"The output {OUTPUT} of the stack {name} cannot be read",
+            f"The output {output} of the stack {name} cannot be read",
             "Another version has deployed it: deploy it again with this one",
         ) from None
-    described = str(stack.get("Description", ""))
-    workflow = described.removeprefix(_DESCRIPTION).partition(":")[0] if _DESCRIPTION in described else ""
-    return DeployedStack(name, region, str(stack["StackStatus"]), workflow, functions, buckets)
+    status = str(stack["StackStatus"])
+    return DeployedStack(
+        name, region, status, str(workflow), functions, buckets, stage, is_foreign=output != OUTPUT
+    )
 
 
-def _function(entry: dict[str, Any], stack: str, region: str) -> DeployedFunction:
+def _function(entry: dict[str, Any], stack: str, region: str, stage: str | None) -> DeployedFunction:
     content: dict[str, Any] = {one.name: entry.get(one.name) for one in fields(DeployedFunction)}
     content |= {key: str(entry[key]) for key in _TEXTS} | {key: tuple(entry.get(key, ())) for key in _PATHS}
-    return DeployedFunction(**{**content, "stack": stack, "region": region})
+    return DeployedFunction(**{**content, "stack": stack, "region": region, "stage": stage})
 
 
 def _known(everything: list[DeployedStack]) -> str:

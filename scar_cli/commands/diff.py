@@ -26,13 +26,14 @@ def command(
     fdl: str,
     stack: str | None,
     bucket_suffix: str | None,
+    stage: str | None,
     values: tuple[str, ...],
     full: bool,
     fail: bool,
     as_json: bool,
 ) -> int:
     """Show what `scar init` would change, permissions included; nothing is changed."""
-    with synthesized(fdl, context_of(stack, bucket_suffix, values)) as (folder, made):
+    with synthesized(fdl, context_of(stack, bucket_suffix, stage, values)) as (folder, made):
         if full and not as_json:
             return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))
         found = [changes_of(one) for one in made]

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from scar_cli.aws.deployed import of_stage
 from scar_cli.aws.session import explained
 from scar_cli.aws.transfers import Download, client_of, objects_below, receive, safe_path
 from scar_cli.commands.put import parse_target, readable_size
@@ -40,6 +41,7 @@ _LOOK_EVERY_S = 2.0
 @click.option(
     "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files fetched at once."
 )
+@of_stage
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
@@ -50,6 +52,7 @@ def command(
     expect: int | None,
     within: float | None,
     concurrency: int,
+    stage: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -61,7 +64,7 @@ def command(
         raise UserError("-p names an empty path", "Say where the files go")
     if not watch and (expect is not None or within is not None):
         raise UserError("--expect and --within say how long to wait", "Give --watch too")
-    bucket, folder = parse_target(source)
+    bucket, folder = parse_target(source, stage)
     s3 = client_of(bucket, concurrency)
     single = None if watch or source.endswith("/") else _file(s3, bucket, folder)
     if single is not None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, stacks
+from scar_cli.aws.deployed import DeployedFunction, of_stage, stacks
 from scar_cli.aws.session import client, explained
 from scar_cli.commands.ls import described
 from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
@@ -40,6 +40,7 @@ def decides_where(command: _Command) -> _Command:
         metavar="KEY=VALUE",
         help="Set a context value, as -c of cdk.",
     )(command)
+    command = of_stage(command)
     command = click.option(
         "--bucket-suffix", metavar="SUFFIX", help="Append this to the names of new buckets."
     )(command)
@@ -69,6 +70,7 @@ def command(
     fdl: str | None,
     stack: str | None,
     bucket_suffix: str | None,
+    stage: str | None,
     values: tuple[str, ...],
     refresh_images: bool,
     yes: bool,
@@ -83,7 +85,7 @@ def command(
     if fdl is not None and (more := given(flags)):
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
         raise UserError("The file of -f defines the functions", f"Leave out {words}")
-    context = context_of(stack, bucket_suffix, values)
+    context = context_of(stack, bucket_suffix, stage, values)
     if fdl is None:
         context["from_flags"] = "true"  # see app.py
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
@@ -124,7 +126,9 @@ def _refreshed(made: list[SynthesizedStack]) -> Iterator[str]:
             yield f"{stack.name}:{_REFRESH_IMAGES}={now}"
 
 
-def context_of(stack: str | None, bucket_suffix: str | None, values: tuple[str, ...]) -> dict[str, str]:
+def context_of(
+    stack: str | None, bucket_suffix: str | None, stage: str | None, values: tuple[str, ...]
+) -> dict[str, str]:
     """The context of the CDK app that the options of `decides_where` say.
 
     Raises:
@@ -142,6 +146,8 @@ def context_of(stack: str | None, bucket_suffix: str | None, values: tuple[str, 
         context["stack"] = stack
     if bucket_suffix is not None:
         context["bucket_suffix"] = bucket_suffix
+    if stage is not None:
+        context["stage"] = stage
     return context
 
 

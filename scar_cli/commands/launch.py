@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from scar_cli.aws.deployed import of_stage
 from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
 from scar_cli.launch.send import files_to_send, send
 from scar_cli.main import run
@@ -27,6 +28,7 @@ _MOST_FROM_HERE = 256
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FDL", help="FDL file of the deployed workflow.")
 @click.option("-n", "--name", help="Function to run.  [default: the one that no other function feeds]")
+@of_stage
 @click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Only files in this folder of the input.")
 @click.option("--bucket-suffix", help="As given to `cdk deploy -c bucket_suffix=`.")
 @click.option("--match", metavar="GLOB", help="Only files whose key below the folder fits, such as '*.jpg'.")

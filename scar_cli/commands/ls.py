@@ -21,7 +21,9 @@ from scar_cli.examples import examples
 from scar_cli.table import printable, table, takes_colours
 
 _TO_THE_MINUTE = len("2026-01-31 12:00")
-_HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY", "STACK", "API URL")
+_HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY", "STACK", "STAGE", "API URL")
+_OPTIONAL_COLUMNS = ("STAGE", "API URL")
+"""Left out if no function has one."""
 
 
 @click.command("ls", epilog=examples("scar ls", "scar ls -f workflow.yaml -j", "scar ls -b my-bucket/output"))
@@ -32,9 +34,9 @@ _HEAD = ("NAME", "MODE", "MEMORY", "TIME-OUT", "IMAGE", "STATE", "LAST ACTIVITY"
 def command(*, target: str | None, verbose: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """List the deployed functions: memory, time-out, image, API, mode, last activity. Or files, with -b."""
     if target is not None:
-        if any(choice.values()):
+        if choice["fdl"] or choice["name"] or choice["stack"]:
             raise UserError("-b lists files, and -f, -n and --stack choose functions", "Use one of them")
-        return _list_files(target, as_json or verbose)
+        return _list_files(target, choice["stage"], as_json or verbose)
     entries = described(selected(**choice), verbose=verbose)
     if as_json or verbose:
         click.echo(json.dumps({"Functions": entries}, default=str))
@@ -42,8 +44,15 @@ def command(*, target: str | None, verbose: bool, as_json: bool, **choice: Unpac
         click.echo("No function is deployed here. To deploy one: scar init -f FILE", err=True)
     else:
         rows = [_row(entry) for entry in entries]
-        width = len(_HEAD) if any(entry["Api_gateway"] != "-" for entry in entries) else len(_HEAD) - 1
-        head, *lines = table(_HEAD[:width], [row[:width] for row in rows])
+        shown = [
+            number
+            for number, title in enumerate(_HEAD)
+            if title not in _OPTIONAL_COLUMNS or any(row[number] != "-" for row in rows)
+        ]
+        head, *lines = table(
+            tuple(_HEAD[number] for number in shown),
+            [tuple(row[number] for number in shown) for row in rows],
+        )
         click.echo(click.style(head, bold=True) if takes_colours(sys.stdout) else head)
         for line in lines:
             click.echo(line)
@@ -73,6 +82,7 @@ def described(functions: Sequence[DeployedFunction], *, verbose: bool = False) -
             "State": str(setting.get("State", "Active")) if setting else "missing",
             "Last_activity": _last_activity(logs[one.region], one),
             "Stack": one.stack,
+            "Stage": one.stage,
             "Region": one.region,
             "Inputs": list(one.inputs),
             "Outputs": list(one.outputs),
@@ -121,12 +131,13 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["State"],
         local_time(entry["Last_activity"])[:_TO_THE_MINUTE],
         entry["Stack"],
+        entry["Stage"] or "-",
         entry["Api_gateway"],
     )
 
 
-def _list_files(target: str, as_json: bool) -> int:
-    bucket, folder = parse_target(target)
+def _list_files(target: str, stage: str | None, as_json: bool) -> int:
+    bucket, folder = parse_target(target, stage)
     files = objects_below(client_of(bucket, 1), bucket, folder)
     if as_json:
         told = [

@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from fdl_schemas.stages import staged
+from scar_cli.aws.deployed import of_stage
 from scar_cli.aws.transfers import FileToPut, client_of, send
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -47,14 +49,23 @@ _LARGEST = 5 * 1024**4
 @click.option(
     "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files sent at once."
 )
+@of_stage
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
-def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: bool, as_json: bool) -> int:
+def command(
+    *,
+    target: str,
+    paths: tuple[str, ...],
+    concurrency: int,
+    stage: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Upload files, or all files in folders.
 
     On AWS, or on the embedded cloud after eval "$(scar local env)".
     """
-    bucket, folder = parse_target(target)
+    bucket, folder = parse_target(target, stage)
     if "" in paths:  # of a variable that is not set; as a path it would mean the current folder
         raise UserError("-p names an empty path", "Say which file or folder to upload")
     uploads = plan(tuple(Path(path) for path in paths), folder)
@@ -93,11 +104,15 @@ def command(*, target: str, paths: tuple[str, ...], concurrency: int, dry_run: b
     return 1 if failed else 0
 
 
-def parse_target(target: str) -> tuple[str, str]:
-    """`BUCKET`, `BUCKET/FOLDER` or `s3://BUCKET/FOLDER/` as (bucket, folder without slashes around it)."""
+def parse_target(target: str, stage: str | None = None) -> tuple[str, str]:
+    """`BUCKET`, `BUCKET/FOLDER` or `s3://BUCKET/FOLDER/` as (bucket, folder without slashes around it).
+
+    With a stage, the bucket of that stage.
+    """
     bucket, _slash, folder = target.removeprefix("s3://").partition("/")
     if not bucket:
         raise UserError(f"{target!r} names no bucket", "Say -b BUCKET or -b BUCKET/FOLDER")
+    bucket = staged(bucket, stage)
     if not _BUCKET.fullmatch(bucket):
         raise UserError(
             f"{bucket!r} cannot be a bucket's name",

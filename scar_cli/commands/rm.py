@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scar_cli.aws.deployed import DeployedStack, selected, selected_stacks
+from scar_cli.aws.deployed import DeployedStack, of_stage, selected, selected_stacks
 from scar_cli.aws.session import client, explained
 from scar_cli.commands.init import confirm
 from scar_cli.errors import UserError
@@ -26,6 +26,7 @@ _LONGEST_S = 3600.0
 )
 @click.option("-n", "--name", metavar="FUNCTION", help="Delete the function of this name.")
 @click.option("--stack", metavar="STACK", help="Delete this stack.")
+@of_stage
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what else goes with the functions.")
@@ -35,6 +36,7 @@ def command(
     fdl: str | None,
     name: str | None,
     stack: str | None,
+    stage: str | None,
     everything: bool,
     yes: bool,
     verbose: bool,
@@ -43,7 +45,7 @@ def command(
     """Delete workflows. Buckets and their files are kept, but for stacks deployed with -c removal=destroy."""
     if sum((fdl is not None, name is not None, stack is not None, everything)) != 1:
         raise UserError("There has to be one of -f, -n, --stack and -a", "Say what is to be deleted")
-    chosen = _of_function(name) if name is not None else selected_stacks(fdl, stack)
+    chosen = _chosen(fdl, name, stack, stage, everything=everything)
     if not chosen:
         click.echo("No workflow is deployed here.", err=True)
     elif not yes:
@@ -109,14 +111,31 @@ def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -
     raise UserError(f"{stack.name} is still being deleted", "Look at CloudFormation's console", exit_code=1)
 
 
-def _of_function(name: str) -> list[DeployedStack]:
+def _chosen(
+    fdl: str | None, name: str | None, stack: str | None, stage: str | None, *, everything: bool
+) -> list[DeployedStack]:
+    """What the options select. Stacks of other CDK apps hold more than workflows, and are never deleted."""
+    found = _of_function(name, stage) if name is not None else selected_stacks(fdl, stack, stage)
+    foreign = next((one for one in found if one.is_foreign), None)
+    if foreign is not None and not everything:
+        raise UserError(
+            f"The stack {foreign.name} belongs to another CDK app", "Delete it with that app: cdk destroy"
+        )
+    return [one for one in found if not one.is_foreign]
+
+
+def _of_function(name: str, stage: str | None) -> list[DeployedStack]:
     """The stack of a function that is alone in it."""
-    (function,) = selected(None, name)[:1]
-    (stack,) = [one for one in selected_stacks(None, function.stack) if one.region == function.region]
-    others = [one.name for one in stack.functions if one.name != name]
+    (function,) = selected(None, name, None, stage)[:1]
+    (stack,) = [
+        one
+        for one in selected_stacks(None, function.stack)
+        if one.region == function.region and function in one.functions
+    ]
+    others = [one.name for one in stack.functions if one != function]
     if others:
         raise UserError(
-            f"{name} is deployed together with {', '.join(others)}",
+            f"{function.name} is deployed together with {', '.join(others)}",
             f"Take it out of the FDL file and deploy that, or delete all of them: "
             f"scar rm --stack {stack.name}",
         )

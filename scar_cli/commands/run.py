@@ -93,6 +93,7 @@ def command(
     fdl: str | None,
     name: str | None,
     stack: str | None,
+    stage: str | None,
     script: str | None,
     asynchronous: bool,
     output: str | None,
@@ -116,11 +117,11 @@ def command(
                 "-ib runs a function on the files of its input, which its FDL file tells",
                 "Say scar run -f FILE -ib BUCKET/FOLDER, or scar-launch",
             )
-        return _launch(fdl, name, bucket_path, output=output, as_json=as_json)
+        return _launch(fdl, name, stage, bucket_path, output=output, as_json=as_json)
     defined = _definition(fdl, name)
     if fdl is not None and defined is None and script is None and not arguments:
-        return _launch(fdl, name, output=output, as_json=as_json)
-    function = one_selected(fdl, name, stack)
+        return _launch(fdl, name, stage, output=output, as_json=as_json)
+    function = one_selected(fdl, name, stack, stage)
     payload: Any = {}
     kind = "Event" if asynchronous else "RequestResponse"
     if defined is not None:
@@ -207,7 +208,13 @@ def _definition(fdl: str | None, name: str | None) -> Function | None:
 
 
 def _launch(
-    fdl: str, name: str | None, bucket_path: str | None = None, *, output: str | None, as_json: bool
+    fdl: str,
+    name: str | None,
+    stage: str | None,
+    bucket_path: str | None = None,
+    *,
+    output: str | None,
+    as_json: bool,
 ) -> int:
     from scar_cli.commands.launch import command as launch
 
@@ -217,6 +224,8 @@ def _launch(
             "Leave it out, and fetch the outputs: scar get",
         )
     arguments = ["-f", fdl, *(["-n", name] if name else []), *(["--json"] if as_json else [])]
+    if stage is not None:
+        arguments += ["--stage", stage]
     if bucket_path is not None:
         arguments += ["--bucket-path", bucket_path]
     result = launch.main(args=arguments, prog_name="scar run", standalone_mode=False)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fdl_schemas.stages import staged
 from scar_cli.aws.deployed import stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.aws.transfers import ask_why
@@ -171,9 +172,9 @@ def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterat
     """
     from botocore.exceptions import ClientError
 
-    suffix = context.get("bucket_suffix")
+    suffix, stage = context.get("bucket_suffix"), context.get("stage") or None
     workflow = workflow_of(fdl)
-    names = {function.name for function in workflow.functions}
+    names = {staged(function.name, stage) for function in workflow.functions}
     own = {
         bucket
         for stack in stacks()
@@ -182,7 +183,7 @@ def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterat
     }
     s3 = client("s3")
     for bucket in workflow.buckets:
-        name = f"{bucket}-{suffix}" if suffix else bucket
+        name = staged(f"{bucket}-{suffix}" if suffix else bucket, stage)
         if name not in own and not {bucket, name} & set(named):
             with explained():
                 try:

@@ -95,7 +95,7 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
         UserError: it could not be started.
         KeyboardInterrupt: the launch goes on, and how to follow it has been said.
     """
-    function = one_selected(plan.fdl, plan.function.name)
+    function = one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
     steps = client("stepfunctions", region=plan.region, session=plan.session)
     machine = function.launch
     running = _running(steps, machine) if machine is not None else None

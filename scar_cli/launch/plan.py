@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from fdl_schemas.graph import edges
 from fdl_schemas.model import Function, StorageEntry, Workflow
-from scar_cli.aws.deployed import workflow_of
+from scar_cli.aws.deployed import one_selected, workflow_of
 from scar_cli.aws.logs import moment_ms
 from scar_cli.aws.session import LOOPBACK, botocore_session, client, explained
 from scar_cli.errors import UserError
@@ -28,7 +28,7 @@ from scar_cli.launch.journal import head_of
 from scar_cli.launch.pace import rate_of
 
 CONCURRENCY = 32
-_REMEMBERED = ("bucket_suffix", "bucket_path", "match", "newer_than", "skip_done", "limit")
+_REMEMBERED = ("stage", "bucket_suffix", "bucket_path", "match", "newer_than", "skip_done", "limit")
 """Options that say which files are taken: a launch that goes on has them from its journal."""
 _HAS_TO_FIT = {
     "cloud": "another cloud (the embedded one, or AWS)",
@@ -44,6 +44,8 @@ class LaunchOptions:
 
     fdl: str | None = None
     name: str | None = None
+    """Of the function in the FDL file."""
+    stage: str | None = None
     bucket_suffix: str | None = None
     bucket_path: str | None = None
     match: str | None = None
@@ -90,6 +92,7 @@ class Plan:
 
     options: LaunchOptions
     function: Function
+    """With the names of its stage."""
     selection: Selection
     outputs: tuple[StorageEntry, ...]
     """The function's outputs on S3, with the buckets' real names."""
@@ -127,7 +130,7 @@ class Plan:
     def described(self) -> dict[str, Any]:
         """What a new journal remembers of it."""
         return {
-            "function": self.function.name,
+            "function": self.options.name,
             "region": self.region,
             "cloud": self.cloud,
             "fdl": str(Path(self.fdl).absolute()),
@@ -148,7 +151,11 @@ def plan_launch(options: LaunchOptions) -> Plan:
         options = options.completed(head)
     rate = rate_of(options.rate)
     function = choose(workflow_of(str(options.fdl)), options.name)
-    entries, since = entries_of(function.inputs, options.bucket_suffix), options.newer_than
+    options = replace(options, name=function.name)
+    if options.stage is not None:
+        options, function = _in_stage(options, function)
+    suffix = options.bucket_suffix if options.stage is None else None  # the names have it already
+    entries, since = entries_of(function.inputs, suffix), options.newer_than
     selection = Selection(
         sources_of(entries, options.bucket_path),
         entries,
@@ -156,7 +163,7 @@ def plan_launch(options: LaunchOptions) -> Plan:
         since,
         head["newer_than_ms"] if head is not None else moment_ms(since) if since is not None else None,
     )
-    outputs = entries_of(function.outputs, options.bucket_suffix)
+    outputs = entries_of(function.outputs, suffix)
     if options.skip_done and not outputs:
         raise UserError(
             f"{function.name} has no output on S3, so nobody knows which files are done",
@@ -212,6 +219,39 @@ def choose(workflow: Workflow, name: str | None) -> Function:
         f"Several functions read files that nobody else writes: {', '.join(head.name for head in heads)}",
         "Say which one by -n",
     )
+
+
+def _in_stage(options: LaunchOptions, function: Function) -> tuple[LaunchOptions, Function]:
+    """The same with the names of the stage, as deployed: an existing bucket keeps its name in every stage.
+
+    Raises:
+        UserError: the function is not deployed in the stage, or with other inputs or outputs.
+    """
+    deployed = one_selected(options.fdl, options.name, stage=options.stage)
+    names: dict[str, str] = {}
+
+    def real(entries: Sequence[StorageEntry], paths: Sequence[str]) -> tuple[StorageEntry, ...]:
+        if [str(entry).partition("/")[2] for entry in entries] != [path.partition("/")[2] for path in paths]:
+            raise UserError(
+                f"{deployed.name} is deployed with other inputs or outputs than {options.fdl} has",
+                f"Deploy the file as it is now: scar init -f {options.fdl} --stage {options.stage}",
+            )
+        found = [
+            replace(one, bucket=path.partition("/")[0]) for one, path in zip(entries, paths, strict=True)
+        ]
+        names.update({one.bucket: now.bucket for one, now in zip(entries, found, strict=True)})
+        return tuple(found)
+
+    function = replace(
+        function,
+        name=deployed.name,
+        inputs=real(function.inputs, deployed.inputs),
+        outputs=real(function.outputs, deployed.outputs),
+    )
+    if options.bucket_path is not None and options.resume is None:
+        bucket, slash, folder = options.bucket_path.removeprefix("s3://").partition("/")
+        options = replace(options, bucket_path=f"{names.get(bucket, bucket)}{slash}{folder}")
+    return options, function
 
 
 @contextmanager

@@ -226,7 +226,10 @@ def _with_suffix_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[
 def _deployed_suffix(plan: Plan, bucket: str) -> str | None:
     """What the stack has added to a bucket's name; None: nothing that can be found out."""
     with suppress(UserError, click.exceptions.Exit):
-        names = (path.partition("/")[0] for path in one_selected(plan.fdl, plan.function.name).inputs)
+        names = (
+            path.partition("/")[0]
+            for path in one_selected(plan.fdl, plan.options.name, stage=plan.options.stage).inputs
+        )
         return next((one.removeprefix(f"{bucket}-") for one in names if one.startswith(f"{bucket}-")), None)
     return None
 

@@ -46,7 +46,7 @@ def ready_to_wait(plan: Plan) -> DeployedFunction:
         UserError: it is not deployed, or its log would not tell what is done.
     """
     require_log(plan.function.name, plan.function.log_level)
-    return one_selected(plan.fdl, plan.function.name)
+    return one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
 
 
 def wait(plan: Plan, deployed: DeployedFunction, path: Path, *, shown: bool) -> FileStates:

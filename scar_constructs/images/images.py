@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnParameter, Stack
+from aws_cdk import CfnParameter
 from aws_cdk import aws_ecr as ecr
 from constructs import Construct
 
@@ -40,6 +40,7 @@ class WorkflowImages(Construct):
         keep: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
+        self._workflow = scope
         self._runner = runner
         self._registry_mirrors = registry_mirrors
         self._keep = keep
@@ -53,7 +54,7 @@ class WorkflowImages(Construct):
         """The assembled image of a function, as a child of `scope`."""
         if self._refresh is None:
             self._refresh = CfnParameter(
-                Stack.of(self),
+                self._workflow,
                 REFRESH_IMAGES,
                 default="",
                 description="Any text: the tags of all images are looked up again when it changes",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -46,20 +47,22 @@ class WorkflowBucket(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         handler = NotificationsHandler.of(self)
+        role = None if handler is None else handler.role
         self.bucket: s3.IBucket
         if existing:
             self.bucket = s3.Bucket.from_bucket_attributes(
-                self, "Bucket", bucket_name=bucket_name, notifications_handler_role=handler.role
+                self, "Bucket", bucket_name=bucket_name, notifications_handler_role=role
             )
         else:
-            self.bucket = self._made(bucket_name, handler, destroy=destroy)
-        handler.allow(self.bucket, existing=existing)
+            self.bucket = self._made(bucket_name, role, destroy=destroy)
+        if handler is not None:
+            handler.allow(self.bucket, existing=existing)
         on_delete = OnDelete.KEEP if existing else OnDelete.EMPTY if destroy else OnDelete.TIDY
         self.folders = BucketFolders(
             self, "Folders", bucket=self.bucket, folders=folders, on_delete=on_delete
         )
 
-    def _made(self, bucket_name: str, handler: NotificationsHandler, *, destroy: bool) -> s3.Bucket:
+    def _made(self, bucket_name: str, role: iam.IRole | None, *, destroy: bool) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Bucket",
@@ -70,7 +73,7 @@ class WorkflowBucket(Construct):
             enforce_ssl=True,
             lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1))],
             removal_policy=RemovalPolicy.DESTROY if destroy else _KEEP,
-            notifications_handler_role=handler.role,
+            notifications_handler_role=role,
         )
         if bucket.policy is not None and not destroy:
             # A bucket that is kept keeps its policy: files that stay are still not to be had without TLS.
@@ -87,7 +90,7 @@ class WorkflowBucket(Construct):
 class WorkflowBuckets(Construct):
     """All buckets of a workflow, each with the folders that its functions name.
 
-    :param workflow: with the final bucket names (`deployment.with_real_bucket_names`).
+    :param workflow: with the final bucket names (`deployment.with_real_names`).
     :param folders: of each bucket, also those that functions of other stacks name.
     :param existing: final names of those that are there already.
     :param foreign: final names of those that another stack makes, which is all that is known of them here.

@@ -74,14 +74,16 @@ class NotificationsHandler(Construct):
 
     Left to itself the CDK gives it a managed policy that may write to all log groups of the account, and a
     log group that stays for ever. Here it may write its own log, and change the notifications of the
-    workflow's buckets.
+    workflow's buckets, and of no others. In stacks of other CDK apps the function is left as it is: other
+    buckets there may have notifications too.
     """
 
     # Where the CDK keeps its handler in a stack: the name is part of every template with notifications.
+    _ID = "BucketNotifications"
     _CDK_ID = "BucketNotificationsHandler050a0587b7544547bf325f094a3db834"
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
-        super().__init__(scope, construct_id)
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack, self._ID)
         self._log_group = log_group(self, "Logs")
         self._policy = iam.PolicyDocument(statements=[write_log_statement(self._log_group)])
         role = iam.Role(
@@ -94,11 +96,10 @@ class NotificationsHandler(Construct):
         self.role = role.without_policy_updates()
 
     @classmethod
-    def of(cls, scope: Construct) -> NotificationsHandler:
-        """The stack's one, made when first asked for."""
-        stack = Stack.of(scope)
-        found = stack.node.try_find_child("BucketNotifications")
-        return found if isinstance(found, NotificationsHandler) else cls(stack, "BucketNotifications")
+    def of(cls, scope: Construct) -> NotificationsHandler | None:
+        """The stack's one, if it has one."""
+        found = Stack.of(scope).node.try_find_child(cls._ID)
+        return found if isinstance(found, NotificationsHandler) else None
 
     def allow(self, bucket: s3.IBucket, *, existing: bool) -> None:
         """Let the handler change a bucket's notifications, and read those that an existing one has."""

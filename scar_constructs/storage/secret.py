@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class StorageSecret(Construct):
         content = json.dumps(values, sort_keys=True).encode()
         stack = Stack.of(self)
         version = hashlib.scrypt(content, salt=stack.stack_name.encode(), n=2**14, r=8, p=1, dklen=32).hex()
-        name = f"scar-storage-{stack.stack_name}-"
+        name = f"scar-storage-{'-'.join([stack.stack_name, *_workflow_ids(scope)])}-"
         location = stack.synthesizer.add_file_asset(
             source_hash=name + version,
             file_name=_write_private(self, f"{name}{version}.json", content),
@@ -109,13 +110,19 @@ class StorageSecret(Construct):
         allow(role, ["secretsmanager:GetSecretValue"], [self.secret.secret_arn])
 
 
+def _workflow_ids(scope: Construct) -> list[str]:
+    """Ids on the path from the stack to the workflow, which tell workflows of one stack apart."""
+    ids = [one.node.id for one in scope.node.scopes[len(Stack.of(scope).node.scopes) :]]
+    return [re.sub("[^A-Za-z0-9]", "-", one) for one in ids]
+
+
 def _write_private(scope: Construct, name: str, content: bytes) -> str:
     """Write a file of the cloud assembly that nobody but its owner can read; return its name in there."""
     stage = Stage.of(scope)
     if stage is None:
         raise ValueError("a secret needs a cloud assembly to be written to")
     path = Path(stage.outdir) / name
-    for older in path.parent.glob(name[: name.rindex("-")] + "-*.json"):  # of this stack, synthesized before
+    for older in path.parent.glob(f"{name[: name.rindex('-')]}-{'?' * 64}.json"):  # of an earlier synthesis
         older.unlink()
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)

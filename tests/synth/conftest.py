@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fdl_schemas.model import BatchJob, Container, ExecutionMode, Function, StorageEntry, Workflow
-from scar_constructs.deployment import with_real_bucket_names
+from scar_constructs.deployment import with_real_names
 from tests.synth.s3_server import S3Server, running_s3_server
 from tests.synth.synthesized import Synthesize, Synthesized
 from toolchain.node import choose_node
@@ -128,7 +128,7 @@ def rich_workflow(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
 def rich(synthesize: Synthesize, rich_workflow: Workflow) -> Synthesized:
     """`rich_workflow` with mirrors, a bucket suffix, and one of its buckets there already."""
     return synthesize(
-        with_real_bucket_names(rich_workflow, bucket_suffix="x1", existing_buckets=["results"]),
+        with_real_names(rich_workflow, bucket_suffix="x1", existing_buckets=["results"]),
         existing_buckets=("results",),
         destroy_buckets=True,
         registry_mirrors="docker.io=file:///images",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fdl_schemas.model import Container, Function, StorageEntry, Workflow
+from fdl_schemas.model import ApiGateway, Container, Function, StorageEntry, Workflow
 from scar_constructs.deployment import (
     CONTEXT_KEYS,
     Deployment,
     DeploymentError,
     stack_name_for,
-    with_real_bucket_names,
+    with_real_names,
 )
 
 
@@ -42,13 +43,15 @@ def test_all_keys_are_read() -> None:
         {
             "fdl": "w.yaml",
             "stack": "My-Stack",
+            "stage": "dev",
             "bucket_suffix": "prod-7",
             "existing_buckets": "one, two,,one",
             "removal": "destroy",
             "registry_mirrors": "docker.io=https://mirror.example.org/hub, ghcr.io=file:///images",
         }
     )
-    assert found.stack_name == "My-Stack"
+    assert found.stack_name == "My-Stack-dev"
+    assert found.stage == "dev"
     assert found.bucket_suffix == "prod-7"
     assert found.existing_buckets == ("one", "two")
     assert found.destroy_buckets
@@ -71,6 +74,10 @@ def test_lists_of_a_cdk_json_are_taken() -> None:
         ({"fdl": "w.yaml", "stack": "x" * 129}, "at most 128"),
         ({"fdl": "w.yaml", "bucket_suffix": "Prod"}, "-c bucket_suffix=Prod: expected lower-case"),
         ({"fdl": "w.yaml", "bucket_suffix": "-a"}, "no hyphen at its ends"),
+        ({"fdl": "w.yaml", "stage": "Feature/X"}, "-c stage=Feature/X: expected lower-case letters"),
+        ({"fdl": "w.yaml", "stage": "dev-"}, "no hyphen at its ends"),
+        ({"fdl": "w.yaml", "stage": 3}, "context stage: expected text"),
+        ({"fdl": "w.yaml", "stack": "x" * 126, "stage": "dev"}, "has 130 characters, AWS takes at most 128"),
         ({"fdl": "w.yaml", "existing_buckets": "a/b"}, "names of S3 buckets"),
         ({"fdl": "w.yaml", "existing_buckets": 3}, "context existing_buckets: expected text"),
         ({"fdl": "w.yaml", "registry_mirrors": "docker.io"}, "expected REGISTRY=BASE"),
@@ -102,20 +109,61 @@ def test_stack_name_comes_from_the_file_name(stem: str, name: str) -> None:
 
 
 def test_suffix_is_applied_to_every_entry() -> None:
-    (function,) = with_real_bucket_names(workflow("a/in", "a/out", "b"), bucket_suffix="x").functions
+    (function,) = with_real_names(workflow("a/in", "a/out", "b"), bucket_suffix="x").functions
     assert [str(entry) for entry in (*function.inputs, *function.outputs)] == ["a-x/in", "a-x/out", "b-x"]
 
 
 def test_a_bucket_that_exists_may_be_named_with_or_without_the_suffix() -> None:
-    named = with_real_bucket_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["a", "b-x"])
+    named = with_real_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["a", "b-x"])
     assert named.buckets == ("a", "b-x")
 
 
 def test_an_unused_existing_bucket_is_refused_with_the_buckets_that_are_used() -> None:
     with pytest.raises(DeploymentError, match=r"other not used by w\.yaml; its buckets are a-x, b-x"):
-        with_real_bucket_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["other"])
+        with_real_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["other"])
 
 
 def test_a_suffix_that_makes_a_name_too_long_is_refused() -> None:
     with pytest.raises(DeploymentError, match="has 66 characters, S3 takes at most 63"):
-        with_real_bucket_names(workflow("a" * 60 + "/in"), bucket_suffix="12345")
+        with_real_names(workflow("a" * 60 + "/in"), bucket_suffix="12345")
+
+
+def test_a_stage_is_the_last_part_of_every_name() -> None:
+    plain = workflow("a/in", "a/out", "kept")
+    (definition,) = plain.functions
+    theirs = StorageEntry("theirs", "in", topic_arn="arn:aws:sns:us-east-1:123456789012:topic")
+    elsewhere = StorageEntry("lab", "out", provider="minio.lab")
+    definition = replace(
+        definition,
+        inputs=(*definition.inputs, theirs),
+        outputs=(*definition.outputs, elsewhere),
+        api_gateway=ApiGateway("api"),
+        deployment_bucket="a",
+    )
+    found = with_real_names(
+        replace(plain, functions=(definition,)), stage="dev", bucket_suffix="x", existing_buckets=["kept"]
+    )
+    (function,) = found.functions
+    assert (found.stage, function.name) == ("dev", "f-dev")
+    assert function.api_gateway == ApiGateway("api-dev")
+    assert list(map(str, function.inputs)) == ["a-x-dev/in", "theirs/in"]
+    assert list(map(str, function.outputs)) == ["a-x-dev/out", "kept", "lab/out"]
+    assert function.deployment_bucket == "a-x-dev"
+
+
+def test_the_stack_of_a_stage_has_a_name_of_its_own() -> None:
+    assert Deployment.from_context({"fdl": "w.yaml", "stage": "dev"}).stack_name == "w-dev"
+
+
+def test_a_stage_that_makes_a_name_too_long_is_refused() -> None:
+    long = workflow("a/in")
+    long = replace(long, functions=(replace(long.functions[0], name="f" * 62),))
+    with pytest.raises(DeploymentError, match=r"-c stage=dev: function name f+-dev has 66 .* at most 64"):
+        with_real_names(long, stage="dev")
+    with pytest.raises(DeploymentError, match=r"-c stage=dev: bucket name a+-dev has 64 .* at most 63"):
+        with_real_names(workflow("a" * 60 + "/in"), stage="dev")
+
+
+def test_two_buckets_never_get_one_name() -> None:
+    with pytest.raises(DeploymentError, match=r"two buckets of w\.yaml would both be named a-dev"):
+        with_real_names(workflow("a/in", "a-dev/out"), stage="dev", existing_buckets=["a-dev"])

@@ -10,7 +10,7 @@ import pytest
 from cfnlint import lint_file  # type: ignore[import-untyped]
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
-from scar_constructs.deployment import DeploymentError, with_real_bucket_names
+from scar_constructs.deployment import DeploymentError, with_real_names
 from tests.synth.synthesized import Synthesize, Synthesized
 
 
@@ -161,7 +161,7 @@ def test_an_image_file_may_be_staged_in_a_bucket_of_the_workflow(
         deployment_bucket="words",
     )
     workflow = Workflow(source=tmp_path / "w.yaml", functions=(function,))
-    found = synthesize(with_real_bucket_names(workflow, bucket_suffix=suffix))
+    found = synthesize(with_real_names(workflow, bucket_suffix=suffix))
     (bucket,) = (
         name
         for name, made in found.of_type("AWS::S3::Bucket").items()

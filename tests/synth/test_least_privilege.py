@@ -265,7 +265,7 @@ def test_notifications_that_an_existing_bucket_has_are_read() -> None:
     from aws_cdk import aws_s3 as s3
 
     def grant(role: Any) -> None:
-        handler = NotificationsHandler.of(role)
+        handler = NotificationsHandler(role.stack)
         for name, existing in (("old", True), ("new", False)):
             handler.allow(s3.Bucket.from_bucket_name(role, name, name), existing=existing)
         document = role.stack.resolve(handler._policy)

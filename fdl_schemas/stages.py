@@ -1,0 +1,24 @@
+"""Stages: one FDL file deployed several times in one account and region, such as `dev` and `prod`.
+
+The stage is always the last part of a name: function `thumbnails-dev`, bucket `my-pictures-dev`, stack
+`thumbnails-dev`. Deployment and command line both take the names from here.
+"""
+
+from __future__ import annotations
+
+import re
+
+_STAGE = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+"""A stage becomes part of bucket names, which have no capitals, dots or underscores."""
+
+
+def staged(name: str, stage: str | None) -> str:
+    """The name of a function, bucket or stack in a stage; without a stage, the name itself."""
+    return name if stage is None else f"{name}-{stage}"
+
+
+def stage_problem(stage: str) -> str | None:
+    """What a stage has to look like, if this one does not; None for a valid stage."""
+    if _STAGE.fullmatch(stage):
+        return None
+    return "expected lower-case letters, digits and hyphens, no hyphen at its ends, such as `dev`"

@@ -1,0 +1,216 @@
+"""The resources of one workflow, as children of any construct: a stack of its own, or a `ScarWorkflow`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from fdl_schemas.model import StorageEntry, Workflow
+from scar_constructs.batch.event_store import EventStore
+from scar_constructs.batch.network import BatchNetwork
+from scar_constructs.construct_names import id_for
+from scar_constructs.container_function import ContainerFunction
+from scar_constructs.functions.provider_settings import providers_of, stack_values
+from scar_constructs.functions.retention import retention
+from scar_constructs.functions.runner_asset import RunnerAsset
+from scar_constructs.images.images import WorkflowImages
+from scar_constructs.launch.distributed_launch import DistributedLaunch, launchable
+from scar_constructs.regions import folders_of
+from scar_constructs.storage.buckets import WorkflowBuckets
+from scar_constructs.storage.event_rules import ObjectCreatedRule, buckets_for_event_bridge
+from scar_constructs.storage.notifications import notify, wait_for
+from scar_constructs.storage.secret import StorageSecret
+from scar_constructs.storage.topics import TopicTrigger
+
+OUTPUT = "ScarWorkflow"
+"""Name of the output in which command-line tools find what is deployed, as JSON."""
+
+
+class WorkflowResources:
+    """Everything that one FDL file describes (or, of functions in several regions, one region's part).
+
+    Not a construct: in a stack of its own, a workflow's constructs are the stack's children, and changing
+    their paths would replace the buckets and functions of deployed stacks.
+
+    :param scope: gets the constructs.
+    :param workflow: the validated FDL file, with final names (`deployment.with_real_names`) and without
+        variables in the settings of storage providers (`provider_settings.with_environment_values`).
+    :param region: the region of the stack, if it is known.
+    :param folders: folders of the buckets, if other stacks name some too.
+    :param foreign_buckets: names of those buckets that other stacks make.
+    :param existing_buckets: names of existing buckets.
+    :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is
+        destroyed.
+    :param registry_mirrors: see `ContainerFunction`.
+    :param distributed_launch: make a `DistributedLaunch` for each function that reads from S3.
+    :param udocker_tarball: see `RunnerAsset`.
+    :raises DeploymentError: a function names subnets without security groups.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        workflow: Workflow,
+        region: str | None = None,
+        folders: Mapping[str, Sequence[str]] | None = None,
+        foreign_buckets: Sequence[str] = (),
+        existing_buckets: Sequence[str] = (),
+        destroy_buckets: bool = False,
+        registry_mirrors: str | None = None,
+        distributed_launch: bool = False,
+        udocker_tarball: Path | None = None,
+    ) -> None:
+        self._workflow = workflow
+        self.buckets = WorkflowBuckets(
+            scope,
+            "Buckets",
+            workflow=workflow,
+            folders=folders_of(workflow) if folders is None else folders,
+            existing=existing_buckets,
+            foreign=foreign_buckets,
+            destroy=destroy_buckets,
+        )
+        runner = RunnerAsset(scope, "Runner", udocker_tarball=udocker_tarball)
+        network = BatchNetwork(scope, "Network") if _needs_network(workflow) else None
+        used = [one for definition in workflow.functions for one in providers_of(definition, workflow)]
+        values = stack_values(used)
+        storage_secret = StorageSecret(scope, "StorageSecret", values=values) if values else None
+        images = WorkflowImages(
+            scope,
+            "Images",
+            runner=runner,
+            registry_mirrors=registry_mirrors,
+            keep=not all(definition.delete_ecr_image for definition in workflow.functions),
+        )
+        has_jobs = any(definition.batch is not None for definition in workflow.functions)
+        event_store = EventStore(scope, "Events") if has_jobs else None
+        functions = Construct(scope, "Functions")
+        self.functions = [
+            ContainerFunction(
+                functions,
+                id_for(definition.name),
+                definition=definition,
+                buckets=self.buckets.by_name,
+                runner=runner,
+                network=network,
+                providers=providers_of(definition, workflow),
+                storage_secret=storage_secret,
+                registry_mirrors=registry_mirrors,
+                images=images,
+                event_store=event_store,
+            )
+            for definition in workflow.functions
+        ]
+        self._known_region = region
+        self._event_bridge = buckets_for_event_bridge(workflow.functions)
+        for function in self.functions:
+            self._connect(function)
+        self.launches = self._launches() if distributed_launch else {}
+        self.output = CfnOutput(
+            scope,
+            OUTPUT,
+            value=Stack.of(scope).to_json_string(self._summary()),
+            description="What is deployed, for scar",
+        )
+
+    def _connect(self, function: ContainerFunction) -> None:
+        """Let the function's inputs trigger it: by S3's notifications, by EventBridge, by topics."""
+        by_bucket: dict[str, list[StorageEntry]] = defaultdict(list)
+        by_topic: dict[str, list[StorageEntry]] = defaultdict(list)
+        for entry in function.definition.inputs:
+            if entry.topic_arn is not None:
+                by_topic[entry.topic_arn].append(entry)
+            elif entry.bucket in self._event_bridge:
+                by_bucket[entry.bucket].append(entry)
+            else:
+                member = self.buckets.members[entry.bucket]
+                # Folders first: on destroy, notifications then end before a bucket is emptied.
+                notify(member.bucket, function.function, entry, after=[member.folders])
+        for name, entries in by_bucket.items():
+            ObjectCreatedRule(
+                function,
+                f"From-{name}",
+                bucket=self.buckets.by_name[name],
+                function=function.function,
+                entries=entries,
+                failure_queue=function.failure_queue,
+            )
+            wait_for(self.buckets.by_name[name], self.buckets.members[name].folders)
+        for number, (topic_arn, entries) in enumerate(by_topic.items()):
+            TopicTrigger(
+                function,
+                f"Topic{number}",
+                topic_arn=topic_arn,
+                function=function.function,
+                entries=entries,
+                failure_queue=function.failure_queue,
+                region=self._known_region,
+            )
+
+    def _launches(self) -> Mapping[str, DistributedLaunch]:
+        """By the function's name."""
+        return {
+            function.definition.name: DistributedLaunch(
+                function,
+                "Launch",
+                definition=function.definition,
+                function=function.function,
+                failure_queue=function.failure_queue,
+                buckets=self.buckets.by_name,
+                retention=retention(function.definition.log_retention_days),
+            )
+            for function in self.functions
+            if launchable(function.definition)
+        }
+
+    def _summary(self) -> Mapping[str, object]:
+        stage = self._workflow.stage
+        return {
+            "workflow": self._workflow.name,
+            **({} if stage is None else {"stage": stage}),
+            "functions": [
+                _summary(function, self.launches.get(function.definition.name)) for function in self.functions
+            ],
+            "buckets": list(self.buckets.members),
+        }
+
+
+def _needs_network(workflow: Workflow) -> bool:
+    jobs = [function.batch for function in workflow.functions if function.batch is not None]
+    return any(not job.compute_resources.subnets for job in jobs)
+
+
+def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> Mapping[str, object]:
+    definition = function.definition
+    summary: dict[str, object] = {
+        "name": definition.name,
+        "mode": str(definition.execution_mode),
+        "log_group": f"/aws/lambda/{definition.name}",
+        "failure_queue_url": function.failure_queue.queue_url,
+        "image": definition.container.image,
+        "inputs": _paths(definition.inputs),
+        "outputs": _paths(definition.outputs),
+    }
+    if function.assembled is not None:
+        summary["assembled_image"] = function.assembled.uri
+        summary["image_digest"] = function.assembled.source_digest
+    if function.batch is not None:
+        summary["job_queue"] = function.batch.job_queue.job_queue_arn
+        summary["job_definition"] = function.batch.job_definition.job_definition_arn
+        summary["batch_log_group"] = f"/aws/batch/{definition.name}"
+    if function.endpoint is not None:
+        summary["api_url"] = function.endpoint.url
+        if function.endpoint.api_key_id is not None:
+            summary["api_key_id"] = function.endpoint.api_key_id
+    if launch is not None:
+        summary["launch"] = launch.state_machine.state_machine_arn
+    return summary
+
+
+def _paths(entries: Sequence[StorageEntry]) -> list[str]:
+    return [str(entry) for entry in entries]
