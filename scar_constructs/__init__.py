@@ -1,11 +1,20 @@
-"""From a `Workflow` to a CloudFormation template.
+"""FDL files as constructs of the AWS CDK.
 
+    from scar_constructs import ScarWorkflow
+
+Public API: `ScarWorkflow`, and the errors that it raises, `FdlError` and `DeploymentError`. Incompatible
+changes to them come with a new major version only, and are listed in CHANGELOG.md. Everything else in this
+package is internal and can change at any time.
+
+    scar_workflow.py    `ScarWorkflow`: a workflow in any stack
     workflow_stack.py   the stack of one workflow in one region
-    deployment.py       what the deployer decides with `-c KEY=VALUE`
+    workflow_resources.py  what both of them contain
+    deployment.py       what the deployer decides with `-c KEY=VALUE`, and the final names
     container_function.py  a function that runs the user's container in AWS Lambda, or delegates to AWS Batch
     regions.py          which functions belong to which region
     construct_names.py  ids of constructs made from users' names
     findings.py         findings of cdk-nag that are accepted, with reasons
+    template_checks.py  findings of template linters that are accepted
     app.py              the CDK app
     interpreter.py      finds a Python with the CDK
     functions/          a function: package, runner layer, rights, network
@@ -16,12 +25,21 @@
     launch/             the state machines behind `scar-launch --distributed`
     handlers/           the programs behind custom resources; never imported
 
-Public API: what `app.py` uses (`workflow_stack.add_stacks`, `deployment`, `interpreter`,
-`functions.provider_settings.with_environment_values`, `functions.udocker_tarball.find_udocker_tools`), and
-the constructs. No other package of this repository imports this one.
+Nothing here calls AWS or imports the runner: its files are only copied into assets.
 
-Every construct takes typed properties and can be used alone in another CDK app. Nothing here calls AWS or
-imports the runner: its files are only copied into assets.
-
-This file imports nothing, so that `interpreter` can be loaded by a Python without the CDK.
+The public names are imported on first use: `interpreter` has to load in a Python without the CDK.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scar_constructs.scar_workflow import DeploymentError, FdlError, ScarWorkflow
+
+__all__ = ["DeploymentError", "FdlError", "ScarWorkflow"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("scar_constructs.scar_workflow"), name)
