@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scar_cli.aws import deployed
+from scar_cli.aws.deployed import DeployedFunction, DeployedStack
 from scar_cli.commands import launch as command
 from scar_cli.errors import UserError
 from scar_cli.launch.journal import Journal
@@ -64,6 +66,36 @@ def test_a_plan_that_goes_on_takes_its_options_from_the_journal(
     assert again.selection == first.selection
     assert again.described() == json.loads(json.dumps(first.described()))
     assert again.resume_command == f"scar-launch --resume {first.journal} --concurrency 4"
+
+
+def test_a_launch_in_a_stage_takes_the_names_of_what_is_deployed_there(
+    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of an existing bucket, which has the same name in every stage."""
+
+    def deploy(stage: str, path: str) -> None:
+        function = DeployedFunction(
+            f"fan-{stage}", "s", "eu-west-1", "lambda", "g", "q", inputs=(path,), stage=stage
+        )
+        stack = DeployedStack("s", "eu-west-1", "CREATE_COMPLETE", "fan", (function,), (), stage)
+        monkeypatch.setattr(deployed, "stacks", lambda _regions: [stack])
+
+    deploy("dev", "bucket-x-dev/in")
+    plan = planned(tmp_path, stage="dev", bucket_suffix="x", bucket_path="bucket/in/a")
+    assert plan.function.name == "fan-dev"
+    assert [str(source) for source in plan.selection.sources] == ["bucket-x-dev/in/a"]
+    head = {"launch": "scar-launch-1", "since_ms": 1, **plan.described()}
+    Journal.create(plan.journal, head).close()
+    again = plan_launch(LaunchOptions(resume=str(plan.journal)))
+    assert (again.function.name, again.selection) == ("fan-dev", plan.selection)
+
+    deploy("qa", "bucket/in")
+    plan = planned(tmp_path, stage="qa")
+    assert [str(source) for source in plan.selection.sources] == ["bucket/in"]
+    deploy("qa", "bucket-qa/elsewhere")
+    with pytest.raises(UserError, match="fan-qa is deployed with other inputs or outputs"):
+        planned(tmp_path, stage="qa")
+    listener.close()
 
 
 def test_an_interruption_between_two_steps_says_how_to_go_on_once_there_is_a_journal(
