@@ -2,9 +2,9 @@
 
     from scar_constructs import ScarWorkflow
 
-Public API: `ScarWorkflow`, and the errors that it raises, `FdlError` and `DeploymentError`. Incompatible
-changes to them come with a new major version only, and are listed in CHANGELOG.md. Everything else in this
-package is internal and can change at any time.
+Public API: `ScarWorkflow`, and the errors that it raises, `FdlError`, `DeploymentError` and `DownloadError`.
+Incompatible changes to them come with a new major version only, and are listed in CHANGELOG.md. Everything
+else in this package is internal and can change at any time.
 
     scar_workflow.py    `ScarWorkflow`: a workflow in any stack
     workflow_stack.py   the stack of one workflow in one region
@@ -34,9 +34,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scar_constructs.scar_workflow import DeploymentError, FdlError, ScarWorkflow
+    from scar_constructs.scar_workflow import DeploymentError, DownloadError, FdlError, ScarWorkflow
 
-__all__ = ["DeploymentError", "FdlError", "ScarWorkflow"]
+__all__ = ["DeploymentError", "DownloadError", "FdlError", "ScarWorkflow"]
 
 
 def __getattr__(name: str) -> object:

@@ -24,8 +24,9 @@ from scar_constructs.functions.provider_settings import with_environment_values
 from scar_constructs.functions.udocker_tarball import UdockerTools, find_udocker_tools
 from scar_constructs.template_checks import accept_literal_text
 from scar_constructs.workflow_resources import OUTPUT, WorkflowResources
+from toolchain.downloads import DownloadError
 
-__all__ = ["DeploymentError", "FdlError", "ScarWorkflow"]
+__all__ = ["DeploymentError", "DownloadError", "FdlError", "ScarWorkflow"]
 
 _HASH_LENGTH = 8
 
@@ -52,6 +53,7 @@ class ScarWorkflow(Construct):
     :raises FdlError: the FDL file has errors. The text lists them with file, line and column.
     :raises DeploymentError: an argument is invalid, a name becomes too long, a function names another region
         than the stack's, or the stack is a nested stack.
+    :raises DownloadError: the runner's libraries or udocker's tools cannot be downloaded.
     """
 
     def __init__(

@@ -66,12 +66,12 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Synthe
     (folder / "fdl").mkdir()
     app = App(outdir=str(folder / "cdk.out"), analytics_reporting=False)
     first, second = Stack(app, "Media"), Stack(app, "Second")
-    bucket = s3.Bucket(first, "Own")
-    bucket.add_object_created_notification(s3_notifications.SqsDestination(sqs.Queue(first, "OwnQueue")))
     every = everything.write(folder / "fdl")
     with mock.patch.dict("os.environ", everything.ENVIRONMENT):
         ScarWorkflow(first, "Every", fdl=every, distributed_launch=True, udocker_tools="none")
         ScarWorkflow(first, "Every-2", fdl=every, stage="two", udocker_tools="none")
+    bucket = s3.Bucket(first, "Own")
+    bucket.add_object_created_notification(s3_notifications.SqsDestination(sqs.Queue(first, "OwnQueue")))
     ScarWorkflow(second, "Every", fdl=SEED, stage="prod", bucket_suffix="x")
     app.synth()
     out = folder / "cdk.out"
