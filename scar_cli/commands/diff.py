@@ -10,16 +10,22 @@ from scar_cli.commands.init import context_of, decides_where
 from scar_cli.deployment.cdk import cdk, synthesized
 from scar_cli.deployment.changes import as_json as in_json
 from scar_cli.deployment.changes import changes_of, show
+from scar_cli.deployment.comment import comment
+from scar_cli.errors import UserError
 from scar_cli.examples import examples
 
 
-@click.command("diff", epilog=examples("scar diff -f workflow.yaml", "scar diff -f workflow.yaml --full"))
+@click.command(
+    "diff",
+    epilog=examples("scar diff -f workflow.yaml", "scar diff -f workflow.yaml --markdown > comment.md"),
+)
 @click.option(
     "-f", "--file", "--conf-file", "fdl", required=True, metavar="FILE", help="FDL file to compare."
 )
 @decides_where
 @click.option("--full", is_flag=True, help="Show the cdk's own comparison, with every property.")
 @click.option("--fail", is_flag=True, help="End with 1 if there are differences.")
+@click.option("--markdown", is_flag=True, help="Answer in Markdown, for a comment on a pull request.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
@@ -30,15 +36,20 @@ def command(
     values: tuple[str, ...],
     full: bool,
     fail: bool,
+    markdown: bool,
     as_json: bool,
 ) -> int:
     """Show what `scar init` would change, permissions included; nothing is changed."""
+    if markdown and (full or as_json):
+        raise UserError("--markdown, --json and --full are three forms of one answer", "Choose one of them")
     with synthesized(fdl, context_of(stack, bucket_suffix, stage, values)) as (folder, made):
         if full and not as_json:
             return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))
         found = [changes_of(one) for one in made]
     if as_json:
         click.echo(json.dumps({"Stacks": [in_json(changes) for changes in found]}))
+    elif markdown:
+        click.echo(comment(found), nl=False)
     else:
         for changes in found:
             show(changes)

@@ -19,10 +19,13 @@ import click
 
 from scar_cli.aws.session import client, explained
 from scar_cli.deployment.cdk import SynthesizedStack
+from scar_cli.deployment.losses import what_is_lost
 from scar_cli.deployment.rights import rights_of
 from scar_cli.deployment.template import Names
 from scar_cli.table import printable, table, takes_colours
 
+SEE_PERMISSIONS = "see the permissions below"
+"""What is said of a policy document that changes."""
 _VALUE_LIMIT = 60
 _DETAILS_LIMIT = 12
 _FUNCTIONS = "Functions/"
@@ -43,6 +46,10 @@ class Change:
     name: str
     details: tuple[str, ...] = ()
     """What changes in it."""
+    lost: str | None = None
+    """What is lost by the change, as a sentence."""
+    is_helper: bool = False
+    """Whether scar-cdk added it, instead of the FDL file naming it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Changes:
     resources: tuple[Change, ...]
     rights: tuple[tuple[str, str], ...]
     """`+` or `-`, and what it is that somebody may or may not."""
+    helpers: frozenset[str] = frozenset()
+    """Names of all resources that scar-cdk adds by itself, changed or not."""
 
     def __bool__(self) -> bool:
         return bool(self.resources or self.rights)
@@ -78,18 +87,24 @@ def compare(stack: str, region: str, old: Mapping[str, Any] | None, new: Mapping
     for identity in [*after.resources, *(one for one in before.resources if one not in after.resources)]:
         was, will = before.resources.get(identity), after.resources.get(identity)
         if will is None and was is not None:
-            found.append(Change("-", str(was.get("Type")), before.of(identity)))
+            lost, helper = what_is_lost(was, None), before.is_helper(identity)
+            found.append(Change("-", str(was.get("Type")), before.of(identity), lost=lost, is_helper=helper))
         elif was is None and will is not None:
-            found.append(Change("+", str(will.get("Type")), after.of(identity)))
+            helper = after.is_helper(identity)
+            found.append(Change("+", str(will.get("Type")), after.of(identity), is_helper=helper))
         elif was is not None and will is not None:
             details = tuple(_differences(was, will, before, after))
             if details:
-                found.append(Change("~", str(will.get("Type")), after.of(identity), details))
+                lost, helper = what_is_lost(was, will), after.is_helper(identity)
+                found.append(Change("~", str(will.get("Type")), after.of(identity), details, lost, helper))
     had, has = dict.fromkeys(rights_of(before)), dict.fromkeys(rights_of(after))
     rights = [("+", text) for text in has if text not in had] + [
         ("-", text) for text in had if text not in has
     ]
-    return Changes(stack, region, old is None, tuple(found), tuple(rights))
+    helpers = frozenset(
+        names.of(one) for names in (before, after) for one in names.resources if names.is_helper(one)
+    )
+    return Changes(stack, region, old is None, tuple(found), tuple(rights), helpers)
 
 
 def show(changes: Changes, *, err: bool = False) -> None:
@@ -118,7 +133,7 @@ def shown(changes: Changes) -> Iterator[str]:
         yield f"{changes.stack} in {changes.region}: no changes"
         return
     yield f"{changes.stack} in {changes.region} {'is new' if changes.is_new else 'changes'}"
-    for line in table(("", "", ""), [(one.sign, _word(one.kind), one.name) for one in _named(changes)]):
+    for line in table(("", "", ""), [(one.sign, word_for(one.kind), one.name) for one in _named(changes)]):
         yield from [f"  {line}"] if line else []
     for sign, kinds in _others(changes).items():
         told = ", ".join(
@@ -127,7 +142,7 @@ def shown(changes: Changes) -> Iterator[str]:
         yield f"  {sign}  with them: {told}"
     for one in changes.resources:
         if one.details:
-            yield f"  ~  {_word(one.kind)} {printable(one.name)}"
+            yield f"  ~  {word_for(one.kind)} {printable(one.name)}"
             yield from (f"       {printable(detail)}" for detail in one.details[:_DETAILS_LIMIT])
             if (more := len(one.details) - _DETAILS_LIMIT) > 0:
                 yield f"       and {more} more"
@@ -135,7 +150,7 @@ def shown(changes: Changes) -> Iterator[str]:
         yield "Permissions"
         # What the functions of the workflow may is what a person has to look at.
         for sign, text in sorted(changes.rights, key=lambda right: not right[1].startswith(_FUNCTIONS)):
-            yield f"  {sign} {_HASH.sub(_abbreviated, printable(text))}"
+            yield f"  {sign} {abbreviated(printable(text))}"
 
 
 def as_json(changes: Changes) -> dict[str, Any]:
@@ -146,6 +161,7 @@ def as_json(changes: Changes) -> dict[str, Any]:
         "New": changes.is_new,
         "Resources": [
             {"Change": one.sign, "Type": one.kind, "Name": one.name, "Details": list(one.details)}
+            | ({"Lost": one.lost} if one.lost else {})
             for one in changes.resources
         ],
         "Permissions": [{"Change": sign, "Text": text} for sign, text in changes.rights],
@@ -181,7 +197,7 @@ def _compared(path: tuple[str, ...], was: Any, will: Any, before: Names, after: 
         verb = "is new" if was is None else "goes" if will is None else "has another value"
         yield f"{label} {verb}"
     elif any(part in ("PolicyDocument", "AssumeRolePolicyDocument") for part in path):
-        yield f"{label}: see the permissions below"
+        yield f"{label}: {SEE_PERMISSIONS}"
     elif path[-1] == "S3Key":
         yield f"{label.removesuffix('.S3Key')}: other files"
     else:
@@ -200,20 +216,21 @@ def _value(names: Names, value: object) -> str:
 
 def _named(changes: Changes) -> list[Change]:
     """What comes or goes and bears a name that people know; what goes stands first, as that may hurt."""
-    found = [one for one in changes.resources if one.sign != "~" and one.kind in _KNOWN]
-    return sorted(found, key=lambda one: (one.sign != "-", _KNOWN.index(one.kind), "/" in one.name))
+    found = [one for one in changes.resources if one.sign != "~" and one.kind in KNOWN]
+    return sorted(found, key=lambda one: (one.sign != "-", KNOWN.index(one.kind), "/" in one.name))
 
 
 def _others(changes: Changes) -> dict[str, Counter[str]]:
     """How many of each other kind come or go."""
     found: dict[str, Counter[str]] = {}
     for one in changes.resources:
-        if one.sign != "~" and one.kind not in _KNOWN:
-            found.setdefault(one.sign, Counter())[_word(one.kind)] += 1
+        if one.sign != "~" and one.kind not in KNOWN:
+            found.setdefault(one.sign, Counter())[word_for(one.kind)] += 1
     return found
 
 
-def _word(kind: str) -> str:
+def word_for(kind: str) -> str:
+    """What people call a type of CloudFormation's."""
     if kind in _WORDS:
         return _WORDS[kind]
     spaced = re.sub("(?<=[a-z0-9])(?=[A-Z])", " ", kind.rpartition("::")[2])
@@ -226,8 +243,9 @@ def _plural(word: str) -> str:
     return word if word.endswith("s") else f"{word}s"
 
 
-def _abbreviated(found: re.Match[str]) -> str:
-    return f"{found[0][:8]}…"
+def abbreviated(text: str) -> str:
+    """The text with short names of uploaded files."""
+    return _HASH.sub(lambda found: f"{found[0][:8]}…", text)
 
 
 _WORDS = {
@@ -244,4 +262,5 @@ _WORDS = {
     "AWS::KMS::Key": "key",
     "AWS::SNS::Topic": "topic",
 }
-_KNOWN = tuple(_WORDS)
+KNOWN = tuple(_WORDS)
+"""Types that people know by name."""

@@ -10,6 +10,8 @@ from typing import Any
 _NAMES = ("BucketName", "FunctionName", "QueueName", "LogGroupName", "StateMachineName", "TopicName")
 _BUCKET_ARN = re.compile(r"arn:(aws[a-z-]*|\$\{AWS::Partition\}):s3:::")
 _PATH = "aws:cdk:path"
+_OF_THE_FILE = ("Functions", "Buckets")
+"""Constructs of a workflow's stack whose content the FDL file names; the others are helpers."""
 _SINGLETON = re.compile("(?<=[A-Za-z])[0-9a-f]{32}$")
 """What the CDK adds to the name of a thing that a stack has once."""
 
@@ -32,6 +34,15 @@ class Names:
         path = str((resource.get("Metadata") or {}).get(_PATH, ""))
         _stack, _slash, below = path.removesuffix("/Resource").partition("/")
         return _SINGLETON.sub("", below) or identity
+
+    def is_helper(self, identity: str) -> bool:
+        """Whether scar-cdk adds a resource by itself, for any function or bucket."""
+        resource = self.resources.get(identity) or {}
+        properties = resource.get("Properties") or {}
+        if any(isinstance(properties.get(key), str) for key in _NAMES):
+            return False
+        path = str((resource.get("Metadata") or {}).get(_PATH, "")).split("/")
+        return not identity.startswith(_OF_THE_FILE) and not any(one in path for one in _OF_THE_FILE)
 
     def text(self, value: object) -> str:
         """A value of the template, on one line."""
