@@ -17,6 +17,8 @@ _MOST_DETAILS = 8
 _LONGEST_TEXT = 300
 _LONGEST_COMMENT = 60_000
 """GitHub rejects comments of more than 65 536 characters."""
+_IMAGE = "Custom::ScarAssembledImage"
+"""A function's image with its script and settings. The function itself does not change with it."""
 _VERBS = {"+": "new", "-": "removed", "~": "changed"}
 
 
@@ -61,7 +63,11 @@ def _stack(changes: Changes) -> Iterator[str]:
     yield f"### {title}{' (new stack)' if changes.is_new else ''}"
     hidden_rights = [right for right in changes.rights if _concerns(right[1], changes.helpers)]
     lost = [one for one in changes.resources if one.lost and not one.is_helper]
-    seen = [one for one in changes.resources if one not in lost and not one.is_helper and one.kind in KNOWN]
+    seen = [
+        one
+        for one in changes.resources
+        if one not in lost and not one.is_helper and (one.kind in KNOWN or _is_content(one))
+    ]
     rest = [one for one in changes.resources if one not in lost and one not in seen]
     # What the functions of the workflow may do is what a reviewer has to look at.
     rights = sorted(
@@ -97,13 +103,21 @@ def _section(title: str | None, entries: Iterable[str]) -> Iterator[str]:
         yield f"- and {more} more: run `scar diff` to see them"
 
 
+def _is_content(one: Change) -> bool:
+    return one.kind == _IMAGE and one.sign == "~"
+
+
 def _what(one: Change) -> str:
+    if _is_content(one):
+        return f"image, script or settings of function {code(one.name)}"
     return f"{word_for(one.kind)} {code(one.name)}"
 
 
 def _details(one: Change) -> str:
     # Permissions have a section of their own.
     told = [detail for detail in one.details if not detail.endswith(SEE_PERMISSIONS)]
+    if _is_content(one):
+        told = [detail for detail in told if not detail.startswith("Package:")]  # a hash
     if not told:
         return ""
     shown = ", ".join(code(detail) for detail in told[:_MOST_DETAILS])
