@@ -20,9 +20,10 @@ TEST_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_ARGS ?=
 CHAOS_ARGS ?=
+PROOF_ARGS ?=
 MUTANTS_ARGS ?=
 
-.PHONY: help setup demo test test-runner check fuzz chaos mutants bench pictures dist format lock clean
+.PHONY: help setup demo test test-runner check fuzz chaos prove-on-aws mutants bench pictures dist format lock clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +57,9 @@ bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, int
 chaos: setup .venv/.dev ## stop and kill the embedded cloud in the middle of its work, and count what is lost (20 minutes)
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+prove-on-aws: setup .venv/.dev ## deploy, run and remove all examples in your AWS account (PROOF_ARGS="--local" for the embedded cloud)
+	@$(BIN)/python -m tests.proof $(PROOF_ARGS)
 
 mutants: setup .venv/.dev ## break a copy of the code, one small fault at a time: do the tests notice? (20 minutes; MUTANTS_ARGS="--only fdl")
 	@sh tests/tools.sh
