@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from scar_cli.commands.diff import command
 from scar_cli.deployment.changes import Change, Changes, as_json, compare
 from scar_cli.deployment.comment import code, comment
 from scar_cli.deployment.losses import REPLACING, what_is_lost
+from scar_cli.errors import UserError
 
 
 def resource(kind: str, policy: str | None = None, **properties: Any) -> dict[str, Any]:
@@ -220,6 +222,12 @@ def test_a_code_span_shows_the_text_as_it_is() -> None:
     for text in ("a`b", "``", "`x", "plain", "a``b```c"):
         (shown,) = [token.content for token in tokens(code(text)) if token.type == "code_inline"]
         assert shown == text
+
+
+@pytest.mark.parametrize("other", ["--json", "--full"])
+def test_only_one_form_of_the_answer_can_be_chosen(other: str) -> None:
+    with pytest.raises(UserError, match="three forms of one answer"):
+        command.main(["-f", "workflow.yaml", "--markdown", other], standalone_mode=False)
 
 
 def test_a_comment_never_becomes_longer_than_github_takes() -> None:
