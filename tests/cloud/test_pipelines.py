@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -248,10 +248,11 @@ def test_a_pull_request_with_a_mistake_fails_and_leaves_sarif_at_its_line(projec
     project.change(broken, "mistake")
     (show,) = (one for one in WORKFLOW["jobs"]["validate"]["steps"] if "upload-sarif" in one.get("uses", ""))
     assert show["if"] == "${{ !cancelled() }}", "the upload runs although the step before has failed"
-    for run, step, sarif in (
+    runs: list[tuple[Callable[[], Outcome], str, str]] = [
         (lambda: project.github("validate", "main"), "Check the FDL file", show["with"]["sarif_file"]),
         (lambda: project.gitlab("validate"), "validate", GITLAB["validate"]["artifacts"]["reports"]["sarif"]),
-    ):
+    ]
+    for run, step, sarif in runs:
         (project.folder / sarif).unlink(missing_ok=True)
         outcome = run()
         assert outcome.failed_step == step, outcome.log
@@ -277,7 +278,10 @@ def test_a_pull_request_that_removes_a_bucket_shows_that_first(deployed: Project
 
 
 def test_the_diff_role_changes_nothing(deployed: Project) -> None:
-    session = boto3.Session(**{name.lower(): value for name, value in deployed.roles["DiffRole"].items()})
+    keys = deployed.roles["DiffRole"]
+    session = boto3.Session(
+        keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"]
+    )
     for service, call, words in (
         ("cloudformation", "delete_stack", {"StackName": "workflow"}),
         ("s3", "get_object", {"Bucket": bucket(deployed, "pipeline-out"), "Key": "counts/"}),

@@ -16,7 +16,7 @@ _JOB_S = 600
 _LONGEST_INVOCATION_S = 60
 
 ASSUMPTIONS = (
-    f"List prices of us-east-1 without the free tier: Lambda USD {_LAMBDA_USD_PER_GB_S} per GB-second, "
+    f"List prices of us-east-1 without the free tier: Lambda USD {_LAMBDA_USD_PER_GB_S:.10f} per GB-second, "
     f"Fargate USD {_FARGATE_USD_PER_VCPU_H} per vCPU-hour and USD {_FARGATE_USD_PER_GB_H} per GB-hour.",
     f"Each invocation counts with the timeout of its function, at most {_LONGEST_INVOCATION_S} s, or with "
     "the time that the whole run took, if that is known and shorter.",

@@ -67,7 +67,7 @@ class Evidence:
             f"{self.date}, run `{self.run}`. {versions}.",
             "",
             "| example | outcome | deploy (s) | cold (s) | warm (s) | remove (s) | bytes in | bytes out "
-            "| cost at most (USD) |",
+            "| cost on AWS at most (USD) |",
             "|---|---|---|---|---|---|---|---|---|",
             *(_line(row) for row in self.rows),
             "",
