@@ -23,6 +23,8 @@ KINDS = ("function", "workflow", "batch", "http")
 _NAMES = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
 """Leaves room for the suffixes of functions (64 characters, AWS Lambda) and buckets (63, Amazon S3)."""
 _NAME = "__NAME__"
+_FDL = "FDL: workflow.yaml"
+"""The line of a pipeline that names the FDL file."""
 _RUN = "run.md"
 
 
@@ -77,7 +79,7 @@ def project_files(name: str, template: str) -> Iterator[tuple[Path, str]]:
     """The files of a project, by their paths in its folder."""
     run = (TEMPLATES / template / _RUN).read_text(encoding="utf-8").rstrip()
     architecture = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
-    values = {"__RUN__": run, "__ARCHITECTURE__": architecture, _NAME: name}
+    values = {"__RUN__": run, "__ARCHITECTURE__": architecture, _NAME: name, _FDL: f"FDL: {name}.yaml"}
     for part in ("all", "pipelines", template):
         for file in sorted((TEMPLATES / part).rglob("*")):
             if file.is_file() and file.name != _RUN:

@@ -32,8 +32,8 @@ from tests.cloud.scar_command import registry
 pytestmark = pytest.mark.cloud
 
 PIPELINES = examples.REPOSITORY / "scar_cli" / "templates" / "pipelines"
-WORKFLOW = yaml.safe_load((PIPELINES / "github" / "deploy.yml").read_text())
-GITLAB = yaml.safe_load((PIPELINES / "gitlab" / ".gitlab-ci.yml").read_text())
+WORKFLOW = yaml.safe_load((PIPELINES / "dot-github" / "workflows" / "deploy.yml").read_text())
+GITLAB = yaml.safe_load((PIPELINES / "dot-gitlab-ci.yml").read_text())
 ROLES = PIPELINES / "aws" / "deploy-role.yaml"
 EXTRA = "\n      - {storage_provider: s3, path: pipeline-extra/all}"
 FDL = f"""functions:

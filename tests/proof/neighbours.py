@@ -119,7 +119,7 @@ def images(folder: Path) -> str:
 def video_images() -> str:
     """Build the two images of the video workflow as `make demo` does: the URL of their folder as a mirror."""
     _import_the_example()
-    from images.build_images import build_images  # type: ignore[import-not-found]
+    from images.build_images import build_images
 
     build_images(BUILD / "images", BUILD / "wheels", lambda _: None)
     return (BUILD / "images").as_uri()
@@ -129,7 +129,7 @@ def video() -> Path:
     """The video of `make demo`: 68 seconds with persons and a cat."""
     _import_the_example()
     from images.build_images import ffmpeg_program
-    from make_video import make_video  # type: ignore[import-not-found]
+    from make_video import make_video
 
     target = BUILD / "proof" / "seq1.avi"
     target.parent.mkdir(parents=True, exist_ok=True)

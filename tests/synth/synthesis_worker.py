@@ -45,8 +45,8 @@ def main() -> None:
 
 
 def _linter() -> Any:
-    from cfnlint.config import ConfigMixIn  # type: ignore[import-untyped]
-    from cfnlint.runner import Runner  # type: ignore[import-untyped]
+    from cfnlint.config import ConfigMixIn
+    from cfnlint.runner import Runner
 
     rules = Runner(ConfigMixIn(regions=[_REGION])).rules  # reading them takes longer than using them
     _remember_clean_resources(next(rule for rule in rules.values() if rule.id == _RESOURCE_RULE))

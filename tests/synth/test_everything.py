@@ -422,7 +422,7 @@ def test_what_reads_from_our_buckets_can_be_launched_by_aws(every: Synthesized) 
 
 
 def test_linters_find_nothing(every: Synthesized) -> None:
-    from cfnlint import lint_file  # type: ignore[import-untyped]
+    from cfnlint import lint_file
 
     template = every.folder / "workflow.template.json"
     assert [str(match) for match in lint_file(template)] == []

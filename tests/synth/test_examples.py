@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint import lint_file  # type: ignore[import-untyped]
+from cfnlint import lint_file
 
 from fdl_schemas.load import check
 from scar_constructs.functions.provider_settings import with_environment_values

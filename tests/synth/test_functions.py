@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote_plus
 
 import pytest
-from cfnlint import lint_file  # type: ignore[import-untyped]
+from cfnlint import lint_file
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
 from scar_constructs.deployment import DeploymentError, with_real_names

@@ -16,8 +16,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as s3_notifications
 from aws_cdk import aws_sqs as sqs
-from cfnlint import lint_file  # type: ignore[import-untyped]
-from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+from cfnlint import lint_file
+from cfnlint.config import ManualArgs
 
 from scar_constructs import DeploymentError, FdlError, ScarWorkflow
 from tests.synth import everything

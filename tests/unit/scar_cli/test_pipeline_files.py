@@ -16,8 +16,8 @@ from toolchain.node import any_node
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PIPELINES = REPOSITORY / "scar_cli" / "templates" / "pipelines"
-GITHUB = PIPELINES / "github" / "deploy.yml"
-GITLAB = PIPELINES / "gitlab" / ".gitlab-ci.yml"
+GITHUB = PIPELINES / "dot-github" / "workflows" / "deploy.yml"
+GITLAB = PIPELINES / "dot-gitlab-ci.yml"
 ROLES = PIPELINES / "aws" / "deploy-role.yaml"
 WORKFLOW: dict[Any, Any] = yaml.safe_load(GITHUB.read_text())
 
