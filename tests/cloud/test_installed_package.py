@@ -1,4 +1,4 @@
-"""The built wheel in an environment of its own, outside of the checkout: from installation to a processed file."""
+"""The built wheel in an environment of its own, without the checkout: from installation to a processed file."""
 
 from __future__ import annotations
 
