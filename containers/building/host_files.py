@@ -34,7 +34,7 @@ _PYTHON = "opt/python"
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _NOT_OF_PYTHON = {
     "__pycache__", "dist-packages", "site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo",
-    "lib2to3", "ensurepip", "pydoc_data", "distutils",
+    "lib2to3", "ensurepip", "pydoc_data", "distutils", "sitecustomize.py",
 }  # fmt: skip
 _NOT_OF_ITS_LIBRARIES = (
     "_test", "_tkinter", "_curses", "_dbm", "_gdbm", "_ctypes_test", "readline", "nis", "xx",

@@ -55,6 +55,9 @@ def packages_layer(
             layer.add_content(f"{library}/{path}", "".join(one for one in lines if not one.startswith("../")))
         else:
             layer.add_file(f"{library}/{path}", file)
+    # The site module of Debian and Ubuntu searches `dist-packages` instead of `site-packages`.
+    customize = f"import site\n\nsite.addsitedir({f'/{library}'!r})\n"
+    layer.add_content(f"{python_library()}/sitecustomize.py", customize)
     compiled = [file for file in sorted(scratch.rglob("*.so")) if not file.parent.name.endswith(".libs")]
     add_libraries(layer, compiled, own=scratch.resolve())
     return layer
