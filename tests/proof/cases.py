@@ -38,7 +38,7 @@ def single_function(place: Place, tag: str) -> None:
     (counts,) = place.results("scar-words", f"counts/cats and dogs {tag}.txt.words")
     expected = [["3", "the"], ["2", "and"], ["1", "cat"], ["1", "dog"], ["1", "end"]]
     assert [line.split() for line in counts.decode().splitlines()] == expected
-    _log(place, "single-function")
+    _log(place, "single-function", tag)
 
 
 def filters(place: Place, tag: str) -> None:
@@ -56,7 +56,7 @@ def filters(place: Place, tag: str) -> None:
     assert place.results("scar-measurements", *expected) == list(expected.values())
     made = [key for key in place.keys("scar-measurements") if tag in key]
     assert sorted(key for key in made if not key.startswith(("incoming/", "by-hand/"))) == sorted(expected)
-    _log(place, "filters")
+    _log(place, "filters", tag)
 
 
 def shared_input(place: Place, tag: str) -> None:
@@ -66,7 +66,7 @@ def shared_input(place: Place, tag: str) -> None:
     )
     assert gzip.decompress(packed) == TEXT
     assert checksum.decode().split() == [hashlib.sha256(TEXT).hexdigest(), f"letter-{tag}.txt"]
-    _log(place, "shared-input")
+    _log(place, "shared-input", tag)
 
 
 def http_endpoint(place: Place, tag: str) -> None:
@@ -93,16 +93,17 @@ def lambda_batch(place: Place, tag: str) -> None:
     done = place.results("scar-crunch", f"results/short-{tag}.done", f"results/long-{tag}.done")
     assert done == [b"1 steps\n", b"11 steps\n"]
     (function,) = place.deployed("lambda-batch")
-    in_batch = place.until(lambda: place.summaries(function["batch_log_group"]), "the log of the job")
-    assert {summary["status"] for summary in in_batch} == {"done"}
-    in_lambda = {summary["status"] for summary in place.summaries(function["log_group"])}
+    group = function["batch_log_group"]
+    in_batch = place.until(lambda: place.summaries(group, tag), "the log of the job")
+    assert [summary["status"] for summary in in_batch] == ["done"]
+    in_lambda = {summary["status"] for summary in place.summaries(function["log_group"], tag)}
     assert in_lambda == {"done", "delegated"}
 
 
 def image_file(place: Place, tag: str) -> None:
     place.put("scar-letters", f"plain/letter-{tag}.txt", b"Veni, vidi, vici\n")
     assert place.results("scar-letters", f"shifted/letter-{tag}.txt") == [b"Yhql, ylgl, ylfl\n"]
-    _log(place, "image-file")
+    _log(place, "image-file", tag)
 
 
 def several_providers(place: Place, tag: str) -> None:
@@ -136,6 +137,9 @@ def sns_fed(place: Place, tag: str) -> None:
     expected = {"key": wanted, "bytes": len(TEXT), "sha256": hashlib.sha256(TEXT).hexdigest()}
     assert json.loads(description) == expected
     (function,) = place.deployed("sns-fed")
+    # One run: the first notification started none.
+    runs = place.until(lambda: place.summaries(function["log_group"], tag), "the log of the run")
+    assert [summary["status"] for summary in runs] == ["done"]
     assert {summary["status"] for summary in place.summaries(function["log_group"])} == {"done"}
 
 
@@ -157,11 +161,11 @@ def video_process(place: Place, tag: str) -> None:
         assert {one["status"] for one in place.summaries(group)} == {"done"}
 
 
-def _log(place: Place, example: str) -> None:
+def _log(place: Place, example: str, tag: str = "") -> None:
     """Keep the log lines of the runs as evidence: each says that it is done."""
     for function in place.deployed(example):
         told = place.until(
-            lambda group=function["log_group"]: place.summaries(group),  # type: ignore[misc]
+            lambda group=function["log_group"]: place.summaries(group, tag),  # type: ignore[misc]
             f"the log of {function['name']}",
         )
         assert "done" in {one["status"] for one in told}

@@ -90,12 +90,16 @@ class Place:
             time.sleep(_ASK_EVERY_S if self.local_endpoint else 10 * _ASK_EVERY_S)
         return found
 
-    def summaries(self, group: str) -> list[dict[str, Any]]:
-        """The runner's last line of each run."""
+    def summaries(self, group: str, tag: str = "") -> list[dict[str, Any]]:
+        """The runner's last line of each run on a file with the tag in its name."""
         pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
         lines = [event["message"].strip() for page in pages for event in page["events"]]
         told = {line: json.loads(line) for line in lines if line.startswith("{")}
-        summaries = {line: one for line, one in told.items() if one.get("message") == "summary"}
+        summaries = {
+            line: one
+            for line, one in told.items()
+            if one.get("message") == "summary" and tag in one.get("subject", "")
+        }
         self.log_lines += [line for line in summaries if line not in self.log_lines]
         return list(summaries.values())
 
