@@ -41,7 +41,7 @@ def folder_layer(folder: Path, below: Sequence[RootFilesystem]) -> RootFilesyste
     """
     base = merged(below)
     layer = RootFilesystem()
-    files = [(_place(base, path), file) for path, file in _walk(folder, PurePosixPath())]
+    files = [(_place(base, path), file) for path, file in _walk(folder)]
     for path, file in files:
         _add(layer, path, file, folder, base)
     libraries = RootFilesystem()
@@ -109,19 +109,23 @@ def _place(base: Mapping[str, Entry], path: PurePosixPath) -> str:
     return str(PurePosixPath(first.link_to, *path.parts[1:]))
 
 
-def _walk(folder: Path, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, Path]]:
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - names as they are
-    except OSError as error:
-        raise BuildError(
-            f"the folder {_shown(folder)} cannot be read: {error.strerror}", _READABLE
-        ) from error
-    for name in names:
-        path, file = below / name, folder / name
-        _check_name(path, file)
-        yield path, file
-        if file.is_dir() and not file.is_symlink():
-            yield from _walk(file, path)
+def _walk(folder: Path) -> Iterator[tuple[PurePosixPath, Path]]:
+    """Every path below the folder, and the file that it is; links are not followed."""
+    waiting = [PurePosixPath()]
+    while waiting:
+        below = waiting.pop()
+        try:
+            names = sorted(os.listdir(folder / below))  # noqa: PTH208 - names as they are
+        except OSError as error:
+            raise BuildError(
+                f"the folder {_shown(folder / below)} cannot be read: {error.strerror}", _READABLE
+            ) from error
+        for name in names:
+            path, file = below / name, folder / below / name
+            _check_name(path, file)
+            yield path, file
+            if file.is_dir() and not file.is_symlink():
+                waiting.append(path)
 
 
 _READABLE = "Make it readable, or remove it from the folder"

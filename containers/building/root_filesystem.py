@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import posixpath
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -108,10 +109,10 @@ class RootFilesystem:
 
     def with_parents(self) -> dict[str, Entry]:
         """The entries and their folders: a tar without folders leaves their mode to whoever unpacks it."""
-        parents = {
-            str(parent)
-            for path in self.entries
-            for parent in PurePosixPath(path).parents
-            if str(parent) not in (".", *self.entries)
-        }
-        return self.entries | dict.fromkeys(parents, Entry(_FOLDER))
+        whole = dict(self.entries)
+        for path in self.entries:
+            parent = posixpath.dirname(path)
+            while parent and parent not in whole:
+                whole[parent] = Entry(_FOLDER)
+                parent = posixpath.dirname(parent)
+        return whole
