@@ -230,7 +230,7 @@ def test_the_roles_trust_one_repository_and_its_two_branches(project: Project, t
 
 def test_a_push_to_main_deploys_prod_with_the_rights_of_the_deploy_role(deployed: Project) -> None:
     names = [one["FunctionName"] for one in deployed.cloud.client("lambda").list_functions()["Functions"]]
-    assert any(name.startswith("pipeline-words") for name in names)
+    assert "pipeline-words-prod" in names
 
 
 def test_a_push_to_develop_is_of_another_stage(project: Project) -> None:
@@ -269,8 +269,8 @@ def test_a_pull_request_that_removes_a_bucket_shows_that_first(deployed: Project
     assert outcome.failed_step is None, outcome.log
     comment = (deployed.folder / "comment.md").read_text()
     marker, _blank, title, _blank, first, _blank, entry, *_more = comment.splitlines()
-    assert marker.startswith("<!-- scar-diff workflow")
-    assert title.startswith("### `workflow")
+    assert marker.startswith("<!-- scar-diff workflow-prod")
+    assert title.startswith("### `workflow-prod")
     assert first == "**Destructive changes**"
     assert re.match(r"- bucket `pipeline-extra\S*`: Removed from the stack and kept with its files\.", entry)
     assert "- changed image, script or settings of function `pipeline-words" in comment
@@ -283,9 +283,9 @@ def test_the_diff_role_changes_nothing(deployed: Project) -> None:
         keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"]
     )
     for service, call, words in (
-        ("cloudformation", "delete_stack", {"StackName": "workflow"}),
+        ("cloudformation", "delete_stack", {"StackName": "workflow-prod"}),
         ("s3", "get_object", {"Bucket": bucket(deployed, "pipeline-out"), "Key": "counts/"}),
-        ("lambda", "get_function", {"FunctionName": "pipeline-words"}),
+        ("lambda", "get_function", {"FunctionName": "pipeline-words-prod"}),
         ("sts", "assume_role", {"RoleArn": CDK_ROLE, "RoleSessionName": "attack"}),
     ):
         client = session.client(service, endpoint_url=deployed.cloud.endpoint, region_name="us-east-1")
@@ -383,4 +383,4 @@ def test_gitlab_compares_comments_once_and_deploys(deployed: Project, notes: tup
     deployed.change(FDL, "develop")
     outcome = deployed.gitlab("deploy", "DeployRole", CI_COMMIT_BRANCH="main")
     assert outcome.failed_step is None, outcome.log
-    assert "pipeline-words" in outcome.log
+    assert "pipeline-words-prod" in outcome.log

@@ -54,8 +54,8 @@ class Place:
 
     def options(self, example: str) -> list[str]:
         """The options of `scar init` that give an example these names, and let its buckets go with it."""
-        names = ["--stack", self.stack(example), "--bucket-suffix", self.run] if self.run else []
-        return [*map(str, names), "-c", "removal=destroy"]
+        names = ["--stack", example, "--stage", self.run] if self.run else []
+        return [*names, "-c", "removal=destroy"]
 
     def put(self, bucket: str, key: str, body: bytes = TEXT) -> None:
         """Upload a file."""
