@@ -10,6 +10,8 @@
     elf.py           headers of program files
     paths.py         paths as the container sees them
     removal.py       folders that strangers have filled
+    http_client.py   requests of registries and storage servers
+    patience.py      attempts and pauses of requests
     bounded_json.py  JSON that strangers have written
     asking.py        who asks for an image: what messages call it
     aws.py           clients of AWS services

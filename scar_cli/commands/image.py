@@ -31,7 +31,7 @@ _TERMINATED = 143
 """Exit code of a process that SIGTERM has ended, as shells count."""
 
 
-@click.group("image")
+@click.group("image", epilog=examples("scar image build image/ -o image.tar"))
 def command() -> None:
     """Build container images without Docker."""
 

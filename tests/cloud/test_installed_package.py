@@ -1,4 +1,4 @@
-"""The built wheel in an environment of its own, without the checkout: from installation to a processed file."""
+"""The built wheel in an environment of its own, without the checkout: installed, deployed, used."""
 
 from __future__ import annotations
 

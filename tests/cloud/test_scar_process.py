@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_the_examples_of_the_help_are_understood() -> None:
         command = scar_command.get_command(click.Context(scar_command), verb)
         assert command is not None
         lines = [line.strip() for line in (command.epilog or "").splitlines()]
-        examples = [line.split(" | ")[0] for line in lines if line.startswith("scar ")]
+        examples = [re.split(r" [|>] ", line)[0] for line in lines if line.startswith("scar ")]
         for example in examples:
             _scar, name, *words = shlex.split(example)
             assert name in (verb, "init"), example
