@@ -18,7 +18,7 @@ def main() -> None:
     from scar_constructs.functions.provider_settings import with_environment_values
     from scar_constructs.workflow_stack import WorkflowStack
 
-    app = App()
+    app = App(builtin_cloud_formation_validation=False)
     for file in sorted(Path(app.node.get_context("fdl")).glob("*/*.yaml")):
         WorkflowStack(
             app,

@@ -62,17 +62,18 @@ def test_a_new_folder_deploys_and_processes_a_file_without_the_checkout(
     started = time.monotonic()
     shell("scar new word-count")
     folder = shell.home / "word-count"
-    started_cloud = shell("scar local start >&2 && scar local env", folder)
-    for line in started_cloud.splitlines():
+    told = shell("scar local start >&2 && scar local env", folder)
+    for line in told.splitlines():
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             shell.environment[name] = value.strip("'")
     try:
         shell("cdk deploy -c fdl=word-count.yaml --require-approval never", folder)
-        shell("scar put -b word-count-files/input -p README.md", folder)
+        (folder / "a.txt").write_text("The cat and the dog. And, THE end\n")
+        shell("scar put -b word-count-files/input -p a.txt", folder)
         shell("scar get -b word-count-files/output -p results --watch --expect 1", folder)
         (result,) = (folder / "results").rglob("*.words")
-        assert result.read_text()
+        assert result.read_text().split() == ["3", "the", "2", "and", "1", "cat", "1", "dog", "1", "end"]
         elapsed_s = time.monotonic() - started
         installed = Path(shell("python -c 'import scar_cli; print(scar_cli.__file__)'").strip())
         assert not installed.is_relative_to(REPOSITORY)

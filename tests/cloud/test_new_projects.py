@@ -1,7 +1,7 @@
 """What `scar new` writes deploys as it is, without a network, and processes files.
 
-One project is deployed by its own `cdk.json`; the others in one deployment, since most of its time is that of
-starting the CDK.
+They are deployed at once, since starting the CDK takes most of the time. The template `function` is deployed by
+its own `cdk.json` in test_installed_package.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from scar_cli.commands.new import KINDS
-from tests.cloud.cdk_cli import CDK, Cdk
+from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import SCAR, CloudUnderTest, keys, until
 from tests.cloud.scar_command import Scar
 
@@ -31,18 +31,17 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder of each template, as `scar new` leaves it."""
     top = tmp_path_factory.mktemp("projects")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    for kind in KINDS:
-        folder = top / ("own" if kind == "function" else "others")
-        folder.mkdir(exist_ok=True)
-        subprocess.run([*SCAR, "new", f"new-{kind}", "-t", kind], cwd=folder, env=environment, check=True)
-    return {kind: next(top.glob(f"*/new-{kind}")) for kind in KINDS}
+    kinds = [kind for kind in KINDS if kind != "function"]
+    for kind in kinds:
+        subprocess.run([*SCAR, "new", f"new-{kind}", "-t", kind], cwd=top, env=environment, check=True)
+    return {kind: top / f"new-{kind}" for kind in kinds}
 
 
 @pytest.fixture(scope="module")
 def deployed(
     cloud: CloudUnderTest, projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Scar:
-    """All of them but `function`."""
+    """All of them in one deployment."""
     Cdk(cloud.environment(), tmp_path_factory.mktemp("cdk.out"))(
         "deploy",
         projects["batch"].parent,
@@ -56,25 +55,6 @@ def results(scar: Scar, bucket: str, *expected: str) -> list[bytes]:
     s3 = scar.cloud.client("s3")
     until(lambda: set(expected) - set(keys(scar.cloud, bucket, "")), lambda missing: not missing, 120)
     return [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in expected]
-
-
-def test_function_deploys_from_its_folder_by_its_own_cdk_json(
-    cloud: CloudUnderTest, projects: dict[str, Path]
-) -> None:
-    done = subprocess.run(
-        [str(CDK), "deploy", "-c", "fdl=new-function.yaml", "--require-approval", "never"],
-        cwd=projects["function"],
-        env={**cloud.environment(), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    scar = Scar(cloud)
-    scar.put("new-function-files", "input/a.txt", TEXT)
-    (table,) = results(scar, "new-function-files", "output/a.txt.words")
-    assert table.decode().split() == ["3", "the", "2", "and", "1", "cat", "1", "dog", "1", "end"]
 
 
 def test_workflow_runs_its_second_function_on_each_part(deployed: Scar) -> None:

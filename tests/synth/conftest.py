@@ -31,7 +31,12 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
 
     def run(workflow: Workflow, **options: Any) -> Synthesized:
         folder = tmp_path_factory.mktemp("cdk.out")
-        app = App(outdir=str(folder), context=feature_flags(), analytics_reporting=False)
+        app = App(
+            outdir=str(folder),
+            context=feature_flags(),
+            analytics_reporting=False,
+            builtin_cloud_formation_validation=False,
+        )
         WorkflowStack(app, "workflow", workflow=workflow, **options)
         app.synth()
         return Synthesized(folder, json.loads((folder / "workflow.template.json").read_text()), app)

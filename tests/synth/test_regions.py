@@ -87,7 +87,12 @@ def test_two_stacks_each_with_its_own_buckets(tmp_path: Path) -> None:
     from scar_constructs.app import feature_flags
     from scar_constructs.workflow_stack import add_stacks
 
-    app = App(outdir=str(tmp_path), context=feature_flags(), analytics_reporting=False)
+    app = App(
+        outdir=str(tmp_path),
+        context=feature_flags(),
+        analytics_reporting=False,
+        builtin_cloud_formation_validation=False,
+    )
     deployment = Deployment(fdl=Path("w.yaml"), stack_name="w", distributed_launch=True)
     add_stacks(app, TWO, deployment, OREGON)
     app.synth()
