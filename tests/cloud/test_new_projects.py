@@ -1,7 +1,7 @@
 """What `scar new` writes deploys as it is, without a network, and processes files.
 
-All of it is deployed at once, since starting the CDK takes most of the time. The template `function` is deployed
-by its own `cdk.json` in test_installed_package.py.
+All of it is deployed at once, since starting the CDK takes most of the time. The template `function` is
+deployed by its own `cdk.json` in test_installed_package.py.
 """
 
 from __future__ import annotations
