@@ -42,7 +42,8 @@ class LayerWriter:
     Lambda wants it."""
 
     def __init__(self) -> None:
-        self._compressor = zlib.compressobj(6, zlib.DEFLATED, GZIP_WITH_HEADER)
+        # Level 4 takes half the time of 6 for 3 % more bytes; isal's bytes would depend on the processor.
+        self._compressor = zlib.compressobj(4, zlib.DEFLATED, GZIP_WITH_HEADER)
         self._plain = hashlib.sha256()
         self._packed: list[bytes] = []
         self._folders: set[str] = set()

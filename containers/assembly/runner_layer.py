@@ -15,7 +15,9 @@ import platform
 import sys
 from collections.abc import Callable
 from functools import cache, cached_property
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from containers.assembly.interpreter import Interpreter, find_interpreter, stripped
 from containers.assembly.layer_writer import Entry, LayerWriter, PackedLayer, sort_key
@@ -72,7 +74,7 @@ class Runner:
     def fingerprint(self) -> str:
         """A digest of all that decides the layer's bytes; known much sooner than they are."""
         found = hashlib.sha256()
-        found.update(f"{_VERSION} {sys.version} {platform.machine()} {_SITECUSTOMIZE} {FLAGS}".encode())
+        found.update(f"{_VERSION} {sys.version} {sys.flags.optimize} {platform.machine()} {_SITECUSTOMIZE} {FLAGS}".encode())
         for name, path in sorted(self._interpreter.files.items()):
             found.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return found.hexdigest()
@@ -89,7 +91,11 @@ class Runner:
         writer = LayerWriter()
         for name in sorted(files, key=sort_key):
             path = files[name]
-            writer.add(_entry(name, _SITECUSTOMIZE.encode() if path is None else path.read_bytes()))
+            if path is None:
+                source = _SITECUSTOMIZE.encode()
+                writer.add(_bytecode(name, source, compile(source, name, "exec", dont_inherit=True)))
+            else:
+                writer.add(_entry(name, path))
         return writer.finish()
 
 
@@ -99,15 +105,30 @@ def this_runner() -> Runner:
     return Runner(find_interpreter)
 
 
-def _entry(name: str, content: bytes) -> Entry:
+class _Source(SourceFileLoader):
+    """Takes the bytecode that Python has kept beside a source, if it is up to date, and else compiles."""
+
+    def set_data(self, path: str, data: bytes, *, _mode: int = 0) -> None:
+        """Nothing is written there."""
+
+
+def _entry(name: str, path: Path) -> Entry:
+    content = path.read_bytes()
     if name.endswith(".py"):
-        return _compiled(name, content)
+        code = _Source(path.stem, str(path)).get_code(path.stem)
+        assert code is not None, "a source has code"
+        return _bytecode(name, content, code)
     content = stripped(content)
     return Entry(name, content, 0o755 if content.startswith(b"\x7fELF") else 0o644)
 
 
-def _compiled(name: str, source: bytes) -> Entry:
-    code = compile(source, f"/{name}", "exec", dont_inherit=True, optimize=0)
+def _bytecode(name: str, source: bytes, code: CodeType) -> Entry:
     header = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH.to_bytes(4, "little")
-    content = header + importlib.util.source_hash(source) + marshal.dumps(code, _MARSHAL_WITHOUT_REFERENCES)
-    return Entry(f"{name}c", content, 0o644)
+    packed = marshal.dumps(_at(f"/{name}", code), _MARSHAL_WITHOUT_REFERENCES)
+    return Entry(f"{name}c", header + importlib.util.source_hash(source) + packed, 0o644)
+
+
+def _at(path: str, code: CodeType) -> CodeType:
+    """The code, and all that is defined in it, as if compiled from that path."""
+    constants = (_at(path, one) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_filename=path, co_consts=tuple(constants))

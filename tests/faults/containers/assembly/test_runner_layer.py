@@ -69,7 +69,10 @@ def test_the_same_interpreter_gives_the_same_bytes(layer: PackedLayer, tmp_path:
         "from containers.assembly import this_runner; r = this_runner(); "
         "print(r.fingerprint(), r.pack().diff_id)"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(REPOSITORY), "TZ": "Asia/Tokyo"}
+    environment = {
+        **{**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(REPOSITORY), "TZ": "Asia/Tokyo"},
+        "PYTHONPYCACHEPREFIX": str(tmp_path),  # no bytecode is found: all of it is compiled
+    }
     other = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
