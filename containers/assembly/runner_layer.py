@@ -74,7 +74,8 @@ class Runner:
     def fingerprint(self) -> str:
         """A digest of all that decides the layer's bytes; known much sooner than they are."""
         found = hashlib.sha256()
-        found.update(f"{_VERSION} {sys.version} {sys.flags.optimize} {platform.machine()} {_SITECUSTOMIZE} {FLAGS}".encode())
+        python = f"{sys.version} {sys.flags.optimize} {platform.machine()}"
+        found.update(f"{_VERSION} {python} {_SITECUSTOMIZE} {FLAGS}".encode())
         for name, path in sorted(self._interpreter.files.items()):
             found.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return found.hexdigest()
@@ -108,6 +109,13 @@ def this_runner() -> Runner:
 class _Source(SourceFileLoader):
     """Takes the bytecode that Python has kept beside a source, if it is up to date, and else compiles."""
 
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the source."""
+        code = super().get_code(fullname)
+        if code is None:
+            raise ImportError(f"{self.path} has no code")
+        return code
+
     def set_data(self, path: str, data: bytes, *, _mode: int = 0) -> None:
         """Nothing is written there."""
 
@@ -115,9 +123,7 @@ class _Source(SourceFileLoader):
 def _entry(name: str, path: Path) -> Entry:
     content = path.read_bytes()
     if name.endswith(".py"):
-        code = _Source(path.stem, str(path)).get_code(path.stem)
-        assert code is not None, "a source has code"
-        return _bytecode(name, content, code)
+        return _bytecode(name, content, _Source(path.stem, str(path)).get_code(path.stem))
     content = stripped(content)
     return Entry(name, content, 0o755 if content.startswith(b"\x7fELF") else 0o644)
 

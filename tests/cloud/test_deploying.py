@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,7 +27,8 @@ from tests.registry_server import REGISTRY_PROGRAM, Answer, Request, ScriptedSer
 pytestmark = [pytest.mark.cloud, pytest.mark.skipif(REGISTRY_PROGRAM is None, reason="needs docker-registry")]
 
 STACK = "assembled"
-BUCKET = "kept-bucket"
+BUCKET = "bucket-of-before"
+OWN_BUCKET = "bucket-of-the-stack"
 FDL = f"""functions:
   aws:
   - lambda:
@@ -38,7 +38,7 @@ FDL = f"""functions:
       init_script: hello.sh
       container: {{image: "library/hello:1"}}
       input: [{{storage_provider: s3, path: {BUCKET}/in}}]
-      output: [{{storage_provider: s3, path: {BUCKET}/out}}]
+      output: [{{storage_provider: s3, path: {OWN_BUCKET}/out}}]
 """
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -81,11 +81,11 @@ class Deploying:
     source: Source
     mirror: str
 
-    def cdk(self, verb: str, *arguments: str, **context: str) -> str:
+    def cdk(self, verb: str, *arguments: str) -> str:
         run = Cdk(self.cloud.environment(), self.folder / "cdk.out")
-        mirrors = {"registry_mirrors": f"docker.io={self.mirror}"}
+        settings = {"registry_mirrors": f"docker.io={self.mirror}", "existing_buckets": BUCKET}
         file = self.folder / f"{STACK}.yaml"
-        return run(verb, file, *arguments, check=True, **mirrors, **context).stdout_and_stderr
+        return run(verb, file, *arguments, check=True, **settings).stdout_and_stderr
 
     def memory(self, mib: int) -> None:
         (self.folder / f"{STACK}.yaml").write_text(FDL.replace("512", str(mib)))
@@ -130,14 +130,9 @@ class Deploying:
         found = (entry["StackStatus"] for entry in stacks if entry["StackName"] == STACK)
         return next((str(status) for status in found if status != "DELETE_COMPLETE"), None)
 
-    def updated(self) -> Any:
-        """When the stack was last updated."""
-        (stack,) = self.cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
-        return stack.get("LastUpdatedTime")
-
-    def precious(self) -> bytes:
-        """A file in the bucket that no deployment knows."""
-        answer = self.cloud.client("s3").get_object(Bucket=BUCKET, Key="data/precious.txt")
+    def precious(self, bucket: str) -> bytes:
+        """A file in a bucket that no deployment knows."""
+        answer = self.cloud.client("s3").get_object(Bucket=bucket, Key="data/precious.txt")
         content: bytes = answer["Body"].read()
         return content
 
@@ -160,75 +155,29 @@ def deploying(cloud: CloudUnderTest, tmp_path: Path) -> Iterator[Deploying]:
             deploying.push(File("version", b"1"))
             yield deploying
             source.go_on.set()
-    empty(cloud)
+    for bucket in (BUCKET, OWN_BUCKET):
+        empty(cloud, bucket)
 
 
-def empty(cloud: CloudUnderTest) -> None:
-    """Delete the bucket, which stacks keep."""
+def empty(cloud: CloudUnderTest, bucket: str) -> None:
+    """Delete a bucket, which stacks keep."""
     s3 = cloud.client("s3")
-    for key in keys(cloud, BUCKET, ""):
-        s3.delete_object(Bucket=BUCKET, Key=key)
-    s3.delete_bucket(Bucket=BUCKET)
+    for key in keys(cloud, bucket, ""):
+        s3.delete_object(Bucket=bucket, Key=key)
+    s3.delete_bucket(Bucket=bucket)
 
 
 @pytest.mark.timeout(600)
 def test_life_of_a_stack(deploying: Deploying) -> None:
-    deploying.cdk("deploy")
-    assert deploying.source.asked
-    assert len(deploying.repositories()) == 1
-    assert "one" in deploying.says()
-    deploying.cloud.client("s3").put_object(Bucket=BUCKET, Key="data/precious.txt", Body=b"precious")
-
-    deploying.memory(1024)
-    changed = deploying.cdk("diff")
-    lines = [line.strip(" │├└─") for line in changed.splitlines() if re.match(r"[ │├└─]*\[[~+-]]", line)]
-    assert lines[0].startswith("[~] AWS::Lambda::Function ")
-    assert lines[1:] == ["[~] MemorySize", "[-] 512", "[+] 1024"]
-
-    deploying.memory(512)
-    before = deploying.updated()
-    assert "(no changes)" in deploying.cdk("deploy")
-    assert deploying.updated() == before
-
-    stored = deploying.stored_bytes()
-    assert stored > 5 << 20, "the runner's layer is in it"
-    deploying.source.asked.clear()
-    deploying.push(File("version", b"2"))
-    deploying.script("cat /version; echo two")
-    deploying.cdk("deploy")
-    assert "1two" in deploying.says().replace("\\n", "").replace("\n", "")
-    assert deploying.source.asked == []
-    assert deploying.stored_bytes() - stored < 1 << 20
-
-    deploying.cdk("deploy", "--parameters", "RefreshImages=now")
-    assert deploying.source.asked
-    assert "2two" in deploying.says().replace("\\n", "").replace("\n", "")
-
-    deploying.source.asked.clear()
-    deploying.script("cat /version; echo three")
-    deploying.cdk("deploy")
-    assert "2three" in deploying.says().replace("\\n", "").replace("\n", ""), "the newest image stays"
-    assert deploying.source.asked == []
-
-    deploying.cdk("destroy")
-    assert deploying.status() is None
-    assert deploying.repositories() == []
-    assert deploying.precious() == b"precious"
-
-
-@pytest.mark.timeout(600)
-def test_an_assembler_that_is_killed_goes_on(deploying: Deploying) -> None:
-    """And so does one whose registry throttles and cuts connections. A bucket that was there before is used,
-    and is afterwards as it was."""
+    """Its first assembler is killed, while the registry throttles and cuts connections. A bucket that was
+    there before is used, and is afterwards as it was; one of the stack stays with its files."""
     s3 = deploying.cloud.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="data/precious.txt", Body=b"precious")
     deploying.source.stumbles = True
     deploying.source.go_on.clear()
     ended: list[str] = []
-    deployment = threading.Thread(
-        target=lambda: ended.append(deploying.cdk("deploy", existing_buckets=BUCKET))
-    )
+    deployment = threading.Thread(target=lambda: ended.append(deploying.cdk("deploy")))
     deployment.start()
     until(lambda: deploying.source.asked, within_s=120)
     victims = deploying.assemblers()
@@ -240,12 +189,40 @@ def test_an_assembler_that_is_killed_goes_on(deploying: Deploying) -> None:
     assert victims
     assert any(deploying.source.asked.count(path) > 1 for path in deploying.source.asked if "/blobs/" in path)
     assert ended
+    deploying.source.stumbles = False
+    assert len(deploying.repositories()) == 1
     assert "one" in deploying.says()
     notifications = s3.get_bucket_notification_configuration(Bucket=BUCKET)
     assert len(notifications["LambdaFunctionConfigurations"]) == 1
+    s3.put_object(Bucket=OWN_BUCKET, Key="data/precious.txt", Body=b"precious")
 
-    deploying.cdk("destroy", existing_buckets=BUCKET)
+    deploying.memory(1024)
+    changed = deploying.cdk("diff")
+    lines = [line.strip(" │├└─") for line in changed.splitlines() if re.match(r"[ │├└─]*\[[~+-]]", line)]
+    assert lines[0].startswith("[~] AWS::Lambda::Function ")
+    assert lines[1:] == ["[~] MemorySize", "[-] 512", "[+] 1024"]
+
+    deploying.memory(512)
+    deploying.source.asked.clear()
+    deploying.push(File("version", b"2"))
+    deploying.script("cat /version; echo two")
+    deploying.cdk("deploy", "--parameters", "RefreshImages=now")
+    assert deploying.source.asked
+    assert "2two" in deploying.says().replace("\\n", "").replace("\n", "")
+
+    stored = deploying.stored_bytes()
+    assert stored > 5 << 20, "the runner's layer is in it"
+    deploying.source.asked.clear()
+    deploying.push(File("version", b"3"))
+    deploying.script("cat /version; echo three")
+    deploying.cdk("deploy")
+    assert "2three" in deploying.says().replace("\\n", "").replace("\n", ""), "the image stays"
+    assert deploying.source.asked == []
+    assert deploying.stored_bytes() - stored < 1 << 20
+
+    deploying.cdk("destroy")
     assert deploying.status() is None
     assert deploying.repositories() == []
-    assert deploying.precious() == b"precious"
+    assert deploying.precious(BUCKET) == b"precious"
+    assert deploying.precious(OWN_BUCKET) == b"precious"
     assert "LambdaFunctionConfigurations" not in s3.get_bucket_notification_configuration(Bucket=BUCKET)

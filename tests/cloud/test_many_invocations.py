@@ -1,4 +1,4 @@
-"""Sixty invocations in a row, and sixteen at once, of the packaged runner on the embedded cloud.
+"""Thirty invocations in a row, and eight at once, of the packaged runner on the embedded cloud.
 
 Nothing is left of any of them: no process, no mount, no file, no descriptor."""
 
@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(busybox_layer() is None, reason="busybox-static is not installed"),
 ]
 
-AT_ONCE = 16
+AT_ONCE = 8
 UNCHANGED = 10
 """So many looks in a row, a twentieth of a second apart, that show the same: nothing is on its way."""
 SECONDS = 2_000_000 + os.getpid()  # tells our processes from those of other tests
@@ -43,7 +43,7 @@ cat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${{INPUT_FILE_PATH##*/}}"
 
 @pytest.fixture(scope="module")
 def wide_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudUnderTest]:
-    """A cloud where sixteen invocations run at once, whatever this machine has."""
+    """A cloud where eight invocations run at once, whatever this machine has."""
     embedded = Cloud(Path(tmp_path_factory.mktemp("wide-cloud")))
     running = embedded.start(parallel=AT_ONCE, tied=True)
     yield CloudUnderTest(embedded, running)
@@ -195,19 +195,19 @@ def folder_of_worker(path: str) -> str:
     return next((part for part in Path(path).parts if part.startswith("ministack-lambda-")), "")
 
 
-def test_sixty_in_a_row_leave_nothing(function: Function) -> None:
+def test_thirty_in_a_row_leave_nothing(function: Function) -> None:
     for key in ("first", "second"):  # the image is pulled, connections are made
         function.invoke(key)
     before = settled(function)
     client = function.cloud.client("lambda")
-    for _ in range(60):
+    for _ in range(30):
         function.process(client, "first")
     assert settled(function) == before
     assert left_running() == []
     assert function.output("first") == b"first"
 
 
-def test_sixteen_at_once_leave_nothing(function: Function) -> None:
+def test_eight_at_once_leave_nothing(function: Function) -> None:
     function.invoke("first")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(function.invoke, [f"early-{number}" for number in range(AT_ONCE)]))

@@ -26,8 +26,8 @@ import yaml
 from botocore.exceptions import ClientError
 
 from tests import examples
-from tests.cloud.embedded import CloudUnderTest
-from tests.cloud.scar_command import registry
+from tests.cloud.embedded import CloudUnderTest, keys, until
+from tests.cloud.scar_command import Scar, registry
 
 pytestmark = pytest.mark.cloud
 
@@ -195,7 +195,9 @@ def project(
     folder.mkdir()
     key, _equals, mirrors = registry(folder.parent).partition("=")
     (folder / "cdk.json").write_text(json.dumps({"app": "scar-app", "context": {key: mirrors}}))
-    (folder / "words.sh").write_text("#!/bin/sh\nwc -w < $INPUT_FILE_PATH > $TMP_OUTPUT_DIR/count\n")
+    (folder / "words.sh").write_text(
+        '#!/bin/sh\nwc -w < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${INPUT_FILE_PATH##*/}.words"\n'
+    )
     (folder / "workflow.yaml").write_text(FDL)
     git(folder, "init", "--quiet", "--initial-branch", "main")
     git(folder, "add", "--all")
@@ -284,23 +286,13 @@ def test_the_diff_role_changes_nothing(deployed: Project) -> None:
     )
     for service, call, words in (
         ("cloudformation", "delete_stack", {"StackName": "workflow-prod"}),
-        ("s3", "get_object", {"Bucket": bucket(deployed, "pipeline-out"), "Key": "counts/"}),
+        ("s3", "get_object", {"Bucket": "pipeline-out-prod", "Key": "counts/"}),
         ("lambda", "get_function", {"FunctionName": "pipeline-words-prod"}),
         ("sts", "assume_role", {"RoleArn": CDK_ROLE, "RoleSessionName": "attack"}),
     ):
         client = session.client(service, endpoint_url=deployed.cloud.endpoint, region_name="us-east-1")
         with pytest.raises(ClientError, match="AccessDenied"):
             getattr(client, call)(**words)
-
-
-def bucket(project: Project, start: str) -> str:
-    """The one bucket whose name begins so: the stage is its end."""
-    (name,) = (
-        one["Name"]
-        for one in project.cloud.client("s3").list_buckets()["Buckets"]
-        if one["Name"].startswith(start)
-    )
-    return str(name)
 
 
 @dataclass
@@ -353,7 +345,7 @@ def notes() -> Iterator[tuple[Notes, str]]:
         server.shutdown()
 
 
-def test_gitlab_compares_comments_once_and_deploys(deployed: Project, notes: tuple[Notes, str]) -> None:
+def test_gitlab_compares_and_comments_once(deployed: Project, notes: tuple[Notes, str]) -> None:
     kept, api = notes
     request = {
         "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
@@ -380,7 +372,58 @@ def test_gitlab_compares_comments_once_and_deploys(deployed: Project, notes: tup
         assert [body.strip() for body in kept.bodies] == ["Looks good", text.strip()]
     assert set(kept.tokens) == {"token-of-the-project"}
 
+
+@pytest.fixture(scope="module")
+def two_stages(deployed: Project) -> Project:
+    """The workflow of `develop`, deployed by GitLab's pipeline beside that of `main`."""
     deployed.change(FDL, "develop")
-    outcome = deployed.gitlab("deploy", "DeployRole", CI_COMMIT_BRANCH="main")
+    outcome = deployed.gitlab("deploy", "DeployRole", CI_COMMIT_BRANCH="develop")
     assert outcome.failed_step is None, outcome.log
-    assert "pipeline-words-prod" in outcome.log
+    assert "pipeline-words-dev" in outcome.log
+    return deployed
+
+
+def results(project: Project, stage: str, count: int) -> list[str]:
+    """The files that the stage has made, as soon as there are so many of them."""
+
+    def made() -> list[str]:
+        found = keys(project.cloud, f"pipeline-out-{stage}", "counts/")
+        return [key for key in found if not key.endswith("/")]
+
+    return list(until(made, lambda found: len(found) == count, 60))
+
+
+def test_two_stages_share_nothing_and_one_goes_alone(two_stages: Project) -> None:
+    project, scar = two_stages, Scar(two_stages.cloud)
+    fdl = str(project.folder / "workflow.yaml")
+
+    def put(name: str, stage: str) -> None:
+        file = project.folder.with_name(name)
+        file.write_text("one two two\n")
+        scar("put", "-b", "pipeline-in/texts", "--stage", stage, "-p", str(file))
+
+    put("for-dev.txt", "dev")
+    put("for-prod.txt", "prod")
+    assert results(project, "dev", 1) == ["counts/for-dev.txt.words"]
+    assert results(project, "prod", 1) == ["counts/for-prod.txt.words"]
+
+    listed = scar.json("ls", "-f", fdl, "--stage", "dev")["Functions"]
+    assert [(one["Name"], one["Stack"], one["Stage"]) for one in listed] == [
+        ("pipeline-words-dev", "workflow-dev", "dev")
+    ]
+    assert "STAGE" in scar("ls").stdout
+    assert scar("run", "-n", "pipeline-words", "--stage", "prod", "echo", "hi").stdout == "hi\n"
+    launched = json.loads(scar("run", "-f", fdl, "--stage", "prod", "-j").stdout)
+    assert (launched["function"], launched["sent"]) == ("pipeline-words-prod", 1)
+    assert "for-prod.txt" in scar("ls", "-b", "pipeline-out/counts", "--stage", "prod").stdout
+
+    for verb in (("ls",), ("rm", "-y")):
+        refused = scar(*verb, "-f", fdl, code=2).stderr
+        assert "is not deployed here without a stage. It is deployed as dev, prod: add --stage dev" in refused
+    scar("rm", "-f", fdl, "--stage", "dev", "-y")
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        project.cloud.client("lambda").get_function(FunctionName="pipeline-words-dev")
+    put("later.txt", "prod")
+    assert "counts/later.txt.words" in results(project, "prod", 2)
+    scar("rm", "-a", "--stage", "prod", "-y")
+    assert scar.json("ls", "--stage", "prod")["Functions"] == []

@@ -105,7 +105,12 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path, linter: Any)
     for file in folder.glob("*.json"):
         file.unlink()  # the assets stay: staging the runner takes longer than all the rest
     workflow = with_environment_values(load_workflow(fdl), environment)
-    app = App(outdir=str(folder), context=feature_flags(), analytics_reporting=False)
+    app = App(
+        outdir=str(folder),
+        context=feature_flags(),
+        analytics_reporting=False,
+        builtin_cloud_formation_validation=False,  # cfn-lint checks more
+    )
     add_stacks(app, workflow, Deployment(fdl=fdl, stack_name="workflow"), _REGION)
     app.synth()
     yield from _said(folder)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from fdl_schemas.load import check
 from tests.synth.generated import VARIABLES, documents, write_files
 
-EXAMPLES = int(os.environ.get("FDL_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("FDL_EXAMPLES", "3"))
 DOCUMENTS_OF_A_WORKER = 400
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(300 + 30 * EXAMPLES)

@@ -19,7 +19,7 @@ def test_cdk_nag_finds_nothing_that_has_no_reason(rich: Synthesized) -> None:
 
 
 def test_cdk_nag_would_find_something(tmp_path: Path) -> None:
-    app = App(outdir=str(tmp_path), analytics_reporting=False)
+    app = App(outdir=str(tmp_path), analytics_reporting=False, builtin_cloud_formation_validation=False)
     s3.Bucket(Stack(app, "stack"), "Open")
     assert "AwsSolutions-S10: stack/Open/Resource" in nag(app)
 

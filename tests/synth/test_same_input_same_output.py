@@ -73,7 +73,12 @@ def test_a_template_that_cannot_be_deployed_says_so(seed_workflow: Workflow, tmp
     from scar_constructs.app import feature_flags
     from scar_constructs.workflow_stack import add_stacks
 
-    app = App(outdir=str(tmp_path), context=feature_flags(), analytics_reporting=False)
+    app = App(
+        outdir=str(tmp_path),
+        context=feature_flags(),
+        analytics_reporting=False,
+        builtin_cloud_formation_validation=False,
+    )
     deployment = Deployment(fdl=tmp_path / "x.yaml", stack_name="workflow")
     add_stacks(app, seed_workflow, deployment, None, find_udocker_tools(None, {}))
     app.synth()

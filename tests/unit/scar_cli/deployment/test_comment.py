@@ -233,10 +233,10 @@ def test_only_one_form_of_the_answer_can_be_chosen(other: str) -> None:
 def test_a_comment_never_becomes_longer_than_github_takes() -> None:
     resources = tuple(
         Change(sign, "AWS::Lambda::Function", f"{number}{'x' * 400}", ("d" * 400,) * 20, lost, helper)
-        for number in range(500)
+        for number in range(60)
         for sign, lost, helper in (("-", "Deleted.", False), ("~", None, False), ("+", None, True))
     )
-    rights = tuple(("+", f"{number} may {'y' * 400} on *") for number in range(500))
+    rights = tuple(("+", f"{number} may {'y' * 400} on *") for number in range(60))
     text = comment([Changes(f"s{number}", "r", False, resources, rights) for number in range(5)])
     assert len(text) < 65_536
     assert "Run `scar diff` to see the rest" in text
