@@ -83,10 +83,12 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Synthe
     }
 
 
-@pytest.mark.parametrize("name", ["Media", "Second"])
-def test_linters_find_nothing(media: dict[str, Synthesized], name: str) -> None:
-    """W3005 is about what the CDK itself writes for every role: here, and in any other app."""
-    file = media[name].folder / f"{name}.template.json"
+def test_linters_find_nothing(media: dict[str, Synthesized]) -> None:
+    """W3005 is about what the CDK itself writes for every role: here, and in any other app.
+
+    What `Media` holds twice is linted once by `test_everything`.
+    """
+    file = media["Second"].folder / "Second.template.json"
     found = lint_file(file, ManualArgs(ignore_checks=["W3005"], regions=["us-east-1"]))
     assert [str(match) for match in found] == []
 

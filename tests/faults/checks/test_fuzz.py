@@ -39,7 +39,7 @@ FRAGILE = Target(
 
 def test_each_fault_is_found_once_and_its_case_made_small() -> None:
     campaign = Campaign(FRAGILE, seed=1)
-    campaign.run(seconds=30, cases=2000)
+    campaign.run(seconds=30, cases=600)
     cases = {what.split(" ")[0]: decode(finding.case) for what, finding in campaign.findings.items()}
     assert cases == {
         "AssertionError": {"number": 100, "bytes": b""},

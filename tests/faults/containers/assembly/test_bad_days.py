@@ -200,10 +200,11 @@ def test_what_is_complete_is_not_moved_again_after_a_failure(world: World) -> No
 
 
 def test_an_assembly_that_is_killed_again_and_again_goes_on(world: World) -> None:
-    """Ten times the process is killed while the registry answers its request, each time some requests
+    """Four times the process is killed while the registry answers its request, each time some requests
     later."""
     world.store(layers(count=4))
-    moments = [random.Random(7).randrange(1, 40) for _ in range(10)]
+    chance = random.Random(7)
+    moments = [chance.randrange(1, 40) for _ in range(4)]
     for moment in moments:
         killed = threading.Event()
         process: list[subprocess.Popen[str]] = []
@@ -231,7 +232,7 @@ def _kill_from(moment: int, killed: threading.Event, process: list[subprocess.Po
 
 def test_memory_does_not_grow_with_the_layer(world: World) -> None:
     peaks = []
-    for megabytes in (8, 96):
+    for megabytes in (8, 64):
         world.tag = str(megabytes)
         block = noise(1 << 20)
         world.store(image(tar_of([File(f"data{megabytes}", block * megabytes)])))

@@ -286,9 +286,7 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
     assert f"{folder}/tool needs libown.so, which is not installed" in refused(tmp_path, folder).cause
 
 
-@pytest.mark.parametrize(
-    "package", ["--index-url=http://127.0.0.1:1", "no-such-package-of-anybody==9", "/nonexistent"]
-)
+@pytest.mark.parametrize("package", ["--index-url=http://127.0.0.1:1", "no-such-package-of-anybody==9"])
 def test_what_pip_cannot_install_is_told_in_one_sentence(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
