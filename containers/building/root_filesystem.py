@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import posixpath
 import tarfile
 from collections.abc import Callable
@@ -60,11 +61,14 @@ class RootFilesystem:
         self._put(path, Entry(0o777, link_to=target))
 
     def add_tree(self, path: str, source: Path, keep: Callable[[PurePosixPath], bool]) -> None:
-        """Add the files below `source` whose path relative to it `keep` accepts."""
-        for file in sorted(source.rglob("*")):
-            relative = PurePosixPath(file.relative_to(source).as_posix())
-            if file.is_file() and keep(relative):
-                self.add_file(f"{path}/{relative}", file)
+        """Add the files below `source`, without files and folders whose relative path `keep` refuses."""
+        for folder, folders, names in os.walk(source):
+            inside = PurePosixPath(Path(folder).relative_to(source).as_posix())
+            folders[:] = [name for name in folders if keep(inside / name)]
+            for name in names:
+                file = Path(folder, name)
+                if keep(inside / name) and file.is_file():
+                    self.add_file(f"{path}/{inside / name}", file)
 
     def without(self, other: RootFilesystem) -> RootFilesystem:
         """Only what `other`, a layer below this one, does not have already."""
