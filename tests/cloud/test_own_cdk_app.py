@@ -20,9 +20,9 @@ pytestmark = pytest.mark.cloud
 APP = examples.EXAMPLES / "own-cdk-app"
 
 
-def cdk(cloud: CloudUnderTest, output: Path, *words: str) -> None:
+def deploy(cloud: CloudUnderTest, output: Path, *words: str) -> None:
     done = subprocess.run(
-        [CDK, *words, "--output", str(output)],
+        [CDK, "deploy", "--require-approval", "never", *words, "--output", str(output)],
         cwd=APP,
         env={**cloud.environment(), "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
@@ -44,7 +44,7 @@ def test_two_workflows_in_a_stack_of_another_app(cloud: CloudUnderTest, tmp_path
     if not examples.busybox_layers():
         pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
     scar = Scar(cloud, registry(tmp_path))
-    cdk(cloud, tmp_path / "cdk.out", "deploy", "--require-approval", "never", "-c", scar.mirrors)
+    deploy(cloud, tmp_path / "cdk.out", "-c", scar.mirrors)
 
     # The app's own function may upload, by what the workflows have granted.
     event = json.dumps({"name": "a.txt", "text": "one two three\n"})
@@ -67,7 +67,9 @@ def test_two_workflows_in_a_stack_of_another_app(cloud: CloudUnderTest, tmp_path
     refused = scar("rm", "-f", words, "-y", code=2).stderr
     assert "The stack library belongs to another CDK app. Delete it with that app: cdk destroy" in refused
 
-    cdk(cloud, tmp_path / "destroyed", "destroy", "--force", "--app", str(tmp_path / "cdk.out"))
+    cloudformation = cloud.client("cloudformation")  # as `cdk destroy` does it
+    cloudformation.delete_stack(StackName="library")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="library", WaiterConfig={"Delay": 1})
     for bucket in ("library-texts", "library-files-library"):
         with pytest.raises(ClientError, match="404"):
             cloud.client("s3").head_bucket(Bucket=bucket)
