@@ -18,6 +18,7 @@ from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 from containers.assembly.interpreter import Interpreter, find_interpreter, stripped
 from containers.assembly.layer_writer import Entry, LayerWriter, PackedLayer, sort_key
@@ -116,7 +117,7 @@ class _Source(SourceFileLoader):
             raise ImportError(f"{self.path} has no code")
         return code
 
-    def set_data(self, path: str, data: bytes, *, _mode: int = 0) -> None:
+    def set_data(self, path: str, data: Any, *, _mode: int = 0) -> None:
         """Nothing is written there."""
 
 
