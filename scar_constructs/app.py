@@ -46,8 +46,8 @@ def main() -> int:
 
         from scar_constructs.workflow_stack import add_stacks
 
-        # The CDK's own validation of templates takes longer than everything else. The tests run it on every
-        # construct, and cfn-lint on generated workflows too.
+        # The CDK's own validation of templates takes longer than everything else. The tests run cfn-lint on
+        # every construct and on generated workflows, and the validation on examples/own-cdk-app.
         app = App(auto_synth=False, context=feature_flags(), builtin_cloud_formation_validation=False)
         add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"), tools)
         app.synth()

@@ -64,8 +64,9 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Synthe
     """Two workflows beside other resources in one stack, and one of them again in a second stack."""
     folder = tmp_path_factory.mktemp("media")
     (folder / "fdl").mkdir()
-    # With the built-in validation of the CDK, which the app of `scar` leaves out.
-    app = App(outdir=str(folder / "cdk.out"), analytics_reporting=False)
+    app = App(
+        outdir=str(folder / "cdk.out"), analytics_reporting=False, builtin_cloud_formation_validation=False
+    )
     first, second = Stack(app, "Media"), Stack(app, "Second")
     every = everything.write(folder / "fdl")
     with mock.patch.dict("os.environ", everything.ENVIRONMENT):
