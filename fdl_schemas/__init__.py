@@ -6,6 +6,7 @@ Public API:
                      workflow and all diagnostics
     model.py         the frozen objects of a workflow
     graph.py         which function triggers which, and loops
+    names.py         what owners of names allow: buckets, images, environment variables
     stages.py        names in a stage, such as `thumbnails-dev`
     payload.py       what is packaged of `extra_payload`
     diagnostics/     what is wrong with a file, where, and what to do

@@ -7,7 +7,6 @@ environment.py        environment variables
 files.py              files that the FDL file names
 images.py             image functions on AWS Lambda
 marks.py              text that is replaced on its way to AWS
-names.py              names of buckets, images and variables
 patterns.py           `*` in names
 regions.py            regions
 storage.py            paths, buckets and storage providers

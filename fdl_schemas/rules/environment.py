@@ -9,13 +9,13 @@ from typing import Final
 from fdl_schemas.build import FunctionEntry
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.model import BatchJob, Function
-from fdl_schemas.reading.document import PathInFile
-from fdl_schemas.reading.findings import Findings
-from fdl_schemas.rules.names import (
+from fdl_schemas.names import (
     container_variable_problem,
     function_variable_problem,
     job_variable_problem,
 )
+from fdl_schemas.reading.document import PathInFile
+from fdl_schemas.reading.findings import Findings
 
 MAX_ENVIRONMENT_BYTES: Final = 4096
 MAX_JOB_ENVIRONMENT_BYTES: Final = 12 * 1024

@@ -15,6 +15,7 @@ from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.graph import Station, loops, most_comparisons
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
+from fdl_schemas.names import IMAGE_RULE, image_problem
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
 from fdl_schemas.rules.archives import check_archive
@@ -23,7 +24,6 @@ from fdl_schemas.rules.environment import check_environment
 from fdl_schemas.rules.files import check_files
 from fdl_schemas.rules.images import check_image_function
 from fdl_schemas.rules.marks import refuse_marks
-from fdl_schemas.rules.names import IMAGE_RULE, image_problem
 from fdl_schemas.rules.not_supported_yet import refuse_unsupported
 from fdl_schemas.rules.patterns import warn_of_patterns
 from fdl_schemas.rules.regions import check_region_of_parts, check_region_of_readers

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.model import SECRET_SETTINGS, Function, OscarService, Setting, StorageEntry
+from fdl_schemas.names import BUCKET_RULE, bucket_problem
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
-from fdl_schemas.rules.names import BUCKET_RULE, bucket_problem
 
 KINDS: Final = ("s3", "minio", "webdav", "onedata")
 _NAMED_AT_MOST: Final = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fdl_schemas.rules.names import bucket_problem
+from fdl_schemas.names import bucket_problem
 from scar_cli.commands.image import build_image, can_build_images, ended_by_sigterm
 from scar_cli.errors import UserError
 from scar_cli.examples import examples

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from fdl_schemas.fargate import OFFERED
-from fdl_schemas.rules.names import container_variable_problem
+from fdl_schemas.names import container_variable_problem
 from tests.synth.generated_values import (
     ACCOUNTS,
     BUCKETS,

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fdl_schemas.rules.names import bucket_problem, container_variable_problem, function_variable_problem
+from fdl_schemas.names import bucket_problem, container_variable_problem, function_variable_problem
 
 _ODD = [
     *("a", "a b", " a", "ü", "日本語", "🙂", "*", "?", "a*b?", "${aws:username}", "$", "${", "{}", "%20"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fdl_schemas import fargate
-from fdl_schemas.rules.names import (
+from fdl_schemas.names import (
     bucket_problem,
     container_variable_problem,
     function_variable_problem,
