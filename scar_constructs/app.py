@@ -51,6 +51,14 @@ def main() -> int:
         app = App(auto_synth=False, context=feature_flags(), builtin_cloud_formation_validation=False)
         add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"), tools)
         app.synth()
+    except ModuleNotFoundError as problem:
+        if problem.name not in ("aws_cdk", "constructs"):
+            raise
+        print(
+            f'error: {sys.executable} has no aws-cdk-lib. Install it: pip install "scar-cdk[deploy]"',
+            file=sys.stderr,
+        )
+        return 2
     except (DeploymentError, DownloadError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

@@ -126,3 +126,15 @@ def test_python_without_the_cdk_hands_over_to_the_repositorys_environment(elsewh
     command = [sys.executable, "-S", "app.py", "word"]
     run = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True)
     assert run.stdout == "own environment: app.py word\n"
+
+
+def test_app_of_an_installation_without_the_cdk_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['aws_cdk'] = None; from scar_constructs.app import main; sys.exit(main())"
+    )
+    variables = {**os.environ, "CDK_CONTEXT_JSON": json.dumps({"fdl": str(SEED), "udocker_tools": "none"})}
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.strip().endswith('Install it: pip install "scar-cdk[deploy]"')
+    assert "Traceback" not in run.stderr
