@@ -60,7 +60,6 @@ def add_stacks(
 class WorkflowStack(Stack):
     """A stack of nothing but one workflow: see `WorkflowResources`.
 
-    :param stack_name: default: the construct's id.
     :param region: where it is deployed; default: where the cdk command deploys to.
     :param deployment_region: that region, if it is known.
     """
