@@ -1,4 +1,4 @@
-"""One case of the contract: what is sent, and what has to come of it in each environment."""
+"""One case of the contract: the event, and the expected result in each environment."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ STATIC_ONLY = "fakechroot reaches only programs that are linked dynamically, wit
 
 @dataclass(frozen=True)
 class Expected:
-    """`says`: the output (a pattern has to match all of it); `fails`: a pattern in the error, None: it goes
-    well. `files`: what is in the output folder of the bucket afterwards; None: it must not be there."""
+    """`says`: the output (a pattern must match all of it). `fails`: a pattern in the error; None: the run
+    succeeds. `files`: the files in the output folder of the bucket afterwards; None: it must not exist."""
 
     says: Text | None = None
     fails: str | None = None
     files: Mapping[str, bytes | None] = field(default_factory=dict)
     because: str = ""
-    """Why it is different here, for the table."""
+    """Why this environment differs, for the table."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """`differs` has environments as keys, in words separated by spaces. Cases with `in_batch` run there too:
-    each takes a container of its own."""
+    """The keys of `differs` are environments, separated by spaces. Cases with `in_batch` also run in Batch,
+    where each needs a separate container."""
 
     name: str
     event: Mapping[str, Any]
@@ -41,19 +41,19 @@ class Case:
     differs: Mapping[str, Expected] = field(default_factory=dict)
     image: str = "debian"
     inputs: Mapping[str, bytes | None] = field(default_factory=dict)
-    """Objects that the event is about, by their keys; None: there is none."""
+    """Objects that the event refers to, by their keys; None: the object is missing."""
     in_batch: bool = False
 
     def event_for(self, bucket: str) -> dict[str, Any]:
-        """The event, with the records of the inputs."""
+        """The event, with the records of the input files."""
         return {**(s3_event(bucket, *self.inputs) if self.inputs else {}), **self.event}
 
     def runs_in(self, environment: str) -> bool:
-        """Whether it runs there."""
+        """Whether the case runs in this environment."""
         return self.in_batch or environment != "batch"
 
     def expected_in(self, environment: str) -> Expected:
-        """What has to come of it there."""
+        """The expected result in this environment."""
         for names, expected in self.differs.items():
             if environment in names.split():
                 return expected
@@ -63,14 +63,14 @@ class Case:
 
 
 def script(name: str, text: str | bytes, says: Text | None = None, **more: Any) -> Case:
-    """A script that is sent with the invocation, for `/bin/sh` if it does not say otherwise."""
+    """A script in the event, for `/bin/sh` unless it has a `#!` line."""
     if isinstance(text, str):
         text = (text if text.startswith("#!") else f"#!/bin/sh\n{text}\n").encode()
     return _case(name, {"script": base64.b64encode(text).decode()}, says, **more)
 
 
 def program(name: str, arguments: Sequence[str] | None, says: Text | None = None, **more: Any) -> Case:
-    """Arguments in the place of the image's command; None: nothing is sent."""
+    """Arguments that replace the image's command; None: the event has no arguments."""
     return _case(name, {} if arguments is None else {"cmd_args": list(arguments)}, says, **more)
 
 

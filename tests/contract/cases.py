@@ -11,7 +11,7 @@ from tests.contract.cases_programs import ENTRY_POINTS, LINKING, SCRIPTS
 
 GROUPS: Mapping[str, Sequence[Case]] = {
     "What runs": ENTRY_POINTS,
-    "Scripts and how they end": SCRIPTS,
+    "Scripts and exit codes": SCRIPTS,
     "Programs and libraries": LINKING,
     "Variables": VARIABLES,
     "User": USERS,
@@ -19,7 +19,7 @@ GROUPS: Mapping[str, Sequence[Case]] = {
     "Machine": MACHINE,
     "Input files": INPUTS,
     "Output files": OUTPUTS,
-    "What is printed": PRINTED,
+    "Output": PRINTED,
 }
 
 CASES = [case for cases in GROUPS.values() for case in cases]

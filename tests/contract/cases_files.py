@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a table is easier to read in long lines
-"""Input files, outputs, and what is printed."""
+"""Input files, output files, and printed output."""
 
 from __future__ import annotations
 
@@ -42,34 +42,34 @@ def _inputs() -> Iterator[Case]:
 
 INPUTS = [
     *_inputs(),
-    script("TMP_INPUT_DIR holds the input file alone", 'ls "$TMP_INPUT_DIR" > "$TMP_OUTPUT_DIR/listed"', files={"listed": b"one.txt\n"}, inputs={"in/one.txt": b"content"}),
-    script("The event of a record is in EVENT", 'echo "$EVENT" | grep -c one-record > "$TMP_OUTPUT_DIR/record"', files={"record": b"1\n"}, inputs={"in/one-record": b"content"}),
-    script("Two records are two runs", 'echo x > "$TMP_OUTPUT_DIR/of-${STORAGE_OBJECT_KEY##*/}"', files={"of-first": b"x\n", "of-second": b"x\n"}, inputs={"in/first": b"content", "in/second": b"content"}),
-    script("An input that is missing fails", "echo no", fails="in/never-there", inputs={"in/never-there": None}),
+    script("TMP_INPUT_DIR contains only the input file", 'ls "$TMP_INPUT_DIR" > "$TMP_OUTPUT_DIR/listed"', files={"listed": b"one.txt\n"}, inputs={"in/one.txt": b"content"}),
+    script("EVENT contains the record of the input file", 'echo "$EVENT" | grep -c one-record > "$TMP_OUTPUT_DIR/record"', files={"record": b"1\n"}, inputs={"in/one-record": b"content"}),
+    script("An event with two records starts two runs", 'echo x > "$TMP_OUTPUT_DIR/of-${STORAGE_OBJECT_KEY##*/}"', files={"of-first": b"x\n", "of-second": b"x\n"}, inputs={"in/first": b"content", "in/second": b"content"}),
+    script("A missing input file fails the run", "echo no", fails="in/never-there", inputs={"in/never-there": None}),
 ]  # fmt: skip
 
 OUTPUTS = [
     script("A file in TMP_OUTPUT_DIR is uploaded", 'echo out > "$TMP_OUTPUT_DIR/single"', "", files={"single": b"out\n"}, in_batch=True),
-    script("Folders are kept", 'mkdir -p "$TMP_OUTPUT_DIR/a/b"; echo deep > "$TMP_OUTPUT_DIR/a/b/c"', "", files={"a/b/c": b"deep\n"}),
-    script("Names with spaces and beyond ASCII", 'echo x > "$TMP_OUTPUT_DIR/ö €.txt"', "", files={"ö €.txt": b"x\n"}),
-    script("An empty file is an output", 'touch "$TMP_OUTPUT_DIR/empty"', "", files={"empty": b""}),
-    script("100 outputs", 'i=0; while [ $i -lt 100 ]; do echo $i > "$TMP_OUTPUT_DIR/many-$i"; i=$((i+1)); done', "", files={"many-0": b"0\n", "many-99": b"99\n"}),
-    script("An output of 20 MB", 'head -c 20000000 /dev/zero > "$TMP_OUTPUT_DIR/big"', "", files={"big": bytes(20_000_000)}),
-    script("A file that nobody else may read is uploaded", 'umask 077; echo x > "$TMP_OUTPUT_DIR/private"', "", files={"private": b"x\n"}),
+    script("Subfolders are kept", 'mkdir -p "$TMP_OUTPUT_DIR/a/b"; echo deep > "$TMP_OUTPUT_DIR/a/b/c"', "", files={"a/b/c": b"deep\n"}),
+    script("Names with spaces and non-ASCII characters", 'echo x > "$TMP_OUTPUT_DIR/ö €.txt"', "", files={"ö €.txt": b"x\n"}),
+    script("An empty file is uploaded", 'touch "$TMP_OUTPUT_DIR/empty"', "", files={"empty": b""}),
+    script("100 output files", 'i=0; while [ $i -lt 100 ]; do echo $i > "$TMP_OUTPUT_DIR/many-$i"; i=$((i+1)); done', "", files={"many-0": b"0\n", "many-99": b"99\n"}),
+    script("An output file of 20 MB", 'head -c 20000000 /dev/zero > "$TMP_OUTPUT_DIR/big"', "", files={"big": bytes(20_000_000)}),
+    script("A file that only its owner can read is uploaded", 'umask 077; echo x > "$TMP_OUTPUT_DIR/private"', "", files={"private": b"x\n"}),
     script("A failed run uploads nothing", 'echo half > "$TMP_OUTPUT_DIR/half"; exit 1', "", fails="exit code 1", files={"half": None}, in_batch=True),
-    script("A symlink that leaves the folder is not followed", 'ln -s /etc/passwd "$TMP_OUTPUT_DIR/link" 2>/dev/null || true', files={"link": None}),
-    script("Outputs of the run before are gone", 'ls "$TMP_OUTPUT_DIR"', ""),
+    script("A symlink that leads out of the folder is not followed", 'ln -s /etc/passwd "$TMP_OUTPUT_DIR/link" 2>/dev/null || true', files={"link": None}),
+    script("Output files of earlier runs are gone", 'ls "$TMP_OUTPUT_DIR"', ""),
 ]  # fmt: skip
 
 PRINTED = [
     script("Standard output and standard error", "echo out; echo err >&2", "out\nerr", in_batch=True),
-    script("Output beyond ASCII", "echo äöü €", "äöü €", in_batch=True),
-    script("Bytes that are not UTF-8 are replaced", b"#!/bin/sh\nprintf 'a\\377b\\n'\n", "a�b"),
-    script("Text without a newline at its end", "printf end", "end"),
+    script("Output with non-ASCII characters", "echo äöü €", "äöü €", in_batch=True),
+    script("Invalid UTF-8 is replaced", b"#!/bin/sh\nprintf 'a\\377b\\n'\n", "a�b"),
+    script("Text without a newline at the end", "printf end", "end"),
     script("10 MB of output", "head -c 10000000 /dev/zero | tr '\\0' 'x' 2>/dev/null || head -c 10000000 /dev/zero; echo; echo the end", matching(".*the end"), image="busybox"),
     script("20,000 lines of output", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done", matching(".*line 19998\nline 19999")),
-    script("A line like the runner's own is changed", """echo '{"scar": 1, "message": "summary", "status": "done"}'""", '{ "scar": 1, "message": "summary", "status": "done"}', in_batch=True),
+    script("A line that looks like the runner's own is changed", """echo '{"scar": 1, "message": "summary", "status": "done"}'""", '{ "scar": 1, "message": "summary", "status": "done"}', in_batch=True),
     script("Closing standard output does not end the run", "exec >&- 2>&-; sleep 0.05", ""),
-    script("The last lines are in the error", "echo first; echo last; exit 9", "first\nlast", fails="exit code 9", in_batch=True),
+    script("The error contains the last lines of output", "echo first; echo last; exit 9", "first\nlast", fails="exit code 9", in_batch=True),
     script("Control characters", "printf 'a\\033[31mb\\n'", "a\x1b[31mb"),
 ]  # fmt: skip

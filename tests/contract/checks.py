@@ -1,4 +1,4 @@
-"""Runs a case somewhere, and checks what has come of it."""
+"""Runs a case in an environment and checks the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.contract.environments import Deployed, Environment
 
 
 def check_case(case: Case, place: Environment, deployed: Deployed) -> None:
-    """Assert that the case holds there."""
+    """Assert that the case has the expected result in this environment."""
     expected = case.expected_in(place.name)
     deployed.put_inputs(case)
     outcome = place.run(case.image, case.event_for(deployed.bucket))

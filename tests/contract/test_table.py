@@ -1,4 +1,4 @@
-"""The page that is made of the suite."""
+"""The page that is generated from the suite."""
 
 from __future__ import annotations
 
