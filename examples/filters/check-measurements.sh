@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lines "time,value" are sorted into those whose value is a number (good-NAME) and those whose is none (bad-NAME);
-# how many there are of each stands in summary-NAME.txt.
+# Sorts lines "time,value": those with a number as value into good-NAME, the others into bad-NAME.
+# summary-NAME.txt has the number of lines in each.
 set -eu
 
 name=${INPUT_FILE_PATH##*/}

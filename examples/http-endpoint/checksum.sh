@@ -1,17 +1,17 @@
 #!/bin/sh
-# POST a file, and the answer is its size and its checksum. Parameters of the request arrive as variables:
-# ?algorithm=md5, sha1, sha256 or sha512. The answer is an output too, for callers that did not wait for it.
+# Responds to a POST of a file with its size and checksum. Parameters of the request are variables:
+# ?algorithm=md5, sha1, sha256 or sha512. The response is also an output file, for callers that do not wait.
 set -eu
 
 if [ -z "${INPUT_FILE_PATH:-}" ]; then
-    echo "POST a file here. ?algorithm=md5, sha1, sha256 (if you name none) or sha512"
+    echo "POST a file here. ?algorithm=md5, sha1, sha256 (default) or sha512"
     exit 0
 fi
 algorithm=${algorithm:-sha256}
 case $algorithm in
     md5 | sha1 | sha256 | sha512) ;;
     *)
-        echo "There is no algorithm of this name here: $algorithm" >&2
+        echo "unknown algorithm: $algorithm; expected md5, sha1, sha256 or sha512" >&2
         exit 1
         ;;
 esac

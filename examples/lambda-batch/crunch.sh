@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands for work that takes as long as the input says: a file that holds 30 takes 30 seconds.
+# Simulates work of a given duration: an input file that contains 30 takes 30 seconds.
 set -eu
 
 read -r seconds < "$INPUT_FILE_PATH"

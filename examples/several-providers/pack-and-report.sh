@@ -1,5 +1,5 @@
 #!/bin/sh
-# A file becomes NAME.gz and NAME.txt, a report of how large it was and is, and what its checksum is.
+# Writes NAME.gz, and a report NAME.txt with the sizes before and after, and the checksum.
 set -eu
 
 name=${INPUT_FILE_PATH##*/}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A file's SHA-256, in a form that `sha256sum -c` reads.
+# Writes the SHA-256 of a file, in the format of `sha256sum -c`.
 set -eu
 
 cd "$TMP_INPUT_DIR"

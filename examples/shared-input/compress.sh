@@ -1,5 +1,5 @@
 #!/bin/sh
-# A file, compressed.
+# Compresses a file.
 set -eu
 
 gzip -9 < "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/${INPUT_FILE_PATH##*/}.gz"

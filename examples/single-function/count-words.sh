@@ -1,5 +1,5 @@
 #!/bin/sh
-# A text becomes a table of its words, the most frequent first: "     12 and".
+# Writes a table of the words of a text, the most frequent first: "     12 and".
 set -eu
 
 name=${INPUT_FILE_PATH##*/}

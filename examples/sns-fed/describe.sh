@@ -1,5 +1,5 @@
 #!/bin/sh
-# A new file of the satellite becomes a line in JSON: its key, its size, its checksum.
+# Writes the key, size and checksum of a new satellite file as one line of JSON.
 set -eu
 
 size=$(wc -c < "$INPUT_FILE_PATH")

@@ -1,11 +1,10 @@
-"""`make demo`: the video workflow of scar-video-process.yaml, for real, on this machine.
+"""`make demo`: run the video workflow of scar-video-process.yaml on this machine.
 
     images ─► video ─► embedded cloud ─► cdk deploy ─► scar put ─► watch ─► results, table, page
 
-1 video becomes 68 images (a Batch job) becomes 68 results (Lambda invocations); anything else is a failure,
-with its reason and exit code 1. Everything is below build/: images and wheels are kept for the next run,
-the cloud's state and the results are made anew. The cloud runs only as long as this program: it ends with
-it, however that ends.
+A Batch job splits 1 video into 68 images, and Lambda invocations turn these into 68 results. Anything else is
+a failure, with a reason and exit code 1. All files are below build/: images and wheels are kept for the next
+run, the state of the cloud and the results are replaced. The cloud ends with this program, however it ends.
 """
 
 from __future__ import annotations
@@ -56,19 +55,19 @@ _TITLE = "1 video, 68 images, 68 results"
 
 
 class DemoError(Exception):
-    """The demo failed; the text says why and where to look."""
+    """The demo failed; the message explains why and where to look."""
 
 
 def main() -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="make demo", description="The video workflow on the embedded cloud."
+        prog="make demo", description="Run the video workflow on the embedded cloud."
     )
     parser.add_argument(
         "--images",
         choices=("local", "hub"),
         default="local",
-        help="containers built here, or Docker Hub's (default: local)",
+        help="use the images built here, or those of Docker Hub [default: local]",
     )
     images = parser.parse_args().images
     console = Console(highlight=False)
@@ -82,29 +81,29 @@ def main() -> int:
         console.print(f"\n[bold red]The demo failed.[/] {_plain(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("\nInterrupted. All that was started is stopped.")
+        console.print("\nInterrupted. Everything that was started is stopped.")
         return _INTERRUPTED
 
 
 class Demo:
-    """One run of it: a method a station."""
+    """One run of the demo."""
 
     def __init__(self, console: Console, images: str) -> None:
         self.console, self.images = console, images
         self.started = time.monotonic()
 
     def run(self) -> int:
-        """All stations; returns the exit code."""
+        """Run all steps; returns the exit code."""
         for old in ("results", "store", "contact-sheet.png", "index.html"):
             _remove(DEMO / old)
         if self.images == "local":
-            with self.station("Container images") as note:
+            with self.step("Container images") as note:
                 built = build_images(BUILD / "images", BUILD / "wheels", lambda _: None)
                 note(", ".join(f"{image.name} {image.size / 1e6:.0f} MB" for image in built))
-        with self.station("Video") as note:
+        with self.step("Video") as note:
             video = self.video()
             note(f"{video.name}, {SECONDS} s, {video.stat().st_size / 1e6:.1f} MB")
-        # The cloud and its workers inherit these: where images come from, and where they are unpacked.
+        # Inherited by the cloud and its workers: the source of images, and where they are unpacked.
         os.environ["SCAR_STORE"] = str(DEMO / "store")
         os.environ.pop("SCAR_REGISTRY_MIRRORS", None)
         if self.images == "local":
@@ -113,7 +112,7 @@ class Demo:
         cloud = Cloud(DEMO / "cloud")
         cloud.reset()
         try:
-            with self.station("Embedded cloud") as note:
+            with self.step("Embedded cloud") as note:
                 running = cloud.start(tied=True)
                 note(running.endpoint)
             return self.in_cloud(running, video)
@@ -122,7 +121,7 @@ class Demo:
             _remove(DEMO / "store")
 
     def video(self) -> Path:
-        """The video; one made by the same program is taken again."""
+        """The video; a video of an earlier run is reused if its sources are the same."""
         sources = b"".join((HERE / name).read_bytes() for name in ("make_video.py", "pictures.txt"))
         folder = DEMO / f"video-{hashlib.sha256(sources).hexdigest()[:12]}"
         for old in DEMO.glob("video-*"):
@@ -132,14 +131,14 @@ class Demo:
         return folder / "seq1.avi"
 
     def in_cloud(self, running: Running, video: Path) -> int:
-        """Deploy, upload, watch, and show what came of it."""
+        """Deploy, upload, watch, and report the results."""
         for name in _WOULD_WIN:
             os.environ.pop(name, None)
         os.environ.update(running.environment(), NO_COLOR="1")
-        with self.station("cdk deploy -c fdl=examples/video-process/scar-video-process.yaml") as note:
+        with self.step("cdk deploy -c fdl=examples/video-process/scar-video-process.yaml") as note:
             deploy(FDL, DEMO, note)
         workflow = VideoWorkflow(FDL.stem)
-        with self.station(f"scar put -b {workflow.split.inputs[0]} -p {video.name}"):
+        with self.step(f"scar put -b {workflow.split.inputs[0]} -p {video.name}"):
             put(video, workflow.split.inputs[0], DEMO)
         uploaded = time.monotonic()
         progress = self.watch(workflow, running.parallel)
@@ -148,12 +147,14 @@ class Demo:
         figures = _figures(workflow)
         frames = self.download(workflow)
         if [frame.second for frame in frames] != list(range(SECONDS)):
-            raise DemoError(f"The results are not those of {SECONDS} seconds. They are in {DEMO / 'results'}")
+            raise DemoError(
+                f"Expected one result for each of {SECONDS} seconds. The results are in {DEMO / 'results'}"
+            )
         self.report(frames, figures, progress, elapsed_s)
         return 0
 
     def watch(self, workflow: VideoWorkflow, parallel: int) -> Progress:
-        """Show how far it is until it is at rest or has failed."""
+        """Show the progress until the workflow has finished or failed."""
         deadline = time.monotonic() + _RUN_WITHIN_S
         with LiveView(self.console, SECONDS, parallel).shown() as view:
             while True:
@@ -163,13 +164,13 @@ class Demo:
                     return progress
                 if time.monotonic() > deadline:
                     raise DemoError(
-                        f"After {_RUN_WITHIN_S / 60:.0f} minutes it is not done: {view.line(progress)}. "
+                        f"Not finished after {_RUN_WITHIN_S / 60:.0f} minutes: {view.line(progress)}. "
                         f"The cloud's log is {DEMO / 'cloud' / 'cloud.log'}"
                     )
                 time.sleep(_POLL_EVERY_S)
 
     def download(self, workflow: VideoWorkflow) -> list[FrameResult]:
-        """The output folder's files into build/demo/results, compared with the truth."""
+        """Download the output files into build/demo/results, and compare them with the expected ones."""
         folder = DEMO / "results"
         folder.mkdir()
         path = workflow.detect.outputs[0]
@@ -182,10 +183,10 @@ class Demo:
     def report(
         self, frames: list[FrameResult], figures: list[FunctionFigures], progress: Progress, elapsed_s: float
     ) -> None:
-        """The table, the contact sheet and the page."""
+        """Write the table, the contact sheet and the page."""
         sheet, page = DEMO / "contact-sheet.png", DEMO / "index.html"
         detector = "OpenCV's Haar cascades" if self.images == "local" else "darknet"
-        subtitle = f"{FDL.name} on the embedded cloud; frames looked at by {detector}"
+        subtitle = f"{FDL.name} on the embedded cloud; objects detected by {detector}"
         draw_contact_sheet(frames, sheet, _TITLE, subtitle)
         failed = progress.failures
         write_page(
@@ -198,10 +199,10 @@ class Demo:
         self.console.print(times_table(figures))
         for recall in recalls(frames):
             more = f", and in {recall.imagined} without one" if recall.imagined else ""
-            self.console.print(f"  {recall.label}: seen in {recall.seen} of {recall.there} frames{more}")
+            self.console.print(f"  {recall.label}: detected in {recall.seen} of {recall.there} frames{more}")
         self.console.print(
             f"\n[bold green]1 video became {progress.images} images became {progress.results} results[/] "
-            f"in {elapsed_s:.0f} s ({time.monotonic() - self.started:.0f} s with everything around it).",
+            f"in {elapsed_s:.0f} s ({time.monotonic() - self.started:.0f} s in total).",
             soft_wrap=True,
         )
         self.console.print(
@@ -210,8 +211,8 @@ class Demo:
         )
 
     @contextmanager
-    def station(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Show that something is under way, and then how long it took; yields a way to note details."""
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Show a step while it runs, and then its duration; yields a function that shows details."""
         started, said = time.monotonic(), [""]
         with self.console.status(f"{name} …") as status:
 
@@ -226,7 +227,7 @@ class Demo:
 
 
 def _figures(workflow: VideoWorkflow) -> list[FunctionFigures]:
-    """What the logs tell; the line of the last invocation comes a moment after its result."""
+    """Figures from the logs; the line of the last invocation may appear shortly after its result."""
     deadline = time.monotonic() + _LAST_LINE_WITHIN_S
     while True:
         figures = [
@@ -242,23 +243,23 @@ def _check(progress: Progress, workflow: VideoWorkflow) -> None:
     if progress.images == progress.results == SECONDS and not progress.failures and not progress.job_failed:
         return
     what = (
-        f"1 video should have become {SECONDS} images and {SECONDS} results; there are {progress.images} "
-        f"images and {progress.results} results (failures: {progress.failures})"
+        f"Expected {SECONDS} images and {SECONDS} results from 1 video, but found {progress.images} images "
+        f"and {progress.results} results (failures: {progress.failures})"
     )
     if reason := workflow.reason():
-        what += f". The last reason: {reason}"
+        what += f". Last error: {reason}"
     raise DemoError(f"{what}\nThe cloud's log is {DEMO / 'cloud' / 'cloud.log'}")
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One demo at a time in a checkout: a second one would wipe the first one's cloud."""
+    """One demo at a time in a checkout: a second one would delete the state of the first one's cloud."""
     with (DEMO / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DemoError(
-                "Another demo runs in this folder. Wait for it, or stop it with Ctrl-C."
+                "Another demo is running in this folder. Wait for it, or stop it with Ctrl-C."
             ) from None
         yield
 
@@ -277,7 +278,7 @@ def _plain(text: str) -> str:
 
 
 def _terminate(_signal: int, _frame: object) -> None:
-    """SIGTERM unwinds as Ctrl-C does, so that whatever was started is stopped."""
+    """Unwind as after Ctrl-C, so that everything that was started is stopped."""
     raise SystemExit(_TERMINATED)
 
 

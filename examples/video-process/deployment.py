@@ -1,4 +1,4 @@
-"""The commands that a person would type: `cdk deploy` and `scar put`."""
+"""The commands that a user would run: `cdk deploy` and `scar put`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from processes import run_program
 REPOSITORY = Path(__file__).resolve().parents[2]
 _WITHIN_S = 30 * 60.0
 _PROGRESS = re.compile(r"\|\s*(?P<count>\d+/\d+)\s*\|[^|]*\|[^|]*\|\s*(?P<type>\S+)\s*\|")
-"""A line of the cdk: stack | 12/50 | time | state | type | name."""
+"""A line of `cdk deploy`: stack | 12/50 | time | state | type | name."""
 
 
 def deploy(fdl: Path, folder: Path, note: Callable[[str], None]) -> None:
     """Deploy an FDL file with the cdk command line; `note` receives its progress. Its log goes into `folder`.
 
     Raises:
-        ProgramError: It fails.
+        ProgramError: The deployment fails.
     """
 
     def show(line: str) -> None:

@@ -1,9 +1,9 @@
-"""A video of 68 seconds in which it is known, second by second, what there is to see.
+"""A video of 68 seconds whose content is known for each second.
 
-Photographs drift, turn and zoom over a generated background: an astronaut's face (Eileen Collins, NASA,
-public domain), a cat's (Chelsea, by Stefan van der Walt, CC0), both, or only things that have no face (a
-cup of coffee by Rachel Michetti, CC0; a rocket, SpaceX, public domain). They come with scikit-image as
-sample data. A scene begins and ends on a whole second, so that one picture a second has one truth. The same
+Photographs drift, turn and zoom over a generated background: the face of an astronaut (Eileen Collins, NASA,
+public domain), of a cat (Chelsea, by Stefan van der Walt, CC0), both, or only things without a face (a cup
+of coffee by Rachel Michetti, CC0; a rocket, SpaceX, public domain). They are part of scikit-image's sample
+data. Scenes begin and end on whole seconds, so that the content of each second is unambiguous. The same
 inputs give the same file.
 """
 
@@ -25,20 +25,20 @@ _COLORS = ("#0f172a", "#1e3a8a", "#0e7490", "#6d28d9", "#9d174d", "#b45309")
 
 
 class VideoError(Exception):
-    """The video cannot be made; the text says why."""
+    """The video cannot be created; the message explains why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A picture of the sample data, and what a detector ought to find in it."""
+    """A picture of the sample data, and the label that a detector should find in it."""
 
     file: str
     label: str = ""
     crop: tuple[int, int, int, int] | None = None
     tilt: float = 0.0
-    """Degrees against the clock around which it swings."""
+    """Mean angle in degrees, counterclockwise."""
     width: int = 300
-    """On the screen, in pixels, before zooming."""
+    """In pixels of the video, before zooming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Scene:
 
 
 ASTRONAUT = Photograph("astronaut.png", "person", crop=(40, 0, 472, 400), width=330)
-# The photographer's cat holds her head askew: upright it is nearer to what the cascade has learnt.
+# The cat tilts her head; upright, it is closer to the data that the cascade was trained on.
 CAT = Photograph("chelsea.png", "cat", tilt=8, width=290)
 COFFEE = Photograph("coffee.png", width=330)
 ROCKET = Photograph("rocket.jpg", width=340)
@@ -68,16 +68,16 @@ SCENES = (
 
 
 def truth(second: int) -> frozenset[str]:
-    """What there is to see in a second of the video, counted from 0: `person`, `cat`, both or nothing."""
+    """Labels that a second of the video shows, counted from 0: `person`, `cat`, both or none."""
     return frozenset(photograph.label for photograph in _scene(second).photographs if photograph.label)
 
 
 def make_video(ffmpeg: Path, wheels: Path, target: Path) -> None:
-    """Draw the frames and have `ffmpeg` encode them into `target`; a file that is there already is kept.
+    """Draw the frames and encode them into `target` with `ffmpeg`; an existing file is kept.
 
     Raises:
         VideoError: ffmpeg fails.
-        WheelError: The photographs cannot be fetched.
+        WheelError: The photographs cannot be downloaded.
     """
     if target.exists():
         return
@@ -85,7 +85,7 @@ def make_video(ffmpeg: Path, wheels: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"unfinished-{target.name}")
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FRAMES_PER_SECOND)]
-    # One thread and "bitexact": no number of processors and no version of the encoder shows in the file.
+    # One thread and "bitexact": the file depends neither on the processors nor on the encoder's version.
     exact = ["-threads", "1", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
     codec = ["-c:v", "mpeg4", "-q:v", "3", "-g", str(FRAMES_PER_SECOND)]
     command = [
@@ -108,7 +108,7 @@ def make_video(ffmpeg: Path, wheels: Path, target: Path) -> None:
                 process.stdin.write(draw_frame(number / FRAMES_PER_SECOND, photographs).tobytes())
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it has said why on its standard error
+            pass  # ffmpeg wrote the reason to its standard error
         except BaseException:
             process.kill()
             raise
@@ -119,7 +119,7 @@ def make_video(ffmpeg: Path, wheels: Path, target: Path) -> None:
 
 
 def draw_frame(time_s: float, photographs: dict[str, Image.Image]) -> Image.Image:
-    """The frame at a time of the video."""
+    """Draw the frame at a time of the video."""
     frame = _background(time_s)
     shown = _scene(int(time_s)).photographs
     for place, photograph in enumerate(shown):
@@ -140,7 +140,7 @@ def _scene(second: int) -> Scene:
 
 
 def _photographs(wheels: Path) -> dict[str, Image.Image]:
-    """Pictures do not depend on the machine: one pinned wheel serves all."""
+    """Load the photographs. They do not depend on the machine: one pinned wheel serves all."""
     platform = ["--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
     data = fetch_wheels(_HERE / "pictures.txt", wheels, platform)["scikit_image"] / "skimage" / "data"
     pictures = {}
@@ -150,13 +150,13 @@ def _photographs(wheels: Path) -> dict[str, Image.Image]:
         height = round(picture.height * photograph.width / picture.width)
         picture = picture.resize((photograph.width, height), Image.Resampling.LANCZOS)
         print_of_it = ImageOps.expand(picture, 5, "white").convert("RGBA")
-        # The transparent rim is what makes the edges of a turned print smooth.
+        # The transparent border makes the edges of a rotated print smooth.
         pictures[photograph.file] = ImageOps.expand(print_of_it, 2, (255, 255, 255, 0))
     return pictures
 
 
 def _background(time_s: float) -> Image.Image:
-    """Blurred circles of colour on their ways: without edges there is nothing to mistake for a face."""
+    """Moving, blurred circles of color: without edges, nothing can be mistaken for a face."""
     small = Image.new("RGB", (WIDTH // 8, HEIGHT // 8), _COLORS[0])
     draw = ImageDraw.Draw(small)
     for number, color in enumerate(_COLORS[1:]):
@@ -168,7 +168,7 @@ def _background(time_s: float) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class _Movement:
-    """What a print swings around."""
+    """Center and extent of a print's movement."""
 
     middle: float
     sway: int
@@ -177,7 +177,7 @@ class _Movement:
 
 
 def _lay(frame: Image.Image, picture: Image.Image, movement: _Movement, time_s: float) -> None:
-    """Put a photograph on the frame, as a print that drifts, swings and comes nearer and goes."""
+    """Draw a photograph on the frame, as a print that drifts, swings and zooms."""
     zoom = movement.zoom + 0.07 * math.sin(time_s / 2.1)
     angle = movement.tilt + 2 * math.sin(time_s / 1.7)
     x = movement.middle + movement.sway * math.sin(time_s / 2.9)

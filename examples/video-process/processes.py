@@ -1,7 +1,7 @@
-"""Programs that the demo runs: their lines as they come, and nothing of them left when the demo ends.
+"""Programs that the demo runs: it reads their output line by line, and leaves no process behind.
 
-Each runs in a session of its own: Ctrl-C reaches the demo alone, which then ends the program and all that
-it started (the cdk starts Node, which starts Python).
+Each runs in its own session. Ctrl-C reaches only the demo, which then ends the program and everything that
+the program started (cdk starts Node, which starts Python).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINES_SHOWN = 12
 
 
 class ProgramError(Exception):
-    """A program failed; the text holds the last of what it said."""
+    """A program failed; the message has its last lines of output."""
 
 
 def run_program(
@@ -30,10 +30,10 @@ def run_program(
     timeout_s: float,
     on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Run a program to its end, its output into `log` and line by line to `on_line`.
+    """Run a program until it ends; write its output to `log`, and pass it line by line to `on_line`.
 
     Raises:
-        ProgramError: It ends with another exit code than 0, or not in time.
+        ProgramError: The exit code is not 0, or the program does not end in time.
     """
     name = " ".join([Path(command[0]).name, *command[1:2]])
     lines: list[str] = []
@@ -73,16 +73,18 @@ def run_program(
         raise ProgramError(f"{name} did not end within {timeout_s / 60:.0f} minutes. Its output is in {log}")
     if process.returncode:
         said = "\n  ".join([line for line in lines if line.strip()][-_LINES_SHOWN:])
-        raise ProgramError(f"{name} ended with {process.returncode}:\n  {said}\nAll that it said is in {log}")
+        raise ProgramError(
+            f"{name} failed with exit code {process.returncode}:\n  {said}\nThe full output is in {log}"
+        )
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a program that still runs, with its whole session."""
+    """End a program that is still running, with its whole session."""
     if process.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
-        os.killpg(process.pid, signal.SIGKILL)  # what did not heed it, children included
+        os.killpg(process.pid, signal.SIGKILL)  # whatever ignored SIGTERM, children included
     process.wait()

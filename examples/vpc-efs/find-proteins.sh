@@ -1,5 +1,5 @@
 #!/bin/sh
-# The proteins of a FASTA file are looked up in a database that is too large for an image: it lies on EFS.
+# Searches for the proteins of a FASTA file in a database that is too large for an image, so it is on EFS.
 set -eu
 
 name=${INPUT_FILE_PATH##*/}

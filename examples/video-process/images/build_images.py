@@ -1,14 +1,13 @@
-"""Two container images without a registry: `grycap/ffmpeg` and `grycap/darknet`, as OCI image layouts.
+"""Build two container images without a registry: `grycap/ffmpeg` and `grycap/darknet`, as OCI image layouts.
 
     host files (shell, Python, libraries)    ┐
-    wheels (static ffmpeg, numpy, OpenCV)    ├─► a layer each ─► OCI image layouts below build/images/
+    wheels (static ffmpeg, numpy, OpenCV)    ├─► one layer each ─► OCI image layouts below build/images/
     detector/ (our darknet)                  ┘
 
-They carry the names of Docker Hub's images, so that the FDL file stays as it is written; what is in them is
-ours (README.md says what). The same inputs give the same digests, and an image whose inputs did not change is
-left alone.
+They have the names of images on Docker Hub, so that the FDL file does not have to change, but different
+content (see README.md). The same inputs give the same digests. An image whose inputs have not changed is not rebuilt.
 
-Run alone: `python examples/video-process/images/build_images.py [FOLDER]`.
+To build only the images: `python examples/video-process/images/build_images.py [FOLDER]`.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ class BuiltImage:
     size: int
     """Bytes of its blobs."""
     reused: bool
-    """It was there already, built from the same inputs."""
+    """An existing image with the same inputs was used."""
 
 
 def build_images(folder: Path, wheels: Path, log: Callable[[str], None]) -> list[BuiltImage]:
-    """Build both images below `folder`, or find that they are there already.
+    """Build both images below `folder`, unless they already exist.
 
     Raises:
-        WheelError: A wheel cannot be fetched.
+        WheelError: A wheel cannot be downloaded.
         BuildError: This machine lacks a program or library.
     """
     unpacked = fetch_wheels(_HERE / "requirements.txt", wheels)
@@ -69,7 +68,7 @@ def build_images(folder: Path, wheels: Path, log: Callable[[str], None]) -> list
 
 
 def ffmpeg_program(wheels: Path) -> Path:
-    """The static ffmpeg of the wheel, to run it on this machine."""
+    """The static ffmpeg of the wheel, for use on this machine."""
     return _ffmpeg_of(fetch_wheels(_HERE / "requirements.txt", wheels))
 
 
@@ -86,7 +85,7 @@ def _ffmpeg(base: RootFilesystem, wheels: Mapping[str, Path]) -> RootFilesystem:
 
 
 def _darknet(base: RootFilesystem, wheels: Mapping[str, Path]) -> list[RootFilesystem]:
-    """Two layers: Python with its packages, which seldom change, and the detector."""
+    """Two layers: Python with its packages, which rarely change, and the detector."""
     packages, detector = RootFilesystem(), RootFilesystem()
     python = add_python(packages)
     for name in ("numpy", "opencv_python_headless"):
@@ -102,12 +101,12 @@ def _darknet(base: RootFilesystem, wheels: Mapping[str, Path]) -> list[RootFiles
 
 def _is_of_a_wheel(path: PurePosixPath) -> bool:
     if path.parts[0].endswith(".dist-info"):
-        return "licen" in str(path).lower()  # what is passed on keeps its licence
+        return "licen" in str(path).lower()  # redistributed packages keep their license
     return _NOT_OF_A_WHEEL.isdisjoint(path.parts) and path.suffix not in {".pyi", ".a", ".xml"}
 
 
 def _extensions(wheel: Path) -> list[Path]:
-    """The extension modules: they know where the wheel's own libraries are, which these do not."""
+    """The extension modules: they contain the path to the wheel's own libraries; the libraries do not."""
     return sorted(file for file in wheel.rglob("*.so") if not file.parent.name.endswith(".libs"))
 
 
@@ -148,13 +147,13 @@ def _compiled(layers: Sequence[RootFilesystem], scratch: Path) -> list[RootFiles
 
 
 def _program_fingerprint() -> str:
-    """Changes with the program that builds: an image made by an older one is made again."""
+    """Changes with the sources of this program, so that images of older versions are rebuilt."""
     sources = [*sorted(_HERE.rglob("*.py")), *sorted(Path(building.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build both images and say where they are; returns the exit code."""
+    """Build both images and print their paths; returns the exit code."""
     folder = Path(arguments[0]).absolute() if arguments else _BUILD / "images"
     try:
         for image in build_images(folder, _BUILD / "wheels", print):

@@ -1,7 +1,7 @@
-"""Wheels: fetched once by pip at pinned versions, checked against their hashes, and opened as plain folders.
+"""Download wheels at pinned versions, verify their hashes, and unpack them as plain folders.
 
-A requirements file with hashes comes in, folders of unpacked wheels go out. Nothing of a wheel is installed
-or run here. pip is the one that refuses bytes which do not have the pinned hash.
+The input is a requirements file with hashes. No wheel is installed or run. pip rejects a download that does
+not have the pinned hash.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 
 
 class WheelError(Exception):
-    """A wheel cannot be had; the text says why and what to do."""
+    """A wheel is not available; the message explains why and what to do."""
 
 
 def fetch_wheels(requirements: Path, folder: Path, options: Sequence[str] = ()) -> dict[str, Path]:
-    """The unpacked wheels that `requirements` names: project name (lower case, `_`) → folder.
+    """Return the unpacked wheels of `requirements`: project name (lower case, `_`) → folder.
 
     Args:
         requirements: Pinned versions with `--hash`.
-        folder: Where wheels are kept from run to run.
-        options: More words for `pip download`, such as a platform.
+        folder: Where wheels are kept between runs.
+        options: Additional arguments for `pip download`, such as a platform.
 
     Raises:
-        WheelError: pip cannot fetch a wheel, or its bytes are not the pinned ones.
+        WheelError: pip cannot download a wheel, or its hash is not the pinned one.
     """
     wanted = hashlib.sha256(repr((requirements.read_text(), sys.version_info[:2], tuple(options))).encode())
     target = folder / f"{requirements.stem}-{wanted.hexdigest()[:16]}"
@@ -41,7 +41,7 @@ def fetch_wheels(requirements: Path, folder: Path, options: Sequence[str] = ()) 
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(unfinished / wheel.name.split("-")[0].lower())
             wheel.unlink()
-        unfinished.rename(target)  # a folder with the final name is always whole
+        unfinished.rename(target)  # a folder with the final name is always complete
     return {path.name: path for path in sorted(target.iterdir()) if path.is_dir()}
 
 
@@ -56,7 +56,7 @@ def _download(requirements: Path, folder: Path, options: Sequence[str]) -> None:
             (line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr.strip()
         )
         raise WheelError(
-            f"pip cannot fetch what {requirements.name} pins: {reason}. "
-            "Check that pip works here (index, proxy), and that this is Linux on x86_64 or aarch64 "
-            "with Python 3.11 to 3.13."
+            f"pip cannot download the packages of {requirements.name}: {reason}. "
+            "Check that pip works (index, proxy). Linux on x86_64 or aarch64 with Python 3.11 to 3.13 is "
+            "required."
         )

@@ -1,1 +1,1 @@
-"""What came out: results read and compared with the truth, the contact sheet, the results page."""
+"""Results: reading them and comparing them with the expected ones, the contact sheet, the results page."""

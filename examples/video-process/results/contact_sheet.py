@@ -14,7 +14,7 @@ _TILE = (256, 144)
 _GAP, _CAPTION, _MARGIN, _TITLE = 14, 26, 36, 84
 _BACKGROUND, _TEXT, _DIM = "#0b1020", "#e5e7eb", "#94a3b8"
 COLORS = {"person": "#2563eb", "cat": "#db2777"}
-"""Of the labels: as the detector draws them."""
+"""Colors of the labels, the same as the detector's."""
 
 
 def draw_contact_sheet(frames: Sequence[FrameResult], target: Path, title: str, subtitle: str) -> None:

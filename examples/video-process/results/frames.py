@@ -1,4 +1,4 @@
-"""The results of the frames, read from their texts, beside what there was to see."""
+"""The results of the frames, with the expected labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"(\d+)$")
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Something seen, and how surely."""
+    """A detected object and its confidence."""
 
     label: str
     percent: int
@@ -24,7 +24,7 @@ class FrameResult:
     """One image's result."""
 
     name: str
-    """Without ending: `out001`."""
+    """Without extension: `out001`."""
     second: int
     """Of the video, from 0."""
     detections: tuple[Detection, ...]
@@ -33,12 +33,12 @@ class FrameResult:
 
     @property
     def seen(self) -> frozenset[str]:
-        """Labels that were seen."""
+        """Labels that were detected."""
         return frozenset(detection.label for detection in self.detections)
 
     @property
     def verdict(self) -> str:
-        """`right`, `missed` (something there was not seen) or `wrong` (something seen was not there)."""
+        """`right`, `missed` (a label was not detected) or `wrong` (a detected label is not in the frame)."""
         if self.seen == self.expected:
             return "right"
         return "wrong" if self.seen - self.expected else "missed"
@@ -46,7 +46,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """How many frames show something, in how many of them it was seen, and in how many others."""
+    """Number of frames that show a label, in how many of them it was detected, and in how many others."""
 
     label: str
     there: int
@@ -73,7 +73,7 @@ def parse_detections(text: str) -> tuple[Detection, ...]:
 
 
 def recalls(frames: Iterable[FrameResult]) -> list[Recall]:
-    """For each label that there was, how often it was seen."""
+    """For each expected label, how often it was detected."""
     frames = list(frames)
     return [
         Recall(

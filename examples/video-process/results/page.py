@@ -1,4 +1,4 @@
-"""The results page: one HTML file beside its pictures, opened from the disk. All text in it is escaped."""
+"""The results page: one HTML file beside its pictures, opened from the disk. All text is escaped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from results.frames import FrameResult, recalls
 
 _STYLE = Path(__file__).with_name("page.css")
 _KNOWN = {"person": "person", "cat": "cat"}
-"""Labels that have a colour; any other is text alone, never a class."""
+"""Labels that have a color; others are shown as text, and never used as a class."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the page tells."""
+    """Content of the page."""
 
     title: str
     subtitle: str
@@ -36,7 +36,7 @@ class Report:
 
 
 def write_page(report: Report, target: Path) -> None:
-    """Write the page; its pictures are named relative to its folder."""
+    """Write the page; links to pictures are relative to its folder."""
     target.write_text(render_page(report, target.parent), encoding="utf-8")
 
 
@@ -56,14 +56,14 @@ def render_page(report: Report, folder: Path) -> str:
 <h1>{escape(report.title)}</h1>
 <p class="dim">{escape(report.subtitle)}</p>
 {_way(report)}
-<h2>What there was to see, and what was seen</h2>
+<h2>Detected and expected</h2>
 {_recalls(report)}
 {_strip(report.frames)}
 <h2>Times</h2>
 {_times(report.figures)}
 {_bars(report)}
 <h2>Frames</h2>
-<p class="dim">All of them on <a href="{_link(report.contact_sheet, folder)}">one contact sheet</a>.</p>
+<p class="dim">All frames are on <a href="{_link(report.contact_sheet, folder)}">one contact sheet</a>.</p>
 <div class="frames">
 {"".join(_frame(frame, folder) for frame in report.frames)}</div>
 </main>
@@ -87,7 +87,7 @@ def _way(report: Report) -> str:
 
 def _recalls(report: Report) -> str:
     parts = [
-        f"<b>{escape(recall.label)}</b> seen in {recall.seen} of {recall.there} frames"
+        f"<b>{escape(recall.label)}</b> detected in {recall.seen} of {recall.there} frames"
         + (f", and in {recall.imagined} where there was none" if recall.imagined else "")
         for recall in recalls(report.frames)
     ]
@@ -99,8 +99,8 @@ def _strip(frames: Sequence[FrameResult]) -> str:
     rows = []
     for label in labels:
         for word, sets in (
-            (f"{label} there", [frame.expected for frame in frames]),
-            ("seen", [frame.seen for frame in frames]),
+            (f"{label} expected", [frame.expected for frame in frames]),
+            ("detected", [frame.seen for frame in frames]),
         ):
             cells = "".join(
                 f'<i class="{_class(label, frame, here)}" title="{escape(frame.name)}"></i>'
@@ -158,7 +158,7 @@ def _bars(report: Report) -> str:
         return f'<i class="{kind}" style="height:{height:.1f}%" title="{escape(title)}"></i>'
 
     bars = "".join(bar(run) for run in runs)
-    return f"""<p class="dim chart">Each Lambda invocation, in the order of their end;
+    return f"""<p class="dim chart">The Lambda invocations, in the order in which they ended;
 the longest took {seconds(longest)}.<span class="key cold"></span>cold<span class="key warm"></span>warm</p>
 <div class="bars" style="--frames:{len(runs)}">{bars}</div>"""
 

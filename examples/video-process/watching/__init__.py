@@ -1,5 +1,5 @@
-"""The running workflow, watched from outside as anyone with an AWS account would watch it.
+"""Watch the running workflow from outside, as anyone with an AWS account can.
 
-workflow.py asks AWS how far it is; live_view.py shows that to a person; figures.py reads from the logs how
-long things took.
+workflow.py requests the progress from AWS, live_view.py displays it, and figures.py reads durations from the
+logs.
 """

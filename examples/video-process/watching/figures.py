@@ -1,8 +1,8 @@
-"""How long the invocations took, read from what AWS and the runner have logged.
+"""Durations of invocations, from the logs of AWS and the runner.
 
-Of a Lambda invocation the whole time is what Lambda's own `REPORT` line says; the runner's structured lines
-add whether the process was new ("cold") and what each stage took. Of a Batch job it is the runner's own
-total.
+The duration of a Lambda invocation is that of Lambda's own `REPORT` line. The runner's structured lines add
+whether the process was new ("cold"), and the duration of each stage. The duration of a Batch job is the
+runner's total.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Times:
 
     @classmethod
     def of(cls, durations_ms: Sequence[float]) -> Times:
-        """Of no durations at all, everything is 0."""
+        """Summarize durations; without any, all values are 0."""
         if not durations_ms:
             return cls(0, 0.0, 0.0)
         return cls(len(durations_ms), median(durations_ms), max(durations_ms))
@@ -53,14 +53,14 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class FunctionFigures:
-    """What one function did."""
+    """Figures of one function."""
 
     name: str
     where: str
     """`Batch` or `Lambda`."""
     invocations: tuple[Invocation, ...]
     failures: int
-    """Attempts that failed, those included that were repeated with success."""
+    """Failed attempts, including those whose retry succeeded."""
 
     @property
     def files(self) -> int:
@@ -74,18 +74,18 @@ class FunctionFigures:
 
     @property
     def warm(self) -> Times:
-        """Runs in a process that was there."""
+        """Runs in an existing process."""
         return Times.of(
             [run.duration_ms for run in self.invocations if run.status == "done" and not run.cold]
         )
 
     def stage(self, name: str) -> Times:
-        """One stage of the runs, such as `stage-in` or `run`."""
+        """Durations of one stage, such as `stage-in` or `run`."""
         return Times.of([run.stages_ms[name] for run in self.invocations if name in run.stages_ms])
 
 
 def read_figures(name: str, where: str, lines: Iterable[str]) -> FunctionFigures:
-    """What a function's log lines tell of its invocations, in the order of their end."""
+    """Read the figures of a function from its log lines; invocations in the order in which they ended."""
     runs: dict[str, Invocation] = {}
     failures = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""How far the workflow is, for a person: a view in its place on a terminal, plain lines elsewhere."""
+"""Progress of the workflow: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _STYLES = {"SUCCEEDED": "green", "FAILED": "red", "RUNNING": "cyan", "STARTING":
 
 @dataclass
 class LiveView:
-    """Shows each `Progress` that it is given.
+    """Shows each `Progress` that is passed to `update`.
 
-    `parallel` is how many invocations run at once: of the images without a result, so many run and the
-    others wait.
+    `parallel` is the number of invocations that run at once. The other images without a result are waiting.
     """
 
     console: Console
@@ -37,7 +36,7 @@ class LiveView:
 
     @contextmanager
     def shown(self) -> Iterator[LiveView]:
-        """While this lasts, `update` shows."""
+        """Show the view for the duration of a `with` statement."""
         if not self.console.is_terminal:
             yield self
             return
@@ -45,7 +44,7 @@ class LiveView:
             yield self
 
     def update(self, progress: Progress) -> None:
-        """Show how far it is now."""
+        """Show new progress."""
         if self._live is not None:
             self._live.update(self.render(progress))
             return
@@ -59,7 +58,7 @@ class LiveView:
             self._last_line, self._last_time = line, now
 
     def line(self, progress: Progress) -> str:
-        """All of it in one line."""
+        """The progress in one line."""
         waiting, running = self._lambda_queue(progress)
         return (
             f"split {progress.job_state.lower()}, {progress.images} images, {waiting} waiting, "
@@ -67,7 +66,7 @@ class LiveView:
         )
 
     def render(self, progress: Progress) -> RenderableType:
-        """All of it as a table with bars."""
+        """The progress as a table with bars."""
         waiting, running = self._lambda_queue(progress)
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", min_width=16)

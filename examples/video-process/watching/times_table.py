@@ -1,4 +1,4 @@
-"""What ran and how long it took, as a table on the terminal."""
+"""Functions and their durations, as a table on the terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def seconds(milliseconds: float) -> str:
 
 
 def times_table(figures: Sequence[FunctionFigures]) -> Table:
-    """A row for each function; narrow enough for 80 columns."""
-    title = "What ran; cold and warm: number, median, longest"
+    """One row for each function; at most 80 columns wide."""
+    title = "Functions, with number, median and maximum of cold and warm runs"
     table = Table(header_style="bold", title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("Function")
     for name in ("Files", "Failed", "Cold", "Warm"):

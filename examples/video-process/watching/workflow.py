@@ -1,4 +1,4 @@
-"""A deployed video workflow: its progress, and the reason if it failed."""
+"""A deployed video workflow: its progress, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ NO_JOB = "not submitted"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the workflow is."""
+    """Progress of the workflow."""
 
     job_state: str
     images: int
     results: int
-    """Images whose text and picture are both there."""
+    """Images for which both text and picture exist."""
     failures: int
     """Events in a failure queue after their last attempt."""
 
     @property
     def job_failed(self) -> bool:
-        """The split has used up its attempts."""
+        """Whether the split has used up its attempts."""
         return self.job_state == "FAILED"
 
     @property
     def at_rest(self) -> bool:
-        """Nothing more will come: the split has ended, and each of its images has its result."""
+        """Whether the workflow has finished: the split has ended, and each of its images has a result."""
         return self.job_state == "SUCCEEDED" and self.images == self.results
 
 
@@ -52,8 +52,8 @@ class VideoWorkflow:
         self._job_id, self._job_state = "", NO_JOB
 
     def progress(self) -> Progress:
-        """Ask AWS how far it is."""
-        state = self.job_state()  # first: once the split has succeeded, all of its images are there
+        """Request the progress from AWS."""
+        state = self.job_state()  # first: once the split has succeeded, all of its images exist
         images = self.keys(self.split.outputs[0])
         results = self.keys(self.detect.outputs[0])
         return Progress(
@@ -64,7 +64,7 @@ class VideoWorkflow:
         )
 
     def job_state(self) -> str:
-        """State of the Batch job that splits the video; once it has ended, Batch is not asked again."""
+        """State of the Batch job that splits the video. After its end, Batch is not called again."""
         if self._job_state in ("SUCCEEDED", "FAILED"):
             return self._job_state
         if not self._job_id:
@@ -81,20 +81,20 @@ class VideoWorkflow:
         return self._job_state
 
     def keys(self, path: str) -> list[str]:
-        """Keys in a folder, `bucket/folder`, without its marker."""
+        """Keys in a folder, `bucket/folder`, without the folder marker."""
         bucket, _, folder = path.partition("/")
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/")
         keys = (entry["Key"] for page in pages for entry in page.get("Contents", []))
         return sorted(key for key in keys if not key.endswith("/"))
 
     def log_lines(self, function: DeployedFunction) -> Iterator[str]:
-        """Everything that a function has logged, its jobs included."""
+        """All log lines of a function, including those of its jobs."""
         for group in filter(None, (function.log_group, function.batch_log_group)):
             for page in self._logs.get_paginator("filter_log_events").paginate(logGroupName=group):
                 yield from (str(event["message"]) for event in page["events"])
 
     def reason(self) -> str:
-        """What the runner says last of a failure, or nothing."""
+        """The last error that the runner logged, or an empty string."""
         said = ""
         for function in (self.split, self.detect):
             for line in self.log_lines(function):
@@ -110,13 +110,13 @@ class VideoWorkflow:
 
 
 def complete_results(keys: list[str]) -> list[str]:
-    """Of the keys of an output folder, those of texts whose picture is there too."""
+    """Keys of texts in an output folder whose picture also exists."""
     pictures = {key.rpartition(".")[0] for key in keys if key.endswith((".png", ".jpg"))}
     return [key for key in keys if key.endswith(".out") and key.removesuffix(".out") in pictures]
 
 
 def json_line(line: str) -> dict[str, Any]:
-    """The structured line that a log event holds; empty for anything else, such as a container's output."""
+    """Parse a structured log line; anything else, such as a container's output, gives an empty dictionary."""
     if not line.startswith("{"):
         return {}
     try:

@@ -80,7 +80,7 @@ def test_program_is_heard_line_by_line_and_logged(tmp_path: Path) -> None:
 def test_failed_program_is_reported_with_its_last_lines_and_log(tmp_path: Path) -> None:
     with pytest.raises(ProgramError) as failure:
         run("echo the reason; exit 3", tmp_path)
-    assert "ended with 3:\n  the reason\n" in str(failure.value)
+    assert "failed with exit code 3:\n  the reason\n" in str(failure.value)
     assert str(tmp_path / "program.log") in str(failure.value)
 
 

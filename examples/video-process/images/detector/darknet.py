@@ -2,10 +2,10 @@
 
     ./darknet detect CFG WEIGHTS IMAGE [-thresh T] [-out PREFIX]
 
-It stands in for https://pjreddie.com/darknet where no registry is at hand: the same words on the command
-line, the same lines on standard output, a picture with boxes in PREFIX.png. It detects for real, faces of
-people and of cats, but it is no YOLO: the boxes come from cascades of Haar features (Viola and Jones,
-2001), which know nothing else. CFG says which cascade sees what; WEIGHTS is a ZIP file of the cascades.
+A substitute for https://pjreddie.com/darknet that needs no registry: the same command line, the same lines on
+standard output, a picture with boxes in PREFIX.png. It really detects faces of people and of cats, but it is
+not YOLO: the boxes are from cascades of Haar features (Viola and Jones, 2001), which detect nothing else. CFG
+assigns labels to cascades; WEIGHTS is a ZIP file of the cascades.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-# Read when OpenCV is loaded; nothing here multiplies matrices.
+# Read when OpenCV is loaded. This program does not multiply matrices.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import cv2
@@ -30,12 +30,12 @@ _USAGE = "usage: ./darknet detect CFG WEIGHTS IMAGE [-thresh 0..1] [-out PREFIX]
 
 
 class DetectorError(Exception):
-    """What was asked for cannot be done; the text says why."""
+    """The request cannot be processed; the message explains why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """One cascade and how to listen to it. Lengths are shares of the picture's height."""
+    """One cascade and its settings. Lengths are fractions of the picture's height."""
 
     label: str
     cascade: cv2.CascadeClassifier
@@ -49,7 +49,7 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Something seen: what, how surely (0..1), and where in pixels."""
+    """A detected object: label, confidence (0..1), and box in pixels."""
 
     label: str
     confidence: float
@@ -58,7 +58,7 @@ class Detection:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what darknet's `detect` does; returns the exit code."""
+    """Run darknet's `detect`; returns the exit code."""
     try:
         (cfg, weights, image), options = _parse(arguments)
         _detect(Path(cfg), Path(weights), image, float(options["-thresh"]), options["-out"])
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def find(picture: cv2.typing.MatLike, detectors: Sequence[Detector], threshold: float) -> list[Detection]:
-    """Everything that the detectors see in a picture at least as surely as `threshold`, surest first."""
+    """Objects detected with a confidence of at least `threshold`, the highest confidence first."""
     height = picture.shape[0]
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     seen: list[Detection] = []
@@ -107,12 +107,12 @@ def _parse(arguments: Sequence[str]) -> tuple[tuple[str, str, str], dict[str, st
 
 
 def _detect(cfg: Path, weights: Path, image: str, threshold: float, prefix: str) -> None:
-    cv2.setNumThreads(1)  # a function's share of a processor is one
+    cv2.setNumThreads(1)  # a function has one processor at most
     detectors = _load(cfg, weights)
     print(f"Loading weights from {weights}...Done!")
     picture = cv2.imread(image, cv2.IMREAD_COLOR)
     if picture is None:
-        raise DetectorError(f'Cannot load image "{image}": it is not a picture that OpenCV reads.')
+        raise DetectorError(f'Cannot load image "{image}": expected a picture that OpenCV can read.')
     started = time.perf_counter()
     detections = find(picture, detectors, threshold)
     print(f"{image}: Predicted in {time.perf_counter() - started:f} seconds.")
@@ -120,7 +120,9 @@ def _detect(cfg: Path, weights: Path, image: str, threshold: float, prefix: str)
         print(f"{detection.label}: {detection.confidence:.0%}")
         _draw(picture, detection)
     if not cv2.imwrite(f"{prefix}.png", picture):
-        raise DetectorError(f"Cannot write {prefix}.png: does its folder exist, and is there room?")
+        raise DetectorError(
+            f"Cannot write {prefix}.png. Check that its folder exists, and that the disk is not full."
+        )
 
 
 def _load(cfg: Path, weights: Path) -> list[Detector]:
@@ -139,7 +141,7 @@ def _detector(label: str, section: configparser.SectionProxy, cascades: dict[str
     cascade = cv2.CascadeClassifier()
     storage = cv2.FileStorage(text, cv2.FileStorage_READ | cv2.FileStorage_MEMORY)
     if not cascade.read(storage.getFirstTopLevelNode()):
-        raise DetectorError(f"{section['cascade']} is not a cascade that OpenCV reads.")
+        raise DetectorError(f"{section['cascade']} is not a valid OpenCV cascade.")
     red, green, blue = (int(part) for part in section["color"].split())
     return Detector(
         label,
@@ -153,12 +155,12 @@ def _detector(label: str, section: configparser.SectionProxy, cascades: dict[str
 
 
 def _confidence(score: float, half_sure_at: float) -> float:
-    """A cascade's score has no upper end: 0 becomes 0 %, `half_sure_at` 50 %, twice as much 75 %, ..."""
+    """Map a score without upper limit to 0..1: 0 gives 0 %, `half_sure_at` 50 %, twice that 75 %, ..."""
     return 1 - math.pow(2, -max(score, 0) / half_sure_at)
 
 
 def _same_thing(one: Detection, other: Detection) -> bool:
-    """A box whose middle lies in a surer box, or the other way round, is the same thing seen again."""
+    """Whether the center of one box is in the other: then both are the same object."""
     return _holds_middle(one.box, other.box) or _holds_middle(other.box, one.box)
 
 
