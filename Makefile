@@ -1,6 +1,6 @@
-# The few verbs of this repository. `make help` lists them.
-# Everything is installed into .venv of this folder; nothing outside of it is changed,
-# but for Debian packages that the tests use where `make test` runs as root (see tests/tools.sh).
+# The commands of this repository. `make help` lists them.
+# Everything is installed into .venv in this folder. Nothing outside of this folder changes, except that
+# `make test`, run as root, installs Debian packages that the tests use (see tests/tools.sh).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,9 +10,9 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# The environment's own programs first: its Python, and the Node and cdk that are linked there.
+# The programs of .venv come first: its Python, and the Node and cdk that are linked there.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Python keeps what it has compiled, also where the environment says otherwise: the tests start thousands of processes.
+# Always keep compiled Python files: the tests start thousands of processes.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON313 ?= $(shell ls -d $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | tail -n 1 | grep . || command -v python3.13)
 IMAGES ?= local
@@ -25,50 +25,50 @@ MUTANTS_ARGS ?=
 
 .PHONY: help setup demo test test-runner check fuzz chaos prove-on-aws mutants bench pictures dist format lock clean
 
-help: ## list these verbs
+help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/.ready .venv/.toolchain ## install what `scar` and `cdk` need, into this folder
+setup: .venv/.ready .venv/.toolchain ## install the dependencies of `scar` and `cdk` into this folder
 
-demo: setup ## the main job on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: Docker Hub's images)
+demo: setup ## run the video example on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: images from Docker Hub)
 	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
 
-test: setup .venv/.dev build/aws-lambda-rie/.ready ## all tests (TEST_ARGS="tests/unit -k name" for some of them)
+test: setup .venv/.dev build/aws-lambda-rie/.ready ## run all tests (TEST_ARGS="tests/unit -k name" selects tests)
 	@sh tests/tools.sh
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
-test-runner: build/python3.13/.ready ## the runner's tests under AWS Lambda's Python (PYTHON313=/path/to/python3.13)
+test-runner: build/python3.13/.ready ## run the runner's tests with AWS Lambda's Python version (PYTHON313=/path/to/python3.13)
 	@build/python3.13/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
 	  $(or $(TEST_ARGS),$(wildcard $(foreach kind,unit faults,tests/$(kind)/runtime tests/$(kind)/containers)))
 
-check: .venv/.dev .venv/.toolchain ## formatting, lint, types, import rules, known vulnerabilities of dependencies
+check: .venv/.dev .venv/.toolchain ## check formatting, lint, types, import rules, and known vulnerabilities of dependencies
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m tests.vulnerabilities
 
-fuzz: setup .venv/.dev ## hostile images, answers, events and files (FUZZ_SECONDS=600, FUZZ_ARGS="TARGET --seed N")
+fuzz: setup .venv/.dev ## test hostile images, responses, events and files (FUZZ_SECONDS=600, FUZZ_ARGS="TARGET --seed N")
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
-bench: setup .venv/.dev ## measure speed as ratios, side by side in one run, into build/bench.json
+bench: setup .venv/.dev ## measure speed as ratios, side by side in one run; write build/bench.json
 	@$(BIN)/python -m benchmarks
 
-chaos: setup .venv/.dev ## stop and kill the embedded cloud in the middle of its work, and count what is lost (20 minutes)
+chaos: setup .venv/.dev ## stop and kill the embedded cloud during its work, and count lost events and results (20 minutes)
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
-prove-on-aws: setup .venv/.dev ## deploy, run and remove all examples in your AWS account (PROOF_ARGS="--local" for the embedded cloud)
+prove-on-aws: setup .venv/.dev ## deploy, run and remove all examples in your AWS account (PROOF_ARGS="--local": on the embedded cloud)
 	@$(BIN)/python -m tests.proof $(PROOF_ARGS)
 
-mutants: setup .venv/.dev ## break a copy of the code, one small fault at a time: do the tests notice? (20 minutes; MUTANTS_ARGS="--only fdl")
+mutants: setup .venv/.dev ## insert small faults into a copy of the code: do the tests notice? (20 minutes; MUTANTS_ARGS="--only fdl")
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
-pictures: setup .venv/.dev ## the README's terminal pictures anew, from real runs on the embedded cloud
+pictures: setup .venv/.dev ## regenerate the README's terminal pictures from real runs on the embedded cloud
 	@$(BIN)/python -m docs.pictures.make
 
-format: .venv/.dev ## rewrite the sources in the one format
+format: .venv/.dev ## format the sources
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -76,7 +76,7 @@ dist: .venv/.made ## build the wheel and the source distribution into dist/
 	@rm -rf dist; $(BIN)/python -m pip install --quiet --disable-pip-version-check build
 	@$(BIN)/python -m build --outdir dist .
 
-lock: .venv/.dev ## write requirements*.txt anew from pyproject.toml and requirements*.in
+lock: .venv/.dev ## regenerate requirements*.txt from pyproject.toml and requirements*.in
 	@$(BIN)/python -m pip install --quiet uv
 	@compile="$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links"; \
@@ -85,17 +85,17 @@ lock: .venv/.dev ## write requirements*.txt anew from pyproject.toml and require
 	@$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links -c requirements.txt toolchain/requirements-runner.in -o toolchain/requirements-runner.txt
 
-clean: ## remove everything that these verbs have made
+clean: ## remove everything that these commands have created
 	rm -rf .venv build dist cdk.out *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# --- what the verbs stand on ---
+# --- prerequisites of the commands ---
 
 .venv/.made:
-	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, and no python3 is on the PATH" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is required, but no python3 was found on the PATH" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "make: Python 3.11 or newer is needed; $(PYTHON) is older. Name another: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	  { echo "make: Python 3.11 or newer is required, but $(PYTHON) is older. Use another one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@"$(PYTHON)" -m venv .venv || \
-	  { echo "make: $(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv)" >&2; rm -rf .venv; exit 2; }
+	  { echo "make: $(PYTHON) cannot create a virtual environment (on Debian and Ubuntu: apt install python3-venv)" >&2; rm -rf .venv; exit 2; }
 	@touch $@
 
 .venv/.ready: .venv/.made requirements.txt pyproject.toml
@@ -110,20 +110,20 @@ clean: ## remove everything that these verbs have made
 	@touch $@
 
 build/python3.13/.ready: requirements-dev.txt
-	@test -n "$(PYTHON313)" || { echo "make: there is no Python 3.13; name one: make PYTHON313=/path/to/python3.13" >&2; exit 2; }
-	@echo "Installing what the runner's tests need into build/python3.13 …"
+	@test -n "$(PYTHON313)" || { echo "make: Python 3.13 was not found. Specify its path: make PYTHON313=/path/to/python3.13" >&2; exit 2; }
+	@echo "Installing the dependencies of the runner's tests into build/python3.13 …"
 	@"$(PYTHON313)" -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-dev.txt \
 	  boto3 ministack isal backports.zstd wsgidav cheroot pytest pytest-xdist pytest-timeout
 	@touch $@
 
-# AWS's own program that stands in for Lambda, for the tests of assembled images; they are skipped without it.
+# AWS's program that emulates Lambda, for the tests of assembled images. Without it, they are skipped.
 build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
-	@echo "Fetching AWS's Lambda Runtime Interface Emulator of tests/aws-lambda-rie.txt into build/aws-lambda-rie …"
+	@echo "Downloading AWS's Lambda Runtime Interface Emulator (tests/aws-lambda-rie.txt) into build/aws-lambda-rie …"
 	@rm -rf $(@D); mkdir -p $(@D); \
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
 	  -r tests/aws-lambda-rie.txt -d $(@D) || \
-	{ echo "make: it cannot be fetched: tests of assembled images under it will be skipped" >&2; exit 0; }; \
+	{ echo "make: the download failed: the tests of assembled images that need it will be skipped" >&2; exit 0; }; \
 	$(BIN)/python -m zipfile -e $(@D)/*.whl $(@D)/wheel; \
 	mv $(@D)/wheel/samcli/local/rapid/aws-lambda-rie-* $(@D)/; chmod 755 $(@D)/aws-lambda-rie-*; \
 	rm -rf $(@D)/wheel $(@D)/*.whl; touch $@

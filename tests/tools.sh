@@ -1,8 +1,7 @@
 #!/bin/sh
-# Programs that some tests run beside the project: a real registry server, a static busybox for images, a jail
-# like Lambda's, the parts of udocker's engines, a browser, and tools that judge assembled images. Installed by
-# apt where that is possible; a test whose program
-# is missing says so and is skipped. With CI=true a missing program is a failure.
+# Installs programs that some tests need: a real registry server, a static busybox for images, a sandbox like
+# Lambda's, the parts of udocker's engines, a browser, and tools that check assembled images. Needs root and apt.
+# A test whose program is missing is skipped, with a reason. With CI=true, a missing program is a failure.
 missing=""
 for pair in docker-registry:docker-registry busybox:busybox-static bwrap:bubblewrap fakechroot:fakechroot patchelf:patchelf proot:proot musl-gcc:musl-tools chromium:chromium slirp4netns:slirp4netns pasta:passt skopeo:skopeo umoci:umoci; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
@@ -18,6 +17,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   tail -n 5 "$log"
   rm -f "$log"
 fi
-echo "These packages are missing, and the tests that need them will be skipped:$missing"
+echo "These packages are missing, and the tests that need them are skipped:$missing"
 echo "To run all tests: apt install$missing"
 [ "${CI:-}" != true ]

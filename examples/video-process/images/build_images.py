@@ -5,7 +5,8 @@
     detector/ (our darknet)                  ┘
 
 They have the names of images on Docker Hub, so that the FDL file does not have to change, but different
-content (see README.md). The same inputs give the same digests. An image whose inputs have not changed is not rebuilt.
+content (see README.md). The same inputs give the same digests. An image whose inputs have not changed is not
+rebuilt.
 
 To build only the images: `python examples/video-process/images/build_images.py [FOLDER]`.
 """
