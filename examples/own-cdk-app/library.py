@@ -1,4 +1,4 @@
-"""A CDK app with resources of its own and two workflows in one stack."""
+"""A CDK app with its own resources and two workflows in one stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def handler(event, context):
 
 
 class Library(Stack):
-    """A function of this app uploads texts. One workflow counts their words, the other makes checksums."""
+    """A function of this app uploads texts. One workflow counts their words, the other computes checksums."""
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)

@@ -198,7 +198,7 @@ class Demo:
         self.console.print()
         self.console.print(times_table(figures))
         for recall in recalls(frames):
-            more = f", and in {recall.imagined} without one" if recall.imagined else ""
+            more = f", and in {recall.imagined} frames without one" if recall.imagined else ""
             self.console.print(f"  {recall.label}: detected in {recall.seen} of {recall.there} frames{more}")
         self.console.print(
             f"\n[bold green]1 video became {progress.images} images became {progress.results} results[/] "

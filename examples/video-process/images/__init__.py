@@ -1,4 +1,4 @@
 """Two container images for the demo, built without a registry and without Docker.
 
-`build_images` is the door; README.md of this folder says what is in the images.
+The entry point is `build_images`. README.md describes the content of the images.
 """

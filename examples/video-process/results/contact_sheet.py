@@ -61,5 +61,5 @@ def _caption(draw: ImageDraw.ImageDraw, frame: FrameResult, left: int, top: int)
         draw.text((right + 6, top + 5), text, "white", font)
         right -= 5
     if frame.verdict != "right":
-        word = "missed" if frame.verdict == "missed" else "not there"
+        word = "missed" if frame.verdict == "missed" else "wrong"
         draw.text((left + 42, top + 5), word, "#f59e0b", font)

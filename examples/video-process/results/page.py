@@ -88,7 +88,7 @@ def _way(report: Report) -> str:
 def _recalls(report: Report) -> str:
     parts = [
         f"<b>{escape(recall.label)}</b> detected in {recall.seen} of {recall.there} frames"
-        + (f", and in {recall.imagined} where there was none" if recall.imagined else "")
+        + (f", and in {recall.imagined} frames without one" if recall.imagined else "")
         for recall in recalls(report.frames)
     ]
     return f"<p>{'; '.join(parts)}.</p>" if parts else ""
@@ -173,7 +173,7 @@ def _frame(frame: FrameResult, folder: Path) -> str:
     verdict = ""
     if frame.verdict != "right":
         missed, imagined = sorted(frame.expected - frame.seen), sorted(frame.seen - frame.expected)
-        words = [f"{label} missed" for label in missed] + [f"no {label} there" for label in imagined]
+        words = [f"{label} missed" for label in missed] + [f"false {label}" for label in imagined]
         verdict = f'<span class="verdict">{escape(", ".join(words))}</span>'
     time = f"{frame.second // 60}:{frame.second % 60:02}"
     seen = chips or '<span class="dim">nothing</span>'
