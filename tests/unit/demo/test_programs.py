@@ -42,7 +42,7 @@ def split(
 def test_video_of_any_name_is_split_one_picture_a_second(tmp_path: Path, name: str) -> None:
     done, arguments, output = split(tmp_path, name, "001 002 003")
     assert done.returncode == 0
-    assert "3 pictures made" in done.stdout
+    assert "Wrote 3 pictures" in done.stdout
     assert f"file:/input/{name}" in arguments
     assert arguments[arguments.index("-vf") + 1] == "fps=1"
     assert sorted(file.name for file in output.iterdir()) == ["out001.jpg", "out002.jpg", "out003.jpg"]
@@ -51,7 +51,7 @@ def test_video_of_any_name_is_split_one_picture_a_second(tmp_path: Path, name: s
 def test_split_without_a_picture_fails(tmp_path: Path) -> None:
     done, _, _ = split(tmp_path, "empty.avi", "")
     assert done.returncode == 1
-    assert "ffmpeg made no picture" in done.stderr
+    assert "ffmpeg wrote no picture" in done.stderr
 
 
 def test_scripts_are_executable_and_name_a_shell_that_every_image_has() -> None:
