@@ -2,25 +2,25 @@
 
 Public API:
 
-    load.py          `load_workflow(path)` gives a `Workflow` or raises `FdlError`; `check(path)` gives the
-                     workflow and all diagnostics
+    load.py          `load_workflow(path)` returns a `Workflow` or raises `FdlError`; `check(path)` returns
+                     the workflow and all diagnostics
     model.py         the frozen objects of a workflow
     graph.py         which function triggers which, and loops
-    names.py         what owners of names allow: buckets, images, environment variables
+    names.py         naming rules: buckets, images, environment variables
     stages.py        names in a stage, such as `thumbnails-dev`
-    payload.py       what is packaged of `extra_payload`
-    diagnostics/     what is wrong with a file, where, and what to do
+    payload.py       which files of `extra_payload` are packaged
+    diagnostics/     the problems of a file: where, what was expected, what to do
     diagram/         a workflow as a diagram: DOT and Mermaid
     fdl.schema.json  the JSON Schema of the language, also for editors
 
-Internal (an import rule of pyproject.toml keeps other packages out):
+Internal (an import rule in pyproject.toml enforces this):
 
-    reading/         text to plain data, checked against the schema
-    build.py         plain data to the model, with all defaults
-    rules/           what a schema cannot express: names, files, limits of AWS
-    fargate.py       the sizes of jobs that Fargate offers
+    reading/         from text to plain data, checked against the schema
+    build.py         from plain data to the model, with all defaults
+    rules/           rules that a schema cannot express: names, files, limits of AWS
+    fargate.py       the job sizes that Fargate offers
     components.py    strongly connected components of a graph
-    docs/            writes docs/fdl.md from the schema
+    docs/            generates docs/fdl.md from the schema
 
-Nothing here loads the CDK or the AWS SDK, or uses the network.
+This package does not load the CDK or the AWS SDK, and does not use the network.
 """

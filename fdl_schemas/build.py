@@ -1,8 +1,8 @@
-"""From checked data to the model, whose classes have the defaults of what the file does not set.
+"""From checked data to the model, whose classes define the defaults.
 
-The data has the right shape, but a file with mistakes comes here too, with the wrong parts cut out, so that
-the rules can look for more problems in the same go. Nothing is therefore taken for granted but types; the
-loader gives a `Workflow` away only when no error was found.
+The data has the right shape. If the file has errors, the wrong parts are missing, so that the rules can find
+more problems in the same run. The code here therefore relies on types only; the loader returns a `Workflow`
+only if there are no errors.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ _REFERENCES = (("${ENV:", "environment"), ("${SECRET:", "secret"))
 
 @dataclass(frozen=True, slots=True)
 class FunctionEntry:
-    """One entry of `functions.aws`: the data, where it stands, and what it means."""
+    """One entry of `functions.aws`: its path, its data and its model."""
 
     path: PathInFile
     data: Mapping[str, Any]
     function: Function
     folder: Path
-    """The FDL file's, which paths in it start from."""
+    """The folder of the FDL file; paths in the file are relative to it."""
 
     def get(self, *steps: str) -> Any:
-        """What stands in the file at a path below the entry, or None."""
+        """The value in the file at a path below the entry, or None."""
         value: Any = self.data
         for step in steps:
             value = value.get(step) if isinstance(value, dict) else None
         return value
 
     def at(self, *steps: str | int) -> PathInFile:
-        """The whole path of something below the entry."""
+        """The whole path of a value below the entry."""
         return (*self.path, *steps)
 
 
@@ -65,7 +65,7 @@ class OscarEntry:
     """One entry of `functions.oscar`."""
 
     path: PathInFile
-    """Of the service itself, below its cluster's name."""
+    """The path of the service, below the name of its cluster."""
     service: OscarService
 
 
@@ -79,7 +79,7 @@ class ProviderEntry:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A file as far as it could be understood."""
+    """The parts of a file without errors."""
 
     functions: tuple[FunctionEntry, ...]
     oscar_services: tuple[OscarEntry, ...]
@@ -88,10 +88,10 @@ class Draft:
     connections: Mapping[str, StorageProvider]
     """`storage_providers` by the reference that storage entries use, `KIND.NAME`."""
     rucio: bool
-    """Whether the file has connections to Rucio, which are recognised and refused."""
+    """Whether the file has connections to Rucio, which are an error."""
 
     def workflow(self, source: Path) -> Workflow:
-        """The model. To be given away only when the draft has no errors."""
+        """The model. Valid only if the draft has no errors."""
         return Workflow(
             source=source,
             functions=tuple(entry.function for entry in self.functions),
@@ -102,7 +102,7 @@ class Draft:
 
 
 def build(data: Any, folder: Path) -> Draft:
-    """Makes the model's objects; `folder` is the FDL file's, which the paths in it start from."""
+    """Creates the objects of the model; paths in the file are relative to `folder`."""
     functions = _map(_map(data).get("functions"))
     providers = tuple(
         ProviderEntry(("storage_providers", kind, name), _storage_provider(kind, name, _map(settings)))
@@ -196,7 +196,7 @@ def _batch(settings: Mapping[str, Any]) -> BatchJob:
     kind = resources.get("type") or ("EC2" if gpu or nodes else default.type)
     vcpus, memory = settings.get("vcpus"), settings.get("memory")
     memory = None if memory is None else int(memory)
-    # A size that Fargate does not offer is an error of the rules; what stands here then does not matter.
+    # The rules report a size that Fargate does not offer; the values here do not matter then.
     fitting = fargate.size(vcpus, memory) if kind.startswith("FARGATE") else None
     vcpus, memory = fitting or (vcpus or fargate.DEFAULT_VCPUS, memory or fargate.DEFAULT_MEMORY_MIB)
     return BatchJob(
@@ -205,7 +205,7 @@ def _batch(settings: Mapping[str, Any]) -> BatchJob:
         environment=_variables(settings.get("environment")),
         compute_resources=ComputeResources(
             type=kind,
-            # A queue whose environment is smaller than the job would never start it.
+            # A queue with fewer vCPUs than the job would never start it.
             max_v_cpus=int(resources.get("max_v_cpus", max(default.max_v_cpus, math.ceil(vcpus)))),
             instance_types=_texts(resources.get("instance_types")) or default.instance_types,
             subnets=_texts(resources.get("subnets")),
@@ -262,12 +262,12 @@ def _setting(value: str) -> Setting:
 
 
 def _storage_entries(entries: list[Any] | None) -> tuple[StorageEntry, ...]:
-    # An entry that was cut out keeps its place, as the rules count on the indexes of the file.
+    # A removed entry is replaced, because the rules use the indexes of the file.
     return tuple(storage_entry(_map(entry)) for entry in entries or ())
 
 
 def storage_entry(settings: Mapping[str, Any]) -> StorageEntry:
-    """One entry of `input` or `output`; slashes around its path do not count."""
+    """One entry of `input` or `output`, without slashes around its path."""
     bucket, _, folder = settings.get("path", "").strip("/").partition("/")
     return StorageEntry(
         bucket=bucket,
@@ -290,8 +290,7 @@ def _texts(values: list[str | None] | None) -> tuple[str, ...]:
 def _given(
     settings: Mapping[str, Any], *names: str, read: Callable[[Any], Any] = lambda value: value, **renamed: str
 ) -> dict[str, Any]:
-    """The fields that the file sets, by their names in the model and in the file; the others have their
-    defaults in the model, and nowhere else."""
+    """The fields that the file sets, by their names in model and file. Only the model has defaults."""
     keys = {**{name: name for name in names}, **renamed}
     return {name: read(settings[key]) for name, key in keys.items() if settings.get(key) is not None}
 

@@ -1,4 +1,4 @@
-"""Strongly connected components of a graph: what can reach each other."""
+"""Strongly connected components of a graph: nodes that can reach each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 def components(successors: Sequence[Mapping[int, int]]) -> Iterable[list[int]]:
     """The components of a graph (Tarjan), in the order of their first member; without recursion.
 
-    `successors` has for each node those that follow it, as keys.
+    `successors` has the successors of each node as keys.
     """
     count = len(successors)
     order = [-1] * count

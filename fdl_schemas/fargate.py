@@ -1,4 +1,4 @@
-"""The sizes of jobs that Fargate offers: each number of vCPUs comes with a range of memory.
+"""The job sizes that Fargate offers: each number of vCPUs has a range of memory.
 
 Source: AWS Batch API reference, ResourceRequirement ("supported values" of MEMORY and VCPU for Fargate).
 """
@@ -25,11 +25,10 @@ DEFAULT_MEMORY_MIB: Final = 1024
 
 
 def size(vcpus: float | None, memory_mib: int | None) -> tuple[float, int] | None:
-    """The size of a job, what is not given filled in; None if Fargate does not offer it.
+    """The size of a job with missing values filled in; None if Fargate does not offer it.
 
-    FDL's defaults, 1 vCPU and 1024 MiB, are not a pair that Fargate offers. So a memory that is not given
-    becomes the smallest offered from 1024 MiB up, and vCPUs that are not given the number nearest to 1 with
-    that memory.
+    Fargate does not offer FDL's defaults, 1 vCPU with 1024 MiB. A missing memory therefore becomes the
+    smallest offered size from 1024 MiB, and missing vCPUs become the number nearest to 1 with that memory.
     """
     if vcpus is None and memory_mib is None:
         vcpus = DEFAULT_VCPUS
@@ -46,7 +45,7 @@ def size(vcpus: float | None, memory_mib: int | None) -> tuple[float, int] | Non
 
 
 def nearest(vcpus: float | None, memory_mib: int | None) -> tuple[float, int]:
-    """The smallest size offered that has at least so much of both, or the largest of all."""
+    """The smallest offered size with at least this much of both, or the largest size."""
     vcpus, memory_mib = vcpus or DEFAULT_VCPUS, memory_mib or DEFAULT_MEMORY_MIB
     for option, memories in OFFERED.items():
         for memory in memories:

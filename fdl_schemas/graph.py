@@ -1,21 +1,20 @@
 """Which function triggers which: the graph that makes functions a workflow, and its loops.
 
-An output triggers an input of the same bucket when what is written lies in the folder that is read:
+An output triggers an input of the same bucket if the files are written to the folder that is read:
 
-* output folder equal to the input's folder, or inside it: **sure**. This is an edge.
-* output folder above the input's (`b` against `b/in`): **possible**, as outputs keep their sub-folders and
-  the script may leave a file in `in/`. It is no edge, but a loop that needs it is worth a warning.
+* The output folder is the input folder, or inside it: **sure**. This is an edge.
+* The output folder is above the input folder (`b` and `b/in`): **possible**, because outputs keep their
+  subfolders and the script may write a file to `in/`. This is not an edge, but a loop with it is a warning.
 
-Filters on names are read in favour of caution: an edge is dropped only if no name can pass both sides, that
-is if no suffix of the output fits any suffix of the input (one is the end of the other), or the same for
+Filters on names are treated with caution: an edge is only dropped if no name can match both sides, that is if
+no suffix of the output is the end of a suffix of the input or the other way around, and the same for
 prefixes.
 
-`s3` and `s3.NAME` are one world, as names of buckets are global; other providers are compared by their whole
-name (an OSCAR service that reads `minio.lab` is triggered by whatever writes to `minio.lab`).
+`s3` and `s3.NAME` are equal, because bucket names are global. Other providers are compared by their whole
+name (an OSCAR service that reads `minio.lab` is triggered by everything that writes to `minio.lab`).
 
-The algorithm is linear in the number of functions, also where all of them use one folder: equal outputs and
-equal inputs are taken together into *triggers* between the functions, and strongly connected components are
-found without recursion (Tarjan).
+The algorithm is linear in the number of functions, even if all of them use one folder: equal inputs are
+combined to *triggers*, and strongly connected components are found without recursion (Tarjan).
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from fdl_schemas.components import components
 from fdl_schemas.model import StorageEntry
 
 
-class Station(Protocol):
-    """What reads folders and writes folders: a function, or a service on premises."""
+class Step(Protocol):
+    """A step of a workflow, which reads and writes folders: a function or an OSCAR service."""
 
     @property
     def name(self) -> str:
@@ -40,62 +39,60 @@ class Station(Protocol):
 
     @property
     def inputs(self) -> tuple[StorageEntry, ...]:
-        """What triggers it."""
+        """The folders that trigger it."""
 
     @property
     def outputs(self) -> tuple[StorageEntry, ...]:
-        """What it writes."""
+        """The folders that it writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A way from a function back to itself."""
+    """A path from a step back to itself."""
 
-    steps: tuple[tuple[int, int], ...]
-    """(index of the station, index of its output that triggers the next one); the last leads back to the
-    first.
-    """
-    stations: tuple[str, ...]
+    path: tuple[tuple[int, int], ...]
+    """(index of the step, index of its output that triggers the next step); the last triggers the first."""
+    names: tuple[str, ...]
     storage: tuple[str, ...]
     sure: bool
-    """Whether every step is sure, and not only possible."""
+    """Whether every edge is sure, not only possible."""
 
     def __str__(self) -> str:
         """`a -> bucket/folder -> b -> bucket/other -> a`."""
-        parts = [part for pair in zip(self.stations, self.storage, strict=True) for part in pair]
-        return " -> ".join((*parts, self.stations[0]))
+        parts = [part for pair in zip(self.names, self.storage, strict=True) for part in pair]
+        return " -> ".join((*parts, self.names[0]))
 
 
-def edges(stations: Sequence[Station]) -> tuple[tuple[str, str], ...]:
-    """(name of the one that writes, name of the one that is triggered), each pair once, sure edges alone."""
-    graph = _Graph(stations)
+def edges(steps: Sequence[Step]) -> tuple[tuple[str, str], ...]:
+    """(name of the writer, name of the triggered step), each pair once, sure edges only."""
+    graph = _Graph(steps)
     found = (
-        (station.name, stations[reader].name)
-        for station in stations
-        for output in station.outputs
+        (step.name, steps[reader].name)
+        for step in steps
+        for output in step.outputs
         for trigger in graph.triggers(output)
         for reader in graph.readers[trigger]
     )
     return tuple(dict.fromkeys(found))
 
 
-def loops(stations: Sequence[Station]) -> tuple[Loop, ...]:
-    """One loop of each group of functions that trigger each other; sure ones first, then possible ones."""
-    graph = _Graph(stations)
+def loops(steps: Sequence[Step]) -> tuple[Loop, ...]:
+    """One loop of each group of steps that trigger each other: first sure, then possible loops."""
+    graph = _Graph(steps)
     found: list[Loop] = []
     covered: set[int] = set()
     for possible in (False, True):
         successors = graph.successors(possible)
         for component in components(successors):
-            # A component of one node is no loop: no station leads to itself but over a trigger.
+            # A component of one node is not a loop: a path from a step to itself has a trigger in it.
             if len(component) > 1 and covered.isdisjoint(component):
                 covered.update(component)
-                found.append(_shortest(stations, successors, component, sure=not possible))
+                found.append(_shortest(steps, successors, component, sure=not possible))
     return tuple(found)
 
 
 class Danger(IntEnum):
-    """Whether something is a part of a loop."""
+    """Whether an edge or a node is a part of a loop."""
 
     NONE = 0
     POSSIBLE = 1
@@ -104,7 +101,7 @@ class Danger(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An output that sets off a trigger: one of the distinct inputs of the file."""
+    """An output that fires a trigger: one of the distinct inputs of the file."""
 
     writer: int
     output: int
@@ -114,11 +111,11 @@ class Link:
     danger: Danger
 
 
-def links(stations: Sequence[Station]) -> tuple[tuple[Link, ...], Mapping[tuple[int, int], Danger]]:
-    """What a picture shows: every link, also those that are only possible; and which inputs, as (index of the
-    station, index of the input), are part of a loop.
+def links(steps: Sequence[Step]) -> tuple[tuple[Link, ...], Mapping[tuple[int, int], Danger]]:
+    """The content of a diagram: all links, including possible ones, and which inputs are part of a loop, as
+    (index of the step, index of the input).
     """
-    graph = _Graph(stations)
+    graph = _Graph(steps)
     sure = _component_of_each(graph.successors(possible=False))
     possible = _component_of_each(graph.successors(possible=True))
 
@@ -130,27 +127,27 @@ def links(stations: Sequence[Station]) -> tuple[tuple[Link, ...], Mapping[tuple[
         )
 
     found = []
-    for index, station in enumerate(stations):
-        for number, output in enumerate(station.outputs):
+    for index, step in enumerate(steps):
+        for number, output in enumerate(step.outputs):
             certain = frozenset(graph.triggers(output))
             for trigger in graph.triggers(output, possible=True):
-                link_danger = danger(index, len(stations) + trigger)
+                link_danger = danger(index, len(steps) + trigger)
                 if trigger not in certain:
                     link_danger = min(link_danger, Danger.POSSIBLE)
                 found.append(
                     Link(index, number, graph.inputs[trigger], trigger in certain, Danger(link_danger))
                 )
     inputs = {
-        (index, number): danger(index, len(stations) + graph.number(entry))
-        for index, station in enumerate(stations)
-        for number, entry in enumerate(station.inputs)
+        (index, number): danger(index, len(steps) + graph.number(entry))
+        for index, step in enumerate(steps)
+        for number, entry in enumerate(step.inputs)
         if entry.bucket
     }
     return tuple(found), inputs
 
 
 def _component_of_each(successors: _Successors) -> list[int | None]:
-    """For each node the number of its loop, or None."""
+    """The number of the loop of each node, or None."""
     found: list[int | None] = [None] * len(successors)
     for number, component in enumerate(components(successors)):
         if len(component) > 1:
@@ -159,34 +156,34 @@ def _component_of_each(successors: _Successors) -> list[int | None]:
     return found
 
 
-def most_comparisons(stations: Sequence[Station]) -> int:
-    """How many pairs of distinct outputs and inputs the busiest bucket has.
+def most_comparisons(steps: Sequence[Step]) -> int:
+    """The largest number of pairs of distinct outputs and inputs on one bucket.
 
-    Filters have to be compared pair by pair. Whoever reads a stranger's file looks here first.
+    Filters are compared for each pair. Check this number before you create the graph of an untrusted file.
     """
     counts: dict[str, tuple[set[_Output], set[_Output]]] = defaultdict(lambda: (set(), set()))
-    for station in stations:
-        for side, entries in enumerate((station.inputs, station.outputs)):
+    for step in steps:
+        for side, entries in enumerate((step.inputs, step.outputs)):
             for entry in entries:
                 counts[_world(entry)][side].add(_key(entry))
     return max((len(read) * len(written) for read, written in counts.values()), default=0)
 
 
-def overlapping_inputs(stations: Sequence[Station]) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+def overlapping_inputs(steps: Sequence[Step]) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
     """Pairs of inputs that read the same or nested folders of one bucket; each input in one pair at most.
 
-    An input is (index of the station, index of the input); the first of a pair comes first in the file. S3's
+    An input is (index of the step, index of the input), and a pair is in the order of the file. S3's
     notifications cannot express such a pair.
     """
     readers: dict[str, list[tuple[tuple[str, ...], int, int]]] = defaultdict(list)
-    for index, station in enumerate(stations):
-        for number, entry in enumerate(station.inputs):
+    for index, step in enumerate(steps):
+        for number, entry in enumerate(step.inputs):
             if entry.bucket and entry.topic_arn is None:
                 readers[_world(entry)].append((_segments(entry.folder), index, number))
     found = []
     for places in readers.values():
         places.sort()
-        # In this order whatever lies inside a folder follows it directly.
+        # In this order, subfolders directly follow their folder.
         above: tuple[tuple[str, ...], int, int] | None = None
         for place in places:
             if above is not None and place[0][: len(above[0])] == above[0]:
@@ -199,26 +196,26 @@ def overlapping_inputs(stations: Sequence[Station]) -> tuple[tuple[tuple[int, in
 
 _Output = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 _Successors = Sequence[Mapping[int, int]]
-"""Nodes are the stations and, numbered after them, the triggers. For each station: the triggers that it sets
-off, and the first of its outputs that does. For each trigger: the stations that it starts.
+"""Nodes are the steps, followed by the triggers. Each step has the triggers that it fires, with the first of
+its outputs that does. Each trigger has the steps that it starts.
 """
 
 
 class _Graph:
-    """Outputs on one side, the distinct inputs (*triggers*) on the other."""
+    """The graph of outputs and distinct inputs (*triggers*)."""
 
-    def __init__(self, stations: Sequence[Station]) -> None:
-        self._stations = stations
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
         self.readers: list[list[int]] = []
-        """For each trigger: the stations that have it as an input."""
+        """The steps with this input, for each trigger."""
         self.inputs: list[StorageEntry] = []
-        """For each trigger: what it is."""
+        """The input of each trigger."""
         self._by_folder: dict[str, dict[tuple[str, ...], list[int]]] = defaultdict(dict)
         self._sorted_folders: dict[str, list[tuple[str, ...]]] = {}
         self._known: dict[tuple[_Output, bool], tuple[int, ...]] = {}
         self._numbers: dict[_Output, int] = {}
-        for index, station in enumerate(stations):
-            for entry in station.inputs:
+        for index, step in enumerate(steps):
+            for entry in step.inputs:
                 if not entry.bucket:
                     continue
                 key = _key(entry)
@@ -231,11 +228,11 @@ class _Graph:
                     self.readers[self._numbers[key]].append(index)
 
     def number(self, entry: StorageEntry) -> int:
-        """The trigger that an input is."""
+        """The number of an input's trigger."""
         return self._numbers[_key(entry)]
 
     def triggers(self, output: StorageEntry, possible: bool = False) -> tuple[int, ...]:
-        """The triggers that an output sets off: surely, or with `possible` those that it may set off too."""
+        """The triggers that an output fires; with `possible`, including those that it may fire."""
         if not output.bucket:
             return ()
         key = _key(output)
@@ -249,12 +246,12 @@ class _Graph:
         return known
 
     def successors(self, possible: bool) -> _Successors:
-        """The graph of stations and triggers."""
-        count = len(self._stations)
+        """The graph of steps and triggers."""
+        count = len(self._steps)
         result: list[dict[int, int]] = []
-        for station in self._stations:
+        for step in self._steps:
             reached: dict[int, int] = {}
-            first = {output: number for number, output in reversed(list(enumerate(station.outputs)))}
+            first = {output: number for number, output in reversed(list(enumerate(step.outputs)))}
             for output, number in first.items():
                 for trigger in self.triggers(output, possible):
                     reached.setdefault(count + trigger, number)
@@ -262,7 +259,7 @@ class _Graph:
         return result + [dict.fromkeys(readers, 0) for readers in self.readers]
 
     def _above(self, key: _Output) -> list[int]:
-        """Triggers on the output's folder and on all folders that hold it."""
+        """Triggers on the output's folder and on all folders above it."""
         folders = self._by_folder.get(key[0], {})
         return [number for length in range(len(key[1]) + 1) for number in folders.get(key[1][:length], ())]
 
@@ -309,9 +306,9 @@ def _segments(folder: str) -> tuple[str, ...]:
 
 
 def _shortest(
-    stations: Sequence[Station], successors: _Successors, component: Sequence[int], *, sure: bool
+    steps: Sequence[Step], successors: _Successors, component: Sequence[int], *, sure: bool
 ) -> Loop:
-    """The shortest way from the component's first station back to itself (breadth first)."""
+    """The shortest path from the component's first step back to itself (breadth first)."""
     members, start = set(component), component[0]
     came_from: dict[int, int] = {}
     waiting = deque([start])
@@ -326,15 +323,14 @@ def _shortest(
     while node != start:
         way.append(node)
         node = came_from[node]
-    # `way` runs backwards: start, the trigger that leads to it, the station that sets that off, …
+    # `way` is in reverse: start, the trigger before it, the step that fires that trigger, …
     nodes = [start, *reversed(way[1:])]
-    steps = tuple(
-        (station, successors[station][trigger])
-        for station, trigger in zip(nodes[::2], nodes[1::2], strict=True)
+    path = tuple(
+        (step, successors[step][trigger]) for step, trigger in zip(nodes[::2], nodes[1::2], strict=True)
     )
     return Loop(
-        steps=steps,
-        stations=tuple(stations[station].name for station, _ in steps),
-        storage=tuple(str(stations[station].outputs[number]) for station, number in steps),
+        path=path,
+        names=tuple(steps[step].name for step, _ in path),
+        storage=tuple(str(steps[step].outputs[number]) for step, number in path),
         sure=sure,
     )

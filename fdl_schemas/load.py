@@ -1,7 +1,7 @@
-"""An FDL file goes in, a `Workflow` comes out, or everything that is wrong with the file.
+"""Loads an FDL file as a `Workflow`, or reports everything that is wrong with it.
 
 workflow = load_workflow("workflow.yaml")      # raises FdlError
-result = check("workflow.yaml")                # never raises for a bad file
+result = check("workflow.yaml")                # never raises for an invalid file
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from fdl_schemas.reading.schema import check_shape
 from fdl_schemas.rules.rules import check_rules
 
 MAX_BYTES = source.MAX_BYTES
-"""Of an FDL file."""
+"""Maximum size of an FDL file."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What there is to say about a file."""
+    """The result of checking a file."""
 
     workflow: Workflow | None
-    """None where the file has errors."""
+    """None if the file has errors."""
     diagnostics: tuple[Diagnostic, ...]
     """Errors and warnings, most important first."""
     draft: Draft | None = None
-    """What could be understood of the file, errors or not: enough for a picture. None if it is no YAML."""
+    """The parts of the file without errors, enough for a diagram. None if the file is not YAML."""
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """What stops the deployment."""
+        """The diagnostics that stop the deployment."""
         return tuple(found for found in self.diagnostics if found.severity is Severity.ERROR)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What does not."""
+        """The diagnostics that do not stop the deployment."""
         return tuple(found for found in self.diagnostics if found.severity is Severity.WARNING)
 
 
@@ -48,7 +48,7 @@ def load_workflow(path: str | Path) -> Workflow:
     """Reads and checks an FDL file.
 
     Raises:
-        FdlError: the file has errors. It carries warnings too; `check` gives those of a file without errors.
+        FdlError: the file has errors. It includes warnings; `check` returns those of a file without errors.
     """
     result = check(path)
     if result.workflow is None:
@@ -57,7 +57,7 @@ def load_workflow(path: str | Path) -> Workflow:
 
 
 def check(path: str | Path) -> CheckResult:
-    """Reads and checks an FDL file, and says everything there is to say about it."""
+    """Reads and checks an FDL file, and returns all diagnostics."""
     try:
         document = source.read(path)
     except FdlError as error:
@@ -66,12 +66,12 @@ def check(path: str | Path) -> CheckResult:
 
 
 def check_text(content: bytes, path: str | Path, *, called: str | None = None) -> CheckResult:
-    """Checks the content of a file that is not on the disk (yet), such as standard input.
+    """Checks content that is not in a file, such as standard input.
 
     Args:
         content: the file's bytes.
-        path: where the file would be: paths in it start from its folder.
-        called: the file's name in diagnostics, where that is not the path.
+        path: the path that the file would have; paths in it are relative to its folder.
+        called: the file's name in diagnostics [default: the path].
     """
     try:
         document = source.parse(content, called or str(path))

@@ -1,10 +1,10 @@
-"""The model: what an FDL file means, with nothing left to guess.
+"""The model: the meaning of an FDL file, with all defaults.
 
-A `Workflow` is what the loader gives after an FDL file was read, checked against the JSON Schema and against
-the rules over the whole file. All defaults are filled in, so that no later room has a default of its own, and
-a `Workflow` that exists is valid: later rooms do not check it again.
+The loader returns a `Workflow` after it has read an FDL file and checked it against the JSON Schema and the
+rules. All defaults are filled in, so that other packages have none of their own. An existing `Workflow` is
+valid, so that other packages do not check it again.
 
-Fields carry AWS's and FDL's own words; a number's unit is in its name (`memory_mib`, `timeout_s`).
+Fields use the terms of AWS and FDL. The unit of a number is in its name (`memory_mib`, `timeout_s`).
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class StorageEntry:
     provider: str = "s3"
     """`KIND` or `KIND.NAME`; `s3` alone is the function's own account and role."""
     topic_arn: str | None = None
-    """Of an input: the SNS topic that carries the bucket's notifications, where they do not come directly."""
+    """Only for inputs: the SNS topic that delivers the bucket's notifications, if they are not direct."""
 
     @property
     def key_prefix(self) -> str:
-        """What every key in the folder starts with: `folder/`, or nothing for the whole bucket."""
+        """The prefix of every object key in the folder: `folder/`, or nothing for the whole bucket."""
         return f"{self.folder}/" if self.folder else ""
 
     def __str__(self) -> str:
-        """As it stands in an FDL file: `bucket/folder`."""
+        """As written in an FDL file: `bucket/folder`."""
         return f"{self.bucket}/{self.folder}" if self.folder else self.bucket
 
 
@@ -59,14 +59,14 @@ class Container:
     image: str | None = None
     """Reference of an image in a registry, `[registry/]repository[:tag][@digest]`."""
     image_file: Path | None = None
-    """Absolute path of an archive made by `docker save`, or of an OCI archive."""
+    """Absolute path of a `docker save` archive or an OCI archive."""
     environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     timeout_threshold_s: int = 10
-    """Kept back from the function's timeout, to upload outputs."""
+    """Part of the function's timeout that is reserved for uploading outputs."""
     registry_credentials: str | None = None
-    """Name or ARN of the Secrets Manager secret that holds a private registry's user name and password."""
+    """Name or ARN of the Secrets Manager secret with the user name and password of a private registry."""
     create_image: bool = True
-    """Assemble an image; False takes a ready image in ECR as it is."""
+    """Whether to assemble an image; False uses a ready image in ECR unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +79,18 @@ class ComputeResources:
     desired_v_cpus: int = 0
     max_v_cpus: int = 2
     instance_types: tuple[str, ...] = ("optimal",)
-    """Used by `EC2` and `SPOT` alone."""
+    """Only for `EC2` and `SPOT`."""
     subnets: tuple[str, ...] = ()
-    """Ids of subnets that are there already; empty: public subnets are made."""
+    """IDs of existing subnets; empty: public subnets are created."""
     security_group_ids: tuple[str, ...] = ()
     instance_role: str | None = None
-    """ARN or name of an instance profile that is there already; used by `EC2` and `SPOT` alone."""
+    """ARN or name of an existing instance profile; only for `EC2` and `SPOT`."""
     launch_template_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MultiNode:
-    """A Batch job that runs on several nodes at once (MPI and the like)."""
+    """A Batch job that runs on several nodes at once, for example with MPI."""
 
     number_nodes: int = 10
     main_node_index: int = 0
@@ -102,18 +102,18 @@ class BatchJob:
 
     vcpus: float = 1
     memory_mib: int = 2048
-    """On Fargate always one of the sizes that it offers with `vcpus`."""
+    """On Fargate always a size that it offers with `vcpus`."""
     timeout_s: int = 86400
-    """Of one attempt."""
+    """Timeout of one attempt."""
     attempts: int = 2
     environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     state: str = "ENABLED"
     compute_resources: ComputeResources = field(default_factory=ComputeResources)
     service_role_arn: str | None = None
-    """A service role that is there already; None: Batch's service-linked role or one that is made."""
+    """ARN of an existing service role; None: Batch's service-linked role, or a role that is created."""
     gpus: int = 0
     multi_node: MultiNode | None = None
-    """Set where `multi_node_parallel.enabled` is."""
+    """Set if `multi_node_parallel.enabled` is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,10 @@ class ApiGateway:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What `scar run` does where its command line does not say otherwise; nothing of it is deployed."""
+    """Defaults of `scar run`, which its command line overrides; not deployed."""
 
     run_script: Path | None = None
-    """Absolute path of a script sent with each run."""
+    """Absolute path of a script that is sent with each run."""
     asynchronous: bool = False
     invocation_type: str = "RequestResponse"
     log_type: str = "Tail"
@@ -171,7 +171,7 @@ class Function:
     memory_mib: int = 512
     timeout_s: int = 300
     ephemeral_storage_mib: int = 512
-    """Size of `/tmp`, where the image is unpacked."""
+    """Size of `/tmp`, where a pulled image is unpacked."""
     execution_mode: ExecutionMode = ExecutionMode.LAMBDA
     log_level: str = "INFO"
     init_script: Path | None = None
@@ -181,7 +181,7 @@ class Function:
     inputs: tuple[StorageEntry, ...] = ()
     outputs: tuple[StorageEntry, ...] = ()
     role_arn: str | None = None
-    """A role that is there already; None: a least-privilege role is made."""
+    """ARN of an existing role; None: a least-privilege role is created."""
     log_retention_days: int = 30
     batch: BatchJob | None = None
     """Set in modes `batch` and `lambda-batch`."""
@@ -192,21 +192,21 @@ class Function:
     image_runtime: bool = True
     """`runtime: image`: an image function; False: a zip function that pulls the image when it runs."""
     delete_ecr_image: bool = True
-    """Whether destroying the stack removes the image made for `runtime: image`."""
+    """Whether destroying the stack deletes the assembled image."""
     layer_arns: tuple[str, ...] = ()
     """Added to the runner's own layer."""
     extra_payload: Path | None = None
     """Absolute path of a file or folder packaged with the function."""
     deployment_bucket: str | None = None
-    """Where a large image file is staged; None: with the stack's other assets."""
+    """Staging bucket of a large image file; None: the bucket of the stack's other assets."""
     vpc: Vpc | None = None
     file_systems: tuple[FileSystem, ...] = ()
     reserved_concurrency: int | None = None
-    """Cap on parallel runs; None: the account's."""
+    """Limit of concurrent runs; None: the account's limit."""
     retry_attempts: int = 2
-    """Of asynchronous invocations."""
+    """Retries of asynchronous invocations."""
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
-    """The user's own; `createdby: scar` comes on top."""
+    """The user's tags; `createdby: scar` is added to them."""
     preheat: bool = False
     """Invoke once after deployment, so that the image is cached."""
     api_gateway: ApiGateway | None = None
@@ -219,7 +219,7 @@ class Function:
 
     @property
     def is_image_function(self) -> bool:
-        """Whether the Lambda function itself is made of the image."""
+        """Whether the Lambda function itself is created from the image."""
         return self.image_runtime and self.runs_in_lambda
 
     @property
@@ -229,7 +229,7 @@ class Function:
 
     @property
     def needs_assembled_image(self) -> bool:
-        """Whether something runs in an image that is assembled at deployment: the function, or its jobs."""
+        """Whether the function or its jobs run in an image that is assembled at deployment."""
         return self.container.create_image and (self.batch is not None or not self.pulls_image)
 
 
@@ -250,14 +250,14 @@ class OscarService:
 
 
 SECRET_SETTINGS = frozenset({"access_key", "secret_key", "login", "password", "token"})
-"""The settings of storage providers that may be kept in AWS Secrets Manager, and are never packaged."""
+"""The settings of storage providers that may be in AWS Secrets Manager, and are never packaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of a storage provider: its value, or the place where a secret one is kept.
+    """One setting of a storage provider: its value, or a reference to a secret.
 
-    `repr()` never shows the value, so that no log or traceback does.
+    `repr()` does not show the value, so that logs and tracebacks do not either.
     """
 
     value: str = field(repr=False)
@@ -275,11 +275,11 @@ class StorageProvider:
     name: str
     settings: Mapping[str, Setting]
     verify: bool = True
-    """Of `minio`: whether the server's certificate is checked."""
+    """Only for `minio`: whether to check the server's certificate."""
 
     @property
     def reference(self) -> str:
-        """As a storage entry names it: `KIND.NAME`."""
+        """As written in a storage entry: `KIND.NAME`."""
         return f"{self.kind}.{self.name}"
 
 
@@ -294,11 +294,11 @@ class Workflow:
     storage_providers: tuple[StorageProvider, ...] = ()
     allow_loops: bool = False
     stage: str | None = None
-    """The stage whose names the functions and buckets have; None: those of the FDL file."""
+    """The stage that is a part of the names of functions and buckets; None: the names of the FDL file."""
 
     @property
     def name(self) -> str:
-        """The FDL file's stem: the stack's name comes from it."""
+        """The name of the FDL file without its extension, from which the stack's name is derived."""
         return self.source.stem
 
     @property
@@ -308,9 +308,9 @@ class Workflow:
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """Names of all buckets of the function's own account, in the order of their first mention.
+        """Names of all buckets in the function's own account, in the order of their first use.
 
-        A bucket whose notifications come by a topic is somebody else's."""
+        A bucket whose notifications a topic delivers belongs to another account."""
         entries = (entry for function in self.functions for entry in (*function.inputs, *function.outputs))
         return tuple(
             dict.fromkeys(

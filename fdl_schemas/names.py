@@ -1,6 +1,6 @@
-"""Names that belong to others, and what their owners allow: buckets, container images, environment variables.
+"""Naming rules of S3, container registries, Lambda and Batch.
 
-Each function gives what is wrong with a name in a few words, or None.
+Each function returns a few words about what is wrong with a name, or None.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _BUCKET_LENGTHS: Final = range(3, 64)
 _RESERVED_BUCKET_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_BUCKET_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
-BUCKET_RULE: Final = "3 to 63 lower-case letters, digits, `-` and `.`, with a letter or digit first and last"
+BUCKET_RULE: Final = "3 to 63 lowercase letters, digits, `-` and `.`, with a letter or digit at both ends"
 
-# The grammar of github.com/distribution/reference, in pieces, so that a message can say which piece is wrong.
+# The grammar of github.com/distribution/reference, in parts, so that a message can name the wrong part.
 _REGISTRY = re.compile(
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
     r"(?::[0-9]{1,5})?"
@@ -27,6 +27,10 @@ _DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _SHA256_DIGITS: Final = 64
 _LONGEST_REPOSITORY: Final = 255
 _PORTS: Final = range(1, 65536)
+
+_AROUND_AN_IMAGE = re.compile(
+    r"docker +(pull|run) +(-\S+ +)*|(docker|https?)://(hub\.docker\.com/(r|_)/)?", re.IGNORECASE
+)
 
 IMAGE_RULE: Final = "`[registry/]repository[:tag][@digest]`, such as `grycap/ffmpeg` or `quay.io/me/tool:1.2`"
 
@@ -68,22 +72,19 @@ _SET_BY_THE_DEPLOYMENT: Final = frozenset(
 
 
 def bucket_problem(name: str) -> str | None:  # noqa: PLR0911 - one rule, one line
-    """What S3's rules for general purpose buckets have against a name.
+    """How a name violates S3's rules for general purpose buckets.
 
     Source: Amazon S3 user guide, "General purpose bucket naming rules".
     """
     if len(name) not in _BUCKET_LENGTHS:
         return f"it has {len(name)} characters"
     if not _BUCKET_CHARACTERS.fullmatch(name):
-        return (
-            "it has upper-case letters"
-            if _BUCKET_CHARACTERS.fullmatch(name.lower())
-            else "it has characters that are not allowed"
-        )
+        wrong = next((letter for letter in name.lower() if not _BUCKET_CHARACTERS.fullmatch(letter)), None)
+        return "it contains uppercase letters" if wrong is None else f"it contains {_named(wrong)}"
     if not (name[0].isalnum() and name[-1].isalnum()):
         return "it does not start and end with a letter or digit"
     if ".." in name:
-        return "it has two dots in a row"
+        return "it contains two dots in a row"
     if _IPV4.fullmatch(name):
         return "it looks like an IP address"
     for prefix in _RESERVED_BUCKET_PREFIXES:
@@ -95,15 +96,21 @@ def bucket_problem(name: str) -> str | None:  # noqa: PLR0911 - one rule, one li
     return None
 
 
+def similar_bucket(name: str) -> str | None:
+    """A valid bucket name that is close to an invalid one, or None."""
+    similar = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")
+    return similar if bucket_problem(similar) is None else None
+
+
 def image_problem(reference: str) -> str | None:  # noqa: PLR0911 - one rule, one line
-    """What is wrong with the reference of a container image."""
+    """What is wrong with the name of a container image."""
     if "://" in reference:
-        return "it is an address, with a `://`"
+        return "it is a URL"
     if any(character.isspace() for character in reference):
-        return "it has a blank"
+        return "it contains a space"
     rest, at, digest = reference.partition("@")
     if at and not _DIGEST.fullmatch(digest):
-        return "what follows the `@` is not a digest"
+        return "the text after `@` is not a digest"
     if digest.startswith("sha256:") and len(digest) != len("sha256:") + _SHA256_DIGITS:
         return "a SHA-256 digest has 64 hexadecimal digits"
     registry, slash, path = rest.partition("/")
@@ -117,56 +124,75 @@ def image_problem(reference: str) -> str | None:  # noqa: PLR0911 - one rule, on
         return "the registry is not a host name"
     port = registry.rpartition(":")[2]
     if port.isdigit() and int(port) not in _PORTS:
-        return "the registry's port is not one from 1 to 65535"
+        return "the registry's port is not a number from 1 to 65535"
     repository, colon, tag = path.partition(":")
     if colon and not _TAG.fullmatch(tag):
-        return "what follows the `:` is not a tag"
+        return f"`{tag[:40]}` is not a valid tag" if tag else "the tag after the `:` is missing"
     if repository != repository.lower():
-        return "the repository has upper-case letters"
+        return "the repository contains uppercase letters"
     if not all(_REPOSITORY_PART.fullmatch(part) for part in repository.split("/")):
         return (
-            "the repository has characters that are not allowed" if repository else "it names no repository"
+            "the repository contains characters that are not allowed"
+            if repository
+            else "the repository is missing"
         )
     if len(repository) > _LONGEST_REPOSITORY:
         return f"the repository has more than {_LONGEST_REPOSITORY} characters"
     return None
 
 
+def similar_image(reference: str) -> str | None:
+    """A valid image name inside an invalid one, such as the one of a `docker pull` command, or None."""
+    name, colon, tag = _AROUND_AN_IMAGE.sub("", reference.strip()[:_LONGEST_REPOSITORY]).rpartition(":")
+    similar = f"{name.lower()}:{tag}" if colon and "/" not in tag else f"{name}{colon}{tag}".lower()
+    return similar if image_problem(similar) is None else None
+
+
+def _named(character: str) -> str:
+    return (
+        "a space"
+        if character == " "
+        else f"`{character}`"
+        if character.isprintable()
+        else "invisible characters"
+    )
+
+
 def function_variable_problem(name: str) -> str | None:
-    """What Lambda, or the deployment itself, has against the name of a function's environment variable.
+    """Why a function's environment variable cannot have this name in Lambda or in this project.
 
     Source: AWS Lambda API reference, `Environment.Variables`, and developer guide, "Reserved environment
     variables".
     """
     if name in _RESERVED_BY_LAMBDA:
-        return "Lambda sets it itself"
+        return "it is reserved by Lambda"
     if name in _SET_BY_THE_DEPLOYMENT:
-        return "the deployment sets it itself"
+        return "it is set by the deployment"
     if not _LAMBDA_VARIABLE.fullmatch(name):
-        return "Lambda allows two or more letters, digits and `_`, with a letter first"
+        return "Lambda requires two or more letters, digits and `_`, starting with a letter"
     return None
 
 
 def job_variable_problem(name: str) -> str | None:
-    """What Batch, or the deployment itself, has against the name of a job's environment variable.
+    """Why a job's environment variable cannot have this name in Batch or in this project.
 
     Source: AWS Batch API reference, `ContainerProperties.environment`.
     """
     if name.startswith("AWS_BATCH"):
         return "names that start with `AWS_BATCH` are reserved by AWS Batch"
     if name == "__proto__":
-        return "the CDK, a program in JavaScript, cannot have this name"
+        return "the CDK, which runs on JavaScript, cannot use it"
     if name in _SET_BY_THE_DEPLOYMENT:
-        return "the deployment sets it itself"
+        return "it is set by the deployment"
     return container_variable_problem(name)
 
 
 def container_variable_problem(name: str) -> str | None:
-    """What the operating system has against the name of an environment variable."""
+    """Why the operating system rejects the name of an environment variable."""
     if not name:
         return "it is empty"
     if "=" in name:
-        return "it holds a `=`"
+        return "it contains `=`"
     if not name.isprintable():
-        return "it holds characters that cannot be printed"
+        return "it contains characters that cannot be printed"
     return None

@@ -1,4 +1,4 @@
-"""What is packaged of the folder that `extra_payload` names."""
+"""Which files of an `extra_payload` folder are packaged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,5 @@ _CDK_OUTPUT: Final = "cdk.out"
 
 
 def is_cdk_output(folder: Path) -> bool:
-    """Whether a folder is one that the CDK writes to, which is not packaged: it holds the packages, and
-    secrets."""
-    return folder.name == _CDK_OUTPUT or os.path.isfile(folder / _CDK_OUTPUT)  # noqa: PTH113 - False where it may not look
+    """Whether a folder is an output folder of the CDK. It contains secrets, and is not packaged."""
+    return folder.name == _CDK_OUTPUT or os.path.isfile(folder / _CDK_OUTPUT)  # noqa: PTH113 - False without permission

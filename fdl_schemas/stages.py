@@ -1,7 +1,7 @@
 """Stages: one FDL file deployed several times in one account and region, such as `dev` and `prod`.
 
 The stage is always the last part of a name: function `thumbnails-dev`, bucket `my-pictures-dev`, stack
-`thumbnails-dev`. Deployment and command line both take the names from here.
+`thumbnails-dev`. The deployment and the command line both use these functions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _STAGE = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-"""A stage becomes part of bucket names, which have no capitals, dots or underscores."""
+"""A stage becomes part of bucket names, which have no uppercase letters, dots or underscores."""
 
 
 def staged(name: str, stage: str | None) -> str:
@@ -18,7 +18,9 @@ def staged(name: str, stage: str | None) -> str:
 
 
 def stage_problem(stage: str) -> str | None:
-    """What a stage has to look like, if this one does not; None for a valid stage."""
+    """The expected form of a stage if this one is invalid, or None."""
     if _STAGE.fullmatch(stage):
         return None
-    return "expected lower-case letters, digits and hyphens, no hyphen at its ends, such as `dev`"
+    return (
+        "expected lowercase letters, digits and hyphens, with a letter or digit at both ends, such as `dev`"
+    )

@@ -1,7 +1,7 @@
-"""What the codes of diagnostics mean: `codes.md`, read into a table.
+"""The explanations of diagnostic codes, read from `codes.md`.
 
-The file is for people too, and part of docs/fdl.md: for each code an explanation, a file that leads to it,
-and the same file put right. The tests check that both are what they claim to be.
+The file is also a part of docs/fdl.md. It has an explanation of each code, a file that causes it, and the
+same file corrected. Tests check the examples.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one code means."""
+    """The explanation of one code."""
 
     title: str
     text: str
-    """Markdown; paragraphs apart by an empty line."""
+    """Markdown, with empty lines between paragraphs."""
     language: str
-    """Of the examples: `yaml`, or `sh` where the file as such is the problem."""
+    """Of the examples: `yaml`, or `sh` if the problem is not in the content of the file."""
     bad: str
     good: str
 
     @property
     def plain(self) -> str:
-        """The text on one line for each paragraph, without links."""
+        """The text with one line per paragraph, without links."""
         text = _LINK.sub(r"\1", self.text)
         return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 @cache
 def explanations() -> Mapping[str, Explanation]:
-    """Every code with what it means."""
+    """All codes with their explanations."""
     return {
         found["code"]: Explanation(
             found["title"], found["text"], found["language"], found["bad"], found["good"]

@@ -1,11 +1,11 @@
-"""What is wrong with an FDL file, said so that a person can put it right.
+"""Problems of an FDL file, with what is needed to correct them.
 
-Every diagnostic has a stable code (`FDL012`), the place in the file, the offending line with a caret, what
-was expected and what to do. `codes.md` explains the codes: their numbers never change their meaning, and are
-in the order of importance, so that the cause comes before its consequences when a file has several problems.
+Every diagnostic has a stable code (`FDL012`), the place in the file, the line with a caret, what was expected
+and what to do. `codes.md` explains the codes. A code never changes its meaning. Codes are in the order of
+importance, so that a cause is reported before its consequences.
 
-`FdlError` carries all diagnostics of a file. Whoever talks to a person prints `error.render()` and ends with
-status 2; nobody prints a traceback for a bad file.
+`FdlError` contains all diagnostics of a file. Programs print `error.render()` and exit with code 2; they
+print no traceback for an invalid file.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Final
 from fdl_schemas.diagnostics.codes import explanations
 
 SHOWN_OF_A_VALUE: Final = 60
-"""Characters of a value that a message shows, unless it says otherwise."""
+"""Default number of characters of a value in a message."""
 
 FIRST_WARNING: Final = "FDL050"
-"""From here on codes are warnings; one before is an error, or what somebody has allowed (`allow_loops`)."""
+"""Codes from this one on are warnings; lower codes are errors, unless permitted (`allow_loops`)."""
 
 DOCUMENTATION: Final = "docs/fdl.md"
 """Written by `python -m fdl_schemas.docs`; from the top folder of this repository."""
 
 LONGEST_TEXT: Final = 2000
-"""Characters of a message, of what was expected and of a help, and of a source line outside of `render`."""
+"""Maximum number of characters of a message, an expectation, a help text, and a source line in JSON."""
 
 _SHOWN_AT_MOST = 50
 _LINE_WIDTH = 160
 
 
 class Severity(StrEnum):
-    """How bad it is: an error stops the deployment, a warning does not."""
+    """An error stops the deployment, a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -43,7 +43,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a file: line and column counted from 1, and how many characters are meant."""
+    """A place in a file: line and column counted from 1, and a number of characters."""
 
     line: int
     column: int
@@ -58,9 +58,9 @@ class Diagnostic:
     """See `codes.md`."""
     message: str
     file: str
-    """The file as the person named it."""
+    """The path of the file as given by the user."""
     line: int | None = None
-    """Counted from 1; None where the problem is the file as a whole."""
+    """Counted from 1; None if the problem concerns the whole file."""
     column: int | None = None
     length: int = 1
     source_line: str | None = None
@@ -71,7 +71,7 @@ class Diagnostic:
     def __post_init__(self) -> None:
         if self.code not in explanations():
             raise ValueError(f"{self.code} is not in codes.md")
-        # A file of a megabyte may be one value, or one loop through all of its functions.
+        # A file of a megabyte may be a single value, or a loop through all of its functions.
         for name in ("message", "expected", "help"):
             text = getattr(self, name)
             if text is not None and len(text) > LONGEST_TEXT:
@@ -83,7 +83,7 @@ class Diagnostic:
         return f"{DOCUMENTATION}#{self.code.lower()}"
 
     def render(self, color: bool = False) -> str:
-        """The diagnostic as several lines of text, without an end of line; with ANSI colours if asked."""
+        """The diagnostic as several lines of text, without a final line break."""
         paint = _PAINTED if color else _PLAIN
         place = printable(self.file)
         if self.line is not None:
@@ -104,19 +104,19 @@ class Diagnostic:
 
 
 class FdlError(Exception):
-    """An FDL file that cannot be used, with everything that is wrong with it."""
+    """An invalid FDL file, with all of its diagnostics."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = in_order(diagnostics)
         super().__init__(self.render())
 
     def render(self, color: bool = False) -> str:
-        """All diagnostics, ready for the terminal: print this, and end with status 2."""
+        """All diagnostics for the terminal. Print this, and exit with code 2."""
         return render(self.diagnostics, color)
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Most important first: errors before warnings, causes before consequences, then as in the file."""
+    """Errors before warnings, causes before consequences, then in the order of the file."""
     return tuple(
         sorted(
             diagnostics,
@@ -132,7 +132,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 
 def render(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
-    """Diagnostics as text, an empty line between two; of very many only the first ones."""
+    """Diagnostics as text, separated by empty lines; only the first ones if there are very many."""
     parts = [diagnostic.render(color) for diagnostic in diagnostics[:_SHOWN_AT_MOST]]
     hidden = len(diagnostics) - len(parts)
     if hidden > 0:
@@ -141,16 +141,14 @@ def render(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of a stranger's file, made fit for a terminal: no escape sequence reaches it, no invisible
-    direction.
-    """
+    """Untrusted text without escape sequences and invisible characters, safe for a terminal."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(character if _harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def quoted(value: object, width: int = SHOWN_OF_A_VALUE) -> str:
-    """A value of the file inside a message: in backquotes, on one line, shortened."""
+    """A value of the file for a message: in backticks, on one line, shortened."""
     text = value if isinstance(value, str) else _as_yaml(value)
     if len(text) > width:
         text = text[: width - 1] + "…"
@@ -170,13 +168,13 @@ def _harmless(character: str) -> bool:
 
 
 def _excerpt(line: str, column: int, length: int) -> tuple[str, str]:
-    """The source line, and a line with carets below the offending part; a long line is cut around it."""
+    """The source line, and a line with carets below the relevant part; a long line is shortened."""
     start = 0
     if len(line) > _LINE_WIDTH:
         start = max(0, min(column - 1 - _LINE_WIDTH // 4, len(line) - _LINE_WIDTH))
     part = line[start : start + _LINE_WIDTH]
     before, after = ("…" if start else ""), ("…" if start + _LINE_WIDTH < len(line) else "")
-    # Tabs become one blank, so that the caret stands where the eye expects it.
+    # Tabs become one space, so that the caret is in the right column.
     shown = before + printable(part.replace("\t", " ")) + after
     offset = len(before) + column - 1 - start
     blanks = "".join(" " * _cells(character) for character in shown[:offset]).ljust(offset)
@@ -185,7 +183,7 @@ def _excerpt(line: str, column: int, length: int) -> tuple[str, str]:
 
 
 def _cells(character: str) -> int:
-    """How many columns of a terminal a character takes."""
+    """The number of terminal columns of a character."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

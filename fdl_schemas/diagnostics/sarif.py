@@ -1,7 +1,7 @@
-"""Diagnostics as SARIF 2.1.0, the format in which code hosts take them and show them beside the lines.
+"""Diagnostics as SARIF 2.1.0, the format that code hosts display next to the lines.
 
-Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0"; the section numbers below
-are its own.
+Source: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0"; section numbers below
+refer to it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def sarif(diagnostics: Iterable[Diagnostic], *, folder: Path, version: str) -> d
     """A SARIF log with one run.
 
     Args:
-        diagnostics: what was found, in any number of files.
-        folder: the folder that code hosts know as the top of the repository: paths become relative to it.
-        version: of this project.
+        diagnostics: those of any number of files.
+        folder: the root of the repository on the code host; paths are relative to it.
+        version: the version of this project.
     """
     found = list(diagnostics)
     codes = sorted({diagnostic.code for diagnostic in found})
@@ -41,10 +41,10 @@ def sarif(diagnostics: Iterable[Diagnostic], *, folder: Path, version: str) -> d
                         "rules": [_rule(code) for code in codes],
                     }
                 },
-                # Ours count characters, as people do; the default would be UTF-16 units (3.14.17).
+                # Columns count characters; the default would be UTF-16 units (3.14.17).
                 "columnKind": "unicodeCodePoints",
-                # Without the address of the folder: a log says the same wherever it was made (3.14.14).
-                "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The folder that it ran in."}}},
+                # Without the address of the folder, so that the log does not depend on the machine (3.14.14).
+                "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The current folder."}}},
                 "results": [_result(diagnostic, codes, folder) for diagnostic in found],
             }
         ],
@@ -90,7 +90,7 @@ def _result(diagnostic: Diagnostic, codes: list[str], folder: Path) -> dict[str,
             "startLine": diagnostic.line,
             "startColumn": diagnostic.column,
             "endLine": diagnostic.line,
-            "endColumn": diagnostic.column + max(1, diagnostic.length),  # the first one after it (3.30.8)
+            "endColumn": diagnostic.column + max(1, diagnostic.length),  # exclusive (3.30.8)
         }
     return {
         "ruleId": diagnostic.code,
@@ -102,11 +102,11 @@ def _result(diagnostic: Diagnostic, codes: list[str], folder: Path) -> dict[str,
 
 
 def _artifact(file: str, folder: Path) -> Mapping[str, str]:
-    """Where the file is: relative to the folder, or, if it lies elsewhere, its whole address."""
+    """The path relative to the folder, or a `file://` URI if the file is outside of it."""
     path = folder / file
     try:
         relative = path.resolve().relative_to(folder.resolve())
     except (ValueError, OSError, RuntimeError):
-        # A path that no file can have (with a NUL byte) is a diagnostic too.
+        # Diagnostics can also be about invalid paths, such as one with a NUL byte.
         return {"uri": "file://" + quote(path.as_posix(), errors="replace")}
     return {"uri": quote(relative.as_posix(), errors="replace"), "uriBaseId": "SRCROOT"}

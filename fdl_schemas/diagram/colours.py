@@ -40,4 +40,4 @@ KIND_COLOURS: Final[Mapping[Kind, str]] = {
 }
 
 BUCKET_COLOURS: Final = ("#16a34a", "#0284c7", "#c026d3", "#ca8a04", "#0f766e", "#7c3aed", "#65a30d")
-"""Without red, which is for loops."""
+"""No red, which marks loops."""

@@ -1,4 +1,4 @@
-"""From a file to nodes and edges: what there is to draw, without a thought of where."""
+"""From a file to nodes and edges, without a layout."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics.diagnostic import printable
-from fdl_schemas.graph import Danger, Link, Station, links, most_comparisons
+from fdl_schemas.graph import Danger, Link, Step, links, most_comparisons
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
 from fdl_schemas.rules.rules import MAX_COMPARISONS
 
-MAX_STATIONS: Final = 1000
+MAX_STEPS: Final = 1000
 _FILTERS_SHOWN: Final = 3
 
 
 class Kind(StrEnum):
-    """What a node is; its colour."""
+    """The kind of a node, which determines its color."""
 
     FOLDER = "folder"
     LAMBDA = "lambda"
@@ -36,7 +36,7 @@ class Node:
     title: str
     lines: tuple[str, ...] = ()
     group: int = 0
-    """Of a folder: the number of its bucket, for its colour."""
+    """Only for folders: the number of the bucket, for its color."""
     danger: Danger = Danger.NONE
 
 
@@ -48,13 +48,13 @@ class Edge:
     target: int
     label: str = ""
     dashed: bool = False
-    """Not a way of data: the one folder lies in the other."""
+    """Not a flow of data: one folder is inside the other."""
     danger: Danger = Danger.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """What there is to draw."""
+    """The nodes and edges of a workflow."""
 
     title: str
     nodes: tuple[Node, ...]
@@ -62,55 +62,53 @@ class Diagram:
 
 
 class TooLargeError(Exception):
-    """More than a picture can show."""
+    """The workflow is too large for a diagram."""
 
 
 def diagram(draft: Draft, title: str) -> Diagram:
-    """The nodes and edges of a file, as far as it could be read.
+    """The nodes and edges of the readable parts of a file.
 
     Raises:
-        TooLargeError: there are more than `MAX_STATIONS` functions, or as many ways between them.
+        TooLargeError: there are more than `MAX_STEPS` functions, or too many connections between them.
     """
-    stations: list[Function | OscarService] = [
+    steps: list[Function | OscarService] = [
         *(entry.function for entry in draft.functions),
         *(entry.service for entry in draft.oscar_services),
     ]
-    if len(stations) > MAX_STATIONS or most_comparisons(stations) > MAX_COMPARISONS:
+    if len(steps) > MAX_STEPS or most_comparisons(steps) > MAX_COMPARISONS:
         raise TooLargeError
-    return _Drawing(stations).diagram(title)
+    return _Drawing(steps).diagram(title)
 
 
 class _Drawing:
     """Collects nodes and edges, each once."""
 
-    def __init__(self, stations: Sequence[Function | OscarService]) -> None:
-        self._stations = stations
+    def __init__(self, steps: Sequence[Function | OscarService]) -> None:
+        self._steps = steps
         self._nodes: list[Node] = []
         self._edges: dict[tuple[int, int, bool], Edge] = {}
         self._folders: dict[tuple[str, str, str | None], int] = {}
         self._buckets: dict[str, int] = {}
 
     def diagram(self, title: str) -> Diagram:
-        plain: list[Station] = list(self._stations)
+        plain: list[Step] = list(self._steps)
         found, loop_inputs = links(plain)
         dangers: dict[tuple[int, int], Danger] = {}
         for link in found:
             at = (link.writer, link.output)
             dangers[at] = max(dangers.get(at, Danger.NONE), link.danger)
-        for index, station in enumerate(self._stations):
+        for index, step in enumerate(self._steps):
             sources = [
-                (number, self._folder(entry)) for number, entry in enumerate(station.inputs) if entry.bucket
+                (number, self._folder(entry)) for number, entry in enumerate(step.inputs) if entry.bucket
             ]
             danger = max((loop_inputs[index, number] for number, _ in sources), default=Danger.NONE)
-            node = self._add(_station_node(station, danger))
-            if isinstance(station, Function) and station.api_gateway is not None:
-                endpoint = Node(Kind.HTTP, printable(station.api_gateway.name), ("HTTP endpoint",))
+            node = self._add(_step_node(step, danger))
+            if isinstance(step, Function) and step.api_gateway is not None:
+                endpoint = Node(Kind.HTTP, printable(step.api_gateway.name), ("HTTP endpoint",))
                 self._connect(self._add(endpoint), node)
             for number, folder in sources:
-                self._connect(
-                    folder, node, _filters(station.inputs[number]), danger=loop_inputs[index, number]
-                )
-            for number, entry in enumerate(station.outputs):
+                self._connect(folder, node, _filters(step.inputs[number]), danger=loop_inputs[index, number])
+            for number, entry in enumerate(step.outputs):
                 if entry.bucket:
                     danger = dangers.get((index, number), Danger.NONE)
                     self._connect(node, self._folder(entry), _filters(entry), danger=danger)
@@ -118,13 +116,17 @@ class _Drawing:
         return Diagram(printable(title), tuple(self._nodes), tuple(self._edges.values()))
 
     def _connect_nested(self, found: Iterable[Link]) -> None:
-        """A file in `in/raw/` is a file in `in/` too."""
+        """Connects nested folders: a file in `in/raw/` is also in `in/`."""
         for link in found:
-            written = self._folder(self._stations[link.writer].outputs[link.output])
+            written = self._folder(self._steps[link.writer].outputs[link.output])
             read = self._folder(link.trigger)
             if written != read and (link.sure or link.danger):
                 self._connect(
-                    written, read, "lies in" if link.sure else "may lie in", dashed=True, danger=link.danger
+                    written,
+                    read,
+                    "is inside" if link.sure else "may be inside",
+                    dashed=True,
+                    danger=link.danger,
                 )
 
     def _folder(self, entry: StorageEntry) -> int:
@@ -151,7 +153,7 @@ class _Drawing:
     ) -> None:
         known = self._edges.get((source, target, dashed))
         if known is not None:
-            # Two inputs on one folder. One without a filter takes everything.
+            # Two inputs on one folder. One without a filter matches everything.
             if not (known.label and label):
                 label = ""
             elif known.label != label:
@@ -160,21 +162,21 @@ class _Drawing:
         self._edges[source, target, dashed] = Edge(source, target, label, dashed, danger)
 
 
-def _station_node(station: Function | OscarService, danger: Danger) -> Node:
-    name = printable(station.name) or "(no name)"
-    if isinstance(station, OscarService):
-        lines = [f"OSCAR, {station.cluster}", station.image]
+def _step_node(step: Function | OscarService, danger: Danger) -> Node:
+    name = printable(step.name) or "(no name)"
+    if isinstance(step, OscarService):
+        lines = [f"OSCAR, {step.cluster}", step.image]
         return Node(Kind.OSCAR, name, _texts(lines), danger=danger)
-    container, job = station.container, station.batch
+    container, job = step.container, step.batch
     image = container.image or (container.image_file.name if container.image_file else "(no image)")
-    in_lambda = f"{station.memory_mib} MiB, {station.timeout_s} s"
+    in_lambda = f"{step.memory_mib} MiB, {step.timeout_s} s"
     in_batch = f"{job.vcpus:g} vCPU, {job.memory_mib} MiB" if job is not None else ""
     lines = {
         ExecutionMode.LAMBDA: [f"Lambda: {in_lambda}"],
         ExecutionMode.BATCH: [f"Batch: {in_batch}"],
         ExecutionMode.LAMBDA_BATCH: [f"Lambda: {in_lambda}", f"then Batch: {in_batch}"],
-    }[station.execution_mode]
-    return Node(Kind(station.execution_mode.value), name, _texts([*lines, image]), danger=danger)
+    }[step.execution_mode]
+    return Node(Kind(step.execution_mode.value), name, _texts([*lines, image]), danger=danger)
 
 
 def _texts(lines: Iterable[str]) -> tuple[str, ...]:
@@ -182,7 +184,7 @@ def _texts(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def _filters(entry: StorageEntry) -> str:
-    """`frame-*, *.jpg`: what the base name has to look like."""
+    """`frame-*, *.jpg`: the filters on file names."""
     parts = []
     for patterns in (
         [f"{prefix}*" for prefix in entry.prefixes],

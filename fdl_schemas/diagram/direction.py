@@ -9,9 +9,9 @@ from typing import Final
 from fdl_schemas.diagram.diagram import Diagram, Edge, Node
 
 PAGE_WIDTH: Final = 1200
-"""Pixels: the width of a screen, with room for a window's edges."""
+"""Pixels: the width of a screen, minus a window's borders."""
 
-# Estimates in pixels, for the sizes of text and the distances of `dot.py`.
+# Estimates in pixels, for the text sizes and distances in `dot.py`.
 _CHARACTER: Final = 6.2
 _PADDING: Final = 34
 _ROW_GAP: Final = 22
@@ -19,7 +19,7 @@ _COLUMN_GAP: Final = 46
 
 
 class Direction(StrEnum):
-    """The way that data flows, in the words of Mermaid (Graphviz says TB for TD)."""
+    """The direction of the data flow, in Mermaid's terms (Graphviz uses TB for TD)."""
 
     LEFT_TO_RIGHT = "LR"
     TOP_DOWN = "TD"
@@ -48,16 +48,16 @@ def _width(node: Node) -> float:
 
 
 def _ranks(count: int, edges: Sequence[Edge]) -> list[int]:
-    """For each node, how many edges lead to it on the longest path.
+    """For each node, the number of edges on the longest path to it.
 
-    Where a loop begins, its node may be counted at the end of the loop: it is as wide there.
+    The first node of a loop may be counted at the end of the loop, which does not change the width.
     """
     following: list[list[int]] = [[] for _ in range(count)]
     entered = [False] * count
     for edge in edges:
         following[edge.source].append(edge.target)
         entered[edge.target] = True
-    order: list[int] = []  # each node after all that it leads to
+    order: list[int] = []  # each node after all of its successors
     seen = [False] * count
     for start in sorted(range(count), key=entered.__getitem__):
         if seen[start]:

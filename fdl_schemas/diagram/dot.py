@@ -11,17 +11,17 @@ from fdl_schemas.diagram.direction import Direction
 from fdl_schemas.graph import Danger
 
 FONT: Final = "Arial"
-"""Graphviz in WebAssembly knows the widths of Arial without the font; Helvetica, Arimo and Liberation Sans
-have the same."""
+"""Graphviz in WebAssembly knows the widths of Arial without the font. Helvetica, Arimo and Liberation Sans
+have the same widths."""
 _LARGE: Final = 100
-"""Nodes. More of them are laid out with fewer improvements and straight edges, which saves minutes."""
+"""Number of nodes from which the layout has fewer iterations and straight edges, which saves minutes."""
 _FAST: Final = "nslimit=0.1, nslimit1=0.1, mclimit=0.1, splines=line, "
 _LONGEST_TEXT: Final = 36
 _LONGEST_LABEL: Final = 28
 
 
 def dot(diagram: Diagram, direction: Direction) -> str:
-    """The text of a Graphviz graph; node number i is called `n<i>`."""
+    """The text of a Graphviz graph, with node IDs `n<index>`."""
     rank = {Direction.LEFT_TO_RIGHT: "LR", Direction.TOP_DOWN: "TB"}[direction]
     title = f"<B>{_html(diagram.title, 2 * _LONGEST_TEXT)}</B>"
     fast = _FAST if len(diagram.nodes) > _LARGE else ""
@@ -54,7 +54,7 @@ def _node(node: Node) -> str:
 
 
 def _table(node: Node, texts: list[str]) -> str:
-    """A box with a coloured band at its left; a function of mode `lambda-batch` has one above the other."""
+    """A box with a colored band on its left, or two bands for a function in mode `lambda-batch`."""
     colours = [KIND_COLOURS[node.kind]]
     if node.kind is Kind.LAMBDA_BATCH:
         colours.append(KIND_COLOURS[Kind.BATCH])
@@ -86,10 +86,10 @@ def _edge(edge: Edge) -> str:
 
 
 def _html(text: str, longest: int) -> str:
-    """Text inside of an HTML-like label, cut in the middle if it is long: names often differ at both ends.
+    """Text in an HTML-like label, shortened in the middle, because names often differ at both ends.
 
     A name such as `<IMG SRC="/etc/passwd"/>` must not become markup. One such as `\\G` must not be replaced
-    by the name of the graph: Graphviz does that in HTML-like labels too, but only within one piece of text.
+    by the name of the graph: Graphviz also does that in HTML-like labels, but only within one piece of text.
     """
     if len(text) > longest:
         text = f"{text[: longest // 2]}…{text[len(text) - longest // 2 + 1 :]}"

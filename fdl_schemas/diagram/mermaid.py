@@ -1,4 +1,4 @@
-"""A diagram as Mermaid text, which code hosts and many editors draw themselves."""
+"""A diagram as Mermaid text, which code hosts and many editors can render."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fdl_schemas.diagram.diagram import Diagram, Edge, Kind, Node
 from fdl_schemas.diagram.direction import Direction
 from fdl_schemas.graph import Danger
 
-# Nothing of a name means anything to Mermaid, Markdown or HTML.
+# Escapes everything in a name that is special in Mermaid, Markdown or HTML.
 _SPECIAL = {ord(character): f"#{ord(character)};" for character in "#&<>\"'`|[](){}\\;*_~"}
 
 

@@ -1,8 +1,8 @@
-"""docs/fdl.md, written from the schema, so that it cannot say anything else than the program does.
+"""Generates docs/fdl.md from the schema, so that it always matches the program.
 
-python -m fdl_schemas.docs            # writes it anew
-python -m fdl_schemas.docs --check    # fails if it is stale
+python -m fdl_schemas.docs            # writes the file
+python -m fdl_schemas.docs --check    # fails if the file is out of date
 
-`introduction.md` is written by hand; `reference` makes the tables of keys from `fdl.schema.json`; the chapter
-about diagnostics comes from `fdl_schemas/diagnostics/codes.md`.
+`introduction.md` is written by hand, `reference` generates the tables of keys from `fdl.schema.json`, and the
+chapter about diagnostics comes from `fdl_schemas/diagnostics/codes.md`.
 """

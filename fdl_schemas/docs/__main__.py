@@ -1,4 +1,4 @@
-"""Writes docs/fdl.md, or checks that it is what would be written."""
+"""Writes docs/fdl.md, or checks that it is up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COMMAND = "python -m fdl_schemas.docs"
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 done or fresh, 1 stale, 2 not understood."""
+    """The exit code: 0 written or up to date, 1 out of date, 2 wrong usage."""
     if arguments not in ([], ["--check"]):
         print(f"usage: {_COMMAND} [--check]", file=sys.stderr)
         return 2
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
         return 0
-    print(f"{DOCUMENTATION} is stale: run `{_COMMAND}` and commit what it writes", file=sys.stderr)
+    print(f"{DOCUMENTATION} is out of date: run `{_COMMAND}` and commit the result", file=sys.stderr)
     return 1
 
 

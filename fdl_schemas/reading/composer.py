@@ -1,8 +1,8 @@
 """From YAML's events to a document.
 
-The events are put together here, in one loop without recursion, with limits on depth and on the number of
-values (aliases counted as often as they expand); PyYAML's own composer recurses in C, and its constructor
-drops positions and keeps the last of two equal keys.
+One loop without recursion composes the events, with limits on depth and on the number of values (each use of
+an alias counts). PyYAML's own composer recurses in C, and its constructor drops positions and keeps the last
+of two equal keys.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any, Final
 import yaml
 
 from fdl_schemas.diagnostics.diagnostic import Diagnostic, FdlError, Position, quoted
+from fdl_schemas.reading import lookalikes
 from fdl_schemas.reading.document import Document, DocumentNode, is_secret
+from fdl_schemas.reading.other_formats import other_format
 from fdl_schemas.reading.scalars import kind_of, plain_value
-from fdl_schemas.reading.syntax import syntax_problem
+from fdl_schemas.reading.syntax import lookalike_problem, syntax_problem
 
 MAX_DEPTH: Final = 50
 MAX_VALUES: Final = 100_000
-"""Of keys, scalars and collections, aliases expanded: some 500 functions use a third of it."""
+"""Keys, scalars and collections, aliases expanded. About 500 functions use a third of it."""
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where libyaml is there
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster with libyaml
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _PROBLEMS_AT_MOST: Final = 100
 
@@ -30,7 +32,8 @@ def compose(text: str, file: str) -> Document:
     """Parses one YAML document; `file` is its name in diagnostics.
 
     Raises:
-        FdlError: the text is no YAML, is empty, too deep or too large, or uses what FDL does not allow.
+        FdlError: the text is not YAML, is empty, too deep or too large, or uses YAML in a way that FDL does
+        not allow.
     """
     return _Composer(file, text).compose()
 
@@ -49,7 +52,7 @@ class _Open:
 
 
 class _Composer:
-    """Puts the events of one YAML document together."""
+    """Composes the events of one YAML document."""
 
     def __init__(self, file: str, text: str) -> None:
         self._document = Document(file, text, DocumentNode(None, 1, 1))
@@ -70,28 +73,32 @@ class _Composer:
                     if documents > 1:
                         self._fail(
                             "FDL007",
-                            "a second document starts here",
+                            "a second YAML document starts here",
                             replace(_position(event), length=3),
-                            expected="one document",
-                            help="put each workflow into a file of its own, or remove the `---`",
+                            expected="one document in the file",
+                            help="put each workflow into its own file, or remove the `---`",
                         )
                 elif isinstance(event, yaml.NodeEvent):
                     self._take_node(event)
                 elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
                     self._close()
         except yaml.YAMLError as error:
-            self._problems.append(syntax_problem(error, self._text, self._document))
+            problem = syntax_problem(error, self._text, self._document)
+            if problem not in self._problems:
+                self._problems.append(problem)
+        if other := other_format(self._text, self._root, self._document):
+            raise FdlError([other])
         if self._problems:
             raise FdlError(self._problems)
         if self._root is None or self._root.data is None:
-            problem = Diagnostic(
+            empty = Diagnostic(
                 "FDL006",
                 "the file is empty",
                 self._document.file,
                 expected="a map with the key `functions`",
-                help="start from one of the examples, or run `scar validate` on another file",
+                help="`scar new NAME` creates an FDL file to start from",
             )
-            raise FdlError([problem])
+            raise FdlError([empty])
         self._document.root = self._root
         return self._document
 
@@ -129,9 +136,9 @@ class _Composer:
         self._place(finished.node)
 
     def _place(self, node: DocumentNode) -> None:
-        """Puts a finished node into the collection that is open, or makes it the root."""
-        # Checked while the tree grows, so that no bomb of aliases is ever expanded. An alias costs as much as
-        # the value that it names: walking over the data later on does.
+        """Adds a finished node to the open collection, or makes it the root."""
+        # Checked while the tree grows, so that a "billion laughs" file is never expanded. An alias costs as
+        # much as the value that it names, because later code walks over the data.
         self._check_size(self._values + 1, node)
         self._values += 1
         if not self._open:
@@ -165,10 +172,10 @@ class _Composer:
             first = parent.node.keys[name]
             self._report(
                 "FDL008",
-                f"key {quoted(name)} is given twice",
+                f"duplicate key {quoted(name)}",
                 key.position,
                 expected="each key once",
-                help=f"it is already in line {first.line}; keep one of the two",
+                help=f"the same key is in line {first.line}; remove one of the two",
             )
             return
         parent.node.data[name] = value.data
@@ -176,15 +183,15 @@ class _Composer:
         parent.node.keys[name] = key.position
 
     def _merge(self, target: DocumentNode, position: Position, merged: DocumentNode) -> None:
-        """`<<: *anchor`: keys that the map has itself win, then those of the first map merged."""
+        """`<<: *anchor`: the map's own keys take precedence, then those of the first merged map."""
         sources = list(merged.children.values()) if isinstance(merged.data, list) else [merged]
         if not all(isinstance(source.data, dict) for source in sources):
             self._report(
                 "FDL010",
                 "the merge key `<<` does not name a map",
                 position,
-                expected="`<<: *anchor`, where the anchor stands at a map, or a list of such",
-                help="put the anchor (`&name`) at a map",
+                expected="`<<: *name`, where `&name` marks a map, or a list of such aliases",
+                help="put the anchor (`&name`) before a map",
             )
             return
         for source in sources:
@@ -198,18 +205,18 @@ class _Composer:
         if event.anchor not in self._anchors:
             self._fail(
                 "FDL010",
-                f"there is no anchor {self._shown('&' + event.anchor)} above this line",
+                f"the anchor {self._shown('&' + event.anchor)} is not defined above this line",
                 position,
-                expected="the name of an anchor that stands earlier in the file",
-                help="a text that starts with `*` has to be quoted",
+                expected="an anchor that is defined earlier in the file",
+                help="quote text that starts with `*`",
             )
         node = self._anchors[event.anchor]
         if node is None:
             self._fail(
                 "FDL010",
-                f"{self._shown('*' + event.anchor)} stands inside the value that it names",
+                f"the alias {self._shown('*' + event.anchor)} is inside the value that it names",
                 position,
-                expected="a value that ends",
+                expected="a value that does not contain itself",
                 help="remove the alias",
             )
         assert node is not None  # noqa: S101 - _fail raises
@@ -219,6 +226,8 @@ class _Composer:
         text: str = event.value
         node.text = text
         node.quoted = not event.implicit[0]  # only a plain scalar has its type guessed
+        if not node.quoted and not text.isascii():
+            self._check_lookalikes(text, node)
         tag = event.tag
         if tag is None or tag == "!":
             node.data = text if node.quoted or tag == "!" else plain_value(text)
@@ -237,6 +246,13 @@ class _Composer:
         else:
             self._refuse_tag(tag, node.position)
 
+    def _check_lookalikes(self, text: str, node: DocumentNode) -> None:
+        is_key = bool(self._open) and self._open[-1].is_map and self._open[-1].key is None
+        index = lookalikes.in_plain_scalar(text, is_key=is_key)
+        if index is not None and len(self._problems) < _PROBLEMS_AT_MOST:
+            position = Position(node.line, node.column + index)
+            self._problems.append(lookalike_problem(text[index], position, self._document))
+
     def _check_collection_tag(self, event: Any, is_map: bool, position: Position) -> None:
         if event.tag not in (None, "!", _STANDARD_TAG + ("map" if is_map else "seq")):
             self._refuse_tag(event.tag, position)
@@ -247,7 +263,7 @@ class _Composer:
         if values > MAX_VALUES:
             self._fail(
                 "FDL003",
-                "the file has too many values, aliases counted as often as they are used",
+                "the file has too many values (each use of an alias counts)",
                 node.position,
                 expected=f"at most {MAX_VALUES:,} keys and values",
                 help="split the workflow into several FDL files",
@@ -259,21 +275,21 @@ class _Composer:
             "the file is nested too deeply",
             position,
             expected=f"at most {MAX_DEPTH} levels",
-            help="an FDL file needs about 8 levels; look for brackets or dashes that do not belong here",
+            help="an FDL file needs about 8 levels; look for superfluous brackets or dashes",
         )
 
     def _refuse_tag(self, tag: str, position: Position) -> None:
         shown = tag.replace(_STANDARD_TAG, "!!")
         self._report(
             "FDL010",
-            f"the tag {self._shown(shown)} cannot be used here",
+            f"the tag {self._shown(shown)} is not supported",
             position,
             expected="a plain value",
-            help="remove the tag; a text that starts with `!` has to be quoted",
+            help="remove the tag, or quote text that starts with `!`",
         )
 
     def _shown(self, name: str) -> str:
-        """The name of an anchor or tag in a message: a secret may start with `*` or `!`."""
+        """The name of an anchor or tag in a message; hidden in secrets, which may start with `*` or `!`."""
         is_part_of_secret = any(
             collection.key is not None and is_secret(collection.key.text or "") for collection in self._open
         )
@@ -281,7 +297,7 @@ class _Composer:
 
     def _report_key(self, key: DocumentNode) -> None:
         if key.text is None:
-            what, advice = "a list or a map", "write the key as plain text"
+            what, advice = "a list or a map", "write the key as a plain string"
         elif key.data is None:
             what, advice = "empty", "write the key before the `:`"
         else:
@@ -289,7 +305,9 @@ class _Composer:
                 f"{quoted(key.text)}, which YAML reads as {kind_of(key.data)}",
                 f'quote it: "{key.text}"',
             )
-        self._report("FDL009", f"the key is {what}", key.position, expected="text as the key", help=advice)
+        self._report(
+            "FDL009", f"the key is {what}", key.position, expected="a string as the key", help=advice
+        )
 
     def _report(self, code: str, message: str, position: Position, *, expected: str, help: str) -> None:
         if len(self._problems) < _PROBLEMS_AT_MOST:
@@ -298,7 +316,7 @@ class _Composer:
             )
 
     def _fail(self, code: str, message: str, position: Position, *, expected: str, help: str) -> None:
-        """Reports a problem after which reading on makes no sense."""
+        """Reports a problem and stops."""
         self._report(code, message, position, expected=expected, help=help)
         raise FdlError(self._problems)
 

@@ -1,7 +1,6 @@
-"""A parsed file: plain data, and for each path in it the place in the text.
+"""A parsed file: plain data, and the place in the text of each key and value.
 
-`composer` makes documents; everybody after it asks them where a key or a value stands, and makes diagnostics
-there.
+`composer` creates documents. The other modules look up places in them, and create diagnostics there.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from fdl_schemas.model import SECRET_SETTINGS
 PathInFile = tuple[str | int, ...]
 """Keys and indexes that lead from the top of the file to a value."""
 
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what YAML 1.1 takes for the end of a line
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # the line breaks of YAML 1.1
 
 
 def lines_of(text: str) -> list[str]:
@@ -26,8 +25,8 @@ def lines_of(text: str) -> list[str]:
     return _LINE_END.split(text)
 
 
-# Diagnostics end up in logs of CI systems and in code hosts: no secret goes there with its line. A reference
-# to a secret stays.
+# Diagnostics appear in the logs of CI systems and on code hosts, so secrets in source lines are hidden. A
+# reference to a secret is shown.
 _SECRET_KEYS: Final = SECRET_SETTINGS - {"login"}
 """Keys whose values are not shown."""
 _SECRET_WORDS: Final = ("passw", "pwd", "secret", "token", "access_key")
@@ -40,7 +39,7 @@ _LINES_ABOVE: Final = 100
 
 @lru_cache(maxsize=1024)
 def is_secret(key: str) -> bool:
-    """Whether the value of a key is not shown: it is a secret's, or one that may be meant (`pasword`)."""
+    """Whether to hide the value of a key: a secret, or probably a misspelt one (`pasword`)."""
     name = key.lower().replace("-", "_")
     return (
         name in _SECRET_KEYS
@@ -53,9 +52,9 @@ def _without_secrets(lines: list[str], index: int) -> str:
     """A line of the file as a diagnostic shows it."""
     line = _LOGIN.sub(lambda found: found[1] + "*" * len(found[2]) + "@", lines[index])
     for found in _KEY.finditer(line):
-        # Without a blank after it, `:` makes a key of a quoted text alone; ARNs are full of such.
+        # Without a space after `:`, only quoted text is a key; ARNs contain many colons.
         is_key = found[2] or found[3] or found[1] in _SECRET_KEYS
-        # `login: user:password` is a mistake that shows both.
+        # `login: user:password` is a mistake that would show both.
         if is_key and (is_secret(found[1]) or (found[1] == "login" and ":" in line[found.end() :])):
             return line[: found.end()] + "*" * (len(line) - found.end())
     start = len(line) - len(line.lstrip())
@@ -65,11 +64,11 @@ def _without_secrets(lines: list[str], index: int) -> str:
 
 
 def _belongs_to_a_secret(lines: list[str], index: int) -> bool:
-    """Whether a line is a part of a secret whose key stands above it."""
+    """Whether a line belongs to a secret whose key is in a line above."""
     indentation = _indentation(lines[index])
     for above in reversed(lines[max(0, index - _LINES_ABOVE) : index]):
         found = _FIRST_KEY.match(above)
-        # The entries of a list may stand below their key's first letter.
+        # The entries of a list may have the same indentation as their key.
         if found and found.start(1) < indentation:
             if is_secret(found[1]):
                 return True
@@ -84,32 +83,32 @@ def _indentation(line: str) -> int:
 
 @dataclass(slots=True, eq=False)
 class DocumentNode:
-    """A value of the file and where it stands."""
+    """A value of the file and its place."""
 
     data: Any
     line: int
     column: int
     length: int = 1
     text: str | None = None
-    """Of a scalar: as it was written, without quotes."""
+    """A scalar as written, without quotes."""
     quoted: bool = False
-    """Of a scalar: whether it was written in quotes."""
+    """Whether a scalar is in quotes."""
     size: int = 1
-    """How many values it holds, aliases expanded, itself included."""
+    """The number of values in it, aliases expanded, including itself."""
     height: int = 1
-    """How deep it is nested, itself included."""
+    """Its depth of nesting, including itself."""
     children: dict[str | int, DocumentNode] = field(default_factory=dict)
     keys: dict[str | int, Position] = field(default_factory=dict)
-    """Of a map: where its keys stand."""
+    """The places of a map's keys."""
 
     @property
     def position(self) -> Position:
-        """Where the value stands."""
+        """The place of the value."""
         return Position(self.line, self.column, self.length)
 
 
 class Document:
-    """A parsed FDL file: `data`, and for each path in it the place in the text."""
+    """A parsed FDL file: `data`, and the place in the text of each path in it."""
 
     def __init__(self, file: str, text: str, root: DocumentNode) -> None:
         self.file = file
@@ -133,15 +132,23 @@ class Document:
         return node
 
     def value_position(self, path: PathInFile) -> Position:
-        """Where the value at `path` starts."""
+        """The start of the value at `path`."""
         return self.node(path).position
 
     def key_position(self, path: PathInFile) -> Position:
-        """Where the key that leads to `path` stands; of an entry of a list, where the entry starts."""
+        """The place of the key at `path`; for an entry of a list, the start of the entry."""
         if not path:
             return self.root.position
         parent = self.node(path[:-1])
         return parent.keys.get(path[-1]) or self.value_position(path)
+
+    def comment_after(self, path: PathInFile) -> str | None:
+        """The comment in the line of a value without quotes, from its `#` on, or None."""
+        node = self.node(path)
+        if node.text is None or node.quoted or node.line > len(self._lines):
+            return None
+        rest = self._lines[node.line - 1][node.column - 1 + node.length :]
+        return rest.strip() if rest.lstrip().startswith("#") else None
 
     def diagnostic(
         self,
@@ -168,7 +175,7 @@ class Document:
         )
 
     def _line(self, index: int) -> str:
-        """A line of the file, secrets made unreadable. Kept: it may be long, and hold all the mistakes."""
+        """A line of the file with secrets hidden. Cached, because one long line may have all the mistakes."""
         if index >= len(self._lines):
             return ""
         if index not in self._shown:

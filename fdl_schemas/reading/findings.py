@@ -1,9 +1,8 @@
-"""The list that the stations write down what they find in, while a file is being checked.
+"""Collects the diagnostics of a file while it is checked.
 
-It knows what keeps diagnostics useful: one mistake is one diagnostic. Nothing is said twice (an anchor with a
-mistake may be used ten times, and so may the name of a bucket), and what is *damaged* is known: the places
-where something is wrong already, so that a later station does not report the consequence (an `image` of the
-wrong type is not a missing image too).
+One mistake is one diagnostic. Nothing is reported twice (an anchor with a mistake may be used ten times, and
+so may the name of a bucket). *Damaged* places already have a problem, so that later checks do not report its
+consequences (an `image` of the wrong type is not also a missing image).
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from fdl_schemas.diagnostics.diagnostic import SHOWN_OF_A_VALUE, Diagnostic, Sev
 from fdl_schemas.reading.document import Document, PathInFile, is_secret
 
 MOST: Final = 200
-"""More problems than this are not looked for: the file is something else than an FDL file."""
+"""The checks stop after this number of problems: the file is probably not an FDL file."""
 
 
 class Findings:
-    """What was found in one document so far."""
+    """The problems found in one document so far."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -40,12 +39,12 @@ class Findings:
 
     @property
     def has_errors(self) -> bool:
-        """Whether something was found that stops the deployment."""
+        """Whether a problem was found that stops the deployment."""
         return any(found.severity is Severity.ERROR for found in self._diagnostics.values())
 
     @property
     def full(self) -> bool:
-        """Whether so much was found that looking on makes no sense."""
+        """Whether so many problems were found that the checks stop."""
         return len(self._diagnostics) >= MOST
 
     def error(
@@ -59,12 +58,12 @@ class Findings:
         on_key: bool = False,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Notes an error at the value of `path`, or at the key that leads to it."""
+        """Records an error at the value of `path`, or at its key."""
         position = self._document.key_position(path) if on_key else self._document.value_position(path)
         if any(isinstance(step, str) and is_secret(step) for step in path) and (
             value := self._document.node(path).text
         ):
-            # Messages show the beginning of a long one.
+            # Messages show the start of a long value.
             shown = value[: SHOWN_OF_A_VALUE - 1] if len(value) >= SHOWN_OF_A_VALUE else value
             message, help = message.replace(shown, "***"), help and help.replace(shown, "***")
         identity = (code, position, message)
@@ -74,26 +73,26 @@ class Findings:
             )
 
     warning = partialmethod(error, severity=Severity.WARNING)
-    """Notes a warning, as `error` does."""
+    """Records a warning, like `error`."""
 
     def damage(self, path: PathInFile, *, unknown_key: bool = False) -> None:
-        """Notes that what stands at `path` cannot be relied on, and so nothing above it is whole."""
+        """Marks the value at `path`, and all maps and lists around it, as not reliable."""
         for length in range(len(path) + 1):
             self._damaged.add(path[:length])
         if unknown_key:
             self._with_unknown_keys.add(path[:-1])
 
     def is_first_mention(self, code: str, subject: str) -> bool:
-        """Whether nothing was said under this code about this bucket, this file or the like before."""
+        """Whether this code has not been reported yet for this bucket, file or other subject."""
         if (code, subject) in self._mentioned:
             return False
         self._mentioned.add((code, subject))
         return True
 
     def is_whole(self, path: PathInFile) -> bool:
-        """Whether nothing was found wrong with the value at `path`, or inside it."""
+        """Whether no problem was found with the value at `path`, or inside it."""
         return path not in self._damaged
 
     def has_unknown_keys(self, path: PathInFile) -> bool:
-        """Whether the map at `path` has unknown keys: a missing key may be one of them, misspelt."""
+        """Whether the map at `path` has unknown keys, one of which may be a misspelt missing key."""
         return path in self._with_unknown_keys

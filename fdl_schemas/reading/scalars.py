@@ -1,8 +1,8 @@
-"""What a scalar without quotes means.
+"""The values of scalars without quotes.
 
-Values are read as SCAR's PyYAML read them, apart from what surprises people: dates, `12:30` and `0777` stay
-text. What YAML 1.1 takes for a boolean (`on`, `yes`) is one; the node remembers its spelling, so that a
-message can say what happened where text was wanted.
+Values are read like in SCAR, which used PyYAML, except for what surprises people: dates, `12:30` and `0777`
+stay text. The booleans of YAML 1.1 (`on`, `yes`) are booleans; the node keeps their spelling, so that a
+message can explain the problem if text was expected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FLOAT = re.compile(
 
 
 def plain_value(text: str) -> str | int | float | bool | None:
-    """What a scalar without quotes means."""
+    """The value of a scalar without quotes."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
@@ -43,13 +43,13 @@ def plain_value(text: str) -> str | int | float | bool | None:
 
 
 def kind_of(value: object) -> str:
-    """The type of a value in a person's words, with its article."""
+    """The type of a value in plain words, with its article."""
     kinds: Mapping[type, str] = {
         bool: "a boolean",
         int: "a number",
         float: "a decimal number",
-        str: "text",
+        str: "a string",
         list: "a list",
         dict: "a map",
     }
-    return kinds.get(type(value), "nothing")
+    return kinds.get(type(value), "null")

@@ -1,10 +1,9 @@
 """The shape of the data, checked against `fdl.schema.json`.
 
-The JSON Schema is the language: editors read it, the documentation comes from it, and `validator` judges by
-it here. What this module adds is words. A validator says that `"1024"` is not of type `integer`; a person
-wants to know that the quotes have to go. Each mismatch becomes one diagnostic at the key or value that it is
-about, and the offending part is cut out of the data, so that the stations after this one see only what has
-the right shape and can look for more problems in the same go.
+The JSON Schema defines the language: editors read it, the reference is generated from it, and `validator`
+uses it here. This module adds plain words: instead of `"1024"` not being of type `integer`, a message says to
+remove the quotes. Each mismatch becomes one diagnostic at its key or value, and that part is removed from the
+data, so that the rules see only data of the right shape and can report more problems in the same run.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.reading.document import PathInFile
-from fdl_schemas.reading.explain import called, explain, one_of, wrong_form
+from fdl_schemas.reading.explain import ADVICE_FOR_MAPS, called, explain, one_of, wrong_form
 from fdl_schemas.reading.findings import Findings
 from fdl_schemas.reading.validator import Mismatch, mismatches, part
 
@@ -33,12 +32,12 @@ def schema() -> dict[str, Any]:
 
 
 def check_shape(findings: Findings) -> Any:
-    """Checks the document against the schema; gives its data without the parts that are wrong."""
+    """Checks the document against the schema; returns its data without the parts that are wrong."""
     data = findings.document.data
     cut: list[PathInFile] = []
     for found in mismatches(data, schema()):
         if findings.full:
-            return {}  # what was not looked at has perhaps the wrong shape, and is nothing for the rules
+            return {}  # the rest was not checked, and may have the wrong shape for the rules
         cut += _report(found, findings)
     if not cut:
         return data
@@ -46,8 +45,12 @@ def check_shape(findings: Findings) -> Any:
 
 
 def _report(found: Mismatch, findings: Findings) -> Iterable[PathInFile]:
-    """Says what one mismatch means; gives the paths that have to be cut out."""
+    """Explains one mismatch; returns the paths that have to be removed from the data."""
     path = found.path
+    if path[:2] == ("functions", "oscar") and _is_service_without_cluster(
+        findings.document.node(path[:3]).data
+    ):
+        return _report_missing_cluster(path[:3], findings)
     if found.about_key:
         path = (*path, found.value)
         message, expected, advice = wrong_form(found, "this key")
@@ -60,41 +63,125 @@ def _report(found: Mismatch, findings: Findings) -> Iterable[PathInFile]:
         return _report_missing_keys(found, findings)
     spelling = findings.document.node(path).text
     code, (message, expected, advice) = explain(found, called(path), spelling)
+    if found.value is None and (below := _keys_at_the_level_of(path, findings)):
+        keys = quoted(below[0]) if len(below) == 1 else f"{quoted(below[0])} and the keys after it"
+        advice = f"indent {keys} by two more spaces, below {quoted(path[-1])}"
     on_key = found.value is None or found.keyword in ("minProperties", "minItems")
     findings.error(code, message, path, expected=expected, help=advice, on_key=on_key and bool(path))
     findings.damage(path)
     return [path]
 
 
+def _is_service_without_cluster(entry: Any) -> bool:
+    service = schema()["$defs"]["oscarService"]["properties"]
+    return (
+        isinstance(entry, dict)
+        and "name" in entry
+        and isinstance(entry["name"], str)
+        and entry.keys() <= service.keys()
+    )
+
+
+def _report_missing_cluster(path: PathInFile, findings: Findings) -> list[PathInFile]:
+    findings.error(
+        "FDL013",
+        f"{called(path)} has no cluster",
+        path,
+        expected="the name of the OSCAR cluster, and the service's keys below it",
+        help="write `- CLUSTER:`, and indent the service's keys below it",
+        on_key=True,
+    )
+    findings.damage(path)
+    return [path]
+
+
+def _keys_at_the_level_of(path: PathInFile, findings: Findings) -> list[str]:
+    """The keys that belong below an empty key, but are at its own level."""
+    if not path or not isinstance(path[-1], str):
+        return []
+    parent = findings.document.node(path[:-1]).data
+    known, below = _keys_at(path[:-1]), _keys_at(path)
+    return [key for key in parent if key in below and key not in known] if isinstance(parent, dict) else []
+
+
+def _keys_at(path: PathInFile) -> Mapping[str, Any]:
+    """The keys that the schema has at a place, with what it says about each."""
+    about: Mapping[str, Any] = schema()
+    for step in path:
+        about = resolved(about)
+        below = about.get("items") if isinstance(step, int) else about.get("properties", {}).get(step)
+        if below is None:
+            below = about.get("additionalProperties")
+        if not isinstance(below, dict):
+            return {}
+        about = below
+    keys: Mapping[str, Any] = resolved(about).get("properties", {})
+    return keys
+
+
 def _report_unknown_keys(found: Mismatch, findings: Findings) -> list[PathInFile]:
     path = found.path
     allowed = list(found.schema.get("properties", {}))
     unknown = [key for key in found.value if key not in found.schema.get("properties", {})]
+    misplaced = {
+        below
+        for key in allowed
+        if key in found.value and found.value[key] is None
+        for below in _keys_at_the_level_of((*path, key), findings)
+    }
     paths = []
+    explained = False
     for key in unknown:
         paths.append((*path, key))
         findings.damage((*path, key), unknown_key=True)
-        if findings.full:
-            continue
+        if findings.full or key in misplaced:
+            continue  # of what is misplaced the empty key above is the problem, and is reported
+        expected = (
+            one_of(allowed)
+            if len(allowed) <= _LISTED
+            else f"one of the {len(allowed)} keys of {called(path)}"
+        )
         nearest = get_close_matches(key.lower()[:64], allowed, n=1, cutoff=0.6)
         if nearest:
             advice = f"did you mean {quoted(nearest[0])}?"
-            findings.damage((*path, nearest[0]))  # what was meant by it is not known
-        elif path == ("functions",):
-            advice = "list each function below `aws:`, as `- lambda:` with its `name` and its keys below that"
-        elif homes := _keys_and_homes().get(key):
-            advice = f"{quoted(key)} belongs in {' or '.join(homes)}"
+            findings.damage((*path, nearest[0]))  # the value that was meant is unknown
+        elif advice_for_all := ADVICE_FOR_MAPS.get(str(path[-1]) if path else ""):
+            if explained:
+                continue
+            explained, advice = True, advice_for_all
         else:
-            advice = "remove the key, or correct its spelling"
+            advice = _place_of(key, found, findings)
         findings.error(
             "FDL011",
             f"unknown key {quoted(key)} in {called(path)}",
             (*path, key),
-            expected=one_of(allowed),
+            expected=expected,
             help=advice,
             on_key=True,
         )
     return paths
+
+
+_LISTED: Final = 8
+"""A message lists no more keys than these."""
+
+
+def _place_of(key: str, found: Mismatch, findings: Findings) -> str:
+    """Where a key belongs that is unknown in its map."""
+    path = found.path
+    homes = [sibling for sibling in found.schema.get("properties", {}) if key in _keys_at((*path, sibling))]
+    for sibling in homes:
+        if sibling in found.value:
+            return f"{quoted(key)} belongs in {quoted(sibling)}: indent it by two more spaces"
+    if len(homes) == 1:
+        return f"{quoted(key)} belongs in {quoted(homes[0])}: write `{homes[0]}:` above it, and indent it"
+    for length in range(len(path) - 1, 0, -1):
+        if key in _keys_at(path[:length]):
+            outer, inner = called(path[:length]), called(path[: length + 1])
+            return f"{quoted(key)} belongs in {outer}: align it with {inner}"
+    if maps := _keys_and_homes().get(key):
+        return f"{quoted(key)} belongs in {' or '.join(maps)}"
+    return "correct the spelling, or remove the key"
 
 
 def _report_missing_keys(found: Mismatch, findings: Findings) -> list[PathInFile]:
@@ -126,9 +213,14 @@ def _looks_misspelt(key: str, instance: Mapping[str, Any], schema_of_map: Mappin
     return bool(get_close_matches(key, unknown, n=1, cutoff=0.6))
 
 
+def is_key_of_the_language(name: str) -> bool:
+    """Whether some map of the language has a key of this name."""
+    return name in _keys_and_homes()
+
+
 @cache
 def _keys_and_homes() -> Mapping[str, tuple[str, ...]]:
-    """For each key of the language the names of the maps that may hold it."""
+    """The names of the maps that may have each key of the language."""
     homes: dict[str, list[str]] = {}
     waiting: list[tuple[str, Any]] = [("the top level", schema())]
     while waiting:
@@ -143,7 +235,7 @@ def _keys_and_homes() -> Mapping[str, tuple[str, ...]]:
 
 
 def resolved(about: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A part of the schema with what it refers to; what it says itself wins."""
+    """A part of the schema merged with the part that it refers to; its own keywords take precedence."""
     return {**part(about["$ref"], schema()), **about} if "$ref" in about else about
 
 

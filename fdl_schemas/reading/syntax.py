@@ -1,20 +1,37 @@
-"""What a YAML parser complains about, in a person's words; tabs above all."""
+"""The syntax errors of a YAML parser in plain words, at the place of the mistake."""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import yaml
 
-from fdl_schemas.diagnostics.diagnostic import Diagnostic, Position
+from fdl_schemas.diagnostics.diagnostic import Diagnostic, Position, quoted
+from fdl_schemas.reading import lookalikes
 from fdl_schemas.reading.document import Document, lines_of
+from fdl_schemas.reading.schema import is_key_of_the_language
+
+_NO_SPACE = re.compile(r"\s*(?:- +)*(?P<key>\w+):(?P<value>[^\s:].*)")
+_NO_COLON = re.compile(r"\s*(?:- +)*(?P<key>\w+)(?:\s+(?P<value>[^\s:#][^:]*))?")
+_LONGEST_LINE: Final = 500
+"""Longer lines are not searched for mistakes."""
 
 
 def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diagnostic:
-    """The diagnostic for a text that the YAML parser does not accept."""
+    """The diagnostic for a text that the YAML parser rejects."""
     mark, context_mark = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read")
+    context = str(getattr(error, "context", "") or "")
     lines = lines_of(text)
-    if "end of stream" in problem or "stream end" in problem or mark is None:
-        # Where the quotes or brackets were opened says more than the end of the file.
+    if (
+        "end of stream" in problem
+        or "stream end" in problem
+        or "expected ',' or" in problem
+        or "scanning an a" in context
+        or mark is None
+    ):
+        # The place where the quote or bracket was opened says more than the place where the parser gave up.
         mark = context_mark or mark
     if mark is None:
         offset = getattr(error, "position", 0)
@@ -28,36 +45,118 @@ def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diag
         column = line.index("\t") + 1
         return document.diagnostic(
             "FDL005",
-            "a tab indents this line",
+            "this line is indented with a tab",
             Position(position.line, column),
             expected="spaces",
-            help="YAML is indented by spaces alone; set the editor to insert spaces",
+            help="replace the tab with spaces; most editors can insert spaces for the tab key",
         )
+    if "quoted" not in context and "flow" not in context:
+        for number in _line_and_the_one_above(lines, position.line):
+            found = _mistake_in_line(lines[number - 1], number, document)
+            if found is not None:
+                return found
+    message, expected, advice = _words(problem, context, line, position.column)
+    return document.diagnostic("FDL004", message, position, expected=expected, help=advice)
+
+
+def lookalike_problem(character: str, position: Position, document: Document) -> Diagnostic:
+    """The diagnostic for a character that only looks like YAML's punctuation."""
+    name, plain = lookalikes.described(character)
     return document.diagnostic(
-        "FDL004",
-        f"not YAML: {problem.replace(chr(10), ' ')}",
+        "FDL019",
+        f"unexpected {name}",
         position,
-        expected="a YAML document",
-        help=_advice(problem, error),
+        expected=plain,
+        help="retype the character; to keep it, put the whole text in plain quotes",
     )
 
 
-def _advice(problem: str, error: yaml.YAMLError) -> str:  # noqa: PLR0911 - one problem, one line
-    context = str(getattr(error, "context", "") or "")
-    if "mapping values are not allowed" in problem:
-        return "check the indentation of this line and the one above; quote a text that holds `: `"
-    if "could not find expected ':'" in problem:
-        return "a key needs a `:` and a space after it"
-    if "escape" in problem:
-        return "write `\\\\` for a backslash, or put the text into single quotes"
+def _line_and_the_one_above(lines: list[str], number: int) -> list[int]:
+    above = next((other for other in range(number - 1, 0, -1) if lines[other - 1].strip()), None)
+    numbers = [number] if above is None else [number, above]
+    return [
+        one
+        for one in numbers
+        if len(lines[one - 1]) <= _LONGEST_LINE and not lines[one - 1].lstrip().startswith("#")
+    ]
+
+
+def _mistake_in_line(line: str, number: int, document: Document) -> Diagnostic | None:
+    """A mistake that the parser notices only in a later line."""
+    if (index := lookalikes.in_line(line)) is not None:
+        return lookalike_problem(line[index], Position(number, index + 1), document)
+    if (found := _NO_SPACE.fullmatch(line)) and is_key_of_the_language(found["key"]) and ": " not in line:
+        return document.diagnostic(
+            "FDL004",
+            f"the space after `{found['key']}:` is missing",
+            Position(number, found.start("value") + 1, len(found["value"].rstrip())),
+            expected="`KEY: VALUE`",
+            help=_written(found["key"], found["value"]),
+        )
+    if (found := _NO_COLON.fullmatch(line)) and is_key_of_the_language(found["key"]):
+        return document.diagnostic(
+            "FDL004",
+            f"the `:` after `{found['key']}` is missing",
+            Position(number, found.start("key") + 1, len(found["key"])),
+            expected="`KEY: VALUE`",
+            help=_written(found["key"], found["value"] or ""),
+        )
+    return None
+
+
+def _written(key: str, value: str) -> str:
+    # The value of a secret stays out of messages; those of the language are keys of `storage_providers`.
+    return f"write {quoted(f'{key}: {value.strip()}'.strip())}"
+
+
+def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str, str]:  # noqa: PLR0911
+    """Message, what was expected, and what to do."""
+    character = line[column - 1 : column]
     if "quoted scalar" in context:
-        return "close the quotes"
-    if "alias" in context or "anchor" in context:
-        return "quote a text that starts with `*` or `&`"
-    if "cannot start any token" in problem:
-        return "quote a text that starts with `@`, `%` or a backquote; indent by spaces, not by tabs"
+        if "escape" in problem:
+            return (
+                "unknown escape sequence in double quotes",
+                "an escape sequence such as `\\n`, or `\\\\` for a backslash",
+                "write `\\\\`, or use single quotes",
+            )
+        return "the quote that starts here is not closed", f"a closing `{character}`", "close the quote"
     if "flow" in context:
-        return "close the bracket or brace, and put a comma between entries"
+        closing = {"[": "]", "{": "}"}.get(character, "]` or `}")
+        return (
+            f"the bracket `{character}` is not closed",
+            f"`,` between entries, and `{closing}` after the last one",
+            f"add `{closing}`, or quote texts that contain brackets or commas",
+        )
+    if "mapping values are not allowed" in problem:
+        return (
+            "a `:` is not allowed here",
+            "one `KEY: VALUE` on each line, keys of a map aligned",
+            "check the indentation of this line and the one above; quote text that contains `: `",
+        )
+    if "expected ':'" in problem:
+        return "the `:` after a key is missing", "`KEY: VALUE`", "write a `:` and a space after the key"
+    if "alias" in context or "anchor" in context:
+        return (
+            "a value that starts with `*` or `&` needs quotes",
+            "quoted text, or an alias or anchor such as `*name` or `&name`",
+            "put the value in quotes",
+        )
+    if "cannot start any token" in problem:
+        return (
+            f"text without quotes cannot start with {quoted(character)}",
+            "quoted text",
+            "put the text in quotes",
+        )
     if "special characters" in problem or "control characters" in problem:
-        return "remove the invisible control character"
-    return "check the indentation and the punctuation of this line"
+        return "a control character is not allowed", "printable text", "remove the invisible character"
+    if not line[: column - 1].strip(" -"):
+        return (
+            "the indentation of this line matches no line above",
+            "the same indentation for all keys of a map, and for all entries of a list",
+            "indent the line like the key or entry that it belongs with",
+        )
+    return (
+        f"invalid YAML: {problem.replace(chr(10), ' ')}",
+        "valid YAML",
+        "check the indentation and the punctuation of this line",
+    )

@@ -1,6 +1,6 @@
-"""Compares data with the JSON Schema, by the package `jsonschema`, and tidies up what that finds.
+"""Validates data against the JSON Schema with the package `jsonschema`, and removes redundant errors.
 
-One mistake gives one mismatch: a value of the wrong type is not also too short, and a map with three unknown
+One mistake is one mismatch: a value of the wrong type is not also too short, and a map with three unknown
 keys is reported once, with all three.
 """
 
@@ -17,29 +17,29 @@ from jsonschema.validators import extend
 from fdl_schemas.reading.document import PathInFile
 
 LEFT_TO_RULES: Final = frozenset({"oneOf"})
-"""Keywords that are there for editors; `rules` says the same in better words."""
+"""Keywords that only editors need; `rules` reports the same with better messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One value that is not as the schema wants it."""
+    """One value that does not match the schema."""
 
     keyword: str
-    """The keyword of the schema that is not fulfilled, such as `maximum`."""
+    """The violated keyword of the schema, such as `maximum`."""
     wanted: Any
     """The keyword's value."""
     value: Any
-    """The value of the file; of a key of the wrong form, the key."""
+    """The value in the file, or the key if its form is wrong."""
     schema: Mapping[str, Any]
-    """The part of the schema that the keyword stands in."""
+    """The part of the schema that contains the keyword."""
     path: PathInFile
-    """Where the value stands; of a key of the wrong form, where its map stands."""
+    """The path of the value, or of the map if the form of a key is wrong."""
     about_key: bool = False
-    """Whether it is about a key, and not about a value."""
+    """Whether the mismatch is about a key, not a value."""
 
 
 def mismatches(value: Any, schema: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """Everything in a value that is not as the schema wants it, in the order of the file."""
+    """All mismatches between a value and the schema, in the order of the file."""
     validator = _Validator(schema)
     seen: set[tuple[object, ...]] = set()
     for error in validator.iter_errors(value):
@@ -48,7 +48,7 @@ def mismatches(value: Any, schema: Mapping[str, Any]) -> Iterator[Mismatch]:
             continue
         kinds = types_of(about.get("type", []))
         if keyword != "type" and kinds and not any(validator.is_type(error.instance, kind) for kind in kinds):
-            continue  # only the consequence of its wrong type
+            continue  # only a consequence of the wrong type
         about_key = "propertyNames" in error.absolute_schema_path
         once = (path, keyword, error.instance if about_key else None)
         if once not in seen:
@@ -72,7 +72,7 @@ def types_of(value: str | list[str]) -> list[str]:
 def _whole_text(
     validator: Any, pattern: str, instance: Any, _about: Any
 ) -> Iterator[jsonschema.ValidationError]:
-    # Python's `$` also matches before a line end that comes last, and would let a name of two lines through.
+    # Python's `$` also matches before a final line break, and would accept a name of two lines.
     if validator.is_type(instance, "string") and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
@@ -80,7 +80,7 @@ def _whole_text(
 def _additional(
     validator: Any, wanted: Any, instance: Any, about: Any
 ) -> Iterator[jsonschema.ValidationError]:
-    # jsonschema goes through a set: of very many mistakes other ones would be shown each time.
+    # jsonschema iterates over a set, so a different part of very many mistakes would be shown each time.
     if not validator.is_type(instance, "object"):
         return
     unknown = [key for key in instance if key not in about.get("properties", {})]

@@ -1,7 +1,7 @@
 """The rule about image archives (`container.image_file`): one holds an image for the function's architecture.
 
-Only headers, `manifest.json` or `index.json`, manifests and the configuration are read. Nothing is extracted,
-and digests are not checked: that happens when the image is assembled.
+Only headers, `manifest.json` or `index.json`, manifests and the configuration are read. Nothing is extracted.
+Digests are checked when the image is assembled.
 
 Sources: OCI image specification 1.1 (image-layout.md, image-index.md, manifest.md, config.md), and the format
 of `docker save` (github.com/moby/docker-image-spec, v1.2.md).
@@ -24,21 +24,21 @@ from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.reading.findings import Findings
 
 MAX_DOCUMENT_BYTES: Final = 4 << 20
-"""Of a manifest, as containerd and Docker bound it."""
+"""Limit for a manifest, as in containerd and Docker."""
 MAX_MEMBERS: Final = 10_000
 _MAX_HEADER_BYTES: Final = 8 << 20
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "arm64": "arm64"}
 _COMPRESSED: Final = {
-    b"\x1f\x8b": ("is compressed as a whole (gzip)", "decompress it with `gunzip`"),
-    b"\x28\xb5\x2f\xfd": ("is compressed as a whole (zstd)", "decompress it with `unzstd`"),
-    b"BZh": ("is compressed as a whole (bzip2)", "decompress it with `bunzip2`"),
-    b"\xfd7zXZ\x00": ("is compressed as a whole (xz)", "decompress it with `unxz`"),
+    b"\x1f\x8b": ("is compressed with gzip", "decompress it with `gunzip`"),
+    b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "decompress it with `unzstd`"),
+    b"BZh": ("is compressed with bzip2", "decompress it with `bunzip2`"),
+    b"\xfd7zXZ\x00": ("is compressed with xz", "decompress it with `unxz`"),
     b"PK\x03\x04": ("is a zip file", ""),
 }
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
 _REF_NAME: Final = "org.opencontainers.image.ref.name"
-_EXPECTED: Final = "an archive by `docker save`, `podman save`, `scar image build` or another OCI tool"
+_EXPECTED: Final = "an archive from `docker save`, `podman save`, `scar image build` or another OCI tool"
 _SAVE_AGAIN: Final = "save the image again, for example with `docker save -o FILE IMAGE`"
 
 
@@ -50,7 +50,7 @@ class _ArchiveError(Exception):
 
 
 def check_archive(entry: FunctionEntry, findings: Findings) -> None:
-    """Checks the archive that one function names, unless the file itself or another key is wrong already."""
+    """Checks the archive of one function, unless the file itself or another key is already wrong."""
     container, architecture = entry.function.container, entry.function.architecture
     steps = ("lambda", "container", "image_file")
     file = container.image_file
@@ -67,13 +67,13 @@ def check_archive(entry: FunctionEntry, findings: Findings) -> None:
     except _ArchiveError as problem:
         findings.error(
             "FDL038",
-            f"image_file {quoted(entry.get(*steps))} {problem.what}",
+            f"`image_file` {quoted(entry.get(*steps))} {problem.what}",
             entry.at(*steps),
             expected=problem.expected,
             help=problem.advice,
         )
     except OSError:
-        return  # FDL022 says so
+        return  # reported as FDL022
 
 
 def _check(file: Path, architecture: str) -> None:
@@ -85,13 +85,13 @@ def _check(file: Path, architecture: str) -> None:
             if head.startswith(magic):
                 raise _ArchiveError(what, advice or _SAVE_AGAIN)
         archive = _Archive(stream, file.stat().st_size)
-        # Docker 25 and later write both tables; manifest.json is the one that is always complete.
+        # Docker 25 and later write both files; manifest.json is always complete.
         if "manifest.json" in archive:
             config, layers = _of_docker_save(archive)
         elif "index.json" in archive:
             config, layers = _of_layout(archive, architecture)
         else:
-            raise _ArchiveError("holds no image: neither `manifest.json` nor `index.json`")
+            raise _ArchiveError("contains no image: `manifest.json` and `index.json` are missing")
         document = archive.document(config)
         if not isinstance(document, dict):
             raise _damaged(config)
@@ -109,7 +109,7 @@ def _of_docker_save(archive: _Archive) -> tuple[str, list[str]]:
     if not isinstance(images, list):
         raise _damaged(name)
     if len(images) != 1:
-        raise _ArchiveError(f"holds {len(images)} images", "save exactly one image", "exactly one image")
+        raise _ArchiveError(f"contains {len(images)} images", "save exactly one image", "exactly one image")
     image = images[0] if isinstance(images[0], dict) else {}
     config, layers = image.get("Config"), image.get("Layers")
     if not isinstance(config, str) or not isinstance(layers, list):
@@ -123,7 +123,7 @@ def _of_layout(archive: _Archive, architecture: str) -> tuple[str, list[str]]:
     named = [one for one in manifests if _tag(one) == "latest"]
     if len(manifests) != 1 and not named:
         raise _ArchiveError(
-            f"holds {len(manifests)} images",
+            f"contains {len(manifests)} images",
             "save exactly one image, or tag one as `latest`",
             "exactly one image",
         )
@@ -182,7 +182,7 @@ def _wrong_platform(available: list[str], architecture: str) -> _ArchiveError:
     known = ", ".join(sorted(set(available))) or "no platform"
     other = "arm64" if architecture == "amd64" else "x86_64"
     return _ArchiveError(
-        f"is built for {known}, and the function runs on linux/{architecture}",
+        f"is built for {known}, but the function runs on linux/{architecture}",
         f"build the image with `--platform linux/{architecture}`, or set `architectures: [{other}]`",
         f"an image for linux/{architecture}",
     )
@@ -200,13 +200,15 @@ class _Archive:
                 name = posixpath.normpath(member.name)
                 if member.isreg():
                     if member.offset_data + member.size > size:
-                        raise _ArchiveError("is cut off")
+                        raise _ArchiveError("is truncated")
                     self._members[name] = (member.offset_data, member.size)
-                elif member.issym():  # older versions of Docker link to a layer that the archive has already
+                elif (
+                    member.issym()
+                ):  # older versions of Docker link to a layer that is already in the archive
                     links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
                 elif member.islnk():
                     links[name] = posixpath.normpath(member.linkname)
-        # tarfile calls itself for each extended header, and converts what numbers it finds.
+        # tarfile recurses for each extended header, and converts the numbers in it.
         except (tarfile.TarError, ValueError, EOFError, RecursionError, OverflowError) as error:
             raise _ArchiveError("is damaged" if self._members else "is not a tar file") from error
         if not self._members:
@@ -219,7 +221,7 @@ class _Archive:
         return name in self._members
 
     def require(self, name: str) -> tuple[int, int]:
-        """Where a file is in the archive, and its size."""
+        """The offset of a file in the archive, and its size."""
         place = self._members.get(posixpath.normpath(name))
         if place is None:
             raise _ArchiveError(f"is incomplete: {quoted(name, 100)} is missing")
@@ -228,7 +230,7 @@ class _Archive:
     def document(self, name: str) -> Any:
         """The JSON document in a file."""
         offset, size = self.require(name)
-        # Stops an archive from filling the memory with a document that has no end.
+        # Stops an archive from filling the memory with an endless document.
         if size > MAX_DOCUMENT_BYTES:
             raise _ArchiveError(f"is damaged: {quoted(name, 100)} has more than {MAX_DOCUMENT_BYTES} bytes")
         self._stream.seek(offset)
@@ -242,7 +244,7 @@ class _Archive:
         with tarfile.open(fileobj=cast(IO[bytes], _BoundedReads(stream)), mode="r:") as tar:
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
-                    raise _ArchiveError(f"holds more than {MAX_MEMBERS} files")
+                    raise _ArchiveError(f"contains more than {MAX_MEMBERS} files")
                 if member.size < 0:
                     raise ValueError("a file of negative size")
                 tar.members = []  # type: ignore[attr-defined] # tarfile keeps each member
@@ -250,7 +252,7 @@ class _Archive:
 
 
 class _BoundedReads:
-    """The archive for `tarfile`, which would read an extended header whole, however large it claims to be."""
+    """The archive for `tarfile`, which reads an extended header as a whole, whatever size it declares."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

@@ -19,7 +19,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
             what = "a GPU" if job.gpus else "several nodes"
             findings.error(
                 "FDL035",
-                f"Fargate has no jobs with {what}",
+                f"Fargate does not support jobs with {what}",
                 entry.at("batch", "compute_resources", "type"),
                 expected="type EC2 or SPOT",
                 help="remove `type`, or write `type: EC2`",
@@ -31,19 +31,19 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
     ):
         findings.error(
             "FDL035",
-            "jobs in subnets of your own need security groups of your own",
+            "`subnets` requires `security_group_ids`",
             entry.at("batch", "compute_resources", "subnets"),
-            expected="`subnets` and `security_group_ids`, or neither",
-            help="add `security_group_ids`, with groups of the subnets' VPC",
+            expected="both keys, or neither",
+            help="add `security_group_ids` with security groups in the VPC of the subnets",
             on_key=True,
         )
     if resources.max_v_cpus < job.vcpus:
         findings.error(
             "FDL035",
-            f"a job of {job.vcpus:g} vCPUs never starts with max_v_cpus {resources.max_v_cpus}",
+            f"a job with {job.vcpus:g} vCPUs never starts with `max_v_cpus: {resources.max_v_cpus}`",
             entry.at("batch", "compute_resources", "max_v_cpus"),
-            expected="max_v_cpus of at least the job's vcpus",
-            help="raise `max_v_cpus`: it caps all jobs that run at the same time",
+            expected=f"`max_v_cpus` of at least {job.vcpus:g}",
+            help="raise `max_v_cpus`, the limit for all jobs that run at the same time",
         )
     if (
         not resources.min_v_cpus
@@ -52,16 +52,16 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
     ):
         findings.error(
             "FDL035",
-            "min_v_cpus and desired_v_cpus must not be above max_v_cpus",
+            "`min_v_cpus` and `desired_v_cpus` cannot be above `max_v_cpus`",
             entry.at("batch", "compute_resources"),
-            expected=f"at most max_v_cpus ({resources.max_v_cpus})",
+            expected=f"at most `max_v_cpus` ({resources.max_v_cpus})",
             help="raise `max_v_cpus`, or lower the others",
             on_key=True,
         )
     if job.multi_node is not None and job.multi_node.main_node_index >= job.multi_node.number_nodes:
         findings.error(
             "FDL035",
-            f"there is no node {job.multi_node.main_node_index} among {job.multi_node.number_nodes}",
+            f"node {job.multi_node.main_node_index} does not exist among {job.multi_node.number_nodes} nodes",
             entry.at("batch", "multi_node_parallel", "main_node_index"),
             expected=f"an index from 0 to {job.multi_node.number_nodes - 1}",
             help="nodes are counted from 0",
@@ -75,11 +75,11 @@ def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
     near = fargate.nearest(vcpus, memory)
     if vcpus in fargate.OFFERED:
         offered = fargate.OFFERED[vcpus]
-        expected = f"with `vcpus: {vcpus:g}` a memory of {offered[0]} to {offered[-1]} MiB"
+        expected = f"{offered[0]} to {offered[-1]} MiB with `vcpus: {vcpus:g}`"
         expected += f", in steps of {offered[-1] - offered[-2]}"
         about = f"{memory} MiB with `vcpus: {vcpus:g}`"
     elif vcpus is not None:
-        expected = "vcpus of " + ", ".join(f"{option:g}" for option in fargate.OFFERED)
+        expected = "one of " + ", ".join(f"{option:g}" for option in fargate.OFFERED)
         about = f"{vcpus:g} vCPUs"
     else:
         expected = "512 MiB, or a multiple of 1024 up to 122880"
@@ -92,5 +92,5 @@ def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
             "memory" if memory is not None and (vcpus is None or vcpus in fargate.OFFERED) else "vcpus",
         ),
         expected=expected,
-        help=f"the nearest is `vcpus: {near[0]:g}` with `memory: {near[1]}`",
+        help=f"the nearest size is `vcpus: {near[0]:g}` with `memory: {near[1]}`",
     )

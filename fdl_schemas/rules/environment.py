@@ -1,4 +1,4 @@
-"""The rules about environment variables: names that belong to others, and how much AWS Lambda takes."""
+"""The rules about environment variables: reserved names, and size limits of AWS Lambda and Batch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from fdl_schemas.reading.findings import Findings
 
 MAX_ENVIRONMENT_BYTES: Final = 4096
 MAX_JOB_ENVIRONMENT_BYTES: Final = 12 * 1024
-"""The rest of the 24 KiB is for the command that fetches the runner, and the other settings."""
+"""The rest of the 24 KiB is for the command that downloads the runner, and for other settings."""
 
-_ELSEWHERE: Final = (
-    "put what the script needs into `container.environment`, or into a file of the input bucket"
-)
+_ELSEWHERE: Final = "move variables for the script to `container.environment`, or to a file in a bucket"
 
 
 def check_environment(entry: FunctionEntry, findings: Findings) -> None:
@@ -34,12 +32,12 @@ def check_environment(entry: FunctionEntry, findings: Findings) -> None:
     size = _bytes_as_json(dict(entry.function.environment))
     ours = _bytes_of_our_variables(entry.function)
     if size > MAX_ENVIRONMENT_BYTES - ours:
-        kept = f"; {ours} more are kept for those of the deployment" if ours else ""
+        kept = f"; the deployment needs {ours} more" if ours else ""
         findings.error(
             "FDL031",
             f"the function's environment has {size:,} bytes",
             variables,
-            expected=f"at most {MAX_ENVIRONMENT_BYTES - ours:,} bytes, all variables together{kept}",
+            expected=f"at most {MAX_ENVIRONMENT_BYTES - ours:,} bytes for all variables together{kept}",
             help=_ELSEWHERE,
             on_key=True,
         )
@@ -66,9 +64,9 @@ def _check_size_of_job(entry: FunctionEntry, job: BatchJob, findings: Findings) 
     if size > MAX_JOB_ENVIRONMENT_BYTES:
         findings.error(
             "FDL031",
-            f"the job's environment has {size:,} bytes, that of the function included",
+            f"the environment of the job has {size:,} bytes, including that of the function",
             entry.at("batch", "environment", "Variables"),
-            expected=f"at most {MAX_JOB_ENVIRONMENT_BYTES:,} bytes: a job definition has at most 24 KiB",
+            expected=f"at most {MAX_JOB_ENVIRONMENT_BYTES:,} bytes; a job definition has at most 24 KiB",
             help=_ELSEWHERE,
             on_key=True,
         )
@@ -79,7 +77,7 @@ def _bytes_as_json(value: object) -> int:
 
 
 def _bytes_of_our_variables(function: Function) -> int:
-    """Room for what the deployment tells the runner: names and ARNs, which have limits of their own."""
+    """Bytes of the variables that the deployment sets: names and ARNs, which have limits of their own."""
     jobs = 450 if function.batch is not None else 0  # SCAR_JOB_QUEUE, SCAR_JOB_DEFINITION
     image = 280 if function.container.image_file is not None else 0  # SCAR_IMAGE_FILE
     elsewhere = any(entry.provider != "s3" for entry in function.outputs)
@@ -95,13 +93,13 @@ def _check_variables(
     for name, value in variables.items():
         problem = problem_of(name)
         if problem is None and "\0" in value:
-            problem = "its value holds a NUL character"
+            problem = "its value contains a NUL character"
         if problem:
             findings.error(
                 "FDL032",
-                f"{quoted(name)} cannot be an environment variable here: {problem}",
+                f"invalid environment variable {quoted(name)}: {problem}",
                 (*path, name),
-                expected="another name" if "\0" not in value else "text without NUL characters",
+                expected="a different name" if "\0" not in value else "text without NUL characters",
                 help="rename or remove the variable",
                 on_key=True,
             )

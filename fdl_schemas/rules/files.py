@@ -1,4 +1,4 @@
-"""The rules about files that an FDL file names: they are there, can be read, and fit into a package."""
+"""The rules about files that an FDL file names: they exist, are readable, and fit into a package."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from fdl_schemas.build import FunctionEntry
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.payload import is_cdk_output
 from fdl_schemas.reading.findings import Findings
+from fdl_schemas.reading.similar_files import similar_file
 
 MAX_PAYLOAD_BYTES: Final = 250_000_000
-"""AWS Lambda takes 262 144 000 bytes of function and layers together, unpacked; the runner's layer has about
+"""AWS Lambda allows 262 144 000 bytes for the function and its layers, unpacked; the runner's layer has about
 10 million (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 MAX_PAYLOAD_FILES: Final = 200_000
-"""More are not looked at: the folder is another than the one that is meant."""
+"""With more, the folder is probably not the one that was meant."""
 
-_RELATIVE: Final = "paths are relative to the FDL file; correct the path, or make the file"
-_OTHER_ROOM: Final = (
-    "fetch large files in the script, from a bucket or a file system, or put them into the image"
-)
+_RELATIVE: Final = "correct the path, which is relative to the FDL file, or create the file"
+_TOO_LARGE: Final = "let the script download large files, use a file system, or put them into the image"
 
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
     what: str
     expected: str | None = None
-    """Else: a file at that place."""
+    """None: a file at that place."""
     advice: str = _RELATIVE
 
 
@@ -46,26 +45,26 @@ def check_files(entry: FunctionEntry, findings: Findings) -> None:
     for key, file, steps, is_payload in files:
         if file is None or not findings.is_first_mention("FDL022", f"{file} {is_payload}"):
             continue
-        problem = _file_problem(file, folder_will_do=is_payload) or (
+        problem = _file_problem(file, entry.folder, folder_will_do=is_payload) or (
             _payload_problem(file, entry.folder) if is_payload else None
         )
         if problem is not None:
             findings.error(
                 "FDL022",
-                f"{key} {quoted(entry.get(*steps))} {problem.what}",
+                f"`{key}` {quoted(entry.get(*steps))} {problem.what}",
                 entry.at(*steps),
                 expected=problem.expected
                 or f"a file{' or folder' if is_payload else ''} at {quoted(str(file), 200)}",
                 help=problem.advice,
             )
         elif (real := os.path.realpath(file)) and not _is_below(real, os.path.realpath(entry.folder)):
-            # Stops somebody else's FDL file from packaging a private file of whoever deploys it, unseen.
+            # Stops a stranger's FDL file from silently packaging a private file of the person who deploys it.
             leads = "" if real == os.path.normpath(file) else f", at {quoted(real, 200)}"
             findings.warning(
                 "FDL056",
-                f"{key} {quoted(entry.get(*steps))} is outside of the FDL file's folder{leads}",
+                f"`{key}` {quoted(entry.get(*steps))} is outside of the FDL file's folder{leads}",
                 entry.at(*steps),
-                help="it is packaged and uploaded: make sure that it is meant",
+                help="make sure that you want to package and upload this file",
             )
 
 
@@ -73,18 +72,26 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def _file_problem(file: Path, *, folder_will_do: bool) -> _Problem | None:
+def _file_problem(file: Path, folder: Path, *, folder_will_do: bool) -> _Problem | None:
     try:
         if not file.exists():
-            return _Problem("does not exist")
+            similar = similar_file(Path(str(file).replace("\\", "/")))
+            return _Problem("does not exist", advice=_did_you_mean(similar, folder) if similar else _RELATIVE)
         if file.is_file() or (folder_will_do and file.is_dir()):
             return (
-                None if os.access(file, os.R_OK) else _Problem("cannot be read", "a file that you may read")
+                None
+                if os.access(file, os.R_OK)
+                else _Problem("cannot be read", "a file that you have permission to read")
             )
         return _Problem("is a folder" if file.is_dir() else "is not a regular file")
     except (OSError, ValueError, RuntimeError):
-        # Too long, a loop of links, a NUL byte, a folder that may not be entered.
+        # Too long, a loop of links, a NUL byte, a folder without permission.
         return _Problem("cannot be looked up")
+
+
+def _did_you_mean(similar: Path, folder: Path) -> str:
+    shown = similar.relative_to(folder) if similar.is_relative_to(folder) else similar
+    return f"did you mean {quoted(str(shown), 200)}?"
 
 
 def _payload_problem(payload: Path, fdl_folder: Path) -> _Problem | None:
@@ -94,15 +101,17 @@ def _payload_problem(payload: Path, fdl_folder: Path) -> _Problem | None:
             return found
         size += found
         if size > MAX_PAYLOAD_BYTES:
-            expected = f"at most {MAX_PAYLOAD_BYTES // 1_000_000} MB: AWS Lambda's limit, without compression"
-            return _Problem("has too much for a function's package", expected, _OTHER_ROOM)
+            expected = (
+                f"at most {MAX_PAYLOAD_BYTES // 1_000_000} MB without compression, a limit of AWS Lambda"
+            )
+            return _Problem("is too large for a function's package", expected, _TOO_LARGE)
         if number >= MAX_PAYLOAD_FILES:
-            return _Problem("has too many files", f"at most {MAX_PAYLOAD_FILES:,} files", _OTHER_ROOM)
+            return _Problem("has too many files", f"at most {MAX_PAYLOAD_FILES:,} files", _TOO_LARGE)
     return None
 
 
 def _regular_files(payload: Path, fdl_folder: Path) -> Iterator[int | _Problem]:
-    """The size of each file of a payload, or what is wrong with one, links followed as packaging does."""
+    """The size of each file of a payload, or what is wrong with one, with links followed."""
     allowed = os.path.realpath(payload), os.path.realpath(fdl_folder)
     status = payload.stat()
     if not stat.S_ISDIR(status.st_mode):
@@ -122,17 +131,17 @@ def _regular_files(payload: Path, fdl_folder: Path) -> Iterator[int | _Problem]:
                 status = entry.stat()
             except OSError:
                 yield _unusable(
-                    payload, path, "a link to nothing" if entry.is_symlink() else "which cannot be read"
+                    payload, path, "a broken link" if entry.is_symlink() else "which cannot be read"
                 )
                 return
             # Stops a stranger's payload from taking a private file along, such as `~/.aws/credentials`.
             if entry.is_symlink() and not any(_is_below(os.path.realpath(path), one) for one in allowed):
-                yield _unusable(payload, path, "a link that leads out of the FDL file's folder")
+                yield _unusable(payload, path, "a link that points outside of the FDL file's folder")
                 return
             if stat.S_ISDIR(status.st_mode):
                 identity = (status.st_dev, status.st_ino)
                 if identity in above:
-                    yield _unusable(payload, path, "a link to a folder that it is in")
+                    yield _unusable(payload, path, "a link to a folder that contains it")
                     return
                 if not is_cdk_output(path):
                     waiting.append((path, (*above, identity)))
@@ -146,7 +155,7 @@ def _regular_files(payload: Path, fdl_folder: Path) -> Iterator[int | _Problem]:
 
 def _unusable(payload: Path, path: Path, what: str) -> _Problem:
     return _Problem(
-        f"holds {quoted(str(path.relative_to(payload)), 200)}, {what}",
-        "a folder of files that can be read",
-        "remove it, or name another folder",
+        f"contains {quoted(str(path.relative_to(payload)), 200)}, {what}",
+        "a folder of readable files",
+        "remove it, or use another folder",
     )

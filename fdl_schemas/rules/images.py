@@ -15,7 +15,7 @@ _ECR: Final = re.compile(
 
 
 def check_image_function(entry: FunctionEntry, findings: Findings) -> None:
-    """Checks what an image function cannot have, and where a ready image has to be.
+    """Checks that an image function has no layers, and that a ready image is in Amazon ECR.
 
     Source: AWS Lambda developer guide, "Create a Lambda function using a container image": functions defined
     as container images take no layers, and their image is in a private repository of Amazon ECR.
@@ -26,10 +26,10 @@ def check_image_function(entry: FunctionEntry, findings: Findings) -> None:
     if function.is_image_function and function.layer_arns:
         findings.error(
             "FDL042",
-            "an image function takes no layers",
+            "an image function cannot have layers",
             entry.at("lambda", "layers"),
-            expected="a function without `layers`, or `runtime: python3.13`",
-            help="put the layer's files into the image, or set `runtime: python3.13`",
+            expected="no `layers`, or `runtime: python3.13`",
+            help="copy the layer's files into the image, or set `runtime: python3.13`",
             on_key=True,
         )
     image = function.container.image
@@ -42,6 +42,6 @@ def check_image_function(entry: FunctionEntry, findings: Findings) -> None:
             "FDL042",
             f"the image {quoted(image)} is not in Amazon ECR" if image else "an archive is not in Amazon ECR",
             entry.at("lambda", "container", "image" if image else "image_file"),
-            expected="`ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG`, as `create_image` is `false`",
-            help="push the image to ECR, or leave `create_image` out, and it is assembled for you",
+            expected="`ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG` with `create_image: false`",
+            help="push the image to ECR, or remove `create_image` to have an image assembled",
         )

@@ -1,11 +1,11 @@
-"""The rule about text that is replaced on its way to AWS, wherever it is in the file.
+"""The rule about text that the CDK or CloudFormation replaces, anywhere in the file.
 
-The CDK writes `${Token[NAME.1]}` where a value is not known yet, and replaces whatever looks like it, or the
-whole synthesis ends with an error that does not say where. CloudFormation replaces dynamic references such as
-`{{resolve:secretsmanager:NAME}}` in all properties, after `Fn::Join` and `Fn::Sub`, so that no template can
-hold one as text. A stranger's file could read the account's secrets into a variable of its own that way. (AWS
-CloudFormation user guide, "Get values stored in other services using dynamic references". What has a blank
-behind the braces is left alone: cfn-lint, W1053.)
+The CDK writes `${Token[NAME.1]}` for a value that is not known yet, and replaces all text of this form; if it
+cannot, synthesis fails with an error that does not name the place. CloudFormation replaces dynamic references
+such as `{{resolve:secretsmanager:NAME}}` in all properties, after `Fn::Join` and `Fn::Sub`, so that no
+template can contain one as text. A stranger's file could copy the account's secrets into one of its variables
+that way. (AWS CloudFormation user guide, "Get values stored in other services using dynamic references".
+References with a space after the braces are not replaced: cfn-lint, W1053.)
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from fdl_schemas.reading.findings import Findings
 _REPLACED: Final = (
     (
         re.compile(r"[$#]\{Token\["),
-        "is how the CDK marks values of its own",
-        "write it in another way, such as with a blank after the `{`",
+        "is a token of the CDK, which replaces it",
+        "write it differently, with a space after the `{`",
     ),
     (
-        # Without its end: where two values are joined, the end may come from the other one.
+        # Without its end, which may come from another value when two values are joined.
         re.compile(r"\{\{resolve:"),
-        "begins a dynamic reference, which CloudFormation replaces",
-        "let the script read the value from AWS; with a blank after `{{` it stays text",
+        "starts a dynamic reference, which CloudFormation replaces",
+        "let the script read the value from AWS, or write a space after `{{` to keep the text",
     ),
 )
 
 
 def refuse_marks(findings: Findings) -> None:
-    """Notes an error for each text, and each name of a key, that holds a mark or a dynamic reference."""
+    """Reports each value and each key that contains a token or a dynamic reference."""
     found: list[tuple[PathInFile, object, bool]] = [((), findings.document.data, False)]
     while found and not findings.full:
         path, value, is_key = found.pop()
@@ -49,7 +49,7 @@ def refuse_marks(findings: Findings) -> None:
                         "FDL037",
                         f"{quoted(mark[0])} {meaning}",
                         path,
-                        expected="text without it",
+                        expected="other text",
                         help=advice,
                         on_key=is_key,
                     )

@@ -1,7 +1,7 @@
-"""What the language has and the constructs have not learned yet. Refused, so that no key is silently ignored.
+"""Keys of the language that cannot be deployed yet. They are errors, so that no key is silently ignored.
 
-`UNSUPPORTED` is the whole list for single keys: delete a line when the constructs (or the runner) know what
-to do with the key. The schema, the rules and the model know all of these keys already.
+`UNSUPPORTED` lists single keys: delete a line when the constructs and the runner support the key. The schema,
+the rules and the model already do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Unsupported:
     """Some values of a key in an entry of `functions.aws`."""
 
     path: str
-    """Where it stands, joined by dots."""
+    """Path of the key, joined by dots."""
     what: str
     values: tuple[object, ...] = (True,)
     instead: str = "remove the key"
@@ -38,10 +38,10 @@ UNSUPPORTED: Final = (
 
 
 def refuse_unsupported(draft: Draft, findings: Findings) -> None:
-    """Notes an error for everything in a draft that cannot be deployed yet."""
+    """Reports everything in a draft that cannot be deployed yet."""
     for entry in draft.functions:
         if entry.function.batch is None:
-            continue  # SCAR's files have these also where nothing runs in Batch: a warning says so
+            continue  # SCAR's files have these also without Batch: a warning is reported
         for unsupported in UNSUPPORTED:
             steps = unsupported.path.split(".")
             if entry.get(*steps) in unsupported.values:
@@ -60,7 +60,7 @@ def _refuse(what: str, path: PathInFile, instead: str, findings: Findings) -> No
         "FDL040",
         f"not supported yet: {what}",
         path,
-        expected="a workflow without it",
+        expected="a workflow that does not use it",
         help=instead,
         on_key=True,
     )

@@ -1,4 +1,4 @@
-"""The rule about `*`: people write patterns where the language has names, and then nothing ever matches."""
+"""The rule about `*`: FDL has no patterns, so a name with `*` usually matches no file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from fdl_schemas.reading.findings import Findings
 _STAR = "*"
 
 
-def warn_of_patterns(station: Function | OscarService, path: PathInFile, findings: Findings) -> None:
-    """Warns of a `*` in paths and filters of a function, or of an OSCAR service, that stands at `path`."""
-    for key, entries in (("input", station.inputs), ("output", station.outputs)):
+def warn_of_patterns(step: Function | OscarService, path: PathInFile, findings: Findings) -> None:
+    """Warns of `*` in paths and filters of the function, or of the OSCAR service, at `path`."""
+    for key, entries in (("input", step.inputs), ("output", step.outputs)):
         for index, entry in enumerate(entries):
             at = (*path, key, index)
             if findings.is_whole(at):
                 _look_at_path(entry, (*at, "path"), findings)
-                _look_at_filter(entry.suffixes, "ends", (*at, "suffix"), findings)
-                _look_at_filter(entry.prefixes, "starts", (*at, "prefix"), findings)
+                _look_at_filter(entry.suffixes, "end", (*at, "suffix"), findings)
+                _look_at_filter(entry.prefixes, "start", (*at, "prefix"), findings)
 
 
 def _look_at_path(entry: StorageEntry, path: PathInFile, findings: Findings) -> None:
     if _STAR in entry.folder:
         above = f"{entry.bucket}/{entry.folder.partition(_STAR)[0]}".rpartition("/")[0]
-        advice = f"write {quoted(above, 200)}, and how the names of files end under `suffix`"
-        _warn(str(entry), "`path` is the name of a folder", advice, path, findings)
+        advice = f"write {quoted(above, 200)}, and filter file names with `suffix` or `prefix`"
+        _warn(str(entry), "the name of a folder, without `*`", advice, path, findings)
 
 
 def _look_at_filter(texts: tuple[str, ...], where: str, path: PathInFile, findings: Findings) -> None:
@@ -33,16 +33,12 @@ def _look_at_filter(texts: tuple[str, ...], where: str, path: PathInFile, findin
     for number, text in enumerate(texts):
         if _STAR in text:
             name = text.strip(_STAR)
-            advice = f"write {quoted(name)}" if name else "remove it: without a filter all names pass"
-            meaning = f"`{path[-1]}` is how a name {where}"
-            _warn(text, meaning, advice, (*path, number) if is_list else path, findings)
+            advice = f"write {quoted(name)}" if name else "remove the filter: without one, all names match"
+            expected = f"the {where} of a file name, without `*`"
+            _warn(text, expected, advice, (*path, number) if is_list else path, findings)
 
 
-def _warn(text: str, meaning: str, advice: str, path: PathInFile, findings: Findings) -> None:
+def _warn(text: str, expected: str, advice: str, path: PathInFile, findings: Findings) -> None:
     findings.warning(
-        "FDL055",
-        f"the `*` of {quoted(text)} means itself: {meaning}, not a pattern",
-        path,
-        expected="a name without `*`",
-        help=advice,
+        "FDL055", f"`*` in {quoted(text)} is not a wildcard", path, expected=expected, help=advice
     )

@@ -1,4 +1,4 @@
-"""The rules about regions: a function has layers, file systems and notifications of its own region alone."""
+"""The rules about regions: layers, file systems and notifications must be in the function's region."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME_OF_LAYER: Final = 6
 
 
 def check_region_of_parts(entry: FunctionEntry, findings: Findings) -> None:
-    """Checks that layers and file systems are of the function's region, and no layer is there twice.
+    """Checks that layers and file systems are in the function's region, and that no layer is listed twice.
 
     Source: AWS Lambda developer guide, "Adding layers to functions" and "Configuring file system access".
     """
@@ -33,15 +33,15 @@ def check_region_of_parts(entry: FunctionEntry, findings: Findings) -> None:
                 if entry.function.region
                 else f"the {what} is in {quoted(parts[_REGION_OF_ARN])}, another one in {quoted(region)}",
                 path,
-                expected=f"a {what} of the function's own region",
-                help=f"name one in {quoted(region)}, or change the function's `region`",
+                expected=f"a {what} in the function's own region",
+                help=f"use a {what} in {quoted(region)}, or change the function's `region`",
             )
         elif what == "layer":
             layer = ":".join(parts[: _NAME_OF_LAYER + 1])
             if layer in layers:
                 findings.error(
                     "FDL035",
-                    f"the layer {quoted(parts[_NAME_OF_LAYER])} is there twice",
+                    f"duplicate layer {quoted(parts[_NAME_OF_LAYER])}",
                     path,
                     expected="one version of each layer",
                     help="remove one of the two",
@@ -61,9 +61,9 @@ def _parts(entry: FunctionEntry) -> Iterator[tuple[str, PathInFile, str]]:
 
 
 def check_region_of_readers(draft: Draft, findings: Findings) -> None:
-    """Checks that nobody reads a bucket from two regions: S3 notifies functions of its own region alone.
+    """Checks that no bucket triggers functions in two regions: S3 only notifies functions of its own region.
 
-    Where a function says nothing, its region is known at the deployment, which looks again.
+    The region of a function without `region` is known at deployment, which checks again.
     """
     first: dict[str, FunctionEntry] = {}
     for entry in draft.functions:
@@ -78,9 +78,9 @@ def check_region_of_readers(draft: Draft, findings: Findings) -> None:
             if other.region != region and findings.is_first_mention("FDL035", read.bucket):
                 findings.error(
                     "FDL035",
-                    f"bucket {quoted(read.bucket)} is read by function {quoted(other.name)} in "
-                    f"{quoted(other.region)} and by {quoted(entry.function.name)} in {quoted(region)}",
+                    f"bucket {quoted(read.bucket)} triggers {quoted(other.name)} in "
+                    f"{quoted(other.region)} and {quoted(entry.function.name)} in {quoted(region)}",
                     (*at, "path"),
-                    expected="readers in one region: S3 notifies functions of the bucket's region alone",
-                    help="give each region a bucket of its own",
+                    expected="functions in one region; S3 only notifies functions in the bucket's region",
+                    help="use a separate bucket for each region",
                 )

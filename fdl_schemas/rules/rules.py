@@ -1,8 +1,8 @@
-"""The rules that a schema cannot say: about names, files, limits of AWS, and the file as a whole.
+"""The rules that a schema cannot express: names, files, limits of AWS, and the file as a whole.
 
-Each rule is a small function that looks at one function, or at the whole draft, and notes what it finds. All
-rules run, also where some parts of the file are wrong already: those are cut out of what the rules see, and a
-rule that would only report the consequence asks `findings` first whether its place is whole.
+Each rule is a small function that checks one function of the FDL file, or the whole draft, and records its
+findings. All rules run even if parts of the file are wrong: the rules do not see those parts, and a rule that
+would only report a consequence first asks `findings` whether its place is intact.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Final, TypeVar
 
 from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics.diagnostic import quoted
-from fdl_schemas.graph import Station, loops, most_comparisons
+from fdl_schemas.graph import Step, loops, most_comparisons
 from fdl_schemas.model import ExecutionMode, Function, OscarService, StorageEntry
-from fdl_schemas.names import IMAGE_RULE, image_problem
+from fdl_schemas.names import IMAGE_RULE, image_problem, similar_image
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
 from fdl_schemas.rules.archives import check_archive
 from fdl_schemas.rules.batch import check_batch
+from fdl_schemas.rules.comments import warn_of_comments
 from fdl_schemas.rules.environment import check_environment
 from fdl_schemas.rules.files import check_files
 from fdl_schemas.rules.images import check_image_function
@@ -32,10 +33,10 @@ from fdl_schemas.rules.tags import check_tags
 from fdl_schemas.rules.without_meaning import warn_of_keys_without_meaning
 
 MAX_COMPARISONS: Final = 2_000_000
-"""A thousand functions in a row on one bucket have half as many."""
+"""A chain of a thousand functions on one bucket needs half as many."""
 
 
-_Station = TypeVar("_Station", Function, OscarService)
+_Step = TypeVar("_Step", Function, OscarService)
 
 
 def check_rules(draft: Draft, findings: Findings) -> None:
@@ -46,10 +47,12 @@ def check_rules(draft: Draft, findings: Findings) -> None:
         for rule in _FUNCTION_RULES:
             rule(entry, findings)
         check_storage(entry.function, entry.at("lambda"), draft, findings)
+        warn_of_comments(entry.function, entry.at("lambda"), findings)
         warn_of_patterns(entry.function, entry.at("lambda"), findings)
         warn_of_keys_without_meaning(entry, findings)
     for service in draft.oscar_services:
         check_storage(service.service, service.path, draft, findings)
+        warn_of_comments(service.service, service.path, findings)
         warn_of_patterns(service.service, service.path, findings)
     check_providers(draft, findings)
     check_region_of_readers(draft, findings)
@@ -73,26 +76,27 @@ def _check_image(entry: FunctionEntry, findings: Findings) -> None:
                 f"function {quoted(entry.function.name)} has no container image",
                 path if entry.get("lambda", "container") is not None else entry.at("lambda"),
                 expected="`container` with `image` or `image_file`",
-                help="add `container:` with `image: REPOSITORY` below it",
+                help="add `container:`, and `image: NAME` below it",
                 on_key=True,
             )
         return
     if container.image is not None and container.image_file is not None:
         findings.error(
             "FDL024",
-            "both `image` and `image_file` are given",
+            "both `image` and `image_file` are set",
             (*path, "image_file"),
             expected="one of the two",
-            help="remove the one that is not meant",
+            help="remove one of the two",
             on_key=True,
         )
     if container.image is not None and (problem := image_problem(container.image)):
+        similar = similar_image(container.image)
         findings.error(
             "FDL025",
-            f"{quoted(container.image)} is not the reference of an image: {problem}",
+            f"invalid image name {quoted(container.image)}: {problem}",
             (*path, "image"),
             expected=IMAGE_RULE,
-            help="write the image as `docker pull` takes it",
+            help=f"write {quoted(similar)}" if similar else "write the name that `docker pull` accepts",
         )
 
 
@@ -108,9 +112,9 @@ def _check_time(entry: FunctionEntry, findings: Findings) -> None:
         if kept >= timeout and findings.is_whole(entry.at(*steps)) and findings.is_whole(entry.at(*given)):
             findings.error(
                 "FDL030",
-                f"timeout_threshold ({kept} s) leaves nothing of the timeout ({timeout} s) to run in",
+                f"`timeout_threshold` ({kept} s) must be less than `timeout` ({timeout} s)",
                 entry.at(*(steps if entry.get(*given) is None else given)),
-                expected=f"a timeout_threshold of less than {timeout} seconds",
+                expected="time to run before the outputs are uploaded",
                 help="raise `timeout`, or lower `container.timeout_threshold`",
             )
 
@@ -124,7 +128,7 @@ def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
     ):
         findings.error(
             "FDL034",
-            "`file_system` needs `vpc`: an EFS file system is reached from inside its VPC alone",
+            "`file_system` requires `vpc`: EFS can only be reached from inside its VPC",
             path,
             expected="`vpc` with SubnetIds and SecurityGroupIds",
             help="add `vpc:` to `lambda`",
@@ -160,10 +164,10 @@ def _check_unique_names(draft: Draft, findings: Findings) -> None:
             line = findings.document.value_position(first[name]).line
             findings.error(
                 "FDL021",
-                f"there are two functions called {quoted(name)}",
+                f"duplicate function name {quoted(name)}",
                 path,
-                expected="a name of its own for each function",
-                help=f"rename one of the two; the other is in line {line}",
+                expected="a different name for each function",
+                help=f"the same name is in line {line}; rename one of the two",
             )
         first.setdefault(name, path)
 
@@ -171,14 +175,14 @@ def _check_unique_names(draft: Draft, findings: Findings) -> None:
 def _check_loops(draft: Draft, findings: Findings) -> None:
     if not findings.is_whole(("allow_loops",)):
         return
-    stations: list[Station] = [
+    steps: list[Step] = [
         *(_whole_part(entry.function, entry.at("lambda"), findings) for entry in draft.functions),
         *(_whole_part(entry.service, entry.path, findings) for entry in draft.oscar_services),
     ]
-    if most_comparisons(stations) > MAX_COMPARISONS:
+    if most_comparisons(steps) > MAX_COMPARISONS:
         findings.error(
             "FDL003",
-            "too many different inputs and outputs on one bucket",
+            "one bucket has too many different inputs and outputs",
             ("functions",),
             expected=f"at most {MAX_COMPARISONS:,} pairs of an output and an input",
             help="split the workflow into several FDL files",
@@ -189,52 +193,50 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
         *(entry.at("lambda") for entry in draft.functions),
         *(entry.path for entry in draft.oscar_services),
     ]
-    for loop in loops(stations):
+    for loop in loops(steps):
         # The last step is the one that closes the loop.
-        station, output = loop.steps[-1]
-        path = (*paths[station], "output", output, "path")
-        what = "triggers itself" if len(loop.steps) == 1 else "trigger each other in a loop"
-        names = (
-            " and ".join(quoted(name) for name in loop.stations[:1] if len(loop.steps) == 1) or "functions"
-        )
+        step, output = loop.path[-1]
+        path = (*paths[step], "output", output, "path")
+        what = "triggers itself" if len(loop.path) == 1 else "trigger each other in a loop"
+        names = " and ".join(quoted(name) for name in loop.names[:1] if len(loop.path) == 1) or "functions"
         if loop.sure and not draft.allow_loops:
             findings.error(
                 "FDL020",
                 f"{names} {what}: {loop}",
                 path,
-                expected="an output that no function of the loop reads",
-                help="write to another folder; `allow_loops: true` at the top level accepts loops",
+                expected="an output folder that no function of the loop reads",
+                help="write to another folder; if the loop ends by itself, set `allow_loops: true`",
             )
         elif loop.sure:
             findings.warning(
                 "FDL020",
                 f"{names} {what}: {loop}",
                 path,
-                help="`allow_loops` accepts it; every round is billed",
+                help="`allow_loops` permits it; AWS bills every round",
             )
         elif not draft.allow_loops:
             findings.warning(
                 "FDL052",
                 f"{names} may {what.replace('triggers', 'trigger')}: {loop}",
                 path,
-                expected="an output that cannot write into an input folder of the loop",
-                help="files left in sub-folders may land there; write to a folder of its own",
+                expected="an output folder outside of the input folders",
+                help="outputs keep their subfolders, and one may be an input; use a separate folder",
             )
 
 
-def _whole_part(station: _Station, path: PathInFile, findings: Findings) -> _Station:
-    """A function without the inputs and outputs that something is wrong with: a lost filter is no loop."""
+def _whole_part(step: _Step, path: PathInFile, findings: Findings) -> _Step:
+    """A function without its wrong inputs and outputs: a wrong filter must not be reported as a loop."""
     if findings.is_whole((*path, "input")) and findings.is_whole((*path, "output")):
-        return station
-    nothing = StorageEntry("")  # keeps the place of the others
+        return step
+    nothing = StorageEntry("")  # keeps the indexes of the others
     inputs, outputs = (
         tuple(
             entry if findings.is_whole((*path, key, index)) else nothing
             for index, entry in enumerate(entries)
         )
-        for key, entries in (("input", station.inputs), ("output", station.outputs))
+        for key, entries in (("input", step.inputs), ("output", step.outputs))
     )
-    return replace(station, inputs=inputs, outputs=outputs)
+    return replace(step, inputs=inputs, outputs=outputs)
 
 
 def _warn_of_oscar(draft: Draft, findings: Findings) -> None:
@@ -243,6 +245,6 @@ def _warn_of_oscar(draft: Draft, findings: Findings) -> None:
             "FDL054",
             f"OSCAR service {quoted(entry.service.name)} is checked, but not deployed",
             entry.path,
-            help="deploy it with oscar-cli; its outputs into S3 count as part of the workflow",
+            help="deploy it with oscar-cli; its outputs to S3 are part of the workflow",
             on_key=True,
         )

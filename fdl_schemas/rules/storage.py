@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from fdl_schemas.build import Draft
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.model import SECRET_SETTINGS, Function, OscarService, Setting, StorageEntry
-from fdl_schemas.names import BUCKET_RULE, bucket_problem
+from fdl_schemas.names import BUCKET_RULE, bucket_problem, similar_bucket
 from fdl_schemas.reading.document import PathInFile
+from fdl_schemas.reading.explain import one_of
 from fdl_schemas.reading.findings import Findings
 
 KINDS: Final = ("s3", "minio", "webdav", "onedata")
 _NAMED_AT_MOST: Final = 5
-_LONGEST_FOLDER: Final = 900  # bytes; S3's keys have at most 1024, and the file needs a name too
+_LONGEST_FOLDER: Final = 900  # bytes; an object key has at most 1024, and includes the file name
 _LONGEST_POLICY: Final = 10_240
 _MOST_RIGHTS: Final = 8_000  # the rest is for logs, secrets, images and jobs
 _AROUND_A_FOLDER: Final = 20  # of its ARN
@@ -27,15 +28,17 @@ _STATEMENT: Final = 450  # that lets one bucket, rule or topic invoke a function
 _METHODS: Final = 2  # of an HTTP endpoint, with a statement each
 _ADDRESSES: Final = frozenset({"endpoint", "hostname", "oneprovider_host"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_URI = re.compile(
+    r"(?P<s3>s3[an]?://|arn:aws[a-z-]*:s3:::)|https?://[^/]*amazonaws\.com(?:/|$)|[a-z0-9+.-]+://",
+    re.IGNORECASE,
+)
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@:!-]{1,2048}")
 
 
-def check_storage(
-    station: Function | OscarService, path: PathInFile, draft: Draft, findings: Findings
-) -> None:
-    """Checks inputs and outputs of a function, or of an OSCAR service; `path` is where they stand below."""
-    on_aws = isinstance(station, Function)
-    for key, entries in (("input", station.inputs), ("output", station.outputs)):
+def check_storage(step: Function | OscarService, path: PathInFile, draft: Draft, findings: Findings) -> None:
+    """Checks inputs and outputs of the function, or of the OSCAR service, at `path`."""
+    on_aws = isinstance(step, Function)
+    for key, entries in (("input", step.inputs), ("output", step.outputs)):
         for index, entry in enumerate(entries):
             at = (*path, key, index)
             if not findings.is_whole(at):
@@ -52,17 +55,17 @@ def check_storage(
                     "FDL029",
                     f"an input on {quoted(entry.provider)} cannot trigger a Lambda function",
                     (*at, "storage_provider"),
-                    expected="`s3`: a bucket of the function's own account",
-                    help="use `storage_provider: s3`; other providers can be outputs",
+                    expected="`s3`, a bucket in the function's own account",
+                    help="use `storage_provider: s3`; other providers can only be outputs",
                 )
-    if isinstance(station, Function):
-        _check_rights(station, path, findings)
-        _check_sources(station, path, findings)
-    if on_aws and isinstance(station, Function) and station.deployment_bucket is not None:
+    if isinstance(step, Function):
+        _check_rights(step, path, findings)
+        _check_sources(step, path, findings)
+    if on_aws and isinstance(step, Function) and step.deployment_bucket is not None:
         at = (*path, "deployment", "bucket")
-        problem = bucket_problem(station.deployment_bucket)
+        problem = bucket_problem(step.deployment_bucket)
         if problem:
-            _report_bucket(station.deployment_bucket, problem, at, findings)
+            _report_bucket(step.deployment_bucket, problem, at, findings)
 
 
 def _check_rights(function: Function, path: PathInFile, findings: Findings) -> None:
@@ -75,10 +78,10 @@ def _check_rights(function: Function, path: PathInFile, findings: Findings) -> N
     if size > _MOST_RIGHTS and (function.role_arn is None or function.batch is not None):
         findings.error(
             "FDL017",
-            f"the rights on the folders of this function need {size:,} characters",
+            f"permissions on the folders of this function need {size:,} characters",
             (*path, "output" if function.outputs else "input"),
-            expected=f"at most {_MOST_RIGHTS:,}: AWS IAM takes {_LONGEST_POLICY:,} for a role",
-            help="name fewer folders, such as one above them all, or shorter ones",
+            expected=f"at most {_MOST_RIGHTS:,}; AWS IAM allows {_LONGEST_POLICY:,} for a role",
+            help="use fewer folders, such as one parent folder, or shorter names",
             on_key=True,
         )
 
@@ -90,10 +93,10 @@ def _check_sources(function: Function, path: PathInFile, findings: Findings) -> 
     if len(sources) > most:
         findings.error(
             "FDL017",
-            f"the function is triggered by {len(sources)} buckets and topics",
+            f"{len(sources)} buckets and topics trigger the function",
             (*path, "input"),
-            expected=f"at most {most}: AWS Lambda keeps who may invoke a function in a policy of 20 KiB",
-            help="read folders of fewer buckets, or split the function into several",
+            expected=f"at most {most}; the policy that lets them invoke the function has at most 20 KiB",
+            help="read from fewer buckets, or split the function",
             on_key=True,
         )
 
@@ -111,10 +114,8 @@ def _check_provider(
             "FDL028",
             f"unknown storage provider {quoted(entry.provider)}",
             path,
-            expected="one of "
-            + ", ".join(f"`{option}`" for option in KINDS)
-            + ", with `.NAME` where it is named",
-            help="correct its spelling",
+            expected=f"{one_of(KINDS)}, followed by `.NAME` for a named connection",
+            help="correct the spelling",
         )
         return False
     if not on_aws or entry.provider == "s3":
@@ -127,10 +128,10 @@ def _check_provider(
         "FDL028",
         f"storage provider {quoted(entry.provider)} is not defined",
         path,
-        expected=f"`s3`, or an entry of `storage_providers`{_some_of(draft.connections)}",
-        help=f"add `storage_providers:` with `{kind}:` and `{name or 'NAME'}:` to the file"
+        expected=f"`s3`, or a connection of `storage_providers`{_some_of(draft.connections)}",
+        help=f"define it at the top level: `storage_providers: {{{kind}: {{{name}: …}}}}`"
         if name
-        else f"name the connection: `{kind}.NAME`, and define it under `storage_providers`",
+        else f"write `{kind}.NAME`, and define the connection in `storage_providers`",
     )
     return False
 
@@ -148,7 +149,7 @@ def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool
     findings.damage(at)
     findings.error(
         "FDL027",
-        f"{quoted(written)} is not a storage path: {what}",
+        f"invalid storage path {quoted(written)}: {what}",
         (*at, "path"),
         expected="`bucket` or `bucket/folder`",
         help=advice,
@@ -157,21 +158,23 @@ def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool
 
 
 def _path_problem(entry: StorageEntry, written: str) -> tuple[str, str] | None:  # noqa: PLR0911
-    if "://" in written:
-        return "it is an address", "remove the `s3://`"
+    if start := _URI.match(written):
+        path = written[start.end() :].strip("/")
+        what = "it is an ARN" if start[0].startswith("arn") else "it is a URI"
+        return what, f"write {quoted(path)}" if start["s3"] and path else "write the bucket and the folder"
     if not entry.bucket:
-        return "it names no bucket", "write the bucket's name first"
+        return "the bucket is missing", "write the bucket's name first"
     if not written.isprintable():
-        return "it holds characters that cannot be printed", "remove them"
+        return "it contains characters that cannot be printed", "remove them"
     segments = entry.folder.split("/") if entry.folder else []
     if "" in segments:
-        return "it has two slashes in a row", "remove one of them"
+        return "it contains two slashes in a row", "remove one of them"
     if {".", ".."} & {entry.bucket, *segments}:
-        return "`.` and `..` mean nothing in a bucket", "write the folder's whole path"
+        return "S3 does not support `.` and `..`", "write the whole path of the folder"
     if len(entry.folder.encode("utf-8", "replace")) > _LONGEST_FOLDER:
         return (
             f"the folder has more than {_LONGEST_FOLDER} bytes",
-            "shorten it: keys of S3 have at most 1024 bytes",
+            "shorten it; an object key in S3 has at most 1024 bytes",
         )
     return None
 
@@ -184,12 +187,13 @@ def _check_bucket(entry: StorageEntry, at: PathInFile, findings: Findings) -> No
 def _report_bucket(bucket: str, problem: str, at: PathInFile, findings: Findings) -> None:
     if not findings.is_first_mention("FDL026", bucket):
         return
+    similar = similar_bucket(bucket)
     findings.error(
         "FDL026",
-        f"{quoted(bucket)} cannot be the name of a bucket: {problem}",
+        f"invalid bucket name {quoted(bucket)}: {problem}",
         at,
         expected=BUCKET_RULE,
-        help="choose another name for the bucket, wherever the file names it",
+        help=f"use a valid name, such as {quoted(similar)}" if similar else "use another name",
     )
 
 
@@ -207,20 +211,20 @@ def check_providers(draft: Draft, findings: Findings) -> None:
             elif setting.kept_in == "secret":
                 findings.error(
                     "FDL036",
-                    f"{quoted(key)} cannot be kept as a secret",
+                    f"{quoted(key)} cannot be a reference to a secret",
                     path,
                     expected="the value itself, or ${ENV:NAME}",
-                    help="only " + ", ".join(f"`{name}`" for name in sorted(SECRET_SETTINGS)) + " can be",
+                    help="only these can: " + ", ".join(f"`{name}`" for name in sorted(SECRET_SETTINGS)),
                 )
             elif key in _ADDRESSES:
                 _check_address(setting.value, path, findings)
             elif key == "space" and {"", ".", ".."} & set(setting.value.strip().split("/")):
                 findings.error(
                     "FDL016",
-                    f"{quoted(setting.value)} is not the name of a space",
+                    f"invalid space name {quoted(setting.value)}",
                     path,
-                    expected="the space's name, as Onedata shows it",
-                    help="folders belong in the `path` of an output",
+                    expected="the name of the space, as shown by Onedata",
+                    help="write folders in the `path` of an output",
                 )
 
 
@@ -229,7 +233,7 @@ def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> Non
     if allowed is not None and not allowed.fullmatch(setting.value):
         findings.error(
             "FDL036",
-            f"{quoted(str(path[-1]))} does not name a secret",
+            f"invalid reference in {quoted(str(path[-1]))}",
             path,
             expected="${ENV:NAME} or ${SECRET:name-or-arn}",
             help="write the name of the environment variable, or of the Secrets Manager secret",
@@ -237,7 +241,7 @@ def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> Non
     elif allowed is None and setting.value.startswith("${"):
         findings.error(
             "FDL036",
-            f"{quoted(str(path[-1]))} looks like a reference, but is none",
+            f"invalid reference in {quoted(str(path[-1]))}",
             path,
             expected="${ENV:NAME} or ${SECRET:name-or-arn}",
             help="correct the reference",
@@ -245,24 +249,24 @@ def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> Non
     elif allowed is None and path[-1] == "login" and ":" in setting.value:
         findings.error(
             "FDL016",
-            "`login` holds a `:`",
+            "`login` contains `:`",
             path,
             expected="a user name without `:`",
-            help="HTTP takes what follows the first `:` for the password, which has a key of its own",
+            help="write the password in the key `password`",
         )
     elif allowed is None and path[-1] in ("secret_key", "password", "token"):
         findings.warning(
             "FDL053",
-            f"{quoted(str(path[-1]))} stands in the clear",
+            f"{quoted(str(path[-1]))} is in plain text",
             path,
             expected="${SECRET:name-or-arn} or ${ENV:NAME}",
-            help="keep it in AWS Secrets Manager, and never commit it",
+            help="keep it in AWS Secrets Manager, and do not commit it",
             on_key=True,
         )
 
 
 def _check_address(text: str, path: PathInFile, findings: Findings) -> None:
-    """Refuses what the runner would refuse at the first event; no message repeats a password in it."""
+    """Rejects what the runner would reject at the first event; no message shows a password in it."""
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host, _ = parts.hostname, parts.port
@@ -273,23 +277,23 @@ def _check_address(text: str, path: PathInFile, findings: Findings) -> None:
     if bad or not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
         problem = "is not the address of a server"
     elif parts.username is not None or parts.password is not None:
-        problem = "holds a user name or a password"
+        problem = "contains a user name or a password"
     if problem:
         findings.error(
             "FDL016",
             f"{quoted(str(path[-1]))} {problem}",
             path,
-            expected="`HOST`, `HOST:PORT` or an address that starts with `https://` or `http://`",
-            help="write the server's address, and what logs in there under the keys for it",
+            expected="`HOST`, `HOST:PORT`, or a URL that starts with `https://` or `http://`",
+            help="write only the server's address; the login has its own keys",
         )
 
 
 def _refuse_rucio(path: PathInFile, findings: Findings) -> None:
     findings.error(
         "FDL041",
-        "Rucio is recognised, but not supported",
+        "Rucio is not supported",
         path,
-        expected="one of " + ", ".join(f"`{option}`" for option in KINDS),
-        help="write to S3, and let Rucio register the files from there",
+        expected=one_of(KINDS),
+        help="write to S3, and register the files in Rucio from there",
         on_key=path[-1] == "rucio",
     )

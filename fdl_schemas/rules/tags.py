@@ -1,4 +1,4 @@
-"""The rules about tags: what AWS IAM takes, the strictest of the services that a function consists of.
+"""The rules about tags: those of AWS IAM, the strictest of the services that a function uses.
 
 Source: AWS IAM API reference, `Tag`, and IAM user guide, "Tags for IAM resources": keys are unique regardless
 of case.
@@ -26,17 +26,23 @@ def check_tags(entry: FunctionEntry, findings: Findings) -> None:
     for key, value in entry.function.tags.items():
         path = entry.at("lambda", "tags", key)
         if wrong := _wrong_characters(key):
-            _refuse(f"the tag {quoted(key)} has {quoted(wrong)} in its name", path, findings, on_key=True)
+            _refuse(
+                f"the name of the tag {quoted(key)} contains {quoted(wrong)}", path, findings, on_key=True
+            )
         if wrong := _wrong_characters(value):
-            _refuse(f"the tag {quoted(key)} has {quoted(wrong)} in its value", path, findings, on_key=False)
+            _refuse(
+                f"the value of the tag {quoted(key)} contains {quoted(wrong)}", path, findings, on_key=False
+            )
         other = first.setdefault(key.lower(), key)
         if other != key:
             findings.error(
                 "FDL035",
-                f"the tags {quoted(other)} and {quoted(key)} differ in case alone",
+                f"the tags {quoted(other)} and {quoted(key)} differ only in case",
                 path,
-                expected="names that differ in more: AWS IAM takes these for the same",
-                help="every resource has that one; rename yours" if other == OURS else "remove one of them",
+                expected="names that differ in more than case, as AWS IAM requires",
+                help="every resource has this tag already; rename yours"
+                if other == OURS
+                else "remove one of them",
                 on_key=True,
             )
 
@@ -56,7 +62,7 @@ def _refuse(message: str, path: tuple[str | int, ...], findings: Findings, *, on
         "FDL016",
         message,
         path,
-        expected="letters, digits, blanks and `_ . : / = + - @`",
-        help="AWS takes no other characters in tags",
+        expected="letters, digits, spaces and `_ . : / = + - @`",
+        help="remove the other characters",
         on_key=on_key,
     )

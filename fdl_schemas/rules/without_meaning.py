@@ -1,7 +1,7 @@
-"""Warnings for keys that are accepted because files have them, and that do nothing.
+"""Warnings for keys that are accepted, but have no effect.
 
-Two kinds: keys that lost their meaning (credentials are the deployer's choice, the runner is part of this
-project), and keys that have one, but not with the other settings of the function.
+There are two kinds: keys of SCAR that are no longer used (credentials come from the CDK's command line, the
+runner is part of this project), and keys that have no effect with the other settings of the function.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.model import ExecutionMode
 from fdl_schemas.reading.findings import Findings
 
-_CREDENTIALS: Final = "credentials are the deployer's choice: `cdk --profile NAME`"
-_ONE_REGION: Final = "everything of a function sits in the function's own region"
-_ASSETS: Final = "the CDK uploads every asset to S3, whatever its size"
+_CREDENTIALS: Final = "remove the key; choose credentials with `cdk --profile NAME`"
+_ONE_REGION: Final = "remove the key; all resources of a function are in the function's region"
+_ASSETS: Final = "remove the key; the CDK uploads assets of any size to S3"
 
 _MEANINGLESS: Final = {
     ("lambda", "boto_profile"): _CREDENTIALS,
@@ -26,12 +26,12 @@ _MEANINGLESS: Final = {
     ("api_gateway", "region"): _ONE_REGION,
     ("cloudwatch", "region"): _ONE_REGION,
     ("batch", "region"): _ONE_REGION,
-    ("lambda", "supervisor"): "the runner is part of this project",
+    ("lambda", "supervisor"): "remove the key; the runner is part of this project",
     ("lambda", "deployment", "max_payload_size"): _ASSETS,
     ("lambda", "deployment", "max_s3_payload_size"): _ASSETS,
-    ("s3",): "settings of SCAR's own S3 client have no counterpart",
+    ("s3",): "remove the key; it configured SCAR's own S3 client",
 }
-"""What stands where in an entry of `functions.aws`, and why it does nothing."""
+"""Keys of an entry of `functions.aws` without an effect, and what to do."""
 
 _OF_EC2_ALONE: Final = (
     "instance_types",
@@ -44,12 +44,12 @@ _IGNORED_IN_BATCH: Final = frozenset({"boto_profile", "region"})
 
 
 def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> None:
-    """Warns of what does nothing in one entry of `functions.aws`."""
+    """Warns of keys without an effect in one entry of `functions.aws`."""
     for steps, reason in _MEANINGLESS.items():
         if entry.get(*steps) is not None:
             findings.warning(
                 "FDL050",
-                f"{quoted(steps[-1])} has no meaning any more, and is ignored",
+                f"{quoted(steps[-1])} is no longer used, and is ignored",
                 entry.at(*steps),
                 help=reason,
                 on_key=True,
@@ -61,14 +61,16 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
         and entry.get("api_gateway", "auth")
         and findings.is_whole(entry.at("api_gateway", "name"))
     ):
-        _no_effect(entry, ("api_gateway", "auth"), "without `name` no HTTP endpoint is made", findings)
+        _no_effect(
+            entry, ("api_gateway", "auth"), "add `name`; without it, no HTTP endpoint is created", findings
+        )
     if (
         not entry.function.image_runtime
         and entry.function.batch is None
         and findings.is_whole(entry.at("lambda", "runtime"))
         and entry.get("lambda", "container", "create_image") is not None
     ):
-        reason = "it belongs to image functions and Batch jobs"
+        reason = "remove the key; it only applies to image functions and Batch jobs"
         _no_effect(entry, ("lambda", "container", "create_image"), reason, findings)
     if entry.function.container.image_file is not None and entry.get(
         "lambda", "container", "registry_credentials"
@@ -76,7 +78,7 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
         _no_effect(
             entry,
             ("lambda", "container", "registry_credentials"),
-            "an `image_file` needs no registry",
+            "remove the key; an `image_file` needs no registry",
             findings,
         )
     if (
@@ -85,10 +87,13 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
         and findings.is_whole(entry.at("lambda", "container"))
     ):
         _no_effect(
-            entry, ("lambda", "deployment", "bucket"), "it is where an `image_file` is staged", findings
+            entry,
+            ("lambda", "deployment", "bucket"),
+            "remove the key; it is the staging bucket of an `image_file`",
+            findings,
         )
     if entry.function.preheat and entry.function.execution_mode is ExecutionMode.BATCH:
-        reason = "in mode `batch` the image is unpacked by the jobs, not by the function"
+        reason = "remove the key; in mode `batch`, the container runs in jobs only"
         _no_effect(entry, ("lambda", "preheat"), reason, findings)
 
 
@@ -98,7 +103,9 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
         return
     if entry.function.batch is None:
         if findings.is_whole(entry.at("lambda", "execution_mode")) and settings.keys() - _IGNORED_IN_BATCH:
-            _no_effect(entry, ("batch",), "it belongs to execution_mode `batch` or `lambda-batch`", findings)
+            _no_effect(
+                entry, ("batch",), "remove it, or set `execution_mode` to `batch` or `lambda-batch`", findings
+            )
         return
     resources = entry.function.batch.compute_resources
     if (
@@ -106,12 +113,12 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
         and not resources.subnets
         and findings.is_whole(entry.at("batch", "compute_resources", "subnets"))
     ):
-        reason = "security groups belong to a VPC, which `subnets` would name"
+        reason = "add `subnets` of the VPC that the security groups belong to"
         _no_effect(entry, ("batch", "compute_resources", "security_group_ids"), reason, findings)
     if resources.type.startswith("FARGATE"):
         for key in _OF_EC2_ALONE:
             if entry.get("batch", "compute_resources", key):
-                reason = "Fargate has no instances; it belongs to type EC2 or SPOT"
+                reason = "remove the key; it only applies to type EC2 or SPOT"
                 _no_effect(entry, ("batch", "compute_resources", key), reason, findings)
 
 

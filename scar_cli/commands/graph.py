@@ -77,7 +77,7 @@ def _format_of(output: str | None) -> str:
 
 
 def _picture(file: str, kind: str, given: str | None) -> bytes:
-    from fdl_schemas.diagram.diagram import MAX_STATIONS, TooLargeError, diagram
+    from fdl_schemas.diagram.diagram import MAX_STEPS, TooLargeError, diagram
     from fdl_schemas.diagram.direction import Direction, best_direction
 
     draft = _checked(file).draft
@@ -87,7 +87,7 @@ def _picture(file: str, kind: str, given: str | None) -> bytes:
     except TooLargeError:
         raise UserError(
             f"{file} has more functions, or more connections between them, than a picture can show",
-            f"Draw a part of it: at most {MAX_STATIONS} functions",
+            f"Draw a part of it: at most {MAX_STEPS} functions",
         ) from None
     if not drawn.nodes:
         raise UserError(f"{file} has no functions to draw", "`scar validate` says what is wrong with it")

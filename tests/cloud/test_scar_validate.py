@@ -49,7 +49,7 @@ def test_text_says_what_is_wrong_and_what_to_do(folder: Path) -> None:
     done = validate(folder, "bad.yaml")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "bad.yaml:5:15: error FDL012: `memory` is text, not a whole number\n"
+        "bad.yaml:5:15: error FDL012: `memory` is a string, not a whole number\n"
         '          memory: "1024"\n'
         "                  ^^^^^^\n"
         "  expected: a whole number from 128 to 10240 (MiB)\n"
@@ -91,7 +91,7 @@ def test_json_has_everything(folder: Path) -> None:
     assert bad["diagnostics"] == [
         {
             "code": "FDL012",
-            "message": "`memory` is text, not a whole number",
+            "message": "`memory` is a string, not a whole number",
             "file": "bad.yaml",
             "line": 5,
             "column": 15,

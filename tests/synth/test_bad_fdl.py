@@ -35,7 +35,7 @@ BAD = {
     "missing script": (GOOD.replace("script.sh", "nothing.sh"), r":5:22: error FDL\d+: .*nothing.sh"),
     "a script where an image is meant": (
         GOOD.replace("image: busybox", "image_file: script.sh"),
-        r":7:23: error FDL038: image_file `script.sh` is not a tar file",
+        r":7:23: error FDL038: `image_file` `script.sh` is not a tar file",
     ),
     "missing image": (GOOD.replace("image: busybox", "environment: {}"), r":6:9: error FDL\d+"),
     "bad bucket name": (

@@ -209,7 +209,7 @@ def test_mistakes_in_the_fdl_file_are_raised_with_their_place(stack: Stack, fdl:
 
 
 def test_arguments_are_checked(stack: Stack, fdl: Path) -> None:
-    with pytest.raises(DeploymentError, match=r"^Media/A: stage=Dev: expected lower-case letters"):
+    with pytest.raises(DeploymentError, match=r"^Media/A: stage=Dev: expected lowercase letters"):
         ScarWorkflow(stack, "A", fdl=fdl, stage="Dev")
     with pytest.raises(DeploymentError, match=r"^Media/B: existing_buckets: other not used by w\.yaml"):
         ScarWorkflow(stack, "B", fdl=fdl, existing_buckets=["other"])

@@ -1,8 +1,8 @@
-"""Each rule of the language: a bad file, and the exact words that a person gets to read.
+"""Each rule of the language: an invalid file, and the exact diagnostics that users see.
 
-The cases stand in `diagnostics/CODE.md`, a YAML block and the text that it leads to. After a change of
-wording `UPDATE_FDL_DIAGNOSTICS=1 pytest tests/unit/fdl_schemas/test_diagnostics.py` writes the
-texts anew, for the reviewer to read in the diff.
+The cases are in `diagnostics/CODE.md`, and the mistakes of beginners in `mistakes.md`: a YAML block and the
+resulting text. After a change of wording, run
+`UPDATE_FDL_DIAGNOSTICS=1 pytest tests/unit/fdl_schemas/test_diagnostics.py`, and review the diff.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fdl_schemas.reading.findings import MOST
 from tests.oci_images import Image, docker_save
 
 CASES = Path(__file__).with_name("diagnostics")
+MISTAKES = Path(__file__).with_name("mistakes.md")
 BLOCK = re.compile(
     r"^## (?P<name>.+)\n\n```yaml\n(?P<fdl>(?:.*\n)*?)```\n\n```text\n(?P<text>(?:.*\n)*?)```\n", re.MULTILINE
 )
@@ -37,6 +38,7 @@ TESTED_BELOW = {"FDL001", "FDL002"}
 
 @dataclass(frozen=True)
 class Case:
+    file: Path
     code: str
     name: str
     fdl: str
@@ -45,10 +47,19 @@ class Case:
 
 def all_cases() -> list[Case]:
     return [
-        Case(file.stem, found["name"], found["fdl"], found["text"])
-        for file in sorted(CASES.glob("*.md"))
+        Case(
+            file,
+            file.stem if file != MISTAKES else code_in(found["text"]),
+            *found.group("name", "fdl", "text"),
+        )
+        for file in [*sorted(CASES.glob("*.md")), MISTAKES]
         for found in BLOCK.finditer(file.read_text(encoding="utf-8"))
     ]
+
+
+def code_in(text: str) -> str:
+    found = re.search(r"FDL[0-9]{3}", text)
+    return found[0] if found else ""
 
 
 def said_about(fdl: str, folder: Path) -> str:
@@ -65,10 +76,9 @@ def said_about(fdl: str, folder: Path) -> str:
 def test_bad_file_gets_exactly_this_text(case: Case, tmp_path: Path) -> None:
     said = said_about(case.fdl, tmp_path)
     if os.environ.get("UPDATE_FDL_DIAGNOSTICS"):
-        file = CASES / f"{case.code}.md"
         old = f"## {case.name}\n\n```yaml\n{case.fdl}```\n\n```text\n{case.text}```\n"
         new = old.replace(f"```text\n{case.text}```", f"```text\n{said}```")
-        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        case.file.write_text(case.file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
         return
     assert said == case.text
     assert re.search(rf"^workflow.yaml(:\d+:\d+)?: (error|warning) {case.code}: ", said, re.MULTILINE)
@@ -88,7 +98,7 @@ def only_problem(path: Path) -> Diagnostic:
 def test_missing_file_is_a_diagnostic(tmp_path: Path) -> None:
     file = tmp_path / "none.yaml"
     assert only_problem(file).render() == (
-        f"{file}: error FDL001: cannot read the file: there is no such file\n"
+        f"{file}: error FDL001: cannot read the file: it does not exist\n"
         "  help: check the path; it is relative to the current folder\n"
         "  see docs/fdl.md#fdl001"
     )
@@ -129,7 +139,7 @@ def test_latin1_is_shown_at_the_byte_that_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "w.yaml"
     file.write_bytes("functions:\n  aws: # caf\u00e9\n".encode("latin-1"))
     assert only_problem(file).render() == (
-        f"{file}:2:13: error FDL002: the file is not UTF-8: byte 0xe9 cannot stand here\n"
+        f"{file}:2:13: error FDL002: the file is not UTF-8: byte 0xe9 is invalid here\n"
         "      aws: # caf\N{REPLACEMENT CHARACTER}\n"
         "                ^\n"
         "  expected: UTF-8 text\n"
@@ -141,8 +151,8 @@ def test_latin1_is_shown_at_the_byte_that_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("functions:\n".encode("utf-16"), "the file is UTF-16"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is binary: it holds NUL bytes"),
+        ("functions:\n".encode("utf-16"), "the file is UTF-16, not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "the file is binary, not text"),
     ],
 )
 def test_other_encodings_and_pictures_are_named(content: bytes, message: str, tmp_path: Path) -> None:
@@ -150,6 +160,20 @@ def test_other_encodings_and_pictures_are_named(content: bytes, message: str, tm
     file.write_bytes(content)
     found = only_problem(file)
     assert (found.code, found.message) == ("FDL002", message)
+
+
+def test_a_similar_file_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "workflow.yaml").touch()
+    for name in ("Workflow.yaml", "workflow.yml", "worklfow.yaml"):
+        assert only_problem(tmp_path / name).help == f"did you mean `{tmp_path}/workflow.yaml`?"
+    assert only_problem(tmp_path).help == f"did you mean `{tmp_path}/workflow.yaml`?"
+
+
+def test_line_endings_of_windows_do_not_move_the_caret() -> None:
+    fdl = "\ufefffunctions:\n  aws:\n  - lambda:\n      name: my function\n      container: {image: a}\n"
+    (found,) = check_text(fdl.replace("\n", "\r\n").encode(), "w.yaml").diagnostics
+    assert (found.code, found.line, found.column, found.length) == ("FDL016", 4, 13, len("my function"))
+    assert found.source_line == "      name: my function"
 
 
 def test_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
@@ -167,7 +191,7 @@ def test_ten_megabytes_are_refused_unread(tmp_path: Path) -> None:
 def test_name_of_a_script_may_be_longer_than_the_file_system_allows(tmp_path: Path) -> None:
     function = f"{{name: f, init_script: {'x' * 300}, container: {{image: a}}}}"
     fdl = f"functions:\n  aws:\n  - lambda: {function}\n"
-    assert "FDL022: init_script `xxxx" in said_about(fdl, tmp_path)
+    assert "FDL022: `init_script` `xxxx" in said_about(fdl, tmp_path)
 
 
 def test_control_characters_of_the_file_never_reach_the_terminal(tmp_path: Path) -> None:
@@ -322,7 +346,7 @@ def test_of_very_many_mistakes_the_first_ones_of_the_file_are_found(tmp_path: Pa
         f"      environment: {{Variables: {{{variables}}}}}\n"
     )
     messages = [found.message for found in check(file).diagnostics]
-    assert messages == [f"`A{number}` is a number, not text" for number in range(MOST)]
+    assert messages == [f"`A{number}` is a number, not a string" for number in range(MOST)]
 
 
 @pytest.mark.parametrize(("letters", "fits"), [(6_100, True), (6_150, False)])

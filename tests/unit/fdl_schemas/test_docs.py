@@ -36,7 +36,7 @@ def test_every_key_is_described(key: str) -> None:
 
 
 def test_table_of_aws_has_every_key() -> None:
-    table = TEXT.partition("## What each key becomes in AWS")[2].partition("## Not supported yet")[0]
+    table = TEXT.partition("## What each key creates in AWS")[2].partition("## Not supported yet")[0]
     # Maps without an effect of their own are described by what is in them.
     silent = {"functions", "deployment"}
     for path, _ in PROPERTIES:
@@ -83,6 +83,8 @@ SETTINGS = {
     "memory: 512": "memory: 512\n      memory: 1024",
     "input: {path: a}": "input: {path: a}",
     "---": "memory: 512\n---\nfunctions:",
+    "memory:512": "vpc: SubnetIds:subnet-0a1b2c3d",
+    "path: bucket/run #1": "input:\n      - path: bucket/run #1",
     "suffix: *jpg": "input: [{path: abc, suffix: *jpg}]",
 }
 

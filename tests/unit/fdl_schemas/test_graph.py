@@ -39,8 +39,8 @@ def function(name: str, reads: list[StorageEntry] | str, writes: list[StorageEnt
     ],
 )
 def test_an_edge_is_an_output_in_a_folder_that_is_read(written: str, read: str, triggers: bool) -> None:
-    stations = [function("writer", [], written), function("reader", read, [])]
-    assert edges(stations) == ((("writer", "reader"),) if triggers else ())
+    steps = [function("writer", [], written), function("reader", read, [])]
+    assert edges(steps) == ((("writer", "reader"),) if triggers else ())
 
 
 @pytest.mark.parametrize(
@@ -61,48 +61,48 @@ def test_an_edge_is_an_output_in_a_folder_that_is_read(written: str, read: str, 
 def test_filters_cut_an_edge_only_where_no_name_passes_both(
     written: dict[str, str], read: dict[str, str], triggers: bool
 ) -> None:
-    stations = [function("w", [], [entry("b/x", **written)]), function("r", [entry("b/x", **read)], [])]
-    assert bool(edges(stations)) is triggers
+    steps = [function("w", [], [entry("b/x", **written)]), function("r", [entry("b/x", **read)], [])]
+    assert bool(edges(steps)) is triggers
 
 
 def test_accounts_of_s3_are_one_world_and_other_servers_are_not() -> None:
-    stations = [
+    steps = [
         function("w", [], [entry("b/x", provider="s3.other"), entry("c/x", provider="minio.lab")]),
         function("r", [entry("b/x"), entry("c/x")], []),
         function("service", [entry("c/x", provider="minio.lab")], []),
     ]
-    assert edges(stations) == (("w", "r"), ("w", "service"))
+    assert edges(steps) == (("w", "r"), ("w", "service"))
 
 
 def test_each_pair_once() -> None:
-    stations = [
+    steps = [
         function("w", [], [entry("b/x"), entry("b/x/y")]),
         function("r", [entry("b/x"), entry("b")], []),
     ]
-    assert edges(stations) == (("w", "r"),)
+    assert edges(steps) == (("w", "r"),)
 
 
 def test_loop_of_one_says_which_output_closes_it() -> None:
     (loop,) = loops([function("f", "b/in", [entry("b/out"), entry("b/in")])])
-    assert loop.steps == ((0, 1),)
+    assert loop.path == ((0, 1),)
     assert str(loop) == "f -> b/in -> f"
     assert loop.sure
 
 
 def test_shortest_loop_is_shown() -> None:
-    stations = [
+    steps = [
         function("a", "b/1", [entry("b/2"), entry("b/4")]),
         function("b", "b/2", "b/3"),
         function("c", "b/3", "b/4"),
         function("d", "b/4", "b/1"),
     ]
-    (loop,) = loops(stations)
+    (loop,) = loops(steps)
     assert str(loop) == "a -> b/4 -> d -> b/1 -> a"
 
 
 def test_two_loops_apart_are_two() -> None:
-    stations = [function("a", "b/1", "b/1"), function("c", "b/2", "b/3"), function("d", "b/3", "b/2")]
-    assert [str(loop) for loop in loops(stations)] == ["a -> b/1 -> a", "c -> b/3 -> d -> b/2 -> c"]
+    steps = [function("a", "b/1", "b/1"), function("c", "b/2", "b/3"), function("d", "b/3", "b/2")]
+    assert [str(loop) for loop in loops(steps)] == ["a -> b/1 -> a", "c -> b/3 -> d -> b/2 -> c"]
 
 
 def test_output_above_the_input_is_a_possible_loop() -> None:
@@ -125,37 +125,37 @@ def test_pipeline_over_one_bucket_has_no_loop() -> None:
 
 
 def test_chain_of_five_hundred_closes_into_one_loop() -> None:
-    stations = [function(f"f{i}", f"b/{i}", f"b/{(i + 1) % 500}") for i in range(500)]
-    (loop,) = loops(stations)
-    assert len(loop.steps) == 500
-    assert loop.steps[-1][0] == 499
+    steps = [function(f"f{i}", f"b/{i}", f"b/{(i + 1) % 500}") for i in range(500)]
+    (loop,) = loops(steps)
+    assert len(loop.path) == 500
+    assert loop.path[-1][0] == 499
 
 
 def test_everybody_reading_and_writing_one_folder_stays_linear() -> None:
-    stations = [function(f"f{i}", "b/x", "b/x") for i in range(20_000)]
+    steps = [function(f"f{i}", "b/x", "b/x") for i in range(20_000)]
     start = time.perf_counter()
-    (loop,) = loops(stations)
+    (loop,) = loops(steps)
     assert str(loop) == "f0 -> b/x -> f0"
     assert time.perf_counter() - start < 5
 
 
 def test_long_chain_needs_no_recursion() -> None:
-    stations = [function(f"f{i}", f"b/{i}", f"b/{i + 1}") for i in range(3_000)]
-    assert loops(stations) == ()
+    steps = [function(f"f{i}", f"b/{i}", f"b/{i + 1}") for i in range(3_000)]
+    assert loops(steps) == ()
 
 
 def test_overlapping_inputs() -> None:
-    stations = [
+    steps = [
         function("a", [entry("b/in"), entry("c/1")], []),
         function("b", [entry("b/inner"), entry("c/2")], []),
         function("c", [entry("b/in/x/y"), entry("c/1")], []),
     ]
-    assert overlapping_inputs(stations) == (((0, 0), (2, 0)), ((0, 1), (2, 1)))
+    assert overlapping_inputs(steps) == (((0, 0), (2, 0)), ((0, 1), (2, 1)))
 
 
 def test_whole_bucket_overlaps_all_its_folders() -> None:
-    stations = [function("a", "b/1", []), function("b", "b/2", []), function("c", "b", [])]
-    assert {frozenset(pair) for pair in overlapping_inputs(stations)} == {
+    steps = [function("a", "b/1", []), function("b", "b/2", []), function("c", "b", [])]
+    assert {frozenset(pair) for pair in overlapping_inputs(steps)} == {
         frozenset({(0, 0), (2, 0)}),
         frozenset({(1, 0), (2, 0)}),
     }
@@ -163,6 +163,6 @@ def test_whole_bucket_overlaps_all_its_folders() -> None:
 
 def test_input_fed_by_a_topic_overlaps_nothing_but_can_be_triggered() -> None:
     fed = StorageEntry("b", "in", topic_arn="arn:aws:sns:us-east-1:123456789012:t")
-    stations = [function("a", [fed], []), function("b", "b/in", []), function("c", [], "b/in")]
-    assert overlapping_inputs(stations) == ()
-    assert edges(stations) == (("c", "a"), ("c", "b"))
+    steps = [function("a", [fed], []), function("b", "b/in", []), function("c", [], "b/in")]
+    assert overlapping_inputs(steps) == ()
+    assert edges(steps) == (("c", "a"), ("c", "b"))

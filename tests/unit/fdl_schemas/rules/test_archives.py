@@ -43,7 +43,7 @@ def messages(archive: Path, more: str = "") -> list[str]:
 
 def problem(archive: Path, more: str = "") -> str:
     (found,) = messages(archive, more)
-    start = f"FDL038 6:21 image_file `{archive.name}` "
+    start = f"FDL038 6:21 `image_file` `{archive.name}` "
     assert found.startswith(start), found
     return found.removeprefix(start)
 
@@ -112,21 +112,24 @@ def zip_file() -> bytes:
     [
         (b"", "is empty"),
         (b"#!/bin/sh\necho hello\n" * 100, "is not a tar file"),
-        (gzip.compress(tar_of([File("a")]), mtime=0), "is compressed as a whole (gzip)"),
-        (b"\x28\xb5\x2f\xfd" + bytes(100), "is compressed as a whole (zstd)"),
+        (gzip.compress(tar_of([File("a")]), mtime=0), "is compressed with gzip"),
+        (b"\x28\xb5\x2f\xfd" + bytes(100), "is compressed with zstd"),
         (zip_file(), "is a zip file"),
         (bytes(10240), "is not a tar file"),
-        (tar_of([File("etc/passwd", b"x")]), "holds no image: neither `manifest.json` nor `index.json`"),
+        (
+            tar_of([File("etc/passwd", b"x")]),
+            "contains no image: `manifest.json` and `index.json` are missing",
+        ),
         (tar_of([File("manifest.json", b"{")]), "is damaged: `manifest.json` is not valid"),
         (tar_of([File("manifest.json", b"[" * 100_000)]), "is damaged: `manifest.json` is not valid"),
-        (tar_of([File("manifest.json", b"[]")]), "holds 0 images"),
-        (tar_of([File("manifest.json", b"[{}, {}]")]), "holds 2 images"),
+        (tar_of([File("manifest.json", b"[]")]), "contains 0 images"),
+        (tar_of([File("manifest.json", b"[{}, {}]")]), "contains 2 images"),
         (tar_of([File("manifest.json", b'[{"Config": 1}]')]), "is damaged: `manifest.json` is not valid"),
         (
             tar_of([File("manifest.json", b'[{"Config": "../../etc/passwd", "Layers": []}]')]),
             "is incomplete: `../../etc/passwd` is missing",
         ),
-        (tar_of([File("index.json", b'{"manifests": []}')]), "holds 0 images"),
+        (tar_of([File("index.json", b'{"manifests": []}')]), "contains 0 images"),
         (
             tar_of([File("index.json", b'{"manifests": [{"digest": "../../etc/passwd"}]}')]),
             "is damaged: `index.json` is not valid",
@@ -144,20 +147,20 @@ def test_an_image_for_another_architecture_than_the_functions_is_named(
 ) -> None:
     arm = "      architectures: [arm64]\n"
     archive = made(tmp_path / "image.tar", ARM)
-    assert problem(archive) == "is built for linux/arm64, and the function runs on linux/amd64"
+    assert problem(archive) == "is built for linux/arm64, but the function runs on linux/amd64"
     assert messages(archive, arm) == []
     other = made(tmp_path / "image.tar", IMAGE)
-    assert problem(other, arm) == "is built for linux/amd64, and the function runs on linux/arm64"
+    assert problem(other, arm) == "is built for linux/amd64, but the function runs on linux/arm64"
 
 
 def test_several_platforms_without_the_functions_are_named(tmp_path: Path) -> None:
     archive = several_platforms(tmp_path, ARM)
-    assert problem(archive) == "is built for linux/arm64, and the function runs on linux/amd64"
+    assert problem(archive) == "is built for linux/arm64, but the function runs on linux/amd64"
 
 
 def test_several_images_without_a_latest_one_are_named(tmp_path: Path) -> None:
     archive = oci(tmp_path, v1=IMAGE, v2=ARM)
-    assert problem(archive) == "holds 2 images"
+    assert problem(archive) == "contains 2 images"
     assert messages(oci(tmp_path, v1=ARM, latest=IMAGE)) == []
 
 
@@ -167,7 +170,7 @@ def test_an_archive_that_was_cut_off_is_named(tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:
         last = [member for member in tar if member.isreg() and member.size][-1]
     archive.write_bytes(content[: last.offset_data + last.size - 1])
-    assert problem(archive) == "is cut off"
+    assert problem(archive) == "is truncated"
 
 
 def test_a_missing_layer_is_named(tmp_path: Path) -> None:
@@ -194,7 +197,7 @@ def test_a_member_that_claims_to_be_huge_is_not_read_into_memory(
 def test_an_endless_archive_is_not_read_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
     (tmp_path / "image.tar").write_bytes(tar_of(File(str(number)) for number in range(11)))
-    assert problem(tmp_path / "image.tar") == "holds more than 10 files"
+    assert problem(tmp_path / "image.tar") == "contains more than 10 files"
 
 
 def test_an_archive_is_reported_once_for_each_architecture(tmp_path: Path) -> None:

@@ -40,25 +40,25 @@ def test_links_to_files_and_folders_may_be_packaged(payload: Path, tmp_path: Pat
 
 def test_link_to_nothing_is_named(payload: Path, tmp_path: Path) -> None:
     (payload / "sub" / "latest").symlink_to("v7")
-    assert messages(tmp_path) == ["FDL022 1:53 extra_payload `models` holds `sub/latest`, a link to nothing"]
+    assert messages(tmp_path) == ["FDL022 1:53 `extra_payload` `models` contains `sub/latest`, a broken link"]
 
 
 @pytest.mark.parametrize("target", [".", "..", "../.."])
 def test_link_that_leads_back_is_named(target: str, payload: Path, tmp_path: Path) -> None:
     (payload / "sub" / "all").symlink_to(target)
     (found,) = messages(tmp_path)
-    assert found.endswith("a link to a folder that it is in")
+    assert found.endswith("a link to a folder that contains it")
 
 
 def test_pipe_and_socket_are_named_without_waiting_for_them(payload: Path, tmp_path: Path) -> None:
     os.mkfifo(payload / "pipe")
     (found,) = messages(tmp_path)
-    assert found.endswith("extra_payload `models` holds `pipe`, neither a file nor a folder")
+    assert found.endswith("`extra_payload` `models` contains `pipe`, neither a file nor a folder")
     (payload / "pipe").unlink()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(os.path.relpath(payload / "socket"))
         (found,) = messages(tmp_path)
-    assert found.endswith("extra_payload `models` holds `socket`, neither a file nor a folder")
+    assert found.endswith("`extra_payload` `models` contains `socket`, neither a file nor a folder")
 
 
 @pytest.mark.parametrize("name", ["models", "models/weights.bin"])
@@ -67,7 +67,7 @@ def test_more_than_lambda_takes_is_refused(name: str, payload: Path, tmp_path: P
     assert messages(tmp_path, name) == []
     os.truncate(payload / "weights.bin", MAX_PAYLOAD_BYTES + 1)
     (found,) = messages(tmp_path, name)
-    assert found.endswith(f"extra_payload `{name}` has too much for a function's package")
+    assert found.endswith(f"`extra_payload` `{name}` is too large for a function's package")
 
 
 def test_endless_folder_is_not_looked_at_without_end(
@@ -77,7 +77,7 @@ def test_endless_folder_is_not_looked_at_without_end(
     for number in range(10):
         (payload / "sub" / str(number)).touch()
     (found,) = messages(tmp_path)
-    assert found.endswith("extra_payload `models` has too many files")
+    assert found.endswith("`extra_payload` `models` has too many files")
 
 
 def test_what_the_cdk_wrote_does_not_count(payload: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_what_may_not_be_read_is_named(name: str, payload: Path, tmp_path: Path)
     (payload / name).chmod(0)
     (found,) = messages(tmp_path)
     (payload / name).chmod(0o700)
-    assert f"holds `{name}`, a f" in found
+    assert f"contains `{name}`, a f" in found
     assert found.endswith("that cannot be read")
 
 
@@ -118,7 +118,7 @@ def test_folder_that_may_not_be_entered_is_named(
     monkeypatch.setattr(os, "stat", closed_stat)
     monkeypatch.setattr(os, "scandir", closed_scandir)
     (found,) = messages(tmp_path)
-    assert found.endswith("extra_payload `models` holds `sub`, a folder that cannot be read")
+    assert found.endswith("`extra_payload` `models` contains `sub`, a folder that cannot be read")
 
 
 def test_problem_of_a_payload_is_said_once_for_all_functions(payload: Path, tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_a_link_of_the_payload_that_leads_out_is_an_error(tmp_path: Path) -> Non
         link = project / "models" / f"link{number}"
         link.symlink_to(target)
         assert messages(project) == [
-            f"FDL022 1:53 extra_payload `models` holds `link{number}`, "
-            "a link that leads out of the FDL file's folder"
+            f"FDL022 1:53 `extra_payload` `models` contains `link{number}`, "
+            "a link that points outside of the FDL file's folder"
         ]
         link.unlink()
     (project / "shared").symlink_to("../private")
     (project / "models" / "sub" / "link").symlink_to("../../shared")
     (found,) = messages(project)
-    assert found.endswith("holds `sub/link`, a link that leads out of the FDL file's folder")
+    assert found.endswith("contains `sub/link`, a link that points outside of the FDL file's folder")
 
 
 def test_files_that_lead_out_get_a_warning_with_their_place(tmp_path: Path) -> None:
@@ -160,11 +160,11 @@ def test_files_that_lead_out_get_a_warning_with_their_place(tmp_path: Path) -> N
     for name in ("../shared/file", "link", "folder/file", str(tmp_path / "shared/file")):
         for key in ("init_script", "run_script", "extra_payload"):
             (found,) = messages_of(project, f"{key}: {name}")
-            place = f"FDL056 1:{len(key) + 40} {key} `"
+            place = f"FDL056 1:{len(key) + 40} `{key}` `"
             assert found.startswith(place), (found, place)
             assert "is outside of the FDL file's folder" in found
         (found,) = messages_of(project, f"container: {{image_file: {name}}}", image="")
-        assert found.startswith("FDL056 1:62 image_file `")
+        assert found.startswith("FDL056 1:62 `image_file` `")
     for name in ("here", "inside", "./here", "../project/here", str(project / "here")):
         assert messages_of(project, f"init_script: {name}") == []
     (found,) = messages_of(project, "init_script: link")
@@ -200,4 +200,4 @@ def test_the_sizes_of_a_payloads_files_add_up(payload: Path, tmp_path: Path) -> 
     assert messages(tmp_path) == []
     (payload / "a").write_bytes(b"1")
     (found,) = messages(tmp_path)
-    assert found.endswith("extra_payload `models` has too much for a function's package")
+    assert found.endswith("`extra_payload` `models` is too large for a function's package")

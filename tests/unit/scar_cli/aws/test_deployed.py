@@ -139,6 +139,6 @@ def test_rm_leaves_stacks_of_other_apps_alone(here: list[DeployedStack], words: 
 def test_an_invalid_stage_is_one_line(here: list[DeployedStack]) -> None:
     result = CliRunner().invoke(status.command, ["--stage", "Feature/X"])
     assert isinstance(result.exception, UserError)
-    assert str(result.exception).startswith("Invalid stage 'Feature/X': expected lower-case letters")
+    assert str(result.exception).startswith("Invalid stage 'Feature/X': expected lowercase letters")
     assert "\n" not in str(result.exception)
     assert result.exception.exit_code == 2

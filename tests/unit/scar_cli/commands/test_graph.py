@@ -169,10 +169,10 @@ def test_loop_is_red_and_nothing_else_is(tmp_path: Path) -> None:
 def test_loop_that_is_only_possible_is_not_red() -> None:
     found = drawn(workflow(function("f", "media/in", "media")))
     assert {edge.danger.name for edge in found.edges} == {"POSSIBLE"}
-    assert [edge.label for edge in found.edges if edge.dashed] == ["may lie in"]
+    assert [edge.label for edge in found.edges if edge.dashed] == ["may be inside"]
     text = dot(found, Direction.LEFT_TO_RIGHT)
     assert LIGHT.loop not in text
-    assert f'fontcolor="{LIGHT.maybe}", label=<&#160;may lie in&#160;>, style=dashed]' in text
+    assert f'fontcolor="{LIGHT.maybe}", label=<&#160;may be inside&#160;>, style=dashed]' in text
 
 
 @pytest.mark.parametrize("text", [VIDEO.read_text(), LOOP, CHAINS], ids=["video", "loop", "chains"])

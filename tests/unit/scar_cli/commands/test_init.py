@@ -45,7 +45,7 @@ def test_an_archive_without_an_image_is_told_before_any_cloud_is_asked(
     file.write_text("functions: {aws: [{lambda: {name: f, container: {image_file: image.tar}}}]}\n")
     result = CliRunner().invoke(verb, ["-f", str(file)])
     assert result.exit_code == 2
-    assert f"{file}:1:62: error FDL038: image_file `image.tar` is not a tar file" in result.output
+    assert f"{file}:1:62: error FDL038: `image_file` `image.tar` is not a tar file" in result.output
 
 
 @pytest.mark.parametrize("arguments", [[], ["-a", "-f", "a.yaml"], ["-n", "f", "--stack", "s"]])
