@@ -175,7 +175,7 @@ class _Composer:
                 f"duplicate key {quoted(name)}",
                 key.position,
                 expected="each key once",
-                help=f"the same key is in line {first.line}; remove one of the two",
+                help=f"the same key is on line {first.line}; remove one of the two",
             )
             return
         parent.node.data[name] = value.data

@@ -54,7 +54,7 @@ def _wrong_type(found: Mismatch, name: str, spelling: str | None = None) -> Word
         return message, expected, _CHOOSE
     pair = _PAIR_WITHOUT_SPACE.fullmatch(value) if isinstance(value, str) else None
     if pair and "object" in wanted and pair["key"] in found.schema.get("properties", {}):
-        advice = "write " + quoted(f"{pair['key']}: {pair['value']}")
+        advice = f"write a space after `{pair['key']}:`"
         return f"the space after `{pair['key']}:` is missing", "`KEY: VALUE`", advice
     return message, expected, _advice_for_type(found, wanted, spelling)
 
@@ -100,6 +100,8 @@ def _advice_for_collection(found: Mismatch, wanted: list[str]) -> str:  # noqa: 
     first = next(iter(value), "") if isinstance(value, dict) else ""
     if isinstance(value, list) and isinstance(next(iter(value), None), dict):
         first = next(iter(value[0]), "")
+    if first.startswith("-"):
+        return f"write a space after the `-` of {quoted(first)}"
     if "array" in wanted and isinstance(value, dict):
         others = ", and indent its other keys by two more spaces" if len(value) > 1 else ""
         return f"write `- ` before {quoted(first)}{others}" if first else "write a list"
@@ -124,7 +126,7 @@ ADVICE_FOR_MAPS: Final[Mapping[str, str]] = {
 _CHOOSE: Final = "choose one of these values"
 _TRUE_OR_FALSE: Final = "write `true` or `false`, without quotes"
 _NUMBER_WIDTH: Final = 20
-_PAIR_WITHOUT_SPACE: Final = re.compile(r"(?P<key>\w+):(?P<value>\S.*)")
+_PAIR_WITHOUT_SPACE: Final = re.compile(r"(?P<key>\w+):\S.*")
 _NUMBER_WITH_UNIT: Final = re.compile(r"(?P<number>[0-9]{1,9}) ?(?P<unit>[a-z]{1,8})")
 _FACTORS: Final[Mapping[str, Mapping[str, int]]] = {
     "MiB": dict.fromkeys(("m", "mb", "mi", "mib"), 1) | dict.fromkeys(("g", "gb", "gi", "gib"), 1024),
@@ -135,12 +137,22 @@ _FACTORS: Final[Mapping[str, Mapping[str, int]]] = {
 """What people write after a number, by the unit that the number has in FDL."""
 
 
+_SYNONYMS: Final[Mapping[str, str]] = {
+    "amd64": "x86_64",
+    "x64": "x86_64",
+    "aarch64": "arm64",
+    "fargate": "batch",
+}
+"""What other programs call a value of the language."""
+
+
 def _wrong_value(found: Mismatch, name: str) -> Words:
     advice = _CHOOSE
     if isinstance(found.value, str):
         options = [option for option in found.wanted if isinstance(option, str)]
         lowered = {option.lower(): option for option in options}
-        nearest = get_close_matches(found.value.lower()[:64], list(lowered), n=1, cutoff=0.6)
+        written = _SYNONYMS.get(found.value.lower(), found.value.lower()[:64])
+        nearest = get_close_matches(written, list(lowered), n=1, cutoff=0.6)
         if nearest:
             advice = f"did you mean {quoted(lowered[nearest[0]])}?"
     elif isinstance(found.value, (int, float)):
@@ -167,7 +179,7 @@ def wrong_form(found: Mismatch, name: str) -> Words:
         return f"{name} has {len(found.value)} characters", f"at most {most} characters", "shorten it"
     valid = re.sub(r"[^A-Za-z0-9_-]+", "-", found.value[:_LONGEST_NAME]).strip("-")
     advice = "correct the value"
-    for suggestion in (valid, valid.lower()):
+    for suggestion in (valid, valid.lower(), found.value[:_LONGEST_NAME].lower()):
         if found.keyword == "pattern" and suggestion and re.search(found.wanted, suggestion):
             advice = f"write {quoted(suggestion)}"
             break
@@ -227,7 +239,7 @@ def _map_with(keys: list[str], required: Iterable[str]) -> str:
     if len(keys) > _KEYS_SHOWN:
         return f"a map with keys such as {', '.join(map(quoted, list(required) or keys[:_KEYS_SHOWN]))}"
     shown = [quoted(key) for key in keys]
-    words = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    words = " or ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
     return f"a map with the key{'s' * (len(keys) > 1)} {words}"
 
 

@@ -22,7 +22,7 @@ _PLAIN: Final[Mapping[str, str]] = {
 _KEY_OR_ENTRY = re.compile(
     rf"[ \t{_SPACES}]*"
     rf"(?:(?P<dash>[\u2010-\u2014\u2212])[ {_SPACES}]"
-    rf"|(?:- )*(?:[\w-]*(?P<key>[{_SPACES}{_QUOTES}\uff1a])|[\w-]+:[ ]+(?P<value>[{_SPACES}{_QUOTES}])))"
+    rf"|(?:- )*(?:[\w-]*(?P<key>[{_SPACES}{_QUOTES}\uff1a])|[\w-]+:[ ]*(?P<value>[{_SPACES}{_QUOTES}])))"
 )
 
 

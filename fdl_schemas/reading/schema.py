@@ -126,7 +126,7 @@ def _report_unknown_keys(found: Mismatch, findings: Findings) -> list[PathInFile
     misplaced = {
         below
         for key in allowed
-        if key in found.value and found.value[key] is None
+        if found.value.get(key) is None and (key in found.value or key in found.schema.get("required", ()))
         for below in _keys_at_the_level_of((*path, key), findings)
     }
     paths = []
@@ -135,7 +135,7 @@ def _report_unknown_keys(found: Mismatch, findings: Findings) -> list[PathInFile
         paths.append((*path, key))
         findings.damage((*path, key), unknown_key=True)
         if findings.full or key in misplaced:
-            continue  # of what is misplaced the empty key above is the problem, and is reported
+            continue  # reported as a problem of the empty or missing key that it belongs to
         expected = (
             one_of(allowed)
             if len(allowed) <= _LISTED
@@ -181,7 +181,7 @@ def _place_of(key: str, found: Mismatch, findings: Findings) -> str:
             return f"{quoted(key)} belongs in {outer}: align it with {inner}"
     if maps := _keys_and_homes().get(key):
         return f"{quoted(key)} belongs in {' or '.join(maps)}"
-    return "correct the spelling, or remove the key"
+    return "write a space after the `-`" if key.startswith("-") else "correct the spelling, or remove the key"
 
 
 def _report_missing_keys(found: Mismatch, findings: Findings) -> list[PathInFile]:
@@ -192,11 +192,15 @@ def _report_missing_keys(found: Mismatch, findings: Findings) -> list[PathInFile
         findings.damage((*path, key))
         if findings.has_unknown_keys(path) and _looks_misspelt(key, found.value, found.schema):
             continue  # the unknown key is the problem, and was reported
+        below = _keys_at_the_level_of((*path, key), findings)
         about = found.schema.get("properties", {}).get(key, {})
         examples = about.get("examples") or resolved(about).get("examples") or []
         advice = (
             f"add `{key}: {examples[0]}`" if examples and isinstance(examples[0], str) else f"add `{key}:`"
         )
+        if below:
+            dash = "- " if path and isinstance(path[-1], int) else ""
+            advice = f"write `{dash}{key}:` above {quoted(below[0])}, and indent its keys below it"
         findings.error(
             "FDL013",
             f"{called(path)} has no {quoted(key)}",

@@ -13,7 +13,7 @@ from fdl_schemas.reading.document import Document, lines_of
 from fdl_schemas.reading.schema import is_key_of_the_language
 
 _NO_SPACE = re.compile(r"\s*(?:- +)*(?P<key>\w+):(?P<value>[^\s:].*)")
-_NO_COLON = re.compile(r"\s*(?:- +)*(?P<key>\w+)(?:\s+(?P<value>[^\s:#][^:]*))?")
+_NO_COLON = re.compile(r"\s*(?:- +)*(?P<key>\w+)(?:\s+[^\s:#][^:]*)?")
 _LONGEST_LINE: Final = 500
 """Longer lines are not searched for mistakes."""
 
@@ -91,7 +91,7 @@ def _mistake_in_line(line: str, number: int, document: Document) -> Diagnostic |
             f"the space after `{found['key']}:` is missing",
             Position(number, found.start("value") + 1, len(found["value"].rstrip())),
             expected="`KEY: VALUE`",
-            help=_written(found["key"], found["value"]),
+            help=f"write a space after `{found['key']}:`",
         )
     if (found := _NO_COLON.fullmatch(line)) and is_key_of_the_language(found["key"]):
         return document.diagnostic(
@@ -99,14 +99,9 @@ def _mistake_in_line(line: str, number: int, document: Document) -> Diagnostic |
             f"the `:` after `{found['key']}` is missing",
             Position(number, found.start("key") + 1, len(found["key"])),
             expected="`KEY: VALUE`",
-            help=_written(found["key"], found["value"] or ""),
+            help=f"write a `:` and a space after `{found['key']}`",
         )
     return None
-
-
-def _written(key: str, value: str) -> str:
-    # The value of a secret stays out of messages; those of the language are keys of `storage_providers`.
-    return f"write {quoted(f'{key}: {value.strip()}'.strip())}"
 
 
 def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str, str]:  # noqa: PLR0911
@@ -149,6 +144,12 @@ def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str
         )
     if "special characters" in problem or "control characters" in problem:
         return "a control character is not allowed", "printable text", "remove the invisible character"
+    if line[: column - 1].rstrip()[-1:] in ("'", '"', "]", "}"):
+        return (
+            "unexpected text after a closing quote or bracket",
+            "nothing after the value",
+            "remove the text, or quote the whole value; write `''` for a quote in single quotes",
+        )
     if not line[: column - 1].strip(" -"):
         return (
             "the indentation of this line matches no line above",

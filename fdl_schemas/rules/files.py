@@ -22,6 +22,11 @@ MAX_PAYLOAD_FILES: Final = 200_000
 """With more, the folder is probably not the one that was meant."""
 
 _RELATIVE: Final = "correct the path, which is relative to the FDL file, or create the file"
+_INLINE: Final = (
+    "is not a path",
+    "the path of a file",
+    "save the text in a file, and write the path of that file here",
+)
 _TOO_LARGE: Final = "let the script download large files, use a file system, or put them into the image"
 
 
@@ -45,8 +50,10 @@ def check_files(entry: FunctionEntry, findings: Findings) -> None:
     for key, file, steps, is_payload in files:
         if file is None or not findings.is_first_mention("FDL022", f"{file} {is_payload}"):
             continue
-        problem = _file_problem(file, entry.folder, folder_will_do=is_payload) or (
-            _payload_problem(file, entry.folder) if is_payload else None
+        problem = (
+            (_Problem(*_INLINE) if "\n" in str(file) else None)
+            or _file_problem(file, entry.folder, folder_will_do=is_payload)
+            or (_payload_problem(file, entry.folder) if is_payload else None)
         )
         if problem is not None:
             findings.error(

@@ -167,7 +167,7 @@ def _check_unique_names(draft: Draft, findings: Findings) -> None:
                 f"duplicate function name {quoted(name)}",
                 path,
                 expected="a different name for each function",
-                help=f"the same name is in line {line}; rename one of the two",
+                help=f"the same name is on line {line}; rename one of the two",
             )
         first.setdefault(name, path)
 

@@ -314,6 +314,10 @@ WRITTEN_WRONGLY = {
     "quotes on the next line": "  onedata:\n    w:\n      token:\n        'hunter2\n",
     "starts like an alias": "  onedata:\n    w: {space: s, token: *hunter2}\n",
     "starts like a tag": "  onedata:\n    w: {space: s, token: !hunter2}\n",
+    "no space after the colon": "  onedata:\n    w: token:hunter2\n",
+    "no space after a colon in the middle": "  onedata:\n    w:\n      token:hunter2\n      space: s\n",
+    "no colon": "  onedata:\n    w:\n      token hunter2\n      space: s\n",
+    "typographic quotes": "  onedata:\n    w: {space: s, token: \u201chunter2\u201d}\n",
 }
 
 
