@@ -165,7 +165,7 @@ def most_comparisons(steps: Sequence[Step]) -> int:
     for step in steps:
         for side, entries in enumerate((step.inputs, step.outputs)):
             for entry in entries:
-                counts[_world(entry)][side].add(_key(entry))
+                counts[_bucket_of(entry)][side].add(_key(entry))
     return max((len(read) * len(written) for read, written in counts.values()), default=0)
 
 
@@ -179,7 +179,7 @@ def overlapping_inputs(steps: Sequence[Step]) -> tuple[tuple[tuple[int, int], tu
     for index, step in enumerate(steps):
         for number, entry in enumerate(step.inputs):
             if entry.bucket and entry.topic_arn is None:
-                readers[_world(entry)].append((_segments(entry.folder), index, number))
+                readers[_bucket_of(entry)].append((_segments(entry.folder), index, number))
     found = []
     for places in readers.values():
         places.sort()
@@ -265,11 +265,11 @@ class _Graph:
 
     def _below(self, key: _Output) -> list[int]:
         """Triggers on folders inside the output's."""
-        world, folder = key[0], key[1]
-        folders = self._by_folder.get(world, {})
-        if world not in self._sorted_folders:
-            self._sorted_folders[world] = sorted(folders)
-        ordered = self._sorted_folders[world]
+        bucket, folder = key[0], key[1]
+        folders = self._by_folder.get(bucket, {})
+        if bucket not in self._sorted_folders:
+            self._sorted_folders[bucket] = sorted(folders)
+        ordered = self._sorted_folders[bucket]
         found = []
         for candidate in ordered[bisect_left(ordered, folder) :]:
             if candidate[: len(folder)] != folder:
@@ -293,10 +293,10 @@ def _some_fit(written: Sequence[str], read: Sequence[str], test: object) -> bool
 
 
 def _key(entry: StorageEntry) -> _Output:
-    return _world(entry), _segments(entry.folder), entry.prefixes, entry.suffixes
+    return _bucket_of(entry), _segments(entry.folder), entry.prefixes, entry.suffixes
 
 
-def _world(entry: StorageEntry) -> str:
+def _bucket_of(entry: StorageEntry) -> str:
     kind = entry.provider.partition(".")[0]
     return f"{'s3' if kind == 's3' else entry.provider}:{entry.bucket}"
 

@@ -130,8 +130,8 @@ class _Drawing:
                 )
 
     def _folder(self, entry: StorageEntry) -> int:
-        world = "s3" if entry.provider.partition(".")[0] == "s3" else entry.provider
-        key = (f"{world}:{entry.bucket}", entry.folder, entry.topic_arn)
+        provider = "s3" if entry.provider.partition(".")[0] == "s3" else entry.provider
+        key = (f"{provider}:{entry.bucket}", entry.folder, entry.topic_arn)
         if key not in self._folders:
             lines = [f"/{entry.folder}" if entry.folder else "the whole bucket"]
             if entry.provider != "s3":

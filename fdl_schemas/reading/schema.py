@@ -105,7 +105,7 @@ def _keys_at_the_level_of(path: PathInFile, findings: Findings) -> list[str]:
 
 
 def _keys_at(path: PathInFile) -> Mapping[str, Any]:
-    """The keys that the schema has at a place, with what it says about each."""
+    """The keys that the schema allows at a path, with their schemas."""
     about: Mapping[str, Any] = schema()
     for step in path:
         about = resolved(about)
@@ -244,7 +244,7 @@ def resolved(about: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _without(data: Any, paths: Iterable[PathInFile]) -> Any:
-    """A copy of the data without the values at `paths`; in lists None takes their place, so that indexes
+    """A copy of the data without the values at `paths`; in lists None replaces them, so that indexes
     stay.
     """
     copied = _copy(data)

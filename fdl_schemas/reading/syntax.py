@@ -31,7 +31,7 @@ def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diag
         or "scanning an a" in context
         or mark is None
     ):
-        # The place where the quote or bracket was opened says more than the place where the parser gave up.
+        # The opening quote or bracket is more helpful than the place where the parser stopped.
         mark = context_mark or mark
     if mark is None:
         offset = getattr(error, "position", 0)

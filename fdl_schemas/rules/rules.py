@@ -93,7 +93,7 @@ def _check_image(entry: FunctionEntry, findings: Findings) -> None:
         similar = similar_image(container.image)
         findings.error(
             "FDL025",
-            f"invalid image name {quoted(container.image)}: {problem}",
+            f"invalid image name: {problem}",
             (*path, "image"),
             expected=IMAGE_RULE,
             help=f"write {quoted(similar)}" if similar else "write the name that `docker pull` accepts",

@@ -149,7 +149,7 @@ def _check_path(entry: StorageEntry, at: PathInFile, findings: Findings) -> bool
     findings.damage(at)
     findings.error(
         "FDL027",
-        f"invalid storage path {quoted(written)}: {what}",
+        f"invalid storage path: {what}",
         (*at, "path"),
         expected="`bucket` or `bucket/folder`",
         help=advice,
@@ -198,7 +198,7 @@ def _report_bucket(bucket: str, problem: str, at: PathInFile, findings: Findings
 
 
 def check_providers(draft: Draft, findings: Findings) -> None:
-    """Checks `storage_providers`: references to secrets, and secrets in the clear."""
+    """Checks `storage_providers`: references to secrets, and secrets in plain text."""
     if draft.rucio:
         _refuse_rucio(("storage_providers", "rucio"), findings)
     for entry in draft.providers:
