@@ -18,7 +18,7 @@ _FORMATS: Final = (
 )
 """What a file is, and the top-level keys that it is recognized by."""
 _SERVERLESS: Final = 2
-_DOCKERFILE = re.compile(r"(?:\s*(?:#[^\n]*)?\n)*(?:ARG [^\n]*\n)*FROM \S+")
+_DOCKERFILE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*(?:ARG [^\n]*\n)*FROM \S+")
 _NEEDS_A_FUNCTION: Final = "an FDL file, which is YAML with the key `functions`"
 _CREATE_ONE: Final = "give the path of your FDL file; `scar new NAME` creates one to start from"
 _NAME_THE_SCRIPT: Final = "give the path of the FDL file, and name the script there: `init_script: FILE`"

@@ -125,6 +125,12 @@ def test_bombs_are_refused_quickly(bomb: str) -> None:
     assert time.perf_counter() - start < 10
 
 
+def test_very_many_empty_lines_are_refused_quickly() -> None:
+    start = time.perf_counter()
+    assert codes("\n" * 900_000) == ["FDL006"]
+    assert time.perf_counter() - start < 5
+
+
 def test_a_million_characters_in_one_value_are_just_long() -> None:
     start = time.perf_counter()
     assert compose("a: '" + "x" * 1_000_000 + "'", "f").data == {"a": "x" * 1_000_000}
