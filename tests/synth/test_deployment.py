@@ -75,7 +75,7 @@ def test_lists_of_a_cdk_json_are_taken() -> None:
         ({"fdl": "w.yaml", "bucket_suffix": "Prod"}, "-c bucket_suffix=Prod: expected lower-case"),
         ({"fdl": "w.yaml", "bucket_suffix": "-a"}, "no hyphen at its ends"),
         ({"fdl": "w.yaml", "stage": "Feature/X"}, "-c stage=Feature/X: expected lowercase letters"),
-        ({"fdl": "w.yaml", "stage": "dev-"}, "no hyphen at its ends"),
+        ({"fdl": "w.yaml", "stage": "dev-"}, "with a letter or digit at both ends"),
         ({"fdl": "w.yaml", "stage": 3}, "context stage: expected text"),
         ({"fdl": "w.yaml", "stack": "x" * 126, "stage": "dev"}, "has 130 characters, AWS takes at most 128"),
         ({"fdl": "w.yaml", "existing_buckets": "a/b"}, "names of S3 buckets"),
