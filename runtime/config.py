@@ -33,11 +33,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
 from runtime.assembled import EnclosingImage, assembled_image
+
+if TYPE_CHECKING:
+    from runtime.storage.contract import StoredObject
 
 FILE_NAME = "function_config.json"
 VERSION = 1
@@ -70,8 +73,15 @@ class StorageFolder:
         """What every key in the folder starts with; empty for the whole bucket."""
         return f"{self.folder}/" if self.folder else ""
 
+    def contains(self, source: StoredObject) -> bool:
+        """Whether the object is in the folder, or in a folder below it. Filters do not count."""
+        return (self.provider, self.bucket) == (source.provider, source.bucket) and source.key.startswith(
+            self.key_prefix
+        )
+
     def accepts(self, base_name: str) -> bool:
-        """Each list is an "or", both together an "and", and an empty list matches every name."""
+        """Whether the filters match: one of the prefixes and one of the suffixes. An empty list matches every
+        name."""
         return (not self.prefixes or base_name.startswith(self.prefixes)) and (
             not self.suffixes or base_name.endswith(self.suffixes)
         )

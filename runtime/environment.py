@@ -1,16 +1,16 @@
-"""The container's environment, complete: nothing of the host's leaks in.
+"""The complete environment of the container. No variable of the host is passed on.
 
-Later ones win:
+Later ones override earlier ones:
 
-1. query parameters of an HTTP request: a stranger's words override nothing (and those that would change how
-   programs run are refused before, see `http_events`)
-2. Docker's `PATH` (its `HOME` is set by the engine, which knows the user), and `TMPDIR`
+1. query parameters of an HTTP request, which are untrusted (`http_events` has rejected those that would
+   change how programs run)
+2. Docker's `PATH` (the engine sets `HOME`, as it knows the user), and `TMPDIR`
 3. the image's `ENV`
 4. `CONT_VAR_*` of the function's environment, without the prefix
-5. credentials and region (`AWS_DEFAULT_REGION` beside `AWS_REGION`, as not every SDK reads the latter; and
-   `AWS_ENDPOINT_URL` where the runner itself has one, as on the embedded cloud)
+5. credentials and region (also as `AWS_DEFAULT_REGION`, because not every SDK reads `AWS_REGION`; and
+   `AWS_ENDPOINT_URL` if the runner has one, as on the embedded cloud)
 6. `container.environment.Variables` of the FDL file
-7. what the run is about: paths, key, event, request id
+7. the variables of the run: paths, key, event, request id
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from functools import cache
 from pathlib import Path
 
 from containers import aws
-from runtime.config import FunctionConfig
+from runtime.config import FunctionConfig, StorageFolder
 from runtime.events.invocation import Invocation
-from runtime.workspace import Workspace
+from runtime.storage.contract import StoredObject
+from runtime.workspace import Workspace, file_name
 
 DOCKERS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PREFIX = "CONT_VAR_"
@@ -39,7 +40,7 @@ def container_environment(
     environ: Mapping[str, str],
     image_env: Iterable[str],
 ) -> dict[str, str]:
-    """Build it for one run; `image_env` holds `NAME=value` texts, `environ` is the runner's own
+    """The variables for one run. `image_env` contains `NAME=value` strings; `environ` is the runner's own
     environment."""
     variables = {**invocation.variables, "PATH": DOCKERS_PATH, "TMPDIR": str(workspace.temporary)}
     variables |= dict(text.split("=", 1) for text in image_env if "=" in text)
@@ -51,7 +52,7 @@ def container_environment(
     owner = config.container_environment
     granted = aws.credentials(environ)
     if "AWS_ACCESS_KEY_ID" in owner and "AWS_SESSION_TOKEN" not in owner:
-        granted.pop("AWS_SESSION_TOKEN", None)  # a token of the role makes another's key invalid
+        granted.pop("AWS_SESSION_TOKEN", None)  # the role's token does not belong to the owner's key
     variables |= granted
     variables |= owner
     variables |= {
@@ -67,14 +68,25 @@ def container_environment(
         variables["INPUT_FILE_PATH"] = str(input_file)
     if invocation.source is not None:
         variables["STORAGE_OBJECT_KEY"] = invocation.source.key
+        variables["SCAR_INPUT_FOLDER"] = input_folder(invocation.source, config.inputs)
     if config.extra_payload is not None:
         variables["EXTRA_PAYLOAD"] = str(config.extra_payload)
     return variables
 
 
+def input_folder(source: StoredObject, inputs: Iterable[StorageFolder]) -> str:
+    """The object's folder below the input that contains it (`a/b`), or empty if it is directly in the input.
+
+    Keys are untrusted: parts that are not file names, such as `..`, are replaced as in `file_name`.
+    """
+    prefixes = (entry.key_prefix for entry in inputs if entry.contains(source))
+    below = source.key.removeprefix(max(prefixes, key=len, default=""))
+    return "/".join(map(file_name, below.split("/")[:-1]))
+
+
 @cache
 def instance_address() -> str:
-    """The address that this machine speaks to the world from. No packet is sent to find out."""
+    """The address of this machine on its network, determined without sending a packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737: belongs to nobody

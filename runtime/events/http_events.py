@@ -1,16 +1,17 @@
-"""API Gateway proxy requests (payload format 1.0 of REST APIs, 2.0 of HTTP APIs), and their answers.
+"""API Gateway proxy requests (payload format 1.0 of REST APIs, 2.0 of HTTP APIs and function URLs), those of
+Application Load Balancers, and their answers.
 
-Everything in a request was written by a stranger. Query parameters become variables of the container, but
-never ones that change how programs start, find files or reach AWS (`RESERVED`, though no such list is ever
-complete), and `environment` lets them override neither what the function's owner set nor the image's own
-`ENV`. The request itself cannot choose what runs.
+Requests are untrusted. Query parameters become variables of the container, except those that change how
+programs start, find files or reach AWS (`RESERVED`; such a list is never complete), and in `environment` they
+override neither the settings of the function's owner nor the image's `ENV`. A request cannot choose what
+runs.
 
-Nobody waits for the answer to a request with the header `X-Amz-Invocation-Type: Event` (`http_async`): it is
-run, and fails, like an event.
+A request with the header `X-Amz-Invocation-Type: Event` is answered at once (`http_async`). It runs, and
+fails, like an event.
 
 Answers: 200 with the container's standard output; 4xx for the caller's fault, 5xx for ours, both with a
-JSON body `{"error", "message", "request_id"}`. The container's output is not part of an error's answer:
-it stands in the log.
+JSON body `{"error", "message", "request_id"}`. The container's output is not part of an error answer, only of
+the log.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import binascii
 import json
 import re
 from typing import Any, TypeGuard
+from urllib.parse import unquote_plus
 
 from containers.bounded_json import JsonError, read_json
 from containers.errors import ErrorKind, ExplainedError
@@ -73,13 +75,15 @@ def is_http(event: object) -> TypeGuard[dict[str, Any]]:
 
 
 def read_request(event: dict[str, Any]) -> Invocation:
-    """The one invocation of a request. Raises `ExplainedError` of a kind in `CALLERS_FAULT`."""
+    """The invocation for a request. Raises `ExplainedError` of a kind in `CALLERS_FAULT`."""
     context = event["requestContext"]
     http = context.get("http")
     method = event.get("httpMethod") or (http.get("method") if isinstance(http, dict) else None)
     if not isinstance(method, str) or method.upper() not in ("GET", "POST"):
         raise ExplainedError(
-            f"Method {method} is not served" if isinstance(method, str) else "The request has no method",
+            f"The method {method} is not supported"
+            if isinstance(method, str)
+            else "The request has no method",
             advice="Use GET or POST.",
             kind=ErrorKind.METHOD_NOT_ALLOWED,
         )
@@ -94,7 +98,7 @@ def read_request(event: dict[str, Any]) -> Invocation:
 
 
 def is_awaited(event: dict[str, Any]) -> bool:
-    """Does somebody wait for the answer?"""
+    """Does the caller wait for the answer?"""
     headers = event.get("headers")
     if not isinstance(headers, dict):
         return True
@@ -105,7 +109,7 @@ def is_awaited(event: dict[str, Any]) -> bool:
 
 
 def answer_output(output: bytes) -> dict[str, Any]:
-    """200 with the container's standard output: text as it is, anything else in base64."""
+    """200 with the container's standard output: text unchanged, anything else in base64."""
     try:
         text = output.decode()
     except UnicodeDecodeError:
@@ -116,12 +120,12 @@ def answer_output(output: bytes) -> dict[str, Any]:
 
 
 def answer_accepted(job_id: str, request_id: str) -> dict[str, Any]:
-    """202: the request was handed over to Batch, whose job has nobody to answer to."""
+    """202: a Batch job runs the request; its result is not returned to the caller."""
     return _json(202, {"job_id": job_id, "request_id": request_id})
 
 
 def answer_handed_on(request_id: str) -> dict[str, Any]:
-    """202: another run of the function has the request, and nobody to answer to."""
+    """202: an asynchronous invocation runs the request; its result is not returned to the caller."""
     return _json(202, {"request_id": request_id})
 
 
@@ -166,11 +170,11 @@ def _body(event: dict[str, Any]) -> bytes | None:
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise _bad("The body of the request is said to be base64, and is not") from None
+        raise _bad("The body of the request is marked as base64, but is not valid base64") from None
 
 
 def _variables(event: dict[str, Any]) -> dict[str, str]:
-    """Names that no variable can have (`utm-source`) are left to `EVENT`; reserved ones are refused."""
+    """Names that no variable can have (`utm-source`) appear in `EVENT` only; reserved ones are rejected."""
     single, several = event.get("queryStringParameters"), event.get("multiValueQueryStringParameters")
     found = dict(single) if isinstance(single, dict) else {}
     several = several if isinstance(several, dict) else {}
@@ -179,15 +183,20 @@ def _variables(event: dict[str, Any]) -> dict[str, str]:
         for name, values in several.items()
         if isinstance(values, list)
     }
+    # A load balancer passes parameters on without decoding them:
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
+    decode = unquote_plus if "elb" in event["requestContext"] else str
     variables = {}
-    for name, given in found.items():
-        value = _text(name, given)
+    for encoded, given in found.items():
+        name, value = decode(encoded), decode(_text(encoded, given))
         if RESERVED.fullmatch(name):
-            raise _bad(f"The query parameter {name} may not be set", "Choose another name for it.")
+            raise _bad(f"The name of the query parameter {name} is reserved", "Use another name.")
         if "\0" in value or not _is_unicode(value):
-            raise _bad(f"The query parameter {name!a} holds what no variable can: NUL, or half a character")
+            raise _bad(f"The query parameter {name!a} contains a NUL character or invalid Unicode")
         if len(name) + 1 + len(value.encode()) > VARIABLE_LIMIT:
-            raise _bad(f"The query parameter {name!a} is too long", "Send long data as the request's body.")
+            raise _bad(
+                f"The query parameter {name!a} is too long", "Send long data as the body of the request."
+            )
         if _VARIABLE.fullmatch(name):
             variables[name] = value
     return variables
@@ -199,7 +208,7 @@ def _text(name: str, value: object) -> str:
             return str(value)
     except ValueError:  # an integer with more digits than Python writes
         pass
-    raise _bad(f"The query parameter {name!a} is not a text")
+    raise _bad(f"The query parameter {name!a} is not a string")
 
 
 def _is_unicode(text: str) -> bool:
@@ -211,18 +220,16 @@ def _is_unicode(text: str) -> bool:
 
 
 def request_time_s(event: dict[str, Any]) -> float | None:
-    """When the gateway got the request, in seconds since 1970; None: it does not say.
+    """When the gateway received the request, in seconds since 1970; None: not in the event.
 
-    Raises `ExplainedError` of kind `BadRequest` for an invalid time: a function URL or another function
-    passes on whatever its caller wrote.
+    Raises `ExplainedError` of kind `BadRequest` for an invalid time: another caller of the function can send
+    any value.
     """
     context = event["requestContext"]
     for name in ("requestTimeEpoch", "timeEpoch"):
         if (milliseconds := context.get(name)) is not None:
             if type(milliseconds) not in (int, float) or not 0 <= milliseconds < _TIMES_END_MS:
-                raise _bad(
-                    "the time of the request is not one", f"Expected {name} in milliseconds since 1970."
-                )
+                raise _bad(f"`{name}` of the request is invalid", "Expected milliseconds since 1970.")
             return float(milliseconds) / 1000
     return None
 

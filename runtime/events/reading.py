@@ -1,22 +1,24 @@
-"""An event, as Lambda or Batch hands it over → what to run, what to acknowledge only, what cannot be read.
+"""An event from Lambda or Batch → what to run, what to skip, what cannot be read.
 
-| event | what becomes of it |
+| event | result |
 |---|---|
-| S3 notification | one invocation a record; the key is URL-decoded (`+` is a space) |
+| S3 notification | one invocation for each record; the key is URL-decoded (`+` is a space) |
 | EventBridge "Object Created" | one invocation; its key is not encoded |
-| SNS or SQS message around one of these, also SQS around SNS | the same, for each wrapped record |
-| API Gateway proxy request (payload 1.0 or 2.0) | one invocation (`http_events`) |
+| SNS or SQS message that contains one of these, also SQS around SNS | the same, for each wrapped record |
+| delegated event (`storage_provider`, `event`) that contains one of these | the same |
+| API Gateway proxy request (payload 1.0 or 2.0), function URL, ALB | one invocation (`http_events`) |
+| event of another service or storage (`unsupported`) | rejected |
 | any other JSON value | a direct invocation, without an input file |
 
-Acknowledged, with the reason, and never run: `s3:TestEvent`; objects that were not created; keys that end
-in `/`; **objects of zero bytes** (consoles and tools make them to stand for a folder, and there is
-nothing in them to process: S3 gives no way to tell such a marker from an empty file); objects outside of
-the function's inputs or their filters. Something that looks like another AWS service's event is refused:
-running a container on it by accident would hide a wrong trigger.
+Skipped, with the reason: `s3:TestEvent`; events other than object creation; keys that end in `/`; **objects
+of zero bytes** (consoles and tools create them as folder markers, and S3 has no way to tell a marker from an
+empty file); objects that no input of the function accepts. The event of another service is rejected: a run
+without an input would hide a misconfigured trigger.
 
-A direct call may bring a `script` (base64) or `cmd_args` (a list, or its JSON), also beside `Records`.
-Those inside a wrapped message or an HTTP request are not looked at: whoever may publish there may not
-choose what runs.
+A direct call may contain a `script` (base64) or `cmd_args` (a list, or its JSON), also next to `Records`.
+Those inside a wrapped message or an HTTP request are ignored: publishing there does not include the right to
+choose what runs. For the same reason, the body of an HTTP request cannot choose an object: it is always a
+file, and a storage event in its place is rejected.
 """
 
 from __future__ import annotations
@@ -36,23 +38,24 @@ from containers.errors import ErrorKind, ExplainedError
 from runtime.config import FunctionConfig
 from runtime.events.http_events import is_http, read_request
 from runtime.events.invocation import Invocation, iso_time
+from runtime.events.unsupported import is_other_request, source_of
 from runtime.storage.contract import StoredObject
 
 EventKind = Literal["storage", "queue", "http", "direct"]
 
 EXPECTED = (
-    'Expected an S3 notification, an EventBridge "Object Created" event, an SNS or SQS message around one of '
-    "them, an API Gateway proxy request, or a direct invocation with a payload of your own."
+    'Expected an S3 notification, an EventBridge "Object Created" event, an SNS or SQS message with one of '
+    "them, an API Gateway proxy request, or a direct invocation with your own payload."
 )
 _ISO = "Expected, for example, 2026-01-31T12:00:00Z; years have four digits."
 _SIZES_END = 1 << 63
 WRAPPINGS = 4
-"""SQS around SNS around EventBridge is two; more than this is somebody's joke."""
+"""SQS around SNS around EventBridge is two; more than this is an attack or a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Acknowledged, and not run."""
+    """Acknowledged, but not run."""
 
     subject: str
     reason: str
@@ -60,23 +63,28 @@ class Skipped:
 
 @dataclass(slots=True)
 class Work:
-    """What there is to do for one event."""
+    """The work that one event asks for."""
 
     kind: EventKind
-    """Decides how the caller is answered."""
+    """Determines the form of the answer."""
     invocations: list[Invocation] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     unreadable: list[tuple[str, ExplainedError]] = field(default_factory=list)
-    """(SQS message id, or `event`; why): one record that cannot be read must not hold up the others."""
+    """(SQS message id, or `event`; reason): an unreadable record does not prevent the others from running."""
 
 
 def read_event(event: object, config: FunctionConfig) -> Work:
     """Find out what an event asks for.
 
-    Raises `ExplainedError` of kind `BadEvent` for one that fits nothing.
+    Raises `ExplainedError` of kind `BadEvent` for an event that is not supported, and of a kind in
+    `http_events.CALLERS_FAULT` for an invalid HTTP request.
     """
+    if (service := source_of(event)) is not None:
+        raise _bad(f"Events from {service} are not supported")
     if is_http(event):
-        return Work("http", [read_request(event)])
+        return Work("http", [_request(event)])
+    if is_other_request(event):
+        raise _bad("The request is not from a REST API, an HTTP API, a function URL or a load balancer")
     if not (isinstance(event, dict) and _is_storage(event)):
         return Work("direct", [_direct(event)])
     records = event.get("Records")
@@ -97,6 +105,29 @@ def read_event(event: object, config: FunctionConfig) -> Work:
     return work
 
 
+def _request(event: dict[str, Any]) -> Invocation:
+    invocation = read_request(event)
+    if (invocation.body or b"").lstrip()[:1] == b"{" and _is_storage_event(invocation.body or b""):
+        raise ExplainedError(
+            "The body of the request is a storage event, which an HTTP request cannot send",
+            advice="Send the content of the object as the body, or upload it to an input folder.",
+            kind=ErrorKind.BAD_REQUEST,
+        )
+    return invocation
+
+
+def _is_storage_event(body: bytes) -> bool:
+    try:
+        found = read_json(body)
+    except JsonError:
+        return False
+    if source_of(found) in ("dCache", "Rucio") or "TopicArn" in found or found.get("Event") == "s3:TestEvent":
+        return True
+    records = found.get("Records")
+    sources = {_source(record) for record in records} if isinstance(records, list) else set()
+    return _is_delegated(found) or bool(sources & {"aws:s3", "minio:s3", "OneTrigger"})
+
+
 def _direct(event: object) -> Invocation:
     script, arguments = _sent_along(event) if isinstance(event, dict) else (None, None)
     return Invocation(event=event, time=iso_time(), script=script, arguments=arguments)
@@ -107,7 +138,17 @@ def _with(event: object, extra: dict[str, object]) -> object:
 
 
 def _is_storage(event: dict[str, Any]) -> bool:
-    return "Records" in event or "detail-type" in event or event.get("Event") == "s3:TestEvent"
+    return (
+        "Records" in event
+        or "detail-type" in event
+        or event.get("Event") == "s3:TestEvent"
+        or _is_delegated(event)
+    )
+
+
+def _is_delegated(event: dict[str, Any]) -> bool:
+    """OSCAR's form of an event that it passes on: `{"storage_provider": NAME, "event": JSON}`."""
+    return "event" in event and "storage_provider" in event
 
 
 def _source(record: object) -> str:
@@ -146,7 +187,7 @@ def _unwrap(event: object, depth: int) -> Iterator[Invocation | Skipped]:
     if not isinstance(event, dict) or depth == 0:
         raise _bad("The wrapped message is not an S3 event")
     if event.get("Event") == "s3:TestEvent":
-        yield Skipped(f"s3://{event.get('Bucket', '')}", "s3:TestEvent: S3 tries out the notification")
+        yield Skipped(f"s3://{event.get('Bucket', '')}", "s3:TestEvent: S3 tests the notification")
     elif "detail-type" in event:
         yield _from_event_bridge(event)
     elif isinstance(event.get("Records"), list):
@@ -154,6 +195,9 @@ def _unwrap(event: object, depth: int) -> Iterator[Invocation | Skipped]:
             yield from _from_record(record, depth)
     elif isinstance(event.get("Message"), str) and "TopicArn" in event:
         yield from _unwrap(_parsed(event["Message"], "SNS"), depth - 1)
+    elif _is_delegated(event):
+        inner = event["event"]
+        yield from _unwrap(_parsed(inner, "delegated") if isinstance(inner, str) else inner, depth - 1)
     else:
         raise _bad("The event has no list of `Records`")
 
@@ -169,17 +213,15 @@ def _from_record(record: object, depth: int) -> Iterator[Invocation | Skipped]:
         yield from _unwrap(
             _parsed(wrapped.get("Message") if isinstance(wrapped, dict) else None, "SNS"), depth - 1
         )
-    elif "s3" in record:
+    elif "s3" in record and source in ("", "aws:s3"):
         yield _from_s3(record)
     else:
-        raise _bad(
-            f"A record of the event comes from {source or 'an unknown source'!r}, which is not a storage"
-        )
+        raise _bad(f"A record of the event is from {source or 'an unknown source'!r}, not from Amazon S3")
 
 
 def _parsed(text: object, wrapper: str) -> object:
     if not isinstance(text, str):
-        raise _bad(f"The {wrapper} message has no text")
+        raise _bad(f"The {wrapper} message is not a text")
     try:
         return read_json(text)
     except JsonError as error:
@@ -196,16 +238,16 @@ def _from_s3(record: dict[str, Any]) -> Invocation | Skipped:
         raise _bad("A record of the S3 notification has no s3.bucket.name or no s3.object.key") from None
     except UnicodeDecodeError:
         raise _bad("The key in a record of the S3 notification is not URL-encoded UTF-8") from None
-    name = str(record.get("eventName", "ObjectCreated")).removeprefix("s3:")
+    name = str(record.get("eventName", "ObjectCreated"))
     if not name.startswith("ObjectCreated"):
-        return Skipped(str(source), f"the event {name} does not tell of a new object")
+        return Skipped(str(source), f"the event {name} is not about a new object")
     return Invocation({"Records": [record]}, _time(record.get("eventTime")), source)
 
 
 def _from_event_bridge(event: dict[str, Any]) -> Invocation | Skipped:
     if event.get("source") != "aws.s3":
         raise _bad(
-            f"The EventBridge event {event['detail-type']!r} comes from {event.get('source')!r}, not from S3"
+            f"The EventBridge event {event['detail-type']!r} is from {event.get('source')!r}, not from S3"
         )
     try:
         detail = event["detail"]
@@ -220,13 +262,13 @@ def _from_event_bridge(event: dict[str, Any]) -> Invocation | Skipped:
     except (KeyError, TypeError, AttributeError):
         raise _bad("The EventBridge event has no detail.bucket.name or no detail.object.key") from None
     if event["detail-type"] != "Object Created":
-        return Skipped(str(source), f"the event {event['detail-type']!r} does not tell of a new object")
+        return Skipped(str(source), f"the event {event['detail-type']!r} is not about a new object")
     return Invocation(event, _time(event.get("time")), source)
 
 
 def _object(bucket: object, key: object, size: object, version: object, etag: object) -> StoredObject:
     if size is not None and not (type(size) is int and 0 <= size < _SIZES_END):
-        raise _bad("The size in the event is not a number of bytes that an object can have")
+        raise _bad("The size in the event is not a valid object size in bytes")
     return StoredObject(_name(bucket, "bucket"), _name(key, "key"), size, _word(version), _word(etag))
 
 
@@ -239,24 +281,24 @@ def _name(value: object, what: str) -> str:
         raise _bad(f"The {what} in the event is not Unicode text") from None
     if "\0" in value:
         raise _bad(
-            f"The {what} in the event holds a NUL character, which neither a file's name nor a variable can"
+            f"The {what} in the event contains a NUL character, which is invalid in file names and variables"
         )
     return value
 
 
 def _word(value: object) -> str | None:
-    """A version id or ETag; one that S3 would not write is as good as none."""
+    """A version id or ETag; one that S3 would not send is ignored."""
     return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
 
 
 def _time(value: object) -> str:
-    """ISO 8601, as the event has it; a missing one is now."""
+    """ISO 8601, as in the event; the current time if the event has none."""
     if value is None:
         return iso_time()
     try:
         datetime.fromisoformat(value)  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        raise _bad("The time of the event is not an ISO 8601 time", _ISO) from None
+        raise _bad("The time of the event is not in ISO 8601 format", _ISO) from None
     return str(value)
 
 
@@ -269,28 +311,22 @@ def _sort_in(found: Invocation | Skipped, config: FunctionConfig, work: Work) ->
         work.invocations.append(found)
 
 
-EMPTY = "the object has zero bytes: it marks a folder, and holds nothing to process"
+EMPTY = "the object is empty (0 bytes), as folder markers are"
 
 
 def _reason_to_skip(source: StoredObject | None, config: FunctionConfig) -> str | None:
     if source is None:
         return None
     if source.key.endswith("/") or not source.key:
-        return "the key ends in `/`: it marks a folder"
+        return "the key ends in `/`, as those of folder markers do"
     if source.size == 0:
         return EMPTY
-    inputs = [
-        entry
-        for entry in config.inputs
-        if entry.provider == source.provider
-        and entry.bucket == source.bucket
-        and source.key.startswith(entry.key_prefix)
-    ]
+    inputs = [entry for entry in config.inputs if entry.contains(source)]
     if not inputs:
         known = ", ".join(map(str, config.inputs)) or "none"
-        return f"it is in none of the function's inputs ({known})"
+        return f"the object is not in an input of the function ({known})"
     if not any(entry.accepts(source.base_name) for entry in inputs):
-        return "its name does not match the prefix and suffix filters of the function's input"
+        return "the name does not match the prefix and suffix filters of the function's input"
     return None
 
 
@@ -300,7 +336,7 @@ def _sent_along(event: dict[str, Any]) -> tuple[bytes | None, tuple[str, ...] | 
         try:
             script = base64.b64decode(event["script"], validate=True)
         except (binascii.Error, ValueError, TypeError):
-            raise _bad("`script` is not base64 text", "Send the script's bytes in base64.") from None
+            raise _bad("`script` is not valid base64", "Send the script encoded in base64.") from None
     arguments = event.get("cmd_args")
     if isinstance(arguments, str):
         try:

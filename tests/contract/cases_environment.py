@@ -20,7 +20,7 @@ VARIABLES = [
     script("INSTANCE_IP is an IP address", "echo $INSTANCE_IP", matching(r"\d+\.\d+\.\d+\.\d+")),
     script("Credentials and region", "for name in AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_DEFAULT_REGION; do eval value=\\$$name; [ -n \"$value\" ] && echo $name; done", "AWS_ACCESS_KEY_ID\nAWS_SECRET_ACCESS_KEY\nAWS_REGION\nAWS_DEFAULT_REGION", in_batch=True),
     script("EXTRA_PAYLOAD is the folder with the extra payload", "cat $EXTRA_PAYLOAD/note", "an extra payload", in_batch=True),
-    script("Without an input file, INPUT_FILE_PATH is not set", "echo ${INPUT_FILE_PATH-none} ${STORAGE_OBJECT_KEY-none}; ls $TMP_INPUT_DIR", "none none"),
+    script("Without an input file, INPUT_FILE_PATH is not set", "echo ${INPUT_FILE_PATH-none} ${STORAGE_OBJECT_KEY-none} ${SCAR_INPUT_FOLDER-none}; ls $TMP_INPUT_DIR", "none none none"),
     script("PATH comes from the image", "echo $PATH", "/usr/local/bin:/usr/bin:/bin", in_batch=True),
     program("If the image has no PATH, it is the same as in Docker", ["/static", "env", "PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", image="bare"),
     script("LD_LIBRARY_PATH comes from the image", "echo $LD_LIBRARY_PATH", "/opt/lib", differs={"fakechroot": Expected(matching("/.*/opt/lib:/.*"), because="fakechroot needs this variable. The image's folders come first, as paths on the host")}, in_batch=True),

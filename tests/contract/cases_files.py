@@ -45,6 +45,7 @@ INPUTS = [
     script("TMP_INPUT_DIR contains only the input file", 'ls "$TMP_INPUT_DIR" > "$TMP_OUTPUT_DIR/listed"', files={"listed": b"one.txt\n"}, inputs={"in/one.txt": b"content"}),
     script("EVENT contains the record of the input file", 'echo "$EVENT" | grep -c one-record > "$TMP_OUTPUT_DIR/record"', files={"record": b"1\n"}, inputs={"in/one-record": b"content"}),
     script("An event with two records starts two runs", 'echo x > "$TMP_OUTPUT_DIR/of-${STORAGE_OBJECT_KEY##*/}"', files={"of-first": b"x\n", "of-second": b"x\n"}, inputs={"in/first": b"content", "in/second": b"content"}),
+    script("SCAR_INPUT_FOLDER is the folder of the input below the function's input", 'mkdir -p "$TMP_OUTPUT_DIR/$SCAR_INPUT_FOLDER" && cat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/$SCAR_INPUT_FOLDER/same.txt"', files={"left/same.txt": b"1", "ri ght/ö/same.txt": b"2", "same.txt": b"3"}, inputs={"in/left/same.txt": b"1", "in/ri ght/ö/same.txt": b"2", "in/same.txt": b"3"}, in_batch=True),
     script("A missing input file fails the run", "echo no", fails="in/never-there", inputs={"in/never-there": None}),
 ]  # fmt: skip
 

@@ -18,8 +18,11 @@ import pytest
 
 from containers import aws
 from runtime import handler
+from runtime.config import StorageFolder
+from runtime.environment import input_folder
 from runtime.errors import InvocationError
 from runtime.events import http_async
+from runtime.storage.contract import StoredObject
 from tests import oci_images
 from tests.static_programs import CONNECT, compiled
 from tests.unit.runtime.conftest import BatchApi, Function
@@ -66,6 +69,40 @@ def test_name_that_no_file_can_have_is_changed_and_the_key_is_not(
     assert function.bucket.get("out/told").decode() == f"{on_disk} in/{name}\n"
 
 
+def test_inputs_of_the_same_name_keep_their_folders_in_the_output(function: Function) -> None:
+    function.deploy(
+        '#!/bin/sh\nset -e\nmkdir -p "$TMP_OUTPUT_DIR/$SCAR_INPUT_FOLDER"\n'
+        'cat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/$SCAR_INPUT_FOLDER/x.txt"\n'
+    )
+    keys = ["in/x.txt", "in/a/x.txt", "in/a/ü b/x.txt", "in/../../x.txt"]
+    for key in keys:
+        function.bucket.put(key, key.encode())
+    function.invoke(s3_event(function.bucket.name, *keys))
+    assert {key: function.bucket.get(key).decode() for key in function.bucket.keys("out/")} == {
+        "out/x.txt": "in/x.txt",
+        "out/a/x.txt": "in/a/x.txt",
+        "out/a/ü b/x.txt": "in/a/ü b/x.txt",
+        "out/input/input/x.txt": "in/../../x.txt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("folders", "key", "expected"),
+    [
+        (("",), "a/b/x", "a/b"),
+        (("in",), "in/x", ""),
+        (("in", "in/sub"), "in/sub/a/x", "a"),
+        (("in/sub", "in"), "in/sub/a/x", "a"),
+        (("in",), "in//x", "input"),
+        (("in",), f"in/{'n' * 300}/x", "n" * 255),
+    ],
+)
+def test_input_folder_is_below_the_innermost_input(folders: tuple[str, ...], key: str, expected: str) -> None:
+    inputs = [StorageFolder("s3", "bucket", folder) for folder in folders]
+    others = [StorageFolder("s3", "other", "in/sub/a"), StorageFolder("minio.lab", "bucket", "in/sub/a")]
+    assert input_folder(StoredObject("bucket", key), [*inputs, *others]) == expected
+
+
 def test_event_bridge_starts_the_same_run(function: Function) -> None:
     function.deploy(COPY)
     function.bucket.put("in/a+b c", b"hello")
@@ -100,6 +137,7 @@ def test_environment_of_the_script_is_the_contracts_and_nothing_else(
         "PATH": "/usr/bin:/bin",
         "HOME": "/root",
         "STORAGE_OBJECT_KEY": "in/ü x.txt",
+        "SCAR_INPUT_FOLDER": "",
         "EVENT_TIME": "2026-11-22T08:00:00.000Z",
         "REQUEST_ID": "request-1",
         "AWS_LAMBDA_REQUEST_ID": "request-1",
@@ -273,14 +311,14 @@ def test_empty_object_is_skipped_even_if_the_event_has_no_size(
     answer = function.invoke(s3_event(function.bucket.name, "in/empty", size=None))
     assert answer["results"][0]["status"] == "skipped"
     assert function.bucket.keys("out/") == []
-    assert any("zero bytes" in line.get("reason", "") for line in log_lines())
+    assert any("empty (0 bytes)" in line.get("reason", "") for line in log_lines())
 
 
 def test_marker_is_acknowledged_with_the_reason(function: Function, log_lines: LogLines) -> None:
     function.deploy("#!/bin/sh\nexit 1\n")
     answer = function.invoke(s3_event(function.bucket.name, "in/"))
     assert answer["results"] == []
-    assert "marks a folder" in answer["skipped"][0]["reason"]
+    assert "folder markers" in answer["skipped"][0]["reason"]
     assert [line["message"] for line in log_lines()] == ["skipped"]
 
 

@@ -97,18 +97,18 @@ def test_endless_wrapping_is_refused(config: FunctionConfig) -> None:
     [
         ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "bucket"}, "s3:TestEvent"),
         (sqs({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "bucket"}), "s3:TestEvent"),
-        (s3_event("bucket", "in/"), "marks a folder"),
-        (s3_event("bucket", "in/sub/"), "marks a folder"),
-        (s3_event("bucket", "in/empty.txt", size=0), "zero bytes"),
-        (event_bridge("bucket", "in/empty.txt", size=0), "zero bytes"),
-        (s3_event("bucket", "elsewhere/a"), "none of the function's inputs (bucket/in)"),
-        (s3_event("bucket", "input/a"), "none of the function's inputs"),
-        (s3_event("other", "in/a"), "none of the function's inputs"),
+        (s3_event("bucket", "in/"), "folder markers"),
+        (s3_event("bucket", "in/sub/"), "folder markers"),
+        (s3_event("bucket", "in/empty.txt", size=0), "empty (0 bytes)"),
+        (event_bridge("bucket", "in/empty.txt", size=0), "empty (0 bytes)"),
+        (s3_event("bucket", "elsewhere/a"), "not in an input of the function (bucket/in)"),
+        (s3_event("bucket", "input/a"), "not in an input of the function"),
+        (s3_event("other", "in/a"), "not in an input of the function"),
         (
             {"Records": [s3_record("bucket", "in/a", name="ObjectRemoved:Delete")]},
-            "does not tell of a new object",
+            "is not about a new object",
         ),
-        (event_bridge("bucket", "in/a", kind="Object Deleted"), "does not tell of a new object"),
+        (event_bridge("bucket", "in/a", kind="Object Deleted"), "is not about a new object"),
     ],
 )
 def test_what_is_acknowledged_and_not_run(event: dict[str, Any], reason: str, config: FunctionConfig) -> None:
