@@ -23,7 +23,10 @@ class Asker:
 
 
 FUNCTION = Asker(
-    "the function", "the function's role", "a function in a VPC needs a way out", "The event will be retried"
+    "the function",
+    "the function's role",
+    "a function in a VPC needs a route to the internet",
+    "The event will be retried",
 )
 ASSEMBLER = Asker(
     "the assembler",

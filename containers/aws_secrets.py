@@ -60,7 +60,7 @@ def _refused(name: str, where: str, code: str) -> ExplainedError:
     elif code == "InvalidRequestException":
         cause, advice = "is marked for deletion", "Restore it, or name another one."
     elif code in ("AccessDeniedException", "AccessDenied"):
-        cause = f"may not be read by {asker().name}"
+        cause = f"cannot be read by {asker().name}"
         advice = (
             "Allow secretsmanager:GetSecretValue on it (and kms:Decrypt, with a key of your own) for "
             f"{asker().identity}."

@@ -72,4 +72,4 @@ def _double(text: str) -> float:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise JsonError(f"it holds {name}, which is not JSON")
+    raise JsonError(f"it contains {name}, which is not JSON")

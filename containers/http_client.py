@@ -200,9 +200,7 @@ class HttpClient:
                     **self._options,
                 )
             except (ValueError, HTTPError, AssertionError) as error:
-                raise http.client.InvalidURL(
-                    f"the proxy of {parts.scheme}_proxy cannot be understood"
-                ) from error
+                raise http.client.InvalidURL(f"the value of {parts.scheme}_proxy is invalid") from error
         return self._by_proxy[address]
 
 

@@ -122,8 +122,8 @@ class Cloud:
         self._claim_folder()
         if any((self.state / "services").glob("*.json")):
             raise CloudError(
-                f"The state folder {self.state} is of an earlier version, which this one cannot read",
-                "Empty it with `scar local reset`, or name another one with --state",
+                f"The state folder {self.state} was written by an earlier version and cannot be read",
+                "Empty it with `scar local reset`, or choose another one with --state",
             )
         while True:
             if (running := self._wait_while_starting()) is not None:
@@ -168,7 +168,7 @@ class Cloud:
         while self._holder() is not None:
             if time.monotonic() > deadline:
                 if killed:
-                    raise CloudError(f"The embedded cloud (process {pid}) does not end", "End it yourself")
+                    raise CloudError(f"The embedded cloud (process {pid}) does not stop", "End it yourself")
                 os.kill(pid, signal.SIGKILL)
                 killed, deadline = True, time.monotonic() + 5.0
             time.sleep(0.02)
@@ -256,14 +256,14 @@ class Cloud:
     def _unusable(self, error: OSError) -> CloudError:
         cause = (error.strerror or str(error)).lower()
         return CloudError(
-            f"The state folder {self.state} cannot be used: {cause}", "Name another one with --state"
+            f"The state folder {self.state} cannot be used: {cause}", "Choose another one with --state"
         )
 
     def _check_folder(self) -> None:
         if not (self.state / _MARKER).is_file():
             raise CloudError(
-                f"The folder {self.state} holds something else than the state of an embedded cloud",
-                "Name an empty or new folder with --state",
+                f"The folder {self.state} contains something other than the state of an embedded cloud",
+                "Choose an empty or new folder with --state",
             )
 
     def _choose_port(self, wanted: int | None) -> int:
@@ -271,7 +271,8 @@ class Cloud:
             if _is_free(wanted):
                 return wanted
             raise CloudError(
-                f"Port {wanted} is taken", "Name another one with --port, or none for any free one"
+                f"Port {wanted} is in use",
+                "Choose another one with --port, or leave it out to use any free port",
             )
         # Names of queues hold the port, so shells and stacks of last time go on working if it stays.
         try:

@@ -147,8 +147,8 @@ def check_version() -> None:
         version = "none"
     if version != MINISTACK_VERSION:
         raise UnknownEmulatorError(
-            f"The embedded cloud needs ministack {MINISTACK_VERSION}, and {version} is installed. "
-            "Install the pinned one: pip install -r requirements.txt"
+            f"The embedded cloud needs ministack {MINISTACK_VERSION}, but {version} is installed. "
+            "Install the pinned version: pip install -r requirements.txt"
         )
 
 

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--parallel", type=int, required=True)
-    parser.add_argument("--tied", action="store_true", help="end when standard input hangs up")
+    parser.add_argument("--tied", action="store_true", help="exit when standard input closes")
     options = parser.parse_args(arguments)
     try:
         _hold_together(options)

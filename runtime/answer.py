@@ -27,8 +27,8 @@ class AwaitedOutput:
         """All of it. Raises `ExplainedError` (`AnswerTooLarge`)."""
         if self._size > ANSWER_LIMIT:
             raise ExplainedError(
-                f"The answer has {self._size} bytes, and Lambda takes up to {ANSWER_LIMIT}",
-                advice="Leave large results in TMP_OUTPUT_DIR, and answer where they are.",
+                f"The answer has {self._size} bytes; the maximum of AWS Lambda is {ANSWER_LIMIT}",
+                advice="Write large results to TMP_OUTPUT_DIR, and return their location.",
                 kind=ErrorKind.ANSWER_TOO_LARGE,
             )
         return bytes(self._content)

@@ -100,7 +100,7 @@ def _attempt(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _terminate(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second one
-    raise Terminated("The job was told to end (SIGTERM), and the container was killed")
+    raise Terminated("The job was terminated (SIGTERM), and the container was killed")
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ class _Reader:
         self._data = self._is(data, dict, "the whole", "an object")
         version = self._take(self._data, "version", int, "a number")
         if version != VERSION:
-            raise _wrong(path, f"it is of version {version}, this runner reads version {VERSION}")
+            raise _wrong(path, f"it has version {version}; this runner supports version {VERSION}")
 
     def function(self) -> FunctionConfig:
         data = self._data

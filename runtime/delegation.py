@@ -53,7 +53,8 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
     except (ClientError, BotoCoreError, Boto3Error) as error:
         raise ExplainedError(
             f"The job of {invocation.subject} could not be submitted: {error}",
-            advice="The event will be retried; look at the job queue's state and at the function's role.",
+            advice="The event will be retried; check the state of the job queue and the role of the "
+            "function.",
             kind=ErrorKind.SUBMIT_FAILED,
         ) from None
     return str(answer["jobId"])
@@ -120,7 +121,7 @@ def _stored(uri: str) -> bytes:
     except (ClientError, BotoCoreError) as error:
         raise ExplainedError(
             f"The event at {uri} cannot be read: {error}",
-            advice="Events are kept for 30 days: send it again from where it came.",
+            advice="Events are kept for 30 days. Send the event again from its source.",
             kind=ErrorKind.EVENT_UNAVAILABLE,
         ) from None
     return content

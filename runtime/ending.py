@@ -60,8 +60,8 @@ def interrupted_at(deadline: float) -> Iterator[None]:
 def time_is_up(when: str, output: str = "") -> ContainerError:
     """The error of a run that took too long."""
     return ContainerError(
-        f"The time of the function (`timeout` less `container.timeout_threshold`) was up {when}",
-        advice="Raise `timeout`, give the function more memory (and with it processor), or use "
+        f"The run timed out (`timeout` minus `container.timeout_threshold`) {when}",
+        advice="Raise `timeout`, give the function more memory (which also adds CPU), or use "
         "`execution_mode: lambda-batch` or `batch`.",
         kind=ErrorKind.TIMED_OUT,
         output=output,
@@ -74,7 +74,7 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
         raise time_is_up("and the container was killed", last_lines)
     if ended.signal is None and ended.exit_code == 0:
         return
-    advice = "What it wrote is in the log."
+    advice = "Its output is in the log."
     if READ_ONLY in last_lines:
         advice = (
             "The root file system is read-only on AWS Lambda: write to $HOME, $TMPDIR or /tmp, use "
@@ -83,9 +83,9 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
     if is_full(store):
         advice = "The disk is full: raise the function's `ephemeral_storage`, or use `execution_mode: batch`."
     elif ended.signal == signal.SIGKILL:
-        advice = "Where nobody killed it by hand, memory ran out: raise the function's `memory`."
+        advice = "If nothing else killed it, it ran out of memory: raise the function's `memory`."
     if ended.cut_off:
-        advice += f" Its network was its {ended.network}."
+        advice += f" Network: {ended.network}."
     how = f"ended with exit code {ended.exit_code}"
     if ended.signal is not None:
         how = f"was killed by signal {ended.signal} ({_signal_name(ended.signal)})"

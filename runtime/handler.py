@@ -37,7 +37,7 @@ from runtime.logs import Log
 UPLOADED_SHOWN = 1000
 """Keys in an answer: Lambda's answers are limited, a run's outputs are not."""
 
-_TO_REPORT = "The log has its traceback: please report it."
+_TO_REPORT = "The traceback is in the log. Please report it."
 
 PREHEAT = {"preheat": True}
 """The event that a deployment sends to a function with `preheat: true`."""
@@ -127,7 +127,7 @@ def _run_all(
             setting.log.failure(error, subject=invocation.subject)
         except Exception as error:  # one record that breaks the runner must not take the others along
             setting.log.failure(error, subject=invocation.subject)
-            unforeseen = f"The runner failed with an error that is its own fault: {type(error).__name__}"
+            unforeseen = f"The runner failed with an internal error: {type(error).__name__}"
             failures.append(
                 (invocation, ExplainedError(unforeseen, advice=_TO_REPORT, kind=ErrorKind.INTERNAL_ERROR))
             )

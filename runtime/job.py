@@ -328,9 +328,7 @@ class _Job:
         if content is not None:
             script = workspace.script
             if write_script(content, script):
-                self.log.warning(
-                    "script converted", reason="its lines ended with CR LF, as Windows writes them"
-                )
+                self.log.warning("script converted", reason="it had Windows line endings (CR LF)")
         return prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
 
     def _stage_out(self, workspace: Workspace) -> list[tuple[str, Upload]]:

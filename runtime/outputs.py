@@ -32,8 +32,8 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
     """What to upload, by storage provider. Raises `ExplainedError` (`OutputName`, `OutputFolderGone`)."""
     if folder.is_symlink() or not folder.is_dir():
         raise ExplainedError(
-            "The container removed TMP_OUTPUT_DIR, or put something else in its place",
-            advice="Write into the folder, and leave the folder itself as it is.",
+            "The container removed TMP_OUTPUT_DIR, or replaced it",
+            advice="Write into the folder, but do not remove or replace it.",
             kind=ErrorKind.OUTPUT_FOLDER_GONE,
         )
     plan: dict[str, dict[tuple[str, str], Upload]] = {}
@@ -52,7 +52,7 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
     if homeless:
         log.warning(
             "outputs not uploaded",
-            reason="no output of the function takes a file of such a name",
+            reason="no output of the function accepts a file with this name",
             count=len(homeless),
             files=homeless[:10],
         )
@@ -96,7 +96,7 @@ def _files(folder: Path, log: Log) -> Iterator[tuple[str, Path]]:
                     log.warning(
                         "output skipped",
                         file=relative,
-                        reason="a symlink that leads out, to a folder or nowhere",
+                        reason="a symlink that points outside, to a folder, or to a missing file",
                     )
                     continue
                 target = found
@@ -116,10 +116,10 @@ def _entries(folder: Path, current: str) -> list[os.DirEntry[str]]:
             return sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise _too_deep(f"The output folder {current!r}", "a longer path than Linux has") from None
+            raise _too_deep(f"The output folder {current!r}", "a path that is too long for Linux") from None
         raise ExplainedError(
             f"A folder of the outputs cannot be read: {error}",
-            advice="Leave folders in TMP_OUTPUT_DIR readable.",
+            advice="Make the folders in TMP_OUTPUT_DIR readable.",
             kind=ErrorKind.OUTPUT_UNREADABLE,
         ) from None
 
@@ -152,7 +152,7 @@ def _key_text(relative: str) -> str:
     except UnicodeEncodeError:
         raise ExplainedError(
             f"The output file {relative!a} has a name that is not UTF-8",
-            advice="Keys are UTF-8 text: have the script rename the file.",
+            advice="Keys are UTF-8 text: rename the file in the script.",
             kind=ErrorKind.OUTPUT_NAME,
         ) from None
     return relative

@@ -93,7 +93,9 @@ def new_workspace(store: Path) -> Iterator[Workspace]:
             held = os.open(workspace.path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(held, fcntl.LOCK_EX)
     except OSError as error:
-        raise explain_os_error(error, store, f"No folder for the run could be made under {runs}") from None
+        raise explain_os_error(
+            error, store, f"The folder for the run could not be created in {runs}"
+        ) from None
     try:
         for folder in abandoned:
             remove_tree(folder)
@@ -127,7 +129,7 @@ def require_space(folder: Path, size: int, what: str) -> None:
     if size + DISK_RESERVE <= usage.free:
         return
     raise ExplainedError(
-        f"{what} needs {_amount(size)}, and the disk of {folder} has {_amount(usage.free)} free "
+        f"{what} needs {_amount(size)}, but the disk of {folder} has {_amount(usage.free)} free "
         f"of {_amount(usage.total)}",
         advice=_more_disk(usage.total - usage.free + size + DISK_RESERVE),
         kind=ErrorKind.DISK_FULL,

@@ -240,7 +240,7 @@ class ContainerFunction(Construct):
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"What function {self.definition.name} may do",
+            description=f"Permissions of function {self.definition.name}",
         )
         role.add_to_principal_policy(write_log_statement(self.log_group))
         if self.definition.runs_in_lambda:

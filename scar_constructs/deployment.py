@@ -26,15 +26,15 @@ DISTRIBUTED_LAUNCH = "distributed_launch"
 CONTEXT_KEYS: Mapping[str, str] = {
     "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
     "stack": "name of the stack; default: the FDL file's stem",
-    "stage": "deploys the FDL file once more under names of its own: function `thumbnails` becomes "
+    "stage": "deploys the FDL file once more under its own names: function `thumbnails` becomes "
     "`thumbnails-STAGE`, and so do buckets and the stack",
     "bucket_suffix": "makes the names of new buckets unique: `scar-video` becomes `scar-video-SUFFIX`",
-    "existing_buckets": "comma-separated names of buckets that are there already",
+    "existing_buckets": "comma-separated names of existing buckets",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
     UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "
     "or `sha256:DIGEST` downloads them; default: they are downloaded for a deployment to AWS",
-    DISTRIBUTED_LAUNCH: "`true` makes, for each function that reads from S3, the state machine that "
+    DISTRIBUTED_LAUNCH: "`true` creates, for each function that reads from S3, the state machine that "
     "`scar-launch --distributed` starts; default: `false`",
 }
 """Every context key that this app reads, and what it means."""
@@ -46,7 +46,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     ),
     "bucket_suffix": (
         re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"),
-        "lower-case letters, digits and hyphens, no hyphen at its ends",
+        "lowercase letters, digits and hyphens, with a letter or digit at both ends",
     ),
     "existing_buckets": (
         re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
@@ -188,7 +188,7 @@ def real_bucket_names(
             added = f"-c bucket_suffix={bucket_suffix}" if stage is None else f"-c stage={stage}"
             raise DeploymentError(
                 f"{added}: bucket name {final} has {len(final)} characters, "
-                f"S3 takes at most {_LONGEST_BUCKET_NAME}"
+                f"the maximum is {_LONGEST_BUCKET_NAME}"
             )
         if final in names.values():
             raise DeploymentError(f"two buckets of {workflow.source.name} would both be named {final}")
@@ -248,7 +248,7 @@ def _staged(what: str, name: str, stage: str | None, longest: int) -> str:
     final = staged(name, stage)
     if len(final) > longest:
         raise DeploymentError(
-            f"-c stage={stage}: {what} name {final} has {len(final)} characters, AWS takes at most {longest}"
+            f"-c stage={stage}: {what} name {final} has {len(final)} characters, the maximum is {longest}"
         )
     return final
 

@@ -31,7 +31,7 @@ def prepare_interpreter(app):  # type: (str) -> None
     if not _usable():
         found = "{}.{}".format(*sys.version_info[:2])
         sys.stderr.write(
-            f"error: {sys.executable} (Python {found}) cannot synthesize: it takes Python "
+            f"error: {sys.executable} (Python {found}) cannot synthesize: synthesis needs Python "
             f"{_OLDEST[0]}.{_OLDEST[1]} or newer with aws-cdk-lib. Run `make` in the repository once, or "
             "activate an environment made with `pip install -r requirements.txt`.\n"
         )

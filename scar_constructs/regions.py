@@ -99,8 +99,8 @@ def _owners(by_region: Mapping[str | None, Sequence[Function]]) -> Mapping[str, 
                 if first != region:
                     raise DeploymentError(
                         f"bucket {entry.bucket} is read by function {name} in {_named(first)} and by "
-                        f"function {function.name} in {_named(region)}: S3 notifies functions of one region "
-                        "alone; give each region a bucket of its own"
+                        f"function {function.name} in {_named(region)}: S3 notifies functions in one region "
+                        "only; use a separate bucket for each region"
                     )
     owners = {bucket: region for bucket, (region, _) in readers.items()}
     for region, functions in by_region.items():

@@ -16,7 +16,7 @@ _REDUNDANT_DEPENDENCY = "W3005"
 def accept_literal_text(construct: IConstruct) -> None:
     """Accept findings of the CDK's own validation about text of the FDL file."""
     for rule in _LITERAL_TEXT:
-        acknowledge(construct, f"CloudFormation-Validate::{rule}", "Text of the FDL file is meant as it is.")
+        acknowledge(construct, f"CloudFormation-Validate::{rule}", "Text of the FDL file is used literally.")
 
 
 def accept_in_cfn_lint(stack: Stack) -> None:

@@ -115,7 +115,7 @@ class WorkflowResources:
             scope,
             OUTPUT,
             value=Stack.of(scope).to_json_string(self._summary()),
-            description="What is deployed, for scar",
+            description="The deployed resources, for scar",
         )
 
     def _connect(self, function: ContainerFunction) -> None:

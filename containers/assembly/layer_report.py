@@ -172,9 +172,9 @@ class _Inspector:
             or text in (".", "..")
         ):
             parts = [part for part in text.split("/") if part not in ("", ".")]
-            # An entry that leads out of the image would write to the machine that unpacks it.
+            # An entry that points outside of the image would write to the machine that unpacks it.
             if ".." in parts:
-                raise self._unsafe(text, "leads out of the image")
+                raise self._unsafe(text, "points outside of the image")
             text = "/".join(parts)
         if text == OUR_FOLDER or text.startswith(f"{OUR_FOLDER}/"):
             raise rejected(
@@ -200,7 +200,7 @@ class _Inspector:
             return  # what AUFS noted for itself
         elif hidden in ("", ".", ".."):
             # ".wh..." would remove what is beside the image.
-            raise self._unsafe(path, "is a whiteout of nothing in the image")
+            raise self._unsafe(path, "is a whiteout without a file name")
         else:
             self._keep_name(path)
             self._report.whiteouts.add(f"{folder}/{hidden}" if folder else hidden)
@@ -214,7 +214,7 @@ class _Inspector:
         elif entry.kind == SYMLINK:
             target = entry.link.decode("utf-8", "surrogateescape")
             if not target:
-                raise self._unsafe(path, "is a symbolic link to nothing")
+                raise self._unsafe(path, "is a symbolic link without a target")
             self._keep_name(path + target)
             report.links[path] = target
         elif entry.kind == HARD_LINK:

@@ -73,7 +73,7 @@ class TargetRepository(RegistryRepository):
         except HttpStatusError as error:
             if error.status == _NOT_FOUND:
                 return None
-            raise self._refused(error, "be asked for what it holds") from error
+            raise self._refused(error, "answer a request for a layer") from error
 
     def find_manifest(self, version: str) -> bytes | None:
         """The manifest of a tag or digest, checked if it is a digest; None if there is none."""
@@ -108,7 +108,7 @@ class TargetRepository(RegistryRepository):
         except HttpStatusError as error:
             if error.status not in _AUTHORIZATION and self.find_manifest(version) is not None:
                 return
-            raise self._refused(error, f"take the manifest '{version}'") from error
+            raise self._refused(error, f"accept the manifest '{version}'") from error
 
     def start_upload(self) -> BlobUpload:
         """A new upload of a blob."""

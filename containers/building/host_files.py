@@ -79,8 +79,8 @@ def add_python(root: RootFilesystem) -> str:
     library = Path(sysconfig.get_path("stdlib"))
     if not program.is_file() or not library.is_dir():
         raise HostFilesError(
-            f"no complete Python below {sys.base_prefix}: {program} or {library} is missing",
-            "Run scar with a Python that is installed completely",
+            f"no complete Python installation in {sys.base_prefix}: {program} or {library} is missing",
+            "Run scar with a complete Python installation",
         )
     root.add_file(f"{_PYTHON}/bin/{version}", program, 0o755)
     root.add_link(f"{_PYTHON}/bin/python3", version)

@@ -182,7 +182,9 @@ def _target(file: Path, folder: Path, moved: bool) -> str:
     # Stops a link from looking like one to a file of the host, which the image does not have.
     inside = posixpath.normpath(posixpath.join(parent, target))
     if inside == ".." or inside.startswith("../"):
-        raise BuildError(f"the link {_shown(file)} leads out of the folder", "Copy the file into the folder")
+        raise BuildError(
+            f"the link {_shown(file)} points outside of the folder", "Copy the file into the folder"
+        )
     return f"/{inside}" if moved and not target.startswith("/") else target
 
 

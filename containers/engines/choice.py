@@ -31,7 +31,7 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
     """
     if override and override not in ENGINE_NAMES:
         raise ExplainedError(
-            f"SCAR_ENGINE is '{override}', which is no engine",
+            f"SCAR_ENGINE is '{override}', which is not an engine",
             advice=f"Use one of {', '.join(ENGINE_NAMES)}, or leave it unset",
             kind=ErrorKind.BAD_CONFIGURATION,
         )

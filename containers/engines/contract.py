@@ -109,7 +109,8 @@ def check_process(process: ContainerProcess) -> None:
     if not named or not all(map(_can_be_passed, texts)):
         raise ExplainedError(
             "the command or an environment variable cannot be passed to a program: "
-            "it is empty, or holds a null byte or half a surrogate pair, or a variable's name holds '='",
+            "it is empty, or contains a null byte or half a surrogate pair, or a variable's name contains "
+            "'='",
             advice="Correct the command, the script's arguments or the function's variables",
             kind=ErrorKind.BAD_CONFIGURATION,
         )

@@ -94,7 +94,7 @@ def choose_tag(index: Mapping[str, Any], tag: str, what: str, place: str) -> Des
                 return parse_descriptor(entry, what)
     if len(entries) == 1 and not names:
         return parse_descriptor(entries[0], what)
-    known = f"it has {', '.join(sorted(names))}" if names else "its manifests carry no names"
+    known = f"it has {', '.join(sorted(names))}" if names else "its manifests have no names"
     raise ExplainedError(
         f"{what} does not exist in {place}: {known}",
         advice="Use one of these tags in container.image, or add the tag to the layout",

@@ -69,12 +69,13 @@ def check_digest(content: bytes, digest: str, what: str) -> None:
     """Raise ExplainedError (kind `DigestMismatch`) unless `content` hashes to `digest`."""
     algorithm, _, expected = digest.partition(":")
     if algorithm not in ("sha256", "sha512"):
-        raise broken(f"{what} is named by an unknown kind of digest, '{algorithm}'")
+        raise broken(f"{what} has an unknown kind of digest, '{algorithm}'")
     found = hashlib.new(algorithm, content).hexdigest()
     if found != expected:
         raise ExplainedError(
             f"{what} is damaged: expected {digest}, received {algorithm}:{found}",
-            advice="Try again; if it stays, the registry or mirror serves wrong bytes: push the image again",
+            advice="Try again. If the error persists, the registry or mirror serves wrong data: push the "
+            "image again",
             kind=ErrorKind.DIGEST_MISMATCH,
         )
 
@@ -103,7 +104,7 @@ def parse_manifest(document: Mapping[str, Any], digest: str, media_type: str, wh
     declared = document.get("mediaType") or media_type.partition(";")[0].strip()
     if declared in _SCHEMA1_TYPES or document.get("schemaVersion") == 1:
         raise ExplainedError(
-            f"{what} is stored in Docker's manifest schema 1, which was given up in 2019",
+            f"{what} is stored in Docker's manifest schema 1, which was deprecated in 2019",
             advice="Push it again with a current docker, podman or skopeo",
             kind=ErrorKind.UNSUPPORTED_IMAGE,
         )

@@ -153,7 +153,7 @@ class VerifiedStream:
             self._count += len(chunk)
             if self._count > self._descriptor.size:  # do not let a server feed us for ever
                 raise self._mismatch(
-                    f"more than the {self._descriptor.size} bytes that its manifest promises"
+                    f"more than the {self._descriptor.size} bytes that its manifest declares"
                 )
             return chunk
         if self._count != self._descriptor.size:
@@ -170,7 +170,8 @@ class VerifiedStream:
     def _mismatch(self, received: str) -> ExplainedError:
         return ExplainedError(
             f"{self._what} is damaged: {self._descriptor.digest} was expected, {received} received",
-            advice="Try again; if it stays, the registry or mirror serves wrong bytes: push the image again",
+            advice="Try again. If the error persists, the registry or mirror serves wrong data: push the "
+            "image again",
             kind=ErrorKind.DIGEST_MISMATCH,
         )
 

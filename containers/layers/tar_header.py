@@ -93,7 +93,7 @@ class HeaderReader:
             return int(digits, 8) if digits else 0
         except ValueError as error:
             raise broken(
-                f"{self._what} is not a tar file, or damaged (a header holds no number where one belongs)"
+                f"{self._what} is not a tar file, or damaged (a header contains an invalid number)"
             ) from error
 
     def _owner(self, fields: bytes) -> tuple[int, int, int]:

@@ -156,7 +156,7 @@ class TarStream:
 
     def _copy(self, count: int, descriptor: int, charge: Callable[[int], None]) -> None:
         if count > self._left:
-            raise broken(f"{self._what} has a sparse file whose map does not fit its data")
+            raise broken(f"{self._what} has a sparse file whose map does not match its data")
         self._left -= count
         while count:
             if self._at == self._end:
@@ -244,7 +244,7 @@ class TarStream:
             numbers += [self._headers.number(extra[12 * i : 12 * i + 12]) for i in range(42)]
             more = extra[504]
             if len(numbers) > 2 * _MAXIMUM_SPARSE_SEGMENTS:
-                raise broken(f"{self._what} has a sparse file of too many segments")
+                raise broken(f"{self._what} has a sparse file with too many segments")
         entry.sparse = _pairs(numbers)
 
     def _pax_sparse_map(self, entry: TarEntry, pax: dict[str, bytes]) -> None:
@@ -295,7 +295,7 @@ def _number(text: bytes) -> int:
 
 def _short(text: bytes) -> bytes:
     if len(text) > _LONGEST_NUMBER:
-        raise ValueError("a number without an end")
+        raise ValueError("an unterminated number")
     return text
 
 

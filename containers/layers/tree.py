@@ -68,10 +68,10 @@ class Tree:
     def parts(self, name: bytes) -> list[bytes]:
         """A name's components, none of which leads up. Raises ExplainedError (kind `UnsafeImage`)."""
         if b"\0" in name:
-            raise unsafe(self._what, "it holds a name with a null byte")
+            raise unsafe(self._what, "it contains a name with a null byte")
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         if b".." in parts:
-            raise unsafe(self._what, f"'{shown(name)}' leads out of the image")
+            raise unsafe(self._what, f"'{shown(name)}' points outside of the image")
         return parts
 
     def parent(self, parts: list[bytes], *, create: bool = True) -> bytes:
@@ -111,7 +111,7 @@ class Tree:
             elif stat.S_ISDIR(kind):
                 real.append(part)
             else:
-                raise broken(f"'{shown(key)}' of {self._what} leads through a file that is no directory")
+                raise broken(f"'{shown(key)}' of {self._what} passes through a file that is not a directory")
         resolved = b"/".join([self.root, *real])
         self._remember_parent(key, resolved)
         return resolved
@@ -174,7 +174,7 @@ class Tree:
             return
         hidden = name[len(WHITEOUT) :]  # of aufs: a name that no file has
         if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
-            raise unsafe(self._what, f"it holds a whiteout for '{shown(hidden)}'")
+            raise unsafe(self._what, f"it contains a whiteout for '{shown(hidden)}'")
         self._remove_lower(parent + b"/" + hidden)
 
     def real_directories(self) -> list[tuple[bytes, int, float]]:

@@ -126,12 +126,14 @@ class Unpacker:
     def _count(self, entry: TarEntry) -> None:
         self._entries += 1
         if self._entries > self._maximum_entries:
-            raise unsafe(self._what, f"it holds more than {self._maximum_entries} files")
+            raise unsafe(self._what, f"it contains more than {self._maximum_entries} files")
         self._count_bytes(4096)
         if entry.kind not in _KINDS:
             self._skipped += entry.stored
             if self._skipped > _MAXIMUM_SKIPPED:
-                raise unsafe(self._what, "it holds more than a gigabyte of data that belongs to no file")
+                raise unsafe(
+                    self._what, "it contains more than a gigabyte of data that is not part of a file"
+                )
 
     def _count_bytes(self, size: int) -> None:
         """Charge what really arrives: a header may claim 2^62 bytes, for which the store would evict all
@@ -170,7 +172,7 @@ class Unpacker:
             self._directory(entry, path)
         elif entry.kind == SYMLINK:
             if not entry.link or b"\0" in entry.link:
-                raise unsafe(self._what, f"'{shown(entry.name)}' is a symlink to nothing")
+                raise unsafe(self._what, f"'{shown(entry.name)}' is a symlink without a target")
             self._tree.clear(path)
             os.symlink(entry.link, path)
             self._own(path, entry)
@@ -222,10 +224,10 @@ class Unpacker:
             kind = os.lstat(target).st_mode
         except FileNotFoundError:
             raise broken(
-                f"'{shown(entry.name)}' of {self._what} links to '{shown(entry.link)}', a missing file"
+                f"'{shown(entry.name)}' of {self._what} links to '{shown(entry.link)}', which does not exist"
             ) from None
         if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
-            raise unsafe(self._what, f"'{shown(entry.name)}' is a hard link to something that is no file")
+            raise unsafe(self._what, f"'{shown(entry.name)}' is a hard link to something other than a file")
         if target == path:
             return
         self._tree.clear(path)

@@ -136,21 +136,22 @@ class RegistryRepository:
             return not_found()
         if error.status == _PAST_THE_END:
             return ExplainedError(
-                f"{self._what} is damaged: a blob ends before the size that its manifest promises",
+                f"{self._what} is damaged: a blob ends before the size that its manifest declares",
                 advice="Push the image again",
                 kind=ErrorKind.DIGEST_MISMATCH,
             )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN) and self._logged_in:
             return ExplainedError(
-                f"registry {self._host} does not give out {self._what} to the login that it was given "
+                f"registry {self._host} denies the given login access to {self._what} "
                 f"(HTTP {error.status})" + _server_message(error.body),
                 advice="Check container.image, name and password in the secret of "
-                f"container.registry_credentials (Amazon ECR: {asker().identity}), and that they may pull it",
+                f"container.registry_credentials (Amazon ECR: {asker().identity}), and that the account "
+                f"may pull it",
                 kind=ErrorKind.IMAGE_PRIVATE,
             )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN):
             return ExplainedError(
-                f"registry {self._host} does not give out {self._what} (HTTP {error.status}): "
+                f"registry {self._host} denies access to {self._what} (HTTP {error.status}): "
                 "it does not exist or is private" + _server_message(error.body),
                 advice="Check container.image; a private image needs container.registry_credentials, or "
                 "container.image_file",
@@ -205,11 +206,11 @@ class RegistryRepository:
         except HttpStatusError as error:
             raise self._explain(error, self._no_such_image) from error
         except ValueError as error:
-            raise broken(f"the token server of registry {self._host} does not answer in JSON") from error
+            raise broken(f"the token server of registry {self._host} did not answer with JSON") from error
         token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
         # A line break in the token would let the server write headers of its own into our requests.
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise broken(f"the token server of registry {self._host} gives no usable token")
+            raise broken(f"the token server of registry {self._host} did not return a usable token")
         return token
 
     def _read_document(self, ask: Callable[[], Response]) -> tuple[bytes, HTTPHeaderDict]:
@@ -278,9 +279,7 @@ class _ResumingBlob:
             content_range = response.headers.get("Content-Range", "")
             if not content_range.startswith(f"bytes {self._position}-"):
                 response.close()
-                raise ConnectionError(
-                    f"asked for bytes from {self._position} on, was given '{content_range}'"
-                )
+                raise ConnectionError(f"requested bytes from {self._position} on, received '{content_range}'")
             return response
         to_skip = self._position  # the server ignores Range: read again what we have
         while to_skip:
@@ -303,7 +302,7 @@ class _ResumingBlob:
 
 def _connection_lost(host: str, error: Exception) -> ExplainedError:
     return ExplainedError(
-        f"the connection to registry {host} broke off again and again: {error or type(error).__name__}",
+        f"the connection to registry {host} failed repeatedly: {error or type(error).__name__}",
         advice="Try again later, or use a mirror (-c registry_mirrors=...)",
         kind=ErrorKind.REGISTRY_UNAVAILABLE,
     )

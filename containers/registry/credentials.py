@@ -72,14 +72,14 @@ def _from_ecr(host: str, region: str) -> tuple[str, str]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         raise ExplainedError(
-            f"Amazon ECR gives {asker().name} no login for {host} ({code})",
+            f"Amazon ECR denies {asker().name} a login for {host} ({code})",
             advice="Allow ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer for "
             f"{asker().identity}.",
             kind=ErrorKind.IMAGE_PRIVATE,
         ) from None
     except (BotoCoreError, LookupError, binascii.Error, UnicodeDecodeError) as error:
         raise ExplainedError(
-            f"Amazon ECR gives no login for {host}: {type(error).__name__}",
+            f"Amazon ECR did not return a login for {host}: {type(error).__name__}",
             advice=f"{asker().later}; {asker().network}.",
             kind=ErrorKind.REGISTRY_UNAVAILABLE,
         ) from None

@@ -70,8 +70,8 @@ class Place:
                 {"mirror": self.name, "traceback": "".join(traceback.format_exception(error))},
             )
             raise ExplainedError(
-                f"{self.name} gives answers that break the runner ({type(error).__name__})",
-                advice="Look at the mirror; the log has the error",
+                f"{self.name} returned an answer that the runner cannot process ({type(error).__name__})",
+                advice="Check the mirror; the error is in the log",
                 kind=ErrorKind.REGISTRY_ERROR,
             ) from error
 
@@ -110,7 +110,7 @@ def parse_mirrors(text: str | None) -> list[tuple[str, str]]:
         usable = bool(host) if parts.scheme in ("http", "https") else parts.scheme == "file" and parts.path
         if not separator or not registry or not usable or parts.query or parts.fragment:
             raise ExplainedError(
-                f"SCAR_REGISTRY_MIRRORS has an entry that cannot be understood: '{entry}'",
+                f"SCAR_REGISTRY_MIRRORS has an invalid entry: '{entry}'",
                 advice="Write REGISTRY=BASE; BASE is https://host[/prefix], http://host or file:///folder",
                 kind=ErrorKind.BAD_CONFIGURATION,
             )

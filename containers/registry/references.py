@@ -61,16 +61,16 @@ def parse_reference(text: str) -> ImageReference:
     registry, path = _split_registry(rest)
     path, separator, tag = path.partition(":")
     if separator and not _TAG.fullmatch(tag):
-        raise _invalid(text, f"'{tag}' is no tag (letters, digits, '_', '.', '-', at most 128)")
+        raise _invalid(text, f"'{tag}' is not a valid tag (letters, digits, '_', '.', '-', at most 128)")
     if not _HOST.fullmatch(registry) or not _is_address(registry):
-        raise _invalid(text, f"'{registry}' is no registry host")
+        raise _invalid(text, f"'{registry}' is not a valid registry host")
     if registry in ("index.docker.io", "registry-1.docker.io"):
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and path and "/" not in path:
         path = f"library/{path}"
     if not _PATH.fullmatch(path):
         hint = "; repository names are in lower case" if path != path.lower() else ""
-        raise _invalid(text, f"'{path}' is no repository name{hint}")
+        raise _invalid(text, f"'{path}' is not a valid repository name{hint}")
     if len(path) > _MAXIMUM_NAME_LENGTH:
         raise _invalid(text, f"the repository name is longer than {_MAXIMUM_NAME_LENGTH} characters")
     if not separator:
@@ -94,7 +94,7 @@ def _split_digest(text: str, rest: str) -> tuple[str, str | None]:
     if not separator:
         return rest, None
     if not _DIGEST.fullmatch(digest):
-        raise _invalid(text, f"'{digest}' is no digest (sha256: and 64 hexadecimal digits)")
+        raise _invalid(text, f"'{digest}' is not a valid digest (sha256: and 64 hexadecimal digits)")
     return name, digest
 
 
@@ -108,7 +108,7 @@ def _split_registry(rest: str) -> tuple[str, str]:
 
 def _invalid(text: str, why: str) -> ExplainedError:
     return ExplainedError(
-        f"'{text}' is not the name of an image: {why}",
+        f"'{text}' is not a valid image name: {why}",
         advice="Write container.image as [registry/]repository[:tag][@sha256:...], for example debian:12",
         kind=ErrorKind.INVALID_REFERENCE,
     )

@@ -52,21 +52,21 @@ def check_token_server(realm: str, registry: str, *, with_login: bool) -> None:
     # Over plain HTTP anybody on the way reads the password, and the answer could come from any service of
     # this machine or network (the credentials endpoint of a container, for example).
     if not host or (there.scheme != "https" and not (there.scheme == home.scheme == "http")):
-        raise _refused(registry, realm, "which is not reached by https")
+        raise _refused(registry, realm, "which does not use https")
     if host == own_host and own_port:
         return
     # Stops a registry from having services asked that only this machine or network can reach, such as
     # 169.254.169.254.
     if is_internal(host) and not (is_internal(own_host) and not _is_link_local(host)):
-        raise _refused(registry, realm, "an address inside this machine or network")
+        raise _refused(registry, realm, "an address on this machine or in its network")
     related = host == own_host or (own_host, host) in _KNOWN_PAIRS
     if not related and _address(host) is None and _address(own_host) is None:
         related = _domain(host) == _domain(own_host)
     # Stops the password from going to whomever the registry names.
     if with_login and not related:
-        raise _refused(registry, realm, "a server of somebody else, which must not get the password")
+        raise _refused(registry, realm, "a third-party server, which must not receive the password")
     if there.scheme == "http" and not related:
-        raise _refused(registry, realm, "a server of somebody else that is not reached by https")
+        raise _refused(registry, realm, "a third-party server that does not use https")
 
 
 def is_internal(host: str) -> bool:
@@ -108,7 +108,8 @@ def _refused(registry: str, realm: str, why: str) -> ExplainedError:
     host = urllib.parse.urlsplit(registry).netloc
     return ExplainedError(
         f"registry {host} sends its login to '{realm}', {why}",
-        advice="Tell the registry's operator; until then, use a mirror (-c registry_mirrors=...) or "
+        advice="Report this to the operator of the registry. Until then, use a mirror (-c "
+        "registry_mirrors=...) or "
         "container.image_file",
         kind=ErrorKind.REGISTRY_ERROR,
     )

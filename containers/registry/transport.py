@@ -126,8 +126,9 @@ class Transport:
 
     def _bad_certificate(self, error: ssl.SSLCertVerificationError) -> ExplainedError:
         return ExplainedError(
-            f"{self._server} shows a certificate that is not trusted: {error.verify_message}",
-            advice="Use the registry's proper name; a private authority is made known by SSL_CERT_FILE",
+            f"{self._server} presents an untrusted certificate: {error.verify_message}",
+            advice="Use the host name in the certificate. For a private certificate authority, set "
+            "SSL_CERT_FILE",
             kind=ErrorKind.REGISTRY_UNAVAILABLE,
         )
 

@@ -66,7 +66,7 @@ def ask_in_turn(places: Iterable[Place], question: Callable[[Place], Answer], lo
     if not before:
         raise last
     told = "; ".join(f"mirror {place.name}: {error.cause}" for place, error in before)
-    raise ExplainedError(f"{last.cause} (asked before: {told})", advice=last.advice, kind=last.kind) from last
+    raise ExplainedError(f"{last.cause} (tried before: {told})", advice=last.advice, kind=last.kind) from last
 
 
 def from_store(images: ImageStore, digest: str) -> RootFilesystem | None:

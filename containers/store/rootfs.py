@@ -97,7 +97,7 @@ def _prepare_reference(wanted: WantedImage, images: ImageStore, log: Log) -> Roo
     except ExplainedError as error:
         if known and error.kind in _PASSING and (stale := from_store(images, known[0])):
             log(
-                "registry does not answer, using the image as it was",
+                "registry does not answer, using the cached image",
                 {"image": str(wanted.reference), "cause": error.cause},
             )
             return stale

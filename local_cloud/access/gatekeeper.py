@@ -81,7 +81,7 @@ class Gatekeeper:
             from_page = self._from_page(request)
             shown = to_endpoint or (from_page and _bucket_lets_in(scope["method"], path, headers))
             if not to_endpoint and not routes.is_open(scope["method"], headers["host"], path):
-                closed: str | None = "The emulator's own paths are closed"
+                closed: str | None = "The emulator's own paths are not available"
             else:
                 closed = "Web pages may not call the embedded cloud" if from_page and not shown else None
         except (_Closed, SignatureError) as error:
@@ -111,7 +111,7 @@ class Gatekeeper:
         host = request.header("host").lower()
         if not self._is_own(host):
             here = f"127.0.0.1:{self._port} and localhost:{self._port}"
-            raise _Closed(f"The embedded cloud is at {here}, and was asked for by another name")
+            raise _Closed(f"The embedded cloud is at {here}, but the request used another host name")
 
     def _is_own(self, host: str) -> bool:
         name, _colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")

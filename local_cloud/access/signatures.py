@@ -119,7 +119,7 @@ def read(request: Request) -> Signature | None:
     in_query = [name for name in names if name.lower() in _OF_CREDENTIALS]
     # Credentials in two places, or spelled as the emulator reads them too: one verified, another one used.
     if not _OLD_QUERY.isdisjoint(names) or (authorization and in_query):
-        raise SignatureError("UnsupportedSignature", "A request is signed once, with " + ALGORITHM)
+        raise SignatureError("UnsupportedSignature", "A request must be signed once, with " + ALGORITHM)
     if in_query:
         return _read_query(request, query, in_query)
     if not authorization:
@@ -164,14 +164,16 @@ def policy_signature(policy: str, *, credential: str, signed_at: str, secret: st
     """
     _key, date, region, service = _split_credential(credential)
     if service != "s3" or date != signed_at[:8]:
-        raise SignatureError("IncompleteSignature", "The credential of a form is of S3 and of its own day")
+        raise SignatureError(
+            "IncompleteSignature", "The credential of a form must be for S3 and for the day of the form"
+        )
     return sign(_derived_key(secret, date, region, service), policy)
 
 
 def _read_header(request: Request, authorization: str) -> Signature:
     algorithm, _space, rest = authorization.partition(" ")
     if algorithm != ALGORITHM:
-        raise SignatureError("UnsupportedSignature", f"Requests are signed with {ALGORITHM}")
+        raise SignatureError("UnsupportedSignature", f"Requests must be signed with {ALGORITHM}")
     fields = [part.strip().partition("=")[::2] for part in rest.split(",")]
     if sorted(name for name, _value in fields) != ["Credential", "Signature", "SignedHeaders"]:
         raise SignatureError(
@@ -193,10 +195,11 @@ def _read_query(request: Request, query: list[tuple[bytes, bytes]], names: list[
     if len(set(names)) != len(names) or any(f"X-Amz-{name}" not in given for name in _IN_QUERY):
         raise SignatureError(
             "IncompleteSignature",
-            "A presigned URL has each of these once: " + ", ".join(f"X-Amz-{name}" for name in _IN_QUERY),
+            "A presigned URL must have each of these once: "
+            + ", ".join(f"X-Amz-{name}" for name in _IN_QUERY),
         )
     if given["X-Amz-Algorithm"] != ALGORITHM:
-        raise SignatureError("UnsupportedSignature", f"Requests are signed with {ALGORITHM}")
+        raise SignatureError("UnsupportedSignature", f"Requests must be signed with {ALGORITHM}")
     expires = given["X-Amz-Expires"]
     if not re.fullmatch(r"[0-9]{1,6}", expires) or not 0 < int(expires) <= _MAX_EXPIRES_S:
         raise SignatureError("RequestExpired", f"X-Amz-Expires must be 1 to {_MAX_EXPIRES_S} seconds")
@@ -228,7 +231,7 @@ def _signature(
     if not _TIME.fullmatch(signed_at) or not _HASH.fullmatch(value):
         raise SignatureError("IncompleteSignature", "X-Amz-Date or the signature is missing or malformed")
     if date != signed_at[:8]:
-        raise SignatureError("CredentialDateMismatch", "The credential is not of the day of X-Amz-Date")
+        raise SignatureError("CredentialDateMismatch", "The credential is not for the day of X-Amz-Date")
     headers = tuple(name for name in signed_headers.split(";") if name)
     return Signature(key, signed_at, region, service, headers, value, token, payload, expires_s)
 

@@ -63,7 +63,7 @@ class ChunkReader:
             self._line += bytes(view if end < 0 else view[: end + 1])
             view = view[len(view) if end < 0 else end + 1 :]
             if len(self._line) > self._LONGEST_LINE or self._ended:
-                raise mismatch("The upload goes on behind its last chunk. ")
+                raise mismatch("The upload continues after its last chunk. ")
             if end >= 0:
                 line, self._line = self._line.rstrip(b"\r\n"), b""
                 self._end_of_line(line)
@@ -82,7 +82,7 @@ class ChunkReader:
             self._trailer_line(line)
         elif self._left == 0:  # the line end behind a chunk's data
             if line:
-                raise mismatch("A chunk is longer than it says. ")
+                raise mismatch("A chunk is longer than declared. ")
             self._check_chunk()
             self._left = None
         else:
@@ -118,5 +118,5 @@ class ChunkReader:
         to_sign = f"{algorithm}\n{of.signed_at}\n{of.scope}\n{self._previous}\n{content}"
         found = sign(self._key, to_sign)
         if not hmac.compare_digest(found.encode(), wanted.encode("latin-1")):
-            raise mismatch("A chunk does not fit its signature. ")
+            raise mismatch("A chunk does not match its signature. ")
         self._previous = found

@@ -130,7 +130,7 @@ class Batch:
             raise ClientError(f"jobDefinitionName {name!r} must be 1 to 128 letters, digits, - and _")
         if request.get("type", "container") != "container" or "containerProperties" not in request:
             raise ClientError(
-                "The embedded cloud runs job definitions of type container, with containerProperties"
+                "The embedded cloud supports only job definitions of type container, with containerProperties"
             )
         revisions = stub._job_definitions.setdefault(name, [])
         revision = 1 + max((int(known["revision"]) for known in revisions), default=0)
@@ -174,7 +174,7 @@ class Batch:
     def submit_job(self, request: Record) -> Record:
         """SubmitJob: from here on the job runs by itself."""
         if "arrayProperties" in request or "nodeOverrides" in request:
-            raise ClientError("The embedded cloud has neither array jobs nor multi-node jobs")
+            raise ClientError("The embedded cloud supports neither array jobs nor multi-node jobs")
         if not NAME.fullmatch(request.get("jobName") or ""):
             raise ClientError(f"jobName {request.get('jobName')!r} must be 1 to 128 letters, digits, - and _")
         queue = find_queue(request.get("jobQueue", ""))

@@ -45,7 +45,8 @@ def template() -> dict[str, Any]:
     for logical_id, (name, principal) in _ROLES.items():
         resources[logical_id] = _role(name, principal)
     return {
-        "Description": "What the CDK needs to deploy; made by the embedded cloud when it started",
+        "Description": "Resources that the CDK needs for deployments, created when the embedded cloud "
+        "started",
         "Resources": resources,
         "Outputs": {
             "BucketName": {"Value": {"Ref": "StagingBucket"}},
@@ -80,7 +81,7 @@ async def bootstrap(region: str) -> None:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         status, _headers, body = await cloudformation.handle_request("POST", "/", headers, form.encode(), {})
     if status != 200:  # noqa: PLR2004
-        raise RuntimeError(f"the CDK's bootstrap stack was refused: {body.decode(errors='replace')}")
+        raise RuntimeError(f"the CDK's bootstrap stack was rejected: {body.decode(errors='replace')}")
 
 
 def _role(name: str, principal: str) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class RunningContainer:
     def _failure(self, event: dict[str, Any]) -> ContainerFailedError:
         return ContainerFailedError(
             ErrorKind(event.get("kind", ErrorKind.ENGINE_FAILED)),
-            event.get("message", "the process that starts the container has ended without a word"),
+            event.get("message", "the process that starts the container ended without an error message"),
             self._image,
         )
 

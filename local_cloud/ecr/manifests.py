@@ -99,4 +99,4 @@ def _descriptor(entry: object) -> tuple[str, int, str]:
         digest, size, kind = entry.get("digest"), entry.get("size"), entry.get("mediaType", "")
         if isinstance(digest, str) and is_digest(digest) and type(size) is int and isinstance(kind, str):
             return digest, size, kind
-    raise InvalidManifestError("manifest holds an invalid descriptor")
+    raise InvalidManifestError("manifest contains an invalid descriptor")

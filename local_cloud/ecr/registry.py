@@ -235,7 +235,7 @@ class Registry:
         upload.busy = True
         try:
             if not is_digest(digest):
-                raise RepositoryError("DIGEST_INVALID", f"'{digest}' is no sha256 digest")
+                raise RepositoryError("DIGEST_INVALID", f"'{digest}' is not a sha256 digest")
             await asyncio.to_thread(request.repository.add_blob, upload, digest)
         finally:
             self._store.end_upload(identity)
@@ -270,7 +270,7 @@ class Registry:
     async def _put_manifest(self, request: _RegistryRequest) -> None:
         by_digest = is_digest(request.reference)
         if not by_digest and not _TAG.fullmatch(request.reference):
-            raise Refusal(400, "TAG_INVALID", f"'{request.reference}' is no valid tag")
+            raise Refusal(400, "TAG_INVALID", f"'{request.reference}' is not a valid tag")
         content = await small_body(request.receive, MAXIMUM_BYTES)
         if by_digest and f"sha256:{hashlib.sha256(content).hexdigest()}" != request.reference:
             raise Refusal(400, "DIGEST_INVALID", "provided digest did not match the manifest")
@@ -314,7 +314,7 @@ class Registry:
 
     async def _list_referrers(self, request: _RegistryRequest) -> None:
         # Images whose `subject` is another one are not kept apart: clients fall back to tags, which are.
-        raise Refusal(404, "UNSUPPORTED", "the embedded cloud's ECR has no referrers")
+        raise Refusal(404, "UNSUPPORTED", "the embedded cloud's ECR does not support referrers")
 
 
 _ANSWERS: dict[tuple[str, str], Callable[[Registry, _RegistryRequest], Awaitable[None]]] = {

@@ -112,4 +112,4 @@ def _deliver(
     elif service == "lambda" and (found := lambda_svc._get_func_record_for_ref(target))[0]:
         invoke(lambda_svc._execution_record_for_config(found[0], found[1]), json.loads(body))
     else:
-        _log.warning("failed event of %s was not kept: there is no %s", failure.function_arn, target)
+        _log.warning("failed event of %s was not kept: %s does not exist", failure.function_arn, target)

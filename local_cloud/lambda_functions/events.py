@@ -139,7 +139,7 @@ class EventQueue(BackgroundWork):
             try:
                 conclude = self._run(invocation)
             except Exception:
-                _log.exception("event for %s: tried again", invocation.function_arn)
+                _log.exception("event for %s: retrying", invocation.function_arn)
                 conclude = partial(self._delay, invocation, RETRY_AFTER_S[-1])
             with self._store.transaction():
                 del self._running[id(invocation)]
@@ -180,7 +180,7 @@ class EventQueue(BackgroundWork):
             # As it is now: a function that was updated while the event waited runs in its new form.
             record, config, name = lambda_svc._get_func_record_for_ref(invocation.function_arn)
             if not record or not config:
-                _log.warning("event for %s dropped: the function is gone", invocation.function_arn)
+                _log.warning("event for %s dropped: the function no longer exists", invocation.function_arn)
                 return done
             function = lambda_svc._execution_record_for_config(
                 record, {**config, "FunctionArn": invocation.function_arn}

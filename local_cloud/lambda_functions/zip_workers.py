@@ -51,7 +51,7 @@ def prepare_workers() -> None:
         binary, script = detect(runtime)
         if runtime.startswith("python"):
             if script.count(_ANSWERED) != 1:
-                raise RuntimeError("ministack's worker is not the one that this has been written for")
+                raise RuntimeError("ministack's worker has an unexpected form")
             script = f"{keeper}\n{_START}\n{script.replace(_ANSWERED, _MARKED)}"
         return binary, script
 

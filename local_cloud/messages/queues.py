@@ -76,7 +76,7 @@ class QueueMessages:
             arn = key.rpartition(" ")[0]
             queue = self._find(arn)
             if queue is None:
-                _log.warning("a message is dropped: its queue %s is gone", arn)
+                _log.warning("a message is dropped: its queue %s no longer exists", arn)
                 self._store.remove(_KIND, key)
                 continue
             message = json.loads(value, object_hook=persistence._json_object_hook)

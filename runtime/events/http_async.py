@@ -51,7 +51,7 @@ def hand_on(event: Mapping[str, Any], function: str) -> str:
     except ClientError as error:
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 413:  # noqa: PLR2004
             raise ExplainedError(
-                "The request is too long to be handed on",
+                "The request is too large for an asynchronous invocation",
                 advice="Upload large data to an input folder instead.",
                 kind=ErrorKind.EVENT_TOO_LARGE,
             ) from None
@@ -78,12 +78,13 @@ def seconds_left(event: object) -> float | None:
 
 
 def too_slow() -> ExplainedError:
-    """Instead of an error that tells of the function's own timeout."""
+    """Replaces the error that explains the timeout of the function itself."""
     return ExplainedError(
-        f"The answer was not ready when API Gateway's {GATEWAY_WAITS_S:g} seconds were up, and the run was "
+        f"The answer was not ready within API Gateway's limit of {GATEWAY_WAITS_S:g} seconds, and the run "
+        f"was "
         "stopped",
-        advice="Send the request again with the header X-Amz-Invocation-Type: Event, which nobody waits for; "
-        "outputs then arrive in the function's output folders.",
+        advice="Send the request again with the header X-Amz-Invocation-Type: Event. It is then answered at "
+        "once, and the outputs appear in the function's output folders.",
         kind=ErrorKind.TIMED_OUT,
     )
 

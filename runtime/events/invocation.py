@@ -56,7 +56,7 @@ class Invocation:
             text = event_json({key: self.event[key] for key in self.event if key not in ("body", "script")})
         if not _fits(text):
             raise ExplainedError(
-                f"The event has {len(text)} characters, and an environment variable holds "
+                f"The event has {len(text)} characters; the maximum of an environment variable is "
                 f"{VARIABLE_LIMIT} bytes",
                 advice="Upload large data to an input folder, and send only its name.",
                 kind=ErrorKind.EVENT_TOO_LARGE,
@@ -79,8 +79,8 @@ def event_json(event: object) -> str:
         return json.dumps(event, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
         raise ExplainedError(
-            "The event holds a number that JSON cannot carry, or is nested too deeply",
-            advice="Send numbers that a double can hold, and fewer levels of lists and objects.",
+            "The event contains a number that JSON cannot represent, or is nested too deeply",
+            advice="Use numbers in the range of a double, and fewer levels of lists and objects.",
             kind=ErrorKind.BAD_EVENT,
         ) from None
 

@@ -221,7 +221,7 @@ def _from_record(record: object, depth: int) -> Iterator[Invocation | Skipped]:
 
 def _parsed(text: object, wrapper: str) -> object:
     if not isinstance(text, str):
-        raise _bad(f"The {wrapper} message is not a text")
+        raise _bad(f"The {wrapper} message is not a string")
     try:
         return read_json(text)
     except JsonError as error:
@@ -274,11 +274,11 @@ def _object(bucket: object, key: object, size: object, version: object, etag: ob
 
 def _name(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise _bad(f"The {what} in the event is not a text")
+        raise _bad(f"The {what} in the event is not a string")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _bad(f"The {what} in the event is not Unicode text") from None
+        raise _bad(f"The {what} in the event is not valid Unicode") from None
     if "\0" in value:
         raise _bad(
             f"The {what} in the event contains a NUL character, which is invalid in file names and variables"

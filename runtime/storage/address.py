@@ -37,7 +37,7 @@ class ServerAddress:
         if bad or not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
             raise _bad_address(what, "is not the address of a server")
         if parts.username is not None or parts.password is not None:
-            raise _bad_address(what, "holds a user name or a password")
+            raise _bad_address(what, "contains a user name or a password")
         path = quote(parts.path.rstrip("/"), safe="/%~:@!$&'()*+,;=")
         return cls(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), path)
 
@@ -70,6 +70,6 @@ def encoded_path(*parts: str) -> str:
 def _bad_address(what: str, problem: str) -> ExplainedError:
     return ExplainedError(
         f"The {what} {problem}",
-        advice="Expected HOST, HOST:PORT or https://HOST/PATH; credentials have keys of their own.",
+        advice="Expected HOST, HOST:PORT or https://HOST/PATH; credentials have their own keys.",
         kind=ErrorKind.MISCONFIGURED,
     )

@@ -94,8 +94,8 @@ class FileServerStorage:
             path = self._protocol.url_path(encoded_path(source.bucket, source.key))
         except ValueError:
             raise ExplainedError(
-                f"The input {source} has a key that is no path of files",
-                advice="Segments of a path are neither empty nor `.` or `..`.",
+                f"The input {source} has a key that is not a valid path",
+                advice="Segments of a path cannot be empty, `.` or `..`.",
                 kind=ErrorKind.INPUT_MISSING,
             ) from None
 
@@ -165,7 +165,7 @@ class FileServerStorage:
         except ValueError:
             raise ExplainedError(
                 f"The output {self._name(upload)} has a path that {self._server.name} cannot hold",
-                advice="Segments of a path are neither empty nor `.` or `..`; correct `path` of the output.",
+                advice="Segments of a path cannot be empty, `.` or `..`; correct `path` of the output.",
                 kind=ErrorKind.OUTPUT_NAME,
             ) from None
         folder = target.rpartition("/")[0]
@@ -186,7 +186,7 @@ class FileServerStorage:
                 continue
             parent = folder.rpartition("/")[0]
             if answer.status in (UNAUTHORIZED, NO_SPACE) or not parent or parent in made:
-                raise self._refused(sending, answer, "its folder could not be made")
+                raise self._refused(sending, answer, "its folder could not be created")
             wanted.append(parent)
 
     def _send(self, sending: _Sending) -> None:
@@ -210,13 +210,13 @@ class FileServerStorage:
             if in_doubt and not self._protocol.exists(sending.temporary):
                 if self._protocol.exists(sending.target):
                     return None  # the rename had happened, only its answer was lost
-                raise StumbledError("the file is gone from under its temporary name")
+                raise StumbledError("the temporary file is missing")
             in_doubt = True
             return self._protocol.rename(sending.temporary, sending.target)
 
         answer = self._patiently(sending, publish)
         if answer is not None and not answer.ok:
-            raise self._refused(sending, answer, "it could not be renamed to its own name")
+            raise self._refused(sending, answer, "it could not be renamed to its final name")
 
     def _discard(self, plan: Iterable[_Sending]) -> None:
         for sending in plan:

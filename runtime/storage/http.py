@@ -98,8 +98,9 @@ class HttpServer:
                 return work()
             except ssl.SSLCertVerificationError as error:
                 raise ExplainedError(
-                    f"{self} shows a certificate that is not trusted: {error.verify_message}",
-                    advice="Use the server's proper name; SSL_CERT_FILE names a private authority.",
+                    f"{self} presents an untrusted certificate: {error.verify_message}",
+                    advice="Use the host name in the certificate. For a private certificate authority, set "
+                    "SSL_CERT_FILE.",
                     kind=ErrorKind.STORAGE_REFUSED,
                 ) from None
             except StumbledError as error:
@@ -147,18 +148,18 @@ class HttpServer:
         """The error of a status that means the same for whatever was tried; None: it has no such meaning."""
         if answer.status == UNAUTHORIZED:
             return CredentialsRefusedError(
-                f"{self} did not accept the credentials ({answer.said}), for {what}",
+                f"{self} rejected the credentials ({answer.said}) for {what}",
                 advice=f"Correct those of {self.name} in `storage_providers`, or its secret.",
             )
         if answer.status == FORBIDDEN:
             return CredentialsRefusedError(
-                f"{self} does not permit it ({answer.said}): {what}",
-                advice=f"The account behind {self.name} needs the right to read and write there.",
+                f"{self} denied access ({answer.said}): {what}",
+                advice=f"The account of {self.name} needs permission to read and write there.",
             )
         if answer.status in (NO_SPACE, TOO_LARGE):
             return ExplainedError(
-                f"{self} has no room ({answer.said}) for {what}",
-                advice="Free some space there, or have the quota raised.",
+                f"{self} has no space left ({answer.said}) for {what}",
+                advice="Free some space there, or raise the quota.",
                 kind=ErrorKind.STORAGE_FULL,
             )
         return None
@@ -199,14 +200,14 @@ class HttpServer:
             # Only the origin is told: what follows it may be a signed address.
             place = ascii(f"{there.scheme}://{there.netloc.rpartition('@')[2]}")
             raise ExplainedError(
-                f"{self} redirects to another server, {place}; credentials do not go there",
+                f"{self} redirects to another server, {place}; credentials are not sent there",
                 advice=f"If that server is the right one, name it in `storage_providers` as {self.name}.",
                 kind=ErrorKind.STORAGE_REFUSED,
             )
         if method not in ("GET", "PROPFIND"):
             raise ExplainedError(
                 f"{self} redirects a {method} to another path (HTTP {response.status})",
-                advice="Name the path where its files are, as its documentation gives it.",
+                advice="Set the path of its files, as given in its documentation.",
                 kind=ErrorKind.STORAGE_REFUSED,
             )
         return here.origin + there.path + (f"?{there.query}" if there.query else "")

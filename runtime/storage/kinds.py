@@ -32,7 +32,7 @@ def open_storage(provider: str, providers: Mapping[str, StorageConnection] = NO_
     if provider not in providers:
         raise ExplainedError(
             f"This function has no storage provider {provider!r}",
-            advice=f"It knows: {', '.join(('s3', *providers))}.",
+            advice=f"Known providers: {', '.join(('s3', *providers))}.",
             kind=ErrorKind.UNKNOWN_STORAGE,
         )
     return _NamedStorage(providers[provider])

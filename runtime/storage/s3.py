@@ -45,9 +45,7 @@ class S3Storage:
         what, but = ("output", "The bucket must exist, and the") if "Put" in action else ("input", "The")
         advice = f"{but} function's role needs {action} on it."
         if what == "input":
-            advice += (
-                " S3 also answers so for an object that is not there, where the role may not list the bucket."
-            )
+            advice += " S3 gives the same answer for a missing object if the role may not list the bucket."
         return ExplainedError(
             f"Amazon S3 refused the {what} {subject} ({code})", advice=advice, kind=ErrorKind.STORAGE_REFUSED
         )

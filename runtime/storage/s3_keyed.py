@@ -86,5 +86,5 @@ class KeyedS3Storage(S3Storage):
             )
         return CredentialsRefusedError(
             f"{self.provider} refused the {what} {subject} ({code})",
-            advice=f"Look at its access_key and secret_key, and at whether they may {can} that bucket.",
+            advice=f"Check its access_key and secret_key, and that the account may {can} the bucket.",
         )

@@ -54,16 +54,16 @@ def _value(provider: StorageConnection, key: str, field: SecretField) -> str:
         value = str(value)  # a password of digits, typed in without quotes
     if not isinstance(value, str):
         raise ExplainedError(
-            f"The secret {name} ({where}) is a JSON object without a text {shape!r}",
-            advice="Store the bare text, or an object that has it.",
+            f"The secret {name} ({where}) is a JSON object without a string {shape!r}",
+            advice="Store the plain value, or an object with this member.",
             kind=ErrorKind.SECRET_UNAVAILABLE,
         )
     value = value.strip("\r\n")  # what an editor or `echo` puts at the end
     is_text = value.isprintable() and (value.isascii() or key in ("login", "password"))
     if not value or not is_text:
         raise ExplainedError(
-            f"The secret {name} ({where}) is empty, or holds characters that no {key} has",
-            advice="Store the credential alone, as one line.",
+            f"The secret {name} ({where}) is empty, or contains characters that are invalid in {key}",
+            advice="Store only the credential, in one line.",
             kind=ErrorKind.SECRET_UNAVAILABLE,
         )
     return value
@@ -73,7 +73,7 @@ def _name_of(provider: StorageConnection, field: SecretField) -> str:
     name = field.secret or os.environ.get(STACK_SECRET)
     if not name:
         raise ExplainedError(
-            f"The secrets of the storage provider {provider.name} are said to be in the stack's secret, but "
+            f"The secrets of the storage provider {provider.name} are stored in the stack's secret, but "
             f"{STACK_SECRET} is not set",
             advice="Deploy the function again.",
             kind=ErrorKind.MISCONFIGURED,

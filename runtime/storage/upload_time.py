@@ -16,8 +16,8 @@ from runtime.storage.contract import Upload
 
 MIB = 1024 * 1024
 _ADVICE = (
-    "Raise `timeout`, or `container.timeout_threshold`, which is kept back for uploads; or have the script "
-    "write fewer files (an archive, for example); or use `execution_mode: lambda-batch` or `batch`."
+    "Raise `timeout`, or `container.timeout_threshold`, which is reserved for uploads; or write fewer files "
+    "(an archive, for example); or use `execution_mode: lambda-batch` or `batch`."
 )
 
 
@@ -37,7 +37,7 @@ def seconds_left(uploads: Sequence[Upload], until: float) -> float:
     """Until `until` (`time.monotonic`). Raises `ExplainedError` of kind `TimedOut` if that has passed."""
     left = until - time.monotonic()
     if left <= 0:
-        raise no_time(uploads, f"the time for uploading {_amount(uploads)} is up, and none was uploaded")
+        raise no_time(uploads, f"there is no time left to upload {_amount(uploads)}: none was uploaded")
     return left
 
 
@@ -52,15 +52,15 @@ def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> Expla
     """The error of an upload that was not begun."""
     return no_time(
         uploads,
-        f"{_amount(uploads)} would take about {needed_s:.0f} s to upload, as fast as the storage is now, and "
-        f"{left_s:.0f} s are left: none was uploaded",
+        f"{_amount(uploads)} would take about {needed_s:.0f} s to upload at the current speed of the "
+        f"storage, and {left_s:.0f} s are left: none was uploaded",
     )
 
 
 def cut_short(uploads: Sequence[Upload], visible: int) -> ExplainedError:
     """The error of an upload that was begun and had to be stopped."""
     done = f"{visible} of them are visible" if visible else "none of them is visible"
-    return no_time(uploads, f"the time was up while {_amount(uploads)} were uploaded; {done}")
+    return no_time(uploads, f"time ran out during the upload of {_amount(uploads)}: {done}")
 
 
 def _amount(uploads: Sequence[Upload]) -> str:

@@ -66,10 +66,10 @@ class _WebDav:
         answer = self._move(source, target, overwrite=False)
         if answer.status == PRECONDITION_FAILED:
             if _COLLECTION.search(self._look(target).body):
-                return ServerAnswer(CONFLICT, {}, b"", "there is a folder of that name")
+                return ServerAnswer(CONFLICT, {}, b"", "a folder with that name exists")
             answer = self._move(source, target, overwrite=True)
         if answer.ok and _SPECIAL.search(target) and not self.exists(target):
-            return ServerAnswer(CONFLICT, {}, b"", "the server took the file's name for another one")
+            return ServerAnswer(CONFLICT, {}, b"", "the server stored the file under another name")
         return answer
 
     def _move(self, source: str, target: str, *, overwrite: bool) -> ServerAnswer:

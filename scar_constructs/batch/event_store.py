@@ -44,7 +44,7 @@ class EventStore(Construct):
         acknowledge(
             self.bucket,
             "AwsSolutions-S1",
-            "It holds copies of events; access logs would cost more than the bucket.",
+            "It contains copies of events; access logs would cost more than the bucket.",
         )
 
     def grant_write(self, role: iam.IRole) -> None:

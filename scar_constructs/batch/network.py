@@ -47,6 +47,6 @@ class BatchNetwork(Construct):
         acknowledge(
             self.vpc,
             "AwsSolutions-VPC7",
-            "Only short-lived jobs that nothing can connect to live here. Flow logs are billed by the byte, "
-            "above all for the data that the jobs process; who needs them brings subnets of their own.",
+            "Only short-lived jobs run here, and nothing can connect to them. Flow logs are billed by "
+            "volume, mostly for the data that the jobs process. To have them, use your own subnets.",
         )

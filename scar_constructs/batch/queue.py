@@ -76,7 +76,7 @@ class BatchQueue(Construct):
             self,
             "JobRole",
             assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
-            description=f"What jobs of {definition.name} may do",
+            description=f"Permissions of the jobs of {definition.name}",
         )
         grant_data_access(self.job_role, definition, buckets)
         event_store.grant_read(self.job_role)
@@ -187,7 +187,7 @@ class BatchQueue(Construct):
         ]
         for subnet in subnets:
             no_routes = "Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId"
-            acknowledge(subnet, no_routes, "Nothing here looks at a given subnet's routes.")
+            acknowledge(subnet, no_routes, "The routes of a given subnet are not checked.")
         groups = [
             ec2.SecurityGroup.from_security_group_id(self, f"SecurityGroup{number}", group_id, mutable=False)
             for number, group_id in enumerate(resources.security_group_ids)

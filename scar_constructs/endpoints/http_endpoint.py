@@ -111,15 +111,14 @@ class HttpEndpoint(Construct):
 
     def _acknowledge(self, auth: HttpAuth) -> None:
         reasons = {
-            "AwsSolutions-APIG2": "The function checks requests, and its answer says what is wrong with one.",
+            "AwsSolutions-APIG2": "The function validates requests, and its answers explain errors.",
             "AwsSolutions-APIG3": "A web ACL costs every month, used or not. One can be attached.",
-            "AwsSolutions-APIG6": "Each request has a line in the access log, and its run has the function's "
-            "log.",
+            "AwsSolutions-APIG6": "Each request is in the access log, and its run in the function's log.",
         }
         about_callers = {
             HttpAuth.NONE: "The workflow's author asked for a public endpoint. It is throttled.",
-            HttpAuth.API_KEY: "Callers have to bring an API key.",
-            HttpAuth.AWS_IAM: "Callers have to sign their requests with rights of AWS IAM.",
+            HttpAuth.API_KEY: "Callers must send an API key.",
+            HttpAuth.AWS_IAM: "Callers must sign their requests with AWS IAM credentials.",
         }
         reasons |= dict.fromkeys(("AwsSolutions-APIG4", "AwsSolutions-COG4"), about_callers[auth])
         for rule, reason in reasons.items():
@@ -154,7 +153,7 @@ class _LogRole(Construct):
             role,
             "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
             "AmazonAPIGatewayPushToCloudWatchLogs]",
-            "API Gateway takes no role with fewer rights for its account-wide setting.",
+            "API Gateway accepts no role with fewer permissions for its account-wide setting.",
         )
 
     @classmethod

@@ -65,8 +65,8 @@ def _target(path: PurePosixPath, packages: str) -> PurePosixPath | None:
 def _write(target: Path, content: bytes, wheel: Path) -> None:
     if target.exists() and target.read_bytes() != content:
         raise RuntimeError(
-            f"{wheel.name} does not fit the other wheels in {wheel.parent}: {target.name} differs; "
-            "delete that folder, and it is fetched again"
+            f"{wheel.name} conflicts with the other wheels in {wheel.parent}: {target.name} differs; "
+            "delete that folder to download them again"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)

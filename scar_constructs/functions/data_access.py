@@ -27,9 +27,7 @@ _ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?/"
     r"(?P<repository>[^:@]+)"
 )
-_FOLDER = (
-    "The names of the objects are not known when the workflow is deployed; the right ends at the folder."
-)
+_FOLDER = "The names of the objects are not known at deployment; the permission is limited to the folder."
 
 
 def allow(role: iam.IRole, actions: Sequence[str], resources: Sequence[str]) -> None:
@@ -92,7 +90,9 @@ def grant_ecr_login(role: iam.IRole) -> None:
     """Let a role log in to Amazon ECR, which gives no right to any image."""
     allow(role, ["ecr:GetAuthorizationToken"], ["*"])
     acknowledge(
-        role, "AwsSolutions-IAM5[Resource::*]", "ecr:GetAuthorizationToken has no resources: it is a login."
+        role,
+        "AwsSolutions-IAM5[Resource::*]",
+        "ecr:GetAuthorizationToken does not support resources: it is a login.",
     )
 
 

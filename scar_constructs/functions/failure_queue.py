@@ -27,5 +27,5 @@ class FailureQueue(Construct):
         acknowledge(
             self.queue,
             "AwsSolutions-SQS3",
-            "This queue is the place where failed events are kept: the end of the line.",
+            "This queue is the dead-letter queue: failed events are kept here.",
         )

@@ -54,8 +54,8 @@ def place_in_vpc(function: lambda_.Function, vpc: Vpc, *, function_name: str) ->
     acknowledge(
         role,
         "AwsSolutions-IAM5[Resource::*]",
-        "AWS Lambda asks for these rights on all network interfaces, and checks that before it makes a "
-        "function. The code of the function is denied them.",
+        "AWS Lambda requires these permissions on all network interfaces, and checks them before it creates "
+        "a function. The code of the function is denied them.",
     )
 
 
@@ -83,7 +83,8 @@ def mount(function: lambda_.Function, file_systems: Sequence[FileSystem]) -> Non
             acknowledge(
                 function.role,
                 f"AwsSolutions-IAM5[Resource::{every}]",
-                "The access point's ARN does not tell its file system; the condition names the access point.",
+                "An access point's ARN does not contain its file system; the condition names the access "
+                "point.",
             )
 
 

@@ -46,8 +46,9 @@ RELEASE = (
 
 _ADVICE = (
     "Functions with `runtime: python3.13` need them on AWS Lambda. Download udocker-englib-*.tar.gz "
-    "(https://github.com/indigo-dc/udocker) and set UDOCKER_TARBALL to its path, or synthesize without them, "
-    "only to read the template: -c udocker_tools=none"
+    "(https://github.com/indigo-dc/udocker) and set UDOCKER_TARBALL to its path, or, only to read the "
+    "template, "
+    "synthesize without them: -c udocker_tools=none"
 )
 _WARNING = (
     "udocker's tools are not in the runner's package, because no AWS account is known. On AWS, functions "
@@ -109,9 +110,9 @@ def download(urls: Sequence[str], digest: str | None, cache: Path) -> Path:
             failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
             continue
         if digest is None:
-            pin = f"pin it by -c {UDOCKER_TOOLS}=sha256:{found}"
+            pin = f"pin it with -c {UDOCKER_TOOLS}=sha256:{found}"
             print(
-                f"udocker's tools: fetched {url} into {kept}; to have the very same again, {pin}",
+                f"udocker's tools: fetched {url} into {kept}; to use the same file again, {pin}",
                 file=sys.stderr,
             )
         return kept
@@ -127,13 +128,13 @@ def _file(path: Path, digest: str | None) -> Path:
         ) from error
     if digest not in (None, found):
         raise DeploymentError(
-            f"{UDOCKER_TARBALL}={path} has SHA-256 {found}, -c {UDOCKER_TOOLS} wants {digest}"
+            f"{UDOCKER_TARBALL}={path} has SHA-256 {found}, -c {UDOCKER_TOOLS} expects {digest}"
         )
     return path
 
 
 def _fetch(url: str, kept: Path, digest: str | None) -> str:
-    """Download to a file, which appears when it is whole and right; returns its SHA-256."""
+    """Download to a file, which appears when it is complete and verified; returns its SHA-256."""
     partial = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
     opener = urllib.request.build_opener(_SafeRedirects())
     try:
@@ -144,10 +145,10 @@ def _fetch(url: str, kept: Path, digest: str | None) -> str:
                 raise ValueError(f"the connection was cut after {file.tell()} of {announced} bytes")
         found = _digest(partial)
         if digest not in (None, found):
-            raise ValueError(f"its SHA-256 is {found}, {digest} is wanted")
+            raise ValueError(f"its SHA-256 is {found}, expected {digest}")
         with partial.open("rb") as file:
             if file.read(2) != b"\x1f\x8b":
-                raise ValueError("it is no gzip file")
+                raise ValueError("it is not a gzip file")
         partial.replace(kept)
     finally:
         partial.unlink(missing_ok=True)
@@ -174,7 +175,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 def _check_address(url: str) -> None:
     address = urlsplit(url)
     if address.scheme != "https" and not (address.scheme == "http" and address.hostname in _LOOPBACK):
-        raise ValueError("programs are fetched over https alone")
+        raise ValueError("programs are downloaded over https only")
 
 
 def _digest(path: Path) -> str:

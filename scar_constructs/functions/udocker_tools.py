@@ -41,8 +41,8 @@ def add_udocker_tools(tarball: Path, folder: Path) -> None:
         raise DeploymentError(f"udocker's tools {tarball} cannot be read: {error}") from error
     if not any(name.startswith(("lib/", "bin/")) for name in found):
         raise DeploymentError(
-            f"{tarball} holds neither fakechroot libraries nor proot: expected a release of udocker's tools "
-            "(udocker-englib-*.tar.gz)"
+            f"{tarball} contains neither fakechroot libraries nor proot: expected a release of udocker's "
+            "tools (udocker-englib-*.tar.gz)"
         )
     for name, content in found.items():
         target = folder / name

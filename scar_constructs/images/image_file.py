@@ -63,7 +63,7 @@ class ImageFile(Construct):
             self,
             "StagedFilesProvider",
             handler="staged_file",
-            description="Copies image files into buckets of the user's own",
+            description="Copies image files into the user's own buckets",
         )
         # The folder: an update removes the older copy when the rights to the newer one are already in place.
         copies = self._bucket.arn_for_objects(f"{_FOLDER}/{function_name}/*")

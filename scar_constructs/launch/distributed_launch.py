@@ -19,8 +19,8 @@ from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.retention import log_group
 from scar_constructs.launch.states import launch_states
 
-_LOG = "Log deliveries know no resources; Step Functions makes the log's own one by these rights."
-_OWN_RUNS = "The executions of this state machine alone; their names are made when they start."
+_LOG = "Log deliveries do not support resources; Step Functions creates this log's own one with them."
+_OWN_RUNS = "Only executions of this state machine; their names are generated when they start."
 
 
 class DistributedLaunch(Construct):
@@ -54,7 +54,7 @@ class DistributedLaunch(Construct):
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
-            description=f"What the launch of {definition.name} may do",
+            description=f"Permissions of the launch of {definition.name}",
         )
         self._grant_folders(entries, buckets)
         allow(self.role, ["lambda:InvokeFunction"], [function.function_arn])
@@ -73,7 +73,7 @@ class DistributedLaunch(Construct):
             self,
             "StateMachine",
             state_machine_name=f"scar-launch-{definition.name}",
-            comment=f"Runs {definition.name} on the files that are there already",
+            comment=f"Runs {definition.name} on existing files",
             definition_body=stepfunctions.DefinitionBody.from_string(stack.to_json_string(states)),
             role=self.role,
             logs=stepfunctions.LogOptions(
@@ -85,12 +85,12 @@ class DistributedLaunch(Construct):
         acknowledge(
             self.state_machine,
             "AwsSolutions-SF1",
-            "A launch has some steps for each file: a log of all of them would cost more than the launch.",
+            "A launch has several steps for each file: a log of all of them would cost more than the launch.",
         )
         acknowledge(
             self.state_machine,
             "AwsSolutions-SF2",
-            "The launch hands events over and waits for nothing: there is no path through it to be traced.",
+            "The launch sends asynchronous events and does not wait: there is no request path to trace.",
         )
 
     def _grant_folders(self, entries: Sequence[StorageEntry], buckets: Mapping[str, s3.IBucket]) -> None:

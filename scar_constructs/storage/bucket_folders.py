@@ -52,7 +52,7 @@ class BucketFolders(Construct):
             self,
             "BucketFoldersProvider",
             handler="bucket_folders",
-            description="Makes the folders of the workflow's buckets",
+            description="Creates the folders of the workflow's buckets",
         )
         provider.allow_on(bucket, folders, on_delete)
         properties = {"BucketName": bucket.bucket_name, "Folders": list(folders), "OnDelete": str(on_delete)}
@@ -84,16 +84,14 @@ class _Provider(HandlerFunction):
                     actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[objects]
                 ),
             )
-            acknowledge_wildcard(
-                self.role, objects, "Emptying a bucket that is to be deleted means every object in it."
-            )
+            acknowledge_wildcard(self.role, objects, "A bucket that is deleted is emptied of every object.")
 
     def _markers(self, bucket: s3.IBucket, folders: Sequence[str]) -> list[str]:
         """The ARNs of the folders' markers, or of all that a bucket may have, where those are too many."""
         names = [f"{in_policy(folder)}/" for folder in folders]
-        reason = "The folder's name has letters that no policy can."
+        reason = "The folder's name contains characters that are invalid in a policy."
         if sum(len(name) + _AROUND_A_KEY for name in names) > self._room:
-            names, reason = ["*/"], "There are more folders than a policy can name."
+            names, reason = ["*/"], "A policy cannot list this many folders."
         self._room -= sum(len(name) + _AROUND_A_KEY for name in names)
         markers = [bucket.arn_for_objects(name) for name in names]
         for marker, name in zip(markers, names, strict=True):

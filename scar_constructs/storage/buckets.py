@@ -81,8 +81,8 @@ class WorkflowBucket(Construct):
         acknowledge(
             bucket,
             "AwsSolutions-S1",
-            "Access logs need a second bucket, which grows and costs for ever. Who wants them brings own "
-            "buckets (existing_buckets) or turns on CloudTrail's data events.",
+            "Access logs need a second bucket, which grows without limit. To have them, use existing buckets "
+            "(existing_buckets) or turn on CloudTrail's data events.",
         )
         return bucket
 

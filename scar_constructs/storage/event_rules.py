@@ -76,7 +76,7 @@ class ObjectCreatedRule(Construct):
         self.rule = events.Rule(
             self,
             "Rule",
-            description="Hands new objects over to a function",
+            description="Sends events of new objects to a function",
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],

@@ -67,7 +67,7 @@ class StorageSecret(Construct):
         acknowledge(
             self.secret,
             "AwsSolutions-SMG4",
-            "Whoever runs the storage gives out these credentials: nothing here can renew them.",
+            "The operator of the storage issues these credentials: they cannot be rotated here.",
         )
         provider = HandlerFunction(
             self, "Provider", handler="storage_secret", description="Stores the settings of storage providers"

@@ -71,7 +71,7 @@ def test_a_port_that_is_taken_is_named(shell: Shell) -> None:
         port = server.getsockname()[1]
         done = shell.scar("local", "start", "--port", str(port))
     assert done.returncode == 2
-    assert f"Port {port} is taken" in done.stderr
+    assert f"Port {port} is in use" in done.stderr
     assert "Traceback" not in done.stderr
 
 

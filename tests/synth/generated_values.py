@@ -89,7 +89,7 @@ def lambda_variable_problem(name: str) -> str | None:
 
 
 def subnets(least: int = 1) -> st.SearchStrategy[list[str]]:
-    """Ids of subnets, as many as AWS takes at most."""
+    """Ids of subnets, as many as the maximum is."""
     most = st.one_of(st.integers(least, 3), st.just(16))
     return most.flatmap(
         lambda count: st.lists(_HEX.map("subnet-{}".format), min_size=count, max_size=count, unique=True)
@@ -97,7 +97,7 @@ def subnets(least: int = 1) -> st.SearchStrategy[list[str]]:
 
 
 def security_groups() -> st.SearchStrategy[list[str]]:
-    """Ids of security groups, as many as AWS takes at most."""
+    """Ids of security groups, as many as the maximum is."""
     return st.lists(_HEX.map("sg-{}".format), min_size=1, max_size=5, unique=True)
 
 

@@ -72,12 +72,12 @@ def test_lists_of_a_cdk_json_are_taken() -> None:
         ({"fdl": "w.yaml", "removal": "keep"}, "expected `retain` or `destroy`"),
         ({"fdl": "w.yaml", "stack": "a_b"}, "-c stack=a_b: expected letters, digits and hyphens"),
         ({"fdl": "w.yaml", "stack": "x" * 129}, "at most 128"),
-        ({"fdl": "w.yaml", "bucket_suffix": "Prod"}, "-c bucket_suffix=Prod: expected lower-case"),
-        ({"fdl": "w.yaml", "bucket_suffix": "-a"}, "no hyphen at its ends"),
+        ({"fdl": "w.yaml", "bucket_suffix": "Prod"}, "-c bucket_suffix=Prod: expected lowercase"),
+        ({"fdl": "w.yaml", "bucket_suffix": "-a"}, "with a letter or digit at both ends"),
         ({"fdl": "w.yaml", "stage": "Feature/X"}, "-c stage=Feature/X: expected lowercase letters"),
         ({"fdl": "w.yaml", "stage": "dev-"}, "with a letter or digit at both ends"),
         ({"fdl": "w.yaml", "stage": 3}, "context stage: expected text"),
-        ({"fdl": "w.yaml", "stack": "x" * 126, "stage": "dev"}, "has 130 characters, AWS takes at most 128"),
+        ({"fdl": "w.yaml", "stack": "x" * 126, "stage": "dev"}, "has 130 characters, the maximum is 128"),
         ({"fdl": "w.yaml", "existing_buckets": "a/b"}, "names of S3 buckets"),
         ({"fdl": "w.yaml", "existing_buckets": 3}, "context existing_buckets: expected text"),
         ({"fdl": "w.yaml", "registry_mirrors": "docker.io"}, "expected REGISTRY=BASE"),
@@ -124,7 +124,7 @@ def test_an_unused_existing_bucket_is_refused_with_the_buckets_that_are_used() -
 
 
 def test_a_suffix_that_makes_a_name_too_long_is_refused() -> None:
-    with pytest.raises(DeploymentError, match="has 66 characters, S3 takes at most 63"):
+    with pytest.raises(DeploymentError, match="has 66 characters, the maximum is 63"):
         with_real_names(workflow("a" * 60 + "/in"), bucket_suffix="12345")
 
 

@@ -91,7 +91,7 @@ def test_useless_tarball_is_named(content: bytes | str | None, tmp_path: Path) -
 
 def test_tarball_of_something_else_is_refused(tmp_path: Path) -> None:
     other = tarball(tmp_path / "other.tar.gz", {"README": b"x", "doc/LICENSE": b"x"})
-    with pytest.raises(DeploymentError, match="holds neither fakechroot libraries nor proot"):
+    with pytest.raises(DeploymentError, match="contains neither fakechroot libraries nor proot"):
         add_udocker_tools(other, tmp_path / "tools")
 
 
@@ -189,7 +189,7 @@ def test_a_pinned_download_is_checked_in_the_cache_too(mirror: Mirror, tmp_path:
     found.write_bytes(b"damaged")
     assert find_udocker_tools(right, environ).tarball == found
     assert found.read_bytes() == mirror.content
-    with pytest.raises(DeploymentError, match=f"its SHA-256 is .*, {'0' * 64} is wanted"):
+    with pytest.raises(DeploymentError, match=f"its SHA-256 is .*, expected {'0' * 64}"):
         find_udocker_tools(f"sha256:{'0' * 64}", environ)
 
 
@@ -199,7 +199,7 @@ def test_tools_that_cannot_be_had_are_a_clear_error(mirror: Mirror, tmp_path: Pa
         find_udocker_tools(None, {**ACCOUNT, "XDG_CACHE_HOME": str(tmp_path)})
     text = str(caught.value)
     assert "/missing: Not Found" in text
-    assert "/tools.tar.gz: it is no gzip file" in text
+    assert "/tools.tar.gz: it is not a gzip file" in text
     assert "set UDOCKER_TARBALL" in text
     assert "-c udocker_tools=none" in text
     assert list((tmp_path / "scar-cdk").iterdir()) == []

@@ -210,7 +210,7 @@ def make_mount_point(path: str, like: os.stat_result) -> None:
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
     except OSError as error:
-        raise StepFailed("setup", f"no place for {path} in the image: {error.strerror}") from error
+        raise StepFailed("setup", f"{path} cannot be created in the image: {error.strerror}") from error
 
 
 def make_folder(path: str, task: dict[str, Any]) -> None:
@@ -222,7 +222,7 @@ def make_folder(path: str, task: dict[str, Any]) -> None:
     except OSError as error:
         if task["overlay"] != "none":
             raise StepFailed(
-                "setup", f"the folder {path} cannot be made in the image: {error.strerror}"
+                "setup", f"the folder {path} cannot be created in the image: {error.strerror}"
             ) from error
 
 

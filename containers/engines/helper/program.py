@@ -72,17 +72,13 @@ def cannot_start(path: str, error: OSError) -> str:
     """Why the program does not run, as a sentence."""
     if error.errno == errno.ENOENT:
         exists = "/" in path and os.path.exists(path)
-        why = (
-            "the interpreter or dynamic linker that it asks for is missing"
-            if exists
-            else "no such file in the image"
-        )
+        why = "its interpreter or dynamic linker is missing" if exists else "no such file in the image"
     elif error.errno == errno.EACCES:
         why = "it is not executable for this user"
     elif error.errno == errno.E2BIG:
-        why = "its arguments and environment are too large (a single one may have 128 KiB)"
+        why = "its arguments and environment are too large (the maximum for a single one is 128 KiB)"
     elif error.errno == errno.ENOEXEC:
-        why = "its format is wrong: another architecture, or a script without a #! line"
+        why = "its format is not supported: another architecture, or a script without a #! line"
     else:
         why = error.strerror or "unknown error"
     return f"cannot start '{path}': {why}"

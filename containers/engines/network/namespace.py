@@ -38,7 +38,7 @@ class ContainerNetwork:
         self._forwarder: Forwarder | None = None
         self._report = b""
         self._answered = threading.Event()
-        self.text = f"{CUT_OFF} ({INSTALL} to have them)"
+        self.text = f"{CUT_OFF} (to allow them, {INSTALL})"
         """What it has become, in words; final when the program runs."""
         self._thread = threading.Thread(target=self._serve, name="network", daemon=True)
         self._thread.start()

@@ -76,7 +76,7 @@ class Outgoing:
             except NoWayOut:
                 errors.seek(0)
                 said = errors.read()[-_LONGEST_ERROR:].decode("utf-8", "replace").strip().splitlines()
-                raise NoWayOut(f"{self.name} failed: {said[-1] if said else 'it gave no reason'}") from None
+                raise NoWayOut(f"{self.name} failed: {said[-1] if said else 'no reason was given'}") from None
 
     def give_up(self) -> None:
         """Let `connect`, which another thread is in, return soon."""

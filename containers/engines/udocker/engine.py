@@ -115,7 +115,7 @@ def run_supervised(
             _HELPER, {"argv": argv, "env": dict(env), "cwd": cwd, "tracer": tracer}, process
         )
     shared = process.host_ports is not None
-    return replace(ended, network=f"{SHARED}: only namespaces separate it") if shared else ended
+    return replace(ended, network=f"{SHARED}: only the engine namespaces separates it") if shared else ended
 
 
 def where(subfolder: str) -> str:

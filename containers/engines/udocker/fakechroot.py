@@ -31,7 +31,7 @@ from containers.engines.user import complete_environment, look_up_user, this_use
 from containers.errors import ErrorKind, ExplainedError
 from containers.paths import resolve_in_root
 
-_WRONG_FORMAT = "its format is wrong: neither a program nor a script with a #! line"
+_WRONG_FORMAT = "its format is not supported: neither a program nor a script with a #! line"
 _MAXIMUM_SHEBANGS = 4  # as the kernel's limit for a script whose interpreter is a script
 
 
@@ -125,12 +125,12 @@ def _recipe(image: Root) -> _Recipe:
     c_library = c_library_of(root)
     if c_library is None:
         raise _unsuitable(
-            "the image has no dynamic linker, only static programs, which fakechroot cannot reach"
+            "the image has no dynamic linker, only static programs, which fakechroot does not support"
         )
     library = choose_library(root, c_library, libraries)
     if library is None:
         names = ", ".join(path.name for path in libraries) or "none"
-        raise _unsuitable(f"no fakechroot library fits the image's {c_library} (there are: {names})")
+        raise _unsuitable(f"no fakechroot library fits the image's {c_library} (available: {names})")
     loader = resolve_in_root(root, c_library.loader)
     assert loader is not None  # noqa: S101 - c_library_of has just found it
     recipe = _Recipe(
@@ -163,9 +163,9 @@ def _command(process: ContainerProcess, recipe: _Recipe) -> list[str] | Containe
         if not program.is_elf:
             return not_started(process, argv[0], _WRONG_FORMAT, 126)
         if program.machine != platform.machine():
-            return not_started(process, argv[0], f"it is made for {program.machine}", 126)
+            return not_started(process, argv[0], f"it is built for {program.machine}", 126)
         if program.interpreter is None:
-            raise _unsuitable(f"'{argv[0]}' is a static program, which fakechroot cannot reach")
+            raise _unsuitable(f"'{argv[0]}' is a static program, which fakechroot does not support")
         name_option = [recipe.argv0_option, argv[0]] if recipe.argv0_option else []
         return [recipe.loader, *name_option, str(found), *argv[1:]]
     return not_started(process, argv[0], "too many levels of #! lines", 126)

@@ -67,7 +67,7 @@ def make_folder(root: Path, inside: str) -> Path:
         parent, path = path, path / part
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise ExplainedError(
-                f"the working directory {inside} cannot be made: {part} is no folder",
+                f"the working directory {inside} cannot be created: {part} is not a folder",
                 advice="Correct WORKDIR in the image's Dockerfile",
                 kind=ErrorKind.BAD_IMAGE,
             )

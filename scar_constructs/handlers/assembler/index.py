@@ -73,7 +73,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
             return
         answer.update(
             Status="FAILED",
-            Reason=f"image of function {wish['FunctionName']}: an hour was not enough. Deploy again: "
+            Reason=f"image of function {wish['FunctionName']}: not finished within an hour. Deploy again: "
             "layers that were copied are not copied again",
         )
     except ExplainedError as problem:
@@ -126,14 +126,14 @@ def _check_package_type(wish: Mapping[str, str]) -> None:
         deployed = aws.client("lambda").get_function_configuration(FunctionName=name).get("PackageType")
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            _log("the deployed function cannot be looked at", {"function": name, "cause": str(error)})
+            _log("the deployed function cannot be read", {"function": name, "cause": str(error)})
         return
     if wanted and deployed and wanted != deployed:
         other = ", or set `runtime: python3.13`" if wanted == "Image" else ""
         raise ExplainedError(
-            f"the function {name} is deployed as {PACKAGE_TYPES[deployed]}, and AWS Lambda cannot turn it "
-            f"into {PACKAGE_TYPES[wanted]}",
-            advice=f"Remove it first (scar rm -n {name}; buckets and files stay), give it another "
+            f"the function {name} is deployed as {PACKAGE_TYPES[deployed]}, and AWS Lambda cannot convert it "
+            f"to {PACKAGE_TYPES[wanted]}",
+            advice=f"Remove it first (scar rm -n {name}; buckets and files are kept), give it another "
             f"name{other}",
             kind=ErrorKind.OTHER_PACKAGE_TYPE,
         )

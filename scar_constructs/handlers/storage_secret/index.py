@@ -40,7 +40,7 @@ def store(wish: Wish) -> None:
     known = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
     if version not in known:
         remove(bucket, key, all_versions=True)
-        raise RuntimeError("an earlier deployment has used up the asset; deploy again")
+        raise RuntimeError("an earlier deployment has consumed the asset; deploy again")
     (current,) = [name for name, stages in known.items() if "AWSCURRENT" in stages]
     if current != version:
         secrets.update_secret_version_stage(

@@ -75,6 +75,6 @@ def test_a_reference_prints_in_full() -> None:
     "base", ["http://[", "https://[::1", "http://host:port", "https://host:99999", "https://:80"]
 )
 def test_mirror_with_an_address_that_is_none_is_an_error(base: str) -> None:
-    with pytest.raises(ExplainedError, match="cannot be understood") as caught:
+    with pytest.raises(ExplainedError, match="invalid entry") as caught:
         places_for(parse_reference("debian"), f"docker.io={base}")
     assert caught.value.kind == "BadConfiguration"

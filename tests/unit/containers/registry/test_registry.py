@@ -211,7 +211,7 @@ def test_a_certificate_of_nobody_is_refused_at_once(tmp_path: Path, monkeypatch:
             f"https://127.0.0.1:{server.port}", "some/image", "image test", patience=QUICK
         )
         error = failing(lambda: registry.read_manifest("latest"))
-    assert "shows a certificate that is not trusted" in error.cause
+    assert "presents an untrusted certificate" in error.cause
     assert pauses == []
 
 

@@ -56,7 +56,7 @@ def test_wrong_credentials_are_told_without_showing_them(place: Place, tmp_path:
         place.upload_all(tmp_path, {"out/a": b"1"}, secret="wrong-secret")
     text = str(caught.value)
     assert f"{place.name} (http://127.0.0.1:" in text
-    assert "did not accept the credentials (HTTP 401" in text
+    assert "rejected the credentials (HTTP 401" in text
     assert "wrong-secret" not in text
     assert place.running.watch.files(temporary=True) == {}
     with pytest.raises(CredentialsRefusedError):
@@ -172,5 +172,5 @@ def test_full_server_is_told_at_once(status: int, place: Place, tmp_path: Path) 
     with pytest.raises(ExplainedError) as caught:
         place.upload(tmp_path, a=b"1")
     assert caught.value.kind == "StorageFull"
-    assert re.search(rf"has no room \(HTTP {status}", str(caught.value))
+    assert re.search(rf"has no space left \(HTTP {status}", str(caught.value))
     assert len(place.running.watch.requests) - before <= 4
