@@ -1,7 +1,6 @@
-"""The runner: one event in; one run of the user's container for each of its objects; the output files that it
-leaves are uploaded.
+"""The runner: it runs the user's container once for each object of an event, and uploads the output files.
 
-The same code runs in AWS Lambda, in an AWS Batch job and on the embedded cloud, and it is packaged alone:
+The same code runs in AWS Lambda, in AWS Batch jobs and on the embedded cloud. It is packaged on its own:
 
     __main__.py     the entry point of assembled images
     handler.py      the handler of AWS Lambda
@@ -13,14 +12,14 @@ The same code runs in AWS Lambda, in an AWS Batch job and on the embedded cloud,
     assembled.py    the image that the runner is part of
     command.py      what runs in the container
     environment.py  its environment variables
-    reachable.py    what it may reach by network
+    reachable.py    what it can reach on the network
     outputs.py      its output files
     answer.py       its standard output, as the answer to a request
     ending.py       how a run ends
-    delegation.py   hands an invocation over to AWS Batch
-    storage/        where inputs come from and outputs go to
+    delegation.py   submits an invocation to AWS Batch
+    storage/        downloads inputs and uploads outputs
     logs.py         log lines and summaries
     errors.py       errors that a person reads
 
-boto3 is imported where it is first used, never at the top: users pay for every import of a cold start.
+boto3 is imported where it is first used, never at module level: every import makes a cold start slower.
 """

@@ -1,4 +1,4 @@
-"""The answer to a request: the standard output of the container, while somebody waits for it."""
+"""The answer to a request: the standard output of the container, if the caller waits for it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from runtime.events.http_events import ANSWER_LIMIT
 
 
 class AwaitedOutput:
-    """Standard output as it comes, as far as Lambda can carry it."""
+    """Collects standard output, up to the maximum size of a Lambda response."""
 
     def __init__(self) -> None:
         self._content = bytearray()
         self._size = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take what the container wrote; what is too much is counted, and not kept."""
+        """Add output of the container. Output beyond the limit is counted, but not kept."""
         self._size += len(chunk)
         self._content += chunk[: max(0, ANSWER_LIMIT - len(self._content))]
 
     @property
     def beginning(self) -> bytes:
-        """What there is, up to the limit."""
+        """The collected output, up to the limit."""
         return bytes(self._content)
 
     def complete(self) -> bytes:

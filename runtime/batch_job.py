@@ -1,12 +1,11 @@
 """The entry point of AWS Batch jobs: `python3 -m runtime.batch_job`, with the event in the job's environment
 (`delegation`).
 
-Runs the same `job` as Lambda does, with the time of a Batch job. Exit codes: 0 the run succeeded, or
-there was nothing to run; 1 it failed (so Batch counts an attempt and tries again); 2 the job is
-misconfigured: trying again will not help.
+Runs the same `job` as Lambda does, with the timeout of a Batch job. Exit codes: 0 the run succeeded, or there
+was nothing to run; 1 it failed (Batch retries the job); 2 the job is misconfigured (a retry cannot help).
 
-AWS sends SIGTERM before it kills: when a job is terminated, when its time is up, when a Spot instance is
-taken back. The container is then killed, the folder removed, and the run has failed: nothing is uploaded.
+AWS sends SIGTERM before SIGKILL if a job is terminated, times out, or loses its Spot instance. The container
+is then killed, its folder removed, and the run fails: nothing is uploaded.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ DONE, FAILED, MISCONFIGURED = 0, 1, 2
 
 
 class Terminated(BaseException):
-    """SIGTERM came. Not an `Exception`: nothing on the way may take it for an error to retry."""
+    """The process received SIGTERM. Not an `Exception`, so that no code on the way retries it as an error."""
 
 
 def main(environ: Mapping[str, str] | None = None) -> int:
@@ -81,7 +80,7 @@ def _run(
     failures = [error for _, error in work.unreadable]
     for invocation in work.invocations:
         try:
-            # Whoever sent an HTTP request was answered long ago: its standard output belongs into the log.
+            # The sender of an HTTP request has already been answered: standard output goes to the log.
             run_job(replace(invocation, awaited=False), setting)
         except ExplainedError as error:
             failures.append(error)
@@ -99,7 +98,7 @@ def _attempt(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _terminate(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not to be interrupted by a second one
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
     raise Terminated("The job was terminated (SIGTERM), and the container was killed")
 
 

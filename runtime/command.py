@@ -1,12 +1,12 @@
-"""What runs in the container, as Docker and the kernel would have it.
+"""What runs in the container, by the rules of Docker and the kernel.
 
-1. a script sent with the invocation (arguments sent with it are given to it), else
-2. arguments sent with the invocation: they stand in for the image's `CMD`, after its `ENTRYPOINT`, else
+1. a script sent with the invocation (with the arguments sent with it), else
+2. arguments sent with the invocation: they replace the image's `CMD`, after its `ENTRYPOINT`, else
 3. the function's `init_script`, else
 4. the image's own `ENTRYPOINT` and `CMD`.
 
-A script runs under its shebang's interpreter where the image has it, else under `/bin/sh`. The look-up is
-done here and not left to the kernel, since every engine can start a program by its path in the image.
+A script runs under the interpreter of its shebang if the image has it, else under `/bin/sh`. The interpreter
+is resolved here instead of by the kernel, because every engine can start a program by its path in the image.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ELF = b"\x7fELF"
 
 
 def script_of(invocation: Invocation, config: FunctionConfig) -> bytes | None:
-    """The script that is to run, if one is: sent along, or the function's own (arguments sent along
-    replace it)."""
+    """The script to run, or None: the one in the event, or the function's own (arguments in the event replace
+    it)."""
     if invocation.script is not None:
         return invocation.script
     if invocation.arguments is None and config.init_script is not None:
@@ -36,10 +36,10 @@ def script_of(invocation: Invocation, config: FunctionConfig) -> bytes | None:
 
 
 def write_script(content: bytes, target: Path) -> bool:
-    """Put a script where the container can start it; True: its line ends were converted.
+    """Write a script where the container can start it. Returns whether its line endings were converted.
 
-    A script whose first line ends with CR LF was saved on Windows: no Unix shell can read it, so it is
-    converted, and a byte order mark before the shebang is dropped.
+    A script whose first line ends with CR LF was saved on Windows. No Unix shell can read it, so it is
+    converted, and a byte order mark before the shebang is removed.
     """
     first, _, _ = content.partition(b"\n")
     from_windows = first.endswith(b"\r") and not content.startswith(ELF)
@@ -97,7 +97,7 @@ def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> li
 
 
 def _shebang(start: bytes) -> list[str]:
-    """Interpreter, and all that follows it as one argument, as the kernel reads them."""
+    """The interpreter, and everything after it as one argument, as the kernel parses them."""
     if not start.startswith(b"#!"):
         return []
     line = start[2:].partition(b"\n")[0].strip(b" \t\r")
@@ -105,7 +105,7 @@ def _shebang(start: bytes) -> list[str]:
 
 
 def _of_env(root: Path, env: str, rest: list[str], environment: Mapping[str, str]) -> list[str] | None:
-    """`#!/usr/bin/env bash`, `#!/usr/bin/env -S bash -e`: is the program itself there?"""
+    """`#!/usr/bin/env bash`, `#!/usr/bin/env -S bash -e`: whether the program itself exists."""
     words = rest[0].split() if rest else []
     if words[:1] == ["-S"]:
         words = words[1:]

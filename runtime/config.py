@@ -1,9 +1,9 @@
-"""What was deployed: `function_config.json`, as the template wrote it beside the user's script.
+"""The configuration of the deployed function: `function_config.json`, packaged next to the user's script.
 
-`tests/function_config` has examples, which synthesis writes and this module reads.
+`tests/function_config` contains examples that synthesis writes and this module reads.
 
-Read once for each execution environment. Whatever is wrong with it is the deployment's fault, not the
-event's: one `ExplainedError` of kind `Misconfigured` that names the file and the key.
+It is read once for each execution environment. An error in it is a fault of the deployment, not of the event:
+an `ExplainedError` of kind `Misconfigured` that names the file and the key.
 
 `storage_providers` is an object; each key is the name that inputs and outputs use, `KIND.NAME`:
 
@@ -17,15 +17,15 @@ event's: one `ExplainedError` of kind `Misconfigured` that names the file and th
 
 - `kind` repeats the part of the name before its first dot. Missing keys of `OPTIONAL` take their defaults:
   `region` the function's own (`s3`) or `us-east-1` (`minio`), `verify` true. Unknown keys are errors.
-- `endpoint`, `hostname`, `oneprovider_host`: `HOST`, `HOST:PORT` or a URL, also with a path. HTTPS, unless
-  it says `http://`. Without a name and password in it, and without `?` or `#`.
+- `endpoint`, `hostname`, `oneprovider_host`: `HOST`, `HOST:PORT` or a URL, also with a path. HTTPS, unless it
+  starts with `http://`. Without a user name, a password, `?` or `#`.
 - FIELD is `{"secret": "NAME-OR-ARN"}`, a secret of the user in AWS Secrets Manager (ARN: in its own region,
   name: in the function's), or `{"stack_secret": true}`, in the secret whose ARN is the environment variable
   `SCAR_STORAGE_SECRET`: a JSON object `{"minio.lab": {"access_key": "…", "secret_key": "…"}, …}`.
-  The value of a user's secret is its SecretString; if that is a JSON object, the member that is named like
-  the field (`access_key`, …), and it is an error if there is none.
-- `access_key` and `login` may be plain strings too. `secret_key`, `password` and `token` may not: whatever
-  stands here lies unencrypted in a bucket.
+  The value of a user's secret is its SecretString. If that is a JSON object, the value is its member with the
+  name of the field (`access_key`, …), which must exist.
+- `access_key` and `login` may be plain strings too. `secret_key`, `password` and `token` may not, because
+  this file is stored unencrypted in a bucket.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class StorageFolder:
 
     @property
     def key_prefix(self) -> str:
-        """What every key in the folder starts with; empty for the whole bucket."""
+        """The prefix of every key in the folder; empty for the whole bucket."""
         return f"{self.folder}/" if self.folder else ""
 
     def contains(self, source: StoredObject) -> bool:
@@ -87,7 +87,7 @@ class StorageFolder:
         )
 
     def __str__(self) -> str:
-        """As it stands in an FDL file."""
+        """As written in an FDL file."""
         return f"{self.bucket}/{self.folder}" if self.folder else self.bucket
 
 
@@ -117,7 +117,7 @@ class StorageConnection:
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """Of the function's Batch jobs."""
+    """Settings of the function's Batch jobs."""
 
     timeout_s: int
     attempts: int
@@ -146,10 +146,10 @@ class FunctionConfig:
     file_systems: tuple[Path, ...] = ()
     """Where file systems of the function's owner are mounted; the container sees them at the same paths."""
     registry_credentials: str | None = None
-    """Name or ARN of the secret with the registry's login; None: it is asked as nobody (Amazon ECR: with the
+    """Name or ARN of the secret with the registry's login; None: anonymous pulls (Amazon ECR: with the
     function's role)."""
     assembled: EnclosingImage | None = None
-    """The user's image, where the runner is part of it; None: the runner fetches `image`."""
+    """The user's image, if the runner is part of it; None: the runner pulls `image`."""
 
 
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
@@ -181,7 +181,7 @@ def _wrong(path: Path, what: str) -> ExplainedError:
 
 
 class _Reader:
-    """Takes the file's keys out one by one, so that a complaint can name the key and what was expected."""
+    """Reads the keys one by one, so that an error can name the key and the expected value."""
 
     def __init__(self, path: Path, data: object) -> None:
         self._path = path
@@ -276,7 +276,7 @@ class _Reader:
         return StorageConnection(name, settings, verify)
 
     def _field(self, data: dict[str, Any], key: str, where: str) -> str | SecretField:
-        """No message of this shows a value: it may be a secret that came where it does not belong."""
+        """Messages never contain the value: it may be a misplaced secret."""
         value = data.get(key)
         if isinstance(value, str) and value and key not in MUST_BE_SECRET:
             return value

@@ -1,9 +1,8 @@
-"""Handing an invocation over to AWS Batch: all of them in mode `batch`, those whose time is up in
-`lambda-batch`.
+"""Submits invocations to AWS Batch: all of them in mode `batch`, those that time out in `lambda-batch`.
 
-The event of the one invocation (one record, its key still URL-encoded as S3 sent it) travels in the job's
-environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) where it is long. The overrides of a
-job may have 8 192 characters, including those that AWS adds. An event that does not fit goes through the
+The event of the invocation (one record, its key URL-encoded as S3 sent it) is passed in the job's
+environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) if it is long. The overrides of a job
+are limited to 8 192 characters, including those that AWS adds. An event that does not fit is stored in the
 stack's bucket of events (`SCAR_EVENT_BUCKET`), and `SCAR_EVENT_URI` names the object.
 """
 
@@ -23,7 +22,7 @@ from runtime.config import FunctionConfig
 from runtime.events.invocation import Invocation, event_json
 
 INLINE_LIMIT = 4 * 1024
-"""Characters of an event in a job's environment: half of what Batch takes."""
+"""Characters of an event in a job's environment: half of the maximum of Batch."""
 UNPACKED_LIMIT = 8 * 1024 * 1024
 """No event of Lambda is longer than 6 MB."""
 NAME_LIMIT = 128
@@ -104,7 +103,7 @@ def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, 
             advice="Deploy the function again.",
             kind=ErrorKind.MISCONFIGURED,
         )
-    # Named by its content: an event that is tried again is stored once.
+    # Named after its content: a retried event is stored only once.
     key = f"{hashlib.sha256(content).hexdigest()}.json.gz"
     aws.client("s3").put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/gzip")
     return "SCAR_EVENT_URI", f"s3://{bucket}/{key}"

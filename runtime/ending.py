@@ -1,7 +1,7 @@
-"""How a run ends: in time or not, well or not.
+"""How a run ends: in time or timed out, successful or failed.
 
-A container that did not end with exit code 0 has failed, whatever it left in its output folder. The error
-says how it ended, what most likely was the matter, and what it wrote last.
+A container that did not end with exit code 0 has failed, regardless of its output folder. The error contains
+how it ended, the likely cause, and its last output.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 READ_ONLY = "Read-only file system"
-"""What the C library, and with it nearly every program, says of EROFS."""
+"""The text of the C library, and therefore of nearly every program, for EROFS."""
 
 
 class _Alarm(BaseException):
-    """Not an `Exception`: nothing on the way may take it for an error of the network, and try again."""
+    """Not an `Exception`, so that no code on the way retries it as a network error."""
 
 
 @contextmanager
 def interrupted_at(deadline: float) -> Iterator[None]:
-    """Raise `TimedOut` out of whatever blocks at `deadline`: a download that hangs must not eat Lambda's last
+    """Raise `TimedOut` at `deadline`, whatever is blocking: a hanging download must not use up Lambda's last
     second.
 
-    It works by SIGALRM, hence in the main thread only, where Lambda and Batch run us.
+    Uses SIGALRM, and therefore works in the main thread only, where Lambda and Batch run this code.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

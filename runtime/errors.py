@@ -1,4 +1,4 @@
-"""The errors of the runner: what went wrong with a run, why, and what to do about it."""
+"""The errors of the runner: what failed, why, and what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from containers.errors import LONGEST_STORY, ErrorKind, ExplainedError, shown, s
 
 
 class ContainerError(ExplainedError):
-    """The container ran and did not end well: non-zero exit code, a signal, or its time was up.
+    """The container ran and failed: a non-zero exit code, a signal, or a timeout.
 
     `output` holds the last lines that it wrote.
     """
@@ -28,10 +28,10 @@ class ContainerError(ExplainedError):
 
 
 class InvocationError(ExplainedError):
-    """What Lambda's caller gets to see: the reasons of every failed run, their last output, the request id.
+    """What Lambda's caller sees: the reasons of every failed run, their last output, the request id.
 
     Lambda puts `str(error)` into `errorMessage` of its answer and of what it sends to the failure queue,
-    so the whole story stands in the message.
+    so the message contains everything.
     """
 
     def __init__(self, failures: list[tuple[str, ExplainedError]], *, request_id: str) -> None:

@@ -1,19 +1,19 @@
 """The entry point of AWS Lambda: `handle(event, context)`.
 
-Mode `lambda`: each invocation of the event runs here. Mode `lambda-batch`: the same, and one whose time
-is up goes on in Batch. Mode `batch`: each is submitted to Batch. Filters are applied before any of that.
+Mode `lambda`: each invocation of the event runs here. Mode `lambda-batch`: the same, but one that times out
+is submitted to Batch. Mode `batch`: each is submitted to Batch. Filters are applied first.
 
 How callers are answered:
 
 - storage events and direct calls: a small JSON object; a failure *raises*, so that Lambda retries the
   event and then keeps it in the failure queue, with the whole reason in the error's message;
-- SQS: the ids of the messages that failed (`batchItemFailures`), the others are gone from the queue;
-- HTTP: the container's standard output, or a JSON error; a request that nobody waits for is handed on, and
-  then fails like an event (`http_async`).
+- SQS: the ids of the messages that failed (`batchItemFailures`); the others are deleted from the queue;
+- HTTP: the container's standard output, or a JSON error; an asynchronous request fails like an event
+  (`http_async`).
 
-Several records of one event run one after another, and all of them are tried: only then does a failed one
-fail the whole event. Lambda then retries the whole event, so no record is lost; those that were fine run
-again and overwrite their outputs with the same.
+The records of one event run one after another. A failed record fails the event after all of them have run.
+Lambda then retries the whole event, so no record is lost; successful ones run again and write the same
+outputs again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from runtime.job import JobResult, JobSetting, preheat, run_job, seconds_for_upl
 from runtime.logs import Log
 
 UPLOADED_SHOWN = 1000
-"""Keys in an answer: Lambda's answers are limited, a run's outputs are not."""
+"""Maximum number of keys in an answer: the size of Lambda's answers is limited, the number of outputs is
+not."""
 
 _TO_REPORT = "The traceback is in the log. Please report it."
 
@@ -45,7 +46,7 @@ PREHEAT = {"preheat": True}
 
 @dataclass
 class _ExecutionEnvironment:
-    """What outlives an invocation in the same process."""
+    """State that is kept between invocations in the same process."""
 
     cold: bool = True
 
@@ -125,7 +126,7 @@ def _run_all(
         except ExplainedError as error:
             failures.append((invocation, error))
             setting.log.failure(error, subject=invocation.subject)
-        except Exception as error:  # one record that breaks the runner must not take the others along
+        except Exception as error:  # the other records must still run
             setting.log.failure(error, subject=invocation.subject)
             unforeseen = f"The runner failed with an internal error: {type(error).__name__}"
             failures.append(

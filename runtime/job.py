@@ -1,19 +1,18 @@
 """One invocation, from its input object to its uploaded files.
 
     stage-in    the object is streamed to disk, or a request's body written        (storage)
-    image       the image's root file system is there                              (images)
-    run         script or entry point in the container, until it ends or time is up (engines)
-    stage-out   every file of TMP_OUTPUT_DIR is uploaded to the outputs that take it (outputs, storage)
-    result      folder and lease of the image are given back
+    image       the image's root file system is prepared                           (images)
+    run         script or entry point in the container, until it ends or times out (engines)
+    stage-out   every file in TMP_OUTPUT_DIR is uploaded to the outputs that accept it (outputs, storage)
+    result      the folder and the lease of the image are released
 
-Each stage writes one log line, and the whole one summary, also when it fails. Nothing is uploaded before
-the container has ended well, so neither a failed run nor one that is killed at any moment leaves a
-half-written file that would start the next function of the workflow. The other way round, success means
-that all is uploaded.
+Each stage writes one log line, and the invocation one summary, also on failure. Nothing is uploaded before
+the container has succeeded, so a run that fails or is killed at any moment leaves no incomplete file that
+would start the next function of the workflow. Success means that everything is uploaded.
 
-Time is up at `JobSetting.deadline`: the container is killed by the engine, a download is interrupted. Uploads
-have until `JobSetting.uploads_until`, and are not begun if they would take longer. In mode `lambda-batch`
-(`JobSetting.delegate`) Batch then takes over, from the start.
+At `JobSetting.deadline`, the engine kills the container, or the download is interrupted. Uploads must end by
+`JobSetting.uploads_until`, and do not start if they would take longer. In mode `lambda-batch`
+(`JobSetting.delegate`), Batch then runs the invocation from the start.
 """
 
 from __future__ import annotations
@@ -54,21 +53,21 @@ DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
 @dataclass(frozen=True, slots=True)
 class JobSetting:
-    """Where and for whom a job runs: what the entry points know and the event does not."""
+    """The context of a job: what the entry points know and the event does not contain."""
 
     config: FunctionConfig
     environ: Mapping[str, str]
     """The runner's own environment."""
     request_id: str
     deadline: float
-    """When the container has to have ended, on the clock of `time.monotonic`."""
+    """When the container must have ended (`time.monotonic`)."""
     log: Log
     cold: bool
     """The first invocation of this execution environment."""
     uploads_until: float = math.inf
-    """When uploads have to have ended, on the same clock: a little before the runner is killed."""
+    """When uploads must have ended (`time.monotonic`): shortly before the runner is killed."""
     delegate: Callable[[Invocation], str] | None = None
-    """Called when time is up, instead of failing; returns the id of the Batch job."""
+    """Called on a timeout instead of failing; returns the id of the Batch job."""
 
     @property
     def store(self) -> Path:
@@ -78,14 +77,14 @@ class JobSetting:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What came of an invocation that did not fail."""
+    """The result of an invocation that did not fail."""
 
     subject: str
     status: str = "done"
     """`done`, `skipped` (the object turned out to be empty) or `delegated`."""
     exit_code: int | None = None
     uploaded: list[str] = field(default_factory=list)
-    """URIs, complete."""
+    """Complete URIs."""
     job_id: str | None = None
     output: str = ""
     """The last lines of the container's output."""
@@ -98,7 +97,7 @@ class EmptyInput(Exception):  # noqa: N818 (not an error: the way out of stage-i
 
 
 def seconds_for_uploads(threshold_s: float) -> float:
-    """Of the seconds that are kept back for them: what is left is for stopping, cleaning up and answering."""
+    """The part of the reserved seconds for uploads; the rest is for stopping, cleaning up and answering."""
     return threshold_s - min(2.0, threshold_s / 5)
 
 
@@ -137,7 +136,7 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
 
 
 def preheat(setting: JobSetting) -> dict[str, object]:
-    """Have image and engine ready for the first event, and run nothing. Raises `ExplainedError`."""
+    """Prepare image and engine for the first event, without running anything. Raises `ExplainedError`."""
     with ExitStack() as held:
         job = _Job(Invocation(event={}, time=""), setting, setting.log)
         told = {**_told_of(job.ready_image(held)), "engine": job.engine().name}
@@ -147,7 +146,7 @@ def preheat(setting: JobSetting) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """What became of the container."""
+    """How the container ended."""
 
     ended: ContainerResult
     output: ContainerOutput
@@ -156,7 +155,7 @@ class _Ran:
 
 
 class _Job:
-    """The stages of one invocation. Each returns what it has found; `run` alone keeps account of it."""
+    """The stages of one invocation. Each returns its result; only `run` records it."""
 
     def __init__(self, invocation: Invocation, setting: JobSetting, log: Log) -> None:
         self.invocation = invocation
@@ -164,7 +163,7 @@ class _Job:
         self.config = setting.config
         self.log = log
         self.found: dict[str, object] = {}
-        """What is known up to now, for the summary, which is written also if a stage fails."""
+        """Facts for the summary, which is also written if a stage fails."""
 
     def run(self) -> JobResult:
         with ExitStack() as held:
@@ -236,7 +235,7 @@ class _Job:
         return target
 
     def ready_image(self, held: ExitStack) -> ReadyImage:
-        """The image to run in: the one that we are in, or one that is fetched and unpacked."""
+        """The image to run in: the one that contains this process, or one that is pulled and unpacked."""
         return self.config.assembled or self._fetch_image(held)
 
     def engine(self) -> Engine:
@@ -311,7 +310,7 @@ class _Job:
                 shared={path: str(path) for path in self.config.file_systems if path.is_dir()},
                 host_ports=host_ports(self.setting.environ, self.config.container_environment),
                 deadline=self.setting.deadline,
-                # The answer to a request is standard output alone; standard error belongs into the log.
+                # Only standard output is the answer to a request; standard error goes to the log.
                 on_output=answer.feed if self.invocation.awaited else output.feed,
                 on_error_output=output.feed if self.invocation.awaited else None,
             )
@@ -342,5 +341,5 @@ class _Job:
 
 
 def _told_of(image: ReadyImage) -> dict[str, object]:
-    """What the summary says of an image that may have been fetched."""
+    """The fields of the summary about an image that may have been pulled."""
     return {"image_cached": image.cached} if isinstance(image, RootFilesystem) else {}

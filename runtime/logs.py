@@ -1,16 +1,16 @@
-"""What the runner writes on standard output: JSON lines of its own, and the container's output as it comes.
+"""The runner's standard output: its own JSON lines, and the output of the container as it is written.
 
 A line of the runner is one JSON object that begins with `{"scar": 1, `: then come `time`, `level`, `message`
-(the stage or the happening), the bound fields (`request_id`, `function`, …) and the line's own. Neither the
-values of environment variables nor credentials nor bodies of events are ever given to it. Control characters
-of a hostile key cannot break a line: JSON escapes them.
+(the stage or the event), the bound fields (`request_id`, `function`, …) and the line's own. Values of
+environment variables, credentials and bodies of events are never logged. Control characters in a hostile key
+cannot break a line, because JSON escapes them.
 
-Output of the container is passed on line by line, with bounded memory whatever it writes, and the last
-lines are kept for the message of a failure. It comes through a pipe that only the runner reads, and the
-beginning of the runner's own lines is broken up in it wherever it occurs (`unlike_ours`). So whatever is
-done with a line on its way (AWS Batch cuts it every 16 KB, CloudWatch Logs every 256 KB, the embedded cloud
-at each carriage return), no part of it begins like a line of the runner, or like one of Lambda's own that
-tell where a request begins and ends. Readers go by that beginning alone.
+Output of the container is passed on line by line, with bounded memory, and the last lines are kept for the
+message of a failure. Only the runner reads the pipe, and it changes the start of its own lines wherever it
+occurs in the output (`unlike_ours`). However a line is split later (AWS Batch splits every 16 KB, CloudWatch
+Logs every 256 KB, the embedded cloud at each carriage return), no part of it starts like a line of the
+runner, or like one of Lambda's lines that mark the start and the end of a request. Readers rely on that start
+only.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from containers.errors import ExplainedError, shown, shown_lines
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 LINE_LIMIT = 64 * 1024
-"""Bytes after which a line of the container is split; CloudWatch refuses log events over 256 KiB."""
+"""Bytes after which a line of the container is split; CloudWatch rejects log events over 256 KiB."""
 
 LONGEST_OWN_LINE = 15 * 1024
-"""Bytes of a line of the runner: Batch cuts longer ones in pieces that nobody can read
+"""Maximum bytes of a line of the runner: Batch would split longer ones into unreadable pieces
 (https://docs.docker.com/engine/logging/drivers/awslogs/)."""
 NEVER_CUT = ("request_id", "function", "subject", "message", "status")
 
@@ -51,7 +51,7 @@ class Log:
         self._fields = dict(fields or {})
 
     def bind(self, **fields: object) -> Log:
-        """A log whose lines carry these fields too."""
+        """A log whose lines also have these fields."""
         return Log(self._level, {**self._fields, **fields})
 
     def debug(self, message: str, **fields: object) -> None:
@@ -59,7 +59,7 @@ class Log:
         self.write("DEBUG", message, fields)
 
     def info(self, message: str, **fields: object) -> None:
-        """For whoever follows what happens."""
+        """For users who follow a run."""
         self.write("INFO", message, fields)
 
     def warning(self, message: str, **fields: object) -> None:
@@ -69,7 +69,7 @@ class Log:
     def failure(self, error: BaseException, **fields: object) -> None:
         """Something failed: the line `failed` with the error's kind and its whole text.
 
-        An error that was not foreseen brings its traceback: that one is for the developer of the runner.
+        An unexpected error includes its traceback, for the developer of the runner.
         """
         if not isinstance(error, ExplainedError) and isinstance(error, Exception):
             fields["traceback"] = shown_lines("".join(traceback.format_exception(error)))
@@ -98,14 +98,14 @@ class Log:
 
 
 def reason(error: BaseException) -> dict[str, object]:
-    """`kind` and `error` of a line that tells of a failure."""
+    """`kind` and `error` of a line about a failure."""
     text = str(error) if isinstance(error, ExplainedError) else shown(str(error))
     return {"kind": getattr(error, "kind", type(error).__name__), "error": text}
 
 
 @dataclass
 class Stage:
-    """What the line of one stage says: filled in while the stage runs."""
+    """The fields of the line of one stage, set while the stage runs."""
 
     name: str
     bytes: int = 0
@@ -118,12 +118,12 @@ class Stage:
         self.duration_ms = round((time.monotonic() - self.started) * 1000, 1)
 
     def fields(self) -> dict[str, object]:
-        """As they stand in the line."""
+        """As they appear in the line."""
         return {"duration_ms": self.duration_ms, "bytes": self.bytes, **self.extra}
 
 
 class ContainerOutput:
-    """Takes the container's output as it comes, passes it on, and keeps the end of it.
+    """Passes on the container's output as it is written, and keeps the end of it.
 
     Memory is bounded: at most one unfinished line of `LINE_LIMIT` bytes, the last `KEPT_LINES` lines,
     each cut at `KEPT_LINE_LENGTH` characters.
@@ -135,7 +135,7 @@ class ContainerOutput:
         self.bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Take some output; whole lines are passed on at once."""
+        """Add output; complete lines are passed on at once."""
         self.bytes += len(data)
         self._unfinished += data
         lines: list[str] = []
@@ -153,7 +153,7 @@ class ContainerOutput:
         self._pass_on(lines)
 
     def close(self) -> None:
-        """The container has ended: what stands after its last newline is a line too."""
+        """The container has ended: text after its last newline is a line, too."""
         if self._unfinished:
             self._pass_on([self._unfinished.decode(errors="replace")])
             self._unfinished.clear()
@@ -170,22 +170,24 @@ class ContainerOutput:
             _write("\n".join(lines) + "\n")
 
 
-_GAP = "[^ -~]*"  # what something on the way might leave out: NUL, a byte order mark, half a character
+_GAP = "[^ -~]*"  # characters that a log might drop: NUL, a byte order mark, part of a character
 _LIKE_OURS = re.compile(_GAP.join(map(re.escape, '{"scar"')))
 _LIKE_LAMBDAS = re.compile(rf"((?:START|END|REPORT){_GAP}) ({_GAP}RequestId)")
 
 
 def unlike_ours(line: str) -> str:
-    """A line of the container in which nothing looks like the beginning of a line of the runner or of Lambda.
+    """The line of the container, changed so that no part of it looks like the start of a line of the runner
+    or Lambda.
 
-    A script could else say of any file that it is done, and `scar-launch --wait` would believe it. One space
-    more is all that changes: the line reads, and parses, as before.
+    Otherwise, a script could report any file as done to `scar-launch --wait`. Only a space is added: the line
+    reads, and parses, as before.
     """
     line = _LIKE_OURS.sub(lambda found: "{ " + found[0][1:], line)
     return _LIKE_LAMBDAS.sub(r"\1  \2", line)
 
 
-_BREAKING = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")  # some take these for ends of lines
+# Some readers treat these as line endings.
+_BREAKING = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 
 
 def _own_line(fields: dict[str, object]) -> str:

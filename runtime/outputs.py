@@ -1,13 +1,12 @@
-"""The files that a container left in TMP_OUTPUT_DIR → which go where.
+"""The files in TMP_OUTPUT_DIR → where each of them is uploaded.
 
-Everything is looked at before the first byte is uploaded, so that a name that no key can have fails the
-run while nothing is visible yet. The folder was written by the user's program, and may hold anything:
+All files are checked before the first byte is uploaded, so that a name that cannot be a key fails the run
+while nothing is visible yet. The folder was written by the user's program, and may contain anything:
 
-- a symlink is followed if it leads to a file inside of the folder, and uploaded under its own name; one
-  that leads out (to the machine's files) or to a folder (it may lead round in circles) is left, with a
-  log line;
-- sockets, pipes and devices are left, with a log line: opening one could wait forever;
-- a name that is not UTF-8, or longer than a key, cannot be one: the run fails, naming it.
+- a symlink to a file inside of the folder is followed, and uploaded under its own name; one that points
+  outside (to files of the machine) or to a folder (it may be a loop) is skipped, with a log line;
+- sockets, pipes and devices are skipped, with a log line: opening one could block forever;
+- a name that is not UTF-8, or longer than a key, fails the run with an error that names it.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
             if len(key.encode()) > KEY_LIMIT:
                 raise _too_deep(f"The output file {name!r}", f"a key of {len(key.encode())} bytes")
             upload = Upload(file, target.bucket, key, file.stat().st_size)
-            # Two outputs may be one and the same place, with different filters.
+            # Two outputs may be the same folder, with different filters.
             plan.setdefault(target.provider, {})[target.bucket, key] = upload
     if homeless:
         log.warning(
@@ -62,11 +61,11 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
 def upload_all(
     plan: dict[str, list[Upload]], providers: Mapping[str, StorageConnection], until: float = math.inf
 ) -> None:
-    """Upload everything, and come back when all is there. Raises `ExplainedError`, of kind `TimedOut` if that
-    cannot be, or was not, before `until` (`time.monotonic`).
+    """Upload everything; return when all files are uploaded. Raises `ExplainedError`, of kind `TimedOut` if
+    that is not possible, or did not happen, before `until` (`time.monotonic`).
 
-    The function's own buckets come last: a file there may start the next function of the workflow, which is
-    not to happen while an upload elsewhere can still fail the run.
+    The function's own buckets are last: a file there may start the next function of the workflow, which must
+    not happen while another upload can still fail the run.
     """
     storages = {
         provider: open_storage(provider, providers)
@@ -110,7 +109,7 @@ def _files(folder: Path, log: Log) -> Iterator[tuple[str, Path]]:
 
 
 def _entries(folder: Path, current: str) -> list[os.DirEntry[str]]:
-    """What is in the sub-folder `current`. Files that nobody can see must not be left out in silence."""
+    """The content of the sub-folder `current`. Unreadable files must not be skipped silently."""
     try:
         with os.scandir(folder / current) as found:
             return sorted(found, key=lambda entry: entry.name)

@@ -1,4 +1,4 @@
-"""What of this machine a container may reach by network."""
+"""What a container can reach on this machine over the network."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ def host_ports(environ: Mapping[str, str], variables: Mapping[str, str]) -> list
     """Addresses and ports of this machine's loopback interface, for a container with a network of its own.
 
     None: it shares the network of this machine, as on AWS, where the execution environment is the boundary.
-    A network of its own is for the embedded cloud. That is known by `AWS_ENDPOINT_URL` in `environ`, the
-    runner's own environment: its host is `localhost`, a name that ends in `.localhost`, or an address of the
-    loopback interface (127.0.0.0/8, ::1). A name that merely resolves to such an address does not count.
+    Containers have their own network on the embedded cloud. It is recognized by `AWS_ENDPOINT_URL` in
+    `environ`, the runner's own environment: the host is `localhost`, a name that ends in `.localhost`, or an
+    address of the loopback interface (127.0.0.0/8, ::1). A name that merely resolves to such an address does
+    not count.
 
-    Reachable are that endpoint, and proxies on loopback that the function's owner names in `variables`. What
-    an image or an event says about proxies is not asked.
+    Containers reach that endpoint, and the proxies on loopback that the function's owner sets in `variables`.
+    Proxies in an image or an event are ignored.
     """
     endpoint = _loopback(aws.own_endpoint(environ) or "")
     if endpoint is None:

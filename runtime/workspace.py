@@ -1,16 +1,15 @@
-"""The folder of one invocation, `$SCAR_STORE/run/<id>`: never shared, always removed.
+"""The folder of one invocation, `$SCAR_STORE/run/<id>`. It is never shared, and always removed.
 
     input/    TMP_INPUT_DIR: the input file, and nothing else
-    output/   TMP_OUTPUT_DIR: what the container leaves here is uploaded
-    home/     HOME, and in assembled images the working directory, where the image's own cannot be written to
+    output/   TMP_OUTPUT_DIR: the files here are uploaded
+    home/     HOME, and in assembled images the working directory, if the image's own is not writable
     tmp/      TMPDIR
-    script    what runs, if a script does
+    script    the script that runs, if any
 
-The container sees the folder at the very same path. A runner that is killed cannot clean up, and Lambda
-may keep `/tmp` for its next invocations, so every runner first removes the folders whose owners are gone:
-a living owner holds a lock (`flock`) on its folder, and a lock ends with its process. On the embedded
-cloud and in tests several runners share the store; `run/.lock` keeps one from sweeping a folder that
-another has made but not yet locked.
+The container sees the folder at the same path. A killed runner cannot clean up, and Lambda may keep `/tmp`
+for later invocations, so every runner first removes abandoned folders: a running owner holds a lock (`flock`)
+on its folder, which ends with the process. On the embedded cloud and in tests, several runners share the
+store; `run/.lock` prevents one from removing a folder that another has created but not yet locked.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class Workspace:
 
     @property
     def home(self) -> Path:
-        """A place to write to for programs that want a home."""
+        """A writable home folder."""
         return self.path / "home"
 
     @property
@@ -64,17 +63,18 @@ class Workspace:
 
     @property
     def script(self) -> Path:
-        """Where a script is put."""
+        """Path of the script."""
         return self.path / "script"
 
 
 @contextmanager
 def new_workspace(store: Path) -> Iterator[Workspace]:
-    """Make the folder of one invocation, and remove it at the end, whatever happened."""
+    """Create the folder of one invocation, and remove it at the end in any case."""
     runs = store / "run"
     try:
-        # The folders' names cannot be guessed, and others may pass but not list: that keeps strangers of a
-        # shared machine out, while a container's own user, whatever its number, gets to its files.
+        # The names of the folders cannot be guessed, and other users may enter but not list: this keeps out
+        # other users of a shared machine, while the user of a container, whatever its id, can reach its
+        # files.
         runs.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(PermissionError):
             runs.chmod(0o711)
@@ -106,11 +106,11 @@ def new_workspace(store: Path) -> Iterator[Workspace]:
 
 
 def file_name(base_name: str) -> str:
-    """The name on disk of an object's base name: the same, wherever a file can have it.
+    """The file name for an object's base name: the same name, if it is possible for a file.
 
-    `.`, `..` and the empty name stand for folders and become `input`. A name of over 255 bytes loses the
-    end of its stem, so that the suffix, which programs go by, stays. A base name holds no `/`, and
-    `events` refuses NUL, so that nothing else can lead out of the folder.
+    `.`, `..` and the empty name become `input`. A name of more than 255 bytes is shortened before its suffix,
+    which programs rely on. A base name contains no `/`, and `events` rejects NUL, so no other name can point
+    outside of the folder.
     """
     if base_name in ("", ".", ".."):
         return "input"
@@ -137,7 +137,7 @@ def require_space(folder: Path, size: int, what: str) -> None:
 
 
 def explain_os_error(error: OSError, folder: Path, what: str) -> ExplainedError:
-    """The error of a person for one of the operating system."""
+    """The explained error for an error of the operating system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExplainedError(
             f"{what}: the disk of {folder} is full", advice=_more_disk(None), kind=ErrorKind.DISK_FULL
@@ -146,7 +146,7 @@ def explain_os_error(error: OSError, folder: Path, what: str) -> ExplainedError:
 
 
 def is_full(folder: Path) -> bool:
-    """Is there practically nothing left? A container that failed then most likely failed of this."""
+    """Whether there is practically no space left, which is then the likely cause of a failure."""
     return shutil.disk_usage(folder).free < MIB
 
 
@@ -169,7 +169,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _set_aside_abandoned(runs: Path) -> list[Path]:
-    """Rename the folders without a living owner, so that they can be removed without holding the lock."""
+    """Rename the folders without a running owner, so that they can be removed without holding the lock."""
     found = []
     for folder in runs.iterdir():
         if folder.name == ".lock":

@@ -1,4 +1,4 @@
-"""Events, as AWS Lambda and AWS Batch hand them over.
+"""The events that AWS Lambda and AWS Batch pass to the runner.
 
 reading.py      events of all kinds to invocations
 invocation.py   one thing to run

@@ -1,9 +1,9 @@
-"""HTTP requests that take long: API Gateway waits for an answer for 29 seconds, and no longer.
+"""Long HTTP requests: API Gateway waits for an answer for at most 29 seconds.
 
-A request with the header `X-Amz-Invocation-Type: Event` is not waited for: once it has been checked, the
-function invokes itself with the same event (marked, so that it does so once), asynchronously, and answers
-202 with the id under which the log tells of that run. It is then tried again when it fails, and kept in the
-failure queue, like every other event. (In mode `batch` a request becomes a job at once: nobody waits.)
+A request with the header `X-Amz-Invocation-Type: Event` is asynchronous: after checking it, the function
+invokes itself asynchronously with the same event (marked, so that it does so only once), and answers 202 with
+the request id of that run in the log. If that run fails, it is retried and kept in the failure queue like any
+other event. (In mode `batch`, every request is submitted as a job at once.)
 
 The run of any other request is stopped in time to answer 504, with the advice to send that header; in mode
 `lambda-batch` Batch takes over instead.
@@ -21,20 +21,20 @@ from runtime.events import http_events
 from runtime.events.invocation import event_json
 
 MARK = "scarHandedOn"
-"""A member of the event itself: nothing in a request can set it."""
+"""A member of the event itself, which no request can set."""
 GATEWAY_WAITS_S = 29.0
 """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html"""
 TO_ANSWER_S = 2.0
-"""Kept back to end the container and to answer."""
+"""Reserved for ending the container and answering."""
 
 
 def is_answered(event: object) -> bool:
-    """Whether what the function returns becomes an HTTP answer."""
+    """Whether the return value of the function becomes an HTTP answer."""
     return http_events.is_http(event) and not event.get(MARK)
 
 
 def is_to_be_handed_on(event: object) -> bool:
-    """Whether the request asks not to be waited for, and still has to be handed on."""
+    """Whether the request is asynchronous, and must still be passed on to an asynchronous invocation."""
     return http_events.is_http(event) and is_answered(event) and not http_events.is_awaited(event)
 
 
@@ -62,14 +62,14 @@ def hand_on(event: Mapping[str, Any], function: str) -> str:
 
 
 def seconds_left(event: object) -> float | None:
-    """How long the container may run before API Gateway gives up; None: as long as the function may.
+    """How long the container may run before API Gateway times out; None: up to the function's timeout.
 
-    Raises `ExplainedError` of kind `BadRequest` for a request of no possible time."""
+    Raises `ExplainedError` of kind `BadRequest` for a request with an invalid time."""
     if not is_answered(event) or not http_events.is_http(event) or not http_events.is_awaited(event):
         return None
     context = event["requestContext"]
     if "apiId" not in context or ".lambda-url." in str(context.get("domainName")):
-        return None  # nobody but the function itself limits a function URL
+        return None  # a function URL has no limit other than the function's
     began_s = http_events.request_time_s(event)
     waited = 0.0 if began_s is None else time.time() - began_s
     if not 0 <= waited <= GATEWAY_WAITS_S:
@@ -81,8 +81,7 @@ def too_slow() -> ExplainedError:
     """Replaces the error that explains the timeout of the function itself."""
     return ExplainedError(
         f"The answer was not ready within API Gateway's limit of {GATEWAY_WAITS_S:g} seconds, and the run "
-        f"was "
-        "stopped",
+        "was stopped",
         advice="Send the request again with the header X-Amz-Invocation-Type: Event. It is then answered at "
         "once, and the outputs appear in the function's output folders.",
         kind=ErrorKind.TIMED_OUT,

@@ -28,7 +28,7 @@ from containers.errors import ErrorKind, ExplainedError
 from runtime.events.invocation import VARIABLE_LIMIT, Invocation, iso_time
 
 ANSWER_LIMIT = 6 * 1024 * 1024 - 64 * 1024
-"""Lambda answers up to 6 MB in all
+"""The maximum size of a Lambda response is 6 MB
 (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
 
 RESERVED = re.compile(
@@ -41,7 +41,7 @@ RESERVED = re.compile(
     # AWS and other clouds, and what this runner and its engines read.
     r"|AWS|GOOGLE|AZURE|FAKECHROOT|FAKEROOT|PROOT|SCAR|CONT_VAR)_.*"
     r"|(ALL|HTTP|HTTPS|FTP|NO)_PROXY|.*_CA_BUNDLE|RES_OPTIONS|LESS(OPEN|CLOSE|KEY)"
-    # Words, as they are written: `user` and `path` are parameters like any other.
+    # Case-sensitive words: `user` and `path` are ordinary parameters.
     r"|(?-i:_?(PYTHON|PERL|RUBY|JAVA)[A-Z0-9_]*|LUA_?C?PATH[0-9_]*|TCLLIBPATH|CLASSPATH|PHPRC|BASHOPTS|GODEBUG"
     r"|MAKEFLAGS|MAKEFILES|CC|CXX|CFLAGS|CXXFLAGS|LDFLAGS|VIRTUAL_ENV"
     r"|PATH|HOME|PWD|OLDPWD|USER|LOGNAME|USERNAME|UID|EUID|SHELL|SHELLOPTS|ENV|IFS|CDPATH|FPATH|ZDOTDIR|PS[0-9]"
@@ -56,7 +56,7 @@ RESERVED = re.compile(
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 _TIMES_END_MS = 253_402_300_800_000
-"""The year 10 000, the first that ISO 8601 has no four digits for."""
+"""The year 10 000, the first without a four-digit form in ISO 8601."""
 
 CALLERS_FAULT = {
     ErrorKind.BAD_EVENT: 400,
@@ -68,7 +68,7 @@ OUR_FAULT = {ErrorKind.TIMED_OUT: 504}
 
 
 def is_http(event: object) -> TypeGuard[dict[str, Any]]:
-    """Does the event look like a proxy request?"""
+    """Whether the event is a proxy request."""
     if not isinstance(event, dict) or not isinstance(event.get("requestContext"), dict):
         return False
     return "httpMethod" in event or isinstance(event["requestContext"].get("http"), dict)
@@ -98,7 +98,7 @@ def read_request(event: dict[str, Any]) -> Invocation:
 
 
 def is_awaited(event: dict[str, Any]) -> bool:
-    """Does the caller wait for the answer?"""
+    """Whether the caller waits for the answer."""
     headers = event.get("headers")
     if not isinstance(headers, dict):
         return True

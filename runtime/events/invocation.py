@@ -16,10 +16,10 @@ VARIABLE_LIMIT = 128 * 1024 - 1
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One run of the container, still without a request id or a folder."""
+    """One run of the container, before it has a request id or a folder."""
 
     event: object
-    """The event of this run alone, as JSON: with one record where the original had several."""
+    """The event of this run alone, as JSON: with one record if the original had several."""
     time: str
     """When it happened, ISO 8601."""
     source: StoredObject | None = None
@@ -33,13 +33,13 @@ class Invocation:
     http: bool = False
     """It is an HTTP request."""
     awaited: bool = False
-    """Somebody waits for the standard output as an HTTP answer."""
+    """The caller waits for the standard output as an HTTP answer."""
     item: str | None = None
     """Id of the SQS message that carried it."""
 
     @property
     def subject(self) -> str:
-        """What a person calls it: its object, or what kind of call it was."""
+        """The name of the invocation for people: its object, or the kind of call."""
         if self.source is not None:
             return str(self.source)
         return "HTTP request" if self.http else "direct invocation"
@@ -47,9 +47,8 @@ class Invocation:
     def event_variable(self) -> str:
         """The value of `EVENT`.
 
-        The kernel refuses a program whose variable has over 128 KiB. What the run has as a file anyway (a
-        body, a script) is left out of a longer event; one that is still too long is an error, of kind
-        `EventTooLarge`.
+        The kernel limits a variable to 128 KiB. Content that the run also has as a file (a body, a script) is
+        left out of a longer event. If it is still too long, it is an error of kind `EventTooLarge`.
         """
         text = event_json(self.event)
         if not _fits(text) and isinstance(self.event, dict):
@@ -73,8 +72,8 @@ def iso_time(moment_s: float | None = None) -> str:
 def event_json(event: object) -> str:
     """Compact JSON, ASCII only.
 
-    Raises `ExplainedError` of kind `BadEvent` for what JSON cannot carry: Lambda's own reader lets `1e999`
-    and endless brackets through."""
+    Raises `ExplainedError` of kind `BadEvent` for values that JSON cannot represent: Lambda's own parser
+    accepts `1e999` and any nesting."""
     try:
         return json.dumps(event, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):

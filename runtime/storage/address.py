@@ -1,6 +1,6 @@
-"""Addresses of servers as a user writes them, and paths below them.
+"""Addresses of servers in FDL files, and paths below them.
 
-Both are read strictly: what would reach another place than it seems to name is refused.
+Both are parsed strictly: an address or path that would be resolved to a different one is rejected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from containers.errors import ErrorKind, ExplainedError
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a server is: scheme, host, port, and the path below which everything happens."""
+    """Address of a server: scheme, host, port, and the path that all other paths are below."""
 
     scheme: str
     host: str
@@ -23,10 +23,10 @@ class ServerAddress:
 
     @classmethod
     def parse(cls, text: str, what: str) -> ServerAddress:
-        """`HOST`, `HOST:PORT` or a URL; `https` where it does not say.
+        """`HOST`, `HOST:PORT` or a URL; `https` by default.
 
-        Raises `ExplainedError` (`Misconfigured`). The text may hold a password that does not belong there, so
-        no message repeats it.
+        Raises `ExplainedError` (`Misconfigured`). The text may contain a misplaced password, so no message
+        repeats it.
         """
         try:
             parts = urlsplit(text if "://" in text else f"https://{text}")
@@ -57,8 +57,8 @@ class ServerAddress:
 def encoded_path(*parts: str) -> str:
     """`/a/b` for `a`, `b`; each part is split at `/` and percent-encoded.
 
-    Raises `ValueError` for `.`, `..` and empty segments, which servers resolve or drop: they would lead to
-    another place than the one that is named.
+    Raises `ValueError` for `.`, `..` and empty segments, which servers resolve or drop: the result would be a
+    different path.
     """
     segments = [segment for part in parts for segment in part.split("/")]
     for segment in segments:

@@ -14,19 +14,19 @@ from containers.errors import ErrorKind, ExplainedError
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as an event names it. The key is decoded, and as hostile as its author likes."""
+    """The object of an event. The key is decoded, and untrusted."""
 
     bucket: str
     key: str
     size: int | None = None
-    """Bytes; None: the event does not say."""
+    """Bytes; None: not in the event."""
     version_id: str | None = None
     etag: str | None = None
     provider: str = "s3"
 
     @property
     def base_name(self) -> str:
-        """What stands after the key's last `/`; may be empty."""
+        """The part of the key after the last `/`; may be empty."""
         return self.key.rpartition("/")[2]
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file and where it goes."""
+    """One file and its destination."""
 
     file: Path
     bucket: str
@@ -49,16 +49,17 @@ class Storage(Protocol):
     """One kind of storage, connected."""
 
     def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
-        """Write the object into the new file `target`, with flat memory; return its bytes.
+        """Write the object into the new file `target`, with constant memory; return its size in bytes.
 
-        `on_size` is called with the object's true size before the first byte is written (after the last
-        one, if a server does not tell), and may raise.
+        `on_size` is called with the object's true size before the first byte is written (after the last one,
+        if the server does not report it), and may raise.
         Raises `ExplainedError` (`InputMissing`, `StorageRefused`, `DownloadFailed`).
         """
         ...
 
     def require_time(self, uploads: Sequence[Upload], until: float) -> None:
-        """Find out whether all can be uploaded before `until` (`time.monotonic`), without making one visible.
+        """Check whether all files can be uploaded before `until` (`time.monotonic`), without making one
+        visible.
 
         Raises `ExplainedError` of kind `TimedOut`.
         """
@@ -74,14 +75,14 @@ class Storage(Protocol):
 
 
 class CredentialsRefusedError(ExplainedError):
-    """The storage refused, and newer credentials might help."""
+    """The storage denied access, and newer credentials might help."""
 
     def __init__(self, cause: str, *, advice: str = "") -> None:
         super().__init__(cause, advice=advice, kind=ErrorKind.STORAGE_REFUSED)
 
 
 def content_type(name: str) -> str:
-    """Guessed from the name's ending, as browsers will be told."""
+    """Guessed from the file extension."""
     kind, encoding = mimetypes.guess_type(name)
     if encoding:  # `x.tar.gz` is gzip data: a Content-Type of the inside would make readers unpack it unasked
         return {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}.get(

@@ -1,16 +1,16 @@
-"""What storages have in common that are servers of files over HTTP, with folders and a way to rename.
+"""Common code for file servers over HTTP with folders and a rename operation.
 
 An upload has three steps, each in parallel where that helps:
 
-1. folders: those that the files need are made, where they are missing;
-2. send: each file goes to a temporary name beside its own, `.scar-RANDOM.part`;
-3. publish: each is renamed to its own name, when *all* of them are there.
+1. folders: missing folders of the files are created;
+2. send: each file is sent under a temporary name in its folder, `.scar-RANDOM.part`;
+3. publish: after *all* of them have been sent, each is renamed to its final name.
 
-So a name never shows half a file, and an upload that fails while sending shows nothing at all. What was sent
-is then removed, as far as the server still answers; a runner that is killed leaves temporary names behind.
+A file is never visible while it is incomplete, and an upload that fails while sending makes nothing visible.
+Sent files are then removed, if the server still answers; a runner that is killed leaves temporary files.
 
-Every step is tried again when the server stumbles. A rename whose answer was lost is the one that cannot just
-be repeated: it may have happened. `_publish` then looks whether the temporary name is still there.
+Every step is retried on temporary errors of the server. A rename whose answer was lost may have happened, so
+it cannot simply be repeated: `_publish` checks whether the temporary file still exists.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PARALLEL = 6
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """One file on its way. Paths are those of the files, not yet of URLs."""
+    """One file during the upload. Paths are file paths, not yet URL paths."""
 
     upload: Upload
     folder: str
@@ -64,15 +64,15 @@ class FileProtocol(Protocol):
         ...
 
     def make_folder(self, path: str) -> ServerAnswer | None:
-        """Make one folder; None: it is there now. Otherwise the answer that says why not."""
+        """Create one folder. Returns None if it exists now, otherwise the answer with the reason."""
         ...
 
     def exists(self, path: str) -> bool:
-        """Is there a file or folder of that name?"""
+        """Whether a file or folder with that name exists."""
         ...
 
     def rename(self, source: str, target: str) -> ServerAnswer:
-        """Give a file another name, in place of what was there."""
+        """Rename a file, replacing an existing one."""
         ...
 
     def media_type(self, guessed: str) -> str:
@@ -172,7 +172,7 @@ class FileServerStorage:
         return _Sending(upload, folder, f"{folder}/{temporary}", target)
 
     def _make_folders(self, sending: _Sending, made: set[str]) -> None:
-        """From the deepest one upwards until one is there, and back: mostly that is one request."""
+        """From the deepest folder upwards to the first that exists, and back: usually one request."""
         wanted = [sending.folder]
         while wanted:
             folder = wanted[-1]
@@ -225,7 +225,7 @@ class FileServerStorage:
             except StumbledError:
                 continue
             except (*NETWORK_ERRORS, ExplainedError):
-                return  # the server is gone; more of the same would only take time
+                return  # the server is unavailable; more requests would only take time
 
     def _patiently(self, sending: _Sending, work: Callable[[], Result]) -> Result:
         return self._server.persistently(
@@ -264,7 +264,8 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _in_parallel(work: Callable[[_Sending], None], plan: Sequence[_Sending]) -> None:
-    """Do it for all; the first failure stops what has not begun, and is raised when the rest has ended."""
+    """Do it for all. The first failure cancels what has not started, and is raised after the rest has
+    ended."""
     with ThreadPoolExecutor(max(1, min(PARALLEL, len(plan)))) as pool:
         futures = [pool.submit(work, sending) for sending in plan]
         try:

@@ -1,13 +1,13 @@
-"""HTTP to a server that keeps files: streams in both directions, patient with a server that stumbles, strict
-with where credentials go.
+"""HTTP to a file server: streams in both directions, with retries, and with strict rules for where
+credentials are sent.
 
-- Bodies are read and written in pieces; connections are used again (`containers.http_client`).
-- Connection errors, 429 and 5xx are tried again with a growing pause, or the one that `Retry-After` asks for.
-- TLS certificates are checked. Only `http` and `https` are spoken, and `http` only to a server whose address
-  the user wrote so. `HTTPS_PROXY` and `NO_PROXY` of the environment are honoured for https.
-- A redirect of a request that only reads is followed on the same server (scheme, host, port). Else it fails:
-  following would hand credentials or data to whomever the answer names, or fetch from this machine's own
-  services.
+- Bodies are read and written in pieces; connections are reused (`containers.http_client`).
+- Connection errors, 429 and 5xx are retried with increasing delays, or the delay in `Retry-After`.
+- TLS certificates are checked. Only `http` and `https` are supported, and `http` only if the address in the
+  FDL file starts with it. `HTTPS_PROXY` and `NO_PROXY` of the environment are honoured for https.
+- A redirect of a read-only request is followed on the same server (scheme, host, port). Any other redirect
+  fails: it could send credentials or data to a server that the answer names, or reach services of this
+  machine.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, er
 
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
-    """What a server said, with the start of the body."""
+    """The answer of a server, with the start of the body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     detail: str = ""
-    """What the server adds to the status, for messages."""
+    """The server's own explanation of the status, for messages."""
 
     @property
     def said(self) -> str:
@@ -57,7 +57,7 @@ class ServerAnswer:
 
 
 class StumbledError(Exception):
-    """The server did not do it this time, and may do it the next."""
+    """A temporary failure of the server, worth a retry."""
 
     def __init__(self, reason: str, retry_after: str | None = None) -> None:
         super().__init__(reason)
@@ -67,8 +67,8 @@ class StumbledError(Exception):
 class HttpServer:
     """One server and the credentials for it.
 
-    `name` is the provider's, for messages; `understand` puts into an answer's status and detail what a server
-    of that kind says in its body."""
+    `name` is the provider's, for messages; `understand` sets an answer's status and detail from the body, as
+    servers of that kind send it."""
 
     def __init__(
         self,
@@ -88,9 +88,9 @@ class HttpServer:
         return f"{self.name} ({self.address.origin})"
 
     def persistently(self, work: Callable[[], Result], failure: Callable[[str], ExplainedError]) -> Result:
-        """The result of `work`, tried again while it raises `StumbledError` or a network error.
+        """The result of `work`, retried while it raises `StumbledError` or a network error.
 
-        When the attempts are used up, what `failure` makes of the reason is raised.
+        After the last attempt, raises what `failure` returns for the reason.
         """
         for attempt in range(1, PATIENCE.attempts + 1):
             retry_after = None
@@ -107,7 +107,7 @@ class HttpServer:
                 reason, retry_after = str(error), error.retry_after
             except NETWORK_ERRORS as error:
                 if getattr(error, "errno", None) in _OF_THE_DISK:
-                    raise  # it is our own file that fails
+                    raise  # the local file fails, not the server
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             if PATIENCE.is_over(attempt):
                 break
@@ -117,7 +117,7 @@ class HttpServer:
     def ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> ServerAnswer:
-        """Ask once; a status that is worth it raises `StumbledError`, any other is an answer."""
+        """Send one request. A status that is worth a retry raises `StumbledError`, any other is an answer."""
         with self._response(method, path, headers or {}, body) as response:
             return self._answer(method, response)
 
@@ -141,11 +141,11 @@ class HttpServer:
             return self._answer("GET", response)
 
     def close(self) -> None:
-        """End the connections that are kept."""
+        """Close the open connections."""
         self._client.close()
 
     def refusal(self, answer: ServerAnswer, what: str) -> ExplainedError | None:
-        """The error of a status that means the same for whatever was tried; None: it has no such meaning."""
+        """The error for a status that means the same for every request; None: it has no such meaning."""
         if answer.status == UNAUTHORIZED:
             return CredentialsRefusedError(
                 f"{self} rejected the credentials ({answer.said}) for {what}",
@@ -195,9 +195,9 @@ class HttpServer:
             port = there.port or (443 if there.scheme == "https" else 80)
         except ValueError:
             there, port = urlsplit(""), 0
-        # Stops a server from having credentials sent elsewhere, or this machine's own services asked.
+        # Prevents a server from redirecting credentials elsewhere, or requests to services of this machine.
         if (there.scheme, there.hostname, port) != (here.scheme, here.host, here.port):
-            # Only the origin is told: what follows it may be a signed address.
+            # Only the origin is shown: the rest may be a signed URL.
             place = ascii(f"{there.scheme}://{there.netloc.rpartition('@')[2]}")
             raise ExplainedError(
                 f"{self} redirects to another server, {place}; credentials are not sent there",

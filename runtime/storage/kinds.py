@@ -1,7 +1,7 @@
 """The kinds of storage, and connections of `storage_providers`.
 
-The settings of a connection are looked up when it is used, and again when they are refused, as keys and
-tokens get changed while an execution environment lives on.
+The settings of a connection are read when it is used, and again when they are rejected, because keys and
+tokens can change during the life of an execution environment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def open_storage(provider: str, providers: Mapping[str, StorageConnection] = NO_
 
 
 class _NamedStorage:
-    """The `Storage` of a provider `KIND.NAME`; connects with the secrets as they are now."""
+    """The `Storage` of a provider `KIND.NAME`; connects with the current secrets."""
 
     def __init__(self, provider: StorageConnection) -> None:
         self._provider = provider

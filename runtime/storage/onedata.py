@@ -4,11 +4,11 @@
 (https://onedata.org/#/home/documentation, "CDMI"; its server's `cdmi_handler` says the same):
 
 - the access token is sent as `X-Auth-Token`; paths are `/cdmi/SPACE/FOLDER/FILE`, with a `/` after a folder;
-- a request *without* `X-CDMI-Specification-Version` and CDMI's media types carries a file's bytes as they
-  are, and is streamed; with them it is JSON. A PUT makes a file, or writes it anew, where its folder is;
-- a PUT of a container (a folder) makes it, and does nothing to one that is there;
-- a PUT with `{"move": PATH}` renames, if there is nothing of the new name. So an older file is deleted just
-  before: for that moment the name is missing, but it never shows half a file;
+- a request *without* `X-CDMI-Specification-Version` and CDMI's media types contains the unchanged bytes of a
+  file, and is streamed; with them it is JSON. A PUT creates or replaces a file, if its folder exists;
+- a PUT of a container (a folder) creates it, and does not change an existing one;
+- a PUT with `{"move": PATH}` renames, if the new name does not exist. An older file is therefore deleted just
+  before: the name is missing for a moment, but the file is never incomplete;
 - errors of its file system are 400 with the POSIX error's name in a JSON body.
 """
 
@@ -73,7 +73,7 @@ class _Cdmi:
         return f"{self.server.address.path}/cdmi{self._space}{path}"
 
     def media_type(self, guessed: str) -> str:
-        # Else the content of a file that is called `x.cdmio` would be taken for a command.
+        # Otherwise, the content of a file named `x.cdmio` would be interpreted as a command.
         return "application/octet-stream" if guessed.startswith("application/cdmi") else guessed
 
     def make_folder(self, path: str) -> ServerAnswer | None:
@@ -104,7 +104,7 @@ class _Cdmi:
 
 
 def _understand(answer: ServerAnswer) -> ServerAnswer:
-    """A POSIX error's own status: Onedata answers 400 to all of them."""
+    """The status for a POSIX error: Onedata answers 400 for all of them."""
     if answer.ok:
         return answer
     try:

@@ -3,8 +3,8 @@
 A small object is one streamed GET; a large one is fetched in parallel ranges by boto3's transfer manager.
 How files are uploaded is in `s3_upload`.
 
-An event that names a version gets that very version, if the role may read versions, else the object as it is
-now: for an object that was overwritten since, each of the two events then processes the newer content.
+For an event with a version, that version is read if the role may read versions, else the current one: if an
+object was overwritten in between, both events then process the newer content.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runtime.storage.s3_upload import S3Uploader
 
 MIB = 1024 * 1024
 PARALLEL_FROM = 32 * MIB
-"""Objects from this size on are worth several connections."""
+"""Objects of this size or more are downloaded over several connections."""
 CHUNK = MIB
 DOWNLOAD_ATTEMPTS = 3
 PARALLEL = 8
@@ -62,12 +62,12 @@ class S3Storage:
             return self._in_one_stream(source, target, on_size)
         except ClientError as error:
             if self.is_denied(error_code(error)) and _version(source):
-                # A role that a user brings may well have s3:GetObject and not s3:GetObjectVersion.
+                # A user's own role may have s3:GetObject without s3:GetObjectVersion.
                 return self.download(replace(source, version_id=None), target, on_size=on_size)
             raise self._failed_download(source, error) from None
         except (BotoCoreError, Boto3Error, HTTPError, ValueError, KeyError) as error:
-            # The last three come through botocore as they are: the body of an error that is cut off, a length
-            # that is no number, an answer without a length.
+            # botocore does not convert the last three: the truncated body of an error, a length that is not a
+            # number, an answer without a length.
             told = str(error) if isinstance(error, BotoCoreError | Boto3Error) else type(error).__name__
             raise ExplainedError(
                 f"The input {source} could not be downloaded: {told}",
@@ -87,7 +87,7 @@ class S3Storage:
         from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
         for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
-            # The client retries the request; a connection that breaks in the body is for us to retry.
+            # The client retries requests, but not a connection that fails within the body.
             answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **_version(source))
             on_size(answer["ContentLength"])
             written = 0
@@ -115,7 +115,7 @@ class S3Storage:
         return size
 
     def is_denied(self, code: str) -> bool:
-        """Is it about who asks, and not about what is asked for?"""
+        """Whether the error is about the credentials, not about the object."""
         return code in ("AccessDenied", "403", "Forbidden")
 
     def _failed_download(self, source: StoredObject, error: Any) -> ExplainedError:
@@ -148,10 +148,10 @@ class S3Storage:
 
 
 def _version(source: StoredObject) -> dict[str, str]:
-    # "null" is what a bucket whose versioning was suspended writes: the object as it is now.
+    # "null" is the version in a bucket with suspended versioning: the current object.
     return {"VersionId": source.version_id} if source.version_id not in (None, "", "null") else {}
 
 
 def error_code(error: Any) -> str:
-    """Of an answer of S3; an answer without a body, as to a HEAD request, has its status for a code."""
+    """The error code of S3. For an answer without a body, as to a HEAD request, it is the status."""
     return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,7 +1,7 @@
-"""S3 with keys of its own: `s3.NAME`, another account of AWS, and `minio.NAME`, any server that speaks S3.
+"""S3 with separate keys: `s3.NAME`, another AWS account, and `minio.NAME`, any S3-compatible server.
 
-The keys replace the function's role altogether: neither its session token nor its credentials are ever sent
-there. Checksums that only newer servers understand are left out for `minio`.
+The keys replace the function's role: neither its session token nor its credentials are sent there. For
+`minio`, checksums that only newer servers support are left out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeyedS3Storage(S3Storage):
         super().__init__()
 
     def connect(self) -> Any:
-        """A client with the keys. It is made anew for each use, as keys get changed."""
+        """A client with the keys, created for each use, because keys can change."""
         import boto3
 
         endpoint, region = None, self._settings.get("region")
@@ -50,7 +50,7 @@ class KeyedS3Storage(S3Storage):
             endpoint = ServerAddress.parse(self._settings["endpoint"], f"endpoint of {self.provider}").url
             region = region or "us-east-1"
             path_style = True
-            # Since 1.36 botocore adds a CRC trailer to every upload, which older servers do not know.
+            # Since 1.36, botocore adds a CRC trailer to every upload, which older servers do not support.
             more = {
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
@@ -72,7 +72,7 @@ class KeyedS3Storage(S3Storage):
         )
 
     def is_denied(self, code: str) -> bool:
-        """Wrong keys too."""
+        """Also for wrong keys."""
         return super().is_denied(code) or code in _ABOUT_KEYS
 
     def refused(self, action: str, subject: str, code: str) -> ExplainedError:

@@ -1,15 +1,16 @@
-"""Many files to S3, as late as possible visible, and none if there is no time for all.
+"""Uploads many files to S3. They become visible as late as possible, and none of them if there is not enough
+time for all.
 
-S3 has no transaction over several objects. What can be had:
+S3 has no transactions over several objects. The closest is:
 
-1. Large files go up in parts, several at once. Nothing of them is visible until the upload is completed.
-2. If small files, and the completions of the large ones, might not all fit into the time that is left, it is
-   measured how fast S3 takes them: with the beginnings of a few of the very files, in uploads that are never
-   completed. If there is no time for all, the run ends here, and nothing is visible.
-3. Then, in one burst, small files are put and uploads completed.
+1. Large files are uploaded in parallel parts. They are not visible until the upload is completed.
+2. If the remaining time might not be enough for the small files and the completion of the large ones, the
+   speed of S3 is measured with the beginnings of a few of the files, in uploads that are never completed. If
+   there is not enough time for all, the run ends here, and nothing is visible.
+3. Then small files are uploaded and large uploads completed, in one burst.
 
-A failure in the burst leaves what has been put until then. Uploads that are not completed are aborted; those
-of a killed run are invisible, and fall to the bucket's life cycle rule.
+A failure in the burst leaves the files that were uploaded before it. Incomplete uploads are aborted; those of
+a killed run are invisible, and removed by the bucket's lifecycle rule.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Result = TypeVar("Result")
 MIB = 1024 * 1024
 PARALLEL = 8
 LARGE_BYTES = 16 * MIB
-"""Files from this size on go up in parts."""
+"""Files of this size or more are uploaded in parts."""
 PART_BYTES = 8 * MIB
 _MAXIMUM_PARTS = 10_000
 _PROBED = PARALLEL
@@ -40,12 +41,12 @@ _PROBED_BYTES = MIB
 _PROBES = 3
 _SURELY_S = 5.0
 _SURELY_BYTES_PER_S = MIB
-"""Where there is time enough even at this pace of a broken connection, nothing is measured."""
+"""If there is enough time even at this very slow speed, nothing is measured."""
 _AMPLE = 4
 _TO_STOP_S = 1.0
 
 _paces: dict[str, UploadPace] = {}
-"""What was measured in this execution environment, by endpoint."""
+"""The speed that was measured in this execution environment, by endpoint."""
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ class _Begun:
 
 
 class S3Uploader:
-    """Uploads by `client`; `failed` makes the error of one file that could not be uploaded."""
+    """Uploads with `client`; `failed` returns the error for a file that could not be uploaded."""
 
     def __init__(self, client: Any, failed: Callable[[Upload, Exception], ExplainedError]) -> None:
         self._client = client
@@ -77,7 +78,7 @@ class S3Uploader:
         self._require_time(uploads, sum(map(_requests, uploads)), sum(one.size for one in uploads), until)
 
     def upload(self, uploads: Sequence[Upload], until: float) -> None:
-        """Upload all. Raises `ExplainedError`, and has aborted then what can be aborted."""
+        """Upload all. Raises `ExplainedError`, after aborting what can be aborted."""
         large = [upload for upload in uploads if upload.size >= LARGE_BYTES]
         small = [upload for upload in uploads if upload.size < LARGE_BYTES]
         pool = ThreadPoolExecutor(PARALLEL)
@@ -87,11 +88,11 @@ class S3Uploader:
                 parts = [(begun, number) for begun in self._begun.values() for number in _parts(begun.upload)]
                 self._all(pool, self._send_part, parts, until, uploads)
                 self._require_time(uploads, len(uploads), sum(upload.size for upload in small), until)
-            # What takes S3 longest comes first.
+            # The slowest requests first.
             self._all(pool, self._finish, list(self._begun.values()), until, uploads)
             self._all(pool, self._put, small, until, uploads)
         except BaseException as error:
-            # There is no time to wait for a request that hangs.
+            # There is no time to wait for a hanging request.
             is_late = isinstance(error, ExplainedError) and error.kind == ErrorKind.TIMED_OUT
             pool.shutdown(wait=not is_late, cancel_futures=True)
             self._abort_all()
@@ -144,7 +145,7 @@ class S3Uploader:
         self._visible += 1
 
     def _abort(self, begun: _Begun) -> None:
-        with contextlib.suppress(Exception):  # it is invisible; the bucket's life cycle rule removes it
+        with contextlib.suppress(Exception):  # it is invisible; the bucket's lifecycle rule removes it
             self._client.abort_multipart_upload(**begun.place)
         self._begun.pop((begun.upload.bucket, begun.upload.key), None)
 
@@ -174,7 +175,7 @@ class S3Uploader:
         until: float,
         uploads: Sequence[Upload],
     ) -> None:
-        """Do it for all, as long as there is time; the first failure is raised."""
+        """Do it for all, until the time is up; the first failure is raised."""
 
         def in_time(item: Item) -> None:
             if time.monotonic() >= until:
@@ -187,7 +188,7 @@ class S3Uploader:
         except _TimeIsUpError:
             for future in futures:
                 future.cancel()
-            wait(futures, _TO_STOP_S)  # what is on its way may still arrive: it is counted
+            wait(futures, _TO_STOP_S)  # requests in flight may still succeed: they are counted
             raise cut_short(uploads, self._visible) from None
 
     def _require_time(self, uploads: Sequence[Upload], requests: int, size: int, until: float) -> None:
@@ -200,10 +201,10 @@ class S3Uploader:
         if pace is not None and _AMPLE * pace.needed_s(requests, size) <= left:
             return
         needed: list[float] = []
-        for _ in range(_PROBES):  # the best of several: one may have met a moment of other work
+        for _ in range(_PROBES):  # the best of several: one may have been slowed down by other load
             pace = self._measured(uploads)
             if pace is None:
-                return  # the upload itself will tell what is the matter
+                return  # the upload itself reports the problem
             _paces[endpoint] = pace
             needed.append(pace.needed_s(requests, size))
             if needed[-1] <= until - time.monotonic():
@@ -211,7 +212,7 @@ class S3Uploader:
         raise too_much(uploads, min(needed), max(0.0, until - time.monotonic()))
 
     def _measured(self, uploads: Sequence[Upload]) -> UploadPace | None:
-        """How fast requests and bytes are taken, by uploads in parts that are then aborted."""
+        """The speed of requests and bytes, measured with multipart uploads that are then aborted."""
         probe = S3Uploader(self._client, self._failed)
         chosen = sorted(uploads, key=lambda upload: upload.size)[-_PROBED:]
         with ThreadPoolExecutor(PARALLEL) as pool:

@@ -1,8 +1,8 @@
 """The settings of a connection with their secrets, from AWS Secrets Manager.
 
-A secret is read again when a storage has refused it. No message, log line or `repr` of this module holds a
-value; what cannot be a credential (control characters, which would also break out of an HTTP header) is
-refused before anything is done with it.
+A secret is read again after a storage has rejected it. No message, log line or `repr` of this module contains
+a value. Values that cannot be credentials (with control characters, which could also inject HTTP headers) are
+rejected before use.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STACK_SECRET = "SCAR_STORAGE_SECRET"  # noqa: S105 (the name of a variable, whic
 
 
 def settings_of(provider: StorageConnection, *, fresh: bool = False) -> dict[str, str]:
-    """All settings as texts; `fresh`: secrets are read again.
+    """All settings as strings; `fresh`: secrets are read again.
 
     Raises `ExplainedError` (`SecretUnavailable`, `Misconfigured`).
     """

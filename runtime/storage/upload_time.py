@@ -1,8 +1,8 @@
-"""Whether there is time for an upload: asked before its first file becomes visible.
+"""Whether there is enough time for an upload, checked before its first file becomes visible.
 
 A function that is killed in the middle of its uploads leaves some of its outputs, and each of them may have
-started the next function of the workflow. So the time that an upload takes is worked out from what the
-storage is found to do in this execution environment, and compared with the time that is left.
+started the next function of the workflow. The time for an upload is therefore estimated from the measured
+speed of the storage in this execution environment, and compared with the remaining time.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class UploadPace:
-    """What a storage did, with as many requests at once as uploads have."""
+    """The measured speed of a storage, with as many parallel requests as uploads use."""
 
     requests_per_s: float
     bytes_per_s: float
 
     def needed_s(self, requests: int, size: int) -> float:
-        """Seconds for so many requests that carry so many bytes."""
+        """Seconds for that many requests with that many bytes."""
         return requests / self.requests_per_s + size / self.bytes_per_s
 
 
@@ -42,14 +42,15 @@ def seconds_left(uploads: Sequence[Upload], until: float) -> float:
 
 
 def no_time(uploads: Sequence[Upload], what: str) -> ExplainedError:
-    """The error of an upload that cannot end in time; of a kind that `lambda-batch` hands over to Batch."""
+    """The error of an upload that cannot end in time; its kind makes `lambda-batch` submit the run to
+    Batch."""
     return ExplainedError(
         f"{what[:1].upper()}{what[1:]}", advice=_ADVICE if uploads else "", kind=ErrorKind.TIMED_OUT
     )
 
 
 def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> ExplainedError:
-    """The error of an upload that was not begun."""
+    """The error of an upload that was not started."""
     return no_time(
         uploads,
         f"{_amount(uploads)} would take about {needed_s:.0f} s to upload at the current speed of the "
@@ -58,7 +59,7 @@ def too_much(uploads: Sequence[Upload], needed_s: float, left_s: float) -> Expla
 
 
 def cut_short(uploads: Sequence[Upload], visible: int) -> ExplainedError:
-    """The error of an upload that was begun and had to be stopped."""
+    """The error of an upload that was stopped."""
     done = f"{visible} of them are visible" if visible else "none of them is visible"
     return no_time(uploads, f"time ran out during the upload of {_amount(uploads)}: {done}")
 

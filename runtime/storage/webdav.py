@@ -1,8 +1,8 @@
 """WebDAV (RFC 4918): Nextcloud, ownCloud, dCache, Apache and the like, with HTTP's Basic authentication.
 
-`path: folder/sub` of an output is below the path of `hostname`. Folders are made by MKCOL; a file is PUT
-under a temporary name, and MOVEd to its own: in place of an older file, never of a folder, since a server
-that obeys `Overwrite: T` would remove that with all that is in it.
+`path: folder/sub` of an output is below the path of `hostname`. Folders are created with MKCOL. A file is PUT
+under a temporary name and MOVEd to its own, replacing an older file but never a folder, which a server that
+obeys `Overwrite: T` would remove with its content.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _WebDav:
         if answer.ok or answer.status == METHOD_NOT_ALLOWED:
             return None
         if answer.status != CONFLICT and self._look(path + "/").ok:
-            return None  # an account may be kept from making what is there already
+            return None  # an account may lack permission to create an existing folder
         return answer
 
     def exists(self, path: str) -> bool:
@@ -81,7 +81,7 @@ class _WebDav:
                 "Overwrite": "T" if overwrite else "F",
             },
         )
-        if answer.status == MULTI_STATUS:  # for one file, that tells of a failure (RFC 4918, 9.9.4)
+        if answer.status == MULTI_STATUS:  # for one file, this status means a failure (RFC 4918, 9.9.4)
             return ServerAnswer(CONFLICT, answer.headers, b"", "the server could not move it")
         return answer
 

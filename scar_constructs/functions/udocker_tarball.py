@@ -47,8 +47,7 @@ RELEASE = (
 _ADVICE = (
     "Functions with `runtime: python3.13` need them on AWS Lambda. Download udocker-englib-*.tar.gz "
     "(https://github.com/indigo-dc/udocker) and set UDOCKER_TARBALL to its path, or, only to read the "
-    "template, "
-    "synthesize without them: -c udocker_tools=none"
+    "template, synthesize without them: -c udocker_tools=none"
 )
 _WARNING = (
     "udocker's tools are not in the runner's package, because no AWS account is known. On AWS, functions "
