@@ -9,7 +9,7 @@ else in this package is internal and can change at any time.
     scar_workflow.py    `ScarWorkflow`: a workflow in any stack
     workflow_stack.py   the stack of one workflow in one region
     workflow_resources.py  what both of them contain
-    deployment.py       what the deployer decides with `-c KEY=VALUE`, and the final names
+    deployment.py       the settings of a deployment (`-c KEY=VALUE`), and the final names
     container_function.py  a function that runs the user's container in AWS Lambda, or delegates to AWS Batch
     regions.py          which functions belong to which region
     construct_names.py  ids of constructs made from users' names
@@ -17,7 +17,7 @@ else in this package is internal and can change at any time.
     template_checks.py  findings of template linters that are accepted
     app.py              the CDK app
     interpreter.py      finds a Python with the CDK
-    functions/          a function: package, runner layer, rights, network
+    functions/          a function: package, runner layer, permissions, network
     images/             images assembled at deployment
     batch/              AWS Batch for a function
     storage/            buckets, folders, notifications, settings of storage providers
@@ -25,9 +25,9 @@ else in this package is internal and can change at any time.
     launch/             the state machines behind `scar-launch --distributed`
     handlers/           the programs behind custom resources; never imported
 
-Nothing here calls AWS or imports the runner: its files are only copied into assets.
+This package neither calls AWS nor imports the runner, whose files are only copied into assets.
 
-The public names are imported on first use: `interpreter` has to load in a Python without the CDK.
+The public names are imported on first use, because `interpreter` must load in a Python without the CDK.
 """
 
 import importlib

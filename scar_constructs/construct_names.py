@@ -1,9 +1,9 @@
-"""Ids of constructs that are made of names which users choose.
+"""Ids of constructs that are derived from users' names.
 
-The CDK keeps the children of a construct in a JavaScript object, and takes a child called `constructor` (a
-good name for a bucket, and for a function) for one that is there already; one called `__proto__` gets lost.
-Children called `Resource` and `Default` are special to it: it takes them for what their parent stands for,
-wants one of the two at most, and leaves them out of the names in the template.
+The CDK keeps the children of a construct in a JavaScript object. It reports a child named `constructor` (a
+valid name for a bucket or function) as a duplicate, and loses one named `__proto__`. Children named
+`Resource` and `Default` are special: the CDK treats them as their parent's main resource, allows only one of
+the two, and leaves them out of the logical ids in the template.
 """
 
 from __future__ import annotations
@@ -22,6 +22,6 @@ _OF_THE_CDK = frozenset({"Default", "Resource"})
 
 
 def id_for(name: str) -> str:
-    """The id of the construct of a function or bucket: its name, where that can be."""
+    """The construct id of a function or bucket: its name, if that is possible."""
     special = name in _OF_EVERY_OBJECT or name in _OF_THE_CDK
     return f"{name}!" if special else name  # `!`: no name of a function or bucket has one

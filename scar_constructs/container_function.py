@@ -1,8 +1,8 @@
-"""One function of a workflow: it runs the user's container in AWS Lambda, or hands the event to AWS Batch.
+"""One function of a workflow: it runs the user's container in AWS Lambda, or submits the event to AWS Batch.
 
 A function that runs the container itself is an image function: its image is the user's with the runner in it.
-A function that only hands events on is a zip function on the runner's layer. So is one with
-`runtime: python3.13`, which pulls and unpacks the image when it runs.
+A function that only submits jobs is a zip function on the runner's layer. So is one with `runtime:
+python3.13`, which pulls and unpacks the image at run time.
 """
 
 from __future__ import annotations
@@ -51,24 +51,23 @@ _LONGEST_DESCRIPTION = 256
 
 
 class ContainerFunction(Construct):
-    """A Lambda function on the shared runner, with its log group, its role, its failure queue and, where
-    needed, its Batch queue.
+    """A Lambda function on the shared runner, with its log group, its role, its failure queue and, if needed,
+    its Batch queue.
 
-    A role that is given (`iam.role`) is used as it is, and nothing is added to its rights; jobs in Batch have
-    a role of their own in any case, as one that Lambda can take is seldom one that containers can.
+    A given role (`iam.role`) is used without changes. Batch jobs always have a role of their own, because a
+    role for Lambda can rarely be assumed by containers, too.
 
-    :param definition: the function; its entries hold final bucket names.
+    :param definition: the function; its entries contain final bucket names.
     :param buckets: the buckets that they name, by name.
     :param runner: the shared runner.
-    :param network: where Batch jobs run if the function names no subnets of its own; needed in modes `batch`
-        and `lambda-batch`.
-    :param providers: the storage providers that it writes to, without variables in their settings
+    :param network: the network of Batch jobs if the function sets no subnets; needed in the modes `batch` and
+    `lambda-batch`. :param providers: the storage providers that it writes to, without variables in their
+    settings
         (`storage_settings.with_environment_values`).
-    :param storage_secret: holds their secrets, as far as they are not kept by the user.
+    :param storage_secret: contains their secrets, except for those that the user stores.
     :param images: assembles the function's image.
-    :param event_store: carries long events to jobs; needed in modes `batch` and `lambda-batch`.
-    :param registry_mirrors: where the runner pulls images from, instead of from their registries,
-        `REGISTRY=BASE,…`.
+    :param event_store: passes long events to jobs; needed in the modes `batch` and `lambda-batch`.
+    :param registry_mirrors: mirrors that the runner pulls images from, `REGISTRY=BASE,…`.
     """
 
     def __init__(
@@ -169,7 +168,7 @@ class ContainerFunction(Construct):
         return function
 
     def _set_options(self, assets: Sequence[s3_assets.Asset], image_file: ImageFile | None) -> None:
-        """What some functions do without: a VPC, file systems, preheating."""
+        """Optional parts: a VPC, file systems, preheating."""
         definition = self.definition
         if definition.vpc is not None:
             place_in_vpc(self.function, definition.vpc, function_name=definition.name)
@@ -202,7 +201,7 @@ class ContainerFunction(Construct):
         return endpoint
 
     def _layers(self) -> list[lambda_.ILayerVersion]:
-        """The user's own, which are there already."""
+        """The user's existing layers."""
         return [
             lambda_.LayerVersion.from_layer_version_arn(self, f"Layer{number}", arn)
             for number, arn in enumerate(self.definition.layer_arns)
@@ -234,7 +233,7 @@ class ContainerFunction(Construct):
         secret: StorageSecret | None,
     ) -> iam.IRole:
         if self.definition.role_arn is not None:
-            # Its owner has decided what it may do: nothing is added.
+            # Its owner decides on its permissions: nothing is added.
             return iam.Role.from_role_arn(self, "Role", self.definition.role_arn, mutable=False)
         role = iam.Role(
             self,
@@ -281,7 +280,7 @@ def _pull_variables(registry_mirrors: str | None, image_file: ImageFile | None) 
 
 def _description(definition: Function) -> str:
     text = definition.description or f"Runs {definition.container.image or 'an image from a file'}"
-    # An image's reference alone may be twice as long: registry, repository, tag and digest.
+    # The reference of an image can be twice as long: registry, repository, tag and digest.
     return text if len(text) <= _LONGEST_DESCRIPTION else f"{text[: _LONGEST_DESCRIPTION - 1]}…"
 
 

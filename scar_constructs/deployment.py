@@ -1,8 +1,8 @@
-"""What the deployer decides: the context values `-c KEY=VALUE`, checked, and the final names.
+"""The settings of a deployment: the context values `-c KEY=VALUE`, validated, and the final names.
 
-An FDL file names functions and buckets as its author likes. A deployment may add a suffix to bucket names
-(they are globally unique) and a stage to all names, and may use existing buckets. `with_real_names` returns
-the same workflow with the final names, once, so that no later place can forget a part of them.
+The author of an FDL file chooses the names of functions and buckets. A deployment may add a suffix to bucket
+names (they are globally unique) and a stage to all names, and may use existing buckets. `with_real_names`
+returns the same workflow with the final names, so that no other code has to build them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
 
 DISTRIBUTED_LAUNCH = "distributed_launch"
-"""Context key: whether launches can be handed over to AWS (`DistributedLaunch`)."""
+"""Context key: whether launches can run in AWS (`DistributedLaunch`)."""
 
 CONTEXT_KEYS: Mapping[str, str] = {
     "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
@@ -37,7 +37,7 @@ CONTEXT_KEYS: Mapping[str, str] = {
     DISTRIBUTED_LAUNCH: "`true` creates, for each function that reads from S3, the state machine that "
     "`scar-launch --distributed` starts; default: `false`",
 }
-"""Every context key that this app reads, and what it means."""
+"""Every context key that this app reads, with its description."""
 
 _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "stack": (
@@ -62,7 +62,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
         "`none`, `download`, or `sha256:` and 64 digits",
     ),
 }
-"""What the value of a context key looks like, and how a message says it."""
+"""The pattern for the value of a context key, and its description in messages."""
 
 _LONGEST_BUCKET_NAME = 63
 _LONGEST_FUNCTION_NAME = 64
@@ -144,7 +144,7 @@ class Deployment:
 
 
 def cdk_context(environ: Mapping[str, str]) -> Mapping[str, object]:
-    """The context that the cdk command gives its app: in a variable, and in a file what is too long for one.
+    """The context that the cdk command passes to its app: in a variable, or in a file if it is too long.
 
     `App` reads the same by itself, but takes seconds to load: too long to wait for "file not found".
     """
@@ -169,10 +169,10 @@ def real_bucket_names(
     bucket_suffix: str | None = None,
     existing_buckets: Iterable[str] = (),
 ) -> Mapping[str, str]:
-    """The name of each bucket of the FDL file where it is deployed: `BUCKET-SUFFIX-STAGE`.
+    """The deployed name of each bucket of the FDL file: `BUCKET-SUFFIX-STAGE`.
 
     `existing_buckets` lists existing buckets by their final name, or by their name in the FDL file: such a
-    bucket is used under that very name.
+    bucket is used under exactly that name.
 
     :raises DeploymentError: an existing bucket is not used by the workflow, a name becomes too long, or two
         buckets get the same name.
@@ -209,7 +209,7 @@ def with_real_names(
     bucket_suffix: str | None = None,
     existing_buckets: Iterable[str] = (),
 ) -> Workflow:
-    """The same workflow with the names that its functions, APIs and buckets have where it is deployed.
+    """The same workflow with the deployed names of its functions, APIs and buckets.
 
     Functions keep their order.
 
@@ -235,7 +235,7 @@ def with_real_names(
             api_gateway=None if api is None else replace(api, name=staged(api.name, stage)),
             inputs=renamed(function.inputs),
             outputs=renamed(function.outputs),
-            # Mostly none of the workflow's: then it is there already, under its own name.
+            # Usually not a bucket of the workflow: then it already exists, under its own name.
             deployment_bucket=names.get(staging, staging) if staging is not None else None,
         )
 
@@ -263,7 +263,7 @@ def _text(context: Mapping[str, object], key: str) -> str | None:
 
 
 def _yes_or_no(context: Mapping[str, object], key: str) -> bool:
-    """`true` or `false`, as a text or (from a cdk.json) as it is."""
+    """`true` or `false`, as a string or (from a cdk.json) as a boolean."""
     value = context.get(key)
     if value is None or isinstance(value, bool):
         return bool(value)

@@ -1,7 +1,7 @@
-"""Answers to findings of cdk-nag and the CDK, beside the construct that they are about, each with its reason.
+"""Acknowledged findings of cdk-nag and the CDK, on the construct that they are about, each with its reason.
 
-The CDK keeps such acknowledgements by itself (`Validations`), so that cdk-nag is needed only where it is run:
-in the tests.
+The CDK keeps such acknowledgements by itself (`Validations`), so that cdk-nag is needed only in the tests,
+which run it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NO_PART_OF_AN_ID = re.compile(r"[\s()\[\]{}$]")
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
-    """Say why a rule's finding on this construct (or on what it holds) is as it should be.
+    """Acknowledge a rule's finding on this construct (or on its children), with a reason.
 
     :param rule: the rule's id, e.g. `AwsSolutions-S1`.
     """
@@ -24,13 +24,13 @@ def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
 
 
 def acknowledge_wildcard(construct: IConstruct, arn: str, reason: str) -> None:
-    """Say why a policy's resource ends in `*`.
+    """Acknowledge that a policy's resource ends in `*`, with a reason.
 
-    :param arn: the resource as the policy's statement has it; may hold tokens.
+    :param arn: the resource as in the policy's statement; may contain tokens.
     """
     resource = _flat(Stack.of(construct).resolve(arn))
-    # The CDK refuses an id with single brackets, and one with a space matches nothing: folders can be called
-    # so, and are then left to whoever runs cdk-nag.
+    # The CDK rejects an id with single brackets, and one with a space matches nothing. Folders can have such
+    # # names; their findings remain for those who run cdk-nag.
     if not _NO_PART_OF_AN_ID.search(resource):
         acknowledge(construct, f"AwsSolutions-IAM5[Resource::{resource}]", reason)
 

@@ -1,8 +1,8 @@
 """Makes sure that the CDK app of a checkout runs in a Python that has the CDK.
 
-The cdk command starts `python3 app.py`, with whatever `python3` is first in the PATH. Within an activated
-virtual environment that is the right one. Outside of one, the repository's own `.venv` (made by `make`) takes
-over. This file must load in any Python 3, so that an old one gets a message instead of a syntax error.
+The cdk command starts `python3 app.py` with the first `python3` in the PATH. In an activated virtual
+environment, that is the right one. Outside of one, the repository's own `.venv` (created by `make`) is used.
+This file must load in any Python 3, so that an old one prints a message instead of a syntax error.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ def prepare_interpreter(app):  # type: (str) -> None
     """Continue only in a Python that can synthesize: this one, else the `.venv` beside `app`, else exit with
     code 2.
 
-    :param app: path of the CDK app's main file; it is started anew if the interpreter has to change.
+    :param app: path of the CDK app's main file; it is restarted if the interpreter must change.
     """
     root = Path(app).resolve().parent
     in_environment = sys.prefix != sys.base_prefix

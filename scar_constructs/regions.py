@@ -1,7 +1,7 @@
-"""Which stack a function belongs to, where a workflow's functions sit in several regions: one a region.
+"""The stacks of a workflow with functions in several regions: one for each region.
 
-S3 notifies functions of its own region alone. A bucket is therefore made where it is read (nobody reads it:
-where it is first written); whoever writes to it from another region knows it by its name.
+S3 notifies only functions in the bucket's region. A bucket is therefore created in the region where it is
+read (or, if no function reads it, where it is first written). Functions in other regions write to it by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scar_constructs.deployment import DeploymentError
 
 @dataclass(frozen=True, slots=True)
 class RegionalPart:
-    """What one stack deploys."""
+    """The part of a workflow in one stack."""
 
     workflow: Workflow
     """The functions of one region."""
@@ -26,7 +26,7 @@ class RegionalPart:
     foreign_buckets: tuple[str, ...] = ()
     """Buckets that a function here writes to and another stack makes."""
     needs: tuple[int, ...] = ()
-    """Indexes of the parts that make them."""
+    """Indexes of the parts that create them."""
 
 
 def split_by_region(workflow: Workflow, deployment_region: str | None) -> tuple[RegionalPart, ...]:

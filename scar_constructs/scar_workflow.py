@@ -35,7 +35,7 @@ class ScarWorkflow(Construct):
     """The functions, buckets and queues of an FDL file, in a stack of your own.
 
     A stack can hold several workflows. In all properties and methods, functions and buckets have the names of
-    the FDL file, whatever `stage` and `bucket_suffix` add to them.
+    the FDL file, without the additions of `stage` and `bucket_suffix`.
 
     :param fdl: path of the FDL file; a relative path starts at the working directory, which for `cdk` is the
         folder of `cdk.json`.
@@ -45,7 +45,7 @@ class ScarWorkflow(Construct):
     :param existing_buckets: names of existing buckets, which are used and not created. They keep their names.
     :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is
         destroyed. By default they are retained.
-    :param registry_mirrors: mirrors to ask before the registries: `REGISTRY=BASE,…`, such as
+    :param registry_mirrors: mirrors to try before the registries: `REGISTRY=BASE,…`, such as
         `docker.io=https://mirror.example.org`.
     :param distributed_launch: create what `scar-launch --distributed` needs.
     :param udocker_tools: for functions with `runtime: python3.13` only: `none`, `download`, or

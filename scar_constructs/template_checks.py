@@ -8,7 +8,7 @@ from constructs import IConstruct
 from scar_constructs.findings import acknowledge
 
 _LITERAL_TEXT = ("E1029", "W1053")
-"""What looks like a parameter or a reference in text of the FDL file is meant as it is written."""
+"""Text of the FDL file that looks like a parameter or a reference is used literally."""
 _REDUNDANT_DEPENDENCY = "W3005"
 """The CDK writes "DependsOn" beside a reference to the same role: redundant and harmless."""
 

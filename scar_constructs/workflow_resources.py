@@ -27,7 +27,7 @@ from scar_constructs.storage.secret import StorageSecret
 from scar_constructs.storage.topics import TopicTrigger
 
 OUTPUT = "ScarWorkflow"
-"""Name of the output in which command-line tools find what is deployed, as JSON."""
+"""Name of the output with the deployed resources, as JSON, for command-line tools."""
 
 
 class WorkflowResources:
@@ -36,19 +36,19 @@ class WorkflowResources:
     Not a construct: in a stack of its own, a workflow's constructs are the stack's children, and changing
     their paths would replace the buckets and functions of deployed stacks.
 
-    :param scope: gets the constructs.
+    :param scope: the parent of the constructs.
     :param workflow: the validated FDL file, with final names (`deployment.with_real_names`) and without
         variables in the settings of storage providers (`provider_settings.with_environment_values`).
     :param region: the region of the stack, if it is known.
-    :param folders: folders of the buckets, if other stacks name some too.
-    :param foreign_buckets: names of those buckets that other stacks make.
+    :param folders: folders of the buckets, if other stacks use some, too.
+    :param foreign_buckets: names of the buckets that other stacks create.
     :param existing_buckets: names of existing buckets.
     :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
-    :param distributed_launch: make a `DistributedLaunch` for each function that reads from S3.
+    :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3.
     :param udocker_tarball: see `RunnerAsset`.
-    :raises DeploymentError: a function names subnets without security groups.
+    :raises DeploymentError: a function sets subnets without security groups.
     """
 
     def __init__(

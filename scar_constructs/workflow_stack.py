@@ -26,9 +26,9 @@ def add_stacks(
 ) -> list[WorkflowStack]:
     """Add the stack of a workflow to an app, or one for each region that its functions name.
 
-    :param workflow: as `WorkflowStack` takes it.
+    :param workflow: see `WorkflowStack`.
     :param deployment_region: the region that the cdk command deploys to, if it is known.
-    :param udocker_tools: what `find_udocker_tools` found; default: none are packaged.
+    :param udocker_tools: the result of `find_udocker_tools`; default: none are packaged.
     :raises DeploymentError: this workflow cannot be deployed.
     """
     tools = udocker_tools or UdockerTools()
@@ -58,7 +58,7 @@ def add_stacks(
 
 
 class WorkflowStack(Stack):
-    """A stack of nothing but one workflow: see `WorkflowResources`.
+    """A stack with one workflow; see `WorkflowResources`.
 
     :param region: where it is deployed; default: where the cdk command deploys to.
     :param deployment_region: that region, if it is known.

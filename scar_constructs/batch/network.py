@@ -24,7 +24,7 @@ class BatchNetwork(Construct):
             nat_gateways=0,
             subnet_configuration=[
                 ec2.SubnetConfiguration(
-                    # Jobs ask for their public address themselves: nothing else that lands here gets one.
+                    # Jobs request their public address themselves. Nothing else in these subnets gets one.
                     name="Public",
                     subnet_type=ec2.SubnetType.PUBLIC,
                     map_public_ip_on_launch=False,
@@ -33,7 +33,7 @@ class BatchNetwork(Construct):
             gateway_endpoints={
                 "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)
             },
-            # Nothing is in the default group, and it lets in only what is in it. Emptying it takes another
+            # The default group has no members and allows only its members. Emptying it would need another
             # custom resource, with rights on every security group of the account.
             restrict_default_security_group=False,
         )

@@ -1,4 +1,4 @@
-"""AWS Batch for one function: where its jobs run and wait, and what a job is."""
+"""AWS Batch for one function: compute environment, job queue and job definition."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ class BatchQueue(Construct):
     no job runs.
 
     A job runs in the function's assembled image and handles one event (`runtime/delegation.py`). When its
-    last attempt has failed, its state change, which holds the event or names it, goes to the failure queue.
+    last attempt has failed, its state change, which contains or names the event, is sent to the failure
+    queue.
 
     :param definition: the function; its `batch` is set.
     :param buckets: the buckets that its entries name.
     :param image_uri: the assembled image.
-    :param repository: where it is; None: somewhere else in ECR.
+    :param repository: its repository; None: another one in ECR.
     :param environment: variables of every job.
-    :param failure_queue: keeps what failed.
-    :param event_store: carries long events to jobs.
-    :param network: where jobs run if the function names no subnets.
+    :param failure_queue: keeps events that failed.
+    :param event_store: passes long events to jobs.
+    :param network: the network of jobs if the function sets no subnets.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class BatchQueue(Construct):
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the function that submits jobs has to know."""
+        """The variables of the function that submits jobs."""
         return {
             "SCAR_JOB_QUEUE": self.job_queue.job_queue_arn,
             "SCAR_JOB_DEFINITION": self.job_definition.job_definition_arn,
@@ -179,7 +180,7 @@ class BatchQueue(Construct):
             raise DeploymentError(
                 f"function {function_name}: batch.compute_resources: subnets need security_group_ids too"
             )
-        # The construct wants a VPC, but only to find subnets and to make a security group: both are given.
+        # The construct requires a VPC, but uses it only to find subnets and to create a security group.
         vpc = ec2.Vpc.from_vpc_attributes(self, "Vpc", vpc_id="not-used", availability_zones=["not-used"])
         subnets = [
             ec2.Subnet.from_subnet_id(self, f"Subnet{number}", subnet_id)

@@ -1,6 +1,6 @@
-"""The HTTP endpoint of a function: a REST API that hands requests over to it as they are.
+"""The HTTP endpoint of a function: a REST API that passes requests to it unchanged.
 
-The function answers, or (`X-Amz-Invocation-Type: Event`) hands the request on to itself: see
+The function answers, or (`X-Amz-Invocation-Type: Event`) invokes itself asynchronously: see
 `runtime/events/http_async.py`. A REST API, not an HTTP API, because only the former has API keys.
 """
 
@@ -31,9 +31,9 @@ _METHODS = ("GET", "POST")
 class HttpEndpoint(Construct):
     """A regional REST API with GET and POST on one resource, for one function.
 
-    Bodies of any type arrive whole; every request has a line in the access log; throttled.
+    Bodies of any type are passed on unchanged. Every request is in the access log. Requests are throttled.
 
-    :param api: its name, and who may call it.
+    :param api: its name and authorization.
     :param function: what is called.
     :param function_name: its name.
     :param retention: of the access log.
@@ -96,11 +96,11 @@ class HttpEndpoint(Construct):
         self._acknowledge(api.auth)
 
     def grant_hand_on(self, role: iam.IRole, function_name: str) -> None:
-        """Let the function invoke itself, for requests that nobody waits for."""
+        """Let the function invoke itself, for asynchronous requests."""
         allow(role, ["lambda:InvokeFunction"], [function_arn(Stack.of(self), function_name)])
 
     def _api_key(self) -> str:
-        """Make a key (AWS makes its value, which stands in no template) and the plan that it belongs to."""
+        """Create a key (AWS generates its value, which is not in the template) and its usage plan."""
         key = self.api.add_api_key("Key")
         plan = self.api.add_usage_plan(
             "Plan", throttle=apigateway.ThrottleSettings(rate_limit=RATE_PER_S, burst_limit=BURST)
@@ -128,8 +128,8 @@ class HttpEndpoint(Construct):
 class _LogRole(Construct):
     """The role with which API Gateway writes logs: one setting for the whole account and region.
 
-    Without one, no stage can have an access log. It has the rights that AWS made for this purpose, and stays
-    when the stack is destroyed, as other APIs of the account may have come to need it.
+    Without it, no stage can have an access log. It has the permissions of AWS's policy for this purpose, and
+    is kept when the stack is destroyed, because other APIs of the account may depend on it.
     """
 
     def __init__(self, scope: Construct, construct_id: str) -> None:

@@ -5,9 +5,9 @@ runner_asset.py        the runner, packaged once for all functions
 compiled_libraries.py  the runner's compiled libraries for AWS Lambda
 asset_code.py          an asset as the code of a function or layer
 udocker_tools.py       udocker's tools in the runner layer, for pulled images
-udocker_tarball.py     where those tools come from
-data_access.py         the rights of functions and jobs
-failure_queue.py       the queue of events that failed for good
+udocker_tarball.py     finds or downloads those tools
+data_access.py         the permissions of functions and jobs
+failure_queue.py       the queue of events that failed after all retries
 network.py             VPC and EFS of a function
 preheating.py          functions that are invoked once after their deployment
 handler_function.py    the function behind a custom resource

@@ -9,7 +9,7 @@ from scar_constructs.findings import acknowledge
 
 
 def code_of(asset: s3_assets.Asset) -> lambda_.Code:
-    """The asset as AWS Lambda's code (`Code.from_asset` would hide where the asset is)."""
+    """The asset as AWS Lambda's code (`Code.from_asset` would hide the asset's location)."""
     acknowledge(
         asset,
         "Annotation::@aws-cdk/aws-lambda:codeFromBucketObjectVersionNotSpecified",

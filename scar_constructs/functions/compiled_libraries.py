@@ -2,11 +2,12 @@
 architectures.
 
 They unpack image layers several times faster, and are the only way to read zstd before Python 3.14. Files
-with machine code are named for their architecture and all others are equal, so the wheels of both go into one
-folder, which only a Python of the right version looks at (AWS Lambda Developer Guide, "Layer paths for each
-Lambda runtime").
+with machine code are named after their architecture and all others are equal, so the wheels of both are
+unpacked into one folder, which only a Python of the right version uses (AWS Lambda Developer Guide, "Layer
+paths for each Lambda runtime").
 
-The wheels of AWS's runtime interface client go into images alone: they are part of the assembler's asset.
+The wheels of AWS's runtime interface client are needed in images only: they are part of the assembler's
+asset.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from toolchain.runner_libraries import PYTHON_VERSION
 
 SITE_PACKAGES = f"python/lib/python{PYTHON_VERSION}/site-packages"
-"""Folder of the layer that a Python of that very version looks at."""
+"""Folder of the layer that only a Python of that version uses."""
 
 _LEFT_OUT = (".pyi", ".typed")
 FOR_IMAGES = ("awslambdaric-", "simplejson-", "snapshot_restore_py-")
@@ -37,7 +38,7 @@ def add_compiled_libraries(folder: Path, wheels: Iterable[Path]) -> None:
 
 
 def add_libraries_of_images(folder: Path, wheels: Iterable[Path]) -> None:
-    """Unpack the wheels that go into assembled images into a folder of the assembler's path."""
+    """Unpack the wheels for assembled images into a folder on the assembler's path."""
     for wheel in wheels:
         if wheel.name.startswith(FOR_IMAGES):
             _unpack(wheel, folder, "")
@@ -52,10 +53,10 @@ def _unpack(wheel: Path, folder: Path, packages: str) -> None:
 
 
 def _target(path: PurePosixPath, packages: str) -> PurePosixPath | None:
-    """Where a wheel's file goes in the asset, None if it is left out."""
+    """The path of a wheel's file in the asset, or None if it is left out."""
     parts = path.parts
     if "LICEN" in path.name.upper():
-        # The licence of the library within (isa-l) stands in the package's own folder.
+        # The license of the library within (isa-l) is in the package's own folder.
         return PurePosixPath("licenses", parts[0].split("-")[0], "-".join([*parts[1:-1], path.name]))
     if parts[0].endswith((".dist-info", ".data")) or path.suffix in _LEFT_OUT or "isa-l" in parts:
         return None

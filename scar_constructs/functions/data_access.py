@@ -1,12 +1,12 @@
-"""The rights of functions and jobs, each no wider than the thing that it is for.
+"""The permissions of functions and jobs, each as narrow as possible.
 
-On data: read its input folders (the very version that an event names, where a bucket keeps versions), write
-its output folders, nothing else.
+On data: read the input folders (in a versioned bucket, also the version in the event), write the output
+folders, nothing else.
 
 `grant_read` and `grant_write` of the CDK's buckets are not used here: they add listing the bucket, reading
-its settings and tags, and deleting objects. No right to list is given; S3 therefore answers 403 instead of
-404 for a key that is gone. (A right to list that ends at a folder would not change that: S3 looks for a right
-to list the bucket as a whole before it says 404.)
+its settings and tags, and deleting objects. There is no permission to list; S3 therefore answers 403 instead
+of 404 for a missing key. (A permission to list one folder would not change that: S3 answers 404 only with
+permission to list the whole bucket.)
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def allow(role: iam.IRole, actions: Sequence[str], resources: Sequence[str]) -> 
 def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[str, s3.IBucket]) -> None:
     """Let a role read the objects of the function's input folders and write objects into its output folders.
 
-    :param buckets: the buckets that the function's entries name, but for those that are fed by a topic: they
-        are somebody else's. Entries of other storage providers need no rights here.
+    :param buckets: the buckets of the function's entries, except those with a topic, which belong to another
+    account. Entries of other storage providers need no permissions here.
     """
     if inputs := _object_arns(role, definition.inputs, buckets):
         allow(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
@@ -74,7 +74,8 @@ def grant_secrets(role: iam.IRole, names: Sequence[str]) -> None:
 
 
 def grant_image(role: iam.IRole, container: Container) -> None:
-    """Let a role read what it takes to pull the container's image: a registry's login, or an image in ECR."""
+    """Let a role read what is needed to pull the container's image: a registry's login, or an image in
+    ECR."""
     if container.registry_credentials is not None:
         grant_secrets(role, [container.registry_credentials])
         return
@@ -87,7 +88,7 @@ def grant_image(role: iam.IRole, container: Container) -> None:
 
 
 def grant_ecr_login(role: iam.IRole) -> None:
-    """Let a role log in to Amazon ECR, which gives no right to any image."""
+    """Let a role log in to Amazon ECR, which alone permits no access to images."""
     allow(role, ["ecr:GetAuthorizationToken"], ["*"])
     acknowledge(
         role,
@@ -103,10 +104,10 @@ def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:
 
 
 def in_policy(text: str) -> str:
-    """A part of an object's key as the resource of a policy names it.
+    """A part of an object's key, escaped for the resource of a policy.
 
-    `*` and `$` would stand for something else there, and become `?`, which is any one character. A policy
-    takes characters up to U+00FF alone: others become `*`.
+    `*` and `$` have a special meaning there, and become `?`, which matches any one character. A policy allows
+    only characters up to U+00FF: others become `*`.
     """
     return re.sub(r"[^ -\u00ff]+", "*", re.sub(r"[*$]", "?", text))
 

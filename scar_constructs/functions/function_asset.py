@@ -1,8 +1,8 @@
-"""A function's package: `function_config.json`, which tells the runner what to do, the user's script, and
-extra files.
+"""A function's package: `function_config.json`, which configures the runner, the user's script, and extra
+files.
 
 The package is small: the runner itself is in the shared layer. The script and the folder of extra files have
-fixed names in it, so that nothing user-given becomes a path or a word of a command.
+fixed names in it, so that no user input becomes a path or a word of a command.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scar_constructs.functions.asset_code import code_of
 from scar_constructs.functions.provider_settings import packaged
 
 CONFIG_VERSION = 1
-"""Of `function_config.json`: the runner refuses a version that it does not know."""
+"""Of `function_config.json`: the runner rejects a version that it does not support."""
 
 EXTRA_PAYLOAD = "extra_payload"
 """The folder of the user's extra files in the package; the container finds its path in a variable."""
@@ -70,7 +70,7 @@ def write_package(definition: Function, folder: Path, providers: Sequence[Storag
 
 
 def function_config(definition: Function, providers: Sequence[StorageProvider] = ()) -> Mapping[str, object]:
-    """What the runner reads: see `runtime/config.py`."""
+    """The content of the file; see `runtime/config.py`."""
     batch = definition.batch
     return {
         "version": CONFIG_VERSION,

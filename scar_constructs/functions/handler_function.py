@@ -1,4 +1,4 @@
-"""The function behind a custom resource: a small Python program whose text stands in the template."""
+"""The function behind a custom resource: a small Python program in the template."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def handler_code(name: str) -> str:
 
 
 class HandlerFunction(Construct):
-    """A Lambda function with a log group, and a role that may write to it and do what it is allowed later.
+    """A Lambda function with a log group, and a role that may write to it. More permissions are added later.
 
     :param handler: name of the program in `scar_constructs/handlers`; its `handler_code` has at most 4096
         characters.
@@ -49,7 +49,7 @@ class HandlerFunction(Construct):
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             description=description,
-            # A policy of the role itself: it is there before the function runs, and until after its last run.
+            # An inline policy: it exists before the function runs, and until after its last run.
             inline_policies={"Rights": self._policy},
         )
         self.function = lambda_.Function(
@@ -70,7 +70,7 @@ class HandlerFunction(Construct):
 
     @classmethod
     def of(cls, scope: Construct, construct_id: str, *, handler: str, description: str) -> Self:
-        """The one of the stack, made when it is first asked for."""
+        """The function of the stack, created on first use."""
         stack = Stack.of(scope)
         found = stack.node.try_find_child(construct_id)
         if isinstance(found, cls):

@@ -1,6 +1,6 @@
-"""A function in somebody's VPC, and the EFS file systems that it mounts there.
+"""A function in a user's VPC, and the EFS file systems that it mounts there.
 
-Subnets, security groups and access points are there already and are given by id: nothing is looked up, so
+Subnets, security groups and access points already exist and are given by id. Nothing is looked up, so
 synthesis needs no account.
 """
 
@@ -60,10 +60,10 @@ def place_in_vpc(function: lambda_.Function, vpc: Vpc, *, function_name: str) ->
 
 
 def mount(function: lambda_.Function, file_systems: Sequence[FileSystem]) -> None:
-    """Mount EFS access points into a function, for reading and writing, as far as the access point lets it.
+    """Mount EFS access points into a function, for reading and writing, as far as the access point permits.
 
-    An access point's ARN does not tell its file system: the rights are on any file system of the account, but
-    through this access point alone.
+    An access point's ARN does not contain its file system: the permissions apply to any file system of the
+    account, but through this access point only.
     """
     _resource(function).file_system_configs = [
         lambda_.CfnFunction.FileSystemConfigProperty(arn=system.arn, local_mount_path=system.local_mount_path)

@@ -1,8 +1,8 @@
-"""The settings of storage providers: what is packaged with a function, and what is kept secret.
+"""The settings of storage providers: those that are packaged with a function, and the secret ones.
 
-Whatever may be a secret and stands in the FDL file, in the clear or as `${ENV:NAME}`, goes into the stack's
-secret (`storage_secret`). A `${SECRET:name-or-arn}` stays where it is: the runner reads it there. Only what
-is left, such as a server's address, is packaged. The form is that of `runtime/config.py`.
+Every possible secret in the FDL file, in plain text or as `${ENV:NAME}`, is stored in the stack's secret
+(`storage_secret`). A `${SECRET:name-or-arn}` is not copied: the runner reads it. Only the other settings,
+such as a server's address, are packaged. The format is that of `runtime/config.py`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def providers_of(function: Function, workflow: Workflow) -> tuple[StorageProvide
 
 
 def packaged(providers: Sequence[StorageProvider]) -> Mapping[str, Mapping[str, object]]:
-    """What the runner is told of them: never a secret."""
+    """The settings that are packaged for the runner: never a secret."""
     return {provider.reference: _packaged(provider) for provider in providers}
 
 
 def stack_values(providers: Sequence[StorageProvider]) -> Mapping[str, Mapping[str, str]]:
-    """What belongs into the stack's secret."""
+    """The settings for the stack's secret."""
     values = {
         provider.reference: {
             key: setting.value for key, setting in provider.settings.items() if _is_ours(key, setting)

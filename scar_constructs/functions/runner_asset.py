@@ -2,11 +2,10 @@
 functions of a stack.
 
 The libraries (boto3 and what it needs) are copied from the Python environment that synthesizes:
-`requirements.txt` pins them, so that everybody packages the same, and this needs no network. Those that are
-compiled for AWS Lambda's Python are added by `compiled_libraries`; in pulled mode, `udocker_tools` adds what
-replaces namespaces there. What no function uses is left out, above all the descriptions of the other four
-hundred AWS services: 20 MB become 4. The folder's content decides the asset's hash: same runner, same
-libraries, same hash.
+`requirements.txt` pins them, so that every environment packages the same files, and no network is needed.
+`compiled_libraries` adds those that are compiled for AWS Lambda's Python; in pulled mode, `udocker_tools`
+adds the replacement for namespaces. Unused files are left out, mainly the descriptions of the other four
+hundred AWS services: 20 MB become 4. The asset's hash depends on the folder's content only.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from scar_constructs.functions.udocker_tools import add_udocker_tools
 from toolchain.runner_libraries import runner_libraries
 
 RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
-"""Distributions that go into the layer."""
+"""Distributions in the layer."""
 
 AWS_SERVICES = ("batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
 """Services whose descriptions botocore keeps in the layer."""
@@ -42,7 +41,7 @@ class RunnerAsset(Construct):
     """The shared layer, and its zip as an asset.
 
     :param udocker_tarball: udocker's tools, needed on AWS Lambda if a function uses pulled mode.
-    :raises DeploymentError: `udocker_tarball` is something else.
+    :raises DeploymentError: `udocker_tarball` is not such a release.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, udocker_tarball: Path | None = None) -> None:

@@ -1,20 +1,20 @@
-"""Where udocker's tools come from: nowhere, a file, or udocker's own download.
+"""The source of udocker's tools: none, a file, or udocker's own download.
 
-A deployment of functions in pulled mode to AWS needs them (see `udocker_tools`). A deployment to the
-embedded cloud, or reading a template, does not. What is wanted is told from what the cdk command line says
-of its goal, in the environment:
+A deployment of functions in pulled mode to AWS needs them (see `udocker_tools`). A deployment to the embedded
+cloud, or a synthesis only to read the template, does not. The first condition that applies decides, among
+them the variables that the cdk command line sets:
 
-| the first of these that is there | what is packaged |
+| the first of these that is set | what is packaged |
 |---|---|
 | `-c udocker_tools=none` | nothing |
 | `UDOCKER_TARBALL` | that tarball: a file, or URLs of one, separated by spaces (udocker's own rule) |
 | `AWS_ENDPOINT_URL` | nothing: this is not AWS |
 | `-c udocker_tools=download` or `=sha256:DIGEST` | udocker's own release |
 | `CDK_DEFAULT_ACCOUNT` | the same |
-| none of them | nothing, with a warning: without an account a template can be read, not deployed |
+| none of them | nothing, with a warning: without an account, a template can only be read |
 
-Downloads come over https alone and are kept in the user's cache folder. udocker publishes no checksum of its
-tools: the download's is told, and whoever wants the very same again pins it by `sha256:DIGEST`.
+Downloads use https only and are kept in the user's cache folder. udocker publishes no checksum of its tools:
+the checksum of the download is printed, and `sha256:DIGEST` pins it.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ _PROBLEMS = (OSError, http.client.HTTPException, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class UdockerTools:
-    """The tarball to package, if any; and what the deployer has to know if there is none."""
+    """The tarball to package, if any, and a warning for the user if there is none."""
 
     tarball: Path | None = None
     warning: str | None = None
 
 
 def find_udocker_tools(choice: str | None, environ: Mapping[str, str]) -> UdockerTools:
-    """What to package, downloaded now if need be.
+    """The tarball to package, downloaded now if needed.
 
     :param choice: the context value `udocker_tools`, checked.
-    :raises DeploymentError: the tools are needed and cannot be had.
+    :raises DeploymentError: the tools are needed, but not available.
     """
     given = environ.get(UDOCKER_TARBALL, "")
     if choice == "none":
@@ -90,10 +90,10 @@ def find_udocker_tools(choice: str | None, environ: Mapping[str, str]) -> Udocke
 
 
 def download(urls: Sequence[str], digest: str | None, cache: Path) -> Path:
-    """The tarball that all these URLs lead to, from the cache or from the first that answers.
+    """The tarball at these URLs, from the cache or from the first URL that answers.
 
     :param digest: the SHA-256 that it must have, if it is known.
-    :raises DeploymentError: nobody has it.
+    :raises DeploymentError: no URL delivers it.
     """
     key = hashlib.sha256(" ".join(urls).encode()).hexdigest()[:16]
     kept = cache / f"{key}-{re.sub(r'[^A-Za-z0-9._-]', '_', urlsplit(urls[0]).path.rpartition('/')[2])}"
@@ -162,7 +162,7 @@ def _copy(answer: IO[bytes], file: IO[bytes]) -> None:
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """From https to https alone: these are programs."""
+    """Only from https to https, because these are programs."""
 
     def redirect_request(  # noqa: PLR0917 - as the library calls it
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str

@@ -23,14 +23,14 @@ _WANTED = re.compile(
 )
 _MAXIMUM_MEMBERS = 10_000
 _MAXIMUM_UNPACKED = 1 << 30
-# AWS Lambda takes 250 MB of layers and function together, unpacked; the runner itself has about 10.
+# The maximum of AWS Lambda is 250 MB for layers and function together, unpacked; the runner has about 10.
 _MAXIMUM_BYTES = 200 << 20
 
 
 def add_udocker_tools(tarball: Path, folder: Path) -> None:
-    """Unpack what the runner uses of the tarball into `folder`, as `lib/…` and `bin/…`.
+    """Unpack the files that the runner uses from the tarball into `folder`, as `lib/…` and `bin/…`.
 
-    :raises DeploymentError: it is no such tarball.
+    :raises DeploymentError: it is not such a tarball.
     """
     try:
         with tarfile.open(tarball, "r:gz") as archive:
@@ -57,7 +57,7 @@ def _tools(archive: tarfile.TarFile, tarball: Path) -> dict[str, bytes]:
     links: dict[str, str] = {}
     size = unpacked = 0
     for number, member in enumerate(archive):
-        unpacked += member.size  # what is not wanted is decompressed as well
+        unpacked += member.size  # unused files are decompressed, too
         if number >= _MAXIMUM_MEMBERS or member.size < 0 or unpacked > _MAXIMUM_UNPACKED:
             raise DeploymentError(f"{tarball} is too large for a release of udocker's tools")
         name = _tool(member.name)

@@ -11,7 +11,7 @@ Wish = dict[str, Any]
 def respond(
     event: Wish, what: str, name: str, make: Callable[[Wish], None], remove: Callable[[Wish, str], None]
 ) -> None:
-    """Do what is asked for, and answer in any case: without an answer CloudFormation waits for an hour."""
+    """Do the work, and answer in any case: without an answer, CloudFormation waits for an hour."""
     wish = event["ResourceProperties"]
     answer = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")}
     answer["PhysicalResourceId"] = event.get("PhysicalResourceId") or name

@@ -26,8 +26,8 @@ class AssembledImage(Construct):
     :param assembler: of the function's architecture.
     :param package: the function's configuration and script.
     :param image_file: the archive of its image, if it comes from a file.
-    :param registry_mirrors: where to look for images first, `REGISTRY=BASE,…`.
-    :param refresh: any text; the tag is looked up again when it changes.
+    :param registry_mirrors: mirrors to try before the registries, `REGISTRY=BASE,…`.
+    :param refresh: any text; the tag is resolved again when it changes.
     """
 
     def __init__(

@@ -34,10 +34,10 @@ _PUSH = (
 class ImageAssembler(Construct):
     """The function behind `Custom::ScarAssembledImage`, for one architecture.
 
-    It packs its own Python interpreter into the images, so it runs on their architecture. It may read what
-    `AssembledImage` names, and push to the repository.
+    It packs its own Python interpreter into the images, so it runs on their architecture. It may read the
+    sources of each `AssembledImage`, and push to the repository.
 
-    :param repository: where assembled images go.
+    :param repository: the repository for assembled images.
     :param runner: the layer with the runner, and with the package `containers` that does the work.
     :param architecture: `x86_64` or `arm64`.
     """
@@ -80,10 +80,10 @@ class ImageAssembler(Construct):
             log_group=log,
             timeout=Duration.minutes(15),
             memory_size=_MEMORY_MIB,
-            # Only an archive that is compressed as a whole goes to the disk.
+            # Only an archive that is compressed as a whole is written to the disk.
             ephemeral_storage_size=Size.gibibytes(10),
             description="Assembles images from users' images and the runner",
-            # The handler answers whatever happens; an invocation that was killed is followed by another one.
+            # The handler answers in any case; a killed invocation is retried.
             retry_attempts=2,
         )
         # An assembly that takes longer than a function may run is continued by a second invocation. This is a

@@ -1,4 +1,4 @@
-"""The code of the assembler: its handler, and the libraries that go into images but not into the layer."""
+"""The code of the assembler: its handler, and the libraries that are in images but not in the layer."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class ImageCode(lambda_.Code):
 
     @property
     def is_inline(self) -> bool:
-        """Never: the template holds no code."""
+        """Never: the template contains no code."""
         return False
 
     def bind(self, scope: Construct) -> lambda_.CodeConfig:
-        """Called by the CDK when the function is made."""
+        """Called by the CDK when the function is created."""
         return lambda_.CodeConfig(image=lambda_.CodeImageConfig(image_uri=self._uri))

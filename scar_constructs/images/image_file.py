@@ -1,8 +1,8 @@
-"""The archive of a function's image: an asset, or (`deployment.bucket`) a copy in a bucket of the user's.
+"""The archive of a function's image: an asset, or (`deployment.bucket`) a copy in a user's bucket.
 
-A plain asset will do, whatever its size. A bucket of one's own is for those whose assets are cleaned up
-(`cdk gc`), or who want to decide how their images are stored; the bucket is there already, in the stack's
-region, and its copy goes with the stack.
+An asset is enough for any size. A user's own bucket is for accounts whose assets are cleaned up (`cdk gc`),
+or with rules for the storage of images. The bucket already exists in the stack's region, and the copy is
+deleted with the stack.
 """
 
 from __future__ import annotations

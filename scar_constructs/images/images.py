@@ -15,7 +15,7 @@ from scar_constructs.images.image_file import ImageFile
 from scar_constructs.images.repository import ImageRepository
 
 REFRESH_IMAGES = "RefreshImages"
-"""Parameter of the stack: the tags of all images are looked up again when this text changes.
+"""Parameter of the stack: the tags of all images are resolved again when this text changes.
 
 Not a context value: CloudFormation keeps a parameter's value in later deployments, so that they stay at the
 newest image, and restores it in a rollback.
@@ -25,7 +25,7 @@ newest image, and restores it in a rollback.
 class WorkflowImages(Construct):
     """Repository and assemblers of a stack, created when the first function needs them.
 
-    :param runner: the runner that goes into the images.
+    :param runner: the runner for the images.
     :param registry_mirrors: see `AssembledImage`.
     :param keep: see `ImageRepository`.
     """

@@ -1,4 +1,4 @@
-"""The ECR repository of a stack, which holds its assembled images."""
+"""The ECR repository of a stack, with its assembled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `scar-launch --distributed` starts: a state machine that lists a function's input folders in AWS."""
+"""The state machine that `scar-launch --distributed` starts: it lists a function's input folders in AWS."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _OWN_RUNS = "Only executions of this state machine; their names are generated wh
 
 
 class DistributedLaunch(Construct):
-    """A state machine that sends an event for each file that is in a function's input folders already.
+    """A state machine that sends an event for each existing file in a function's input folders.
 
-    Its role may list these folders, invoke this function, write into its failure queue, and run the state
-    machine's own batches; nothing else. It costs nothing while nothing is launched.
+    Its role may list these folders, invoke this function, send to its failure queue, and run the state
+    machine's own batches; nothing else. It causes no cost while it does not run.
 
-    :param definition: the function; its entries hold final bucket names.
-    :param function: what is invoked.
-    :param failure_queue: gets the events that Lambda would not take.
+    :param definition: the function; its entries contain final bucket names.
+    :param function: the function to invoke.
+    :param failure_queue: receives the events that Lambda did not accept.
     :param buckets: the buckets that it reads from, by name.
-    :param retention: of the log, which holds errors alone.
+    :param retention: of the log, which contains only errors.
     """
 
     def __init__(

@@ -3,16 +3,17 @@
     Folder0 ─► Folder1 ─► …        a distributed map each: S3 lists the folder, 250 files go to one execution
        └─ Batch                    an express execution: its files, several at once
             └─ Event ─► Send       S3's event of a file, and Lambda's asynchronous invocation
-                          └─► Keep an event that Lambda would not take goes to the function's failure queue
+                          └─► Keep an event that Lambda did not accept is sent to the function's failure queue
 
-Batches, because each execution costs a state transition of the launch, and because the results of all of
-them together may have 256 KiB: a batch answers with one number, in which stand how many events it had to keep
-(times 1000) and how many files were not meant. Express executions, because a transition of a standard one
-costs as much as 25 of them; they end after 5 minutes, and a batch takes 3 even if Lambda takes an event at
-its last attempt only. An event that cannot be sent although Lambda is there does not fail its batch; all else
-does (no such function, no right), and the launch ends when more than a few percent have.
+Files are sent in batches, because each execution costs a state transition of the launch, and because all
+results together are limited to 256 KiB: a batch returns one number, the events that it sent to the failure
+queue (times 1000) plus the files that were left out. The executions are express, because one transition of a
+standard execution costs as much as 25 of them. They end after 5 minutes; a batch takes at most 3, even if
+Lambda accepts an event only at the last attempt. An event that Lambda does not accept does not fail its
+batch. Any other error does (no such function, no permission), and the launch ends if more than a few percent
+of the batches fail.
 
-All expressions are JSONata; a user's text stands in them as JSON strings only.
+All expressions are JSONata; user input appears in them only as JSON strings.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fdl_schemas.model import StorageEntry
 FILES_IN_A_BATCH = 250
 AT_ONCE_IN_A_BATCH = 25
 BATCHES_AT_ONCE = 20
-"""If the launch's input does not say how many."""
+"""Used if the launch's input does not contain a number."""
 TOLERATED_PERCENTAGE = 5
 
 _BYTES_IN_A_BATCH = 200 * 1024
@@ -57,9 +58,9 @@ def launch_states(
 ) -> State:
     """The definition of the state machine that launches one function.
 
-    Its input may have `concurrency` (batches at once) and `skip` (`bucket/key` of a file that has been run
-    already); its output has `kept`, the number of events in the failure queue, and `left_out`, that of listed
-    keys that are no files for the function.
+    Its input may contain `concurrency` (batches at once) and `skip` (`bucket/key` of a file that has already
+    run). Its output contains `kept`, the number of events in the failure queue, and `left_out`, the number of
+    listed keys that are not files for the function.
 
     :param entries: the function's input folders, with the final names of their buckets.
     :param partition: of AWS, for the ARNs of integrations.
@@ -123,7 +124,7 @@ def wanted(entry: StorageEntry, before: Sequence[StorageEntry] = ()) -> str:
     :param before: entries of the same bucket whose files have had their event.
     """
     conditions = [
-        f"{_FILE}.Size > 0",  # the runner takes empty ones for markers of folders
+        f"{_FILE}.Size > 0",  # the runner treats empty objects as folder markers
         f"$skip != ({_text(f'{entry.bucket}/')} & $key)",
         *_fits(entry),
         *(

@@ -20,18 +20,19 @@ from scar_constructs.functions.handler_function import HandlerFunction
 
 
 class OnDelete(StrEnum):
-    """What becomes of a bucket's content when its `BucketFolders` is removed."""
+    """What happens to a bucket's content when its `BucketFolders` is removed."""
 
     KEEP = "keep"
     """Nothing is deleted."""
     TIDY = "tidy"
-    """The markers go, if nothing else is there: a bucket whose deployment failed can then be deleted."""
+    """The markers are deleted if the bucket has no other content: a bucket whose deployment failed can then
+    be deleted."""
     EMPTY = "empty"
-    """Every object goes, so that the bucket can be deleted."""
+    """Every object is deleted, so that the bucket can be deleted."""
 
 
 class BucketFolders(Construct):
-    """Puts folder markers into a bucket, new or already there; existing objects are left alone.
+    """Puts folder markers into a new or existing bucket; existing objects are not changed.
 
     :param bucket: the bucket.
     :param folders: paths without leading or trailing `/`.
@@ -67,7 +68,7 @@ class _Provider(HandlerFunction):
     """The one function of a stack that makes folders."""
 
     _room = 8000
-    """AWS IAM takes 10 240 characters of a role's own policies; what is left is for other rights."""
+    """AWS IAM allows 10 240 characters for a role's inline policies; the rest is for other permissions."""
 
     def allow_on(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
         if folders:
@@ -87,7 +88,8 @@ class _Provider(HandlerFunction):
             acknowledge_wildcard(self.role, objects, "A bucket that is deleted is emptied of every object.")
 
     def _markers(self, bucket: s3.IBucket, folders: Sequence[str]) -> list[str]:
-        """The ARNs of the folders' markers, or of all that a bucket may have, where those are too many."""
+        """The ARNs of the folders' markers, or of all possible markers in the bucket if there are too
+        many."""
         names = [f"{in_policy(folder)}/" for folder in folders]
         reason = "The folder's name contains characters that are invalid in a policy."
         if sum(len(name) + _AROUND_A_KEY for name in names) > self._room:

@@ -23,14 +23,14 @@ _KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 class WorkflowBucket(Construct):
     """One bucket with its folders.
 
-    A bucket that is made is encrypted (SSE-S3), closed to the public, reached over TLS only, owned whole by
-    its account, and cleans up uploads that were not finished within a day. It stays when the stack is
-    destroyed, unless `destroy` is set: then it goes with all that is in it. Where the very deployment that
-    makes it fails, it goes too, as it is still empty: else its name would be in the way of the next try.
+    A new bucket is encrypted (SSE-S3), not public, reachable over TLS only, owned by its account, and removes
+    uploads that were not completed within a day. It is kept when the stack is destroyed, unless `destroy` is
+    set: then it is deleted with its content. If the deployment that creates it fails, it is deleted, too, as
+    it is still empty: otherwise its name would block the next attempt.
 
     :param bucket_name: the final name.
-    :param folders: paths below the bucket, made if they are not there.
-    :param existing: the bucket is there already, and stays as it is but for its folders and notifications.
+    :param folders: paths below the bucket, created if they are missing.
+    :param existing: the bucket already exists. Only its folders and notifications are changed.
     :param destroy: delete the bucket, with all objects, when the stack is destroyed. Has no effect on an
         existing bucket.
     """
@@ -76,7 +76,7 @@ class WorkflowBucket(Construct):
             notifications_handler_role=role,
         )
         if bucket.policy is not None and not destroy:
-            # A bucket that is kept keeps its policy: files that stay are still not to be had without TLS.
+            # A retained bucket keeps its policy: its files still require TLS.
             bucket.policy.apply_removal_policy(_KEEP)
         acknowledge(
             bucket,
@@ -88,12 +88,12 @@ class WorkflowBucket(Construct):
 
 
 class WorkflowBuckets(Construct):
-    """All buckets of a workflow, each with the folders that its functions name.
+    """All buckets of a workflow, each with the folders that its functions use.
 
     :param workflow: with the final bucket names (`deployment.with_real_names`).
-    :param folders: of each bucket, also those that functions of other stacks name.
-    :param existing: final names of those that are there already.
-    :param foreign: final names of those that another stack makes, which is all that is known of them here.
+    :param folders: of each bucket, including those of functions in other stacks.
+    :param existing: final names of existing buckets.
+    :param foreign: final names of those that another stack creates.
     :param destroy: see `WorkflowBucket`.
     """
 

@@ -1,8 +1,8 @@
-"""Which folder triggers which functions, where several functions look at one folder: EventBridge.
+"""EventBridge rules: which folder triggers which functions, if several functions read one folder.
 
-S3's own notifications go to one function for each folder, and refuse folders that overlap. A bucket with such
+S3's own notifications support one function for each folder, and no overlapping folders. A bucket with such
 inputs therefore sends its events to EventBridge, and each function that reads it has a rule. Like S3's
-filters, a rule compares keys from their start and their end; the runner looks at base names again.
+filters, a rule compares the start and the end of keys; the runner checks base names again.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from fdl_schemas.model import Function, StorageEntry
 from scar_constructs.storage.notifications import key_filters
 
 _NOTIFICATIONS_OF_A_BUCKET = 100
-"""More than these S3 does not take (https://docs.aws.amazon.com/general/latest/gr/s3.html)."""
+"""The maximum of S3 (https://docs.aws.amazon.com/general/latest/gr/s3.html)."""
 _MOST_WILDCARDS = 5
 """EventBridge refuses rules that are \"too complex\", and does not tell where that begins."""
 _ROOM_FOR_KEYS = 1800
 """An event pattern has at most 2048 characters (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html);
-the rest is for the name of the bucket and what stands around it."""
+the rest is for the name of the bucket and the surrounding pattern."""
 
 
 def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
@@ -52,11 +52,11 @@ def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
 
 class ObjectCreatedRule(Construct):
     """Invokes a function for every object that is created in one of some folders of a bucket, once for each
-    object, also where the folders overlap.
+    object, even if the folders overlap.
 
-    An event that cannot be handed over to the function goes to the failure queue.
+    An event that cannot be delivered to the function is sent to the failure queue.
 
-    :param bucket: the bucket; it is made to send its events to EventBridge.
+    :param bucket: the bucket; its events to EventBridge are turned on.
     :param entries: what the function reads of it.
     """
 
@@ -90,9 +90,9 @@ class ObjectCreatedRule(Construct):
 
 
 def key_patterns(entries: Sequence[StorageEntry]) -> list[Mapping[str, str]]:
-    """EventBridge's patterns, any of which lets a key through; empty for every key.
+    """EventBridge's patterns, one of which must match a key; empty for every key.
 
-    Where they would be too long for a rule, suffixes and then the ends of prefixes are left to the runner.
+    If they would be too long for a rule, the runner checks suffixes, and then the ends of prefixes, instead.
     """
     found: list[Mapping[str, str]] = []
     for entry in entries:
@@ -121,5 +121,5 @@ def _patterns(entry: StorageEntry) -> list[Mapping[str, str]]:
 
 
 def _literal(text: str) -> str:
-    """Text in which a wildcard pattern's special characters stand for themselves."""
+    """Text in which the special characters of a wildcard pattern are escaped."""
     return text.replace("\\", "\\\\").replace("*", "\\*")

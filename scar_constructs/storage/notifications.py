@@ -1,8 +1,8 @@
-"""Which folder triggers which function: S3 event notifications.
+"""S3 event notifications: which folder triggers which function.
 
 S3 filters keys by one prefix and one suffix. A folder is a prefix; a list of suffixes becomes one
-notification each where S3 can tell them apart. The FDL's `prefix` filters look at a file's base name, which
-S3 cannot (a key may have sub-folders): the runner applies them, and all others again.
+notification each if S3 can distinguish them. The FDL's `prefix` filters look at a file's base name, which S3
+cannot (a key may have sub-folders): the runner applies them, and all others again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def notify(
 ) -> None:
     """Invoke a function for every object that is created in an input folder.
 
-    :param after: what has to be there before the first notification can come.
+    :param after: what must exist before the first notification.
     """
     for filter_ in key_filters(entry):
         bucket.add_event_notification(
@@ -43,15 +43,15 @@ def notify(
 
 
 def wait_for(bucket: s3.IBucket, *before: IDependable) -> None:
-    """Let a bucket send its first notification when something else is there."""
+    """Create a bucket's notifications after another resource."""
     notifications = bucket.node.try_find_child("Notifications")
     if notifications is not None and before:
         notifications.node.add_dependency(*before)
 
 
 def key_filters(entry: StorageEntry) -> Iterator[s3.NotificationKeyFilter | None]:
-    """The S3 filters that together let through every object that the entry can take, each object once."""
-    # S3 wants a space as `+` and all but its "safe characters" percent-encoded:
+    """The S3 filters that together match every object that the entry can accept, each object once."""
+    # S3 expects a space as `+` and all but its "safe characters" percent-encoded:
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     prefix = quote_plus(entry.key_prefix, safe="/!*'()") or None
     suffixes = entry.suffixes if s3_can_tell_apart(entry.suffixes) else ()
@@ -63,19 +63,19 @@ def key_filters(entry: StorageEntry) -> Iterator[s3.NotificationKeyFilter | None
 
 
 def s3_can_tell_apart(suffixes: Sequence[str]) -> bool:
-    """Whether S3 takes these suffixes as notifications of one folder: plain, and none the end of another."""
+    """Whether S3 accepts these suffixes as notifications of one folder: plain, and none is the end of
+    another."""
     return all(_PLAIN_SUFFIX.fullmatch(suffix) for suffix in suffixes) and not any(
         one.endswith(other) or other.endswith(one) for one, other in combinations(suffixes, 2)
     )
 
 
 class NotificationsHandler(Construct):
-    """Rights and logs of the CDK's own function that writes bucket notifications, one a stack.
+    """Permissions and logs of the CDK's function that writes bucket notifications, one for each stack.
 
-    Left to itself the CDK gives it a managed policy that may write to all log groups of the account, and a
-    log group that stays for ever. Here it may write its own log, and change the notifications of the
-    workflow's buckets, and of no others. In stacks of other CDK apps the function is left as it is: other
-    buckets there may have notifications too.
+    By default, the CDK gives it a managed policy for all log groups of the account, and a log group that is
+    never deleted. Here it may only write its own log, and change the notifications of the workflow's buckets.
+    In stacks of other CDK apps, the function is not changed: other buckets there may have notifications, too.
     """
 
     # Where the CDK keeps its handler in a stack: the name is part of every template with notifications.

@@ -1,22 +1,22 @@
-"""The stack's secret: what an FDL file tells of storage providers and nobody else is to see.
+"""The stack's secret: the credentials of storage providers in an FDL file.
 
-`${SECRET:name-or-arn}` is the best place for a secret: then none comes here at all. For secrets in the clear
-and `${ENV:NAME}`, a plain `cdk deploy` has two ways to carry something from here to AWS: the template, which
-many may read, and assets, which go into the private and encrypted bucket of the CDK's bootstrap. So:
+`${SECRET:name-or-arn}` is the best choice: then this module never handles the secret. For secrets in plain
+text and `${ENV:NAME}`, `cdk deploy` has two ways to transfer data to AWS: the template, which many users can
+read, and assets, which are stored in the private and encrypted bucket of the CDK's bootstrap. Therefore:
 
 1. the values are written into a file of the cloud assembly that only its owner can read;
 2. the cdk command uploads it, as an asset under a name of this stack;
-3. a custom resource stores it in AWS Secrets Manager, and puts a note in its place, which keeps the cdk
+3. a custom resource stores it in AWS Secrets Manager, and replaces it with a note, which prevents the cdk
    command from uploading it again. Older versions of the object are deleted.
 
-The asset's name is made from its content by scrypt, with the stack's name: whoever can read the template
-cannot try out passwords at any useful speed.
+The asset's name is derived from its content and the stack's name with scrypt: someone who can read the
+template cannot guess passwords at a useful speed.
 
-Limits: `cdk.out` holds the values until it is deleted, or synthesized anew without them; during a deployment,
-whoever may read all assets of the account's bootstrap can read them; `cdk gc` may remove the note, and the
-next deployment then leaves the values in the bucket of assets until they change; a bucket of assets with a
-KMS key of one's own is not supported. A secret of a user's own that is encrypted with such a key needs a
-right to that key, which only its owner can give.
+Limits: `cdk.out` contains the values until it is deleted, or synthesized again without them; during a
+deployment, everyone with access to all assets of the account's bootstrap can read them; `cdk gc` may remove
+the note, and the next deployment then leaves the values in the bucket of assets until they change; a bucket
+of assets with a customer-managed KMS key is not supported. A user's own secret that is encrypted with such a
+key needs a permission on that key, which only its owner can grant.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from scar_constructs.functions.handler_function import HandlerFunction
 
 
 class StorageSecret(Construct):
-    """A secret with the settings of storage providers, as `runtime/config.py` wants it.
+    """A secret with the settings of storage providers, in the format of `runtime/config.py`.
 
     :param values: the settings by provider and key, e.g. `{"minio.lab": {"secret_key": "…"}}`.
     """
@@ -73,7 +73,7 @@ class StorageSecret(Construct):
             self, "Provider", handler="storage_secret", description="Stores the settings of storage providers"
         )
         bucket = stack.format_arn(service="s3", region="", account="", resource=location.bucket_name)
-        # Of this stack, with all hashes: what an older deployment has left is to be deleted too.
+        # Of this stack, with all hashes: objects of older deployments are deleted, too.
         objects = f"{bucket}/{location.object_key.replace(version, '*')}"
         provider.allow(
             iam.PolicyStatement(
@@ -111,13 +111,13 @@ class StorageSecret(Construct):
 
 
 def _workflow_ids(scope: Construct) -> list[str]:
-    """Ids on the path from the stack to the workflow, which tell workflows of one stack apart."""
+    """Ids on the path from the stack to the workflow, which distinguish the workflows of one stack."""
     ids = [one.node.id for one in scope.node.scopes[len(Stack.of(scope).node.scopes) :]]
     return [re.sub("[^A-Za-z0-9]", "-", one) for one in ids]
 
 
 def _write_private(scope: Construct, name: str, content: bytes) -> str:
-    """Write a file of the cloud assembly that nobody but its owner can read; return its name in there."""
+    """Write a file of the cloud assembly that only its owner can read; return its name there."""
     stage = Stage.of(scope)
     if stage is None:
         raise ValueError("a secret needs a cloud assembly to be written to")

@@ -1,7 +1,7 @@
-"""Functions that are fed by an SNS topic: public data sets tell of their new objects in this way.
+"""Functions with an SNS topic as input: public data sets announce their new objects in this way.
 
-The topic and the bucket belong to somebody else. The topic is subscribed to, with a filter on what its
-messages (S3 notifications) say about bucket and key; the runner looks at both again.
+The topic and the bucket belong to another account. The subscription filters the messages (S3 notifications)
+by bucket and key; the runner checks both again.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from fdl_schemas.model import StorageEntry
 _MOST_COMBINATIONS = 150
 """Of values (https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html)."""
 _LEVELS = 4
-"""Names of buckets and keys stand at a notification's fourth level; a value counts once for each level."""
+"""Names of buckets and keys are at the fourth level of a notification; a value counts once for each level."""
 
 
 class TopicTrigger(Construct):
-    """Subscribes a function to a topic that carries notifications of S3, whosever it is.
+    """Subscribes a function to a topic with S3 notifications, in any account.
 
-    A message that cannot be handed over to the function goes to the failure queue, where topic and function
-    are in one region (SNS has no such queues across regions).
+    A message that cannot be delivered to the function is sent to the failure queue, if topic and function are
+    in one region (SNS does not support such queues across regions).
 
-    :param topic_arn: the topic. Its owner has to let this account subscribe.
-    :param entries: the inputs that the topic feeds.
+    :param topic_arn: the topic. Its owner must allow this account to subscribe.
+    :param entries: the inputs of the topic.
     :param region: the function's, if it is known.
     """
 
@@ -61,9 +61,9 @@ class TopicTrigger(Construct):
 
 def message_filter(entries: Sequence[StorageEntry]) -> Mapping[str, sns.FilterOrPolicy] | None:
     """A filter on messages that are S3 notifications
-    (https://docs.aws.amazon.com/sns/latest/dg/example-filter-policies.html), in favour of too much: a key
-    has one condition, and those of several inputs are taken together. What SNS would find too complex is
-    left to the runner; None where that is all.
+    (https://docs.aws.amazon.com/sns/latest/dg/example-filter-policies.html), which may match too much: a key
+    has one condition, and those of several inputs are combined. The runner checks what would be too complex
+    for SNS; None if nothing remains.
     """
     buckets = _distinct([entry.bucket for entry in entries])
     prefixes = _distinct([entry.key_prefix for entry in entries])
@@ -73,7 +73,7 @@ def message_filter(entries: Sequence[StorageEntry]) -> Mapping[str, sns.FilterOr
     if len(buckets) * _LEVELS <= room:
         s3["bucket"] = _policy(name=sns.SubscriptionFilter.string_filter(allowlist=buckets))
         room //= len(buckets) * _LEVELS
-    # A key in a notification is URL-encoded: what another encoding could change is left to the runner.
+    # A key in a notification is URL-encoded: the runner checks what another encoding could change.
     if _can_be_compared(prefixes, room):
         s3["object"] = _policy(key=sns.SubscriptionFilter.string_filter(match_prefixes=prefixes))
     elif _can_be_compared(suffixes, room):

@@ -39,13 +39,13 @@ from containers.registry.ranges import S3Object
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
 MARGIN_S = 60.0
-"""Seconds before the end of this function's time when it stops transfers and hands over."""
+"""Seconds before the timeout of this function when it stops transfers and starts the next invocation."""
 
 MAXIMUM_RUNS = 4
 """Of 15 minutes each: CloudFormation waits for an hour."""
 
 RUN = "ScarRun"
-"""Key of a handed-over event: the number of the run."""
+"""Key in the event of a continued assembly: the number of the run."""
 
 
 def handler(event: dict[str, Any], context: Any) -> None:

@@ -1,8 +1,8 @@
 """Custom resource `Custom::ScarBucketFolders`: the folders of a workflow's bucket.
 
-Create and Update put an empty object `folder/` for every folder that is not there, so that people see where
-to upload. Delete does what OnDelete says: takes everything out of a bucket that is to be deleted (empty),
-takes the folders of a bucket that holds nothing else (tidy), or takes nothing (keep).
+Create and Update put an empty object `folder/` for every missing folder, so that users see where to upload.
+Delete depends on OnDelete: it removes everything from a bucket that is deleted (empty), removes the folders
+of a bucket with no other content (tidy), or removes nothing (keep).
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ def handler(event: Wish, context: Any) -> None:
 
 
 def make_folders(wish: Wish) -> None:
-    """Put the markers that are missing. An object of that name that is there already is left as it is."""
+    """Put the missing markers. An existing object with that name is not changed."""
     for folder in wish["Folders"]:
         try:
             s3.put_object(Bucket=wish["BucketName"], Key=f"{folder}/", IfNoneMatch="*")
@@ -31,7 +31,7 @@ def make_folders(wish: Wish) -> None:
 
 
 def clean_up(wish: Wish, name: str) -> None:
-    """Do what OnDelete says; a bucket that is gone is fine."""
+    """Do what OnDelete requests; a missing bucket is not an error."""
     try:
         if wish["OnDelete"] == "empty":
             empty(wish["BucketName"])
@@ -43,7 +43,7 @@ def clean_up(wish: Wish, name: str) -> None:
 
 
 def tidy(bucket: str, markers: set[str]) -> None:
-    """Delete the markers, if nothing else is there."""
+    """Delete the markers, if the bucket has no other content."""
     found = s3.list_objects_v2(Bucket=bucket, MaxKeys=len(markers) + 1).get("Contents", [])
     if all(one["Key"] in markers and not one["Size"] for one in found):
         for one in found:

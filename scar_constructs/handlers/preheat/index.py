@@ -1,4 +1,5 @@
-"""Custom resource `Custom::ScarPreheat`: invoke a function once, so that its image is there when events come.
+"""Custom resource `Custom::ScarPreheat`: invoke a function once, so that its image is ready for the first
+event.
 
 Asynchronously: a deployment does not wait for an image to be downloaded.
 """

@@ -1,6 +1,6 @@
-"""Custom resource `Custom::ScarStagedFile`: a copy of an asset in a bucket of the user's own.
+"""Custom resource `Custom::ScarStagedFile`: a copy of an asset in a user's bucket.
 
-S3 copies it by itself, in parts where it is large. Delete removes the copy, and nothing else.
+S3 copies it, in parts if it is large. Delete removes only the copy.
 """
 
 from typing import Any

@@ -1,9 +1,9 @@
-"""Custom resource `Custom::ScarStorageSecret`: takes secrets from an asset into AWS Secrets Manager.
+"""Custom resource `Custom::ScarStorageSecret`: moves secrets from an asset to AWS Secrets Manager.
 
-Create and Update read the asset, store it as the secret's new version, and leave a note in its place: the cdk
-command sees that the asset is there, and does not upload it again. Where the note is found instead of secrets
-(a deployment went back to what was stored before), that version becomes the current one again. Delete removes
-the object. No secret is printed, and none is part of an answer.
+Create and Update read the asset, store it as the secret's new version, and replace it with a note: the cdk
+command sees that the asset exists, and does not upload it again. If the note is found instead of secrets (a
+deployment returned to an earlier state), that version becomes the current one again. Delete removes the
+object. No secret is printed, and none is part of an answer.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from scar_constructs.handlers.answering import Wish, respond
 
 s3 = boto3.client("s3")
 secrets = boto3.client("secretsmanager")
-# The cdk command takes objects of up to 22 bytes for failed uploads.
+# The cdk command treats objects of up to 22 bytes as failed uploads.
 NOTE = b'{"stored in": "AWS Secrets Manager"}'
 
 
@@ -24,7 +24,7 @@ def handler(event: Wish, context: Any) -> None:
 
 
 def clean_up(wish: Wish, key: str) -> None:
-    """Delete the object that an earlier deployment has left."""
+    """Delete the object of an earlier deployment."""
     remove(wish["Bucket"], key, all_versions=True)
 
 
