@@ -1,14 +1,14 @@
 """The embedded cloud: an AWS emulator on loopback that runs functions and jobs in containers.
 
     cloud.py           start, stop and reset a cloud; the environment to use it
-    supervisor.py      the process that holds a running cloud together
-    emulator.py        the emulator's process: ministack with all of our additions
+    supervisor.py      the main process of a running cloud
+    emulator.py        the emulator's process: ministack with all extensions
     leash.py           ends a process and everything that it started when its owner ends
     patches.py         replaces functions of the emulator
     asgi.py            its requests and answers
     access/            who may send requests
     iam/               AWS IAM: what roles may do
-    state/             what is on disk, and when
+    state/             what is stored on disk, and when
     containers/        the containers of image functions and Batch jobs
     lambda_functions/  AWS Lambda
     batch/             AWS Batch
@@ -19,8 +19,8 @@
     messages/          Amazon SQS and SNS
     step_functions/    AWS Step Functions
 
-Used from outside: `cloud.py` alone (`Cloud`, `CloudError`, `Running`).
+Public API: `cloud.py` (`Cloud`, `CloudError`, `Running`).
 
-The package knows nothing about FDL. Only the emulator's process imports ministack, so that the command line
-loads quickly, and only `containers/host.py` imports engines and images.
+The package does not depend on FDL. Only the emulator's process imports ministack, so that the command line
+starts quickly, and only `containers/host.py` imports engines and images.
 """

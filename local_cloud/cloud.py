@@ -1,10 +1,10 @@
-"""A cloud in a state folder: start it, stop it, ask it, wipe it.
+"""A cloud in a state folder: start, stop, inspect and reset it.
 
     running = Cloud(Path("~/.local/state/scar-cdk/cloud").expanduser()).start()
     subprocess.run(["cdk", "deploy"], env={**os.environ, **running.environment()})
 
-Everything that the cloud keeps is below its folder. It runs if the supervisor holds a lock there, so a
-process id in a file is never mistaken for a cloud that is gone. Nothing here loads the emulator.
+All data of the cloud is in its folder. The cloud runs if the supervisor holds a lock there, so an old process
+id in a file is never mistaken for a running cloud. This module does not load the emulator.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Running:
 
 
 def _past_proxies() -> dict[str, str]:
-    """Where there is a proxy, calls to the cloud must go past it."""
+    """Calls to the cloud must bypass a proxy."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return {}
     past = [name for name in os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")).split(",") if name]
@@ -90,7 +90,7 @@ class Cloud:
         self._process: subprocess.Popen[bytes] | None = None
 
     def running(self) -> Running | None:
-        """What runs, or None.
+        """The running cloud, or None.
 
         Raises:
             CloudError: the folder cannot be read.
@@ -111,13 +111,13 @@ class Cloud:
         region: str = "us-east-1",
         tied: bool = False,
     ) -> Running:
-        """Start the cloud and wait until it is ready. One that runs already is left as it is.
+        """Start the cloud and wait until it is ready. A running cloud is not changed.
 
-        `port` None takes the port of last time, or any free one; `parallel` None the number of cores; `tied`
-        ends the cloud when this process ends, however it does, or gives up the Cloud object.
+        `port` None selects the previous port, or any free one; `parallel` None the number of cores. `tied`
+        stops the cloud when this process ends in any way, or releases the Cloud object.
 
         Raises:
-            CloudError: the port is taken, the folder is not a cloud's, or the emulator does not start.
+            CloudError: the port is in use, the folder is not a cloud's, or the emulator does not start.
         """
         self._claim_folder()
         if any((self.state / "services").glob("*.json")):
@@ -140,7 +140,7 @@ class Cloud:
             if "ready" in message:
                 del message["ready"]
                 return Running(**message, credentials=credentials.load(self.state))
-            if "busy" not in message:  # someone else starts it in this very moment
+            if "busy" not in message:  # another process is starting it
                 break
         detail = errors[-1] if errors else self._last_log_line()
         cause = f"The embedded cloud did not start: {message['error']}"
@@ -152,10 +152,11 @@ class Cloud:
         return self._process is not None
 
     def stop(self) -> bool:
-        """Stop the cloud, saving its state, and wait until all of it is gone. False if none ran.
+        """Stop the cloud, saving its state, and wait until all processes have ended. False if it was not
+        running.
 
         Raises:
-            CloudError: it does not end.
+            CloudError: it does not stop.
         """
         pid = self._holder()
         if pid is None:
@@ -178,7 +179,7 @@ class Cloud:
         return True
 
     def reset(self) -> None:
-        """Stop the cloud and forget everything that it kept.
+        """Stop the cloud and delete all its data.
 
         Raises:
             CloudError: the folder is not a cloud's.
@@ -196,13 +197,13 @@ class Cloud:
                 entry.unlink()
 
     def _wait_while_starting(self) -> Running | None:
-        """What runs, once it runs, or None if nothing does."""
+        """The running cloud, after waiting until it is ready, or None if it does not run."""
         while (running := self.running()) is None and self._holder() is not None:
             time.sleep(0.05)
         return running
 
     def _supervise(self, options: list[str], *, tied: bool) -> tuple[dict[str, Any], list[str]]:
-        """Start a supervisor: what it says, and the lines of its errors."""
+        """Start a supervisor. Returns its message, and the lines of its errors."""
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent), "supervise", "--state", str(self.state), *options],
             stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
@@ -226,7 +227,7 @@ class Cloud:
                 raise
 
     def _holder(self) -> int | None:
-        """Process id of who holds the lock."""
+        """Process id of the lock's owner."""
         try:
             with (self.state / "cloud.lock").open("rb") as lock:
                 try:
@@ -274,7 +275,8 @@ class Cloud:
                 f"Port {wanted} is in use",
                 "Choose another one with --port, or leave it out to use any free port",
             )
-        # Names of queues hold the port, so shells and stacks of last time go on working if it stays.
+        # URLs of queues contain the port, so existing shells and stacks continue to work if it stays the
+        # same.
         try:
             last = int(json.loads((self.state / "last.json").read_text())["port"])
         except (OSError, ValueError, KeyError, TypeError):

@@ -27,7 +27,7 @@ from local_cloud.s3 import writes as s3_writes
 from local_cloud.state.store import NAME, Store
 
 MINISTACK_VERSION = "1.5.33"
-"""The one version that the private names in this package were taken from."""
+"""The only version whose private names this package uses."""
 _READY_WITHIN_S = 60.0
 _FOR_CALLERS = 8
 _END_WITHIN_S = 20.0
@@ -63,9 +63,9 @@ def main(arguments: list[str]) -> None:
 def install(  # noqa: PLR0915 (a line for each extension)
     *, parallel: int, root: Credentials
 ) -> Callable[[], None]:
-    """Put our extensions into the ministack of this process. `root` is the developer's own access key.
+    """Install the extensions into the ministack of this process. `root` is the developer's own access key.
 
-    What is returned starts events and jobs.
+    Returns a function that starts events and jobs.
 
     Raises:
         UnknownEmulatorError: another version is installed, or a private name is missing.
@@ -76,7 +76,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
     try:
         from local_cloud.access import callers
 
-        callers.install(root)  # before all modules that take its names
+        callers.install(root)  # before all modules that import its names
         from local_cloud.access import gatekeeper
         from local_cloud.batch import stack as batch_stack
         from local_cloud.batch.api import Batch
@@ -153,7 +153,7 @@ def check_version() -> None:
 
 
 def environment(state: Path, *, port: int, region: str, parallel: int) -> dict[str, str]:
-    """What ministack is told: everything on loopback, everything kept below `state`, nothing of Docker's."""
+    """The settings of ministack: everything on loopback, all data below `state`, no Docker."""
     return {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
@@ -169,16 +169,16 @@ def environment(state: Path, *, port: int, region: str, parallel: int) -> dict[s
         # The event queue runs `parallel` at once; these few more are for those who wait for an answer, such
         # as a stack's custom resources and functions that call functions.
         "LAMBDA_ACCOUNT_CONCURRENCY": str(parallel + _FOR_CALLERS),
-        # Listeners of services that nobody here needs.
+        # Listeners of unused services.
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
-        # Never a Docker daemon, even where there is one.
+        # Never a Docker daemon, even if one is installed.
         "DOCKER_HOST": f"unix://{state}/no-docker.sock",
     }
 
 
 def _finish_start(report: int, resume: Callable[[], None]) -> None:
-    """Wait for the server, bootstrap it, go on with what a stop has interrupted, then say so."""
+    """Wait for the server, bootstrap it, resume interrupted work, then report that it is ready."""
     import ministack.app
 
     from local_cloud.cloudformation.bootstrap import bootstrap

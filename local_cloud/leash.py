@@ -1,12 +1,12 @@
-"""A process and everything that it started end when its owner ends, however that happens.
+"""A process and all its descendants end when its owner ends, in any way.
 
 Each Lambda worker and each Batch job runs below a *keeper*: a process that only waits. The keeper is a child
-subreaper, so what its child leaves behind becomes its own child. It holds the reading end of a pipe whose
-writing end only the owner has, so it notices when the owner is gone, even by SIGKILL. Then, and when it is
-told to stop, and when its child has ended, it kills all its descendants and ends.
+subreaper, so it adopts the orphans of its child. It has the read end of a pipe whose write end only the owner
+has, so it notices when the owner ends, even by SIGKILL. Then, or on a signal, or when its child has ended, it
+kills all its descendants and exits.
 
-The text of this file is put in front of the Lambda workers' script: it imports little, of the standard
-library alone.
+The code of this file is also put at the start of the Lambda workers' script, so it imports only a few modules
+of the standard library.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def keep(child: int, *, owner: int | None = 0, grace_s: float = 0.0) -> int:
-    """Wait for `child`, then end every descendant. Give the child's exit status, 128 + N if signal N ended
-    it.
+    """Wait for `child`, then end every descendant. Returns the child's exit status, or 128 + N if signal N
+    ended it.
 
     `owner` is a descriptor of a pipe whose other end the owner holds open; when that is closed, or SIGTERM,
     SIGINT or SIGHUP arrives, the child gets SIGTERM and `grace_s` seconds before it is killed. The caller is
@@ -46,7 +46,7 @@ def keep(child: int, *, owner: int | None = 0, grace_s: float = 0.0) -> int:
     poll = select.poll()
     poll.register(wake_reader, select.POLLIN)
     if owner is not None:
-        poll.register(owner, 0)  # no event asked for: a hang-up is always reported
+        poll.register(owner, 0)  # no events requested: a hang-up is always reported
     status: int | None = None
     kill_at: float | None = None
     while True:
@@ -72,7 +72,7 @@ def keep(child: int, *, owner: int | None = 0, grace_s: float = 0.0) -> int:
 
 
 def become_subreaper() -> None:
-    """Orphans among our descendants become our children instead of init's (on Linux alone)."""
+    """Orphans among our descendants become our children instead of init's (Linux only)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -134,7 +134,7 @@ def _processes_by_parent() -> dict[int, list[int]]:
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/stat", "rb") as stat:  # noqa: PTH123
-                    # After the name, which may hold spaces and brackets: state, then the parent's id.
+                    # After the name, which may contain spaces and brackets: state, then the parent's id.
                     state, parent = stat.read().rpartition(b")")[2].split()[:2]
             except OSError:
                 continue

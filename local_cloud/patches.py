@@ -10,10 +10,10 @@ _Replacement = TypeVar("_Replacement", bound=Callable[..., Any])
 
 
 def replaces(owner: Any, name: str) -> Callable[[_Replacement], _Replacement]:
-    """Put the decorated function in the place of `owner.name`; it is given the original as first argument.
+    """Replace `owner.name` with the decorated function, which receives the original as first argument.
 
     Raises:
-        AttributeError: there is none, as in another version of ministack.
+        AttributeError: it does not exist, as in another version of ministack.
     """
     original = getattr(owner, name)
 

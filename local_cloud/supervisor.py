@@ -1,9 +1,8 @@
-"""The process that holds a running cloud together.
+"""The main process of a running cloud.
 
-It has the state folder's lock for as long as the cloud runs, starts the emulator with a clean environment,
-and waits for its end. It is a child subreaper: what the emulator leaves behind becomes its child, and is
-killed. If the supervisor itself is killed, the emulator notices by its standard input, and workers and jobs
-by theirs.
+It holds the state folder's lock while the cloud runs, starts the emulator with a clean environment, and waits
+for its end. It is a child subreaper: orphans of the emulator become its children, and are killed. If the
+supervisor itself is killed, the emulator notices it on its standard input, and workers and jobs on theirs.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 def main(arguments: list[str]) -> None:
-    """Run a cloud until it is stopped. One line of JSON on standard output says whether it is ready."""
+    """Run a cloud until it is stopped. One line of JSON on standard output reports whether it is ready."""
     parser = argparse.ArgumentParser(prog="supervise")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -99,7 +98,7 @@ def _hold_together(options: argparse.Namespace) -> None:
     write_private(state / RUNNING, json.dumps(running, indent=2))
     write_private(state / "last.json", json.dumps({"port": options.port}))
     _answer({"ready": True, **running})
-    # Nobody reads our output from here on.
+    # Output is no longer read from here on.
     log = os.open(state / LOG, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -146,14 +145,14 @@ def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes
 
 
 def _inherited() -> dict[str, str]:
-    """What a program needs to find its way: no credentials, no profile, no settings of Python."""
+    """The variables that a program needs: no credentials, no profile, no settings of Python."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in _INHERITED or name.upper() in _INHERITED_ANY_CASE or name.startswith("SCAR_")
     }
     if any(name.upper().endswith("_PROXY") for name in kept):
-        # Calls to the cloud itself must not go to a proxy.
+        # Calls to the cloud itself must bypass a proxy.
         others = [kept.pop(name) for name in ("no_proxy", "NO_PROXY") if name in kept]
         kept["no_proxy"] = kept["NO_PROXY"] = ",".join(["127.0.0.1", "localhost", *others[:1]])
     return kept

@@ -7,5 +7,5 @@ callers.py        the caller of a request, and credentials of roles
 signatures.py     Signature Version 4
 signed_chunks.py  uploads to S3 in signed chunks
 upload_forms.py   upload forms of browsers
-roles.py          what a request in a role asks for
+roles.py          the action that a request of a role needs
 """

@@ -1,7 +1,7 @@
-"""The caller of a request, as the emulator sees it: the one whose signature the gatekeeper has verified.
+"""The caller of a request in the emulator: the one whose signature the gatekeeper has verified.
 
-ministack's own verification takes `test`, an empty key and any account number for the root of an account, and
-derives the secrets of execution roles from their ARNs; it is switched off. `install` must run before anything
+ministack's own verification treats `test`, an empty key and any account number as the root of an account, and
+derives the secrets of execution roles from their ARNs. It is switched off. `install` must run before anything
 else of ministack is imported, since its modules copy these names.
 """
 
@@ -43,11 +43,11 @@ class Caller:
     to_form: bool = False
     """A browser's upload form, verified when its fields are read."""
     allowed: bool = False
-    """A policy has allowed what a role asks for."""
+    """A policy has allowed the action of a role."""
 
 
 current: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller", default=None)
-"""None: one service of the emulator asks another."""
+"""None: one service of the emulator calls another."""
 
 
 def install(root: Credentials) -> None:
@@ -105,10 +105,10 @@ def secret_of(access_key_id: str, token: str) -> str:
 
 
 class _RoleSessions:
-    """Credentials of the roles that functions and jobs run in.
+    """Credentials of the roles of functions and jobs.
 
-    Made from the cloud's own secret, so that nobody can guess them from a role's ARN, and a job that is
-    resumed after a restart has those that it had.
+    They are derived from the cloud's own secret, so that they cannot be guessed from a role's ARN, and a job
+    that is resumed after a restart has the same ones.
     """
 
     def __init__(self, root: Credentials) -> None:

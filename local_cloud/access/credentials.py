@@ -1,6 +1,6 @@
-"""The developer's own access key: random, made once for each state folder, and kept in it.
+"""The developer's own access key: random, created once for each state folder, and stored in it.
 
-Whoever has it may do everything in that cloud, as the root of an AWS account may.
+It permits everything in that cloud, like the root user of an AWS account.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def load(state: Path) -> Credentials:
     """The access key of the cloud in `state`.
 
     Raises:
-        OSError: there is none yet.
+        OSError: it does not exist yet.
         ValueError: the file is damaged.
     """
     try:
@@ -38,7 +38,8 @@ def load(state: Path) -> Credentials:
 
 
 def make(state: Path) -> Credentials:
-    """The access key of the cloud in `state`, made now if there is none. The caller holds the cloud's lock.
+    """The access key of the cloud in `state`, created now if it is missing. The caller holds the cloud's
+    lock.
 
     Raises:
         OSError: it cannot be written.
@@ -51,6 +52,6 @@ def make(state: Path) -> Credentials:
     credentials = Credentials(
         "AKIA" + "".join(secrets.choice(_ALPHABET) for _ in range(16)), secrets.token_urlsafe(30)
     )
-    # Nobody else on this machine may read it: with this key everything in the cloud can be run and read.
+    # No other user of this machine may read it: the key permits running and reading everything in the cloud.
     write_private(state / _FILE, json.dumps(asdict(credentials)))
     return credentials

@@ -42,11 +42,11 @@ _FORBIDDEN = 403
 
 
 class _Closed(Exception):  # noqa: N818 (no error of ours: an answer)
-    """A request that is turned away, with what it is told."""
+    """A rejected request, with the answer."""
 
 
 def install(port: int) -> None:
-    """Stand in front of everything else, and close the emulator's own paths. Last of all installed."""
+    """Install the outermost layer, and close the emulator's own paths. Must be installed last."""
     ministack.app.app = Gatekeeper(ministack.app.app, port)
     routes.install()
     upload_forms.install()
@@ -107,7 +107,7 @@ class Gatekeeper:
             await refuse(answer, *refusal(error, scope["method"], path, headers, query))
 
     def _check_host(self, request: signatures.Request) -> None:
-        """Stops DNS rebinding: a browser that was led here by another name says that name."""
+        """Stops DNS rebinding: a browser that was redirected here sends the other host name."""
         host = request.header("host").lower()
         if not self._is_own(host):
             here = f"127.0.0.1:{self._port} and localhost:{self._port}"
@@ -120,7 +120,7 @@ class Gatekeeper:
         return port == str(self._port) and (name in _LOOPBACK or _LABELS.fullmatch(name) is not None)
 
     def _from_page(self, request: signatures.Request) -> bool:
-        """Whether a web page of another origin sends this. Browsers say so; nothing else does."""
+        """Whether a web page of another origin sent this. Only browsers set these headers."""
         origins = request.values("origin")
         site = request.header("sec-fetch-site").lower()
         own = [self._is_own_origin(origin.decode("latin-1")) for origin in origins]
@@ -153,7 +153,7 @@ class Gatekeeper:
             secret = callers.secret_of(signature.access_key_id, signature.token)
             receive = await _checked(request, signature, secret, receive)
         except SignatureError as error:
-            # The header may be for the function itself; if the endpoint wants ours, it says so.
+            # The header may be for the function itself; an endpoint with our authorization declares it.
             if to_endpoint:
                 return Caller(to_endpoint=True, failure=error), receive
             raise
@@ -261,7 +261,7 @@ def _bucket_lets_in(method: str, path: str, headers: dict[str, str]) -> bool:
 def refusal(
     error: SignatureError, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]
 ) -> tuple[int, dict[str, str], bytes]:
-    """What the service that was asked says about such a signature, as on AWS."""
+    """The answer of the called service for such a signature, as on AWS."""
     service = detect_service(method, path, headers, query)
     if error.code == "XAmzContentSHA256Mismatch":
         status, fields, body = s3._error(error.code, error.message, 400)
@@ -273,7 +273,7 @@ def refusal(
 
 
 def _without_cors(send: Send) -> Send:
-    """No page of another origin may read an answer, whatever the emulator thinks of that."""
+    """No page of another origin may read an answer, regardless of the emulator's headers."""
 
     async def send_without(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,8 +1,8 @@
-"""What a request of a role asks for, read so strictly that it cannot mean two things.
+"""The action that a request of a role needs, parsed so strictly that it is unambiguous.
 
-ministack looks for the action in several places (the `Action` parameter, `X-Amz-Target`, the path), and its
-handlers look in others: `PUT /2015-03-31/functions/f/code?Action=InvokeFunction` changed a function's code
-with the right to invoke it. Here the action of each service has one place.
+ministack reads the action from several places (the `Action` parameter, `X-Amz-Target`, the path), and its
+handlers from others: `PUT /2015-03-31/functions/f/code?Action=InvokeFunction` changed a function's code with
+permission to invoke it. Here, the action of each service is read from one place.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _PROTOCOLS = {
     "states": "target",
     "sts": "query",
 }
-"""The services that roles may use, by where the action is. Others of the emulator run programs, or read
-files, without asking for anybody's rights."""
+"""The services that roles may use, by where the action is. Other services of the emulator run programs, or
+read files, without checking permissions."""
 _S3_SUBRESOURCES = frozenset().union(
     iam_actions._S3_QUERY_ACTIONS,
     iam_actions._S3_BUCKET_QUERY_ACTIONS,
@@ -81,7 +81,7 @@ _UNCHECKED = {
         "Untag",
     ),
 }
-"""All actions but those that begin so have the emulator do things with nobody's rights."""
+"""All actions without these prefixes make the emulator act without checking permissions."""
 _EVENT_SOURCES = ("lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping")
 _NO_ROLES_PASSED = ("iam", "sts", "s3", "logs", "sqs", "sns", "dynamodb")
 
@@ -94,15 +94,16 @@ def may_use(service: str) -> bool:
 def action_of(  # noqa: PLR0917 (as ministack gives it)
     service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> str:
-    """The IAM action that the request asks for and nothing else, or one that only `*` allows."""
+    """The only IAM action that the request needs, or one that only `*` allows."""
     namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)
     target = headers.get("x-amz-target", "")
     is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     protocol = _PROTOCOLS.get(service)
-    # Handlers of such services read a form whatever the content type says.
+    # Handlers of such services read a form with any content type.
     read_form = is_form or protocol == "query"
     in_form = parse_qs(body.decode("utf-8", "replace")).get("Action", []) if read_form else []
-    in_query = [one for one in query.get("Action", []) if one not in in_form]  # `query` may hold the form too
+    # `query` may contain the form, too
+    in_query = [one for one in query.get("Action", []) if one not in in_form]
     found: str | None = None
     if protocol == "query" and not target:
         named = [*in_query, *in_form]
@@ -120,8 +121,9 @@ def also_needed(  # noqa: PLR0917 (as ministack gives it)
     """More actions, each with a resource, that the request needs its right on."""
     name = action.partition(":")[2]
     if (service in _UNCHECKED and not name.startswith(_UNCHECKED[service])) or action in _EVENT_SOURCES:
-        # What a stack or a state machine does is done with nobody's rights in the emulator: only who may do
-        # everything may have it done. Else cloudformation:CreateStack alone would be as good as root.
+        # The emulator does not check permissions for the actions of a stack or a state machine: only callers
+        # with all # permissions may use them. Otherwise, cloudformation:CreateStack would be equivalent to
+        # root.
         return [("*:*", "*"), ("iam:PassRole", "*")]
     if service in _NO_ROLES_PASSED or name.startswith("Invoke"):
         return []

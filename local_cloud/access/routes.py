@@ -1,7 +1,7 @@
 """Which of ministack's routes are open: AWS's APIs, HTTP endpoints of functions, and answers to stacks.
 
-ministack's own paths (reset, configuration, messages, logins, whole services by path) are served before
-anybody asks who calls. They are closed.
+ministack's own paths (reset, configuration, messages, logins, whole services by path) are served before the
+caller is verified. They are closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _shortcuts = ministack.app._handle_post_body_shortcuts
 
 
 def install() -> None:
-    """Take the place of what ministack asks before it has found a service."""
+    """Replace the checks of ministack that run before it has found a service."""
     ministack.app._handle_pre_body_request = _preflight_alone
     ministack.app._handle_post_body_shortcuts = _answers_of_stacks_alone
     ministack.app._handle_special_data_plane_request = _endpoints_and_buckets_alone
@@ -84,7 +84,7 @@ REGISTRY_PATH = re.compile(
 
 
 def is_registry_request(scope: Mapping[str, Any]) -> bool:
-    """Whether a request goes to the registry, and so bears a token of ECR's and no signature."""
+    """Whether a request is for the registry, and therefore has an ECR token instead of a signature."""
     if scope["type"] != "http":
         return False
     headers = dict(scope["headers"])

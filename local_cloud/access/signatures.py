@@ -1,12 +1,12 @@
-"""AWS Signature Version 4: who signed a request, and whether it arrived as it was signed.
+"""AWS Signature Version 4: who signed a request, and whether it is unchanged.
 
     signature = read(request)                  None: the request is unsigned
     check(request, signature, secret, body_sha256)
 
 Four forms: an `Authorization` header, a query string (presigned URLs), the chunks of an S3 upload
-(`signed_chunks.py`), and the policy of a browser's upload form (`policy_signature`). Nothing here knows the
-emulator. Everything is computed from the bytes that arrived, decoded and encoded again, so that what was
-signed is what the emulator acts on.
+(`signed_chunks.py`), and the policy of a browser's upload form (`policy_signature`). This module does not
+depend on the emulator. Everything is computed from the received bytes, decoded and encoded again, so that the
+emulator acts on exactly what was signed.
 
 Source: AWS, "Create a signed AWS API request" (IAM User Guide) and "Authenticating Requests (AWS Signature
 Version 4)" (Amazon S3 API Reference).
@@ -85,7 +85,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a request says about its signature."""
+    """The signature of a request."""
 
     access_key_id: str
     signed_at: str
@@ -97,7 +97,7 @@ class Signature:
     token: str
     """Session token, or ''."""
     payload: str | None
-    """The body's SHA-256, or one of the constants above; None: the body has to be hashed."""
+    """The body's SHA-256, or one of the constants above; None: the body must be hashed."""
     expires_s: int | None
     """Of a presigned URL; None: the signature is in the header."""
 
@@ -108,7 +108,7 @@ class Signature:
 
 
 def read(request: Request) -> Signature | None:
-    """What the request says about its signature, or None if it is unsigned.
+    """The signature of the request, or None if it is unsigned.
 
     Raises:
         SignatureError: it is incomplete, ambiguous, or of another algorithm.
@@ -130,13 +130,13 @@ def read(request: Request) -> Signature | None:
 def check(
     request: Request, signature: Signature, secret: str, body_sha256: str, now: datetime | None = None
 ) -> None:
-    """Verify the signature. `body_sha256` is `signature.payload`, or the body's hash where that is None.
+    """Verify the signature. `body_sha256` is `signature.payload`, or the body's hash if that is None.
 
     Raises:
-        SignatureError: it is not right, or not right at this time.
+        SignatureError: it is invalid, or not valid at this time.
     """
     _check_time(signature, now or datetime.now(UTC))
-    # Whoever has a presigned URL must not turn it into another request by adding, say, x-amz-copy-source.
+    # Adding a header such as x-amz-copy-source must not turn a presigned URL into another request.
     headers = request.by_name
     unsigned = sorted(
         name for name in headers if name.startswith("x-amz-") and name not in signature.signed_headers
@@ -157,10 +157,10 @@ def signing_key(signature: Signature, secret: str) -> bytes:
 
 
 def policy_signature(policy: str, *, credential: str, signed_at: str, secret: str) -> str:
-    """The signature of a browser's upload form: of its policy, in Base64 as it stands in the form.
+    """The signature of a browser's upload form: of its policy, in Base64 as in the form.
 
     Raises:
-        SignatureError: the credential is not one of S3.
+        SignatureError: the credential is not for S3.
     """
     _key, date, region, service = _split_credential(credential)
     if service != "s3" or date != signed_at[:8]:
@@ -246,7 +246,7 @@ def _split_credential(credential: str) -> tuple[str, str, str, str]:
 def _payload(payload: str | None, service: str) -> str | None:
     if payload is None or _HASH.fullmatch(payload):
         return payload
-    # Only S3 takes a body that its signature does not cover.
+    # Only S3 accepts a body that its signature does not cover.
     known = (UNSIGNED_PAYLOAD, UNSIGNED_CHUNKS, SIGNED_CHUNKS, SIGNED_CHUNKS + TRAILER)
     if service == "s3" and payload in known:
         return payload
@@ -325,7 +325,7 @@ def sign(key: bytes, text: str) -> str:
 
 
 def mismatch(reason: str) -> SignatureError:
-    """What a signature that does not fit is answered with."""
+    """The answer for a signature that does not match."""
     return SignatureError(
         "SignatureDoesNotMatch",
         f"{reason}The request signature we calculated does not match the signature you provided. Check your "

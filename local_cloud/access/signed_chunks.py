@@ -26,8 +26,8 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 class ChunkReader:
     """Checks the chunks of an upload (`STREAMING-AWS4-HMAC-SHA256-PAYLOAD`) as they arrive.
 
-    Each chunk is signed together with the signature before it, the first with the request's own. Nothing is
-    kept of a chunk but its hash.
+    Each chunk is signed together with the signature before it, the first with the request's own. Only the
+    hash of a chunk is kept.
     """
 
     _LONGEST_LINE = 16 * 1024
@@ -46,10 +46,10 @@ class ChunkReader:
         self._ended = False
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body.
+        """Add the next bytes of the body.
 
         Raises:
-            SignatureError: a chunk is not as it was signed.
+            SignatureError: a chunk does not match its signature.
         """
         view = memoryview(data)
         while view:

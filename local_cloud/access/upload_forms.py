@@ -17,20 +17,20 @@ _FORBIDDEN = 403
 
 
 def install() -> None:
-    """Check a form's signature when its fields are read; what its policy says is up to ministack."""
+    """Check a form's signature when its fields are read; ministack checks its policy."""
 
     @replaces(s3, "_enforce_signed_post_policy")
     def check_form(check_policy: Original, fields: dict[str, str], *more: Any) -> Any:
         return _signature_failure(fields) or check_policy(fields, *more)
 
-    # Of a form without a signature, its size alone would be checked.
+    # For a form without a signature, ministack would check only the size.
     s3._enforce_post_policy_size = lambda *_form: s3._error("AccessDenied", "Access Denied", _FORBIDDEN)
     # Presigned URLs were verified by the gatekeeper, as every other signature.
     s3._verify_presigned_sigv4 = lambda *_request: None
 
 
 def is_form(request: signatures.Request, path: str, headers: dict[str, str]) -> bool:
-    """A browser's upload form to a bucket. Its signed fields alone say what it wants."""
+    """A browser's upload form to a bucket. Only its signed fields determine the action."""
     form = headers.get("content-type", "").startswith("multipart/form-data")
     bucket = ministack.app._s3_cors_target(headers["host"], path)
     others = any(name.startswith("x-amz-") for name in headers)

@@ -1,6 +1,6 @@
 """The resources that `cdk bootstrap` creates, under the same names, in a stack `CDKToolkit`.
 
-`cdk bootstrap` itself takes 11 seconds and needs Node. Unlike on AWS, the roles may do everything.
+`cdk bootstrap` itself takes 11 seconds and needs Node. Unlike on AWS, the roles have all permissions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 STACK = "CDKToolkit"
 VERSION = "33"
-"""Of the bootstrap resources, as the pinned cdk CLI makes them."""
+"""Version of the bootstrap resources of the pinned cdk CLI."""
 _QUALIFIER = "hnb659fds"
 _ROLES = {
     "DeploymentActionRole": ("deploy", "AWS"),
@@ -58,10 +58,10 @@ def template() -> dict[str, Any]:
 
 
 async def bootstrap(region: str) -> None:
-    """Make the stack, unless it is there. Runs on the emulator's event loop.
+    """Create the stack, if it is missing. Runs on the emulator's event loop.
 
     Raises:
-        RuntimeError: the emulator refused it.
+        RuntimeError: the emulator rejected it.
     """
     from ministack.core.responses import request_scope
     from ministack.services import cloudformation, ssm

@@ -1,8 +1,8 @@
 """Custom resources whose function ends without an answer.
 
 As on AWS, CloudFormation invokes the function again after an error, as often as the event invoke
-configuration says. (ministack invokes it once and waits for an answer that never comes.) After the last
-attempt the resource fails with the reason at once; AWS waits for `ServiceTimeout`, an hour by default.
+configuration specifies. (ministack invokes it once and waits for an answer forever.) After the last attempt
+the resource fails with the reason at once; AWS waits for `ServiceTimeout`, an hour by default.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger("custom-resources")
 
 
 def install() -> None:
-    """Put ourselves around the calls of custom resources, and what they execute."""
+    """Wrap the calls of custom resources, and what they execute."""
 
     @replaces(custom_resource, "invoke_custom_resource")
     def invoke_noted(invoke: Original, *arguments: Any, **options: Any) -> Any:

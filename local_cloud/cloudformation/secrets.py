@@ -1,4 +1,4 @@
-"""`AWS::SecretsManager::Secret`: `Ref` gives the secret's ARN, as on AWS and in policies, not its name."""
+"""`AWS::SecretsManager::Secret`: `Ref` returns the secret's ARN, as on AWS and in policies, not its name."""
 
 from __future__ import annotations
 

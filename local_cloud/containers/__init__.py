@@ -1,7 +1,7 @@
-"""The containers of image functions and Batch jobs, each a process of its own.
+"""The containers of image functions and Batch jobs, each in its own process.
 
 processes.py  starts and ends them
-task.py       what such a process is told
+task.py       the input of such a process
 host.py       the program that runs one container
-log.py        what a container writes
+log.py        the output of a container
 """

@@ -1,8 +1,8 @@
 """The program that runs one container: `python local_cloud contain STATUS_FD --grace SECONDS`.
 
-The only module of this package that knows how images are unpacked and run. Two processes:
+The only module of this package that unpacks and runs images. Two processes:
 
-    keeper   ends everything when whoever started it is gone, or sends SIGTERM
+    keeper   ends everything when its parent has ended, or sends SIGTERM
     host     unpacks the image if necessary, and runs the container
 
 The task is one line of JSON on standard input, which stays open: its end is the end of the container.
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGTERM, _pass_on)
     exit_codes: list[int] = []
-    # Not in the main thread, which is left to the signals.
+    # Not in the main thread, which handles the signals.
     thread = threading.Thread(target=lambda: exit_codes.append(_host(task, status)))
     thread.start()
     thread.join()
@@ -134,11 +134,11 @@ def _store() -> Path:
 
 
 def _read_line(descriptor: int) -> bytes:
-    """Up to the end of the line and no further: what comes then is the leash."""
+    """Up to the end of the line only: the rest of the pipe is the leash."""
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(descriptor, 65536)
         if not piece:
-            sys.exit(128 + signal.SIGHUP)  # whoever started us is gone
+            sys.exit(128 + signal.SIGHUP)  # the parent process has ended
         line += piece
     return line

@@ -1,4 +1,4 @@
-"""What a container writes, and when all that has been written so far has been read."""
+"""The output of a container, and when all output so far has been read."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAXIMUM_LINE_BYTES = 256 << 10
 
 
 class ContainerLog:
-    """What a container writes, read as it comes, so that the container never waits for it.
+    """The output of a container, read as it is written, so that the container never waits.
 
-    `on_line` is told each line as soon as it is complete.
+    `on_line` is called with each complete line.
     """
 
     def __init__(self, stream: IO[bytes] | None, on_line: Callable[[str], None] | None = None) -> None:
@@ -35,13 +35,13 @@ class ContainerLog:
             self._thread.start()
 
     def take(self) -> str:
-        """What there is, without the last line's end."""
+        """The output so far, without the last line ending."""
         with self._read:
             text, self._text = bytes(self._text), bytearray()
         return text.decode("utf-8", "replace").rstrip("\n")
 
     def wait_until_read(self, until: float) -> None:
-        """Wait until nothing is left in the pipe."""
+        """Wait until the pipe is empty."""
         with self._read:
             while not self._ended and _waiting_bytes(self._stream):
                 if not self._read.wait(max(0.0, until - time.monotonic())):
@@ -59,14 +59,14 @@ class ContainerLog:
         poll.register(descriptor, select.POLLIN)
         while True:
             poll.poll()
-            with self._read:  # held, so that what has left the pipe is in the text
+            with self._read:  # locked, so that everything read from the pipe is in the text
                 try:
                     piece = os.read(descriptor, 65536)
                 except OSError:
                     piece = b""
                 self._text += piece
                 self._tell_lines(piece)
-                # Lambda keeps no more than so much of an environment that floods its log, either.
+                # Lambda also limits what it keeps of an environment that floods its log.
                 del self._text[: max(0, len(self._text) - _MAXIMUM_LOG_BYTES)]
                 self._ended = not piece
                 self._read.notify_all()

@@ -34,7 +34,7 @@ _READY_WITHIN_S = 1800.0
 
 
 class ContainerFailedError(Exception):
-    """The container was not started: `kind` says what is the matter, as in ExplainedError."""
+    """The container was not started; `kind` is that of the ExplainedError."""
 
     def __init__(self, kind: ErrorKind, message: str, image: str = "") -> None:
         super().__init__(message)
@@ -99,7 +99,7 @@ class RunningContainer:
             raise failure
 
     def end(self) -> None:
-        """Kill what is left of it, and let go."""
+        """Kill the remaining processes, and release everything."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait()

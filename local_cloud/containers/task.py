@@ -1,4 +1,4 @@
-"""What the emulator tells the program that runs a container (container_host.py)."""
+"""The input of the program that runs a container (`host.py`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ContainerTask:
-    """What to run: an image in the folder `layout` (OCI image layout), or else one of another registry.
+    """The container to run: an image in the folder `layout` (OCI image layout), or one of another registry.
 
-    None stands for what the image says; `env` is added to the image's own.
+    None means the image's setting; `env` is added to the image's own.
     """
 
     image: str
@@ -30,6 +30,6 @@ class ContainerTask:
     limits: Mapping[str, tuple[int, int]] | None = None
     """Soft and hard limits by their names in Docker's words, such as `nofile`."""
     host_ports: Sequence[tuple[str, int]] = ()
-    """What of this machine's loopback interface is reachable."""
+    """What the container can reach on this machine's loopback interface."""
     only_prepare: bool = False
     """Unpack the image, and run nothing."""

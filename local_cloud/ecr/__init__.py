@@ -1,14 +1,14 @@
-"""ECR with its data plane: a registry that keeps what is pushed on disk.
+"""ECR with its data plane: a registry that stores pushed images on disk.
 
     registry.py    the distribution specification: `/v2/…` requests, streamed
     asgi.py        how its requests are read and answered
     image_calls.py, layer_calls.py, api.py  the API calls
     tokens.py      GetAuthorizationToken's passwords
-    rights.py      what their bearers may do, where policies are enforced
+    rights.py      the permissions of tokens, if policies are enforced
     store.py       all repositories; each is an OCI image layout (repository.py)
-    manifests.py   what a manifest says
+    manifests.py   the content of a manifest
     lifecycle.py   which images have expired
-    references.py  the images that functions and jobs name
+    references.py  the images of functions and jobs
 
 Repositories, their settings and policies stay in the emulator's own records.
 """
@@ -48,7 +48,7 @@ class Ecr:
         self.store.keep_tidy()
 
     def serve(self) -> None:
-        """Put the registry before the emulator: pushes are no business of what is installed so far."""
+        """Put the registry in front of the emulator: pushes bypass everything installed so far."""
 
         @replaces(ministack.app, "app")
         async def with_registry(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""How ECR's API calls are answered, and where they find their repository."""
+"""How ECR's API calls are answered, and how they find their repository."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CallFailed(Exception):  # noqa: N818 - an answer
 
 
 def install(store: RepositoryStore, calls: dict[str, Callable[[Repository, Record], Record]]) -> None:
-    """Take the place of the emulator's functions; a call is given the repository that it names."""
+    """Replace the emulator's functions; a call receives the repository in its request."""
     for name, call in calls.items():
         replaces(ecr, name)(partial(_answer, store, call))
 

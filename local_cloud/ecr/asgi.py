@@ -1,4 +1,4 @@
-"""The registry's requests and answers as ASGI has them: bodies come and go in pieces."""
+"""The registry's requests and answers in ASGI, with streamed bodies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 
 
 class Disconnected(Exception):  # noqa: N818 - it is no error of ours
-    """The client has gone."""
+    """The client has disconnected."""
 
 
 class Refusal(Exception):  # noqa: N818 - an answer

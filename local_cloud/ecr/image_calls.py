@@ -1,7 +1,7 @@
-"""ECR's API calls about images, on what is on disk.
+"""ECR's API calls about images, on the stored images.
 
-The emulator keeps repositories, their settings and policies, and has images in memory alone, whose layers
-nobody has pushed. The calls here take the place of its own.
+The emulator keeps repositories, their settings and policies, but images only in memory and without layers.
+The calls here replace its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME_LENGTHS = range(2, 257)
 
 
 def install(store: RepositoryStore) -> None:
-    """Take the place of the emulator's calls, and take part in restoring and wiping its state."""
+    """Replace the emulator's calls, and take part in restoring and resetting its state."""
     calls = (list_images, describe_images, put_image, batch_get_image, batch_delete_image)
     api.install(store, {f"_{call.__name__}": call for call in calls})
 
@@ -82,7 +82,7 @@ def list_images(repository: Repository, request: Record) -> Record:
 
 
 def describe_images(repository: Repository, request: Record) -> Record:
-    """DescribeImages: those asked for, or all."""
+    """DescribeImages: the requested ones, or all."""
     images = repository.images()
     if identities := request.get("imageIds"):
         images = []

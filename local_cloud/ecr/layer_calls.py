@@ -49,7 +49,7 @@ class LayerCalls:
         return success({"authorizationData": [entry]})
 
     def get_download_url_for_layer(self, repository: Repository, request: Record) -> Record:
-        """GetDownloadUrlForLayer. Unlike on AWS, the URL wants a token of GetAuthorizationToken."""
+        """GetDownloadUrlForLayer. Unlike on AWS, the URL requires a token of GetAuthorizationToken."""
         digest = request.get("layerDigest", "")
         if not is_digest(digest) or repository.blob(digest) is None:
             raise CallFailed("LayersNotFoundException", f"The layer with digest '{digest}' does not exist")
@@ -84,7 +84,7 @@ class LayerCalls:
         return {"uploadId": identity, "partSize": _PART_BYTES}
 
     def upload_layer_part(self, repository: Repository, request: Record) -> Record:
-        """UploadLayerPart: the parts come in their order."""
+        """UploadLayerPart: parts must be sent in order."""
         identity, upload = self._upload(repository, request)
         first, last = int(request.get("partFirstByte", -1)), int(request.get("partLastByte", -1))
         part = base64.b64decode(request.get("layerPartBlob", ""))

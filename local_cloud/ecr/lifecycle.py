@@ -1,7 +1,8 @@
 """Lifecycle policies: which images of a repository have expired.
 
-As the ECR user guide says it: rules are looked at in the order of their priorities; an image that a rule's
-selection matches is left to that rule, whether it expires or not; an image that an index names stays.
+As in the ECR user guide: rules are evaluated in the order of their priorities; an image that matches a rule's
+selection is not evaluated by later rules, whether it expires or not; an image that an index references is
+kept.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _selects(selection: dict[str, Any], tags: list[str]) -> bool:
     if status == "untagged":
         return not tags
     expressions = [f"{re.escape(prefix)}.*" for prefix in selection.get("tagPrefixList", [])]
-    for pattern in selection.get("tagPatternList", []):  # which knows `*` alone
+    for pattern in selection.get("tagPatternList", []):  # which supports only `*`
         expressions.append(".*".join(map(re.escape, pattern.split("*"))))
     # Of several prefixes or patterns, an image must have tags for all.
     return bool(tags) and all(any(re.fullmatch(one, tag) for tag in tags) for one in expressions)

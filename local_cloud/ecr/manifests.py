@@ -1,4 +1,4 @@
-"""Manifests as ECR accepts them: what they refer to, how large the image is, and whether Lambda can run it.
+"""Manifests that ECR accepts: their references, the size of the image, and whether Lambda can run it.
 
 Sources: OCI image-spec 1.1 (manifest.md, image-index.md), Docker's image manifest version 2 schema 2.
 """
@@ -30,7 +30,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class InvalidManifestError(Exception):
-    """The text says what is wrong with a manifest."""
+    """A manifest is invalid; the text contains the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CheckedManifest:
 
     media_type: str
     blobs: tuple[str, ...] = ()
-    """Digests of the configuration and the layers that the repository must hold."""
+    """Digests of the configuration and the layers that the repository must contain."""
     manifests: tuple[str, ...] = ()
     """Digests of the manifests that an index names."""
     size: int = 0
@@ -73,7 +73,7 @@ def parse_manifest(content: bytes, media_type: str) -> CheckedManifest:
     layers = [_descriptor(entry) for entry in _list(document, "layers")]
     return CheckedManifest(
         declared,
-        # Foreign layers lie elsewhere, at their `urls`.
+        # Foreign layers are stored elsewhere, at their `urls`.
         tuple(digest for digest, _, kind in (config, *layers) if "foreign" not in kind),
         size=sum(size for _, size, _ in (config, *layers)),
         artifact_type=document.get("artifactType") or config[2],

@@ -19,7 +19,7 @@ class ImageNotUsableError(Exception):
 
 @dataclass(frozen=True)
 class EcrReference:
-    """What the URI of an image in ECR says."""
+    """The parts of the URI of an image in ECR."""
 
     repository_uri: str
     key: RepositoryKey
@@ -42,10 +42,10 @@ def parse_uri(uri: str) -> EcrReference | None:
 
 
 def lambda_image_digest(store: RepositoryStore, uri: str) -> str:
-    """The digest of the image that a function is given by tag or digest.
+    """The digest of a function's image, which is given by tag or digest.
 
     Raises:
-        ImageNotUsableError: it is not there, or Lambda would reject it: an index, layers that are not gzip.
+        ImageNotUsableError: it does not exist, or Lambda would reject it: an index, layers that are not gzip.
     """
     reference = parse_uri(uri)
     if reference is None:

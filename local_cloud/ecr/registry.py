@@ -69,7 +69,7 @@ class Registry:
             await self._serve(scope, receive, send)
         except Refusal as refusal:
             errors = {"errors": [{"code": refusal.code, "message": str(refusal), "detail": {}}]}
-            # What is left of the request's body was not read: the connection cannot be used again.
+            # The rest of the request's body was not read: the connection cannot be reused.
             await answer(
                 send,
                 refusal.status,
@@ -119,7 +119,7 @@ class Registry:
             raise Refusal(507, "DENIED", "The disk of the embedded cloud's state folder is full") from error
 
     def _authenticate(self, authorization: str) -> Bearer:
-        # Whoever can open a connection, such as a page in a browser, must not read or replace images.
+        # Other local clients, such as a page in a browser, must not read or replace images.
         bearer = self._tokens.bearer(authorization)
         if bearer is None:
             why = (
@@ -201,7 +201,7 @@ class Registry:
         return upload
 
     async def _take(self, request: _RegistryRequest, upload: BlobPush, identity: str) -> None:
-        """Append the request's body to the upload, in pieces. What came of a cut connection stays."""
+        """Append the request's body to the upload, in pieces. Data from a broken connection is kept."""
         given = _CONTENT_RANGE.fullmatch(request.headers.get("content-range", ""))
         if upload.busy or (given is not None and int(given[1]) != upload.size):
             # Two at once, or a piece that does not follow the one before, would mix up the blob.
@@ -313,7 +313,7 @@ class Registry:
         )
 
     async def _list_referrers(self, request: _RegistryRequest) -> None:
-        # Images whose `subject` is another one are not kept apart: clients fall back to tags, which are.
+        # Images with a `subject` are not listed separately: clients fall back to tags.
         raise Refusal(404, "UNSUPPORTED", "the embedded cloud's ECR does not support referrers")
 
 

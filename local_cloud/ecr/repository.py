@@ -26,11 +26,11 @@ from local_cloud.ecr.manifests import CheckedManifest, InvalidManifestError, is_
 _TAG = "org.opencontainers.image.ref.name"
 _PUSHED = "io.scar-cdk.pushed-at-ms"
 _GRACE_S = 3600.0
-"""A blob that was pushed or asked for within this time may belong to an image that is being pushed."""
+"""A blob that was pushed or requested within this time may be part of an image that is being pushed."""
 
 
 class RepositoryError(Exception):
-    """A push that is refused: `code` in the words of the distribution specification."""
+    """A rejected push; `code` is that of the distribution specification."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class BlobPush:
 
     @property
     def digest(self) -> str:
-        """Of what has arrived."""
+        """Digest of the received bytes."""
         return f"sha256:{self._hash.hexdigest()}"
 
     def write(self, piece: bytes) -> None:
@@ -85,7 +85,7 @@ class BlobPush:
 
 
 class Repository:
-    """The images in `folder`, which is made if it is missing. Safe to use from several threads."""
+    """The images in `folder`, which is created if it is missing. Safe to use from several threads."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -102,7 +102,8 @@ class Repository:
     # Blobs.
 
     def blob(self, digest: str) -> Path | None:
-        """The file of a blob, or None. Its removal is put off, as whoever asks may push an image with it."""
+        """The file of a blob, or None. Its removal is postponed, because the caller may push an image with
+        it."""
         path = self._path(digest)
         try:
             os.utime(path)
@@ -156,10 +157,10 @@ class Repository:
         return parse_manifest(self.manifest(image), image.media_type)
 
     def put_image(self, content: bytes, media_type: str, tag: str | None, *, immutable: bool) -> StoredImage:
-        """Store a manifest whose blobs are here, and let `tag` stand for it.
+        """Store a manifest whose blobs exist, and point `tag` to it.
 
         Raises:
-            RepositoryError: the manifest is invalid, a blob is missing, or the tag must stay as it is.
+            RepositoryError: the manifest is invalid, a blob is missing, or the tag is immutable.
         """
         try:
             manifest = parse_manifest(content, media_type)
@@ -214,7 +215,7 @@ class Repository:
                     self._path(digest).unlink(missing_ok=True)
 
     def remove_garbage(self, grace_s: float = _GRACE_S) -> None:
-        """Remove blobs that no image has, and that nobody has pushed or asked for within `grace_s`."""
+        """Remove blobs that no image uses, and that were not pushed or requested within `grace_s`."""
         with self.lock:
             used = self._used_blobs() | set(self._images)
             for path in self._blobs.iterdir():

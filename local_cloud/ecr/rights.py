@@ -1,6 +1,6 @@
-"""What a token's bearer may do: the same as whoever asked for it.
+"""The permissions of a token: those of the caller who requested it.
 
-The registry's requests are named in the policies by the API calls that they stand for (ECR user guide,
+In policies, the registry's requests have the names of the corresponding API calls (ECR user guide,
 "Amazon ECR repository policy examples" and "IAM permissions for pushing an image").
 """
 

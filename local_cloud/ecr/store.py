@@ -22,7 +22,7 @@ _UPKEEP_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class RepositoryKey:
-    """Whose repository, where, and its name."""
+    """Account, region and name of a repository."""
 
     account: str
     region: str
@@ -35,7 +35,7 @@ class RepositoryKey:
 
 
 class RepositoryStore:
-    """The folder `root`. Which repositories there are, the emulator's own records say."""
+    """The folder `root`. The emulator's own records list the repositories."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -91,14 +91,14 @@ class RepositoryStore:
         return upload if owner == key else None
 
     def end_upload(self, identity: str) -> None:
-        """Forget an upload, and remove what it has left."""
+        """Discard an upload, and remove its files."""
         with self._lock:
             _, upload = self._uploads.pop(identity, (None, None))
             if upload is not None:
                 upload.discard()
 
     def keep_tidy(self) -> None:
-        """From time to time: apply the lifecycle policies, and remove blobs that no image has."""
+        """Periodically: apply the lifecycle policies, and remove blobs that no image uses."""
         threading.Thread(target=self._tidy, daemon=True, name="ecr-upkeep").start()
 
     def _tidy(self) -> None:
@@ -108,7 +108,7 @@ class RepositoryStore:
                 self.apply_lifecycle(RepositoryKey(account, region, name))
 
     def apply_lifecycle(self, key: RepositoryKey) -> None:
-        """Remove the images that have expired, and the blobs that nobody needs."""
+        """Remove expired images, and unused blobs."""
         repository = self.repository(key)
         if repository is None:
             return
@@ -124,7 +124,7 @@ class RepositoryStore:
 
     def folder(self, key: RepositoryKey) -> Path:
         """Where a repository's images are, or would be: an OCI image layout."""
-        # A name may be longer than a file's may be, and come from whoever calls CreateRepository.
+        # A name may be longer than a file name, and is chosen by any caller of CreateRepository.
         return self._root / hashlib.sha256(key.arn.encode()).hexdigest()[:32]
 
 

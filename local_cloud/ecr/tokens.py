@@ -1,7 +1,7 @@
-"""Authorization tokens: what GetAuthorizationToken hands out, and requests to the registry must bear.
+"""Authorization tokens: issued by GetAuthorizationToken, and required for requests to the registry.
 
-As on AWS, a token is a password for the user `AWS`, is valid for twelve hours, and lets its bearer do what
-whoever asked for it may do. Tokens are random and in memory alone: they end with the cloud.
+As on AWS, a token is a password for the user `AWS`, is valid for twelve hours, and has the permissions of the
+caller who requested it. Tokens are random and kept in memory only: they end with the cloud.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VALID_S = 12 * 3600
 
 @dataclass(frozen=True)
 class Bearer:
-    """Who asked for a token."""
+    """The caller who requested a token."""
 
     account: str
     region: str
@@ -56,5 +56,5 @@ class Tokens:
 
 
 def _key(password: str) -> bytes:
-    # Looked up by a hash, so that the time of a look-up says nothing about how much of a guess is right.
+    # Looked up by a hash, so that timing does not reveal how much of a guess is correct.
     return hashlib.sha256(password.encode()).digest()

@@ -1,12 +1,13 @@
-"""IAM policies, enforced on every request of a role. What ministack does differently is corrected:
+"""IAM policies, enforced on every request of a role. Differences of ministack from AWS are corrected:
 
-- It allows requests whose action it does not know, and services without policies. Here roles may use only
-  those services whose actions are known (`roles.py`), and only `*` allows an unknown action.
-- `*` in a policy did not match a line end in a key; a name without `*` matched it with a line end behind it.
+- It allows requests whose action it does not know, and services without policies. Here, roles may use only
+  services whose actions are known (`roles.py`), and only `*` allows an unknown action.
+- `*` in a policy did not match a newline in a key; a name without `*` matched a key with a newline at its
+  end.
 - `iam:PassRole` is not checked.
-- `aws:SecureTransport` refuses all plain HTTP. Here a request over loopback counts as secure.
+- `aws:SecureTransport` rejects all plain HTTP. Here, a request over loopback counts as secure.
 - The ARN of an object lost the `/` at the end of its key, and one of two in `a//b`.
-- Batch's calls had the resource `*` only. Here they have those of AWS's Service Authorization Reference.
+- Batch's calls had the resource `*` only. Here, they have those of AWS's Service Authorization Reference.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _action: contextvars.ContextVar[str] = contextvars.ContextVar("checked_action", 
 _origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
     "request_origin", default=("127.0.0.1", True)
 )
-"""Address, and whether the transport is secure; without a request, it is a service that asks."""
+"""Address, and whether the transport is secure; without a request, the caller is a service."""
 
 
 def install() -> None:
@@ -48,7 +49,7 @@ def install() -> None:
     def extract_iam_action(find_action: Original, service: str, *request: Any) -> str:
         _also.set(())
         if _is_root():
-            return "any:Action"  # nothing of the request is looked at: that would take as long as serving it
+            return "any:Action"  # the request is not inspected: that would take as long as serving it
         found = find_action(service, *request) if callers.current.get() is None else None
         _action.set(found or roles.action_of(service, *request))
         return _action.get()
@@ -98,7 +99,7 @@ def install() -> None:
             (caller.to_endpoint and iam_action == "lambda:InvokeFunctionUrl")
             or (caller.to_form and iam_action == "s3:PutObject")
         ):
-            return None  # the function's URL, and the form's policy, say who may; they are asked next
+            return None  # the function URL, and the form's policy, decide who may; they are checked next
         failure = iam_evaluator.authenticate(access_key_id, callers.ACCOUNT)
         if isinstance(failure, AuthError):
             return failure
@@ -141,13 +142,13 @@ def _is_root() -> bool:
 
 
 def _if_checked(service: str, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """No service serves a request that no policy has allowed, however it got there."""
+    """No service serves a request that no policy has allowed, regardless of its path."""
 
     async def handle(*request: Any) -> Any:
         caller = callers.current.get()
         if caller is None or caller.to_endpoint:
             return await handler(*request)
-        # A presigned upload with `Action=CreateUser` as its body, say, is for S3 alone.
+        # For example, a presigned upload with `Action=CreateUser` as its body is for S3 only.
         fits = service == "s3" or not (caller.for_s3 or caller.to_form)
         if fits and (caller.is_root or caller.allowed or caller.to_form):
             return await handler(*request)
@@ -158,7 +159,7 @@ def _if_checked(service: str, handler: Callable[..., Awaitable[Any]]) -> Callabl
 
 @functools.lru_cache(maxsize=4096)
 def wildcard(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    """What a pattern of a policy matches: `*` stands for any characters, `?` for one."""
+    """The matches of a policy's pattern: `*` matches any characters, `?` one."""
     parts = {"*": ".*", "?": "."}
     regex = "".join(parts.get(character) or re.escape(character) for character in pattern)
     return re.compile(regex + r"\Z", re.DOTALL | (re.IGNORECASE if ignore_case else re.RegexFlag(0)))
@@ -171,7 +172,7 @@ def object_arn(path: str) -> str | None:
 
 
 def batch_resources(path: str, body: bytes, region: str, account: str) -> list[str]:
-    """What a call to Batch needs a right on; none for DescribeJobs and its like, which have no resource."""
+    """The resources of a call to Batch; none for DescribeJobs and similar calls."""
     try:
         request = json.loads(body or b"{}")
     except ValueError:
@@ -197,7 +198,7 @@ _RESOURCES = {
     "updatecomputeenvironment": (("compute-environment", "computeEnvironment"),),
     "deletecomputeenvironment": (("compute-environment", "computeEnvironment"),),
 }
-"""Kinds of resource that a call needs a right on, and where it names them."""
+"""Resource types that a call needs permission for, and where its request contains them."""
 
 
 def _arn(kind: str, reference: str, region: str, account: str) -> str:

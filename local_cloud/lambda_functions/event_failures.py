@@ -1,7 +1,7 @@
-"""What becomes of an asynchronous event that failed for good.
+"""What happens to an asynchronous event after its last attempt.
 
-A destination on failure gets the invocation record ("Retaining records of asynchronous invocations" in the
-guide of AWS Lambda). A dead-letter queue or topic gets the event, with the reason in three attributes.
+A failure destination receives the invocation record ("Retaining records of asynchronous invocations" in the
+guide of AWS Lambda). A dead-letter queue or topic receives the event, with the reason in three attributes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger("lambda-events")
 
 @dataclass(frozen=True)
 class Failure:
-    """An event that no attempt is left for."""
+    """An event without attempts left."""
 
     request_id: str
     function_arn: str
@@ -55,7 +55,7 @@ class Failure:
         }
 
     def attributes(self) -> dict[str, Any]:
-        """What a dead-letter queue is told besides the event."""
+        """The attributes of the event in a dead-letter queue."""
         body = self.result.get("body")
         message = str(body.get("errorMessage", "")) if isinstance(body, dict) else str(body)
         told = {"RequestID": self.request_id, "ErrorCode": "200", "ErrorMessage": message[:1024]}
@@ -72,9 +72,9 @@ def send(
     config: dict[str, Any],
     invoke: Callable[[dict[str, Any], Any], None],
 ) -> None:
-    """Send it where the function's event invoke configuration and its dead-letter setting say.
+    """Send it to the destinations in the function's event invoke configuration and its dead-letter setting.
 
-    A place that is gone gets nothing, which the cloud's log tells. `invoke` queues an event for a function.
+    A missing destination is reported in the cloud's log. `invoke` queues an event for a function.
     """
     destination = ((settings.get("DestinationConfig") or {}).get("OnFailure") or {}).get("Destination")
     dead_letters = (config.get("DeadLetterConfig") or {}).get("TargetArn")

@@ -1,14 +1,14 @@
 """Lambda's asynchronous invocations, queued as on AWS.
 
-ministack starts a thread for each event, counts a throttled invocation as a failed attempt, and forgets what
-waits when it stops. Here S3, SNS, EventBridge and calls put their events into one queue, which
+ministack starts a thread for each event, counts a throttled invocation as a failed attempt, and loses waiting
+events when it stops. Here, S3, SNS, EventBridge and calls put their events into one queue, which
 
-- runs as many at once as the cloud was started with, in turn for each function;
-- waits where there is no room: throttling is no attempt;
-- retries a failed event after a growing delay, as the function's event invoke configuration says, and hands
-  it on in the end (`event_failures.py`);
+- runs as many at once as `--parallel` allows, in turn for each function;
+- waits if there is no capacity: throttling does not count as an attempt;
+- retries a failed event after increasing delays, as specified in the function's event invoke configuration,
+  and passes it on after the last attempt (`event_failures.py`);
 - is on disk before the caller is answered, and keeps an event until its function has succeeded or its failure
-  was handed on, in one transaction: at least once, as on AWS.
+  was passed on, in one transaction: at-least-once delivery, as on AWS.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from local_cloud.state.store import Store
 
 Event = Any
 RETRY_AFTER_S = (1.0, 2.0)
-"""Before the second and third attempt. (AWS: a minute and two; nobody waits so long for a try.)"""
+"""Before the second and third attempt. (AWS: one and two minutes, which is too long for development.)"""
 _NO_ROOM_FOR_S = 0.05
 _KIND = "event"
 _log = logging.getLogger("lambda-events")
@@ -53,7 +53,7 @@ class QueuedEvent:
     depth: int = 0
     attempts: int = 0
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    """The same for each attempt, as on AWS: programs tell a retry by it."""
+    """The same for each attempt, as on AWS: programs recognize a retry by it."""
     key: str = ""
     """In the store."""
 
@@ -102,7 +102,7 @@ class EventQueue(BackgroundWork):
         )
 
     def restore(self) -> None:
-        """Queue what the store has; it waits for `resume`."""
+        """Queue the stored events; they wait for `resume`."""
         with self._changed:
             for _key, value in self._store.items(_KIND):
                 invocation = QueuedEvent(**json.loads(value))
@@ -168,13 +168,13 @@ class EventQueue(BackgroundWork):
                 invocation = queue.popleft()
                 if queue:
                     self._waiting[arn] = (
-                        queue  # at the end: its next event comes after one of each other function
+                        queue  # at the end: its next event follows one of each other function
                     )
                 return invocation
             self._changed.wait(None if not wake_at else max(0.0, min(wake_at) - now))
 
     def _run(self, invocation: QueuedEvent) -> Callable[[], None]:
-        """Invoke the function once: what is to be done then, in one transaction."""
+        """Invoke the function once. Returns what must be done afterwards, in one transaction."""
         done = partial(self._store.remove, _KIND, invocation.key)
         with request_scope(invocation.account, invocation.region):
             # As it is now: a function that was updated while the event waited runs in its new form.

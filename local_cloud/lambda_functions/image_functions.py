@@ -40,11 +40,11 @@ class ImageFunctions:
         self._endpoint = endpoint
 
     def install(self) -> None:
-        """Take Docker's place, and have images checked where functions are created and updated."""
+        """Replace Docker, and check images when functions are created and updated."""
         functions = self
 
         class Worker(ImageWorker):
-            """Knows where the images are."""
+            """Finds the images."""
 
             endpoint = functions._endpoint
 
@@ -225,7 +225,7 @@ def invoke(config: Record, event: Any, request_id: str) -> Record:
 
 
 def _failed(payload: Any, worker: Any, config: Record, request_id: str) -> Record:
-    """What Lambda answers and logs. A runtime's own error is passed on as it is."""
+    """Lambda's answer and log. A runtime's own error is passed on unchanged."""
     kind = payload.get("errorType") if isinstance(payload, dict) else None
     log = [worker.take_log()]
     if kind == _TIMED_OUT:

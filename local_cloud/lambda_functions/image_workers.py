@@ -36,7 +36,7 @@ Config = dict[str, Any]
 
 
 class InitFailedError(Exception):
-    """The runtime has reported an error while it started: `payload` is what it said."""
+    """The runtime has reported an error while it started: `payload` is its message."""
 
     def __init__(self, payload: object) -> None:
         super().__init__(str(payload))
@@ -44,11 +44,11 @@ class InitFailedError(Exception):
 
 
 class RuntimeEndedError(Exception):
-    """The runtime's process has ended before it asked for an event; the text says how."""
+    """The runtime's process has ended before it requested an event; the text contains how."""
 
 
 class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
-    """One execution environment. `find_image` gives the folder and digest of a function's image."""
+    """One execution environment. `find_image` returns the folder and digest of a function's image."""
 
     find_image: Callable[[Config], tuple[str, str]]
     endpoint: str
@@ -66,7 +66,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
         self._waits_for_event = threading.Event()
 
     def take_log(self) -> str:
-        """What has been written since the last time."""
+        """The output since the last call."""
         return self._log.take()
 
     # What the emulator's worker calls.
@@ -131,7 +131,7 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
     def _drain_stderr_bounded(self, *_waits: Any, **_more: Any) -> str:
         """Wait until all that the invocation wrote has been read.
 
-        A runtime that asks for the next event has written all that it had to say about the last one.
+        A runtime that requests the next event has written all output about the last one.
         """
         until = time.monotonic() + _LOG_WITHIN_S
         while time.monotonic() < until and not self._waits_for_event.wait(0.02):
@@ -215,7 +215,7 @@ def environment(config: Config, runtime_api: str, endpoint: str, log_stream: str
 
 
 def _ending(code: int) -> str:
-    """As Lambda says it; the process that is ours ends with 128 + N if signal N ended the runtime."""
+    """In Lambda's words; our process ends with 128 + N if signal N ended the runtime."""
     if code > _SIGNALLED:
         return f"signal: {(signal.strsignal(code - _SIGNALLED) or str(code - _SIGNALLED)).lower()}"
     return f"exit status {code}"
@@ -225,7 +225,7 @@ class _QuietServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A runtime that is killed cuts its connection: nothing to tell."""
+        """A killed runtime closes its connection: this is not an error."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -237,7 +237,7 @@ def _guarded(handler: Any) -> Any:
         def parse_request(self) -> bool:
             if not super().parse_request():
                 return False
-            # A page in a browser on this machine must not take events, or answer them.
+            # A page in a browser on this machine must not receive or answer events.
             if any(header in self.headers for header in ("Origin", "Sec-Fetch-Site")):
                 self.send_error(403)
                 return False

@@ -1,11 +1,12 @@
-"""Lambda's worker processes: they end with all that they started, and are read to the end of what they log.
+"""Lambda's worker processes: they end together with all their child processes, and their logs are read
+completely.
 
-ministack writes a script for each worker, and ends it by a signal to that one process. The text of `leash.py`
-in front of the script makes each worker a keeper with the real worker as its child: the keeper ends
-everything at SIGTERM, or when its standard input hangs up.
+ministack writes a script for each worker, and ends it with a signal to that one process. The code of
+`leash.py` at the start of the script makes each worker a keeper with the real worker as its child: the keeper
+ends everything at SIGTERM, or when its standard input closes.
 
 ministack reads an invocation's log for a few milliseconds after the answer, and would miss the last lines on
-a busy machine. So each worker writes a mark behind its log, and is read up to there.
+a busy machine. Each worker therefore writes a mark after its log, and is read up to that mark.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _MARKED = f"""
         os.write(2, {END_OF_LOG.encode() + bytes([10])!r})
 {_ANSWERED}"""
 _LOG_WITHIN_S = 30.0
-"""How long the mark is waited for: who closes or floods standard error must not hold up the cloud."""
+"""Maximum wait for the mark: a worker that closes or floods standard error must not block the cloud."""
 
 
 def prepare_workers() -> None:

@@ -1,6 +1,6 @@
-"""Lines of CloudWatch Logs: each call that adds some is an item of the store, committed before its answer.
+"""Lines of CloudWatch Logs: each call that adds lines is an item of the store, committed before its answer.
 
-Snapshots have the log groups alone.
+Snapshots contain only the log groups.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OTHERS = (
     "delivery_destinations",
     "deliveries",
 )
-"""What else ministack keeps of the service."""
+"""Other data of the service in ministack."""
 _OK = 200
 
 
@@ -38,7 +38,7 @@ class LogEvents:
         self._append: Callable[[dict[str, Any], list[dict[str, Any]]], None] = logs._append_log_events
 
     def install(self) -> None:
-        """Put ourselves where lines are added and forgotten."""
+        """Replace the functions that add and delete lines."""
 
         @replaces(logs, "_create_log_stream")
         def create_log_stream(create: Original, data: dict[str, Any]) -> Any:

@@ -1,8 +1,8 @@
-"""What an invocation has logged so far, so that a kill loses no line, and the log stream that it belongs to.
+"""The log of a running invocation, so that a kill loses no line, and its log stream.
 
 Until an invocation has ended and its output is in its log, each line is an item of the store. Lines of an
 interrupted invocation are put into its stream at the next start. As on AWS, an execution environment of an
-image function has one log stream, which its variables name; other invocations have a stream each.
+image function has one log stream, whose name is in its variables; other invocations have a stream each.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunningLogs:
         self._store = store
 
     def install(self) -> None:
-        """Put ourselves where a worker's lines are read, and where they are put into the log."""
+        """Replace the functions that read a worker's lines and put them into the log."""
         replaces(lambda_runtime.Worker, "_read_stderr")(self._read)
         replaces(lambda_runtime.Worker, "invoke")(_invoke_noted)
         replaces(ImageWorker, "invoke")(_invoke_noted)
@@ -129,7 +129,7 @@ def _prefix(worker: Any) -> str:
 
 
 def _stream(group: str, name: str) -> dict[str, Any]:
-    """The record of a log stream, which is made if it is missing."""
+    """The record of a log stream, which is created if it is missing."""
     if group not in logs._log_groups:
         logs._create_log_group({"logGroupName": group})
     if name not in logs._log_groups[group]["streams"]:

@@ -1,7 +1,7 @@
-"""Messages of SQS queues, each an item of the store; snapshots have the queues alone.
+"""Messages of SQS queues, each an item of the store; snapshots contain only the queues.
 
-ministack changes messages in many places. Whatever does so compares them with what is kept when it is done,
-and commits the difference before it answers.
+ministack changes messages in many places. Each of them then compares the messages with the stored ones, and
+commits the difference before it answers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _DELIVERIES = (
     (sns, "_deliver_to_sqs"),
     (eventbridge, "_dispatch_to_sqs"),
 )
-"""What changes messages, besides the calls of the API."""
+"""Functions that change messages, other than the API calls."""
 _touched: contextvars.ContextVar[list[_Queue] | None] = contextvars.ContextVar("touched", default=None)
-"""Queues that were looked up by what runs in this context, and may have changed."""
+"""Queues that this context has looked up, and may have changed."""
 _log = logging.getLogger("sqs")
 
 
@@ -94,7 +94,7 @@ class QueueMessages:
                 self._keep(queues)
 
     def _keep(self, queues: list[_Queue]) -> None:
-        """Bring the store up to what is in these queues."""
+        """Update the store to the current messages of these queues."""
         with self._store.transaction():
             for arn, queue in {queue["attributes"]["QueueArn"]: queue for queue in queues}.items():
                 known, self._kept[arn] = self._kept.get(arn, {}), {}

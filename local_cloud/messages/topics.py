@@ -1,6 +1,6 @@
-"""SNS topics of other accounts, and filters on the body of a message, as S3's notifications need them.
+"""SNS topics of other accounts, and filters on the body of a message, for S3 notifications.
 
-Public data sets publish the notifications of their buckets on topics that anybody may subscribe to. ministack
+Public data sets publish the notifications of their buckets on topics with public subscriptions. ministack
 looks for such a topic in the stack's own account and region, looks for the function to deliver to in the
 topic's, and compares a filter only with single objects, while a notification is a list of `Records`. (AWS
 compares each: "Subscription filter policy scope" in the guide of Amazon SNS.)
@@ -49,22 +49,23 @@ class Members:
         self._objects = objects
 
     def __call__(self, key: str) -> tuple[bool, list[Any], bool]:
-        """Whether a member is there, all of its values, and whether there is any member at all."""
+        """Whether a member exists, all of its values, and whether there is any member."""
         found = [content[key] for content in self._objects if content.get(key) is not None]
         return bool(found), _flat(found), any(self._objects)
 
     def child(self, key: str) -> Members | None:
-        """The objects that a member holds, alone or in a list."""
+        """The objects in a member, which is an object or a list."""
         _present, values, _any = self(key)
         objects = [value for value in values if isinstance(value, dict)]
         return Members(objects) if objects else None
 
 
 def subscribe(props: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Subscribe to somebody's topic, if its policy lets us; physical id and attributes of the resource.
+    """Subscribe to a topic of another account, if its policy permits. Returns physical id and attributes of
+    the resource.
 
     Raises:
-        ValueError: the topic is not there, or refuses.
+        ValueError: the topic does not exist, or denies the subscription.
     """
     parameters = {key: str(props.get(key, "")) for key in ("TopicArn", "Protocol", "Endpoint")}
     for number, (name, value) in enumerate(provisioners._sns_sub_attributes(props).items(), start=1):

@@ -1,6 +1,6 @@
 """`AWS::S3::Bucket` in the emulator's CloudFormation: as on AWS, a bucket with objects is not deleted.
 
-ministack drops the bucket, but leaves its files on disk, and they come back with the next start.
+ministack deletes the bucket, but not its files on disk, which reappear at the next start.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def install() -> None:
 
 
 def delete_bucket(physical_id: str, _props: dict[str, Any]) -> None:
-    """Delete an empty bucket, or one that is gone already.
+    """Delete an empty bucket. A missing bucket is not an error.
 
     Raises:
-        ValueError: it holds objects, or S3 refuses for another reason.
+        ValueError: it contains objects, or S3 rejects the request for another reason.
     """
     status, _headers, body = s3._delete_bucket(physical_id)
     if status not in (_NO_CONTENT, _NOT_FOUND):

@@ -1,8 +1,8 @@
-"""Objects are written whole, or not at all, whenever the cloud is killed.
+"""Objects are written completely, or not at all, even if the cloud is killed.
 
 Content and metadata are written to two temporary files before the first is renamed (ministack writes and
-renames one after the other). What a killed cloud leaves says whether the object was complete, and the next
-start finishes or removes it.
+renames one after the other). The files of a killed cloud show whether the object was complete, and the next
+start completes or removes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ _META, _PARTIAL = ".meta.json", ".tmp"
 
 
 def finish_interrupted(objects: Path) -> None:
-    """Finish or forget what a killed cloud was writing. To be called before ministack looks at the folder."""
+    """Complete or remove what a killed cloud was writing. Must be called before ministack reads the
+    folder."""
     for folder, _folders, names in os.walk(objects):
         here, partial = Path(folder), {name for name in names if name.endswith(_PARTIAL)}
         for name in sorted(partial):
@@ -40,7 +41,7 @@ def install() -> None:
     def persist_object(bucket: str, key: str, record: dict[str, Any]) -> None:
         path = Path(s3._object_disk_path(bucket, key))
         meta = path.with_name(path.name + _META)
-        content = record.get("body")  # None if the metadata alone has changed
+        content = record.get("body")  # None if only the metadata has changed
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if content is not None:

@@ -1,8 +1,7 @@
-"""A request is answered when all that it has caused is on disk.
+"""A request is answered after all its effects are on disk.
 
 The notifications of a request are delivered after the object is written and before the answer is sent.
-(ministack does it in a thread of its own, after the answer.) If the disk has no room for a consequence, the
-answer says so.
+(ministack does it in a thread of its own, after the answer.) If the disk is full, the answer is an error.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class _ServedRequest:
     notifications: list[Callable[[], None]] = field(default_factory=list)
     """Still to be delivered."""
     answered: bool = False
-    """What it has left running in the background notifies by itself from then on."""
+    """Background tasks of the request send their own notifications from then on."""
 
     def deliver(self, store: Store) -> None:
         self.answered = True
@@ -69,7 +68,7 @@ def install(store: Store) -> None:
         try:
             await serve(scope, receive, send_when_saved)
         finally:
-            request.deliver(store)  # of a caller who has gone
+            request.deliver(store)  # of a caller who has disconnected
 
     s3._fire_s3_event_async = _notify
     sns._threading = _InlineDelivery()

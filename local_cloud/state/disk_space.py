@@ -1,4 +1,4 @@
-"""An upload that the disk has no room for is refused before it is served, with a status that is not retried.
+"""An upload that does not fit on the disk is rejected before it is served, with a status that is not retried.
 
 ministack would answer with success, keep the object in memory, and lose it at the next start.
 """
@@ -18,7 +18,7 @@ from local_cloud.asgi import Receive, Scope, Send
 from local_cloud.patches import Original, replaces
 
 _RESERVE = 1_000_000
-"""Bytes for what the emulator itself has to write."""
+"""Bytes reserved for the emulator's own writes."""
 _BAD_REQUEST = 400
 
 
@@ -28,7 +28,7 @@ def install() -> None:
 
     @replaces(ministack.app, "app")
     async def guarded(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal on_the_way  # one thread alone, the event loop's, comes here
+        nonlocal on_the_way  # only the event loop's thread runs this
         needed = upload_size(scope)
         if needed and (free := free_space() - on_the_way) < needed:
             message = (
@@ -45,7 +45,7 @@ def install() -> None:
 
 
 def upload_size(scope: Scope) -> int:
-    """Bytes that a request brings for an object, or for a part of one; 0 for every other request."""
+    """Bytes of an object, or a part of one, in a request; 0 for every other request."""
     if scope["type"] != "http" or scope["method"] != "PUT" or "/" not in scope["path"].strip("/"):
         return 0
     headers = dict(scope["headers"])
@@ -56,7 +56,7 @@ def upload_size(scope: Scope) -> int:
 
 
 def free_space() -> int:
-    """Bytes left for objects, without those that parts waiting in memory will need."""
+    """Bytes available for objects, without those for parts that wait in memory."""
     waiting = sum(
         int(part.get("size", 0))
         for upload in list(s3._multipart_uploads._data.values())

@@ -1,7 +1,8 @@
-"""Nobody else on the machine may read a cloud's state: it holds files, secrets, keys of functions, and logs.
+"""No other user of the machine may read a cloud's state: it contains files, secrets, keys of functions, and
+logs.
 
-Each entry of the state folder is closed by itself, so that what is below it can have any mode: code of
-functions has to be readable for the users of their containers, which get it by a bind mount.
+Each entry of the state folder is closed separately, so that files below it can have any mode: code of
+functions must be readable for the users of their containers, which receive it by a bind mount.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 
 _FOLDERS = ("ecr", "s3", "services", "tmp")
-"""Made here, since the emulator makes them for everybody."""
+"""Created here, because the emulator creates them readable for everyone."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(state: Path) -> None:
-    """Close a state folder, which exists, and all that is in it, to other users.
+    """Close an existing state folder, and everything in it, to other users.
 
-    A folder that was open to others (of an earlier version, or made by hand) is closed down to its last file:
-    a link or an open descriptor may lead there. Raises OSError: the folder is somebody else's.
+    A folder that was open to others (of an earlier version, or created manually) is closed down to its last
+    file, because a link or an open descriptor may point to it. Raises OSError: the folder belongs to another
+    user.
     """
     was_open = state.stat().st_mode & _OTHERS
     if was_open:
@@ -32,11 +34,11 @@ def make_private(state: Path) -> None:
         (state / name).mkdir(mode=0o700, exist_ok=True)
     for entry in os.scandir(state):
         _close(entry.path)
-    state.chmod(0o700)  # last: what is interrupted before is done again
+    state.chmod(0o700)  # last: if interrupted before, everything is done again
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else on this machine may read, as a whole or not at all. Raises OSError."""
+    """Write a file that no other user of this machine may read, completely or not at all. Raises OSError."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

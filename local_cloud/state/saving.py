@@ -1,8 +1,8 @@
 """Snapshots of the emulator's services, taken while it runs and loaded when it starts.
 
-ministack saves each service to a file when it ends in good order. Here all services are saved in one
-transaction, a little after each request that may have changed one, and less often the longer that takes: on
-the event loop, where no request is halfway through.
+ministack saves each service to a file on a clean exit. Here, all services are saved in one transaction,
+shortly after each request that may have changed one, and less often the longer that takes. Saving runs on the
+event loop, where no request is half done.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FREQUENT = re.compile(
 )
 """Calls by `X-Amz-Target` that change nothing, or only what is not part of a snapshot."""
 _SHARE = 0.05
-"""Of one core's time, at most, goes into saving."""
+"""Maximum share of one core's time for saving."""
 _TRIES = 10
 _log = logging.getLogger("saving")
 
@@ -48,9 +48,9 @@ class Snapshots:
         self._code = _CodeFiles()
 
     def install(self, restore: Sequence[Callable[[], None]]) -> None:
-        """Put ourselves between the server and the emulator, and in place of its own saving and loading.
+        """Install between the server and the emulator, and replace its own saving and loading.
 
-        `restore` puts back what the services keep outside of their snapshots, when those are loaded.
+        `restore` restores data of the services outside of their snapshots, after those are loaded.
         """
 
         @replaces(ministack.app, "app")
@@ -77,10 +77,10 @@ class Snapshots:
         threading.Thread(target=self._save_after_changes, daemon=True, name="saving").start()
 
     def save(self) -> None:
-        """Save what has changed. On the event loop's thread alone.
+        """Save what has changed. Only on the event loop's thread.
 
-        A service whose records another thread changes in this very moment is tried again; if that does not
-        help, the next save has it, and until then all of them stay as they were.
+        If another thread is changing the records of a service, saving is retried. If that does not help,
+        nothing is saved until the next time.
         """
         with self._store.transaction():
             for _ in range(_TRIES):
@@ -96,13 +96,13 @@ class Snapshots:
             else:
                 self._changed.set()
                 return
-        if changed:  # look again, since much goes on after a request was answered
+        if changed:  # check again, because work continues after a request was answered
             self._changed.set()
         if not self._store.owes:
             self._code.remove_unused()
 
     def save_and_close(self) -> None:
-        """Save for the last time. On the event loop's thread alone; nothing that comes later is kept."""
+        """Save for the last time. Only on the event loop's thread; later changes are lost."""
         self.save()
         self._store.close()
 
@@ -149,7 +149,7 @@ class Snapshots:
 
 
 def changes_a_service(scope: Scope) -> bool:
-    """Whether a request may change what a snapshot holds. Those that come by the thousand do not: objects are
+    """Whether a request may change the content of a snapshot. The most frequent ones do not: objects are
     files, and events, jobs, messages and log lines are items of the store.
     """
     path: str = scope["path"]

@@ -1,8 +1,8 @@
-"""Stopping in good order: what runs may end, what does not is put back, and then everything is saved.
+"""A clean stop: running work may end, interrupted work is queued again, and then everything is saved.
 
-Once the cloud is told to stop, nothing new starts, and it goes on serving, since what runs needs its buckets.
-What still runs after a few seconds counts for nothing: no attempt is used up, and the next start runs it
-again.
+When the cloud is stopped, nothing new starts, but requests are still served, because running work needs its
+buckets. Work that still runs after a few seconds is interrupted: no attempt is used up, and the next start
+runs it again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _LET_END_S = 5.0
-"""For what runs when the cloud is told to stop: enough for short work, not too long to wait at a shell."""
+"""Time for running work when the cloud is stopped: enough for short work, but not too long to wait at a
+shell."""
 _log = logging.getLogger("stopping")
 
 
 class BackgroundWork:
-    """Something that runs on its own, from `resume` on: events, jobs. `_running` says what runs now."""
+    """Background work that starts with `resume`: events, jobs. `_running` contains what runs now."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,15 +1,15 @@
 """What must not be lost, in one SQLite database: `state.db` in the state folder.
 
-- Snapshots of the emulator's services (`saving.py`), committed in one transaction a little after a change.
-- What changes all the time, an entry each, committed before anyone is told about it: asynchronous events,
-  Batch jobs, messages of queues, log lines.
+- Snapshots of the emulator's services (`saving.py`), committed in one transaction shortly after a change.
+- Frequently changing data, one entry each, committed before any answer: asynchronous events, Batch jobs,
+  messages of queues, log lines.
 
-The latter are changed inside of `transaction`, which holds the one lock of the cloud and commits at its end:
-a failed event leaves Lambda's queue in the transaction that puts its record into the failure queue.
+The latter are changed inside of `transaction`, which holds the cloud's only lock and commits at its end: one
+transaction removes a failed event from Lambda's queue and puts its record into the failure queue.
 
 A commit is a `write` to the write-ahead log, without an `fsync` (`synchronous=NORMAL`): `kill -9` loses
-nothing. A power cut may lose what came after the last checkpoint, but never leaves a damaged database or half
-of a transaction ("PRAGMA synchronous" in SQLite's documentation). An `fsync` for each commit would limit the
+nothing. A power failure may lose changes after the last checkpoint, but never damages the database or splits
+a transaction ("PRAGMA synchronous" in SQLite's documentation). An `fsync` for each commit would limit the
 cloud to a few hundred events a second.
 """
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 NAME = "state.db"
 _WAL_LIMIT = 16_000_000
-"""Bytes that the write-ahead log is cut down to when all of it has been taken over."""
+"""Bytes that the write-ahead log is truncated to after a complete checkpoint."""
 _PUT = (
     "INSERT INTO item (kind, key, value) VALUES (?, ?, ?) "
     "ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value"
@@ -53,7 +53,7 @@ class Store:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._path = path
         self.lock = threading.RLock()
-        """Of everything that the cloud keeps here. Code that waits for something else must not hold it."""
+        """The lock for all data in the store. Code that waits for something else must not hold it."""
         self._depth = 0
         self._owed: list[tuple[str, tuple[str, ...]]] = []
         self._sequence = itertools.count()
@@ -71,8 +71,8 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """Hold the lock, and commit all changes together at the end of the outermost transaction.
 
-        Nothing is raised if the disk is full: `not_saved` says so, and the changes are written with the next
-        ones. What is in memory has changed already, and memory and disk must not go separate ways.
+        Nothing is raised if the disk is full: `not_saved` contains the error, and the changes are written
+        with the next ones. The data in memory has already changed, and memory and disk must not diverge.
         """
         with self.lock:
             self._depth += 1
@@ -84,7 +84,7 @@ class Store:
                     self._commit()
 
     def put(self, kind: str, key: str, value: str) -> None:
-        """Keep a value under a key, or change it; an item that is changed stays where it was in the order."""
+        """Store a value under a key, or change it; a changed item keeps its place in the order."""
         self._change(_PUT, kind, key, value)
 
     def remove(self, kind: str, key: str) -> None:
@@ -100,7 +100,7 @@ class Store:
         self._change("DELETE FROM item")
 
     def items(self, kind: str) -> list[tuple[str, str]]:
-        """Keys and values of a kind, in the order in which they came."""
+        """Keys and values of a kind, in insertion order."""
         with self.lock:
             if self._database is None:
                 return []
@@ -114,7 +114,8 @@ class Store:
         return bool(self._owed)
 
     def checkpoint(self) -> None:
-        """Take the write-ahead log over into the database, which may take a while, as the disk is waited for.
+        """Checkpoint the write-ahead log into the database, which may take a while, because it waits for the
+        disk.
 
         Most of it happens without the lock, on a connection of its own.
         """
@@ -122,13 +123,13 @@ class Store:
             database = self._connect()
             try:
                 database.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                with self.lock:  # what has come meanwhile; without this the log would grow under steady load
+                with self.lock:  # changes in the meantime; without this, the log would grow under steady load
                     database.execute("PRAGMA wal_checkpoint(PASSIVE)")
             finally:
                 database.close()
 
     def close(self) -> None:
-        """Write what is owed, and nothing that comes later."""
+        """Write the pending changes; later changes are not written."""
         with self.transaction():
             pass
         with self.lock:

@@ -1,8 +1,8 @@
 """Step Functions' distributed maps in JSONata, with batches; and Lambda invoked by them without waiting.
 
 ministack's maps read fields in JSONPath only, ignore `ItemBatcher`, and wait for a function whose
-`InvocationType` is `Event`. Here the items are selected and put into batches first, which are the map's items
-then; events go into the queue of asynchronous invocations.
+`InvocationType` is `Event`. Here, the items are first selected and put into batches, which then are the map's
+items; events are put into the queue of asynchronous invocations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def install() -> None:
 
 
 def batches(items: list[Any], batcher: dict[str, Any]) -> Iterator[list[Any]]:
-    """Items in batches of at most so many, and of about so many bytes."""
+    """Items in batches with a maximum number of items, and an approximate number of bytes."""
     most = int(batcher.get("MaxItemsPerBatch") or len(items) or 1)
     room = int(batcher.get("MaxInputBytesPerBatch") or _DEFAULT_BYTES)
     batch: list[Any] = []
@@ -79,7 +79,7 @@ def _selected(state: State, given: Any, context: State) -> list[Any]:
 
 
 def _count_items(execution: State, label: str | None, sizes: list[int], results: list[Any]) -> None:
-    """Let `DescribeMapRun` count items, where ministack has counted batches."""
+    """Make `DescribeMapRun` count items instead of batches."""
     failed = sum(size for size, result in zip(sizes, results, strict=True) if result is None)
     for run in stepfunctions._map_runs.values():
         if run["executionArn"] == execution["executionArn"] and f"/{label}:" in run["mapRunArn"]:
