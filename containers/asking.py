@@ -1,7 +1,7 @@
-"""Who asks registries and AWS, as error messages name it: the only place that knows.
+"""The process that sends requests to registries and AWS, as error messages name it.
 
 The same code pulls an image for a function in pulled mode, for the assembler of a deployment, and for the
-embedded cloud. A process that is not a function's says so once, with `this_process_is`.
+embedded cloud. A process that is not a function's calls `this_process_is` once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ class Asker:
 
     name: str
     identity: str
-    """What needs permissions."""
+    """The identity that needs permissions."""
     network: str
-    """What to know about its network, as a clause."""
+    """A fact about its network, as a clause."""
     later: str
-    """What comes next after a failure that may pass, as a sentence without its full stop."""
+    """What follows a temporary failure, as a sentence without its full stop."""
 
 
 FUNCTION = Asker(
@@ -45,7 +45,7 @@ _here = FUNCTION
 
 
 def asker() -> Asker:
-    """Who asks in this process."""
+    """The description of this process."""
     return _here
 
 

@@ -1,6 +1,6 @@
-"""Clients of AWS services, made once for each execution environment, and the credentials behind them.
+"""Clients of AWS services, created once for each execution environment, and their credentials.
 
-boto3 takes region, credentials and (on the embedded cloud) `AWS_ENDPOINT_URL` from the environment.
+boto3 reads region, credentials and (on the embedded cloud) `AWS_ENDPOINT_URL` from the environment.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 
 def client(service: str, region: str | None = None) -> Any:
-    """A client that retries what AWS says may be retried, with growing waits; of the environment's region,
-    or of another one."""
+    """A client that retries errors that AWS declares as retryable, with increasing delays; in the
+    environment's region, or in another one."""
     return _client(service, own_endpoint(os.environ, service), os.environ.get("AWS_ACCESS_KEY_ID"), region)
 
 
@@ -43,17 +43,17 @@ def client_config(*, path_style: bool = False, attempts: int = 6, **more: Any) -
 
 
 def own_endpoint(environ: Mapping[str, str], service: str | None = None) -> str | None:
-    """The endpoint that stands in for all of AWS, or for one service of it, if one is configured."""
+    """The configured endpoint that replaces all of AWS, or one service."""
     of_service = environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") if service else None
     return of_service or environ.get("AWS_ENDPOINT_URL") or None
 
 
 def credentials(environ: Mapping[str, str]) -> dict[str, str]:
-    """The function's credentials and region under the names that AWS's SDKs read; what is unknown is left
+    """The function's credentials and region under the names that AWS's SDKs read; unknown values are left
     out.
 
-    In Lambda they stand in the environment; in a Batch job they come from the container credentials
-    endpoint, and boto3 knows how to ask it.
+    On Lambda, they are in the environment; in a Batch job, boto3 requests them from the container credentials
+    endpoint.
     """
     found = {
         name: environ[name]
@@ -67,7 +67,7 @@ def credentials(environ: Mapping[str, str]) -> dict[str, str]:
         # Not every SDK reads AWS_REGION.
         found |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
     if endpoint := own_endpoint(environ):
-        # Else a script on the embedded cloud would speak to the real AWS.
+        # Otherwise, a script on the embedded cloud would call the real AWS.
         found["AWS_ENDPOINT_URL"] = endpoint
     return found
 

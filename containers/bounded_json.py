@@ -1,8 +1,8 @@
-"""The one reader for JSON that somebody else wrote: messages, registries, archives, servers of files.
+"""The only parser for untrusted JSON: messages, registries, archives, file servers.
 
-Python's own reader takes what is not JSON (`NaN`, `Infinity`), makes infinity of `1e999`, and ends with
-`RecursionError` where brackets are nested deep enough. Whatever is wrong here is one `JsonError`, which is a
-`ValueError`, with a short reason that quotes nothing of the text.
+Python's own parser accepts values that are not JSON (`NaN`, `Infinity`), reads `1e999` as infinity, and
+raises `RecursionError` on deep nesting. Here, every problem is a `JsonError`, which is a `ValueError`, with a
+short reason that does not quote the text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LONGEST_BYTES = 8 * 1024 * 1024
 DEEPEST = 100
 """Levels of lists and objects in each other."""
 _DIGITS = 308
-"""A double holds no larger number, and RFC 8259 (section 6) promises no more."""
+"""A double has no larger numbers, and RFC 8259 (section 6) guarantees no more."""
 
 _BRACKETS = b'"[]{}'
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
@@ -29,7 +29,7 @@ class JsonError(ValueError):
 
 
 def read_json(text: str | bytes, *, longest_bytes: int = LONGEST_BYTES) -> Any:
-    """The value that `text` (UTF-8) stands for. Raises `JsonError`."""
+    """The value of the JSON `text` (UTF-8). Raises `JsonError`."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(content) > longest_bytes:
         raise JsonError(f"it has more than {longest_bytes} bytes")
@@ -45,8 +45,8 @@ def read_json(text: str | bytes, *, longest_bytes: int = LONGEST_BYTES) -> Any:
 
 
 def _is_too_deep(content: bytes) -> bool:
-    """Without a loop over the characters: strings are taken out, then the innermost pairs, again and
-    again."""
+    """Avoids a loop over the characters: strings are removed, then the innermost pairs of brackets,
+    repeatedly."""
     if content.count(b"[") + content.count(b"{") <= DEEPEST:
         return False
     brackets = content.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _OTHERS)

@@ -33,13 +33,13 @@ class Program:
 
 
 def read_program(path: Path) -> Program:
-    """What `path` is. Anything that is neither ELF nor a script gives an empty Program. Raises OSError."""
+    """The Program at `path`, which is empty for a file that is neither ELF nor a script. Raises OSError."""
     with path.open("rb") as file:
         return program_in(file)
 
 
 def program_in(file: IO[bytes]) -> Program:
-    """What a seekable file, or the beginning of one, is."""
+    """The Program in a seekable file, or in the beginning of one."""
     head = file.read(_HEAD)
     if head.startswith(b"#!"):
         words = head[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)

@@ -1,4 +1,4 @@
-"""The errors that a person is meant to read, and how text of strangers is shown in them."""
+"""Errors for people, and how untrusted text is shown in them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import StrEnum
 LONGEST_TEXT = 2000
 """Characters of a cause, an advice, or one line of the container in an error."""
 LONGEST_STORY = 16_000
-"""Characters of all that a failed invocation says: the failure queue keeps it beside the event."""
+"""Maximum characters of the error of a failed invocation, which the failure queue keeps with the event."""
 
 
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
-    """One line for people, of text that a stranger may have written.
+    """Untrusted text as one line for people.
 
-    Registries, servers and scripts put into their messages what they like: 800 KB, or escape sequences that
-    move a terminal's cursor, break a log's lines, and turn text round. All but tabs is shown as `\\x1b`; of a
-    long text beginning and end are kept.
+    Registries, servers and scripts can put anything into their messages: 800 KB, or escape sequences that move
+    a terminal's cursor, split log lines, or reverse text. Control characters other than tabs are shown as
+    `\\x1b`; of a long text, the beginning and the end are kept.
     """
     if len(text) <= longest and text.isprintable():
         return text
@@ -24,7 +24,7 @@ def shown(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def shown_lines(text: str, longest: int = LONGEST_STORY) -> str:
-    """The same for several lines; of many the last ones are kept."""
+    """The same for several lines; of many, the last ones are kept."""
     lines = "\n".join(shown(line) for line in text[-2 * longest :].split("\n"))
     return lines if len(lines) <= longest else "[…] " + lines[-longest:]
 
@@ -40,12 +40,12 @@ def _visible(character: str) -> str:
 
 
 class ErrorKind(StrEnum):
-    """Stable words for machines, which stand in logs, results and the answers of the embedded cloud."""
+    """Stable identifiers in logs, results and the answers of the embedded cloud."""
 
     EXPLAINED = "ExplainedError"
     """None of those below."""
 
-    # Of the deployment, or of what was asked for
+    # Of the deployment, or of the request
     MISCONFIGURED = "Misconfigured"
     BAD_CONFIGURATION = "BadConfiguration"
     BAD_EVENT = "BadEvent"
@@ -115,10 +115,10 @@ class ErrorKind(StrEnum):
 
 
 class ExplainedError(Exception):
-    """A run failed for a reason that can be explained to a person.
+    """A run failed for a reason with an explanation for people.
 
     `cause` is a sentence without its full stop; `advice` says what to do, or is empty; both may quote
-    strangers (see `shown`).
+    untrusted text (see `shown`).
     """
 
     def __init__(self, cause: str, *, advice: str = "", kind: ErrorKind = ErrorKind.EXPLAINED) -> None:

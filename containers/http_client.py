@@ -2,7 +2,7 @@
 
 A failure raises one of NETWORK_ERRORS, the error of the socket, of TLS or of the protocol itself; retries are
 up to the caller (`containers.patience`). Import this module only where requests are sent: unless boto3 has
-loaded urllib3 already, that takes longer than the rest of the runner.
+already loaded urllib3, the import takes longer than the rest of the runner.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class Response:
-    """The answer from `url`, with its body still to be read, as it was sent (not decompressed)."""
+    """The answer from `url`, with its body unread and not decompressed."""
 
     def __init__(self, raw: urllib3.BaseHTTPResponse, url: str) -> None:
         self._raw = raw
@@ -47,7 +47,7 @@ class Response:
         self.status = raw.status
         self.headers = raw.headers
         self.length = raw.length_remaining
-        """Bytes of the body; None if the server does not say."""
+        """Bytes of the body; None if the server does not send the length."""
 
     def read(self, size: int, pace: ReceivingPace | None = None) -> bytes:
         """`size` bytes, less only at the end."""
@@ -122,13 +122,13 @@ class HttpClient:
     ) -> Response:
         """The response of any status, after redirects. Raises one of NETWORK_ERRORS.
 
-        `secrets` are headers for the origin of `url` alone. `redirected(response, location)` returns the URL
+        `secrets` are headers for the origin of `url` only. `redirected(response, location)` returns the URL
         to follow, or raises an error. After too many redirects, the last one is returned.
         """
         home = urlsplit(url)
         for redirects in range(_MAXIMUM_REDIRECTS + 1):
             here = urlsplit(url)
-            # A redirect must not take credentials to another server.
+            # A redirect must not send credentials to another server.
             at_home = (here.scheme, here.netloc) == (home.scheme, home.netloc)
             response = self._send(method, url, {**headers, **secrets} if at_home else headers, body)
             location = response.headers.get("Location")
@@ -223,5 +223,5 @@ def _plain_errors() -> Iterator[None]:
 
 @functools.cache
 def _tls(_certificate_file: str | None, _certificate_folder: str | None) -> ssl.SSLContext:
-    """The certificates that the environment names: loading them takes 20 ms."""
+    """The certificates that the environment configures: loading them takes 20 ms."""
     return ssl.create_default_context()

@@ -16,12 +16,12 @@ _MAXIMUM_LINKS = 40
 
 
 def resolve_in_root(root: Path, path: str) -> Path | None:
-    """The real place of the container's `path` under `root`, symlinks resolved as inside; None if it does not
-    exist.
+    """The host path of the container's `path` under `root`, with symlinks resolved as inside; None if it does
+    not exist.
 
     An image's `/bin/sh -> /usr/bin/dash` must not be looked up in the host's /usr, and `/x ->
-    ../../etc/shadow` must not leave the root; so every symlink is followed by hand, with the root as the
-    place that `/` and the uppermost `..` mean.
+    ../../etc/shadow` must not leave the root; so every symlink is followed in this code, with the root as the
+    meaning of `/` and of the topmost `..`.
     """
     real = root
     try:
@@ -37,8 +37,8 @@ def resolve_in_root(root: Path, path: str) -> Path | None:
 def follow_links(
     path: str, look_up: Callable[..., _Found], target_of: Callable[[_Found], str | None]
 ) -> Iterator[tuple[tuple[str, ...], _Found, bool]]:
-    """Each place on the way to `path`, symlinks followed as inside: the parts of its real path, what
-    `look_up(*parts)` finds there, and whether it is the last one. `target_of` says where a link leads.
+    """Each component on the way to `path`, with symlinks followed as inside: the parts of its real path, what
+    `look_up(*parts)` finds there, and whether it is the last one. `target_of` returns the target of a link.
 
     Raises:
         OSError: `ELOOP`, after too many links; and what the two functions raise.
@@ -49,7 +49,7 @@ def follow_links(
     while pending:
         part = pending.popleft()
         if part in ("", "."):
-            continue  # at the end they ask for a directory: what is before them is not the last
+            continue  # at the end, they require a directory: the part before them is not the last
         if part == "..":
             del real[-1:]
         else:

@@ -17,18 +17,18 @@ class ServerPatience:
     first_pause_s: float = 1.0
     longest_pause_s: float = 30.0
     slowest_bytes_per_s: float = 0.0
-    """Bodies that take longer than `timeout_s` and are slower than this are given up."""
+    """Bodies that take longer than `timeout_s` and are slower than this are aborted."""
 
     def is_over(self, failures: int, retry_after: str | None = None) -> bool:
-        """Whether all attempts are used up, or the server asks for a longer pause than the longest."""
+        """Whether all attempts are used up, or the server requests a longer pause than the maximum."""
         return failures >= self.attempts or (_retry_after_s(retry_after) or 0) > self.longest_pause_s
 
     def pause_s(self, failures: int, retry_after: str | None = None) -> float:
-        """Seconds to wait after so many failures: as `Retry-After` asks, up to the longest pause."""
+        """Seconds to wait after that many failures: as in `Retry-After`, up to the maximum pause."""
         asked = _retry_after_s(retry_after)
         if asked is not None:
             return min(asked, self.longest_pause_s)
-        # Jitter, so that the many environments of a burst do not come back in step.
+        # Jitter, so that the many environments of a burst do not retry at the same time.
         ceiling: float = min(self.longest_pause_s, self.first_pause_s * 2 ** (failures - 1))
         return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - not for secrets
 
@@ -37,7 +37,7 @@ clock = time.monotonic
 
 
 class ReceivingPace:
-    """How fast one server sends. Time in which nobody reads does not count."""
+    """The speed of one server. Time without a reader does not count."""
 
     def __init__(self, patience: ServerPatience) -> None:
         self._patience = patience
@@ -60,7 +60,7 @@ class ReceivingPace:
 
 
 def _retry_after_s(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110: seconds, or a date)."""
+    """Seconds in a Retry-After header (RFC 9110: seconds, or a date)."""
     if not value:
         return None
     if value.strip().isdecimal():

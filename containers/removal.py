@@ -1,4 +1,5 @@
-"""Removing folders that strangers have filled: as deep as they like, with any permissions, never outside."""
+"""Removes folders with untrusted content, of any depth and with any permissions, and never anything
+outside."""
 
 # ruff: noqa: PTH101, PTH104, PTH106, PTH108
 # There may be tens of thousands of files, and their names need not be text.
@@ -14,11 +15,11 @@ from pathlib import Path
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all that is in it, as far as this user may; what cannot be removed is left.
+    """Remove a folder and its content, as far as this user may. What cannot be removed remains.
 
-    Symlinks are removed, not followed, and what is mounted is left alone. A container can put folders into
-    each other so deep that neither Python's stack nor a path (4096 bytes) gets to the last one: so each is
-    moved up to the top before it is emptied.
+    Symlinks are removed, not followed, and mounts are skipped. A container can nest folders so deep that
+    neither Python's stack nor a path (4096 bytes) reaches the last one, so each is moved to the top before it
+    is emptied.
     """
     top = os.fsencode(folder)
     try:
@@ -46,7 +47,7 @@ def remove_tree(folder: Path) -> None:
 
 def _moved(path: bytes, target: bytes) -> bytes:
     """Where the folder is now."""
-    _open_up(path)  # its owner has to be able to write to it: its `..` changes
+    _open_up(path)  # its owner must be able to write to it: its `..` changes
     try:
         os.rename(path, target)
     except OSError as error:
@@ -57,7 +58,7 @@ def _moved(path: bytes, target: bytes) -> bytes:
 
 
 def _open_up(path: bytes) -> None:
-    """Whoever owns a folder may take away his own permission to empty it."""
+    """The owner of a folder may have removed the permission to empty it."""
     if os.geteuid() != 0:
         with contextlib.suppress(OSError):
             os.chmod(path, 0o700)

@@ -42,8 +42,8 @@ _SOURCE_DIGEST = "scar.source.digest"
 _PROBLEM = "scar.problem"
 _BASE_NAME = "org.opencontainers.image.base.name"
 _BASE_DIGEST = "org.opencontainers.image.base.digest"
-# What would make our interpreter load or do something of the image's. The script gets them all the same:
-# its environment comes from image_config.json.
+# Variables that would make our interpreter load files of the image. The script still receives them: its #
+# environment is read from image_config.json.
 _NOT_FOR_THE_RUNNER = ("LD_", "PYTHON", "GLIBC_", "MALLOC_", "GCONV_PATH", "LOCPATH", "NLSPATH")
 
 
@@ -52,7 +52,7 @@ class Wanted:
     """What to assemble.
 
     Either `image` is a reference, or `archive` is the address of an archive (`s3://bucket/key`, or a path).
-    `architecture` is OCI's name (`amd64`, `arm64`). The image's tag is looked up again if `refresh` changes.
+    `architecture` is OCI's name (`amd64`, `arm64`). The image's tag is resolved again if `refresh` changes.
     `package` is the zip of the function's package. `scratch` is a folder for archives that are compressed
     as a whole."""
 
@@ -193,8 +193,7 @@ class _Assembly:
         return report
 
     def _first_error(self, futures: Sequence[concurrent.futures.Future[LayerReport]] | Any) -> None:
-        """Wait for all; after the first failure the others stop where they are, and that failure is
-        raised."""
+        """Wait for all. After the first failure, the others are stopped, and that failure is raised."""
         failure: BaseException | None = None
         for future in concurrent.futures.as_completed(futures):
             error = future.exception()
@@ -278,8 +277,8 @@ def _check_hard_links(reports: Sequence[LayerReport], source: SourceImage) -> No
 
 
 def _with_layers(config: Mapping[str, Any], diff_ids: Sequence[str], added: Sequence[str]) -> dict[str, Any]:
-    """The configuration with these layers, the last of which were `added` by us. The history, if it fits
-    the layers it had, goes on; tools reject one that does not fit."""
+    """The configuration with these layers, the last of which were `added` by us. The history is extended if
+    it matches the layers; tools reject one that does not."""
     result = dict(config)
     result["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids)}
     history = result.pop("history", None)

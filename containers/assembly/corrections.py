@@ -1,9 +1,9 @@
 """The changes that an image needs so that an unprivileged user can run it on AWS Lambda, as a small layer.
 
-Lambda runs every image as the same unprivileged user, whatever `USER` says, and the process can read and
-run only what all users may. Only what the entry point needs is changed: the modes of directories on the
-path to it, and of small programs. The mode of a large program cannot be changed without copying it. Then
-the image has a `problem`.
+Lambda runs every image as the same unprivileged user, whatever `USER` says, and the process can only read and
+run what all users may. Only files of the entry point are changed: the modes of directories on the path to it,
+and of small programs. The mode of a large program cannot be changed without copying it. Then the image has a
+`problem`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _READ, _EXECUTE = 4, 1
 
 @dataclass(frozen=True)
 class Corrections:
-    """The layer, or None if nothing has to be changed; and the problem that no layer can correct."""
+    """The layer, or None if no changes are needed; and the problem that no layer can correct."""
 
     layer: PackedLayer | None
     problem: str
 
 
 def correct(tree: FileTree, config: Mapping[str, Any], what: str) -> Corrections:
-    """Find out what the image of `tree` needs. `config` is the image's configuration."""
+    """Determine the corrections for the image of `tree`. `config` is the image's configuration."""
     correction = _Correction(tree, config.get("config") or {}, what)
     correction.folders()
     correction.entry_point()
@@ -58,7 +58,7 @@ class _Correction:
         self.problem = ""
 
     def folders(self) -> None:
-        """The working directory, and those where programs are looked for."""
+        """The working directory, and those on the search path of programs."""
         for folder in (self._working_dir, *self._path):
             self._enter(folder)
 
@@ -78,7 +78,7 @@ class _Correction:
             if self._tree.look_up(path) is not None or not isinstance(
                 self._tree.look_up("etc") or Directory(None), Directory
             ):
-                return  # a link, or larger than any such file: it is left alone
+                return  # a link, or larger than any such file: it is not changed
             text = "root:x:0:0:root:/root:/bin/sh\n" if path == "etc/passwd" else "root:x:0:\n"
         rows = [row.split(":") for row in text.splitlines()]
         if any(len(row) > column and (row[column] == str(number) or row[0] == USER) for row in rows):

@@ -1,4 +1,4 @@
-"""The file system that layers make together, looked up path by path, without putting it together."""
+"""The combined file system of all layers, looked up path by path, without unpacking it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from containers.paths import follow_links
 
 @dataclass(frozen=True)
 class Ordinary:
-    """A file that everybody may read, and nobody runs."""
+    """A file that all users may read, and that is not a program."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class SymbolicLink:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory; `node` is None if no layer says how it is to be."""
+    """A directory; `node` is None if no layer has an entry for it."""
 
     node: NotedFile | None
 
 
 Found = Directory | SymbolicLink | Ordinary | NotedFile
-"""What is at a path; a Node is a program, or a file that others may not read."""
+"""The type of a path; a Node is a program, or a file that other users may not read."""
 
 
 class FileTree:
@@ -41,7 +41,7 @@ class FileTree:
         self._layers = list(reversed(layers))
 
     def look_up(self, path: str) -> Found | None:
-        """What is at `path` (no leading slash, no links followed); None if nothing is."""
+        """The entry at `path` (no leading slash, no links followed), or None."""
         if not path:
             return Directory(next((r.directories[""] for r in self._layers if "" in r.directories), None))
         above = [*parents_of(path)]
@@ -64,7 +64,7 @@ class FileTree:
         return Directory(None) if implied else None
 
     def text(self, path: str) -> str | None:
-        """The content of one of the files whose texts are kept; None if it is no plain file."""
+        """The content of one of the files whose text is kept; None if it is not a regular file."""
         above = [*parents_of(path)]
         for layer in self._layers:
             if path in layer.texts:
@@ -76,10 +76,10 @@ class FileTree:
         return None
 
     def walk(self, path: str) -> Iterator[tuple[str, Found | None]]:
-        """Every directory on the way to `path`, as the container sees it with all links followed, and at
-        last what is there."""
+        """Every directory on the path to `path`, as the container sees it with all links followed, and
+        finally its entry."""
         yield "", self.look_up("")
-        with contextlib.suppress(OSError):  # links in a circle: nothing is there
+        with contextlib.suppress(OSError):  # a loop of links: the path does not exist
             for parts, found, _is_last in follow_links(path, self._look_up_parts, _link_target):
                 yield "/".join(parts), found
                 if found is None:
@@ -94,10 +94,10 @@ def _link_target(found: Found | None) -> str | None:
 
 
 def missing_parents(layers: Sequence[LayerReport]) -> list[set[str]]:
-    """For each layer, from the bottom up, the directories that its files lie in and that neither it nor
-    a layer below has an entry for.
+    """For each layer, from the bottom up, the parent directories of its files without an entry in it or a
+    layer below.
 
-    Lambda unpacks the layers in their order and makes no directory by itself: `MissingParentDirectory:
+    Lambda unpacks the layers in order and does not create missing directories: `MissingParentDirectory:
     Parent directory does not exist for file` (aspect-build/rules_aws 96 and 103).
     """
     missing: list[set[str]] = []

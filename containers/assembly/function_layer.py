@@ -17,7 +17,7 @@ from containers.errors import ErrorKind, ExplainedError
 FUNCTION = "/.scar/function"
 """Where the function's package is in the image."""
 
-_MAXIMUM_BYTES = 250 << 20  # what Lambda takes of a function's package, uncompressed
+_MAXIMUM_BYTES = 250 << 20  # the maximum of Lambda for a function's package, uncompressed
 
 
 def pack_function(package: Path | IO[bytes], config: Mapping[str, Any]) -> PackedLayer:

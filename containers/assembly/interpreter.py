@@ -37,7 +37,7 @@ PACKAGES = {
     "simplejson": "simplejson",
     "snapshot_restore_py": "snapshot-restore-py",
 }
-"""Modules and packages that go into the layer, and the distributions that they come from."""
+"""Modules and packages in the layer, and their distributions."""
 
 AWS_SERVICES = frozenset({"batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"})
 """Services whose descriptions botocore keeps in the layer: those that `runtime` calls.
@@ -92,7 +92,8 @@ def find_interpreter() -> Interpreter:
 
 
 def stripped(content: bytes) -> bytes:
-    """An ELF file without what only linkers and debuggers read: the program headers say what is loaded."""
+    """An ELF file without the sections for linkers and debuggers: the program headers define what is
+    loaded."""
     if not content.startswith(ELF64):
         return content
     offset, size, count = struct.unpack_from("<Q", content, 32)[0], *struct.unpack_from("<HH", content, 54)
@@ -181,8 +182,8 @@ def _licenses() -> Iterator[tuple[str, Path]]:
 
 
 def _libraries(loader: Path, program: Path, modules: Sequence[Path]) -> Iterator[Path]:
-    """The shared libraries that the dynamic loader would load for a program and all of its modules, asked for
-    in one call: one for each module takes a fifth of a second."""
+    """The shared libraries that the dynamic loader would load for a program and all of its modules,
+    determined in one call: one for each module takes a fifth of a second."""
     # A colon separates; the loader knows no way to quote one.
     preloaded = ":".join(str(path) for path in modules if path not in (loader, program))
     asked = subprocess.run(

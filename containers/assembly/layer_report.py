@@ -1,9 +1,9 @@
-"""What a layer holds, as far as the assembler has to know it, read from the headers of its tar.
+"""The content of a layer that the assembler needs, read from the headers of its tar.
 
-Nothing is kept of most files: of 200 000 that nobody needs help with, only four bytes each. Kept are
-directories, symbolic links, programs (with what they need to start), files that others may not read,
-whiteouts, and the texts of `/etc/passwd` and `/etc/group`. A report is stored beside the layer in the
-target (`records`), so that a layer is read once.
+For ordinary files, only four bytes are kept (an image can have 200 000). The report contains directories,
+symbolic links, programs (with what they need to start), files that other users may not read, whiteouts, and
+the texts of `/etc/passwd` and `/etc/group`. It is stored next to the layer in the target (`records`), so that
+a layer is read only once.
 """
 
 from __future__ import annotations
@@ -57,10 +57,9 @@ class NotedFile:
 
 @dataclass
 class LayerReport:
-    """What one layer adds and removes. Paths have no leading slash. `descriptor` is the layer as the
-    target has it, `diff_id` the digest of its uncompressed bytes, `orphans` the directories that its
-    entries lie in and that it has no entry for before them, `hard_links` those to files that it does not
-    hold itself."""
+    """What one layer adds and removes. Paths have no leading slash. `descriptor` is the layer in the target,
+    `diff_id` the digest of its uncompressed bytes, `orphans` the parent directories of its entries without an
+    earlier entry of their own, `hard_links` those to files outside of the layer."""
 
     descriptor: Descriptor
     diff_id: str = ""
@@ -76,7 +75,7 @@ class LayerReport:
     texts: dict[str, str] = field(default_factory=dict)
 
     def is_ordinary(self, path: str) -> bool:
-        """Whether the layer has a file there that everybody may read and nobody runs."""
+        """Whether the layer has a file there that all users may read and that is not a program."""
         return checksum(path) in self.ordinary
 
     def to_json(self) -> bytes:
@@ -111,8 +110,8 @@ class LayerReport:
 
 
 def checksum(path: str) -> int:
-    """What is kept of an ordinary file's path. Two paths of one image have the same with a chance of one
-    in some ten thousand; a file is then taken for one that needs no help."""
+    """The hash that is kept of an ordinary file's path. The chance of a collision in one image is about one
+    in ten thousand; the file is then treated as one that needs no correction."""
     return zlib.crc32(path.encode("utf-8", "surrogateescape"))
 
 
@@ -199,7 +198,7 @@ class _Inspector:
         elif hidden.startswith(_WHITEOUT):
             return  # what AUFS noted for itself
         elif hidden in ("", ".", ".."):
-            # ".wh..." would remove what is beside the image.
+            # ".wh..." would remove files outside of the image.
             raise self._unsafe(path, "is a whiteout without a file name")
         else:
             self._keep_name(path)
@@ -225,7 +224,7 @@ class _Inspector:
             report.ordinary.add(checksum(path))
 
     def _forget(self, entry: TarEntry, path: str) -> None:
-        """A path that occurs twice is what it was last."""
+        """The last entry of a path counts."""
         self._report.links.pop(path, None)
         self._report.files.pop(path, None)
         self._report.texts.pop(path, None)

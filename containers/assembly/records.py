@@ -1,15 +1,15 @@
-"""What later assemblies can reuse, recorded in the target repository itself. It needs no other storage, and
-is deleted with the images.
+"""Records for later assemblies in the target repository itself. They need no other storage, and are deleted
+with the images.
 
-| tag | what | what for |
+| tag | content | purpose |
 |---|---|---|
-| `layer-…` | a layer's report | an existing layer is neither read nor sent again |
+| `layer-…` | a layer's report | an existing layer is neither read nor uploaded again |
 | `base-…` | the user's image, corrected | a changed script or runner needs no other registry |
-| `runner-…` | the runner layer | it is packed and sent once for each interpreter |
+| `runner-…` | the runner layer | it is packed and uploaded once for each interpreter |
 | `FUNCTION-…` | an assembled image | registries remove what has no tag |
 
-A tag's ending is the digest of what decides the content; none is ever moved (so that ECR's tags may be
-immutable). All are OCI manifests that name the layers they are about, so that a registry keeps those.
+The end of a tag is the digest of the inputs of the content; tags are never moved (so that ECR's tags may be
+immutable). All are OCI manifests that reference their layers, so that a registry keeps those.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Records:
         self._put(_tag("layer", key), config, [report.descriptor], {})
 
     def find_image(self, kind: str, key: str) -> RecordedImage | None:
-        """The image that was kept under this kind and key, if all of its layers are still there."""
+        """The image that is recorded under this kind and key, if all of its layers still exist."""
         found = self._read(_tag(kind, key))
         if found is None:
             return None
@@ -96,7 +96,7 @@ class Records:
             return read_all(self._target.open_blob(config)), document
         except ExplainedError as error:
             if error.kind == ErrorKind.BAD_IMAGE:
-                return None  # somebody has removed the blob: as if it had never been there
+                return None  # the blob was removed: as if it had never existed
             raise
 
     def _put(
@@ -108,7 +108,7 @@ class Records:
 def manifest_of(
     config: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
 ) -> bytes:
-    """An OCI manifest: everything in it is of OCI's media types, whatever the image was before."""
+    """An OCI manifest: everything in it has OCI's media types, regardless of the original image."""
     document: dict[str, object] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,

@@ -1,10 +1,10 @@
-"""The layer that makes an image run on Lambda and in Batch: a Python of its own with `runtime/`, in
+"""The layer with which an image runs on Lambda and in Batch: a separate Python with `runtime/`, in
 `/.scar/python`.
 
 The same interpreter gives the same bytes, so that a registry keeps one such layer for all functions:
-entries are sorted and have no times or owners, bytecode is compiled without references (whose marks
-depend on what else the process holds) and names no path of this machine. Bytecode is "unchecked" (PEP
-552): it is taken as it is. Sources are left out."""
+entries are sorted and have no times or owners, bytecode is compiled without references (whose marks depend on
+other objects of the process) and contains no path of this machine. Bytecode is "unchecked" (PEP 552): it is
+loaded without a check. Sources are left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PYTHON = "/.scar/python"
 FLAGS = ("-I", "-X", "utf8", "-m", "runtime")
 """Isolated: neither the image's variables nor its working directory have any influence."""
 
-_VERSION = 1  # of what is packed how: part of the fingerprint
+_VERSION = 1  # of the format: part of the fingerprint
 _UNCHECKED_HASH = 1
 _MARSHAL_WITHOUT_REFERENCES = 2
 
@@ -52,10 +52,10 @@ if "SSL_CERT_FILE" not in os.environ:
 
 
 class Runner:
-    """The runner's layer of one interpreter: what it is called, how it is started, and the layer itself.
+    """The runner's layer of one interpreter: its name, its start command, and the layer itself.
 
-    `find` is called when the interpreter is needed for the first time: looking for its files takes a tenth of
-    a second, in which the user's layers can already be on their way.
+    `find` is called when the interpreter is needed for the first time: searching its files takes a tenth of a
+    second, in which the transfer of the user's layers can already start.
     """
 
     def __init__(self, find: Callable[[], Interpreter]) -> None:
@@ -67,7 +67,7 @@ class Runner:
 
     @property
     def entry_point(self) -> tuple[str, ...]:
-        """What starts the runner in an assembled image."""
+        """The command that starts the runner in an assembled image."""
         library = f"{PYTHON}/lib"
         loader = f"{library}/{self._interpreter.loader}"
         return (loader, "--library-path", library, f"{PYTHON}/bin/python3", *FLAGS)
@@ -108,7 +108,8 @@ def this_runner() -> Runner:
 
 
 class _Source(SourceFileLoader):
-    """Takes the bytecode that Python has kept beside a source, if it is up to date, and else compiles."""
+    """Uses the bytecode that Python has stored next to a source, if it is up to date, and compiles
+    otherwise."""
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the source."""

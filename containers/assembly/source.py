@@ -29,7 +29,7 @@ from containers.store.archive import find_in_archive, plain_archive, s3_archive
 from containers.store.pull import Log, ask_in_turn
 
 MAXIMUM_LAYERS = 127
-"""What Docker's overlay driver can mount; ECR and Lambda document no number of their own."""
+"""The maximum that Docker's overlay driver can mount; ECR and Lambda document no number."""
 
 OUR_LAYERS = 3
 """Corrections, runner, function."""
@@ -82,7 +82,7 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
     """The image in an archive (`docker save`, or an OCI layout in a tar) at `s3://bucket/key`, or in a
     file.
 
-    `scratch` is a folder for a decompressed copy, needed where the whole archive is compressed.
+    `scratch` is a folder for a decompressed copy, needed if the whole archive is compressed.
     """
     what = f"image archive {address}"
     with contextlib.ExitStack() as stack:

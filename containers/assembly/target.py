@@ -1,11 +1,11 @@
 """The repository that an assembled image is pushed to: existing blobs, uploads in chunks, manifests.
 
-The protocol is OCI's distribution specification 1.1, with what Amazon ECR does differently
-(aws/containers-roadmap 2831, checked by others byte by byte): a chunk is answered by 201 instead of 202,
-and the `Range` of that answer stays at the first chunk although all of them are stored. So the position
-in an upload is what was sent, and `Range` is believed only after a failure, and only where it is
-plausible. Whatever happens to a chunk, the registry compares the whole with its digest in the end, and
-so do we before we ask it to.
+The protocol is OCI's distribution specification 1.1, with the differences of Amazon ECR
+(aws/containers-roadmap 2831, verified there byte by byte): a chunk is answered by 201 instead of 202, and the
+`Range` of that answer stays at the first chunk although all of them are stored. The position in an upload is
+therefore the number of sent bytes, and `Range` is used only after a failure, and only if it is
+plausible. In any case, the registry compares the complete blob with its digest at the end, and so do we
+before completing it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from containers.registry.client import Credentials, RegistryRepository
 from containers.registry.transport import RETRIED, HttpStatusError
 
 CHUNK_BYTES = 6 << 20
-"""ECR takes 5 to 10 MiB at once, and 4 200 chunks of one blob: 24 GiB, more than Lambda takes of an image
+"""ECR accepts chunks of 5 to 10 MiB, and 4 200 chunks of one blob: 24 GiB, more than the maximum of Lambda
 (Amazon ECR User Guide, "Amazon ECR service quotas")."""
 
 DEFAULT_PATIENCE = ServerPatience(timeout_s=120.0, attempts=6)
-"""ECR may need a minute to take note of a blob of several gigabytes."""
+"""ECR may need a minute to register a blob of several gigabytes."""
 
 _NOT_FOUND, _BAD_REQUEST, _RANGE_NOT_SATISFIABLE = 404, 400, 416
 _AUTHORIZATION = (401, 403)
@@ -38,8 +38,8 @@ _STORED = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
 class UploadLostError(Exception):
-    """The registry does not know the upload any more, or has something else than what was sent: the blob
-    has to be sent anew. `cause` is what it said."""
+    """The registry no longer has the upload, or has different bytes: the blob must be uploaded again. `cause`
+    is the registry's message."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -76,7 +76,7 @@ class TargetRepository(RegistryRepository):
             raise self._refused(error, "answer a request for a layer") from error
 
     def find_manifest(self, version: str) -> bytes | None:
-        """The manifest of a tag or digest, checked if it is a digest; None if there is none."""
+        """The manifest of a tag or digest, verified if it is a digest; None if it does not exist."""
         try:
             content, _ = self.read_manifest(version)
         except ExplainedError as error:
@@ -101,8 +101,7 @@ class TargetRepository(RegistryRepository):
         return descriptor
 
     def put_manifest(self, version: str, content: bytes, media_type: str) -> None:
-        """Store a manifest under a tag or its digest. A tag that may not be moved (ECR's immutable tags)
-        keeps what it names."""
+        """Store a manifest under a tag or its digest. An immutable tag of ECR keeps its manifest."""
         try:
             self._ask("PUT", f"manifests/{version}", {"Content-Type": media_type}, content).close()
         except HttpStatusError as error:
@@ -119,7 +118,7 @@ class TargetRepository(RegistryRepository):
             raise self._refused(error, "take a blob") from error
 
     def location(self, response: Response, before: str) -> str:
-        """Where the upload goes on."""
+        """The URL for the next request of the upload."""
         return urllib.parse.urljoin(before, response.headers.get("Location") or before)
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | bytearray) -> Response:
@@ -182,7 +181,7 @@ class BlobUpload:
         self._position = 0
 
     def send(self, chunk: bytes | bytearray) -> None:
-        """Send the next bytes; again, as far as they are missing, where the connection breaks."""
+        """Send the next bytes; if the connection breaks, send the missing ones again."""
         end = self._position + len(chunk)
         failures = 0
         while self._position < end:
@@ -198,7 +197,7 @@ class BlobUpload:
                 self._find_position(end)
 
     def finish(self, digest: str, content: bytes = b"") -> None:
-        """Let the registry check the blob and keep it. `content` is all of it where nothing was sent
+        """Let the registry verify and store the blob. `content` is the complete blob if nothing was sent
         yet."""
         separator = "&" if urllib.parse.urlsplit(self._location).query else "?"
         url = f"{self._location}{separator}digest={urllib.parse.quote(digest)}"
@@ -209,7 +208,7 @@ class BlobUpload:
                 self._target.send("PUT", url, headers, content).close()
             except (HttpStatusError, *NETWORK_ERRORS) as error:
                 failures += 1
-                # Its answer may have got lost: then the blob is there.
+                # The answer may have been lost: then the blob exists.
                 if self._target.blob_size(digest) is not None:
                     return
                 self._pause(error, failures)
@@ -224,12 +223,12 @@ class BlobUpload:
             self._target.send("DELETE", self._location, {}, b"").close()
 
     def _pause(self, error: Exception, failures: int) -> None:
-        """Wait a little where `error` may pass; raise it explained where it will not."""
+        """Wait a little if `error` is temporary; otherwise raise it with an explanation."""
         patience = self._target.patience
         retry_after = None
         if isinstance(error, HttpStatusError):
             retry_after = error.headers.get("Retry-After")
-            # 400 is also the answer to a digest that does not fit what has arrived.
+            # 400 is also the answer to a digest that does not match the received bytes.
             if error.status in (_NOT_FOUND, _BAD_REQUEST, _RANGE_NOT_SATISFIABLE):
                 raise UploadLostError(error) from error
             if error.status not in RETRIED:
@@ -239,8 +238,8 @@ class BlobUpload:
         time.sleep(patience.pause_s(failures, retry_after))
 
     def _find_position(self, end: int) -> None:
-        """Ask how much of the chunk has arrived. ECR's answer may be that of an earlier chunk, and Docker's
-        `0-0` means nothing: then the chunk is sent again from where it began."""
+        """Query how much of the chunk has arrived. ECR's answer may be that of an earlier chunk, and Docker's
+        `0-0` means nothing: then the whole chunk is sent again."""
         try:
             with self._target.send("GET", self._location, {}, b"") as response:
                 stored = _STORED.fullmatch(response.headers.get("Range", ""))

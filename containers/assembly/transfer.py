@@ -1,16 +1,16 @@
-"""One layer's way from the source into the target, read once: its digest is checked, its tar is
-inspected, and it is uploaded, all at the same time, in threads that let go of the interpreter lock where
-the work is.
+"""The transfer of one layer from the source to the target, read once: its digest is checked, its tar is
+inspected, and it is uploaded, all at the same time, in threads that release the interpreter lock for the
+actual work.
 
     source ──► digest ──┬──► chunks ──► upload          (`LayerReader` fetches and decompresses)
                         └──► decompress ──► diff id ──► headers
-or, for a layer that Lambda would not take as it is,
+or, for a layer in a form that Lambda does not accept,
     source ──► digest ──► decompress ──┬──► diff id ──► headers
                                        └──► gzip ──► chunks ──► upload
 
-What lies between the threads is bounded, so that memory does not depend on the layer's size, and nothing
-goes to the disk. The upload is completed only when the source's digest was found right and the
-inspection had no complaint."""
+The buffers between the threads are bounded, so that memory does not depend on the layer's size, and nothing
+is written to the disk. The upload is completed only if the source's digest is correct and the inspection
+found no problem."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _ATTEMPTS = 4
 
 
 class Progress:
-    """What all transfers of an assembly share: the deadline (`time.monotonic`), the count of bytes, and
-    whether one of them has failed."""
+    """The shared state of all transfers of an assembly: the deadline (`time.monotonic`), the count of bytes,
+    and whether one of them has failed."""
 
     def __init__(self, what: str, deadline: float | None) -> None:
         self.what = what
@@ -57,7 +57,7 @@ class Progress:
             raise OutOfTime
 
     def count(self, *, read: int = 0, sent: int = 0) -> None:
-        """Note what was moved."""
+        """Count transferred bytes."""
         with self._lock:
             self.bytes_read += read
             self.bytes_sent += sent
@@ -102,7 +102,7 @@ class _Transfer:
         digest = layer.digest
         there = digest is not None and target.blob_size(digest) == layer.size
         stored = Descriptor(LAYER_TYPE, digest or "", layer.size)
-        # What is there was sent by somebody who did not come to an end: it is only read, and from nearby.
+        # An earlier, interrupted assembly uploaded the blob: it is only read, from the target.
         stream = _Watched(target.open_blob(stored) if there else layer.open(), self._note_read)
         head = b""
         while len(head) < len(GZIP_MAGIC) and (more := stream.read(_READ_BYTES)):
@@ -130,7 +130,7 @@ class _Transfer:
         return report
 
     def _inspect(self, source: ByteStream, forward: Callable[[bytes], None], report: LayerReport) -> None:
-        """Read the layer to its end; its uncompressed bytes go to `forward`, too."""
+        """Read the layer to its end; its uncompressed bytes are also passed to `forward`."""
         digest = hashlib.sha256()
 
         def note(chunk: bytes) -> None:
@@ -155,7 +155,7 @@ class _Transfer:
 
 
 class _Watched:
-    """A stream whose chunks somebody else gets to see, too."""
+    """A stream whose chunks are also passed to a listener."""
 
     def __init__(self, inner: ByteStream, see: Callable[[bytes], None]) -> None:
         self._inner = inner
@@ -197,7 +197,7 @@ class _Compressor:
 
 
 class _Sender:
-    """Uploads in a thread of its own what is written, in chunks; while one is sent, the next fills up."""
+    """Uploads written bytes in chunks, in a thread of its own: one chunk is sent while the next is filled."""
 
     def __init__(self, target: TargetRepository, progress: Progress) -> None:
         self._target = target

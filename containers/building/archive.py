@@ -18,14 +18,14 @@ from containers.building.root_filesystem import RootFilesystem
 
 @dataclass(frozen=True, slots=True)
 class ImageContent:
-    """What an image has, on top of a small Linux user land of the host."""
+    """The content of an image, in addition to a small Linux userland of the host."""
 
     folder: Path | None = None
     """Its files become those of the image, from `/`."""
     python: bool = False
     """Add the host's Python; packages do that, too."""
     packages: Sequence[str] = ()
-    """As `pip install` takes them."""
+    """In the syntax of `pip install`."""
     requirements: Sequence[Path] = ()
     """Requirements files of pip."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -49,14 +49,14 @@ class BuiltArchive:
 
 
 def build_archive(content: ImageContent, output: Path, progress: Callable[[str], None]) -> BuiltArchive:
-    """Build an image and write it as an OCI archive, which appears as a whole or not at all.
+    """Build an image and write it as an OCI archive, completely or not at all.
 
-    The same content gives the same bytes. Scratch files are in a folder beside `output`.
+    The same content gives the same bytes. Scratch files are in a folder next to `output`.
 
     Args:
         content: What the image has.
         output: The archive; an older one is replaced.
-        progress: Is told what happens next.
+        progress: Called with a description of each step.
 
     Raises:
         BuildError: Something cannot be in the image.

@@ -139,7 +139,7 @@ def _libraries(programs: Iterable[Path], search: Sequence[Path]) -> list[Path]:
 
 
 def _place(library: Path) -> str:
-    """Programs name the path of the loader; all else goes beside the C library."""
+    """Programs contain the path of the loader; all other libraries are put next to the C library."""
     if library.name.startswith("ld-"):
         return f"usr/{library.parent.name}/{library.name}"
     multiarch = sysconfig.get_config_var("MULTIARCH") or ""

@@ -1,7 +1,7 @@
 """A folder of the host as files of an image, placed from `/`.
 
-Executable files stay executable, and everybody may read all files: AWS Lambda runs containers as an
-unprivileged user. Links stay links, as they are read inside the image; no link is followed on the host.
+Executable files stay executable, and all users may read all files: AWS Lambda runs containers as an
+unprivileged user. Links stay links and are resolved inside the image; no link is followed on the host.
 """
 
 from __future__ import annotations

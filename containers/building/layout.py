@@ -2,7 +2,7 @@
 
 `index.json` names a manifest, the manifest a configuration and compressed layers, all by the SHA-256 of
 their bytes (OCI image specification 1.1, image-layout.md, manifest.md, config.md). No build time is written,
-so the same layers give the same digest.
+so the same layers produce the same digest.
 """
 
 from __future__ import annotations

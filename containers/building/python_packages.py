@@ -1,6 +1,6 @@
 """Python packages for an image, installed by pip into a folder of their own.
 
-pip runs with the Python that goes into the image, so that compiled packages fit it.
+pip runs with the Python of the image, so that compiled packages match it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from containers.building.root_filesystem import RootFilesystem
 
 _SCRIPTS = "usr/local/bin"
 _NOT_IN_AN_IMAGE = {"direct_url.json", "REQUESTED"}
-"""Where a package came from on the host, and whether somebody named it."""
+"""The source of a package on the host, and whether the user requested it."""
 _SHOWN_LINES = 5
 
 
 def packages_layer(
     packages: Sequence[str], requirements: Sequence[Path], python: str, scratch: Path
 ) -> RootFilesystem:
-    """The packages and what they depend on, below the `site-packages` of the image's Python.
+    """The packages and their dependencies, below the `site-packages` of the image's Python.
 
     Args:
-        packages: Names, versions, paths or URLs, as `pip install` takes them.
-        requirements: Files, as `pip install -r` takes them.
+        packages: Names, versions, paths or URLs, as for `pip install`.
+        requirements: Files, as for `pip install -r`.
         python: Path of Python in the image.
         scratch: An empty folder, which must exist until the layer is written.
 

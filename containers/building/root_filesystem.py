@@ -1,7 +1,7 @@
-"""The plan of a layer: where each path of an image comes from, before anything is copied.
+"""The plan of a layer: the source of each path of an image, before anything is copied.
 
 Entries are added in any order and written sorted, owned by root and dated 1970, so the same inputs give the
-same bytes. `fingerprint` tells cheaply whether the inputs have changed since the last build.
+same bytes. `fingerprint` shows cheaply whether the inputs have changed since the last build.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class RootFilesystem:
         self._put(path, Entry(0o777, link_to=target))
 
     def add_tree(self, path: str, source: Path, keep: Callable[[PurePosixPath], bool]) -> None:
-        """Add the files below `source`, without files and folders whose relative path `keep` refuses."""
+        """Add the files below `source`, without files and folders whose relative path `keep` rejects."""
         for folder, folders, names in os.walk(source):
             inside = PurePosixPath(Path(folder).relative_to(source).as_posix())
             folders[:] = [name for name in folders if keep(inside / name)]
@@ -75,7 +75,7 @@ class RootFilesystem:
         return RootFilesystem({path: e for path, e in self.entries.items() if other.entries.get(path) != e})
 
     def fingerprint(self) -> str:
-        """Changes when an entry does; a file's path, size and time stand for its bytes."""
+        """Changes when an entry changes; a file's path, size and time represent its bytes."""
         digest = hashlib.sha256()
         for path, entry in sorted(self.entries.items()):
             seen: object = entry.content
@@ -112,7 +112,8 @@ class RootFilesystem:
         self.entries[str(PurePosixPath(path))] = entry
 
     def with_parents(self) -> dict[str, Entry]:
-        """The entries and their folders: a tar without folders leaves their mode to whoever unpacks it."""
+        """The entries and their folders: a tar without folders leaves their mode to the program that unpacks
+        it."""
         whole = dict(self.entries)
         for path in self.entries:
             parent = posixpath.dirname(path)

@@ -1,11 +1,11 @@
 """Engines: run a process inside an unpacked image, without Docker.
 
-contract.py        what an engine is
+contract.py        the interface of an engine
 choice.py          chooses an engine that works
 memory.py          remembers the choice
 direct.py          runs programs in the runner's own root file system: an assembled image
 namespaces.py      the kernel's namespaces
-udocker/           fakechroot and proot, where namespaces are not allowed (pulled mode)
+udocker/           fakechroot and proot, if namespaces are not allowed (pulled mode)
 helper/            programs between the runner and a container
 helper_process.py  starts them
 supervise.py       the caller's side of a run

@@ -1,4 +1,4 @@
-"""Which engine works here. Three are known, best first:
+"""Chooses the engine that works here. There are three, best first:
 
 | name | how | needs |
 |---|---|---|
@@ -6,8 +6,8 @@
 | `fakechroot` | a preloaded library rewrites paths | the library, built for the image's C library |
 | `proot` | ptrace rewrites paths | proot, and permission to trace |
 
-Names and versions do not tell which one works: AWS Lambda, containers and hardened kernels refuse different
-steps. So each is tried once, by `probe`, and `memory` keeps the answer.
+Names and versions do not show which one works: AWS Lambda, containers and hardened kernels deny different
+steps. Each is therefore tried once, by `probe`, and `memory` stores the result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from containers.engines.contract import ENGINE_NAMES, Engine, ProbeFailed
 from containers.errors import ErrorKind, ExplainedError
 
 Details = Mapping[str, str]
-"""What an engine needs to know to work here."""
+"""The details that an engine needs to work here."""
 
 
 def choose_engine(store: Path, override: str | None = None) -> Engine:
@@ -59,8 +59,8 @@ def choose_engine(store: Path, override: str | None = None) -> Engine:
 
 
 def _engine(name: str) -> tuple[Callable[[Path], Details], Callable[[Path, Details], Engine]]:
-    """What finds out the details of an engine here, or raises ProbeFailed; and what makes the engine of
-    them."""
+    """The function that determines the details of an engine here, or raises ProbeFailed; and the function
+    that creates the engine from them."""
     if name == "namespaces":
         from containers.engines.namespaces import NamespacesEngine, probe_namespaces
 

@@ -1,4 +1,4 @@
-"""What an engine is: it runs one process tree inside an unpacked image."""
+"""The interface of an engine, which runs one process tree inside an unpacked image."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class Root(Protocol):
 
 @dataclass(frozen=True)
 class ContainerProcess:
-    """What to run, and where.
+    """The process to run, and its surroundings.
 
-    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added
-    but PATH and HOME where they are missing, as Docker does; `spare_home`, if given, is HOME where the
-    image's cannot be written to. `binds`, `read_only` and `shared` map host paths to the paths at which they
-    are seen inside: folders of this run alone, which are given to the container's user; folders that it may
-    only read; and folders that others use, too, which keep their owners and modes. `host_ports` are addresses
-    and ports of this machine's loopback interface. If they are given, the container gets a network of its own
-    where the engine can make one, in which of this machine only these ports are reachable, at the same
-    address; else it shares the network of the runner. `deadline` is a value of `time.monotonic()`.
-    `on_output` is given standard output and standard error, mixed, as they come; while it does not return,
-    the process is held up. With `on_error_output`, standard error goes there instead. With `output`, a
-    descriptor, both go there, and the listener is told only why the program was not started. With
-    `lambda_tmp_mib` the container is like one of AWS Lambda: the root is read-only, and only /tmp, fresh and
-    of this size in MiB, can be written to. With `read_only_root` it is like one of `docker run --read-only`:
-    /tmp is part of the read-only root, and only /dev and /dev/shm can be written to. Only the namespaces
-    engine does the last three.
+    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: only missing
+    PATH and HOME are added, as in Docker; `spare_home`, if given, is HOME if the image's is not writable.
+    `binds`, `read_only` and `shared` map host paths to paths in the container: folders of this run only,
+    whose owner becomes the container's user; folders that it may only read; and folders that are used by
+    others, too, and keep their owners and modes. `host_ports` are addresses and ports of this machine's
+    loopback interface. If they are given, and the engine supports it, the container has its own network, in
+    which only these ports of this machine are reachable, at the same address; otherwise it shares the network
+    of the runner. `deadline` is a value of `time.monotonic()`. `on_output` receives standard output and
+    standard error, mixed, as they are written; the process blocks until it returns. With `on_error_output`,
+    standard error is passed there instead. With `output`, a
+    descriptor, both are written there, and the listener receives only the reason why the program was not
+    started. With `lambda_tmp_mib`, the container is like one of AWS Lambda: the root is read-only, and only
+    /tmp, empty and of this size in MiB, is writable. With `read_only_root`, it is like one of `docker run
+    --read-only`: /tmp is part of the read-only root, and only /dev and /dev/shm are writable. Only the
+    namespaces engine supports the last three.
     """
 
     root: Root
@@ -70,9 +70,9 @@ class ContainerProcess:
 
 @dataclass(frozen=True)
 class ContainerResult:
-    """How it ended: by `exit_code`, or by `signal`; `timed_out` if the deadline made it end.
+    """How it ended: with `exit_code`, or by `signal`; `timed_out` if because of the deadline.
 
-    `network` says which network it had, in words, if `host_ports` were given.
+    `network` describes its network, if `host_ports` were given.
     """
 
     exit_code: int | None
@@ -95,15 +95,15 @@ class Engine(Protocol):
         """One of ENGINE_NAMES."""
 
     def run(self, process: ContainerProcess) -> ContainerResult:
-        """Run to the end. When this returns or raises, no process of the container is left.
+        """Run to the end. After this returns or raises, no process of the container remains.
 
         A program that cannot be started gives exit code 127 (missing) or 126 (not executable) and a line of
-        output that says why, as with Docker. ExplainedError is raised if the container cannot be set up.
+        output with the reason, as with Docker. ExplainedError is raised if the container cannot be set up.
         """
 
 
 def check_process(process: ContainerProcess) -> None:
-    """ExplainedError (kind `BadConfiguration`) for a request that no system call can take."""
+    """ExplainedError (kind `BadConfiguration`) for a request that no system call accepts."""
     texts = [*process.argv, *process.env, *process.env.values(), process.working_dir]
     named = bool(process.argv and process.argv[0]) and not any(not k or "=" in k for k in process.env)
     if not named or not all(map(_can_be_passed, texts)):
@@ -125,9 +125,9 @@ def check_process(process: ContainerProcess) -> None:
 def _can_be_passed(text: str) -> bool:
     try:
         return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:  # JSON, of an image or an event, may hold a lone surrogate
+    except UnicodeEncodeError:  # JSON of an image or an event may contain a lone surrogate
         return False
 
 
 class ProbeFailed(Exception):  # noqa: N818 - a finding, not an error of the program
-    """This engine does not work here; the text says why."""
+    """This engine does not work here; the text contains the reason."""

@@ -83,9 +83,9 @@ class DirectEngine:
 
 
 class _Program:
-    """The program with all that it started.
+    """The program with all its descendants.
 
-    A thread waits for it, reaps the processes that it leaves behind, and closes `end` when none is left.
+    A thread waits for it, reaps its orphans, and closes `end` when no process is left.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class _Program:
         self._reaper.start()
 
     def poll(self) -> int | None:
-        """None while any of its processes is left."""
+        """None while any of its processes runs."""
         return None if self._reaper.is_alive() else self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -131,14 +131,14 @@ class _Program:
             if pid == self._process.pid:
                 break
         code = os.waitstatus_to_exitcode(status)
-        self._process.returncode = code  # else its destructor would look for a child that has ended
+        self._process.returncode = code  # otherwise, its destructor would wait for a child that has ended
         end_descendants()
         self.returncode = code
         os.close(self._end)
 
 
 def _is_writable(folder: Path) -> bool:
-    """On AWS Lambda the root file system is read-only, whatever modes say."""
+    """On AWS Lambda, the root file system is read-only, regardless of modes."""
     return os.access(folder, os.W_OK | os.X_OK)
 
 

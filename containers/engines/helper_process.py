@@ -1,6 +1,6 @@
-"""The process between the runner and a container: started with its code, kept ready for the next run.
+"""The process between the runner and a container: started with its code, and prepared for the next run.
 
-It gets its code and its task on a pipe, and reports on a socket (see supervise.py).
+It receives its code and its task on a pipe, and reports on a socket (see supervise.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Preparation:
 
     user_namespace: bool
     host_ports: tuple[tuple[str, int], ...] | None = None
-    """For a network of its own: what is reachable in it."""
+    """For a separate network: what is reachable in it."""
     outgoing: str | None = None
     """The program that connects such a network to the outside."""
 
@@ -100,7 +100,7 @@ class HelperProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=outputs[0] if output is None else output,
                     stderr=outputs[1] if output is None else output,
-                    # A process next to the container's must hold nothing of ours in /proc/PID/environ. On
+                    # A process next to the container's must have nothing of ours in /proc/PID/environ. On
                     # Lambda, Python itself may need its library path.
                     env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
                     cwd="/",
@@ -171,7 +171,7 @@ def take_spare(helper: str, preparation: Preparation | None) -> HelperProcess | 
 def keep_spare(helper: str, preparation: Preparation | None = None) -> None:
     """Start the helper of the next run."""
     if threading.current_thread() is threading.main_thread() and not _spare:
-        with contextlib.suppress(OSError):  # then the next run starts its own, and says what is the matter
+        with contextlib.suppress(OSError):  # then the next run starts its own, and reports the problem
             _spare.append(HelperProcess(helper, preparation))
 
 

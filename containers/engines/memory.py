@@ -1,4 +1,4 @@
-"""What was found out about engines, kept in the store: it is read back in well under a millisecond."""
+"""The results of engine probes, kept in the store: they are read in well under a millisecond."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from containers.engines.contract import ENGINE_NAMES
 
 
 def forget_engine(store: Path) -> None:
-    """Probe again next time: what was found does not hold any more."""
+    """Probe again next time: the result is no longer valid."""
     for memory in store.glob("engine*.json"):
         memory.unlink(missing_ok=True)
 
 
 def circumstances_of(override: str | None) -> dict[str, str]:
-    """What a finding depends on: the store may lie on a file system shared by machines, or outlive a
+    """What a result depends on: the store may be on a file system that machines share, or outlive a
     deployment."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -37,7 +37,7 @@ def circumstances_of(override: str | None) -> dict[str, str]:
 
 
 def _namespace_ids() -> list[str]:
-    """A jail on the same machine has namespaces of its own, and may refuse what the machine allows."""
+    """A jail on the same machine has its own namespaces, and may deny what the machine allows."""
     ids: list[str] = []
     for name in ("user", "mnt"):
         try:
@@ -57,7 +57,7 @@ def recall(store: Path, circumstances: Mapping[str, str]) -> tuple[str, dict[str
     """The name of the engine and its details, if they were found under these circumstances."""
     try:
         with _memory(store, circumstances).open("rb") as file:
-            # In a shared /tmp somebody else could have put a file there that names a program of theirs.
+            # In a shared /tmp, another user could have put a file there that names their own program.
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
             content = read_json(file.read())

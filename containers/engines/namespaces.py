@@ -1,10 +1,10 @@
 """The namespaces engine: the kernel's own containers, set up in pure Python.
 
-Modes, found out by trying: as root with or without a user namespace, without privileges always with one; the
-run's writable layer on disk (overlayfs), in memory (overlayfs over tmpfs, where the disk's file system cannot
-carry an upper layer), or, where overlayfs is refused, the image read-only with fresh /tmp, /var/tmp and /run.
+Modes, determined by trying: as root with or without a user namespace, without privileges always with one; the
+run's writable layer on disk (overlayfs), in memory (overlayfs over tmpfs, if the disk's file system does not
+support an upper layer), or, if overlayfs is denied, the image read-only with empty /tmp, /var/tmp and /run.
 
-Without privileges the container knows one user only, the image's USER, which is this process' own user
+Without privileges, the container has only one user, the image's USER, which is this process' own user
 outside.
 """
 
@@ -33,7 +33,7 @@ _HELPER = "container_init"
 _RESOLV_CONF = "/etc/resolv.conf"
 _OVERLAYS = ("disk", "tmpfs", "none")
 _MEMORY = dict.fromkeys(("/tmp", "/var/tmp", "/run"), "mode=1777")  # noqa: S108 - the container's
-"""File systems in memory, and their options, where the image is read-only."""
+"""File systems in memory, and their options, if the image is read-only."""
 _TASK: Mapping[str, object] = {
     "probe": False,
     "memory": _MEMORY,
@@ -43,7 +43,7 @@ _TASK: Mapping[str, object] = {
     "resolv_conf": _RESOLV_CONF,
     "cwd": "/",
 }
-"""What the helper is told, if nothing else is said (see `container_init.py`)."""
+"""The default task of the helper (see `container_init.py`)."""
 
 
 class NamespacesEngine:
@@ -102,7 +102,7 @@ class NamespacesEngine:
         """Whether the container can make files in a folder of the image."""
         if self._overlay == "none":
             return False
-        if self._user_namespace:  # inside which root is root of its own files alone
+        if self._user_namespace:  # in which root owns only its own files
             return this_user_may_write(folder)
         return user.uid == 0 or permissions_allow(folder, user.uid, (user.gid, *user.groups))
 
@@ -113,7 +113,7 @@ def probe_namespaces(store: Path) -> Mapping[str, str]:
     refused: set[bool] = set()
     for user_namespace, overlay in _modes():
         if user_namespace in refused:
-            continue  # where namespaces themselves are refused, the file system makes no difference
+            continue  # if namespaces themselves are denied, the file system makes no difference
         with scratch_folder(store) as scratch:
             root = scratch / "image"
             for name in ("proc", "dev", "sys", "etc", "tmp", "run", "var/tmp"):
@@ -153,13 +153,13 @@ def _modes() -> Iterator[tuple[bool, str]]:
 
 
 def _user(user: ContainerUser) -> Mapping[str, object]:
-    """The user as the helper wants it; `outside` is this process's."""
+    """The user in the helper's format; `outside` is this process's."""
     outside = [os.geteuid(), os.getegid()]
     return {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "outside": outside}
 
 
 def _resolv_conf(scratch: Path, outgoing: str | None) -> str:
-    """The path of what the container sees as its /etc/resolv.conf."""
+    """The path of the file that the container sees as /etc/resolv.conf."""
     if outgoing is None:
         return _RESOLV_CONF
     path = scratch.absolute() / "resolv.conf"

@@ -1,7 +1,7 @@
-"""A private folder for one run, which is gone afterwards, even if the run is killed.
+"""A private folder for one run, which is removed afterwards, even if the run is killed.
 
-Each folder lies beside a lock file that its owner holds. A folder whose lock is free has lost its owner, and
-is removed by the next run.
+Each folder has a lock file that its owner holds. A folder whose lock is free is abandoned, and the next run
+removes it.
 """
 
 from __future__ import annotations

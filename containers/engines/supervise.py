@@ -1,10 +1,10 @@
-"""The caller's side of a running container: start the helper, pass its output on, keep the time, make sure it
-ends.
+"""The caller's side of a running container: start the helper, pass on its output, enforce the deadline, and
+make sure that it ends.
 
-The helper program gets its task on a pipe and reports on a socket, by lines: `exit 3`, `signal 9`,
+The helper program receives its task on a pipe and reports on a socket, in lines: `exit 3`, `signal 9`,
 `not_started 127 TEXT`, or `failed STEP TEXT` if the container could not be set up. It understands two
-signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It holds both pipe and socket,
-so that their end means that it has gone, and the whole container with it.
+signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It keeps both pipe and socket
+open, so that their end means that it has ended, together with the whole container.
 
 It is a program of its own, because setting up namespaces takes a fork without an exec, which is not safe in a
 Python process with threads.
@@ -31,7 +31,7 @@ GRACE_S = 2.0
 
 _READ_SIZE = 64 * 1024
 _END_S = 10.0  # a helper that does not end by then is killed itself
-_LAST_OUTPUT_S = 2.0  # what is in the pipes when the helper has gone is read in less
+_LAST_OUTPUT_S = 2.0  # reading the rest of the pipes after the helper has ended takes less
 _MAXIMUM_REPORT = 64 * 1024
 
 
@@ -40,7 +40,7 @@ class Report:
     """How the helper and the container ended.
 
     Exactly one of `exit_code`, `signal` and `failed` (the container could not be set up, at `step`) is set.
-    `not_started` says why the program itself did not run; `exit_code` is 126 or 127 then.
+    `not_started` is the reason why the program itself did not run; `exit_code` is 126 or 127 then.
     """
 
     exit_code: int | None = None
@@ -51,13 +51,13 @@ class Report:
     timed_out: bool = False
     duration_s: float = 0.0
     network: str = ""
-    """What became of the network of its own that was asked for, in words."""
+    """A description of the requested network."""
 
 
 def run_container(
     helper: str, task: Mapping[str, Any], process: ContainerProcess, preparation: Preparation | None = None
 ) -> ContainerResult:
-    """Let the helper do its task for `process`, and say how the container ended.
+    """Let the helper run `process`; return how the container ended.
 
     :raises ExplainedError: the container could not be set up.
     """
@@ -93,7 +93,7 @@ def supervise(
     output: int | None = None,
     preparation: Preparation | None = None,
 ) -> Report:
-    """Run `helper` (a module of the package) with `task` until it and all that it started have ended.
+    """Run `helper` (a module of the package) with `task` until it and all its descendants have ended.
 
     Standard error goes to `on_output`, too, unless it has a listener of its own; or both to `output`.
     """
@@ -129,8 +129,8 @@ def supervise(
 
 
 class Supervised(Protocol):
-    """What is watched: a helper, or a program that needs none. It understands two signals: SIGTERM asks the
-    container's processes to end, any other kills them."""
+    """The supervised process: a helper, or a program that needs none. It supports two signals: SIGTERM asks
+    the container's processes to end, any other kills them."""
 
     @property
     def returncode(self) -> int | None:
@@ -166,11 +166,11 @@ class Watch:
         self._killed = False
 
     def begin(self, report: bytes) -> None:
-        """Take the beginning of the report, which somebody else has read."""
+        """Add the beginning of the report, which was read elsewhere."""
         self._report = report
 
     def until_end(self) -> None:
-        """Pass output on until the helper has gone; end the container when its time is up."""
+        """Pass on output until the helper has ended; end the container at its deadline."""
         with selectors.DefaultSelector() as selector:
             for descriptor in (self._report_descriptor, *self._listeners):
                 selector.register(descriptor, selectors.EVENT_READ)
@@ -182,7 +182,8 @@ class Watch:
                         if key.fd == self._report_descriptor:
                             self._output_until = time.monotonic() + _LAST_OUTPUT_S
                 if self._output_until is not None and time.monotonic() >= self._output_until:
-                    return  # the helper was killed, and something that it should have ended holds the pipe
+                    # the helper was killed, and a process that it should have ended keeps the pipe open
+                    return
                 if self._next_step_at is not None and time.monotonic() >= self._next_step_at:
                     self._next_step()
 
@@ -216,7 +217,7 @@ class Watch:
             self._next_step_at = None
 
     def make_sure_of_end(self) -> None:
-        """Whatever happened: the helper has gone when this returns."""
+        """In any case, the helper has ended when this returns."""
         if self._process.poll() is None:
             # Normally it is about to exit, as its pipes are closed. Otherwise we were interrupted, or
             # on_output failed.

@@ -55,9 +55,9 @@ def look_up_user(root: Path, user: str) -> ContainerUser:
 def complete_environment(
     process: ContainerProcess, user: ContainerUser, is_writable: Callable[[Path], bool]
 ) -> dict[str, str]:
-    """The process's `env` with PATH and HOME, which Docker provides where the image does not, and with the
-    spare home where HOME is no folder that the container can write to, as `is_writable` says of a path on
-    this machine."""
+    """The process's `env` with PATH and HOME, which Docker provides if the image does not, and with the spare
+    home if HOME is not a writable folder for the container, according to `is_writable` for a path on this
+    machine."""
     env = {"PATH": DEFAULT_PATH, "HOME": user.home, **process.env}
     if process.spare_home is not None:
         home = resolve_in_root(process.root.path, env["HOME"]) if env["HOME"] else None

@@ -1,7 +1,7 @@
-"""Images as the OCI and Docker specifications describe them, wherever they are.
+"""Images of the OCI and Docker specifications, independent of their source.
 
-config.py     how an image wants to be run
+config.py     the run configuration of an image
 manifests.py  indexes, manifests and configurations: parsed and checked
-origin.py     places that hold blobs, and streams that check digests
-layout.py     an OCI image layout: a folder as such a place
+origin.py     sources of blobs, and streams that check digests
+layout.py     an OCI image layout: a folder as such a source
 """

@@ -1,4 +1,4 @@
-"""How an image wants to be run."""
+"""The run configuration of an image."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How the image wants to be run (the `config` object of the OCI image configuration)."""
+    """The run configuration (the `config` object of the OCI image configuration)."""
 
     env: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     working_dir: str = ""
-    """Absolute; empty: the image does not say."""
+    """Absolute; empty: not set by the image."""
     user: str = ""

@@ -1,9 +1,8 @@
-"""What a registry or an archive says about an image: index, manifest, configuration.
+"""The documents of an image in a registry or an archive: index, manifest, configuration.
 
 Two families with the same shape are understood: OCI (image-spec 1.1) and Docker schema 2. An index (Docker:
 manifest list) names one manifest per platform; a manifest names the configuration and the layers by digest.
-All of it was written by strangers: sizes are bounded, types are checked, and nothing is believed that its
-digest does not confirm.
+All of it is untrusted: sizes are bounded, types are checked, and content must match its digest.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.config import ImageConfig
 
 MAXIMUM_DOCUMENT_BYTES = 4 * 1024 * 1024  # as containerd and docker bound them: a manifest must fit in memory
-_MAXIMUM_BLOB_BYTES = 1 << 40  # the largest layer that Amazon ECR takes has a twentieth of it
+_MAXIMUM_BLOB_BYTES = 1 << 40  # twenty times the largest layer that Amazon ECR accepts
 MAXIMUM_LAYERS = 1000
 """Docker itself stops at 127."""
 
@@ -81,7 +80,7 @@ def check_digest(content: bytes, digest: str, what: str) -> None:
 
 
 def parse_document(content: bytes, what: str) -> Mapping[str, Any]:
-    """The JSON object in `content`; ExplainedError (kind `BadImage`) if it is none."""
+    """The JSON object in `content`; ExplainedError (kind `BadImage`) if it is not one."""
     if len(content) > MAXIMUM_DOCUMENT_BYTES:
         raise broken(f"{what} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
     try:
@@ -100,7 +99,8 @@ def is_index(document: Mapping[str, Any], media_type: str) -> bool:
 
 
 def parse_manifest(document: Mapping[str, Any], digest: str, media_type: str, what: str) -> Manifest:
-    """The manifest in `document`, checked; ExplainedError for schema 1 and for what is no container image."""
+    """The manifest in `document`, checked; ExplainedError for schema 1 and for anything other than a
+    container image."""
     declared = document.get("mediaType") or media_type.partition(";")[0].strip()
     if declared in _SCHEMA1_TYPES or document.get("schemaVersion") == 1:
         raise ExplainedError(
@@ -152,7 +152,7 @@ def choose_platform(index: Mapping[str, Any], architecture: str, what: str) -> D
         if not isinstance(entry, dict):
             continue
         platform = entry.get("platform")
-        # An index of one image may leave it out; its configuration tells later.
+        # An index of one image may leave it out; it is checked later in the configuration.
         if not isinstance(platform, dict):
             platform = {"os": "linux", "architecture": wanted} if len(entries) == 1 else {}
         has = str(platform.get("variant") or "")
@@ -211,8 +211,8 @@ def broken(cause: str) -> ExplainedError:
 
 
 def _variant_rank(architecture: str, wanted: str, has: str) -> int:
-    """Smaller fits better: the variant asked for, then the baseline that every machine of the kind can
-    run."""
+    """Sort key, best first: the requested variant, then the baseline that every machine of the architecture
+    can run."""
     if has == wanted:
         return 0
     baseline = {"arm64": "v8", "amd64": "v1"}.get(architecture, "")

@@ -1,8 +1,8 @@
-"""What every place that holds images has in common.
+"""The common interface of all sources of images.
 
-A registry, a folder in OCI layout and an archive all give content by digest (`BlobStore`). `find_image` goes
-the way from a tag to one platform's manifest in any of them; what it returns can be unpacked without knowing
-where it lies.
+A registry, a folder in OCI layout and an archive all return content by digest (`BlobStore`). `find_image`
+resolves a tag to one platform's manifest in any of them; its result can be unpacked without knowing the
+source.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class ByteStream(Protocol):
     """Bytes as they arrive; `read` returns at most `size` of them and `b""` at the end."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, `b""` at the end. Raises ExplainedError if they cannot be had or are not the right
-        ones."""
+        """The next bytes, `b""` at the end. Raises ExplainedError if they are not available or do not match
+        the digest."""
 
     def close(self) -> None:
-        """Let go of the connection or file."""
+        """Close the connection or file."""
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer: its size as stored, and how to open it.
 
-    `digest` is that of the stored bytes, which whoever opens the layer checks.
-    `diff_id` is the digest of the uncompressed layer, and given only where the stored bytes have no digest of
-    their own (docker-save archives), so that whoever decompresses must check it.
+    `digest` is that of the stored bytes, which the opened stream checks. `diff_id` is the digest of the
+    uncompressed layer, and given only if the stored bytes have no digest of their own (docker-save archives),
+    so that it must be checked after decompression.
     """
 
     size: int
@@ -77,21 +77,21 @@ class FoundImage:
 
     @property
     def compressed_bytes(self) -> int:
-        """What its layers weigh as they are stored."""
+        """Total size of its layers as stored."""
         return sum(layer.size for layer in self.layers)
 
 
 class BlobStore(Protocol):
-    """A place that holds manifests and blobs of one repository."""
+    """A source of manifests and blobs of one repository."""
 
     def read_manifest(self, version: str) -> tuple[bytes, str]:
-        """The manifest for a tag or digest, and its media type as the place says it."""
+        """The manifest for a tag or digest, and its media type according to the source."""
 
     def open_blob(self, descriptor: Descriptor) -> ByteStream:
         """The content of `descriptor`; the stream itself checks size and digest when it ends."""
 
     def close(self) -> None:
-        """Let go of what is open. No blob may be read any more."""
+        """Close everything. Blobs must not be read afterwards."""
 
 
 def find_image(blobs: BlobStore, version: str, architecture: str, what: str) -> FoundImage:
@@ -151,7 +151,7 @@ class VerifiedStream:
         if chunk:
             self._hash.update(chunk)
             self._count += len(chunk)
-            if self._count > self._descriptor.size:  # do not let a server feed us for ever
+            if self._count > self._descriptor.size:  # do not let a server send endless data
                 raise self._mismatch(
                     f"more than the {self._descriptor.size} bytes that its manifest declares"
                 )
@@ -164,7 +164,7 @@ class VerifiedStream:
         return b""
 
     def close(self) -> None:
-        """Let go of what is behind."""
+        """Close the underlying stream."""
         self._inner.close()
 
     def _mismatch(self, received: str) -> ExplainedError:

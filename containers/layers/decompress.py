@@ -1,4 +1,4 @@
-"""Compressed bytes in, plain bytes out: gzip, zstd or nothing, told apart by their first bytes.
+"""Decompresses gzip, zstd or plain bytes, recognized by their first bytes.
 
 Media types are often wrong, magic numbers are not.
 """
@@ -18,7 +18,7 @@ _CHUNK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WITH_HEADER = 16 + zlib.MAX_WBITS  # a writer's header has a time of zero
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-# A zstd frame says how far it looks back, up to terabytes: memory that the reader has to have. 32 MiB is what
+# A zstd frame declares its window, up to terabytes, which the reader must have as memory. 32 MiB is what
 # `zstd -20` uses; the writers of images stay below.
 _LARGEST_WINDOW_LOG = 25
 
@@ -26,7 +26,7 @@ _LARGEST_WINDOW_LOG = 25
 def decompressed(raw: ByteStream, what: str) -> ByteStream:
     """`raw` without its compression.
 
-    Raises ExplainedError (kind `UnsupportedImage`) for zstd where Python has none."""
+    Raises ExplainedError (kind `UnsupportedImage`) for zstd if Python does not support it."""
     head = b""
     while len(head) < len(_ZSTD_MAGIC) and (more := raw.read(_CHUNK)):
         head += more
@@ -52,7 +52,7 @@ class Prefixed:
         return self._rest.read(size)
 
     def close(self) -> None:
-        """Close what is behind."""
+        """Close the underlying stream."""
         self._rest.close()
 
 

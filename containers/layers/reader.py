@@ -1,12 +1,13 @@
-"""Layers on their way to disk: fetched, checked and decompressed by threads, ahead of whoever writes files.
+"""Layers during a pull: downloaded, checked and decompressed by threads, ahead of the thread that writes
+files.
 
     fetch thread    place -> digest -> compressed chunks
     inflate thread  compressed chunks -> tar bytes
     the caller      tar bytes -> files
 
-Hashing, decompressing and writing let go of the interpreter lock, so that the three use two processors well.
-While one layer is written, the next ones are on their way already (`read_ahead`): a registry's answer times
-are waited for once, not for each layer. What lies between the threads is bounded, and so is the memory.
+Hashing, decompressing and writing release the interpreter lock, so that the three use two processors well.
+While one layer is written, the next ones are already being downloaded (`read_ahead`): the latency of a
+registry counts once, not for each layer. The buffers between the threads are bounded, and so is the memory.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from containers.layers.decompress import decompressed
 LAYERS_AHEAD = 2
 """Layers that are fetched while one is written: with it, as many at once as Docker does."""
 
-_PIECE = 256 << 10  # what is handed on at once; TLS gives 16 KiB at a time
+_PIECE = 256 << 10  # size of the chunks; TLS returns 16 KiB at a time
 _PIECES_AHEAD = 24
 _CHUNK = 1 << 20
 _CHUNKS_AHEAD = 4
@@ -36,10 +37,10 @@ _END_S = 1.0
 
 
 class LayerReader:
-    """The uncompressed bytes of a layer, which are on their way as soon as the object is made.
+    """The uncompressed bytes of a layer, which are read ahead as soon as the object is created.
 
-    `finish` must be called when the tar has ended: it waits until all is fetched, so that the digest is
-    checked. If the layer has a `diff_id`, the digest of the uncompressed bytes is checked as well.
+    `finish` must be called at the end of the tar: it waits until everything is downloaded, so that the digest
+    is checked. If the layer has a `diff_id`, the digest of the uncompressed bytes is checked, too.
     """
 
     def __init__(self, layer: Layer, what: str) -> None:
@@ -81,7 +82,7 @@ class LayerReader:
         self._fetched.abandon()
 
     def join(self, seconds: float) -> None:
-        """Wait for the threads, so long at most for each: one may hang in a network read."""
+        """Wait for the threads, up to a maximum for each: one may hang in a network read."""
         for thread in self._threads:
             thread.join(max(0.0, seconds))
 
@@ -112,7 +113,7 @@ class LayerReader:
             else:
                 self._plain.put(chunk)
         while source.read(_CHUNK):
-            pass  # only the digest wants these: what follows the tar is not even decompressed
+            pass  # only for the digest: data after the tar is not decompressed
         if digest is not None and f"sha256:{digest.hexdigest()}" != self._layer.diff_id:
             raise ExplainedError(
                 f"{self._what} is damaged: its content is sha256:{digest.hexdigest()}, "
@@ -124,8 +125,8 @@ class LayerReader:
 
 
 def read_ahead(layers: Sequence[Layer], what: str) -> Generator[LayerReader]:
-    """A reader for each layer in turn; a few more are fetched already. Each is closed when the next is asked
-    for, and all when the iterator is closed."""
+    """A reader for each layer in turn; a few more are downloaded ahead. Each is closed when the next is
+    requested, and all when the iterator is closed."""
     pending = deque(layers)
     readers: deque[LayerReader] = deque()
     try:
@@ -148,11 +149,11 @@ def _close(readers: Iterable[LayerReader]) -> None:
 
 
 class _Abandoned(Exception):  # noqa: N818 - the way out of a thread that nobody waits for any more
-    """Nobody reads any more."""
+    """There is no reader any more."""
 
 
 class _Channel:
-    """Chunks from one thread to another, with `room` for so many in between. `b""` is the end.
+    """Passes chunks from one thread to another, with up to `room` of them in between. `b""` is the end.
 
     Unlike a queue's, both its ends wake up when it is abandoned.
     """
@@ -187,7 +188,7 @@ class _Channel:
         return item
 
     def abandon(self) -> None:
-        """Wake up whoever waits, and let nothing through any more."""
+        """Wake up waiting threads, and discard all further chunks."""
         with self._changed:
             self._abandoned = True
             self._items.clear()
@@ -195,7 +196,7 @@ class _Channel:
 
 
 class _ChannelStream:
-    """What comes through a channel, as a stream; its chunks are of the sender's size."""
+    """The chunks of a channel as a stream; they have the sender's size."""
 
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel
@@ -213,7 +214,7 @@ class _ChannelStream:
 
 
 def _run(work: Callable[[], None], channels: tuple[_Channel, ...]) -> None:
-    """A thread's life: its error goes out through the first channel, and nothing more comes in by others."""
+    """The body of a thread: its error is sent through the first channel, and the others are abandoned."""
     try:
         work()
     except _Abandoned:

@@ -1,7 +1,7 @@
-"""Headers of tar members: what a block of 512 bytes says.
+"""Headers of tar members, blocks of 512 bytes.
 
-The numbers of most members are those of the member before, and reading them takes longer than anything else
-about a small file: they are remembered by the bytes that stand for them.
+Most members have the same numbers as the previous one, and parsing them is the slowest part of a small file:
+they are cached by their bytes.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Why not `tarfile`: it reads a pax or long-name header of any announced size into memory (a gigabyte of zeros
 packs into a megabyte), keeps every member in a list, and copies file data through several layers. Here the
-memory is bounded, data goes from the decompressor's buffer straight to a file descriptor, and everything that
-cannot be understood is a clear error.
+memory is bounded, data goes from the decompressor's buffer straight to a file descriptor, and everything
+unsupported is a clear error.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _CHUNK = 1 << 20
 # each).
 _MAXIMUM_EXTENSION = 1 << 20
 _MAXIMUM_SPARSE_SEGMENTS = 100_000
-# What a file's size and offsets may be in Linux (`off_t`); also more digits than any other number has.
+# The maximum of a file's size and offsets in Linux (`off_t`); no other number has more digits.
 _LARGEST_FILE = 2**63 - 1
 _LONGEST_NUMBER = 40
 _ZERO_BLOCK = bytes(_BLOCK)
-# What is not in this list is not kept: headers may follow each other without end, each with names of its own.
+# Other keys are not kept: the number of headers, each with new names, is unlimited.
 _PAX_KEYS = frozenset(
     {
         b"path",
@@ -56,8 +56,8 @@ _PAX_KEYS = frozenset(
 
 
 class TarStream:
-    """Iterates over the members of the tar in `source`; `copy_data` must be called before the next is asked
-    for, or the data is skipped."""
+    """Iterates over the members of the tar in `source`; `copy_data` must be called before the next is
+    requested, or the data is skipped."""
 
     def __init__(self, source: ByteStream, what: str) -> None:
         self._source = source
@@ -105,7 +105,7 @@ class TarStream:
             yield entry
 
     def copy_data(self, entry: TarEntry, descriptor: int, charge: Callable[[int], None]) -> None:
-        """Write the current member's data to an open file, with holes where a sparse file has them.
+        """Write the current member's data to an open file, with the holes of a sparse file.
 
         `charge(bytes)` is called for data that has arrived, before it is written.
         """
@@ -280,7 +280,7 @@ class TarStream:
             if offset < end or length < 0 or offset + length > entry.size:
                 raise broken(f"{self._what} has a sparse file with a malformed map")
             end = offset + length
-        # Python raises OverflowError for a size that the kernel cannot take.
+        # Python raises OverflowError for a size that the kernel does not support.
         if (
             not 0 <= entry.size <= _LARGEST_FILE
             or sum(length for _, length in entry.sparse or []) > self._left

@@ -1,8 +1,8 @@
-"""The folder that an image is unpacked into, as the container itself would see it.
+"""The folder that an image is unpacked into, with paths resolved as in the container.
 
-Names come from strangers, and so do the symlinks that are already there. Every way into the folder goes
-through `parts` and `parent`, which stay inside of it; what stood at a name is removed by `clear`, and what
-lower layers left by `whiteout`. `unpack` says what each check is good for.
+Names and existing symlinks are untrusted. Every access to the folder uses `parts` and `parent`, which stay
+inside of it; `clear` removes an existing entry, and `whiteout` the entries of lower layers. `unpack` explains
+the purpose of each check.
 """
 
 # ruff: noqa: PTH102, PTH108, PTH115, PTH120, PTH208
@@ -23,7 +23,7 @@ _MAXIMUM_LINKS = 40  # as the kernel bounds the symlinks of one path
 _OPAQUE = b".wh..wh..opq"
 WHITEOUT = b".wh."
 _NO_NAMES = frozenset({b"", b".", b".."})
-# Folders that were looked up are remembered, but not without end: a name can be written in many ways (`./a`).
+# Folders are cached, but not without limit: a name can be written in many ways (`./a`).
 _PARENTS_REMEMBERED = 20_000
 _LONGEST_REMEMBERED = 1024
 # The paths of a large image's directories take a few megabytes. A million of the longest would take 4 GB.
@@ -33,7 +33,7 @@ _MAXIMUM_DIRECTORY_BYTES = 64 << 20
 class Tree:
     """The folder `root`, which must exist and be empty; `what` names the image in messages.
 
-    `directories` holds mode and time of each directory, to be set when all is unpacked.
+    `directories` contains mode and time of each directory, to be set after everything is unpacked.
     """
 
     def __init__(self, root: Path, what: str) -> None:
@@ -137,7 +137,7 @@ class Tree:
         self._parents[name] = real
 
     def clear(self, path: bytes) -> None:
-        """Remove what stands at `path`, if anything does."""
+        """Remove the entry at `path`, if it exists."""
         try:
             kind = os.lstat(path).st_mode
         except FileNotFoundError:
@@ -151,7 +151,7 @@ class Tree:
             os.unlink(path)
 
     def _remove_lower(self, path: bytes) -> None:
-        """Remove what lower layers left at and below `path`, but nothing that this layer brought."""
+        """Remove the entries of lower layers at and below `path`, but none of this layer."""
         if not self._lower_layers:
             return
         if hash(path) not in self._of_this_layer:
@@ -161,18 +161,18 @@ class Tree:
                 self._remove_lower(path + b"/" + child)
 
     def remember(self, path: bytes) -> None:
-        """Note that the layer that is being unpacked has brought `path`, and what is above it."""
+        """Record that the current layer contains `path` and its parents."""
         while self._lower_layers and path != self.root and hash(path) not in self._of_this_layer:
             self._of_this_layer.add(hash(path))
             path = path.rpartition(b"/")[0]
 
     def whiteout(self, parent: bytes, name: bytes) -> None:
-        """Do what the whiteout file `name` in the directory `parent` stands for."""
+        """Apply the whiteout file `name` in the directory `parent`."""
         if name == _OPAQUE:
             for child in os.listdir(parent):
                 self._remove_lower(parent + b"/" + child)
             return
-        hidden = name[len(WHITEOUT) :]  # of aufs: a name that no file has
+        hidden = name[len(WHITEOUT) :]  # of aufs: not the name of a file
         if hidden in (b"", b".", b".."):  # would remove the directory itself, or the one above it
             raise unsafe(self._what, f"it contains a whiteout for '{shown(hidden)}'")
         self._remove_lower(parent + b"/" + hidden)
@@ -201,7 +201,7 @@ class Tree:
 
 
 def unsafe(what: str, why: str) -> ExplainedError:
-    """The error for an image that tries what no honest one does."""
+    """The error for an image with unsafe entries."""
     return ExplainedError(
         f"{what} is not safe to unpack: {why}",
         advice="Use an image from someone you trust, built by a current docker, podman or buildah",
@@ -210,5 +210,5 @@ def unsafe(what: str, why: str) -> ExplainedError:
 
 
 def shown(name: bytes) -> str:
-    """A stranger's name, fit for a log line."""
+    """An untrusted name, escaped for a log line."""
     return ascii(name.decode("utf-8", "surrogateescape"))[1:-1][:200]

@@ -1,26 +1,26 @@
-"""Layers become a folder tree, although their authors are strangers.
+"""Unpacks untrusted layers into a folder.
 
 Layers are applied from the bottom up, each as a stream (OCI image-spec, layer.md): entries replace what a
-lower layer left at the same path, whiteouts remove it. What a layer asks for is done inside the root only.
+lower layer left at the same path, whiteouts remove it. All effects of a layer are limited to the root.
 The checks, and what each one stops:
 
-- Names are made relative; `..` in a name is refused. Stops writing to `/etc/cron.d/x` or `../../x` of the
+- Names are made relative; `..` in a name is rejected. Stops writing to `/etc/cron.d/x` or `../../x` of the
   host.
 - Every parent directory is resolved inside the root, symlink by symlink, as the container itself would see
   it. Stops `link -> /etc`, then `link/passwd`; and keeps `lib -> usr/lib` working.
-- Files are created with O_EXCL and O_NOFOLLOW after what stood there was removed. Stops writing through a
-  symlink or hard link that an earlier entry planted under the very name.
-- Hard links must lead to a file inside the root. Stops giving the host's files a second name that can be
-  written to.
+- Files are created with O_EXCL and O_NOFOLLOW after an existing entry was removed. Stops writing through a
+  symlink or hard link that an earlier entry created under the same name.
+- Hard links must point to a file inside the root. Stops creating a second, writable name for files of the
+  host.
 - Attributes of directories are set last, and only if no part of their path has meanwhile become a symlink.
   Stops `chmod` of the host's directories by swapping a parent for a link.
 - Set-uid, set-gid, file capabilities and device nodes are left out. Stops a helper binary of an image from
-  giving whoever can reach the store more rights.
+  giving more privileges to users with access to the store.
 - Bytes are counted against the free disk, entries and the paths of directories against limits; of extended
-  headers only what is understood is kept. Stops bombs, those for the memory too.
+  headers, only supported keys are kept. Stops decompression bombs, including those for the memory.
 
-No other process writes to the tree while it is unpacked (it is a private folder), so a path that was checked
-stays as it was; names are bytes throughout, since a tar's names need not be UTF-8.
+No other process writes to the tree while it is unpacked (it is a private folder), so a checked path does not
+change; names are bytes throughout, because a tar's names need not be UTF-8.
 """
 
 # ruff: noqa: PTH101, PTH102, PTH211
@@ -52,7 +52,7 @@ from containers.layers.tar_stream import TarStream
 from containers.layers.tree import WHITEOUT, Tree, shown, unsafe
 
 MAXIMUM_ENTRIES = 1_000_000  # a large image has 200 000; names of a million fit in memory, inodes usually too
-_MAXIMUM_SKIPPED = 1 << 30  # data of entries that are not kept costs time, not disk: bounded all the same
+_MAXIMUM_SKIPPED = 1 << 30  # skipped data costs time, not disk space: it is still bounded
 _CHARGED_AT_ONCE = 1 << 20
 _PERMISSIONS = 0o777
 _LARGEST_ID = 2**32 - 2
@@ -62,7 +62,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Unpacker:
     """Applies layers to the folder `root`, which must exist and be empty.
 
-    `charge(bytes)` is called before so much is written (counted together, up to a mebibyte); it raises when
+    `charge(bytes)` is called before that many bytes are written (in steps of up to a mebibyte); it raises if
     the disk would be full.
     """
 
@@ -234,7 +234,7 @@ class Unpacker:
         os.link(target, path, follow_symlinks=False)
 
     def _own(self, path: bytes | int, entry: TarEntry, *, fresh: bool = True) -> None:
-        """Set the owner; what is `fresh` belongs to us already."""
+        """Set the owner; `fresh` entries already belong to this user."""
         ids = entry.uid, entry.gid
         if not self._set_owners or (fresh and ids == self._own_ids):
             return
@@ -253,8 +253,8 @@ _KINDS = frozenset({REGULAR, HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE,
 
 
 def process_umask() -> int:
-    """The bits that the process takes from the modes of new files. (os.umask could only tell by changing it,
-    for all threads.)"""
+    """The bits that the process takes from the modes of new files. (os.umask would have to change it, for all
+    threads.)"""
     try:
         with Path("/proc/self/status").open("rb") as status:
             for line in status:

@@ -1,9 +1,9 @@
 """Registries of the OCI distribution specification: names of images, logins, and the API.
 
 references.py    names of images: registry, repository, tag, digest
-mirrors.py       places that are asked for an image first, `REGISTRY=BASE,…`
+mirrors.py       mirrors that are tried before a registry, `REGISTRY=BASE,…`
 credentials.py   logins in AWS Secrets Manager, tokens of Amazon ECR
-token_server.py  logins at token servers, and which of them get the password
+token_server.py  logins at token servers, and which of them receive the password
 client.py        the registry's API
 transport.py     HTTP with retries and redirects
 ranges.py        parts of files and of objects in S3

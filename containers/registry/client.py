@@ -1,9 +1,9 @@
-"""A repository in a registry, by the OCI distribution protocol and Docker's v2, which it grew out of.
+"""A repository in a registry, with the OCI distribution protocol and its predecessor, Docker's v2.
 
-A registry that wants to know who asks answers 401 and says how (`WWW-Authenticate`): `Bearer` sends the
-client to a token server, which gives anonymous tokens too (Docker Hub's way); `Basic` wants a name and
-password. Manifests are read whole (they are small and bounded), blobs are streamed; a connection that breaks
-in the middle of a blob is taken up again where it broke, by Range.
+A registry that requires a login answers 401 with the method (`WWW-Authenticate`): `Bearer` sends the client
+to a token server, which also issues anonymous tokens (as Docker Hub does); `Basic` requires a name and
+password. Manifests are read completely (they are small and bounded), blobs are streamed; if a connection
+breaks in the middle of a blob, the download continues there, with Range.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from containers.registry.token_server import check_token_server
 from containers.registry.transport import HttpStatusError, Transport
 
 Credentials = Callable[[str], tuple[str, str] | None]
-"""Name and password for a registry host, or None to ask as nobody."""
+"""Name and password for a registry host, or None for anonymous access."""
 
 _ACCEPT = {
     "Accept": ", ".join(
@@ -42,8 +42,8 @@ _ACCEPT = {
 }
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PARTIAL, _PAST_THE_END = 401, 403, 404, 206, 416
 _CHALLENGE_PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
-# A server that cuts each connection after a few bytes must not keep us busy for ever: only this much progress
-# between two cuts counts as a fresh start.
+# A server that closes each connection after a few bytes must not keep us busy forever: only this much
+# progress between two cuts counts as a fresh start.
 _PROGRESS_BYTES = 1 << 20
 
 
@@ -77,8 +77,8 @@ class RegistryRepository:
         return content, headers.get("Content-Type", "")
 
     def read_digest(self, version: str) -> str | None:
-        """The digest that a tag stands for; None if the registry does not say. Asked by HEAD, which Docker
-        Hub does not count as a pull."""
+        """The digest of a tag; None if the registry does not send it. Uses HEAD, which Docker Hub does not
+        count as a pull."""
         with self._get(f"manifests/{version}", _ACCEPT, self._no_such_image, "HEAD") as response:
             digest = response.headers.get("Docker-Content-Digest", "")
             return digest if is_digest(digest) else None
@@ -95,7 +95,7 @@ class RegistryRepository:
         return VerifiedStream(blob, descriptor, f"a part of {self._what} from {self._host}")
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._transport.close()
 
     def _open_blob_at(self, digest: str, position: int) -> Response:
@@ -118,7 +118,7 @@ class RegistryRepository:
             raise self._explain(error, not_found) from error
 
     def _authorized(self, ask: Callable[[str | None], Response]) -> Response:
-        """The answer to `ask`, which takes an Authorization header; logs in where the registry wants it."""
+        """The answer to `ask`, which takes an Authorization header; logs in if the registry requires it."""
         try:
             return ask(self._authorization)
         except HttpStatusError as error:
@@ -179,7 +179,7 @@ class RegistryRepository:
         )
 
     def _authorize(self, headers: HTTPHeaderDict) -> str | None:
-        """The Authorization header that the 401 with these `headers` asks for."""
+        """The Authorization header for a 401 with these `headers`."""
         login = self._credentials(self._host)
         basic = None
         if login:
@@ -214,7 +214,7 @@ class RegistryRepository:
         return token
 
     def _read_document(self, ask: Callable[[], Response]) -> tuple[bytes, HTTPHeaderDict]:
-        """A small answer as a whole, asked for again if the connection breaks in the middle of it."""
+        """A small answer, completely read; requested again if the connection breaks."""
         failures = 0
         while True:
             with ask() as response:
@@ -317,7 +317,7 @@ def _parameters(challenge: str) -> dict[str, str]:
 
 
 def _server_message(body: bytes) -> str:
-    """What the registry itself says, for the end of a message: its first error, shortened, on one line."""
+    """The registry's own message, for the end of an error: its first error, shortened, on one line."""
     try:
         first = read_json(body)["errors"][0]
         text = str(first.get("message") or first.get("code") or "")

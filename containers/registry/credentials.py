@@ -1,13 +1,13 @@
-"""Who asks: name and password for a registry.
+"""The login for a registry.
 
 - `container.registry_credentials` names a secret in AWS Secrets Manager whose value is
-  `{"username": "…", "password": "…"}`. It is for the registry that `container.image` names, and is shown to
-  no mirror.
-- Amazon ECR (`ACCOUNT.dkr.ecr.REGION.amazonaws.com`) takes the identity of who asks (`containers.asking`),
-  which is given a password of twelve hours.
+  `{"username": "…", "password": "…"}`. It is for the registry in `container.image`, and is never sent to a
+  mirror.
+- Amazon ECR (`ACCOUNT.dkr.ecr.REGION.amazonaws.com`) uses the identity of this process (`containers.asking`),
+  which receives a password for twelve hours.
 
-Both are asked for only once a registry has answered 401, so that public images cost no call of AWS; neither
-is kept. No message of this module holds a value.
+Both are requested only after a registry has answered 401, so that public images need no call to AWS; neither
+is kept. No message of this module contains a value.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SHAPE = '{"username": "…", "password": "…"}'
 
 
 def credentials_for(secret: str | None) -> Credentials:
-    """How a registry is answered that asks for a login; `secret` is the name or ARN of a secret, if the
-    registry is the one that it is for.
+    """Returns a function for the login that a registry requires; `secret` is the name or ARN of a secret, if
+    the registry is the one that it is for.
 
-    What is returned raises ExplainedError (`SecretUnavailable`, `ImagePrivate`, `Misconfigured`).
+    The function raises ExplainedError (`SecretUnavailable`, `ImagePrivate`, `Misconfigured`).
     """
 
     def login(host: str) -> tuple[str, str] | None:

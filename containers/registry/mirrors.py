@@ -1,6 +1,6 @@
-"""Where to ask for an image: the mirrors that SCAR_REGISTRY_MIRRORS lists, then the registry itself.
+"""The sources of an image: the mirrors in SCAR_REGISTRY_MIRRORS, then the registry itself.
 
-The variable is a comma-separated list of `REGISTRY=BASE`; several entries for one registry are asked in their
+The variable is a comma-separated list of `REGISTRY=BASE`; several entries for one registry are tried in
 order.
 
 | BASE | the image `docker.io/grycap/ffmpeg:latest` is |
@@ -9,8 +9,8 @@ order.
 | `https://host/prefix` | repository `prefix/grycap/ffmpeg` there, as pull-through caches name it |
 | `file:///folder` | the OCI image layout in `/folder/grycap/ffmpeg` |
 
-A mirror that fails or does not have the image is passed over. Plain HTTP is used where a mirror says
-`http://`, and for registries on this machine itself, where there is no network to listen on.
+A mirror that fails or does not have the image is skipped. Plain HTTP is used for mirrors with `http://`, and
+for registries on this machine itself, which are not reached over a network.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _DOCKER_HUB_HOST = "registry-1.docker.io"
 
 REGISTRY_PATIENCE = ServerPatience()
 MIRROR_PATIENCE = ServerPatience(timeout_s=10.0, attempts=2, slowest_bytes_per_s=32 * 1024)
-"""Another place follows: no need to bear with one that is slow or stumbles."""
+"""Another source follows: no need to wait for one that is slow or fails."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One place to ask. `local`: on this machine, so asking anew each time costs nothing. `read_digest` asks
-    what a tag stands for, without pulling anything; None for folders. `is_mirror`: another place follows."""
+    """One source. `local`: on this machine, so that looking up a tag each time costs nothing. `read_digest`
+    resolves a tag without pulling anything; None for folders. `is_mirror`: another source follows."""
 
     name: str
     local: bool
@@ -54,9 +54,10 @@ class Place:
     is_mirror: bool = True
 
     def ask(self, question: Callable[[], Answer], log: Callable[[str, Mapping[str, object]], None]) -> Answer:
-        """What `question`, which asks this place, gives. Raises ExplainedError.
+        """The result of `question` for this source. Raises ExplainedError.
 
-        Whatever a mirror's answer does to our own code, it is a broken mirror, and the next place is asked.
+        Any unexpected error in processing a mirror's answer means a broken mirror, and the next source is
+        tried.
         """
         try:
             return question()
@@ -105,7 +106,7 @@ def parse_mirrors(text: str | None) -> list[tuple[str, str]]:
         try:
             parts = urllib.parse.urlsplit(base)
             host = parts.hostname if parts.port != 0 else None
-        except ValueError:  # brackets without an address in them, a port that is no number
+        except ValueError:  # brackets without an address in them, a port that is not a number
             parts, host = urllib.parse.urlsplit(""), None
         usable = bool(host) if parts.scheme in ("http", "https") else parts.scheme == "file" and parts.path
         if not separator or not registry or not usable or parts.query or parts.fragment:

@@ -75,7 +75,7 @@ class S3Object:
         return answer["Body"]
 
     def failed(self, error: Exception) -> ExplainedError:
-        """What to tell a person when S3 says `error`."""
+        """The explained error for an `error` of S3."""
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
         if code in ("404", "NoSuchKey", "NoSuchBucket"):
             return ExplainedError(
@@ -99,7 +99,7 @@ class S3Object:
 
 
 class _S3Part:
-    """One range of the object, opened again where the connection broke."""
+    """One range of the object, reopened at the position where the connection broke."""
 
     _ATTEMPTS = 5
 

@@ -1,9 +1,9 @@
-"""The name of an image, read as Docker reads it.
+"""The name of an image, parsed as Docker does.
 
-`[registry/]repository[:tag][@digest]`. Without a registry Docker Hub is meant, without a folder there the
-official images (`library/`), without a tag `latest`. The first part is a registry only if it looks like a
-host: it holds a dot or a port, is `localhost`, or has capital letters, which repositories never have
-(https://pkg.go.dev/github.com/distribution/reference).
+`[registry/]repository[:tag][@digest]`. The default registry is Docker Hub, the default folder there
+`library/` (the official images), and the default tag `latest`. The first part is a registry only if it looks
+like a host: it contains a dot or a port, is `localhost`, or has capital letters, which repositories never
+have (https://pkg.go.dev/github.com/distribution/reference).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ImageReference:
 
     @property
     def version(self) -> str:
-        """What to ask the registry for: the digest if there is one, else the tag."""
+        """The version to request from the registry: the digest if there is one, else the tag."""
         return self.digest or self.tag or _DEFAULT_TAG
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class ImageReference:
 def parse_reference(text: str) -> ImageReference:
     """The parts of the image name `text`, with Docker's defaults filled in.
 
-    Raises ExplainedError (kind `InvalidReference`) if Docker would not take it either.
+    Raises ExplainedError (kind `InvalidReference`) if Docker would also reject it.
     """
     rest = text.strip()
     if not rest:
@@ -79,7 +79,7 @@ def parse_reference(text: str) -> ImageReference:
 
 
 def _is_address(registry: str) -> bool:
-    """Whether what stands in brackets is an IPv6 address; True without brackets."""
+    """Whether the text in brackets is an IPv6 address; True without brackets."""
     if not registry.startswith("["):
         return True
     try:

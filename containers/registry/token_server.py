@@ -1,14 +1,14 @@
-"""Which token server a registry may name, and which one gets the registry's password.
+"""Which token server a registry may name, and which one receives the registry's password.
 
-A registry answers 401 with the URL of a token server (`realm`), and the client sends the login there. The URL
-is the registry's word alone, so that a hostile or misconfigured registry could have the password sent to
-anybody (containerd's CVE-2020-15157 and go-containerregistry issue 2193 are of this kind), or have this
-machine's own services asked.
+A registry answers 401 with the URL of a token server (`realm`), and the client sends the login there. Only
+the registry vouches for the URL, so a hostile or misconfigured registry could have the password sent to
+anyone (as in containerd's CVE-2020-15157 and go-containerregistry issue 2193), or have requests sent to this
+machine's own services.
 
-The login goes to the registry's own host, and to hosts of the same domain: `registry-1.docker.io` names
-`auth.docker.io`, `registry.gitlab.com` names `gitlab.com`. Without the public suffix list a domain is told by
-its last two labels, or three where the last two are shared by many owners. A few registries that are known to
-have their token server elsewhere are listed.
+The login is sent to the registry's own host, and to hosts of the same domain: `registry-1.docker.io` names
+`auth.docker.io`, `registry.gitlab.com` names `gitlab.com`. Instead of using the public suffix list, a domain
+is identified by its last two labels, or three if the last two are shared by many owners. A few registries
+whose token server is known to be elsewhere are listed.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_token_server(realm: str, registry: str, *, with_login: bool) -> None:
-    """Raise ExplainedError (kind `RegistryError`) unless the registry may send us to `realm`.
+    """Raise ExplainedError (kind `RegistryError`) unless the registry may use `realm`.
 
-    `registry` is its origin (`https://host[:port]`); `with_login` says that a password would be sent along.
+    `registry` is its origin (`https://host[:port]`); `with_login` means that a password would be sent.
     """
     try:
         there, home = urllib.parse.urlsplit(realm), urllib.parse.urlsplit(registry)
@@ -49,13 +49,13 @@ def check_token_server(realm: str, registry: str, *, with_login: bool) -> None:
     except ValueError:
         raise _refused(registry, realm, "whose address is malformed") from None
     host, own_host = host.lower().rstrip("."), own_host.lower().rstrip(".")
-    # Over plain HTTP anybody on the way reads the password, and the answer could come from any service of
+    # Over plain HTTP, anyone on the path can read the password, and the answer could be from any service of
     # this machine or network (the credentials endpoint of a container, for example).
     if not host or (there.scheme != "https" and not (there.scheme == home.scheme == "http")):
         raise _refused(registry, realm, "which does not use https")
     if host == own_host and own_port:
         return
-    # Stops a registry from having services asked that only this machine or network can reach, such as
+    # Stops a registry from causing requests to services that only this machine or network can reach, such as
     # 169.254.169.254.
     if is_internal(host) and not (is_internal(own_host) and not _is_link_local(host)):
         raise _refused(registry, realm, "an address on this machine or in its network")
@@ -83,7 +83,7 @@ def _is_link_local(host: str) -> bool:
 
 
 def _address(host: str) -> _Address | None:
-    """The IP address that a host is, in any of the forms that the C library takes (`127.1`, `0x7f000001`)."""
+    """The IP address of a host in any form that the C library accepts (`127.1`, `0x7f000001`)."""
     try:
         address: _Address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:

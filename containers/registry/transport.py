@@ -1,8 +1,8 @@
-"""HTTP as a registry client needs it: patient with servers that stumble, strict with where secrets go.
+"""HTTP for a registry client: with retries, and strict rules for where secrets are sent.
 
-Connection errors, 5xx and 429 are tried again with a growing pause, or the one that `Retry-After` asks for.
-Redirects (blobs usually lie on a CDN) are followed without the Authorization header, never from HTTPS to
-plain HTTP, and to no other scheme.
+Connection errors, 5xx and 429 are retried with increasing delays, or the delay in `Retry-After`. Redirects
+(blobs are usually on a CDN) are followed without the Authorization header, never from HTTPS to plain HTTP,
+and never to another scheme.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Transport:
         self._client = HttpClient(self.patience.timeout_s, plain_by_proxy=True)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close unused connections."""
         self._client.close()
 
     def open(
@@ -93,8 +93,8 @@ class Transport:
         method: str = "GET",
         body: bytes | bytearray | None = None,
     ) -> Response:
-        """The response (2xx) at the end of all redirects, without a second attempt; the Authorization header
-        goes to the first server alone. Raises HttpStatusError or one of NETWORK_ERRORS."""
+        """The response (2xx) after all redirects, without retries; the Authorization header is sent only to
+        the first server. Raises HttpStatusError or one of NETWORK_ERRORS."""
         secrets = {"Authorization": authorization} if authorization else {}
         response = self._client.request(method, url, headers, body, secrets=secrets, redirected=_redirected)
         if response.status >= _ERRORS_FROM or response.status in REDIRECTS:
@@ -136,7 +136,7 @@ class Transport:
 def _redirected(response: Response, location: str) -> str:
     """Where `location` leads, or HttpStatusError for a redirect that must not be followed."""
     try:
-        # Servers send what belongs quoted: spaces, and other characters than ASCII (as bytes).
+        # Servers send unquoted spaces and non-ASCII characters (as bytes).
         target = urllib.parse.quote(
             urllib.parse.urljoin(response.url, location),
             encoding="latin-1",
@@ -146,8 +146,8 @@ def _redirected(response: Response, location: str) -> str:
         old, new = urllib.parse.urlsplit(response.url), urllib.parse.urlsplit(target)
     except ValueError:
         raise HttpStatusError(response.status, response.headers, b"", response.url) from None
-    # A registry reached over TLS must not send us to where anyone can listen, and none elsewhere to the
-    # services of this machine, or its network, that speak plain HTTP (169.254.169.254).
+    # A registry over TLS must not redirect to unencrypted servers, and a remote one not to plain HTTP
+    # services of # this machine or its network (169.254.169.254).
     inside = is_internal(new.hostname or "") and not is_internal(old.hostname or "")
     if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http" and not inside):
         raise HttpStatusError(response.status, response.headers, b"", target)

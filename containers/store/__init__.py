@@ -1,11 +1,11 @@
-"""From the name of an image, or an archive, to an unpacked root file system, once for each machine.
+"""Turns the name of an image, or an archive, into an unpacked root file system, once for each machine.
 
     archive           archives of `docker save`, and of OCI layouts
-    pull              a found image is downloaded and unpacked
+    pull              downloads and unpacks an image
     shared_base       the same for images that share all but their last layer
-    store             what is unpacked, by digest, leased to its users
+    store             unpacked images, by digest, leased to their users
     root_filesystem   an unpacked image that is ready to run
-    rootfs            `prepare_image`, which ties it together
+    rootfs            `prepare_image`, the entry point
 
 Kinds of ExplainedError that come out: `InvalidReference`, `ImageNotFound`, `ImagePrivate`, `PullLimit`,
 `RegistryUnavailable`, `RegistryError`, `WrongArchitecture`, `UnsupportedImage`, `BadImage`, `UnsafeImage`,

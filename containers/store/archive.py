@@ -1,6 +1,6 @@
 """Images in archives (`docker save`, or an OCI layout in a tar), found by small ranged reads.
 
-The table of contents is at no fixed place (docker save writes manifest.json last), so the headers are read
+The table of contents has no fixed position (docker save writes manifest.json last), so the headers are read
 first; then each layer is one ranged request. Nothing is kept on disk, unless the whole archive is compressed:
 then it is decompressed into a temporary file first.
 """
@@ -52,7 +52,8 @@ def plain_archive(source: RangeSource, scratch: Path, what: str) -> Iterator[Ran
     if not magic.startswith(_COMPRESSED):
         yield source
         return
-    with tempfile.TemporaryFile(dir=scratch) as file:  # unnamed: gone with the process, even if it is killed
+    # unnamed: removed with the process, even if it is killed
+    with tempfile.TemporaryFile(dir=scratch) as file:
         raw = source.stream(0, source.size)
         plain = decompressed(raw, what)
         try:
@@ -134,7 +135,7 @@ class OciArchive:
         index = parse_document(self._members.read_document("index.json"), f"index.json of {self._what}")
         entries = index.get("manifests")
         if isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
-            entries[0].pop("annotations", None)  # one image in the file: that one, whatever its tag was
+            entries[0].pop("annotations", None)  # one image in the file: that one, regardless of its tag
         entry = choose_tag(index, version, self._what, f"index.json of {self._what}")
         return self._members.read_document(_blob_name(entry.digest)), entry.media_type
 
@@ -144,7 +145,7 @@ class OciArchive:
         return VerifiedStream(stream, descriptor, f"a part of {self._what}")
 
     def close(self) -> None:
-        """The archive is closed by whoever opened it."""
+        """The archive is closed by the code that opened it."""
 
 
 def _blob_name(digest: str) -> str:
@@ -173,7 +174,7 @@ class ArchiveMembers:
                         raise broken(f"{what} holds a file of negative size")
                     if member.isreg():
                         self._places[name] = (member.offset_data, member.size)
-                    elif member.issym():  # older Dockers link to a layer that is there already
+                    elif member.issym():  # older versions of Docker link to an existing layer
                         links[name] = posixpath.normpath(
                             posixpath.join(posixpath.dirname(name), member.linkname)
                         )

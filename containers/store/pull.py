@@ -1,4 +1,4 @@
-"""Fetching an image from where it lies, and unpacking it, once per machine."""
+"""Downloads an image from its source and unpacks it, once for each machine."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from containers.store.store import DiskBudget, ImageStore
 Log = Callable[[str, Mapping[str, object]], None]
 """Takes a message and its fields."""
 
-# Not the fault of the place that was asked: the next one would give the same.
+# Not a fault of the source: the next one would return the same.
 _FINAL = frozenset({ErrorKind.DISK_FULL, ErrorKind.STORE_UNUSABLE})
 
 
 @dataclass(frozen=True)
 class WantedImage:
-    """An image in a registry, and all that decides which one it is and where it is looked for."""
+    """An image in a registry, with everything that determines its version and its sources."""
 
     reference: ImageReference
     places: list[Place]
     mirrors: str
     architecture: str
     deadline: float | None = None
-    """When the run has to have ended (`time.monotonic`)."""
+    """When the run must have ended (`time.monotonic`)."""
 
     def __str__(self) -> str:
         """As messages name it."""
@@ -52,8 +52,8 @@ def pull(wanted: WantedImage, version: str, images: ImageStore, log: Log) -> Roo
 
 
 def ask_in_turn(places: Iterable[Place], question: Callable[[Place], Answer], log: Log) -> Answer:
-    """What the first place gives that can answer `question`. Raises ExplainedError: the registry's own,
-    followed by what its mirrors said."""
+    """The result of the first source that can answer `question`. Raises ExplainedError: the registry's own,
+    followed by those of its mirrors."""
     failures: list[tuple[Place, ExplainedError]] = []
     for place in places:
         try:
@@ -110,7 +110,7 @@ def obtain(images: ImageStore, digest: str, build: Callable[[], int]) -> RootFil
 
 @contextlib.contextmanager
 def new_image(images: ImageStore, digest: str, what: str, budget: DiskBudget) -> Iterator[Path]:
-    """A fresh folder to make the image in; the disk's errors are explained."""
+    """An empty folder to create the image in; errors of the disk are explained."""
     with images.new_image(digest) as folder:
         try:
             yield folder

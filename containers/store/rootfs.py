@@ -1,11 +1,11 @@
-"""From the name of an image to an unpacked root file system, once per machine.
+"""Turns the name of an image into an unpacked root file system, once for each machine.
 
-1. The name becomes a digest: known from before, or asked of the mirrors and the registry in turn. A tag is
-   looked up once per execution environment, and not again within a quarter of an hour by another process on
-   the same machine; what lies on this machine (file:// mirrors, loopback registries) is looked at every time,
-   as that costs nothing and a rebuilt image is noticed at once.
-2. If the store has the digest, a lease on it is all there is to do.
-3. Else one process downloads and unpacks it, and the others wait for that one.
+1. The name is resolved to a digest: from the cache, or by the mirrors and the registry in turn. A tag is
+   looked up once for each execution environment, and not again within a quarter of an hour by another process
+   on the same machine. Sources on this machine (file:// mirrors, loopback registries) are checked every time,
+   because that costs nothing and a rebuilt image is used at once.
+2. If the store has the digest, only a lease on it is needed.
+3. Otherwise, one process downloads and unpacks it, and the others wait for that one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _resolved: dict[tuple[Path, str], str] = {}
 
 @dataclass(frozen=True)
 class ImageSource:
-    """What to run: an image in a registry, or an archive of one in S3."""
+    """The source of an image: a registry, or an archive in S3."""
 
     reference: str | None = None
     archive_uri: str | None = None
@@ -62,10 +62,11 @@ def prepare_image(
 ) -> RootFilesystem:
     """The image of `source`, unpacked in `store` and leased.
 
-    `mirrors` is written as SCAR_REGISTRY_MIRRORS, and taken from there if None. `architecture` defaults to
+    `mirrors` has the format of SCAR_REGISTRY_MIRRORS, which is the default. `architecture` defaults to
     this machine's. `registry_credentials` is the name or ARN of a secret with the registry's login (see
-    `credentials`); Amazon ECR needs none. `deadline` (`time.monotonic`) is when the run has to have ended: it
-    bounds waiting for other environments. Raises ExplainedError; its kinds are listed in docs of the package.
+    `credentials`); Amazon ECR needs none. `deadline` (`time.monotonic`) is when the run must have ended: it
+    bounds waiting for other environments. Raises ExplainedError; its kinds are listed in the docstring of the
+    package.
     """
     architecture = architecture or host_architecture()
     images = ImageStore(store)
@@ -123,7 +124,7 @@ def _prepare_archive(uri: str, images: ImageStore, architecture: str, log: Log) 
 def _still_valid(
     images: ImageStore, name: str, known: tuple[str, float] | None, *, pinned: bool
 ) -> str | None:
-    """The digest for `name` if it need not be asked for again."""
+    """The cached digest for `name`, if it is recent enough."""
     if digest := _resolved.get((images.folder, name)):
         return digest
     if known and (pinned or known[1] < _NAME_VALID_S):

@@ -63,7 +63,8 @@ def obtain_image_on_shared_base(found: FoundImage, images: ImageStore, what: str
 
 
 def link_tree(source: Path, target: Path, unpacker: Unpacker) -> None:
-    """Give the empty folder `target` all that is in `source`: folders anew, everything else by hard links."""
+    """Copy the content of `source` to the empty folder `target`: folders are created, everything else is
+    hard-linked."""
     folders = [(os.fsencode(source), os.fsencode(target))]
     for old, new in folders:  # grows on the way
         unpacker.adopt_directory(new, os.lstat(old))

@@ -1,15 +1,15 @@
 """The store: unpacked images by digest, shared by all processes of a machine, safe against `kill -9`.
 
     images/<digest>/root/        the file system
-    images/<digest>/image.json   its configuration; its mtime says when it was used last
+    images/<digest>/image.json   its configuration; its mtime is the time of the last use
     images/locks/<digest>        flock: exclusive while it is built or evicted, shared while it is in use
                                  (a lease)
-    images/refs/<hash>.json      which digest a name stood for; its mtime says when that was found out
+    images/refs/<hash>.json      the digest of a name; its mtime is the time of the look-up
     images/tmp-<digest>-*        being unpacked or removed
 
-An image appears by one rename, so what is there is complete. The kernel drops a dead process's locks: a
-`tmp-` folder whose lock is free belongs to nobody and is removed by whoever comes next. Lock files stay (they
-are empty): removing one would let two processes hold "the" lock on two files.
+An image appears by one rename, so every visible image is complete. The kernel releases a dead process's
+locks: a `tmp-` folder whose lock is free is abandoned, and the next process removes it. Lock files are kept
+(they are empty): removing one would let two processes hold "the" lock on two files.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ImageStore:
                 advice="Set SCAR_STORE to a folder that this user may write to",
                 kind=ErrorKind.STORE_UNUSABLE,
             ) from error
-        # In a shared /tmp somebody else could have made the folder, and put programs of theirs into "our"
+        # In a shared /tmp, another user could have created the folder, and put their own programs into "our"
         # images, or swap it for another one later.
         for folder, owner in owners.items():
             if owner not in ((os.geteuid(), 0) if folder == store else (os.geteuid(),)):
@@ -76,8 +76,8 @@ class ImageStore:
                     advice="Set SCAR_STORE to a folder of your own",
                     kind=ErrorKind.STORE_UNUSABLE,
                 )
-        # Images of private registries are in it, and layers may hold secrets. `mkdir` leaves a folder as it
-        # is that an earlier version or a person has made.
+        # It contains images of private registries, and layers may contain secrets. `mkdir` does not change a
+        # folder is that an earlier version or a person has made.
         with contextlib.suppress(OSError):
             self.folder.chmod(0o700)
 
@@ -102,7 +102,7 @@ class ImageStore:
         return None
 
     def holds(self, digest: str) -> bool:
-        """Whether the image is there, without taking a lease (for those who hold its lock)."""
+        """Whether the image exists, without taking a lease (for callers that hold its lock)."""
         return self._recorded(digest) is not None
 
     def _recorded(self, digest: str) -> ImageConfig | None:
@@ -110,7 +110,7 @@ class ImageStore:
         folder = self.path(digest)
         try:
             content = read_json((folder / "image.json").read_bytes())
-            # Stops a link in place of the folder: containers would run in, and write to, what it leads to.
+            # Stops a link in place of the folder: containers would run in, and write to, its target.
             if not stat.S_ISDIR((folder / "root").lstat().st_mode) or folder.is_symlink():
                 return None
             # Without it, a damaged byte in `config` would run another program than the image's.
@@ -125,7 +125,7 @@ class ImageStore:
 
     @contextlib.contextmanager
     def exclusive(self, digest: str) -> Iterator[None]:
-        """Hold the image's lock alone; waits while somebody else builds it."""
+        """Hold the image's lock exclusively; waits while another process builds it."""
         descriptor = self._lock(digest, fcntl.LOCK_EX)
         try:
             yield
@@ -158,7 +158,7 @@ class ImageStore:
         folder.rename(target)
 
     def remove_leftovers(self, held: str | None = None) -> None:
-        """Remove what killed processes left half-done. `held` is a digest whose lock the caller has."""
+        """Remove incomplete images of killed processes. `held` is a digest whose lock the caller has."""
         for folder in self.folder.glob("tmp-*"):
             name = folder.name.split("-")[1]
             if held and name == _short(held):
@@ -170,7 +170,7 @@ class ImageStore:
     # -- disk
 
     def free_bytes(self) -> int:
-        """What may still be written to the store's disk."""
+        """Free bytes on the store's disk."""
         return shutil.disk_usage(self.folder).free
 
     def total_bytes(self) -> int:
@@ -178,12 +178,11 @@ class ImageStore:
         return shutil.disk_usage(self.folder).total
 
     def evictable_bytes(self) -> int:
-        """What the images that nobody uses take on the disk, about."""
+        """The approximate size of the unused images on the disk."""
         return sum(map(_disk_bytes, self._unused()))
 
     def make_room(self, wanted_bytes: int) -> list[str]:
-        """Evict images that nobody uses, those unused for longest first, until so much is free; returns
-        which."""
+        """Evict unused images, least recently used first, until that much is free; returns which."""
         evicted: list[str] = []
         if self.free_bytes() >= wanted_bytes:
             return evicted
@@ -200,8 +199,8 @@ class ImageStore:
         return evicted
 
     def _unused(self) -> Generator[Path]:
-        """The folders of images that are neither leased nor being built, those unused for longest first; each
-        is locked until the next is asked for."""
+        """The folders of images that are neither leased nor being built, least recently used first; each is
+        locked until the next is requested."""
         for record in sorted(self.folder.glob("*/image.json"), key=_last_use):
             name = record.parent.name
             if not name.startswith("tmp-") and (descriptor := self._try_lock(name)) is not None:
@@ -219,19 +218,19 @@ class ImageStore:
             content = read_json(path.read_bytes())
             age = max(0.0, time.time() - path.stat().st_mtime)
             digest = content["digest"]
-            # Paths are made of digests: what is none could lead out of the store.
+            # Paths contain digests: anything else could point outside of the store.
             return (digest, age) if content["name"] == name and is_digest(digest) else None
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
     def remember(self, name: str, digest: str) -> None:
-        """Note that `name` stands for `digest` now."""
+        """Record that `name` now resolves to `digest`."""
         path = self._ref(name)
         temporary = path.with_suffix(f".{secrets.token_hex(4)}")
         try:
             temporary.write_text(json.dumps({"name": name, "digest": digest}))
             temporary.replace(path)
-        except OSError:  # a full disk: the name is looked up again next time
+        except OSError:  # a full disk: the name is resolved again next time
             temporary.unlink(missing_ok=True)
 
     # -- locks
@@ -266,7 +265,7 @@ class ImageStore:
 
 
 class DiskBudget:
-    """Counts what an image writes against the free disk; evicts others first, then gives up with the
+    """Counts the bytes of an image against the free disk space; evicts others first, then fails with the
     numbers."""
 
     def __init__(self, store: ImageStore, what: str, compressed_bytes: int) -> None:
@@ -278,8 +277,8 @@ class DiskBudget:
         self._written = 0
         self._unchecked = 0
         self._free_before = store.free_bytes()
-        # A manifest may claim what it likes: nothing is evicted for a claim, only for bytes that have come
-        # (`charge`). What cannot fit whatever is evicted is refused before the download.
+        # A manifest may claim any size: images are evicted only for received bytes (`charge`). An image that
+        # cannot # fit after evicting all others is rejected before the download.
         needed = compressed_bytes + RESERVE_BYTES
         if self._free_before < needed and self._free_before + store.evictable_bytes() < needed:
             raise self.disk_full()
@@ -298,7 +297,7 @@ class DiskBudget:
         self._unchecked = 0
 
     def disk_full(self) -> ExplainedError:
-        """The error that says what is needed and what there is."""
+        """The error with the required and the available space."""
         needed = max(self._estimate, self._written) + RESERVE_BYTES
         before, total = self._free_before, self._store.total_bytes()
         advised = (max(0, total - before) + needed) // _MIB + 1
@@ -320,7 +319,7 @@ def _short(digest: str) -> str:
 
 
 def _disk_bytes(folder: Path) -> int:
-    """What a tree takes on the disk; a file with several names counts once."""
+    """The size of a tree on the disk; a file with several names counts once."""
     total, waiting = 0, [os.fspath(folder)]
     while waiting:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:

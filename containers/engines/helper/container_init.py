@@ -1,16 +1,15 @@
 # ruff: noqa: PTH208, SIM105
 # pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
 
-"""The helper of the namespaces engine: makes a container out of nothing but system calls, and watches over
-it.
+"""The helper of the namespaces engine: creates a container with system calls only, and supervises it.
 
 Run as `python -I -S container_init.py TASK_FD REPORT_FD` (see supervise.py); imports only what starts fast.
 Three processes:
 
-    keeper   leaves for new user, PID, IPC and UTS namespaces; waits; passes signals on; dies with the caller
+    keeper   enters new user, PID, IPC and UTS namespaces; waits; passes on signals; dies with the caller
     init     PID 1 inside: mounts, pivots into the image, reaps. Its end is the end of every process in
-             the namespace, however it was daemonized, because the kernel sees to that. Dies with the keeper
-    program  the user's: without privileges that lead out, in the image's own world
+             the namespace, however it was daemonized, as enforced by the kernel. Dies with the keeper
+    program  the user's: without privileges outside of the image
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ else:
 
 
 def prepare(preparation: dict[str, Any], report_fd: int) -> None:
-    """Leave for new namespaces before there is a task: the kernel takes milliseconds for a network.
+    """Enter new namespaces before there is a task: the kernel takes milliseconds for a network.
 
-    Without privileges this goes by way of a user namespace, whose users the task tells.
+    Without privileges, this needs a user namespace, whose users are in the task.
     """
     try:
         leave_session_keyring()
@@ -62,7 +61,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
     """The keeper."""
     die_with_parent()
     if os.getppid() != task["parent"]:
-        return 0  # the caller died before we asked to be told
+        return 0  # the caller died before the death signal was set
     try:
         if task["user_namespace"]:
             map_user(task["user"])
@@ -76,7 +75,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
         die_with_parent()
         try:
             os.read(alive_read, 1)
-            os._exit(125)  # end of file: the keeper was dead before we asked to be told
+            os._exit(125)  # end of file: the keeper died before the death signal was set
         except BlockingIOError:
             pass
         os._exit(run_init(task, report_fd))
@@ -97,7 +96,7 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
         build_root(task)
         close_from(3, keep=report_fd)
         limit_capabilities()
-        # For this process, too: the program may trace it, and would make it do what it must not do itself.
+        # For this process, too: the program may trace it, and could make it act on its behalf.
         forbid_privileges()
         confine()
         if task["probe"]:
@@ -149,7 +148,7 @@ def map_user(user: dict[str, Any]) -> None:
 
 
 def probe_users() -> None:
-    """Whether root may become others: not in somebody's user namespace that knows one user only."""
+    """Whether root may change to other users: not in a user namespace with only one user."""
     try:
         os.setgroups([])
     except OSError as error:
@@ -165,7 +164,7 @@ def terminate_all() -> None:
 
 
 def close_from(lowest: int, keep: int) -> None:
-    """Close what is open, so that the program inherits nothing of the host."""
+    """Close open descriptors, so that the program inherits nothing of the host."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) >= lowest and int(name) != keep:
             try:
@@ -175,7 +174,7 @@ def close_from(lowest: int, keep: int) -> None:
 
 
 def write(path: str, text: str) -> None:
-    """One write, as the kernel's files want it."""
+    """One write, as the kernel's files require."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, text.encode())

@@ -2,11 +2,11 @@
 # ruff: noqa: PTH211, S103, S108, SIM105, PLR0912
 # pathlib and contextlib take longer to load than this program takes to run; /tmp is the container's.
 
-"""The container's file system: the image, a fresh layer, and what the host shows of itself.
+"""The container's file system: the image, an empty layer, and a few files of the host.
 
-Shown are the folders in `binds`, six harmless devices, read-only /etc/hosts and /etc/resolv.conf, and the
-read-only topology of processors and memory; nothing else. All paths that are looked up after the pivot are
-looked up inside the image's root, so that its symlinks cannot lead a mount to a place of the host.
+Visible are only the folders in `binds`, six harmless devices, read-only /etc/hosts and /etc/resolv.conf, and
+the read-only topology of processors and memory. After the pivot, all paths are resolved inside the image's
+root, so that its symlinks cannot redirect a mount to a path of the host.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def build_root(task: dict[str, Any]) -> None:
     mount_system(task, sources, writable)
     for path, descriptor, read_only in sources["binds"]:
         make_mount_point(path, os.fstat(descriptor))
-        # What is mounted below a folder would stay writable when the folder becomes read-only.
+        # Mounts below a folder would stay writable when the folder becomes read-only.
         mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND | (0 if read_only else MS_REC))
         remount(path, MS_NOSUID | MS_NODEV | (MS_RDONLY if read_only else 0))
     make_folder(task["cwd"], task)
@@ -76,7 +76,8 @@ def build_root(task: dict[str, Any]) -> None:
     mount("none", ".", None, MS_REC | MS_PRIVATE)
     unmount(".")
     os.chdir("/")
-    if task["read_only_root"]:  # only now: as with Docker, what the container needs is made first
+    # only now: as with Docker, the mount points of the container are created first
+    if task["read_only_root"]:
         remount_read_only("/", MS_NOSUID | MS_NODEV)
 
 
@@ -103,7 +104,7 @@ def open_those_there(paths: dict[str, str]) -> dict[str, int]:
 
 
 def mount_overlay(task: dict[str, Any], root: str, merged: str) -> None:
-    """The image below, a fresh layer above: whatever the run writes goes with it."""
+    """The image below, an empty layer above: everything that the run writes is deleted with it."""
     upper_base = task["scratch"]
     if task["overlay"] == "tmpfs":
         upper_base = f"{task['scratch']}/memory"
@@ -194,7 +195,7 @@ def hide_proc() -> None:
 
 
 def probe_root() -> None:
-    """The last things that can go wrong before there is a program to run."""
+    """The last steps that can fail before the program is started."""
     os.mkdir("/tmp/probe")
     os.stat("/proc/self/status")
     with open("/dev/null", "wb") as null:
@@ -218,7 +219,7 @@ def make_folder(path: str, task: dict[str, Any]) -> None:
     try:
         os.makedirs(path, 0o755, exist_ok=True)
     except FileExistsError:
-        pass  # chdir will say that it is no folder
+        pass  # chdir will report that it is not a folder
     except OSError as error:
         if task["overlay"] != "none":
             raise StepFailed(
@@ -227,7 +228,7 @@ def make_folder(path: str, task: dict[str, Any]) -> None:
 
 
 def fresh_file(path: str) -> None:
-    """An empty file at `path` in place of whatever the image has there (often a dangling symlink)."""
+    """An empty file at `path`, replacing what the image has there (often a dangling symlink)."""
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     if os.path.islink(path):
         os.unlink(path)

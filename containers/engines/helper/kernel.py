@@ -46,13 +46,13 @@ def unshare(flags: int, what: str) -> None:
 
 
 def pivot_root() -> None:
-    """Make the current folder the root; the old root lies mounted over it."""
+    """Make the current folder the root; the old root is mounted over it."""
     if libc.syscall(PIVOT_ROOT[os.uname().machine], b".", b".") != 0:
         raise StepFailed("setup", f"pivot_root refused: {os.strerror(ctypes.get_errno())}")
 
 
 def reset_signal(number: int) -> None:
-    """Set a signal to its default, in any thread, and also those that the C library refuses to touch."""
+    """Set a signal to its default, in any thread, including those that the C library protects."""
     # All zero is SIG_DFL with no flags, in the kernel's `struct sigaction` (32 bytes or fewer); a set has 8.
     libc.syscall(SIGACTION[os.uname().machine], number, bytes(32), None, 8)
 
@@ -96,7 +96,7 @@ def limit_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
 
 
 def drop_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
-    """Give up all capabilities but the kept ones, those that we have of them."""
+    """Drop all capabilities except for the kept ones that this process has."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)()
     call("capget", libc.capget(header, data))
@@ -116,11 +116,11 @@ def forbid_privileges() -> None:
 
 
 def leave_session_keyring() -> None:
-    """Get a session keyring of one's own, empty.
+    """Join a new, empty session keyring.
 
-    Otherwise the keys of the developer's login (Kerberos tickets, keys of encrypted disks) are found through
-    it, by the kernel on behalf of this process, too. A kernel that refuses keyrings to us, or has none,
-    refuses them to the container as well; and so does the container's filter.
+    Otherwise, the kernel also finds the keys of the developer's login (Kerberos tickets, keys of encrypted
+    disks) through it on behalf of this process. A kernel that denies keyrings to this process, or does not
+    support them, denies them to the container, too; and so does the container's filter.
     """
     libc.syscall(KEYCTL[os.uname().machine], KEYCTL_JOIN_SESSION_KEYRING, None)
 

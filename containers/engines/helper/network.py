@@ -1,10 +1,10 @@
-"""A network namespace with nothing but a loopback interface, and listeners that are served from outside it.
+"""A network namespace with only a loopback interface, and listeners that are served from outside of it.
 
 These are the steps of a process on its way into a container. The other side of the report socket is in
 `containers.engines.network.namespace`. Before all reports, they send each other:
 
     enter_network   sends `network` with the listening sockets, or `no_network REASON`
-    await_network   reads one byte, which comes when the namespace is connected as far as it will be
+    await_network   reads one byte, which is sent when the namespace has all its connections
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class InterfaceRequest(ctypes.Structure):
 
 
 def enter_network(host_ports: list[tuple[str, int]], report_fd: int) -> None:
-    """Leave for a new network namespace, and hand out its listeners; stay where we are if that is refused."""
+    """Enter a new network namespace, and send its listeners; stay in the old one if that is denied."""
     import _socket as socket  # the C part only: the Python part loads `enum`, which takes 5 ms
 
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, report_fd)

@@ -1,9 +1,9 @@
-"""Watches over a container's processes where there is no PID namespace to do it (fakechroot, proot).
+"""Supervises a container's processes without a PID namespace (fakechroot, proot).
 
-The helper becomes the one that orphans are given to (PR_SET_CHILD_SUBREAPER), so that everything that the
-program starts stays below it in the tree of processes, daemonized or not. When the program ends, time is up
-or the caller dies, all that is below is killed until nothing is left. (A program may kill this process, too,
-as it runs as the same user: see `orphans.py`.)
+The helper adopts orphans (PR_SET_CHILD_SUBREAPER), so that everything that the program starts stays below it
+in the process tree, daemonized or not. When the program ends, times out or the caller dies, all descendants
+are killed until none is left. (A program may kill this process, too, as it runs as the same user: see
+`orphans.py`.)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
     die_with_parent(signal.SIGHUP)
     if os.getppid() != task["parent"]:
-        return 0  # the caller died before we asked to be told
+        return 0  # the caller died before the death signal was set
     try:
         adopt_orphans()
         program = os.fork()
@@ -58,8 +58,9 @@ def main(task: dict[str, Any], report_fd: int) -> int:
 
 
 def end_with_first_child(tracer: int) -> None:
-    """Kill whatever a proot without `--kill-on-exit` still traces when its first process, the program, has
-    ended. It then ends with the program's exit code, unless another process ended by itself in between.
+    """Kill the processes that a proot without `--kill-on-exit` still traces after its first process, the
+    program, has ended. proot then ends with the program's exit code, unless another process ended by itself
+    in between.
     """
     first: list[int] = []
 
@@ -67,7 +68,7 @@ def end_with_first_child(tracer: int) -> None:
         if first and is_child(first[0], tracer):
             return
         others = [pid for pid in descendants()[1] if pid != tracer]
-        # The program is proot's child. What it leaves behind becomes ours.
+        # The program is proot's child. Its orphans become our children.
         first[:] = [pid for pid in others if is_child(pid, tracer)]
         if not first:
             signal_each(others, signal.SIGKILL)

@@ -1,10 +1,9 @@
 # ruff: noqa: PTH110, PTH123, PTH208, SIM105
 # pathlib and contextlib take longer to load than this program takes to run.
 
-"""Ending every process below this one, where there is no PID namespace to do it.
+"""Ends every process below this one, without a PID namespace.
 
-Whoever calls this has asked the kernel for orphans (`kernel.adopt_orphans`), so that everything started below
-it stays below it, in whatever session.
+The caller adopts orphans (`kernel.adopt_orphans`), so that all its descendants stay below it, in any session.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def all_of_proc() -> Callable[[int], list[int]]:
 
 
 def parent_and_session(pid: int) -> tuple[int, int]:
-    """From /proc. OSError if there is no such process."""
+    """From /proc. OSError if the process does not exist."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     return int(fields[1]), int(fields[3])

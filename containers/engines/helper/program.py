@@ -39,13 +39,13 @@ def become(task: dict[str, Any], report_fd: int, give_up_privileges: Callable[[]
 
 
 def failed(report_fd: int, error: Exception, step: str) -> int:
-    """Say why there is no container; `step` is where, unless the error knows better."""
+    """Report why the container cannot be set up; `step` is the failed step, unless the error contains it."""
     report(report_fd, f"failed {getattr(error, 'step', step)} {error}")
     return 125
 
 
 def execute(argv: list[str], env: dict[str, str], report_fd: int) -> int:
-    """exec, with Docker's exit codes: 127 if there is no such program, 126 if it cannot be executed."""
+    """exec, with Docker's exit codes: 127 if the program does not exist, 126 if it cannot be executed."""
     name = argv[0]
     places = (
         [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in env.get("PATH", "").split(":")]
@@ -87,12 +87,12 @@ def cannot_start(path: str, error: OSError) -> str:
 def reset_signals() -> None:
     """The program starts with every signal at its default and none blocked."""
     for number in range(1, signal.NSIG):
-        reset_signal(number)  # the kernel refuses SIGKILL and SIGSTOP, which are at their defaults always
+        reset_signal(number)  # the kernel rejects SIGKILL and SIGSTOP, which always have their defaults
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 
 def stop_ignoring_signals() -> None:
-    """Signals that whoever started us had ignored are at their defaults, for programs that we start."""
+    """Set signals that the parent process ignored to their defaults, for programs that we start."""
     for number in range(1, signal.NSIG):
         # Python ignores these two for itself; `subprocess` sets them back.
         if number not in (signal.SIGPIPE, signal.SIGXFSZ) and (
@@ -102,18 +102,18 @@ def stop_ignoring_signals() -> None:
 
 
 def wait_for(program: int) -> int:
-    """Reap children until `program` ends; what wait(2) says of that. Orphans are reaped on the way."""
+    """Reap children, including orphans, until `program` ends; returns its status from wait(2)."""
     while True:
         pid, status = os.wait()
         if os.WIFSTOPPED(status):
-            # It asked to be traced by its parent, as programs do to find out whether a debugger has them.
+            # It requested tracing by its parent, as programs do to detect a debugger.
             libc.ptrace(PTRACE_DETACH, pid, None, os.WSTOPSIG(status))
         elif pid == program:
             return status
 
 
 def report_status(report_fd: int, status: int) -> None:
-    """Report how a process ended, given what wait(2) says."""
+    """Report how a process ended, given its status from wait(2)."""
     if os.WIFSIGNALED(status):
         report(report_fd, f"signal {os.WTERMSIG(status)}")
     else:

@@ -3,10 +3,10 @@
 The model is the default profile of Docker (github.com/moby/profiles, `seccomp/default.json` of June 2026) for
 a container without special capabilities. That profile lists what is allowed. This module lists the
 complement, which is a quarter as long, and treats numbers that are newer than the profile as unknown. The
-result is the same: whatever the profile does not allow is refused.
+result is the same: everything that the profile does not allow is denied.
 
 `confine` works on any single-threaded process, and needs no privileges if the process has given up gaining
-them (`kernel.forbid_privileges`). The filter cannot be removed, and all children have it.
+them (`kernel.forbid_privileges`). The filter cannot be removed, and is inherited by all children.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ class SeccompFilter(ctypes.Structure):
 
 
 def confine() -> None:
-    """Refuse this process and its children, for good, what a container has no business with.
+    """Permanently deny this process and its children system calls that a container must not use.
 
-    A refused call fails with EPERM, an unknown one with ENOSYS, so that programs do without it. Raises
-    StepFailed where the kernel has no filters.
+    A denied call fails with EPERM, an unknown one with ENOSYS, so that programs fall back. Raises StepFailed
+    if the kernel does not support filters.
     """
     instructions = assemble(os.uname().machine)
     code = (ctypes.c_uint64 * len(instructions))(*instructions)
@@ -148,7 +148,7 @@ def assemble(machine: str) -> list[int]:
     architecture, index = ARCHITECTURES[machine]
     return [
         instruction(LOAD, ARCHITECTURE_AT),
-        # Programs of the 32-bit interface would bring calls with other numbers past this list.
+        # Programs of the 32-bit interface could bypass this list with other call numbers.
         instruction(JUMP_EQUAL, architecture, if_true=1),
         instruction(RETURN, KILL_PROCESS),
         instruction(LOAD, NUMBER_AT),
@@ -177,7 +177,7 @@ def assemble(machine: str) -> list[int]:
 
 def argument(number: int, *checks: int) -> list[int]:
     """Make `checks` on the first argument of the call `number`, whose upper half the kernel ignores; allow it
-    if they say nothing."""
+    if they do not decide."""
     body = [instruction(LOAD, FIRST_ARGUMENT_AT), *checks, instruction(RETURN, ALLOW)]
     return [instruction(JUMP_EQUAL, number, if_false=len(body)), *body]
 

@@ -1,6 +1,6 @@
 """The network of a container.
 
-namespace.py   a network namespace, as far as it is made from outside
-forwarding.py  passes TCP connections on
-outgoing.py    a way out, by slirp4netns or pasta
+namespace.py   the outer side of a network namespace
+forwarding.py  forwards TCP connections
+outgoing.py    outgoing connections, by slirp4netns or pasta
 """

@@ -1,9 +1,9 @@
-"""Passes TCP connections on: whatever arrives at a listening socket goes to an address of this machine.
+"""Forwards TCP connections from a listening socket to an address of this machine.
 
 A listener may belong to another network namespace. Connections accepted from it do, too, so a program in that
-namespace reaches the one address that it is meant to reach, and no other. Bytes are not looked at. Memory is
-bounded: a connection has one buffer of `BUFFER_SIZE` in each direction, and no more than `LARGEST_NUMBER` are
-open at once; further ones wait in the listener's queue.
+namespace reaches only the intended address. Bytes are not inspected. Memory is bounded: a connection has one
+buffer of `BUFFER_SIZE` in each direction, and no more than `LARGEST_NUMBER` are open at once; further ones
+wait in the listener's queue.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Forwarder:
         try:
             inner, _ = listener.accept()
         except BlockingIOError:
-            outer.close()  # it has gone again
+            outer.close()  # it has already disconnected
         except OSError:
             outer.close()
             self._accept(False)
@@ -96,7 +96,7 @@ class Forwarder:
 
 
 class _Connection:
-    """Two sockets, and what is under way between them in both directions."""
+    """Two sockets, and the data in transit between them in both directions."""
 
     def __init__(
         self, selector: selectors.BaseSelector, inner: socket.socket, outer: socket.socket, address: Address
@@ -137,7 +137,7 @@ class _Connection:
             end.close()
 
     def _watch(self, end: socket.socket, events: int) -> None:
-        """Not watched at all where nothing is wanted: a hang-up would be reported over and over."""
+        """Not watched without interest in events: a hang-up would be reported repeatedly."""
         watched = end.fileno() in self._selector.get_map()
         if events and watched:
             if self._selector.get_key(end).events != events:
@@ -149,7 +149,7 @@ class _Connection:
 
 
 class _Flow:
-    """One direction: what has been read from `source` and not yet been written to `sink`."""
+    """One direction: data that was read from `source` and not yet written to `sink`."""
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self._source = source
@@ -157,11 +157,11 @@ class _Flow:
         self.pending = memoryview(b"")
         self._ended = False
         self.finished = False
-        """All that came has been passed on, and the end of it, too."""
+        """All data has been forwarded, and the end of the stream, too."""
 
     @property
     def wants_input(self) -> bool:
-        """Nothing is read before what was read is written: that bounds the memory."""
+        """Nothing is read before earlier data is written: that bounds the memory."""
         return not self.pending and not self._ended
 
     def advance(self) -> None:

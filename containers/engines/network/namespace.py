@@ -1,10 +1,10 @@
-"""The network of one container, as far as it is made from outside.
+"""The outer side of the network of one container.
 
-The helper makes a network namespace that has nothing but a loopback interface, and listens in it at the
-addresses that are to be reachable (`helper/network.py`). It hands the listening sockets to this side, where
-connections to them are passed on to the same addresses of this machine. So a container reaches those, and
-neither the other services on this machine's loopback interface nor its abstract Unix sockets. A way out to
-the rest of the world is added where there is a program for it.
+The helper creates a network namespace with only a loopback interface, and listens in it at the addresses that
+should be reachable (`helper/network.py`). It sends the listening sockets to this side, which forwards
+connections to the same addresses of this machine. A container therefore reaches those, but neither other
+services on this machine's loopback interface nor its abstract Unix sockets. Connections to the outside are
+added if a program for them is installed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _LONGEST_ANSWER = 4096
 
 
 class ContainerNetwork:
-    """Does this side's part, in a thread, for the process `helper` at the other end of `channel`.
+    """The outer side, in a thread, for the process `helper` at the other end of `channel`.
 
-    `host_ports` of this machine become reachable; `outgoing` is the program that makes the rest of the world
-    reachable, if there is one.
+    `host_ports` of this machine become reachable; `outgoing` is the program for connections to the outside,
+    if there is one.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class ContainerNetwork:
         self._report = b""
         self._answered = threading.Event()
         self.text = f"{CUT_OFF} (to allow them, {INSTALL})"
-        """What it has become, in words; final when the program runs."""
+        """A description of the network; final when the program runs."""
         self._thread = threading.Thread(target=self._serve, name="network", daemon=True)
         self._thread.start()
 
     def early_report(self) -> bytes:
-        """Wait for the helper's word on its network. What it has said beyond that is the beginning of its
-        report: it failed before it came to its network. From then on the channel may be read."""
+        """Wait for the helper's message about its network. Any other message is the beginning of its report:
+        it failed before it set up the network. The caller may read the channel after this."""
         self._answered.wait()
         return self._report
 
@@ -71,7 +71,7 @@ class ContainerNetwork:
         except NoWayOut as reason:
             self.text = f"{CUT_OFF} ({reason})"
         finally:
-            with contextlib.suppress(OSError):  # the helper has gone
+            with contextlib.suppress(OSError):  # the helper has ended
                 self._channel.send(b"x")
 
     def _make(self) -> bool:
@@ -79,7 +79,7 @@ class ContainerNetwork:
         try:
             answer, descriptors, _, _ = socket.recv_fds(self._channel, _LONGEST_ANSWER, len(self._host_ports))
         except OSError:
-            return False  # the helper has gone; its exit status tells how
+            return False  # the helper has ended; its exit status shows how
         line, _, self._report = answer.partition(b"\n")
         if line == b"network":
             listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]

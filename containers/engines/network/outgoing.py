@@ -1,8 +1,8 @@
-"""A way out of a network namespace, by `slirp4netns` or `pasta`, where one of them is installed.
+"""Outgoing connections of a network namespace, by `slirp4netns` or `pasta`, if one of them is installed.
 
-Both are programs that need no privileges and speak for the namespace to the rest of the world, as a home
-router does. Connections go out, none come in, and this machine's loopback interface is not reachable. Names
-are resolved by this machine's resolver, also where that listens on loopback alone (systemd-resolved).
+Both programs need no privileges and connect the namespace to the outside like a home router. Only outgoing
+connections are possible, and this machine's loopback interface is not reachable. Names are resolved by this
+machine's resolver, even if it listens only on loopback (systemd-resolved).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class NoWayOut(Exception):  # noqa: N818 - a finding, not an error of the program
-    """The namespace has no connection to the world; the text says why."""
+    """The namespace has no connections to the outside; the text contains the reason."""
 
 
 def find_outgoing() -> str | None:
@@ -83,7 +83,7 @@ class Outgoing:
         self._given_up = True
 
     def close(self) -> None:
-        """End the program. It takes its interface down, for tens of milliseconds that nobody waits for."""
+        """End the program. It removes its interface, which takes tens of milliseconds in the background."""
         os.close(self._alive_here)
         os.close(self._alive)
         if self._process is not None:

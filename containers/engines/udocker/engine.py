@@ -1,25 +1,25 @@
-"""The engines for places that refuse namespaces, AWS Lambda above all: fakechroot and proot.
+"""The engines for environments without namespaces, mainly AWS Lambda: fakechroot and proot.
 
 Their tools are udocker's (see udocker_tools.py); what `udocker run` does in seconds before each start
-(choosing a library, looking for loaders, converting links) is done once for each unpacked image here, and
-remembered beside it.
+(choosing a library, looking for loaders, converting links) is done here once for each unpacked image, and
+stored next to it.
 
 How a program runs under fakechroot: the image's own dynamic linker is started with the program as its
-argument, the library preloaded into it answers every file operation with the image's root put before the
-path, and does the same for programs started in turn. Neither engine can mount, so
+argument, the library preloaded into it adds the image's root to the path of every file operation, also in
+programs that it starts. Neither engine can mount, so
 
 - the invocation's folder is excluded from the rewriting: it is seen at its own path,
 - the image is made read-only by its modes, and processes get no capability that would override them,
-- /tmp, /var/tmp and /run stay writable; they are emptied before and after each run, and a lock lets one run
-  of an image after the other have them. (An execution environment of Lambda runs one invocation at a time
+- /tmp, /var/tmp and /run stay writable; they are emptied before and after each run, and a lock lets only one
+  run of an image use them at a time. (An execution environment of Lambda runs one invocation at a time
   anyway.)
-- absolute symlinks are made relative, which means the same inside the image and is right from outside, too,
+- absolute symlinks are made relative, which means the same inside the image and is also correct from outside,
 - USER cannot be honoured: everything runs as the runner's user (proot pretends otherwise),
 - proot reports a program that was killed by a signal as exit code 255, and versions without `--kill-on-exit`
   may report the exit code of a process that the program left behind.
 
-Limits: a program that wants to can leave (it is no security boundary between invocations of one function),
-static binaries run under proot only, and so do images whose C library none of the fakechroot libraries fits.
+Limits: a program can escape deliberately (there is no security boundary between invocations of one function),
+and static binaries, as well as images whose C library no fakechroot library supports, run under proot only.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from containers.engines.user import DEFAULT_PATH
 from containers.paths import resolve_in_root
 
 HOST_FOLDERS = ("/dev", "/proc", "/sys")
-"""What is the host's own, as nothing can be mounted."""
+"""Paths of the host, because nothing can be mounted."""
 
 _HELPER = "process_init"
 
 
 def find_executable(process: ContainerProcess, name: str) -> Path | ContainerResult:
-    """The program's file, or the result that says why it cannot be started."""
+    """The program's file, or the result with the reason why it cannot be started."""
     found = _find_program(process, name)
     if found is None:
         return not_started(process, name, "no such file in the image", 127)
@@ -57,7 +57,7 @@ def find_executable(process: ContainerProcess, name: str) -> Path | ContainerRes
 
 
 def host_path(process: ContainerProcess, inside: str) -> Path | None:
-    """Where the container's absolute path `inside` lies for the host, None if it does not exist."""
+    """The host path of the container's absolute path `inside`, None if it does not exist."""
     return bound_path(process, inside) or resolve_in_root(process.root.path.resolve(), inside)
 
 
@@ -70,20 +70,20 @@ def bound_path(process: ContainerProcess, inside: str) -> Path | None:
 
 
 def inside_path(process: ContainerProcess, found: Path) -> str:
-    """What the program at `found` is called inside."""
+    """The path of the program at `found` inside of the container."""
     root = process.root.path.resolve()
     return f"/{found.relative_to(root)}" if found.is_relative_to(root) else str(found)
 
 
 def not_started(process: ContainerProcess, name: str, why: str, code: int) -> ContainerResult:
-    """The result for a program that cannot be started; says why, as output."""
+    """The result for a program that cannot be started, with the reason as output."""
     (process.on_error_output or process.on_output)(f"cannot start '{name}': {why}\n".encode())
     return ContainerResult(code, None, False, 0.0)
 
 
 @contextlib.contextmanager
 def writable_folders(process: ContainerProcess) -> Iterator[bool]:
-    """The image's writable folders for this run alone, empty; False if its deadline passes before they are
+    """The image's writable folders, empty and only for this run; False if its deadline passes before they are
     free."""
     root = process.root.path.resolve()
     descriptor = os.open(root.parent / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -119,7 +119,7 @@ def run_supervised(
 
 
 def where(subfolder: str) -> str:
-    """The places that were looked at, for a message."""
+    """The searched locations, for a message."""
     return "in " + ", ".join(str(folder / subfolder) for folder in tool_folders())
 
 

@@ -44,7 +44,7 @@ class FakechrootEngine:
         self._store = store
 
     def run(self, process: ContainerProcess) -> ContainerResult:
-        """Run to the end; see Engine. Images that fakechroot cannot run go to proot, where that is
+        """Run to the end; see Engine. Images that fakechroot does not support run with proot, if that is
         available."""
         check_process(process)
         try:
@@ -101,7 +101,7 @@ def probe_fakechroot(_store: Path) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What fakechroot needs to know of an image."""
+    """The facts about an image that fakechroot needs."""
 
     library: str
     loader: str
@@ -110,9 +110,9 @@ class _Recipe:
 
 
 def _recipe(image: Root) -> _Recipe:
-    """The recipe for an image, worked out once and kept beside it.
+    """The recipe for an image, determined once and stored next to it.
 
-    Raises ExplainedError (kind `EngineUnsuitable`) for an image that no library fits.
+    Raises ExplainedError (kind `EngineUnsuitable`) for an image that no library supports.
     """
     root = image.path.resolve()
     libraries = fakechroot_libraries()

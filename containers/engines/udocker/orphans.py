@@ -1,7 +1,7 @@
-"""What a container leaves behind when it has killed its own supervisor.
+"""Ends processes of a container that has killed its own supervisor.
 
 Without a PID namespace a program runs as the user of its helper, and can kill or stop it. Its daemons would
-then belong to nobody, and outlive the run. So this process asks the kernel for them, too.
+then become orphans, and outlive the run. This process therefore adopts them, too.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from containers.engines.helper.processes import descendants, end_descendants
 
 @contextlib.contextmanager
 def no_orphans() -> Iterator[None]:
-    """At the end of the block, end what it has left below this process.
+    """At the end of the block, end the processes that it has left below this process.
 
-    Spared are children that were there before, helpers, and whatever shares this process' session: all that a
-    helper starts is in another one, and no process can join a session of others.
+    Earlier children, helpers, and processes in this process' session are not ended: everything that a helper
+    starts is in another session, and no process can join the session of others.
     """
     adopt_orphans()
     before = set(descendants()[0])

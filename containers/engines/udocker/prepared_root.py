@@ -22,7 +22,7 @@ def prepare_root(root: Path) -> None:
     """Make absolute symlinks relative and take write permission from all; once for each image.
 
     A relative link means the same inside; an absolute one (`/etc/alternatives/...`) would lead the kernel,
-    which knows nothing of our root, to the host's file. So would a `..` too many.
+    which does not use our root, to the host's file. So would an excess `..`.
     """
     mark = root.parent / _MARK
     if mark.exists():

@@ -1,15 +1,15 @@
-"""Where fakechroot libraries and proot are found, and which library fits an image.
+"""Finds fakechroot libraries and proot, and the library that supports an image.
 
-The tools are those of udocker's tarball (https://github.com/indigo-dc/udocker), in a folder laid out as it
-is: `lib/libfakechroot-Debian-12-x86_64.so`, `bin/proot-x86_64-4_8_0` (and `arm64`, not `aarch64`). Looked
-for, in this order:
+The tools are those of udocker's tarball (https://github.com/indigo-dc/udocker), in a folder with the same
+layout: `lib/libfakechroot-Debian-12-x86_64.so`, `bin/proot-x86_64-4_8_0` (and `arm64`, not `aarch64`). They
+are searched in this order:
 
 1. single files by udocker's own variables UDOCKER_FAKECHROOT_SO and UDOCKER_USE_PROOT_EXECUTABLE,
 2. the folder SCAR_UDOCKER_TOOLS, 3. `udocker_tools` beside the runner, 4. UDOCKER_DIR.
 
-A fakechroot library is loaded into every process of the image, so it must fit the image's C library: musl or
-glibc, for glibc not newer than the image's, and on the same side of 2.33, where `stat` and its kin became
-functions that a library must intercept under new names.
+A fakechroot library is loaded into every process of the image, so it must match the image's C library: musl
+or glibc; for glibc, not newer than the image's, and on the same side of version 2.33, in which `stat` and
+similar functions got new names for interception.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def choose_library(root: Path, c_library: CLibrary, libraries: list[Path]) -> Pa
     Named for the image's very distribution first, then the nearest C library.
     """
     wanted = f"libfakechroot-{distribution(root)}-{_architecture()}.so"
-    for path in libraries:  # without a look at all the others, which are a hundred
+    for path in libraries:  # without inspecting all the others, about a hundred
         if path.name == wanted and _fits(path, c_library) is not None:
             return path
     fitting = [(version, path) for path in libraries if (version := _fits(path, c_library)) is not None]
@@ -119,8 +119,7 @@ def distribution(root: Path) -> str:
 
 
 def library_path(root: Path, c_library: CLibrary) -> list[Path]:
-    """The folders in which the image's dynamic linker looks for libraries, as they are called from
-    outside."""
+    """The folders that the image's dynamic linker searches for libraries, as host paths."""
     machine = platform.machine()
     if c_library.glibc is None:
         configured = list(_lines(root, f"/etc/ld-musl-{machine}.path", ":"))
@@ -148,7 +147,8 @@ def _architecture() -> str:
 
 
 def _machine(path: Path) -> str:
-    """What a library is made for. A release of udocker's tools has a hundred: their names say it quicker."""
+    """The C library that a library is built for, from its name: a release of udocker's tools has a
+    hundred."""
     for name, machine in (("-x86_64.so", "x86_64"), ("-arm64.so", "aarch64"), ("-ppc64le.so", "ppc64le")):
         if path.name.endswith(name):
             return machine
