@@ -13,9 +13,9 @@ LONGEST_STORY = 16_000
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
     """Untrusted text as one line for people.
 
-    Registries, servers and scripts can put anything into their messages: 800 KB, or escape sequences that move
-    a terminal's cursor, split log lines, or reverse text. Control characters other than tabs are shown as
-    `\\x1b`; of a long text, the beginning and the end are kept.
+    Registries, servers and scripts can put anything into their messages: 800 KB, or escape sequences that
+    move a terminal's cursor, split log lines, or reverse text. Control characters other than tabs are shown
+    as `\\x1b`; of a long text, the beginning and the end are kept.
     """
     if len(text) <= longest and text.isprintable():
         return text

@@ -89,7 +89,7 @@ def instance_address() -> str:
     """The address of this machine on its network, determined without sending a packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737: belongs to nobody
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737: not assigned
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"

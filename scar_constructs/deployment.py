@@ -223,7 +223,7 @@ def with_real_names(
         return tuple(
             replace(entry, bucket=names[entry.bucket])
             if entry.provider == "s3" and entry.topic_arn is None
-            else entry  # somebody else's
+            else entry  # of another account
             for entry in entries
         )
 

@@ -148,7 +148,7 @@ def _close(readers: Iterable[LayerReader]) -> None:
         reader.join(until - time.monotonic())
 
 
-class _Abandoned(Exception):  # noqa: N818 - the way out of a thread that nobody waits for any more
+class _Abandoned(Exception):  # noqa: N818 - ends an abandoned thread
     """There is no reader any more."""
 
 

@@ -63,7 +63,7 @@ _PROBLEMS = (OSError, http.client.HTTPException, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class UdockerTools:
-    """The tarball to package, if any, and a warning for the user if there is none."""
+    """The tarball to package, or else a warning for the user."""
 
     tarball: Path | None = None
     warning: str | None = None

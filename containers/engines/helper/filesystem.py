@@ -60,7 +60,7 @@ def build_root(task: dict[str, Any]) -> None:
     old_root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     os.chdir(merged)
     pivot_root()
-    # "/" is the image from here on; the old root lies mounted over it, out of sight, until the binds are
+    # "/" is the image from here on; the old root is mounted over it, out of sight, until the binds are
     # made.
     writable = task["overlay"] != "none"
     mount_system(task, sources, writable)

@@ -23,9 +23,9 @@ KEYCTL_JOIN_SESSION_KEYRING = 1
 RESERVED_SIGNALS = (32, 33)  # of the C library, see signal(7)
 SIGACTION = {"x86_64": 13, "aarch64": 134}
 
-# Docker's default set without what a batch job does not need and a stranger should not have: MKNOD (devices
-# of the host), NET_RAW (forged packets), AUDIT_WRITE, SETFCAP, SYS_CHROOT. Numbers from linux/capability.h.
-# CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE
+# Docker's default set without what a batch job does not need and untrusted code must not have: MKNOD
+# (devices of the host), NET_RAW (forged packets), AUDIT_WRITE, SETFCAP, SYS_CHROOT. Numbers from
+# linux/capability.h. CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10})
 
 libc = ctypes.CDLL(None, use_errno=True)
