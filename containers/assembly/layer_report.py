@@ -199,7 +199,7 @@ class _Inspector:
             return  # what AUFS noted for itself
         elif hidden in ("", ".", ".."):
             # ".wh..." would remove files outside of the image.
-            raise self._unsafe(path, "is a whiteout without a file name")
+            raise self._unsafe(path, "is a whiteout with an invalid name")
         else:
             self._keep_name(path)
             self._report.whiteouts.add(f"{folder}/{hidden}" if folder else hidden)

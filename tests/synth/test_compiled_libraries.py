@@ -122,5 +122,5 @@ def test_wheels_of_assembled_images_alone_do_not_shadow_lambdas_own(tmp_path: Pa
 def test_wheels_of_different_versions_are_refused(tmp_path: Path) -> None:
     wheel(tmp_path, "x86_64", "version 1")
     wheel(tmp_path, "aarch64", "version 2")
-    with pytest.raises(RuntimeError, match=r"does not fit the other wheels .*fetched again"):
+    with pytest.raises(RuntimeError, match=r"conflicts with the other wheels .*download them again"):
         add_compiled_libraries(tmp_path / "layer", tmp_path.glob("*.whl"))

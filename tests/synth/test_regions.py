@@ -70,7 +70,7 @@ def test_a_bucket_read_from_two_regions_is_an_error_that_says_so() -> None:
         split_by_region(workflow(function("f", IRELAND, "a/x"), function("g", OREGON, "a/y")), None)
     text = str(caught.value)
     assert "bucket a is read by function f in eu-west-1 and by function g in us-west-2" in text
-    assert "a bucket of its own" in text
+    assert "use a separate bucket for each region" in text
 
 
 def test_a_topic_may_feed_two_regions() -> None:

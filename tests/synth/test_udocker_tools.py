@@ -219,7 +219,7 @@ def test_a_download_has_an_end_and_is_whole(
 
 @pytest.mark.parametrize("url", ["http://example.org/tools.tar.gz", "file:///etc/passwd", "MIRROR/elsewhere"])
 def test_programs_come_over_https_alone(mirror: Mirror, tmp_path: Path, url: str) -> None:
-    with pytest.raises(DeploymentError, match="over https alone"):
+    with pytest.raises(DeploymentError, match="over https only"):
         download([url.replace("MIRROR", mirror.url)], None, tmp_path)
 
 

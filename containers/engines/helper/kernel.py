@@ -25,7 +25,8 @@ SIGACTION = {"x86_64": 13, "aarch64": 134}
 
 # Docker's default set without what a batch job does not need and untrusted code must not have: MKNOD
 # (devices of the host), NET_RAW (forged packets), AUDIT_WRITE, SETFCAP, SYS_CHROOT. Numbers from
-# linux/capability.h. CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE
+# linux/capability.h.
+# CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE
 KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10})
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -120,7 +120,7 @@ def test_uploads_that_the_time_runs_out_of_stop_and_say_what_is_visible(slow: Sl
 
 
 def test_time_that_is_up_already_uploads_nothing(slow: SlowS3, tmp_path: Path) -> None:
-    with pytest.raises(ExplainedError, match=r"1 output file .* is up, and none was uploaded"):
+    with pytest.raises(ExplainedError, match=r"no time left to upload 1 output file .*: none was uploaded"):
         open_storage("s3").require_time(files(tmp_path, 1), time.monotonic() - 1)
     assert not slow.requests
 

@@ -289,7 +289,7 @@ CASES = [
     Case("hard link to nothing", lambda: with_files(hard_link("x", "nothing/there")),
          ("BadImage", "'/x'", "'/nothing/there'")),
     Case("hard link to the layer below", lambda: image(SHELL, tar_of([hard_link("sh", "bin/sh")])), tools=False),
-    Case("symbolic link to nothing", lambda: image(_empty_link()), ("UnsafeImage", "link to nothing")),
+    Case("symbolic link to nothing", lambda: image(_empty_link()), ("UnsafeImage", "link without a target")),
     Case("odd whiteout", lambda: image(SHELL, tar_of([File("etc/.wh...", b"")])), ("UnsafeImage", "etc/.wh...")),
     Case("empty whiteout", lambda: image(SHELL, tar_of([File("etc/.wh.", b"")])), ("UnsafeImage", "etc/.wh.")),
     Case("whiteout of nothing", lambda: image(SHELL, tar_of([File("etc/.wh.missing", b"")])), tools=True),

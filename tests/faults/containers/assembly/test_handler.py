@@ -192,7 +192,7 @@ def test_the_last_run_says_that_time_was_not_enough(index: ModuleType, cloud: Aw
     assert not cloud.handed_over
     (answer,) = cloud.answers
     assert answer["Status"] == "FAILED"
-    assert "an hour was not enough" in answer["Reason"]
+    assert "not finished within an hour" in answer["Reason"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_the_last_run_says_that_time_was_not_enough(index: ModuleType, cloud: Aw
         ({"Image": "127.0.0.1:1/nothing:1"}, "cannot be reached"),
         ({"Image": "127.0.0.1:1/nothing:1"}, "the assembler is outside of your VPC"),
         ({"Archive": "s3://assets/closed.tar"}, "Check that the assembler's role may read it"),
-        ({"Image": "Not A Name"}, "is not the name of an image"),
+        ({"Image": "Not A Name"}, "is not a valid image name"),
         ({"Archive": "s3://assets/missing.tar"}, "s3://assets/missing.tar does not exist"),
         ({"Package": "s3://assets/missing.zip"}, "s3://assets/missing.zip does not exist"),
         ({}, "no image was given"),
