@@ -49,6 +49,9 @@ _EVENTS = [
     {"script": "ZWNobw==", "cmd_args": ["-v", 1]},
     {"cmd_args": '["a"]', "any": {"thing": [1, 2]}},
     {"Event": "s3:TestEvent", "Bucket": "b"},
+    {"storage_provider": "s3", "event": shapes.s3_event("b", "in/a.txt")},
+    {"event": {"name": "a.txt", "mask": ["IN_CREATE"]}, "subscription": "https://dcache.example.org/s"},
+    shapes.rest_request("POST", '{"Records": [{"eventSource": "aws:s3"}]}'),
 ]
 _MESSAGES = [
     *(_EVENTS[0], _EVENTS[2], _EVENTS[7]),
