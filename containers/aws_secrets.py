@@ -1,4 +1,4 @@
-"""Values from AWS Secrets Manager: read once for each execution environment, and kept in memory alone.
+"""Values from AWS Secrets Manager: read once for each execution environment, and kept in memory only.
 
 No message of this module holds a value.
 """
@@ -19,7 +19,7 @@ _read: dict[tuple[str | None, str], str] = {}
 
 
 def secret_string(name: str, where: str) -> str:
-    """The text of the secret with this name or ARN; `where` says in messages what it is for. Raises
+    """The text of the secret with this name or ARN; `where` is its purpose, for messages. Raises
     `ExplainedError` (`SecretUnavailable`)."""
     from botocore.exceptions import BotoCoreError, ClientError
 

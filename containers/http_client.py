@@ -69,7 +69,7 @@ class Response:
             return self._raw.read1(size)
 
     def read_rest(self, limit: int) -> bytes:
-        """At most `limit` bytes of the body, as far as they arrive; closes."""
+        """At most `limit` bytes of the body, possibly fewer; closes the connection."""
         try:
             return self.read(limit)
         except NETWORK_ERRORS:

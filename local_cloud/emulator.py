@@ -140,7 +140,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
 
 
 def check_version() -> None:
-    """Raise UnknownEmulatorError unless the installed ministack is the one that was tried."""
+    """Raise UnknownEmulatorError unless the installed ministack is the tested version."""
     try:
         version = importlib.metadata.version("ministack")
     except importlib.metadata.PackageNotFoundError:

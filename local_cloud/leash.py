@@ -99,7 +99,7 @@ def fork_keeper(*, owner: int = 0, grace_s: float = 0.0) -> None:
 
 
 def end_descendants(deadline_s: float = 10.0) -> dict[int, int]:
-    """Kill all descendants of this process and reap them; give its children's exit statuses."""
+    """Kill all descendants of this process and reap them; return its children's exit statuses."""
     ended: dict[int, int] = {}
     deadline = time.monotonic() + deadline_s
     while time.monotonic() < deadline:

@@ -159,7 +159,7 @@ def _inherited() -> dict[str, str]:
 
 
 def _await_report(reader: int) -> dict[str, Any]:
-    """The emulator's one line; it gives none if it has died or hangs."""
+    """The emulator's one line, or an error if it has ended or hangs."""
     if select.select([reader], [], [], _START_WITHIN_S)[0] and (line := os.read(reader, 65536)):
         message: dict[str, Any] = json.loads(line)
         return message

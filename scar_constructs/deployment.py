@@ -284,7 +284,7 @@ def _names(context: Mapping[str, object], key: str) -> tuple[str, ...]:
 
 
 def _refuse_misspelt_keys(context: Mapping[str, object]) -> None:
-    """A misspelt `-c` key would be ignored in silence: refuse one that is nearly ours."""
+    """A misspelled `-c` key would be ignored silently: reject one that is similar to ours."""
     for key in context:
         near = get_close_matches(key.lower().replace("-", "_"), CONTEXT_KEYS, n=1, cutoff=0.85)
         if key not in CONTEXT_KEYS and near:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class DownloadError(Exception):
-    """Something cannot be fetched; the text says what, why, and what to do."""
+    """A download failed; the text contains what, why, and what to do."""
 
 
 def fetched(name: str, lock: Path, what: str, fetch: Callable[[Path], None]) -> Path:

@@ -1,4 +1,4 @@
-"""The direct engine: a program runs in the root file system that the runner itself is in.
+"""The direct engine: a program runs in the runner's own root file system.
 
 AWS Lambda or AWS Batch has started the assembled image, and the runner is part of it, so there is nothing to
 set up. The engine only makes sure that a run ends: in time, and with every process that the program started.

@@ -65,7 +65,7 @@ _starting = threading.Lock()
 
 
 def is_helper(pid: int) -> bool:
-    """Whether this child of ours is a helper, at work or waiting."""
+    """Whether this child of ours is a helper, working or waiting."""
     return pid in _helpers
 
 
@@ -153,7 +153,7 @@ _spare: list[HelperProcess] = []
 
 
 def take_spare(helper: str, preparation: Preparation | None) -> HelperProcess | None:
-    """The helper that waits, if it is the right one and alive."""
+    """The waiting helper, if it is the right one and still runs."""
     if threading.current_thread() is not threading.main_thread() or not _spare:
         return None
     spare = _spare.pop()

@@ -208,7 +208,7 @@ class Unpacker:
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
-            fresh = not stat.S_ISDIR(os.lstat(path).st_mode)  # a symlink to a directory gives way, too
+            fresh = not stat.S_ISDIR(os.lstat(path).st_mode)  # a symlink to a directory is replaced, too
             if fresh:
                 self._tree.clear(path)
                 os.mkdir(path, 0o700)
@@ -271,5 +271,5 @@ def _mode(entry: TarEntry, *, directory: bool = False) -> int:
 
 
 def _time(entry: TarEntry) -> float:
-    """The modification time, if the file system can hold it."""
+    """The modification time, if the file system supports it."""
     return entry.mtime if 0 <= entry.mtime < 2**33 else 0.0

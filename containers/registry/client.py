@@ -70,7 +70,7 @@ class RegistryRepository:
         self._logged_in = False
 
     def read_manifest(self, version: str) -> tuple[bytes, str]:
-        """The manifest for a tag or digest, and the media type that the registry gives it."""
+        """The manifest for a tag or digest, and its media type according to the registry."""
         content, headers = self._read_document(
             lambda: self._get(f"manifests/{version}", _ACCEPT, self._no_such_image)
         )

@@ -174,7 +174,7 @@ def _unsigned(request: signatures.Request, path: str, headers: dict[str, str]) -
 async def _checked(
     request: signatures.Request, signature: signatures.Signature, secret: str, receive: Receive
 ) -> Receive:
-    """Verify the signature, and see to it that the body is the one that was signed."""
+    """Verify the signature, and that the body is the one that was signed."""
     payload = signature.payload
     if payload is None:
         body = await _whole(receive)

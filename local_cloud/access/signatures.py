@@ -152,7 +152,7 @@ def check(
 
 
 def signing_key(signature: Signature, secret: str) -> bytes:
-    """The key that a secret gives for the signature's day, region and service."""
+    """The key derived from a secret for the signature's day, region and service."""
     return _derived_key(secret, signature.signed_at[:8], signature.region, signature.service)
 
 

@@ -1,4 +1,4 @@
-"""Images by the names that functions and jobs give them: `ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME…`."""
+"""Images by their names in functions and jobs: `ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME…`."""
 
 from __future__ import annotations
 

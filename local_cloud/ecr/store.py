@@ -1,4 +1,4 @@
-"""All repositories of the embedded cloud's ECR, each in a folder of its own, and the pushes under way."""
+"""All repositories of the embedded cloud's ECR, each in its own folder, and the pushes in progress."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Failure:
     attempts: int
     condition: str
     result: dict[str, Any]
-    """Of the last attempt, as the emulator gives it."""
+    """Of the last attempt, as returned by the emulator."""
 
     def record(self) -> dict[str, Any]:
         """The invocation record."""

@@ -43,7 +43,7 @@ _log = logging.getLogger("lambda-events")
 
 @dataclass
 class QueuedEvent:
-    """One event on its way to a function."""
+    """One event that waits for a function."""
 
     account: str
     region: str

@@ -33,7 +33,7 @@ class BackgroundWork:
         self._changed = threading.Condition(store.lock)
         self._paused = True
         self._abandoned = False
-        """Whether what ends is to be ignored."""
+        """Whether results are ignored."""
         self._running: dict[Any, Any] = {}
 
     def resume(self) -> None:

@@ -45,7 +45,7 @@ class Store:
     """The database. All methods may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open the database, or make it.
+        """Open or create the database.
 
         Raises:
             sqlite3.Error: it is damaged, or cannot be written.
@@ -110,7 +110,7 @@ class Store:
 
     @property
     def owes(self) -> bool:
-        """Whether there is something that the disk had no room for."""
+        """Whether changes did not fit on the disk."""
         return bool(self._owed)
 
     def checkpoint(self) -> None:

@@ -19,7 +19,7 @@ class Invocation:
     """One run of the container, before it has a request id or a folder."""
 
     event: object
-    """The event of this run alone, as JSON: with one record if the original had several."""
+    """The event of this run only, as JSON: with one record if the original had several."""
     time: str
     """When it happened, ISO 8601."""
     source: StoredObject | None = None

@@ -182,7 +182,7 @@ class FileServerStorage:
             answer = self._patiently(sending, partial(self._protocol.make_folder, folder))
             if answer is None:
                 made.add(wanted.pop())
-                made.update(_parents(folder))  # where it is, they are
+                made.update(_parents(folder))  # its parents exist, too
                 continue
             parent = folder.rpartition("/")[0]
             if answer.status in (UNAUTHORIZED, NO_SPACE) or not parent or parent in made:

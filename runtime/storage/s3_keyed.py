@@ -60,7 +60,8 @@ class KeyedS3Storage(S3Storage):
 
             from urllib3.exceptions import InsecureRequestWarning
 
-            warnings.simplefilter("ignore", InsecureRequestWarning)  # the user said so; once is enough
+            # the user turned verification off; one warning is enough
+            warnings.simplefilter("ignore", InsecureRequestWarning)
         return boto3.session.Session().client(
             "s3",
             aws_access_key_id=self._settings["access_key"],

@@ -26,7 +26,7 @@ def handler_file(name: str) -> Path:
 
 
 def handler_code(name: str) -> str:
-    """The text of a program that is part of a template, with the one that answers CloudFormation."""
+    """The code of a program in a template, with the code that answers CloudFormation."""
     program = handler_file(name).read_text(encoding="utf-8").replace(_IMPORT, "")
     answering = Path(__file__).parents[1] / "handlers" / "answering.py"
     return f"{answering.read_text(encoding='utf-8')}\n\n{program}"

@@ -18,7 +18,7 @@ from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.assembler_asset import assembler_folder
 
 _MEMORY_MIB = 2048
-"""Lambda gives processor and network in proportion to memory; 1 769 MiB is one whole vCPU."""
+"""Lambda assigns processor and network in proportion to memory; 1 769 MiB is one full vCPU."""
 
 _PUSH = (
     "ecr:BatchCheckLayerAvailability",

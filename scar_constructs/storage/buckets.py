@@ -17,7 +17,7 @@ from scar_constructs.storage.bucket_folders import BucketFolders, OnDelete
 from scar_constructs.storage.notifications import NotificationsHandler
 
 _KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
-"""Kept, but for a deployment that fails while it makes it."""
+"""Retained, except if the deployment that creates it fails."""
 
 
 class WorkflowBucket(Construct):

@@ -142,7 +142,7 @@ def mount_system(task: dict[str, Any], sources: dict[str, Any], writable: bool) 
         mount(f"/proc/self/fd/{descriptor}", f"/dev/{name}", None, MS_BIND)
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{target}", f"/dev/{name}")
-    if not task["like_lambda"]:  # where there is no /dev/shm
+    if not task["like_lambda"]:  # if there is no /dev/shm
         os.mkdir("/dev/shm")
         mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     os.mkdir("/dev/pts")

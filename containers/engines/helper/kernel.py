@@ -112,7 +112,7 @@ def drop_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
 
 
 def forbid_privileges() -> None:
-    """No set-uid program or file capability gives this process more rights, from here on."""
+    """From here on, no set-uid program or file capability gives this process more privileges."""
     call("no_new_privs", libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 

@@ -78,7 +78,7 @@ def end_with_first_child(tracer: int) -> None:
 
 
 def is_child(pid: int, parent: int) -> bool:
-    """Whether it is one, as far as it still exists."""
+    """Whether it is one, if it still exists."""
     try:
         return parent_and_session(pid)[0] == parent
     except OSError:

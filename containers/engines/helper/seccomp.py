@@ -41,7 +41,7 @@ REFUSED = {
     "mount_setattr": (442, 442),
     "unshare": (272, 97),
     "setns": (308, 268),
-    # Files by handle, which leads out of the container's root.
+    # Files by handle, which bypasses the container's root.
     "open_by_handle_at": (304, 265),
     # Programs that run in the kernel, and its large and often broken interfaces.
     "bpf": (321, 280),

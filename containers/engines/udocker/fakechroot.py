@@ -93,7 +93,7 @@ class FakechrootEngine:
 
 
 def probe_fakechroot(_store: Path) -> Mapping[str, str]:
-    """Whether there is a library at all; which one fits shows with the image. Raises ProbeFailed."""
+    """Whether there is any library; the image determines which one. Raises ProbeFailed."""
     if not fakechroot_libraries():
         raise ProbeFailed(f"no libfakechroot-*.so for {platform.machine()} {where('lib')}")
     return {}
