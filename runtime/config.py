@@ -33,14 +33,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
 from runtime.assembled import EnclosingImage, assembled_image
-
-if TYPE_CHECKING:
-    from runtime.storage.contract import StoredObject
 
 FILE_NAME = "function_config.json"
 VERSION = 1
@@ -73,11 +70,9 @@ class StorageFolder:
         """The prefix of every key in the folder; empty for the whole bucket."""
         return f"{self.folder}/" if self.folder else ""
 
-    def contains(self, source: StoredObject) -> bool:
+    def contains(self, provider: str, bucket: str, key: str) -> bool:
         """Whether the object is in the folder, or in a folder below it. Filters do not count."""
-        return (self.provider, self.bucket) == (source.provider, source.bucket) and source.key.startswith(
-            self.key_prefix
-        )
+        return (self.provider, self.bucket) == (provider, bucket) and key.startswith(self.key_prefix)
 
     def accepts(self, base_name: str) -> bool:
         """Whether the filters match: one of the prefixes and one of the suffixes. An empty list matches every

@@ -79,7 +79,9 @@ def input_folder(source: StoredObject, inputs: Iterable[StorageFolder]) -> str:
 
     Keys are untrusted: parts that are not file names, such as `..`, are replaced as in `file_name`.
     """
-    prefixes = (entry.key_prefix for entry in inputs if entry.contains(source))
+    prefixes = (
+        entry.key_prefix for entry in inputs if entry.contains(source.provider, source.bucket, source.key)
+    )
     below = source.key.removeprefix(max(prefixes, key=len, default=""))
     return "/".join(map(file_name, below.split("/")[:-1]))
 

@@ -321,7 +321,7 @@ def _reason_to_skip(source: StoredObject | None, config: FunctionConfig) -> str 
         return "the key ends in `/`, as those of folder markers do"
     if source.size == 0:
         return EMPTY
-    inputs = [entry for entry in config.inputs if entry.contains(source)]
+    inputs = [entry for entry in config.inputs if entry.contains(source.provider, source.bucket, source.key)]
     if not inputs:
         known = ", ".join(map(str, config.inputs)) or "none"
         return f"the object is not in an input of the function ({known})"

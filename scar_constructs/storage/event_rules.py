@@ -25,7 +25,7 @@ from scar_constructs.storage.notifications import key_filters
 _NOTIFICATIONS_OF_A_BUCKET = 100
 """The maximum of S3 (https://docs.aws.amazon.com/general/latest/gr/s3.html)."""
 _MOST_WILDCARDS = 5
-"""EventBridge refuses rules that are \"too complex\", and does not tell where that begins."""
+"""EventBridge rejects rules that are \"too complex\", and does not document the limit."""
 _ROOM_FOR_KEYS = 1800
 """An event pattern has at most 2048 characters (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html);
 the rest is for the name of the bucket and the surrounding pattern."""
