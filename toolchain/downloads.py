@@ -16,7 +16,13 @@ class DownloadError(Exception):
     """A download failed; the text contains what, why, and what to do."""
 
 
-def fetched(name: str, lock: Path, what: str, fetch: Callable[[Path], None]) -> Path:
+def fetched(
+    name: str,
+    lock: Path,
+    what: str,
+    fetch: Callable[[Path], None],
+    check: Callable[[], object] = lambda: None,
+) -> Path:
     """The folder of something that `lock` pins; if it is missing, `fetch` fills a new one.
 
     Args:
@@ -24,6 +30,7 @@ def fetched(name: str, lock: Path, what: str, fetch: Callable[[Path], None]) -> 
         lock: File that pins the versions.
         what: What is fetched, for the message on standard error.
         fetch: Fills an empty folder.
+        check: Raises DownloadError if a program that `fetch` needs is missing. It is called first.
 
     Raises:
         DownloadError: It cannot be fetched, or the folder cannot be written.
@@ -32,6 +39,7 @@ def fetched(name: str, lock: Path, what: str, fetch: Callable[[Path], None]) -> 
     folder = downloads_folder() / f"{name}-{digest}"
     if folder.is_dir():
         return folder
+    check()
     print(f"Fetching {what} (once) …", file=sys.stderr, flush=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

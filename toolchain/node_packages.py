@@ -18,17 +18,19 @@ def node_packages() -> Path:
     Raises:
         DownloadError: npm is missing or cannot install the packages.
     """
-    name = "node-packages"
-    return (
-        fetched(name, _HERE / "package-lock.json", "the cdk command line and Graphviz", _install)
-        / "node_modules"
-    )
+    lock, what = _HERE / "package-lock.json", "the cdk command line and Graphviz"
+    return fetched("node-packages", lock, what, _install, _node_and_npm) / "node_modules"
 
 
-def _install(folder: Path) -> None:
+def _node_and_npm() -> tuple[Path, Path]:
     node, npm = bundled_node(), npm_program()
     if node is None or npm is None:
         raise DownloadError('Node is missing. Install it with pip: pip install "scar-cdk[deploy]"')
+    return node, npm
+
+
+def _install(folder: Path) -> None:
+    node, npm = _node_and_npm()
     for name in ("package.json", "package-lock.json"):
         shutil.copy(_HERE / name, folder)
     options = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")

@@ -7,7 +7,7 @@ from threading import Barrier
 
 import pytest
 
-from toolchain import downloads
+from toolchain import downloads, node_packages
 from toolchain.downloads import DownloadError, downloads_folder, fetched, run_download
 
 
@@ -50,6 +50,16 @@ def test_nothing_is_left_of_a_download_that_fails(folder: Path, tmp_path: Path) 
     with pytest.raises(DownloadError, match=r"cannot fetch it\. Check the network.*\nno route to host"):
         fetched("things", lock(tmp_path), "the things", fetch)
     assert list(folder.iterdir()) == []
+
+
+def test_nothing_is_fetched_without_node(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(node_packages, "bundled_node", lambda: None)
+    with pytest.raises(DownloadError, match=r"Node is missing\. Install it with pip"):
+        node_packages.node_packages()
+    assert capsys.readouterr().err == ""
+    assert not folder.exists()
 
 
 def test_two_processes_that_fetch_at_once_use_the_same_folder(folder: Path, tmp_path: Path) -> None:
