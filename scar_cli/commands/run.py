@@ -117,10 +117,10 @@ def command(
                 "-ib runs a function on the files of its input, which its FDL file tells",
                 "Say scar run -f FILE -ib BUCKET/FOLDER, or scar-launch",
             )
-        return _launch(fdl, name, stage, bucket_path, output=output, as_json=as_json)
+        return _launch(fdl, name, stage, bucket_path, stack=stack, output=output, as_json=as_json)
     defined = _definition(fdl, name)
     if fdl is not None and defined is None and script is None and not arguments:
-        return _launch(fdl, name, stage, output=output, as_json=as_json)
+        return _launch(fdl, name, stage, stack=stack, output=output, as_json=as_json)
     function = one_selected(fdl, name, stack, stage)
     payload: Any = {}
     kind = "Event" if asynchronous else "RequestResponse"
@@ -213,11 +213,17 @@ def _launch(
     stage: str | None,
     bucket_path: str | None = None,
     *,
+    stack: str | None,
     output: str | None,
     as_json: bool,
 ) -> int:
     from scar_cli.commands.launch import command as launch
 
+    if stack is not None:
+        raise UserError(
+            "--stack does not apply to a launch, which finds the function by its FDL file",
+            "Leave out --stack. For a stage, add --stage",
+        )
     if output is not None:
         raise UserError(
             "-o takes what one run says, and here each file has a run of its own",

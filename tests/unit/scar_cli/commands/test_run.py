@@ -19,6 +19,7 @@ from scar_cli.commands.invoke import _send, query
 from scar_cli.commands.invoke import command as invoke
 from scar_cli.commands.run import _read, command
 from scar_cli.errors import UserError
+from tests.loopback_aws import FDL
 
 
 def answer(**more: Any) -> dict[str, Any]:
@@ -54,6 +55,17 @@ def test_an_endpoint_of_the_embedded_cloud_is_reached_where_it_is() -> None:
         "http://127.0.0.1:4566/_aws/execute-api/abc/scar/launch"
     )
     assert reachable_url(url, "https://apigateway.us-east-1.amazonaws.com") == url
+
+
+@pytest.mark.parametrize("more", [[], ["-ib", "bucket/in"]])
+def test_a_launch_takes_no_stack(tmp_path: Path, more: list[str]) -> None:
+    fdl = tmp_path / "fan.yaml"
+    fdl.write_text(FDL)
+    result = CliRunner().invoke(command, ["-f", str(fdl), "--stack", "s", *more])
+    assert str(result.exception) == (
+        "--stack does not apply to a launch, which finds the function by its FDL file. "
+        "Leave out --stack. For a stage, add --stage."
+    )
 
 
 @pytest.mark.parametrize(
