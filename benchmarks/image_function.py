@@ -102,7 +102,6 @@ def _unpacked(folder: Path) -> tuple[Path, dict[str, Any]]:
             architecture={"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
             image="contract/busybox",
             mirrors=f"docker.io=file://{folder}/mirror",
-            scratch=folder,
         )
         digest = assemble(wanted, TargetRepository(registry, "bench"), this_runner()).digest
         source = f"docker://{registry.removeprefix('http://')}/bench@{digest}"

@@ -53,8 +53,7 @@ class Wanted:
 
     Either `image` is a reference, or `archive` is the address of an archive (`s3://bucket/key`, or a path).
     `architecture` is OCI's name (`amd64`, `arm64`). The image's tag is resolved again if `refresh` changes.
-    `package` is the zip of the function's package. `scratch` is a folder for archives that are compressed
-    as a whole."""
+    `package` is the zip of the function's package."""
 
     function: str
     package: Path | IO[bytes]
@@ -64,7 +63,6 @@ class Wanted:
     mirrors: str = ""
     registry_credentials: str | None = None
     refresh: str = ""
-    scratch: Path = Path("/tmp")  # noqa: S108 - a private file without a name is made there
 
     @property
     def source(self) -> str:
@@ -87,7 +85,7 @@ class Wanted:
                 log=log,
             )
         if self.archive:
-            return open_archive(self.archive, self.architecture, scratch=self.scratch)
+            return open_archive(self.archive, self.architecture)
         raise ExplainedError(
             "no image was given",
             advice="Set `container.image` or `container.image_file`",

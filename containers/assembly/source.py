@@ -25,7 +25,7 @@ from containers.image.origin import FoundImage, Layer, find_image
 from containers.registry.mirrors import Place, places_for
 from containers.registry.ranges import FileSource, RangeSource
 from containers.registry.references import parse_reference
-from containers.store.archive import find_in_archive, plain_archive, s3_archive
+from containers.store.archive import find_in_archive, s3_archive
 from containers.store.pull import Log, ask_in_turn
 
 MAXIMUM_LAYERS = 127
@@ -78,12 +78,9 @@ def open_reference(
 
 
 @contextlib.contextmanager
-def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[SourceImage]:
+def open_archive(address: str, architecture: str) -> Iterator[SourceImage]:
     """The image in an archive (`docker save`, or an OCI layout in a tar) at `s3://bucket/key`, or in a
-    file.
-
-    `scratch` is a folder for a decompressed copy, needed if the whole archive is compressed.
-    """
+    file."""
     what = f"image archive {address}"
     with contextlib.ExitStack() as stack:
         source: RangeSource
@@ -98,8 +95,7 @@ def open_archive(address: str, architecture: str, *, scratch: Path) -> Iterator[
                     advice="Check its path",
                     kind=ErrorKind.IMAGE_NOT_FOUND,
                 ) from error
-        archive = stack.enter_context(plain_archive(source, scratch, what))
-        yield _checked(find_in_archive(archive, architecture, what), architecture, what)
+        yield _checked(find_in_archive(source, architecture, what), architecture, what)
 
 
 def _checked(found: FoundImage, architecture: str, what: str) -> SourceImage:

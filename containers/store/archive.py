@@ -1,22 +1,17 @@
 """Images in archives (`docker save`, or an OCI layout in a tar), found by small ranged reads.
 
 The table of contents has no fixed position (docker save writes manifest.json last), so the headers are read
-first; then each layer is one ranged request. Nothing is kept on disk, unless the whole archive is compressed:
-then it is decompressed into a temporary file first.
+first; then each layer is one ranged request. Nothing is kept on disk. FDL038 rejects archives that are
+compressed as a whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import posixpath
-import shutil
 import tarfile
-import tempfile
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import IO, cast
 
 from containers.bounded_json import read_json
@@ -32,43 +27,13 @@ from containers.image.manifests import (
     parse_document,
 )
 from containers.image.origin import ByteStream, FoundImage, Layer, VerifiedStream, find_image, read_all
-from containers.layers.decompress import decompressed
-from containers.registry.ranges import FileSource, RangeSource, S3Object
+from containers.registry.ranges import RangeSource, S3Object
 
 _MAXIMUM_MEMBERS = 10_000
 _WINDOW = 64 * 1024
 # Ten thousand members take five megabytes of headers, an image has a few hundred. tarfile holds long names
 # and sparse maps in memory.
 _MAXIMUM_HEADER_BYTES = 8 << 20
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-
-
-@contextlib.contextmanager
-def plain_archive(source: RangeSource, scratch: Path, what: str) -> Iterator[RangeSource]:
-    """`source`, or a decompressed temporary copy of it."""
-    head = source.stream(0, min(source.size, 4))
-    magic = head.read(4)
-    head.close()
-    if not magic.startswith(_COMPRESSED):
-        yield source
-        return
-    # unnamed: removed with the process, even if it is killed
-    with tempfile.TemporaryFile(dir=scratch) as file:
-        raw = source.stream(0, source.size)
-        plain = decompressed(raw, what)
-        try:
-            while chunk := plain.read(1 << 20):
-                file.write(chunk)
-                if shutil.disk_usage(file.fileno()).free < (32 << 20):
-                    raise ExplainedError(
-                        f"the disk is too small to decompress {what}",
-                        advice="Save it uncompressed (docker save -o image.tar) or raise ephemeral_storage",
-                        kind=ErrorKind.DISK_FULL,
-                    )
-        finally:
-            raw.close()
-        file.flush()
-        yield FileSource(file.fileno())
 
 
 def s3_archive(uri: str, what: str) -> S3Object:

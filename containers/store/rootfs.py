@@ -18,7 +18,7 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.manifests import host_architecture
 from containers.registry.mirrors import places_for
 from containers.registry.references import parse_reference
-from containers.store.archive import find_in_archive, plain_archive, s3_archive
+from containers.store.archive import find_in_archive, s3_archive
 from containers.store.pull import Log, WantedImage, from_store, obtain_image, pull
 from containers.store.root_filesystem import RootFilesystem
 from containers.store.store import ImageStore
@@ -114,9 +114,8 @@ def _prepare_archive(uri: str, images: ImageStore, architecture: str, log: Log) 
     if digest and (found_here := from_store(images, digest)):
         return found_here
     what = f"image archive {uri}"
-    with plain_archive(s3_archive(uri, what), images.folder, what) as archive:
-        found = find_in_archive(archive, architecture, what)
-        root = obtain_image(found, images, what, log)
+    found = find_in_archive(s3_archive(uri, what), architecture, what)
+    root = obtain_image(found, images, what, log)
     _note(images, name, found.digest, known)
     return root
 

@@ -124,7 +124,6 @@ class Deployed:
             architecture={"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
             image=f"contract/{name}",
             mirrors=f"docker.io=file://{self.mirror}",
-            scratch=self.folder,
         )
 
 

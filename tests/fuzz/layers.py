@@ -18,11 +18,11 @@ from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
-from containers.store.archive import find_in_archive, plain_archive
+from containers.store.archive import find_in_archive
 from tests.fuzz.mutation import EDITS, edited, json_bytes, mutated
 from tests.fuzz.sandbox import Sandbox, watch
 from tests.fuzz.target import Check, Target
-from tests.fuzz.tars import LAYERS, MEMBERS, layer_bytes, member_bytes, members_of, packed
+from tests.fuzz.tars import LAYERS, MEMBERS, layer_bytes, member_bytes, members_of
 from tests.oci_images import INDEX_TYPE, File, Image, digest_of, tar_of
 
 IMAGE_KINDS = frozenset(
@@ -138,7 +138,7 @@ def _archive_bytes(case: Mapping[str, Any], outside: str) -> bytes:
         files.append(("manifest.json", json_bytes(case["saved"])))
     members = [*members_of(files), *case.get("more", ())]
     content = b"".join(member_bytes(member, outside) for member in members) + bytes(1024)
-    return packed(edited(content, case.get("edits", ())), case["packing"])
+    return edited(content, case.get("edits", ()))
 
 
 @contextmanager
@@ -153,10 +153,9 @@ def _archives(folder: Path) -> Iterator[Check]:
             file.write_bytes(content)
             descriptor = os.open(file, os.O_RDONLY)
             try:
-                with plain_archive(FileSource(descriptor), work, "image archive fuzz") as source:
-                    found = find_in_archive(source, "amd64", "image archive fuzz")
-                    found.load_config()
-                    unpack(list(found.layers), work / "root")
+                found = find_in_archive(FileSource(descriptor), "amd64", "image archive fuzz")
+                found.load_config()
+                unpack(list(found.layers), work / "root")
             except ExplainedError as error:
                 require_documented(error)
             finally:
@@ -173,7 +172,6 @@ ARCHIVES_TARGET = Target(
     st.fixed_dictionaries(
         {
             "oci": st.booleans(),
-            "packing": st.sampled_from(["plain", "plain", "gzip", "zstd", "twice"]),
             "config": mutated(DOCUMENTS[:1]),
             "saved": mutated([_SAVED]),
         },

@@ -25,7 +25,6 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import IO, Any
 
 from botocore.exceptions import ClientError
@@ -108,7 +107,6 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             mirrors=wish.get("RegistryMirrors") or os.environ.get("SCAR_REGISTRY_MIRRORS", ""),
             registry_credentials=wish.get("RegistryCredentials") or None,
             refresh=wish.get("Refresh", ""),
-            scratch=Path(tempfile.gettempdir()),
         )
         done = assemble(wanted, target, this_runner(), deadline=deadline, log=_log)
     return {

@@ -108,7 +108,7 @@ class World:
         given: dict[str, Any] = {"function": "resize", "package": package(), "architecture": "amd64"}
         if "archive" not in changes:
             given["image"] = self.reference
-        return Wanted(**{**given, "scratch": self.folder, **changes})
+        return Wanted(**{**given, **changes})
 
     def assemble(self, deadline: float | None = None, **changes: Any) -> Assembled:
         return assemble(self.wanted(**changes), self.repository(), self.runner, deadline=deadline)

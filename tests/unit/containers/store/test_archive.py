@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import os
@@ -14,7 +13,7 @@ from containers.errors import ExplainedError
 from containers.image.origin import ByteStream, FoundImage, Layer
 from containers.layers.unpack import Unpacker
 from containers.registry.ranges import FileSource
-from containers.store.archive import find_in_archive, plain_archive, s3_archive
+from containers.store.archive import find_in_archive, s3_archive
 from tests.oci_images import File, Image, docker_save, oci_archive, symlink, tar_of, write_layout
 
 IMAGE = Image([tar_of([File("a", b"1")]), tar_of([File("b", b"2" * 100_000)])], {"Entrypoint": ["/a"]})
@@ -167,15 +166,6 @@ def test_a_table_of_very_many_layers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "image.tar"
     path.write_bytes(tar_of([File("manifest.json", table), File("c.json", config), File("l.tar", b"")]))
     assert "at most 1000" in failing(path).cause
-
-
-def test_archive_compressed_as_a_whole(tmp_path: Path) -> None:
-    path = docker_save(tmp_path / "image.tar", IMAGE)
-    path.write_bytes(gzip.compress(path.read_bytes()))
-    with plain_archive(FileSource(os.open(path, os.O_RDONLY)), tmp_path, "image test") as source:
-        found = find_in_archive(source, "amd64", "image test")
-        assert (unpack(found, tmp_path / "root") / "a").read_bytes() == b"1"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tar", "root"]
 
 
 def test_address_that_is_no_s3_object() -> None:
