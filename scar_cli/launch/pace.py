@@ -65,7 +65,7 @@ class Pace:
     def begin(self, stop: threading.Event) -> bool:
         """Wait until a call may begin; False if `stop` was set meanwhile."""
         with self._changed:
-            while self._running >= int(self._room) and not stop.is_set():
+            while self._running >= self.at_once and not stop.is_set():
                 self._changed.wait(0.2)
             if stop.is_set():
                 return False
