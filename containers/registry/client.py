@@ -29,6 +29,7 @@ from containers.image.manifests import (
 )
 from containers.image.origin import ByteStream, VerifiedStream
 from containers.patience import ReceivingPace, ServerPatience
+from containers.registry.resuming import Opened, ResumingStream
 from containers.registry.token_server import check_token_server
 from containers.registry.transport import HttpStatusError, Transport
 
@@ -42,9 +43,6 @@ _ACCEPT = {
 }
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _PARTIAL, _PAST_THE_END = 401, 403, 404, 206, 416
 _CHALLENGE_PARAMETER = re.compile(r'([a-zA-Z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
-# A server that closes each connection after a few bytes must not keep us busy forever: only this much
-# progress between two cuts counts as a fresh start.
-_PROGRESS_BYTES = 1 << 20
 
 
 class RegistryRepository:
@@ -86,11 +84,12 @@ class RegistryRepository:
     def open_blob(self, descriptor: Descriptor) -> ByteStream:
         """The blob's bytes, checked at their end."""
         digest = descriptor.digest
-        blob = _ResumingBlob(
+        blob = ResumingStream(
             lambda position: self._open_blob_at(digest, position),
             descriptor.size,
-            self._host,
             self._transport.patience,
+            NETWORK_ERRORS,
+            lambda error: _connection_lost(self._host, error),
         )
         return VerifiedStream(blob, descriptor, f"a part of {self._what} from {self._host}")
 
@@ -98,11 +97,21 @@ class RegistryRepository:
         """Close the connections."""
         self._transport.close()
 
-    def _open_blob_at(self, digest: str, position: int) -> Response:
-        """The response for a blob from byte `position` on (206), or from its start if the server knows no
-        Range."""
+    def _open_blob_at(self, digest: str, position: int) -> Opened:
+        """A blob from byte `position` on."""
         headers = {"Range": f"bytes={position}-"} if position else {}
-        return self._get(f"blobs/{digest}", headers, self._no_such_blob)
+        response = self._get(f"blobs/{digest}", headers, self._no_such_blob)
+        try:
+            if position and response.status == _PARTIAL:
+                content_range = response.headers.get("Content-Range", "")
+                if not content_range.startswith(f"bytes {position}-"):
+                    raise ConnectionError(f"requested bytes from {position} on, received '{content_range}'")
+            else:
+                _skip(response, position)
+        except NETWORK_ERRORS:
+            response.close()
+            raise
+        return Opened(response.read1, response.close)
 
     def _get(
         self,
@@ -233,71 +242,13 @@ class RegistryRepository:
         return content, response.headers
 
 
-class _ResumingBlob:
-    """A blob as a stream that survives broken connections; `open_at` opens it from a byte position on."""
-
-    def __init__(
-        self, open_at: Callable[[int], Response], size: int, host: str, patience: ServerPatience
-    ) -> None:
-        self._open_at = open_at
-        self._size = size
-        self._host = host
-        self._patience = patience
-        self._response: Response | None = None
-        self._position = 0
-        self._failures = 0
-        self._failed_at = 0
-        self._pace = ReceivingPace(patience)
-
-    def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`."""
-        while self._position < self._size:
-            try:
-                if self._response is None:
-                    self._response = self._connect()
-                chunk = self._pace.read(self._response.read1, min(size, self._size - self._position))
-                if not chunk:
-                    raise ConnectionError("the connection was closed too early")
-            except NETWORK_ERRORS as error:
-                self._recover(error)
-            else:
-                self._position += len(chunk)
-                return chunk
-        return b""
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._response is not None:
-            self._response.close()
-            self._response = None
-
-    def _connect(self) -> Response:
-        response = self._open_at(self._position)
-        if self._position == 0:
-            return response
-        if response.status == _PARTIAL:
-            content_range = response.headers.get("Content-Range", "")
-            if not content_range.startswith(f"bytes {self._position}-"):
-                response.close()
-                raise ConnectionError(f"requested bytes from {self._position} on, received '{content_range}'")
-            return response
-        to_skip = self._position  # the server ignores Range: read again what we have
-        while to_skip:
-            skipped = response.read1(min(1 << 20, to_skip))
-            if not skipped:
-                raise ConnectionError("the connection was closed too early")
-            to_skip -= len(skipped)
-        return response
-
-    def _recover(self, error: Exception) -> None:
-        self.close()
-        if self._position - self._failed_at >= _PROGRESS_BYTES:
-            self._failures = 0
-        self._failures += 1
-        self._failed_at = self._position
-        if self._patience.is_over(self._failures):
-            raise _connection_lost(self._host, error) from error
-        time.sleep(self._patience.pause_s(self._failures))
+def _skip(response: Response, position: int) -> None:
+    """Read up to a position again, if the server ignores Range."""
+    while position:
+        skipped = response.read1(min(1 << 20, position))
+        if not skipped:
+            raise ConnectionError("the connection was closed too early")
+        position -= len(skipped)
 
 
 def _connection_lost(host: str, error: Exception) -> ExplainedError:

@@ -8,6 +8,10 @@ from typing import Any, Protocol
 from containers.asking import asker
 from containers.errors import ErrorKind, ExplainedError
 from containers.image.origin import ByteStream
+from containers.patience import ServerPatience
+from containers.registry.resuming import Opened, ResumingStream
+
+_PATIENCE = ServerPatience(first_pause_s=0.1)
 
 
 class RangeSource(Protocol):
@@ -63,18 +67,24 @@ class S3Object:
 
     def stream(self, offset: int, length: int) -> ByteStream:
         """The bytes from `offset` on."""
-        return _S3Part(self, offset, length)
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
 
-    def open_at(self, offset: int, end: int) -> Any:
-        """The body of the response for the bytes from `offset` to before `end`."""
-        answer = self._call(
-            lambda: self._client.get_object(
-                Bucket=self._bucket, Key=self._key, Range=f"bytes={offset}-{end - 1}", IfMatch=self._etag
-            )
-        )
-        return answer["Body"]
+        last = offset + length - 1
 
-    def failed(self, error: Exception) -> ExplainedError:
+        def open_at(position: int) -> Opened:
+            wanted = f"bytes={offset + position}-{last}"
+            body = self._call(
+                lambda: self._client.get_object(
+                    Bucket=self._bucket, Key=self._key, Range=wanted, IfMatch=self._etag
+                )
+            )["Body"]
+            return Opened(body.read, body.close)
+
+        errors = (BotoCoreError, HTTPError, OSError)
+        return ResumingStream(open_at, length, _PATIENCE, errors, self._failed)
+
+    def _failed(self, error: Exception) -> ExplainedError:
         """The explained error for an `error` of S3."""
         code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
         if code in ("404", "NoSuchKey", "NoSuchBucket"):
@@ -95,43 +105,4 @@ class S3Object:
         try:
             return request()
         except (BotoCoreError, ClientError) as error:
-            raise self.failed(error) from error
-
-
-class _S3Part:
-    """One range of the object, reopened at the position where the connection broke."""
-
-    _ATTEMPTS = 5
-
-    def __init__(self, s3_object: S3Object, offset: int, length: int) -> None:
-        self._object = s3_object
-        self._offset = offset
-        self._end = offset + length
-        self._body: Any = None
-        self._failures = 0
-
-    def read(self, size: int, /) -> bytes:
-        from botocore.exceptions import BotoCoreError
-        from urllib3.exceptions import HTTPError
-
-        while self._offset < self._end:
-            try:
-                if self._body is None:
-                    self._body = self._object.open_at(self._offset, self._end)
-                chunk: bytes = self._body.read(min(size, self._end - self._offset))
-                if not chunk:
-                    raise ConnectionError("the connection was closed too early")
-            except (BotoCoreError, HTTPError, OSError) as error:
-                self.close()
-                self._failures += 1
-                if self._failures >= self._ATTEMPTS:
-                    raise self._object.failed(error) from error
-            else:
-                self._offset += len(chunk)
-                return chunk
-        return b""
-
-    def close(self) -> None:
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+            raise self._failed(error) from error
