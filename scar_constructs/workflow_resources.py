@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
@@ -28,6 +29,18 @@ from scar_constructs.storage.topics import TopicTrigger
 
 OUTPUT = "ScarWorkflow"
 """Name of the output with the deployed resources, as JSON, for command-line tools."""
+
+
+class ResourceOptions(TypedDict, total=False):
+    """The options of `WorkflowResources`, which describes them."""
+
+    folders: Mapping[str, Sequence[str]]
+    foreign_buckets: Sequence[str]
+    existing_buckets: Sequence[str]
+    destroy_buckets: bool
+    registry_mirrors: str | None
+    distributed_launch: bool
+    udocker_tarball: Path | None
 
 
 class WorkflowResources:

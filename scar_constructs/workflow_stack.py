@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Unpack
 
 from aws_cdk import Annotations, App, Environment, Stack, Tags
 from constructs import Construct
@@ -14,7 +13,7 @@ from scar_constructs.functions.udocker_tarball import UdockerTools
 from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
 from scar_constructs.storage.notifications import NotificationsHandler
 from scar_constructs.template_checks import accept_in_cfn_lint, accept_literal_text
-from scar_constructs.workflow_resources import WorkflowResources
+from scar_constructs.workflow_resources import ResourceOptions, WorkflowResources
 
 
 def add_stacks(
@@ -62,6 +61,7 @@ class WorkflowStack(Stack):
 
     :param region: where it is deployed; default: where the cdk command deploys to.
     :param deployment_region: that region, if it is known.
+    :param options: see `WorkflowResources`.
     """
 
     def __init__(
@@ -72,13 +72,7 @@ class WorkflowStack(Stack):
         workflow: Workflow,
         region: str | None = None,
         deployment_region: str | None = None,
-        folders: Mapping[str, Sequence[str]] | None = None,
-        foreign_buckets: Sequence[str] = (),
-        existing_buckets: Sequence[str] = (),
-        destroy_buckets: bool = False,
-        registry_mirrors: str | None = None,
-        distributed_launch: bool = False,
-        udocker_tarball: Path | None = None,
+        **options: Unpack[ResourceOptions],
     ) -> None:
         stage = "" if workflow.stage is None else f" (stage {workflow.stage})"
         super().__init__(
@@ -91,18 +85,7 @@ class WorkflowStack(Stack):
         accept_in_cfn_lint(self)
         accept_literal_text(self)
         notifications = NotificationsHandler(self)
-        resources = WorkflowResources(
-            self,
-            workflow=workflow,
-            region=region or deployment_region,
-            folders=folders,
-            foreign_buckets=foreign_buckets,
-            existing_buckets=existing_buckets,
-            destroy_buckets=destroy_buckets,
-            registry_mirrors=registry_mirrors,
-            distributed_launch=distributed_launch,
-            udocker_tarball=udocker_tarball,
-        )
+        resources = WorkflowResources(self, workflow=workflow, region=region or deployment_region, **options)
         self.functions = resources.functions
         notifications.keep_log()
         Tags.of(self).add("createdby", "scar")
