@@ -11,7 +11,8 @@ import sys
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -124,6 +125,17 @@ def until(probe: Callable[[], Any], wanted: Callable[[Any], bool] = bool, within
         assert time.monotonic() < deadline, f"still {answer!r} after {within_s:g} s"
         time.sleep(0.05)
     return answer
+
+
+@contextmanager
+def ended(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
+    """Kill those that still run at the end of the block: a test that fails leaves none behind."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def zipped(**files: str) -> bytes:

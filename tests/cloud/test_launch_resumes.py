@@ -13,14 +13,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scar_cli.launch.journal import read
-from tests.cloud.embedded import until
+from tests.cloud.embedded import ended, until
 from tests.loopback_aws import FDL, LoopbackAws, running
 
 pytestmark = pytest.mark.cloud
@@ -32,6 +32,7 @@ class Launcher:
 
     aws: LoopbackAws
     folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *arguments: str, largest_file: int | None = None) -> subprocess.Popen[str]:
         state = {"XDG_STATE_HOME": str(self.folder), **self.aws.environment()}
@@ -41,13 +42,15 @@ class Launcher:
         if largest_file is not None:
             limits = (largest_file, largest_file)
             code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, {limits}); {code}"
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             env={**ours, **state},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str, largest_file: int | None = None) -> tuple[int, str, str]:
         process = self.start(*arguments, largest_file=largest_file)
@@ -72,7 +75,9 @@ class Launcher:
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
     with running(LoopbackAws()) as aws:
-        yield Launcher(aws, tmp_path)
+        launcher = Launcher(aws, tmp_path)
+        with ended(launcher.started):
+            yield launcher
 
 
 def resumed_lines(journal: Path) -> list[dict[str, Any]]:

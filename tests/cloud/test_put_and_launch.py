@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.embedded import SCAR, CloudUnderTest, keys, make_function, notify, until
+from tests.cloud.embedded import SCAR, CloudUnderTest, ended, keys, make_function, notify, until
 
 pytestmark = pytest.mark.cloud
 
@@ -139,10 +139,11 @@ def test_an_interrupted_upload_ends_at_once_and_leaves_no_parts(
         text=True,
     )
     s3 = cloud.client("s3")
-    until(lambda: s3.list_multipart_uploads(Bucket="put-interrupted").get("Uploads"))
-    until(lambda: keys(cloud, "put-interrupted", "in/"))
-    process.send_signal(signal.SIGINT)
-    _none, said = process.communicate(timeout=10)
+    with ended([process]):
+        until(lambda: s3.list_multipart_uploads(Bucket="put-interrupted").get("Uploads"))
+        until(lambda: keys(cloud, "put-interrupted", "in/"))
+        process.send_signal(signal.SIGINT)
+        _none, said = process.communicate(timeout=10)
     assert process.returncode == 130
     assert "1 of 2 files were uploaded" in said
     assert "Traceback" not in said

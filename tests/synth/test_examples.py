@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint import lint_file
 
 from fdl_schemas.load import check
 from scar_constructs.functions.provider_settings import with_environment_values
 from tests import examples
 from tests.examples import EXAMPLES, REPOSITORY, VARIABLES
+from tests.linting import lint
 from tests.synth.synthesized import Synthesize, Synthesized
 
 Example = Callable[[str], Synthesized]
@@ -43,7 +43,7 @@ def test_example_is_valid_and_synthesizes_without_findings(name: str, example: E
     synthesized = example(name)
     assert synthesized.said() == []
     assert synthesized.findings() == []
-    assert [str(match) for match in lint_file(synthesized.folder / "workflow.template.json")] == []
+    assert lint(synthesized.folder / "workflow.template.json") == []
 
 
 @pytest.mark.parametrize("name", examples.names())

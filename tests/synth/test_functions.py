@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote_plus
 
 import pytest
-from cfnlint import lint_file
 
 from fdl_schemas.model import Container, Function, StorageEntry, Workflow
 from scar_constructs.deployment import DeploymentError, with_real_names
+from tests.linting import lint
 from tests.synth.synthesized import Synthesize, Synthesized
 
 
@@ -251,4 +251,4 @@ def test_text_that_looks_like_cloudformations_stays_as_it_is(synthesize: Synthes
     prefix = "inx${$}{AWS::AccountId}-{{ resolve:ssm:x }}-${$}{aws:username}/"
     assert listing["Condition"] == {"StringEquals": {"s3:prefix": [prefix]}}
     assert made.said() == []
-    assert [str(one) for one in lint_file(made.folder / "workflow.template.json")] == []
+    assert lint(made.folder / "workflow.template.json") == []

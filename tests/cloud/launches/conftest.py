@@ -7,14 +7,15 @@ import gzip
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import examples, oci_images
-from tests.cloud.embedded import SCAR, CloudUnderTest
+from tests.cloud.embedded import SCAR, CloudUnderTest, ended
 
 LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; main()"]
 BUCKET = "launch-files"
@@ -121,15 +122,18 @@ class Deployed:
 
     cloud: CloudUnderTest
     fdl: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*LAUNCH, *arguments],
             env=self.cloud.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def launch(self, *arguments: str, code: int = 0) -> tuple[str, str]:
         process = self.start("-f", str(self.fdl), *arguments)
@@ -154,7 +158,7 @@ class Deployed:
 
 
 @pytest.fixture(scope="session")
-def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     if not examples.busybox_layers():
         pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
     folder = tmp_path_factory.mktemp("launch")
@@ -184,4 +188,6 @@ def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return Deployed(cloud, fdl)
+    deployed = Deployed(cloud, fdl)
+    with ended(deployed.started):
+        yield deployed
