@@ -23,10 +23,10 @@ def shown(text: str, longest: int = LONGEST_TEXT) -> str:
     return _shortened("".join(map(_visible, text)), longest)
 
 
-def shown_lines(text: str, longest: int = LONGEST_STORY) -> str:
+def shown_lines(text: str) -> str:
     """The same for several lines; of many, the last ones are kept."""
-    lines = "\n".join(shown(line) for line in text[-2 * longest :].split("\n"))
-    return lines if len(lines) <= longest else "[…] " + lines[-longest:]
+    lines = "\n".join(shown(line) for line in text[-2 * LONGEST_STORY :].split("\n"))
+    return lines if len(lines) <= LONGEST_STORY else "[…] " + lines[-LONGEST_STORY:]
 
 
 def _shortened(text: str, longest: int) -> str:
