@@ -66,13 +66,17 @@ class LayerWriter:
         """The layer."""
         self._put(bytes(2 * _BLOCK))
         self._packed.append(self._compressor.flush())
-        content = b"".join(self._packed)
-        descriptor = Descriptor(LAYER_TYPE, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
-        return PackedLayer(descriptor, f"sha256:{self._plain.hexdigest()}", content)
+        return packed_layer(b"".join(self._packed), f"sha256:{self._plain.hexdigest()}")
 
     def _put(self, plain: bytes) -> None:
         self._plain.update(plain)
         self._packed.append(self._compressor.compress(plain))
+
+
+def packed_layer(content: bytes, diff_id: str) -> PackedLayer:
+    """The layer of these bytes, whose content has the digest `diff_id`."""
+    descriptor = Descriptor(LAYER_TYPE, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
+    return PackedLayer(descriptor, diff_id, content)
 
 
 def pack(entries: Iterable[Entry]) -> PackedLayer:

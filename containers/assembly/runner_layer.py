@@ -8,12 +8,14 @@ loaded without a check. Sources are left out."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import marshal
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, cached_property
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -21,7 +23,7 @@ from types import CodeType
 from typing import Any
 
 from containers.assembly.interpreter import Interpreter, find_interpreter, stripped
-from containers.assembly.layer_writer import Entry, LayerWriter, PackedLayer, sort_key
+from containers.assembly.layer_writer import Entry, LayerWriter, PackedLayer, packed_layer, sort_key
 
 PYTHON = "/.scar/python"
 """Where the interpreter is in the image."""
@@ -55,11 +57,14 @@ class Runner:
     """The runner's layer of one interpreter: its name, its start command, and the layer itself.
 
     `find` is called when the interpreter is needed for the first time: searching its files takes a tenth of a
-    second, in which the transfer of the user's layers can already start.
+    second, in which the transfer of the user's layers can already start. The layer is kept in the folder
+    `cache`, which must be private: on the embedded cloud, functions of several stacks are assembled on one
+    machine.
     """
 
-    def __init__(self, find: Callable[[], Interpreter]) -> None:
+    def __init__(self, find: Callable[[], Interpreter], cache: Path | None = None) -> None:
         self._find = find
+        self._cache = cache
 
     @cached_property
     def _interpreter(self) -> Interpreter:
@@ -82,7 +87,23 @@ class Runner:
         return found.hexdigest()
 
     def pack(self) -> PackedLayer:
-        """The layer."""
+        """The layer. Of several processes that need it at once, the first packs it for all."""
+        if self._cache is None:
+            return self._pack()
+        prefix = f"scar-runner-{self.fingerprint()}"
+        with (self._cache / f"{prefix}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for kept in self._cache.glob(f"{prefix}-*.tar.gz"):
+                diff_id = kept.name.removeprefix(f"{prefix}-").removesuffix(".tar.gz")
+                return packed_layer(kept.read_bytes(), diff_id)
+            packed = self._pack()
+            unfinished = self._cache / f"{prefix}.unfinished"
+            with suppress(OSError):  # a full disk
+                unfinished.write_bytes(packed.content)
+                unfinished.rename(self._cache / f"{prefix}-{packed.diff_id}.tar.gz")
+            return packed
+
+    def _pack(self) -> PackedLayer:
         root = PYTHON.removeprefix("/")
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         custom = f"{root}/lib/{version}/site-packages/sitecustomize.py"
@@ -102,9 +123,9 @@ class Runner:
 
 
 @cache
-def this_runner() -> Runner:
+def this_runner(cache: Path | None = None) -> Runner:
     """The runner of the interpreter that this process runs on."""
-    return Runner(find_interpreter)
+    return Runner(find_interpreter, cache)
 
 
 class _Source(SourceFileLoader):

@@ -25,6 +25,7 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any
 
 from botocore.exceptions import ClientError
@@ -108,7 +109,7 @@ def image(wish: Mapping[str, str], *, deadline: float | None) -> dict[str, str]:
             registry_credentials=wish.get("RegistryCredentials") or None,
             refresh=wish.get("Refresh", ""),
         )
-        done = assemble(wanted, target, this_runner(), deadline=deadline, log=_log)
+        done = assemble(wanted, target, this_runner(Path(tempfile.gettempdir())), deadline=deadline, log=_log)
     return {
         "ImageUri": f"{wish['RepositoryUri']}@{done.digest}",
         "Digest": done.digest,

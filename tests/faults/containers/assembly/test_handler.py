@@ -98,7 +98,7 @@ class Aws:
 @pytest.fixture
 def cloud(ecr: str, monkeypatch: pytest.MonkeyPatch, index: ModuleType, world: World) -> Iterator[Aws]:
     given = Aws(ecr)
-    monkeypatch.setattr(index, "this_runner", lambda: world.runner)
+    monkeypatch.setattr(index, "this_runner", lambda _cache: world.runner)
     with ScriptedServer(given.answer) as server:
         given.address = server.address
         for name, value in {

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from containers.assembly import Assembled, this_runner
+from containers.assembly import Assembled, Runner, this_runner
+from containers.assembly.interpreter import find_interpreter
 from containers.assembly.layer_writer import PackedLayer
 from tests.faults.containers.assembly.world import World, image_of, package
 from tests.oci_images import File, directory, tar_of
@@ -82,6 +85,26 @@ def test_the_same_interpreter_gives_the_same_bytes(layer: PackedLayer, tmp_path:
         check=True,
     )
     assert other.stdout.split() == [this_runner().fingerprint(), layer.diff_id]
+
+
+def test_a_kept_layer_is_packed_once_for_all(
+    layer: PackedLayer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = []
+
+    def slowly(_runner: Runner) -> PackedLayer:
+        packed.append(layer)
+        time.sleep(0.3)
+        return layer
+
+    monkeypatch.setattr(Runner, "_pack", slowly)
+    runners = [Runner(find_interpreter, tmp_path) for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        layers = list(pool.map(Runner.pack, runners))
+    assert layers == [layer] * 4
+    assert len(packed) == 1
+    (kept,) = tmp_path.glob("*.tar.gz")
+    assert kept.read_bytes() == layer.content
 
 
 def test_the_layer_is_small_and_says_nothing_of_this_machine(layer: PackedLayer) -> None:
