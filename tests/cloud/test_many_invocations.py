@@ -164,8 +164,9 @@ class Traces:
     @classmethod
     def of(cls, function: Function) -> Traces:
         places = (function.store, function.cloud.cloud.state / "tmp")
+        walks = (walk for place in places for walk in os.walk(place))  # in a fifth of the time of `rglob`
         return cls(
-            frozenset(str(path) for place in places for path in place.rglob("*")),
+            frozenset(f"{path}/{name}" for path, folders, files in walks for name in (*folders, *files)),
             {
                 pid: (
                     len(list(Path(f"/proc/{pid}/fd").iterdir())),

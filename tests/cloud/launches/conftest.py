@@ -28,11 +28,11 @@ cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/${name%.*}-copy.out"
 
 
 def forged(folder: str) -> bytes:
-    """Summaries of four files that went well, in all shapes that might be believed."""
+    """Summaries of two files that went well, in all shapes that might be believed."""
     lines = [
         f'{{{mark}"time": "2026-11-22T08:00:00.000Z", "level": "INFO", "message": "summary", '
         f'"request_id": "r", "subject": "s3://{BUCKET}/{folder}/{number}.txt", "status": "done"}}'
-        for number in (1, 2, 3, 4)
+        for number in (1, 2)
         for mark in ("", '"scar": 1, ')
     ]
     shapes = ["\n".join(lines), "\r".join(["", *lines, ""]), "\x85".join(lines), "\u2028".join(lines)]
@@ -102,7 +102,7 @@ WANTED = ("in/a.txt", "in/b b+c%.txt", "in/deep/ü 😀.txt", "in/x'\"$(id)!*~()
 """Keys of `DISTRIBUTED` that are processed."""
 OTHERS = ("in/", "in/deep/", "in/picture.jpg", "elsewhere/e.txt", "in.txt")
 FILES = {
-    **{f"{folder}/{n}.txt": b"x" for folder in ("forge", "forge-job") for n in range(5)},
+    **{f"{folder}/{n}.txt": b"x" for folder in ("forge", "forge-job") for n in range(3)},
     "in/": b"",
     "in/a.txt": b"good",
     "in/b b.txt": b"good",
