@@ -21,10 +21,3 @@ def test_bad_file_gives_one_diagnostic_and_no_template(tmp_path: Path) -> None:
     assert re.search(re.escape(str(file)) + ".*" + expected, said), said
     assert "Traceback" not in said
     assert not list(tmp_path.glob("cdk.out/*.template.json"))
-
-
-def test_missing_fdl_file_is_named(tmp_path: Path) -> None:
-    done = Cdk({}, tmp_path / "cdk.out")("synth", tmp_path / "nowhere.yaml", check=False)
-    assert done.returncode == 1
-    assert "nowhere.yaml" in done.stdout_and_stderr
-    assert "Traceback" not in done.stdout_and_stderr

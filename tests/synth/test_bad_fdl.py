@@ -60,3 +60,10 @@ def test_bad_file_gives_one_diagnostic_and_no_template(what: str, tmp_path: Path
     assert re.search(re.escape(str(file)) + ".*" + expected, run.stderr), run.stderr
     assert "Traceback" not in run.stderr
     assert templates == []
+
+
+def test_missing_fdl_file_is_named(tmp_path: Path) -> None:
+    run, _templates = synth(tmp_path, fdl=str(tmp_path / "nowhere.yaml"))
+    assert run.returncode == 2
+    assert "nowhere.yaml" in run.stderr
+    assert "Traceback" not in run.stderr
