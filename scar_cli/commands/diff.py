@@ -13,6 +13,7 @@ from scar_cli.deployment.changes import changes_of, show
 from scar_cli.deployment.comment import comment
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.progress import activity
 
 
 @click.command(
@@ -45,7 +46,8 @@ def command(
     with synthesized(fdl, context_of(stack, bucket_suffix, stage, values)) as (folder, made):
         if full and not as_json:
             return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))
-        found = [changes_of(one) for one in made]
+        with activity("Comparing with what is deployed"):
+            found = [changes_of(one) for one in made]
     if as_json:
         click.echo(json.dumps({"Stacks": [in_json(changes) for changes in found]}))
     elif markdown:

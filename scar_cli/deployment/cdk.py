@@ -21,6 +21,7 @@ from scar_cli.aws.deployed import stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.aws.transfers import ask_why
 from scar_cli.errors import UserError
+from scar_cli.progress import activity
 from toolchain.cdk import cdk_command
 
 _APP = f'"{sys.executable}" -m scar_constructs.app'
@@ -54,14 +55,16 @@ def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, li
         folder = Path(name) / "cdk.out"
         given = {"fdl": str(Path(fdl).absolute()), **context}
         named = [bucket for bucket in context.get("existing_buckets", "").split(",") if bucket]
-        guessed = set(_guess(fdl, context, named))
-        _synthesize(given, named, guessed, folder)
-        made = _stacks(folder)
-        own = {bucket for stack in made for bucket in _owned(stack)}
-        right = (guessed | set(existing_buckets(made))) - own
-        if right != guessed:
-            folder = Path(name) / "cdk.out.2"
-            _synthesize(given, named, right, folder)
+        with activity("Looking for existing buckets") as say:
+            guessed = set(_guess(fdl, context, named))
+            say(f"Synthesizing the stack of {Path(fdl).name}")
+            _synthesize(given, named, guessed, folder)
+            made = _stacks(folder)
+            own = {bucket for stack in made for bucket in _owned(stack)}
+            right = (guessed | set(existing_buckets(made))) - own
+            if right != guessed:
+                folder = Path(name) / "cdk.out.2"
+                _synthesize(given, named, right, folder)
         yield folder, _stacks(folder)
 
 
@@ -113,17 +116,15 @@ def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> in
     )
     if verbose or not sys.stderr.isatty():
         return cdk(*arguments, quiet=True)
-    from rich.console import Console
-
     said = []
     with (
         _started(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process,
-        Console(stderr=True).status("Deploying …") as status,
+        activity("Deploying") as say,
     ):
         for line in process.stderr or ():
             said.append(line)
             if found := _PROGRESS.match(line):
-                status.update(f"Deploying {found['stack']}: {found['count']} resources, {found['name']}")
+                say(f"Deploying {found['stack']}: {found['count']} resources, {found['name']}")
         code = process.wait()
     if code != 0:
         sys.stderr.write("".join(said))
