@@ -7,7 +7,7 @@ import binascii
 import io
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from gzip import GzipFile
 from typing import Any
@@ -18,6 +18,9 @@ from scar_cli.table import printable
 
 AT_ONCE = 10
 """Messages of one call to SQS, at most."""
+_HELD_S = 30
+"""How long nobody else sees a message that was looked at, if giving it back fails."""
+_HANDLES_LIMIT = 10_000
 _UNPACKED_LIMIT = 8 * 1024 * 1024
 """No event of Lambda is longer than 6 MB."""
 
@@ -36,6 +39,48 @@ def depth(sqs: Any, url: str) -> int:
     with explained():
         told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     return sum(int(told[name]) for name in names)
+
+
+def looked_at(sqs: Any, url: str, number: int) -> Iterator[dict[str, Any]]:
+    """Up to `number` messages of a queue, each once. All of them stay in the queue.
+
+    Fewer are found if SQS does not return the others at the moment.
+
+    Raises:
+        UserError: AWS cannot be asked.
+    """
+    held: list[str] = []
+    seen: set[str] = set()
+    try:
+        while len(seen) < number:
+            with explained():
+                answer = sqs.receive_message(
+                    QueueUrl=url,
+                    MaxNumberOfMessages=AT_ONCE,
+                    VisibilityTimeout=_HELD_S,
+                    AttributeNames=["SentTimestamp"],
+                )
+            fresh = [one for one in answer.get("Messages", []) if one["MessageId"] not in seen]
+            held += [one["ReceiptHandle"] for one in answer.get("Messages", [])][: _HANDLES_LIMIT - len(held)]
+            if not fresh:
+                return
+            seen |= {one["MessageId"] for one in fresh}
+            yield from fresh
+    finally:
+        give_back(sqs, url, held)
+
+
+def reason_of(body: str) -> str | None:
+    """Why an event failed, as its message in the failure queue tells it."""
+    try:
+        message = json.loads(body)
+        if message.get("detail-type") == "Batch Job State Change":
+            detail = message["detail"]
+            return str(detail.get("statusReason") or detail["container"]["reason"])
+        answer = message["responsePayload"]
+        return str(answer["errorMessage"] if isinstance(answer, dict) else answer)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def give_back(sqs: Any, url: str, handles: Sequence[str]) -> None:

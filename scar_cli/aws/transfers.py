@@ -178,11 +178,12 @@ def receive(
     place: Callable[[Download], Path],
     concurrency: int,
     advance: Callable[[int], object] = lambda _bytes: None,
+    arrived: Callable[[Download], object] = lambda _download: None,
 ) -> tuple[list[Download], dict[Download, str]]:
-    """Fetch all; those that are there now, and those that failed, with the reason.
+    """Download all; returns those that were downloaded, and those that failed, with the reason.
 
     `downloads` is read on while files arrive, so that the memory needed does not grow with a queue of them.
-    `place` gives a file's path, or raises `UnsafeKeyError`.
+    `place` gives a file's path, or raises `UnsafeKeyError`. `arrived` is called after each file.
     """
     interrupted = threading.Event()
     moved, config = _until(interrupted, advance), _config(_PART)
@@ -206,6 +207,7 @@ def receive(
         for download, error in results:
             if error is None:
                 done.append(download)
+                arrived(download)
             else:
                 failed[download] = _reason(error)
     return done, failed

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from scar_cli.aws.deployed import of_stage
+from scar_cli.aws.new_failures import NewFailure, NewFailures
 from scar_cli.aws.session import explained
 from scar_cli.aws.transfers import Download, client_of, objects_below, receive, safe_path
 from scar_cli.commands.put import parse_target, readable_size
@@ -79,9 +82,10 @@ def command(
     if dry_run:
         return _show(bucket, wanted, place)
     started = time.monotonic()
-    with terminal_line(*BYTES, shown=not as_json, total=0) as update:
-        if watch:
-            done, failed = _watch(
+    failure = None
+    if watch:
+        with _arrivals(expect, shown=not as_json) as arrived:
+            done, failed, failure = _watch(
                 s3,
                 bucket,
                 folder,
@@ -89,8 +93,10 @@ def command(
                 concurrency=concurrency,
                 expect=expect,
                 until=None if within is None else started + within,
+                arrived=arrived,
             )
-        else:
+    else:
+        with terminal_line(*BYTES, shown=not as_json, total=0) as update:
             done, failed = receive(
                 s3,
                 bucket,
@@ -101,17 +107,53 @@ def command(
             )
     if not done and not failed and not watch:
         raise UserError(
-            f"There is no file {bucket}/{folder}, nor a folder with files in it", f"Look: scar ls -b {bucket}"
+            f"There is no file {bucket}/{folder}, and no folder of that name with files",
+            f"List the bucket: scar ls -b {bucket}",
         )
     seconds = time.monotonic() - started
     if as_json:
-        click.echo(json.dumps(_as_json(bucket, done, failed, place) | {"seconds": round(seconds, 3)}))
+        answer = _as_json(bucket, done, failed, place) | {"seconds": round(seconds, 3)}
+        click.echo(json.dumps(answer | ({"function_failed": asdict(failure)} if failure else {})))
     else:
         _report(f"{bucket}/{folder}" if folder else bucket, done, failed, seconds)
+    if failure is not None:
+        raise UserError(
+            f"Stopped waiting: {failure.function} failed for {failure.subject}: {failure.reason}",
+            f"See its log: scar log -n {failure.function}. When the cause is fixed, run it again: "
+            f"scar retry -n {failure.function}",
+            exit_code=1,
+        )
+    return 1 if failed or _is_late(done, expect) else 0
+
+
+def _is_late(done: list[Download], expect: int | None) -> bool:
+    """Whether fewer files than expected arrived, which is reported."""
     late = expect is not None and len(done) < expect
     if late:
-        click.echo(f"scar: {len(done)} of {expect} files came", err=True)
-    return 1 if failed or late else 0
+        click.echo(f"scar: only {len(done)} of {expect} files arrived in time", err=True)
+    return late
+
+
+@contextmanager
+def _arrivals(expect: int | None, *, shown: bool) -> Iterator[Callable[[Download], None]]:
+    """A line for each file that arrives, and below them, on a terminal, how many there are."""
+    parts = ("MofNCompleteColumn", "BarColumn") if expect is not None else ("SpinnerColumn",)
+    started, count, size = time.monotonic(), 0, 0
+    with terminal_line(
+        *parts, "{task.fields[told]}", shown=shown, total=expect, told="Waiting for files"
+    ) as update:
+
+        def arrived(download: Download) -> None:
+            nonlocal count, size
+            count, size = count + 1, size + download.size
+            click.echo(f"{printable(download.key)} ({readable_size(download.size)})", err=True)
+            if update is not None:
+                per_minute = count / max(time.monotonic() - started, 1.0) * 60
+                rate = f"{per_minute / 60:.1f} files/s" if per_minute >= 60 else f"{per_minute:.1f} files/min"  # noqa: PLR2004
+                counted_files = f"{counted(count, 'file')}, " if expect is None else ""
+                update(completed=count, told=f"{counted_files}{readable_size(size)}, {rate}")
+
+        yield arrived
 
 
 def _file(s3: Any, bucket: str, key: str) -> Download | None:
@@ -154,22 +196,29 @@ def _watch(
     concurrency: int,
     expect: int | None,
     until: float | None,
-) -> tuple[list[Download], dict[Download, str]]:
-    """Fetch what is there, then what comes; a file that is written again comes again."""
+    arrived: Callable[[Download], None],
+) -> tuple[list[Download], dict[Download, str], NewFailure | None]:
+    """Download what exists, then what appears. A file that is written again is downloaded again.
+
+    Ends early with a failure that keeps files from appearing.
+    """
+    failures, failure = NewFailures.of(bucket, folder), None
     seen: set[tuple[str, str]] = set()
     done: dict[str, Download] = {}
     failed: dict[Download, str] = {}
     try:
         while True:
+            failure = failures.look()  # first: files that appeared before it are still downloaded
             fresh = [one for one in _below(s3, bucket, folder) if (one.key, one.etag) not in seen]
             seen.update((one.key, one.etag) for one in fresh)
-            got, not_got = receive(s3, bucket, fresh, place=place, concurrency=concurrency)
-            for download in got:
-                click.echo(f"{printable(download.key)} ({readable_size(download.size)})", err=True)
+            got, not_got = receive(s3, bucket, fresh, place=place, concurrency=concurrency, arrived=arrived)
             done |= {download.key: download for download in got}
             failed |= not_got
             over = until is not None and time.monotonic() >= until
-            if over or (expect is not None and len(done) >= expect):
+            if expect is not None and len(done) >= expect:
+                failure = None
+                break
+            if over or failure is not None:
                 break
             time.sleep(
                 _LOOK_EVERY_S if until is None else max(0, min(_LOOK_EVERY_S, until - time.monotonic()))
@@ -177,7 +226,7 @@ def _watch(
     except KeyboardInterrupt:
         if expect is not None:
             raise
-    return list(done.values()), failed
+    return list(done.values()), failed, failure
 
 
 def _known_to(update: Callable[..., None] | None, files: Iterator[Download]) -> Iterator[Download]:

@@ -8,7 +8,6 @@ same on AWS and on the embedded cloud.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,9 +19,9 @@ from urllib.parse import unquote_plus
 
 from scar_cli.aws import failure_queues
 from scar_cli.aws.deployed import DeployedFunction, one_selected
-from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored_event
+from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, reason_of, stored_event
 from scar_cli.aws.logs import lines, parsed
-from scar_cli.aws.session import client, explained, is_passing
+from scar_cli.aws.session import client, is_passing
 from scar_cli.errors import UserError
 from scar_cli.launch.done import Count, FileStates, explained_disk, subject_of
 from scar_cli.launch.journal import Journal, accepted_files
@@ -34,9 +33,6 @@ from scar_cli.table import counted
 _LOOK_EVERY_S = 2.0
 _LATE_MS = 60_000
 """A line may reach CloudWatch this long after it was written."""
-_HELD_S = 30
-"""How long nobody else sees a message that was looked at, if giving it back fails."""
-_HANDLES_LIMIT = 10_000
 
 
 def ready_to_wait(plan: Plan) -> DeployedFunction:
@@ -132,24 +128,12 @@ class _Looks:
         depth = failure_queues.depth(self.sqs, url)
         if depth == self.depth:
             return
-        held: list[str] = []
-        seen: set[str] = set()
-        try:
-            while len(seen) < depth:
-                with explained():
-                    answer = self.sqs.receive_message(
-                        QueueUrl=url, MaxNumberOfMessages=failure_queues.AT_ONCE, VisibilityTimeout=_HELD_S
-                    )
-                messages = answer.get("Messages", [])
-                held += [one["ReceiptHandle"] for one in messages][: _HANDLES_LIMIT - len(held)]
-                if not {one["MessageId"] for one in messages} - seen:
-                    return  # it looks again the next time, as the depth is not noted
-                seen |= {one["MessageId"] for one in messages}
-                for one in messages:
-                    self._read_message(one["Body"])
+        number = 0
+        for message in failure_queues.looked_at(self.sqs, url, depth):
+            self._read_message(message["Body"])
+            number += 1
+        if number >= depth:  # else it looks again the next time
             self.depth = depth
-        finally:
-            failure_queues.give_back(self.sqs, url, held)
 
     def _read_message(self, body: str) -> None:
         try:
@@ -187,16 +171,3 @@ def waiting_bar(*, shown: bool) -> Iterator[Callable[[Count], None]]:
                 update(total=count.all, completed=count.done + count.failed, failed=failed)
 
         yield look
-
-
-def reason_of(body: str) -> str | None:
-    """Why an event failed, as the message in the failure queue tells it."""
-    try:
-        message = json.loads(body)
-        if message.get("detail-type") == "Batch Job State Change":
-            detail = message["detail"]
-            return str(detail.get("statusReason") or detail["container"]["reason"])
-        answer = message["responsePayload"]
-        return str(answer["errorMessage"] if isinstance(answer, dict) else answer)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from scar_cli.aws.failure_queues import reason_of
 from scar_cli.errors import UserError
 from scar_cli.launch.done import Count
 from scar_cli.launch.report import Outcome
-from scar_cli.launch.wait import reason_of, require_log
+from scar_cli.launch.wait import require_log
 
 
 class Waited:
