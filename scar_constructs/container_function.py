@@ -160,6 +160,8 @@ class ContainerFunction(Construct):
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
         resource = function.node.default_child
+        if isinstance(resource, lambda_.CfnFunction):
+            resource.add_metadata("scar:files", package.files)
         if zipped and isinstance(resource, lambda_.CfnFunction):
             package.asset.add_resource_metadata(resource, "Code")
             acknowledge(

@@ -7,9 +7,19 @@ scar-cdk adds by itself is collapsed. The first line is hidden; a pipeline finds
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 
-from scar_cli.deployment.changes import KNOWN, SEE_PERMISSIONS, Change, Changes, abbreviated, word_for
+from scar_cli.deployment.changes import (
+    KNOWN,
+    SEE_PERMISSIONS,
+    VERBS,
+    Change,
+    Changes,
+    abbreviated,
+    concerns_helpers,
+    is_listed,
+    word_for,
+)
 from scar_cli.table import printable
 
 _MOST_ENTRIES = 50
@@ -17,9 +27,6 @@ _MOST_DETAILS = 8
 _LONGEST_TEXT = 300
 _LONGEST_COMMENT = 60_000
 """GitHub rejects comments of more than 65 536 characters."""
-_IMAGE = "Custom::ScarAssembledImage"
-"""A function's image with its script and settings. The function itself does not change with it."""
-_VERBS = {"+": "new", "-": "removed", "~": "changed"}
 
 
 def comment(stacks: Sequence[Changes]) -> str:
@@ -61,13 +68,9 @@ def _stack(changes: Changes) -> Iterator[str]:
         yield f"No changes to {title}."
         return
     yield f"### {title}{' (new stack)' if changes.is_new else ''}"
-    hidden_rights = [right for right in changes.rights if _concerns(right[1], changes.helpers)]
+    hidden_rights = [right for right in changes.rights if concerns_helpers(right[1], changes.helpers)]
     lost = [one for one in changes.resources if one.lost and not one.is_helper]
-    seen = [
-        one
-        for one in changes.resources
-        if one not in lost and not one.is_helper and (one.kind in KNOWN or _is_content(one))
-    ]
+    seen = [one for one in changes.resources if one not in lost and is_listed(one)]
     rest = [one for one in changes.resources if one not in lost and one not in seen]
     # What the functions of the workflow may do is what a reviewer has to look at.
     rights = sorted(
@@ -79,14 +82,12 @@ def _stack(changes: Changes) -> Iterator[str]:
     lost.sort(key=lambda one: one.kind != "AWS::S3::Bucket")  # files are what hurts most
     yield from _section("Destructive changes", (f"{_what(one)}: {one.lost}{_details(one)}" for one in lost))
     yield from _section("Permissions", (_right(*right) for right in rights))
-    yield from _section(
-        "New and changed", (f"{_VERBS[one.sign]} {_what(one)}{_details(one)}" for one in seen)
-    )
+    yield from _section("New and changed", (f"{VERBS[one.sign]} {_what(one)}{_details(one)}" for one in seen))
     count = len(rest) + len(hidden_rights)
     if count:
         yield from ("", "<details>")
         yield f"<summary>{count} {'change' if count == 1 else 'changes'} to supporting resources</summary>"
-        entries = [f"{_VERBS[one.sign]} {_what(one)}{_details(one)}" for one in rest]
+        entries = [f"{VERBS[one.sign]} {_what(one)}{_details(one)}" for one in rest]
         yield from _section(None, [*entries, *(_right(*right) for right in hidden_rights)])
         yield from ("", "</details>")
 
@@ -103,21 +104,13 @@ def _section(title: str | None, entries: Iterable[str]) -> Iterator[str]:
         yield f"- and {more} more: run `scar diff` to see them"
 
 
-def _is_content(one: Change) -> bool:
-    return one.kind == _IMAGE and one.sign == "~"
-
-
 def _what(one: Change) -> str:
-    if _is_content(one):
-        return f"image, script or settings of function {code(one.name)}"
     return f"{word_for(one.kind)} {code(one.name)}"
 
 
 def _details(one: Change) -> str:
     # Permissions have a section of their own.
     told = [detail for detail in one.details if not detail.endswith(SEE_PERMISSIONS)]
-    if _is_content(one):
-        told = [detail for detail in told if not detail.startswith("Package:")]  # a hash
     if not told:
         return ""
     shown = ", ".join(code(detail) for detail in told[:_MOST_DETAILS])
@@ -127,11 +120,3 @@ def _details(one: Change) -> str:
 
 def _right(sign: str, text: str) -> str:
     return f"{'added' if sign == '+' else 'removed'}: {code(abbreviated(text))}"
-
-
-def _concerns(text: str, helpers: Set[str]) -> bool:
-    """Whether a sentence about rights is about helpers alone. What everybody may do never is."""
-    who, _may, what = re.split(" (may not|may|has|lets) ", text, maxsplit=1)
-    if who.startswith(("the service ", "nobody")):
-        who = what.rpartition(" on ")[2].partition(" if ")[0].partition(",")[0]
-    return who in helpers

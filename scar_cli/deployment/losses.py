@@ -1,4 +1,4 @@
-"""What a deployment destroys: what is lost with a resource that is removed or replaced.
+"""The data that a deployment destroys, because a resource is removed or replaced.
 
 CloudFormation decides by the template that is deployed now: `DeletionPolicy` for a resource that leaves the
 template, `UpdateReplacePolicy` for one that is replaced. Properties that force a replacement are the
@@ -7,12 +7,15 @@ template, `UpdateReplacePolicy` for one that is replaced. Properties that force 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from scar_cli.table import counted
 
 _KEPT_ON_REMOVAL = ("Retain", "RetainExceptOnCreate")
 _KEPT = "Retain"
 
+_QUEUE = "AWS::SQS::Queue"
 _CONTENTS = {
     "AWS::S3::Bucket": "all files in it",
     "AWS::SQS::Queue": "the messages in it, such as failed events",
@@ -23,7 +26,7 @@ _CONTENTS = {
     "AWS::ApiGateway::RestApi": "its address: callers have to use a new one",
     "AWS::Batch::JobQueue": "the jobs that are waiting in it",
 }
-"""What is lost when a resource of this type is deleted."""
+"""The data that is lost when a resource of this type is deleted."""
 
 REPLACING: Mapping[str, tuple[str, ...]] = {
     "AWS::S3::Bucket": ("BucketName",),
@@ -37,14 +40,31 @@ REPLACING: Mapping[str, tuple[str, ...]] = {
 """Properties whose change makes CloudFormation replace the resource."""
 
 
-def what_is_lost(was: Mapping[str, Any], will: Mapping[str, Any] | None) -> str | None:
-    """One sentence about what is lost when a resource changes from `was` to `will` (None: it is removed).
+def what_is_lost(
+    was: Mapping[str, Any],
+    will: Mapping[str, Any] | None,
+    messages: Callable[[], int | None] = lambda: None,
+) -> str | None:
+    """One sentence about the data that is lost when a resource changes.
 
     None if the change destroys nothing that matters to a user.
+
+    Args:
+        was: the resource as deployed.
+        will: the resource in the new template; None: it is removed.
+        messages: for a queue, the number of messages in it; None: unknown.
     """
     kind = str(was.get("Type"))
     if kind not in _CONTENTS:
         return None
+    lost = _lost(kind, was, will)
+    if kind == _QUEUE and lost is not None and (number := messages()) is not None:
+        events = f"the {counted(number, 'failed event')} in it. To keep them, run scar retry first"
+        return lost.replace(_CONTENTS[kind], events) if number else None
+    return lost
+
+
+def _lost(kind: str, was: Mapping[str, Any], will: Mapping[str, Any] | None) -> str | None:
     if will is None:
         return _removed(kind, was)
     if was.get("Type") != will.get("Type"):
@@ -52,7 +72,7 @@ def what_is_lost(was: Mapping[str, Any], will: Mapping[str, Any] | None) -> str 
     reasons = [key for key in REPLACING.get(kind, ()) if _property(was, key) != _property(will, key)]
     if reasons:
         kept = was.get("UpdateReplacePolicy") == _KEPT
-        fate = "The old one is kept, outside of the stack" if kept else "The old one is deleted with "
+        fate = "The old one is kept, outside the stack" if kept else "The old one is deleted with "
         return f"Replaced, because {' and '.join(reasons)} changes. {fate}{'' if kept else _CONTENTS[kind]}."
     if was.get("DeletionPolicy") in _KEPT_ON_REMOVAL and will.get("DeletionPolicy") not in _KEPT_ON_REMOVAL:
         return f"From now on, deleting the stack also deletes this, with {_CONTENTS[kind]}."

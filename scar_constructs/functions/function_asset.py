@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aws_cdk import FileSystem
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -55,6 +56,8 @@ class FunctionAsset(Construct):
                     f"function {definition.name}: its files cannot be packaged: {problem}"
                 ) from problem
             self.asset = s3_assets.Asset(self, "Asset", path=folder)
+            self.files: Mapping[str, Mapping[str, str]] = _described(definition, Path(folder))
+            """Name and hash of the script, of the extra payload and of the settings."""
         self.code: lambda_.Code = code_of(self.asset)
 
 
@@ -89,6 +92,20 @@ def function_config(definition: Function, providers: Sequence[StorageProvider] =
         "storage_providers": packaged(providers),
         "file_systems": [system.local_mount_path for system in definition.file_systems],
         "batch": {"timeout_s": batch.timeout_s, "attempts": batch.attempts} if batch is not None else None,
+    }
+
+
+def _described(definition: Function, folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """The package's files with their hashes, by which `scar diff` names those that changed."""
+    parts = {
+        "script": (definition.init_script, "init_script"),
+        "extra payload": (definition.extra_payload, EXTRA_PAYLOAD),
+        "settings": (Path("in the FDL file"), "function_config.json"),
+    }
+    return {
+        part: {"name": source.name, "hash": FileSystem.fingerprint(str(folder / packaged_as))}
+        for part, (source, packaged_as) in parts.items()
+        if source is not None
     }
 
 

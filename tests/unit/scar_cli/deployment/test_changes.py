@@ -88,7 +88,7 @@ def test_a_new_stack_is_told_with_all_rights() -> None:
         "s in us-east-1 is new",
         "  +  function  f",
         "  +  bucket    pictures",
-        "  +  with them: 1 role, 1 policy",
+        "  Supporting resources: 2 new",
         "Permissions",
         "  + Functions/f/Role has the policy Admin",
         "  + Functions/f/Role may s3:GetObject, s3:PutObject on pictures/in/*",
@@ -122,6 +122,85 @@ def test_a_change_is_told(path: str, value: object, said: str) -> None:
     changes = compare("s", "us-east-1", TEMPLATE, changed(path, value))
     assert said in list(shown(changes))
     assert SECRET not in str(as_json(changes))
+
+
+def with_files(template: dict[str, Any], **hashes: str) -> dict[str, Any]:
+    """A template that names the files of its function; the function's image is made of them."""
+    names = {"script": "run.sh", "extra payload": "data", "settings": "in the FDL file"}
+    files = {part: {"name": names[part.replace("_", " ")], "hash": value} for part, value in hashes.items()}
+    found = copy.deepcopy(template)
+    found["Resources"]["Function"]["Metadata"] = {"scar:files": files}
+    found["Resources"]["Image"] = {
+        "Type": "Custom::ScarAssembledImage",
+        "Properties": {"FunctionName": "f", "Package": "s3://assets/" + "".join(hashes.values())},
+        "Metadata": {"aws:cdk:path": "s/Functions/f/Image/Resource/Default"},
+    }
+    return found
+
+
+def test_the_files_that_changed_are_named() -> None:
+    old = with_files(TEMPLATE, script="1", settings="1")
+    new = with_files(TEMPLATE, script="2", settings="1", **{"extra payload": "1"})
+    assert list(shown(compare("s", "us-east-1", old, new))) == [
+        "s in us-east-1 changes",
+        "  ~  function f",
+        "       script run.sh: changed",
+        "       extra payload data: added",
+    ]
+    settings = with_files(TEMPLATE, script="1", settings="2")
+    assert (
+        list(shown(compare("s", "us-east-1", old, settings)))[-1]
+        == "       settings in the FDL file: changed"
+    )
+
+
+def test_files_that_the_deployed_template_does_not_name_are_mentioned_all_the_same() -> None:
+    old = with_files(TEMPLATE, script="1")
+    del old["Resources"]["Function"]["Metadata"]
+    assert list(shown(compare("s", "us-east-1", old, with_files(TEMPLATE, script="2")))) == [
+        "s in us-east-1 changes",
+        "  ~  image f",
+        "       script, extra payload or settings: changed",
+    ]
+
+
+def test_supporting_resources_and_their_permissions_are_counted() -> None:
+    helper = copy.deepcopy(ROLE)
+    helper["Metadata"] = {"aws:cdk:path": "s/Assembler/Role/Resource"}
+    new = copy.deepcopy(TEMPLATE)
+    new["Resources"]["Helper"] = helper
+    assert list(shown(compare("s", "us-east-1", TEMPLATE, new))) == [
+        "s in us-east-1 changes",
+        "  Supporting resources: 1 new",
+        "Permissions",
+        "  2 changes to permissions of supporting resources",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (
+            3,
+            "Deleted with the 3 failed events in it. To keep them, run scar retry first.",
+        ),
+        (0, None),
+        (None, "Deleted with the messages in it, such as failed events."),
+    ],
+)
+def test_failed_events_that_go_with_a_removed_function_are_counted(
+    messages: int | None, said: str | None
+) -> None:
+    old = copy.deepcopy(TEMPLATE)
+    old["Resources"]["Queue"] = {
+        "Type": "AWS::SQS::Queue",
+        "Metadata": {"aws:cdk:path": "s/Functions/f/FailureQueue/Queue/Resource"},
+    }
+    changes = compare("s", "us-east-1", old, TEMPLATE, messages={"Queue": messages}.get)
+    (change,) = changes.resources
+    assert change.lost == said
+    told = ["Destructive changes", f"  - queue Functions/f/FailureQueue/Queue: {said}"] if said else []
+    assert list(shown(changes))[2:] == told
 
 
 def test_a_right_that_is_widened_is_told_as_one_that_comes_and_one_that_goes() -> None:

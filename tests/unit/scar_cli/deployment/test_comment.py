@@ -116,7 +116,7 @@ def test_what_everybody_may_do_is_never_collapsed() -> None:
         (
             resource("AWS::S3::Bucket", "Retain", BucketName="a"),
             resource("AWS::S3::Bucket", "Retain", BucketName="b"),
-            "Replaced, because BucketName changes. The old one is kept, outside of the stack.",
+            "Replaced, because BucketName changes. The old one is kept, outside the stack.",
         ),
         (
             resource("AWS::SQS::Queue", "Delete", QueueName="a"),
