@@ -32,11 +32,9 @@ def main() -> int:
         context = cdk_context(os.environ)
         deployment = Deployment.from_context(context)
         checked = check(deployment.fdl)
-        # `scar init` has made this FDL file out of flags: its files are those that the user has named.
-        unasked = {"FDL056"} if context.get("from_flags") else set()
-        diagnostics = [found for found in checked.diagnostics if found.code not in unasked]
-        if diagnostics:
-            print(render(diagnostics, sys.stderr.isatty()), file=sys.stderr)
+        # `scar init` makes an FDL file of flags, and reports its problems in terms of the flags.
+        if checked.diagnostics and not context.get("from_flags"):
+            print(render(checked.diagnostics, sys.stderr.isatty()), file=sys.stderr)
         if checked.workflow is None:
             return 2
         workflow = with_environment_values(deployment.with_names(checked.workflow), os.environ)

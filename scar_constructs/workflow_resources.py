@@ -119,6 +119,14 @@ class WorkflowResources:
             )
             for definition in workflow.functions
         ]
+        for function in self.functions:
+            if function.endpoint is not None:
+                CfnOutput(
+                    function,
+                    "Url",
+                    value=function.endpoint.url,
+                    description=f"HTTP endpoint of {function.definition.name}",
+                )
         self._known_region = region
         self._event_bridge = buckets_for_event_bridge(workflow.functions)
         for function in self.functions:

@@ -14,15 +14,17 @@ from typing import Any, TypeVar
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, of_stage, stacks
+from scar_cli.aws.deployed import DeployedFunction, of_stage, reachable_url, stacks
 from scar_cli.aws.session import client, explained
 from scar_cli.commands.ls import described
 from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
 from scar_cli.deployment.changes import Changes, changes_of, show
 from scar_cli.deployment.changes import as_json as in_json
-from scar_cli.deployment.from_flags import InSections, describes_function, fdl_of, given
+from scar_cli.deployment.from_flags import InSections, check_flags, describes_function, fdl_of, given
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.progress import activity
+from scar_cli.table import takes_colours
 
 _PACKAGE_TYPES = {"Zip": "a zip function", "Image": "an image function"}
 _REFRESH_IMAGES = "RefreshImages"
@@ -89,8 +91,9 @@ def command(
     if fdl is None:
         context["from_flags"] = "true"  # see app.py
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
-        refuse_what_is_taken(made)
-        changes = [changes_of(one) for one in made]
+        with activity("Comparing with what is deployed"):
+            refuse_what_is_taken(made)
+            changes = [changes_of(one) for one in made]
         _show(changes, folder, verbose=verbose, as_json=as_json)
         refreshed = list(_refreshed(made)) if refresh_images else []
         if refreshed:
@@ -114,7 +117,7 @@ def command(
         click.echo(json.dumps(answer))
     else:
         for function in functions:
-            click.echo(f"{function.name} is deployed. To run it:  {_way_to_run(function)}")
+            click.echo(f"{function.name} is deployed. {_next_step(function)}")
     return 0
 
 
@@ -177,10 +180,17 @@ def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
     if fdl is not None:
         yield fdl
         return
-    content = json.dumps(fdl_of(flags), indent=2)  # JSON is YAML
+    document = fdl_of(flags)
     with tempfile.TemporaryDirectory(prefix="scar-init-") as folder:
         file = Path(folder) / f"{re.sub('[^A-Za-z0-9_-]', '-', str(flags['name']))}.yaml"
-        file.write_text(content, encoding="utf-8")
+        text, problems = check_flags(document, file)
+        if problems:
+            from fdl_schemas.diagnostics.diagnostic import Severity, render
+
+            click.echo(render(problems, color=takes_colours(sys.stderr)), err=True)
+            if any(one.severity is Severity.ERROR for one in problems):
+                raise click.exceptions.Exit(2)
+        file.write_text(text, encoding="utf-8")
         yield str(file)
 
 
@@ -249,7 +259,14 @@ def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool)
             show(one, err=as_json)
 
 
-def _way_to_run(function: DeployedFunction) -> str:
+def _next_step(function: DeployedFunction) -> str:
     if function.inputs:
-        return f"scar put -b {function.inputs[0]} -p FILE"
-    return f"scar run -n {function.name}"
+        step = f"To run it:  scar put -b {function.inputs[0]} -p FILE"
+    elif function.api_url is None:
+        step = f"To run it:  scar run -n {function.name}"
+    else:
+        step = f"To call it:  scar invoke -n {function.name}"
+    if function.api_url is not None:
+        lambda_ = client("lambda", region=function.region)
+        return f"{step}\n  URL: {reachable_url(function.api_url, lambda_.meta.endpoint_url)}"
+    return step

@@ -1,14 +1,19 @@
-"""A function described by flags instead of a file: SCAR's flags, as the FDL text that says the same."""
+"""A function described by SCAR's flags instead of a file: the flags become an FDL document."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from scar_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from fdl_schemas.diagnostics.diagnostic import Diagnostic
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -50,6 +55,34 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 _VALUES = ("description", "memory", "timeout", "execution_mode", "log_level", "preheat", "runtime")
 _PATHS = ("init_script", "extra_payload")
+_FLAGS = {
+    "lambda.name": "-n",
+    "lambda.description": "-d",
+    "lambda.memory": "-m",
+    "lambda.timeout": "-t",
+    "lambda.execution_mode": "-em",
+    "lambda.log_level": "-ll",
+    "lambda.preheat": "-ph",
+    "lambda.runtime": "-rt",
+    "lambda.init_script": "-s",
+    "lambda.extra_payload": "-ep",
+    "lambda.layers": "-l",
+    "lambda.environment": "-le",
+    "lambda.supervisor": "-sv",
+    "lambda.deployment": "-db",
+    "lambda.input": "-ib",
+    "lambda.output": "-ob",
+    "lambda.container.image": "-i",
+    "lambda.container.image_file": "-if",
+    "lambda.container.environment": "-e",
+    "lambda.container.timeout_threshold": "-tt",
+    "iam.role": "-r",
+    "api_gateway.name": "-api",
+    "batch.memory": "-bm",
+    "batch.vcpus": "-bc",
+    "batch.enable_gpu": "-g",
+}
+"""The flag that a key of the document comes from."""
 
 
 def describes_function(command: _Command) -> _Command:
@@ -76,7 +109,7 @@ class InSections(click.Command):
 
 
 def given(flags: Mapping[str, Any]) -> list[str]:
-    """Names of the flags that are there."""
+    """Names of the flags that were given."""
     return [name for name, value in flags.items() if value not in (None, (), False)]
 
 
@@ -121,6 +154,46 @@ def fdl_of(flags: Mapping[str, Any]) -> dict[str, Any]:
     if batch:
         entry["batch"] = batch
     return {"functions": {"aws": [entry]}}
+
+
+def check_flags(document: Mapping[str, Any], file: Path) -> tuple[str, list[Diagnostic]]:
+    """The FDL text of a document that `fdl_of` made, and its problems. They name flags instead of lines.
+
+    Args:
+        document: the FDL document.
+        file: where its text will be.
+    """
+    from fdl_schemas.load import check_text
+
+    text = json.dumps(document, indent=2)  # JSON is YAML
+    lines = text.splitlines()
+    found = check_text(text.encode(), file).diagnostics
+    # FDL056: a script outside the FDL file's folder. Here the user named the script itself.
+    return text, [_of_flag(one, lines) for one in found if one.code != "FDL056"]
+
+
+def _of_flag(found: Diagnostic, lines: list[str]) -> Diagnostic:
+    path = _path_of(lines, found.line or 0)
+    flags = [flag for key, flag in _FLAGS.items() if f"{path}.".startswith(f"{key}.")]
+    text = lines[found.line - 1].strip().rstrip(",") if found.line else ""
+    _container, variables, variable = path.rpartition(".Variables.")
+    # The value of a variable may be a secret.
+    value = variable if variables else text.partition(": ")[2].strip('"').rstrip("[{")
+    place = " ".join(filter(None, (*flags[-1:], value))) if flags else "flags"
+    return replace(found, file=place, line=None, column=None, source_line=None)
+
+
+def _path_of(lines: list[str], number: int) -> str:
+    """The keys that lead to a line of indented JSON, below `functions.aws`; lines are counted from 1."""
+    keys: list[str] = []
+    indent = None
+    for line in reversed(lines[:number]):
+        depth = len(line) - len(line.lstrip())
+        if indent is None or depth < indent:
+            indent = depth
+            if '": ' in line:
+                keys.insert(0, line.strip().partition('": ')[0].strip('"'))
+    return ".".join(keys[2:])
 
 
 def _container(flags: Mapping[str, Any], found: set[str]) -> dict[str, Any]:
