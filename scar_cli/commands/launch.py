@@ -16,7 +16,9 @@ from typing import Any
 import click
 
 from scar_cli.aws.deployed import of_stage
+from scar_cli.launch.files import Listing
 from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
+from scar_cli.launch.report import nothing_to_send
 from scar_cli.launch.send import files_to_send, send
 from scar_cli.main import run
 from scar_cli.table import counted, printable
@@ -127,14 +129,16 @@ def is_given(option: str) -> bool:
 
 def _show(plan: Plan, as_json: bool) -> int:
     count = 0
-    for file in files_to_send(plan):
+    listing = Listing(plan.s3, plan.selection)
+    for file in files_to_send(plan, listing):
         count += 1
         if as_json:
             click.echo(json.dumps({"bucket": file.bucket, "key": file.key}))
         else:
             click.echo(printable(f"{file.bucket}/{file.key}"))
     if not as_json:
-        click.echo(f"{counted(count, 'file')} would be sent to {plan.function.name}.", err=True)
+        would = f"{counted(count, 'file')} would be sent to {plan.function.name}."
+        click.echo(would if count else nothing_to_send(plan.function.name, listing), err=True)
     return 0
 
 

@@ -12,13 +12,14 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fdl_schemas.stages import staged
-from scar_cli.aws.deployed import of_stage
+from scar_cli.aws.deployed import DeployedFunction, of_stage, stacks
 from scar_cli.aws.transfers import FileToPut, client_of, send
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -27,6 +28,7 @@ from scar_cli.table import counted, printable
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 """Wide enough for the oldest buckets, which could have capitals."""
+_NAMED = 5
 _KEY_LIMIT = 1024
 _LARGEST = 5 * 1024**4
 
@@ -79,6 +81,8 @@ def command(
             click.echo(f"{shown} ({readable_size(upload.size)})")
         return 0
     s3 = client_of(bucket, concurrency)
+    for warning in _warnings(bucket, uploads):
+        click.echo(f"scar: {warning}", err=True)
     started = time.monotonic()
     total = sum(upload.size for upload in uploads)
     with terminal_line(*BYTES, shown=not as_json, total=total or 1) as update:
@@ -142,6 +146,32 @@ def plan(paths: tuple[Path, ...], folder: str) -> list[FileToPut]:
                 )
             uploads[key] = FileToPut(file, key, size)
     return list(uploads.values())
+
+
+def _warnings(bucket: str, uploads: list[FileToPut]) -> Iterator[str]:
+    """Files that will not be processed as expected by the functions that read from their folders."""
+    from scar_cli.launch.same_names import SameNames, same_names_warning
+
+    empty = [upload for upload in uploads if not upload.size]
+    pair = SameNames().first_pair(upload.key for upload in uploads)
+    if not empty and pair is None:
+        return
+    functions: list[DeployedFunction] = []
+    with suppress(UserError):  # who may not see what is deployed can upload all the same
+        functions = [function for stack in stacks() for function in stack.functions]
+
+    def reads(function: DeployedFunction, key: str) -> bool:
+        return any(f"{bucket}/{key}".startswith(f"{folder}/") for folder in function.inputs)
+
+    skipped = [one for one in empty if any(reads(function, one.key) for function in functions)]
+    if skipped:
+        named = ", ".join(printable(str(upload.path)) for upload in skipped[:_NAMED])
+        more = f" and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        yield f"Functions do not run on empty files: {named}{more}"
+    for function in functions:
+        keys = [upload.key for upload in uploads if upload.size and reads(function, upload.key)]
+        if function.outputs and (pair := SameNames().first_pair(keys)):
+            yield same_names_warning(pair, function.name)
 
 
 def readable_size(size: int) -> str:

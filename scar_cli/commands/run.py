@@ -1,15 +1,17 @@
-"""`scar run`: run a function now, with a script or arguments of the caller's; or on the files that are there.
+"""`scar run`: run a function now, with a script or a command, or on the files in its input folder.
 
-A function that reads from S3, chosen by its FDL file and without script or arguments, runs once for each file
-in its input folder: that is `scar-launch`.
+A function that reads from S3, selected by its FDL file and without script or command, runs once for each file
+in its input folder, as with `scar-launch`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import shlex
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from scar_cli.aws.session import client, error_code, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.files import read_file, require_writable, write_file
-from scar_cli.table import printable_lines
+from scar_cli.table import printable, printable_lines
 
 if TYPE_CHECKING:
     from fdl_schemas.model import Function
@@ -31,23 +33,23 @@ _PAYLOAD_LIMIT = {"RequestResponse": 6 * 1024**2, "Event": 1024**2, "DryRun": 6 
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _LOG_WITHIN_S = 5.0
 _WOULD_RUN = 204
-"""AWS Lambda's answer to a dry run."""
+"""Status code of AWS Lambda for a dry run."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of one call."""
+    """The result of one call."""
 
     status_code: int
     request_id: str
     output: str = ""
-    """What the container wrote, its end."""
+    """The end of what the container wrote."""
     job_id: str | None = None
     failure: str | None = None
     content: object = None
-    """The function's whole answer."""
+    """The whole response of the function."""
     log: str = ""
-    """The end of the run's log, if it was asked for."""
+    """The end of the run's log, if it was requested."""
 
 
 @click.command(
@@ -69,23 +71,18 @@ class RunResult:
     metavar="FILE",
     help="Run this script instead of the function's own.",
 )
-@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for its end.")
+@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the end of the run.")
 @click.option(
-    "-o",
-    "--output",
-    "--output-file",
-    "output",
-    metavar="FILE",
-    help="Write what the container says into this file.",
+    "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the output to this file."
 )
 @click.option(
     "-ib",
     "--input-bucket",
     "bucket_path",
     metavar="BUCKET/FOLDER",
-    help="With -f: one run for each file in this folder of the function's input.",
+    help="With -f: run once for each file in this folder of the function's input.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Tell the request id, where the log is, and its end.")
+@click.option("-v", "--verbose", is_flag=True, help="Show each step and the end of the log.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(
@@ -102,20 +99,20 @@ def command(
     as_json: bool,
     arguments: tuple[str, ...],
 ) -> int:
-    """Run a function; what follows the options is the command for its container.
+    """Run a function, optionally with a script or a command.
 
-    With -f, and neither script nor command: one run for each file in the function's input folder, as
-    `scar-launch` does it.
+    Arguments after the options are the command for the container. With -f, and neither script nor command, a
+    function with an input folder runs once for each file in it, as with `scar-launch`.
     """
     if script is not None and arguments:
-        raise UserError("A script and a command cannot both run", "Leave out one of them")
+        raise UserError("Cannot run both a script and a command", "Leave out one of them")
     if output is not None:
         require_writable(output)
     if bucket_path is not None:
         if fdl is None or script is not None or arguments:
             raise UserError(
-                "-ib runs a function on the files of its input, which its FDL file tells",
-                "Say scar run -f FILE -ib BUCKET/FOLDER, or scar-launch",
+                "-ib needs the FDL file of the function, and neither script nor command",
+                "Use scar run -f FILE -ib BUCKET/FOLDER, or scar-launch",
             )
         return _launch(fdl, name, stage, bucket_path, stack=stack, output=output, as_json=as_json)
     defined = _definition(fdl, name)
@@ -134,8 +131,11 @@ def command(
         payload = {**(payload if isinstance(payload, dict) else {}), "script": _script(script)}
     if arguments:
         payload = {"cmd_args": list(arguments)}
-    shows_log = verbose and (defined is None or defined.run.log_type == "Tail")
-    answer = call(function, payload, kind=kind, shows_log=shows_log)
+    shows_log = defined is None or defined.run.log_type == "Tail"
+    if verbose:
+        answer = _call_in_words(function, payload, script=script, kind=kind, shows_log=shows_log)
+    else:
+        answer = call(function, payload, kind=kind)
     _report(function, answer, output=output, verbose=verbose, as_json=as_json)
     return 1 if answer.failure is not None else 0
 
@@ -146,22 +146,22 @@ def call(
     """Invoke a function with a payload.
 
     Args:
-        function: which one.
+        function: the function.
         payload: the event.
-        kind: `RequestResponse`, `Event` (its end is not waited for) or `DryRun` (it does not run).
-        shows_log: ask for the end of the log, where the run's end is waited for.
+        kind: `RequestResponse`, `Event` (does not wait for the end of the run) or `DryRun` (nothing runs).
+        shows_log: request the end of the log, if the call waits for the end of the run.
 
     Raises:
-        UserError: it was not accepted.
+        UserError: the call was not accepted.
     """
     body = json.dumps(payload).encode()
     if len(body) > _PAYLOAD_LIMIT[kind]:
         limit = _PAYLOAD_LIMIT[kind] // 1024**2
         raise UserError(
-            f"Script and payload have {len(body)} bytes, and Lambda takes {limit} MiB",
+            f"Script and payload have {len(body)} bytes, and Lambda accepts {limit} MiB",
             "Upload large data to a bucket",
         )
-    # Without retries: a call that is repeated after a time-out would run twice.
+    # Without retries: a call that is repeated after a timeout would run twice.
     lambda_ = client(
         "lambda",
         region=function.region,
@@ -176,11 +176,47 @@ def call(
     except UserError as error:
         if error_code(error.__cause__ or error) == "ResourceNotFoundException":
             raise UserError(
-                f"The function {function.name} of the stack {function.stack} is gone",
+                f"The function {function.name} of the stack {function.stack} does not exist any more",
                 "Deploy the workflow again: scar init -f FILE",
             ) from error
         raise
     return _read(answer, content)
+
+
+def _call_in_words(
+    function: DeployedFunction, payload: object, *, script: str | None, kind: str, shows_log: bool
+) -> RunResult:
+    """The same as `call`, and each step on standard error."""
+    for line in _steps(function, payload, script=script, kind=kind):
+        click.echo(line, err=True)
+    started = time.monotonic()
+    answer = call(function, payload, kind=kind, shows_log=shows_log)
+    outcome = "Failed" if answer.failure is not None else "Accepted" if answer.content is None else "Finished"
+    click.echo(f"{outcome} after {time.monotonic() - started:.1f} s", err=True)
+    return answer
+
+
+def _steps(function: DeployedFunction, payload: object, *, script: str | None, kind: str) -> Iterator[str]:
+    """The call in words."""
+    yield f"Calling the function {function.name} in {function.region} (stack {function.stack})"
+    if isinstance(payload, dict) and "cmd_args" in payload:
+        yield f"The container runs the command: {printable(shlex.join(payload['cmd_args']))}"
+    elif script is not None:
+        yield f"The container runs the script {printable(script)}"
+    else:
+        yield "The container runs the script of the function, or the command of its image"
+    rest = (
+        {key: value for key, value in payload.items() if key not in ("script", "cmd_args")}
+        if isinstance(payload, dict)
+        else payload
+    )
+    if rest:
+        yield f"Payload: {len(json.dumps(rest).encode())} bytes of JSON"
+    yield {
+        "RequestResponse": "Waiting for the end of the run",
+        "Event": "Not waiting for the end of the run (asynchronous)",
+        "DryRun": "Asking only whether the function could run (DryRun)",
+    }[kind]
 
 
 def _kind_of(definition: Function) -> str:
@@ -189,7 +225,7 @@ def _kind_of(definition: Function) -> str:
 
 
 def _definition(fdl: str | None, name: str | None) -> Function | None:
-    """The function of the FDL file, if it is one to call directly: without an input, or with a payload."""
+    """The function of the FDL file, if it is called directly: it has no input, or it has a payload."""
     if fdl is None:
         return None
     workflow = workflow_of(fdl)
@@ -226,8 +262,8 @@ def _launch(
         )
     if output is not None:
         raise UserError(
-            "-o takes what one run says, and here each file has a run of its own",
-            "Leave it out, and fetch the outputs: scar get",
+            "-o is for the output of one run, and here each file has its own run",
+            "Leave it out, and download the outputs: scar get",
         )
     arguments = ["-f", fdl, *(["-n", name] if name else []), *(["--json"] if as_json else [])]
     if stage is not None:
@@ -241,7 +277,7 @@ def _launch(
 def _script(path: str) -> str:
     content = read_file(path, "The script ")
     if not content.strip():
-        raise UserError(f"The script {path} is empty", "Name another file")
+        raise UserError(f"The script {path} is empty", "Use another file")
     return base64.b64encode(content).decode("ascii")
 
 
@@ -280,18 +316,20 @@ def _report(
         return
     log = f"scar log -n {function.name} -ri {answer.request_id}"
     if verbose:
-        click.echo(f"Request id {answer.request_id} in {function.log_group}. Its log: {log}", err=True)
+        click.echo(f"Request id: {answer.request_id}", err=True)
+        click.echo(f"Log group: {function.log_group}. To see the whole log: {log}", err=True)
         if answer.log:
+            click.echo("End of the log:", err=True)
             click.echo(printable_lines(answer.log.rstrip(), None), err=True)
     if answer.failure is not None:
         click.echo(f"scar: {function.name} failed: {printable_lines(answer.failure)}", err=True)
-        click.echo(f"The whole log: {log}", err=True)
+        click.echo(f"To see the whole log: {log}", err=True)
     elif answer.status_code == _WOULD_RUN:
-        click.echo(f"{function.name} could run, and did not: its invocation_type is DryRun")
+        click.echo(f"{function.name} could run. Nothing ran, because its invocation_type is DryRun.")
     elif not waited:
-        click.echo(f"Started {function.name}, request id {answer.request_id}. Its log: {log}")
+        click.echo(f"Started {function.name}, request id {answer.request_id}. To see its log: {log}")
     elif answer.job_id is not None:
-        click.echo(f"{function.name} runs as the Batch job {answer.job_id}. Its log: {log}")
+        click.echo(f"{function.name} runs as the Batch job {answer.job_id}. To see its log: {log}")
     elif output is None:
         text = _ended(answer.output)
         click.echo(printable_lines(text, None) if sys.stdout.isatty() else text, nl=False)
@@ -314,7 +352,7 @@ def _as_json(function: DeployedFunction, answer: RunResult) -> dict[str, Any]:
 
 
 def _log_stream(function: DeployedFunction, request_id: str) -> str | None:
-    """The stream of a request's log; a log comes a moment later than the answer, or not at all."""
+    """The stream of a request's log. A log appears a moment after the response, or not at all."""
     logs = client("logs", region=function.region)
     until = time.monotonic() + _LOG_WITHIN_S
     while True:
@@ -324,7 +362,7 @@ def _log_stream(function: DeployedFunction, request_id: str) -> str | None:
                     logGroupName=function.log_group, filterPattern=f'"{request_id}"'
                 )["events"]
         except UserError:
-            return None  # the answer is there, and matters more
+            return None  # the response matters more
         if found:
             return str(found[0]["logStreamName"])
         if time.monotonic() >= until:

@@ -6,6 +6,7 @@ wait.py           what became of the files of a journal (`--wait`)
 
 files.py          the files that are listed and selected
 done.py           files that are done: before a launch (`--skip-done`), and after it (`--wait`)
+same_names.py     files with the same name in different folders
 journal.py        which events were accepted, on disk
 fan_out.py        all events but the first, sent by several threads
 pace.py           how fast events are sent

@@ -20,6 +20,7 @@ from scar_cli.aws.invoking import LambdaEndpoint
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
 from scar_cli.launch.fan_out import Target
+from scar_cli.launch.files import Listing
 from scar_cli.launch.plan import LaunchOptions, Plan, option_of
 from scar_cli.launch.send import files_to_send, run_first
 from scar_cli.progress import terminal_line
@@ -107,7 +108,7 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
     if running:
         click.echo("A launch is running already; this is how far it is.", err=True)
         return _followed(plan.function.name, steps, running[0], 0, shown=shown)
-    first = next(files_to_send(plan), None)
+    first = next(files_to_send(plan, Listing(plan.s3, plan.selection)), None)
     if first is None:
         return DistributedOutcome(plan.function.name, "", "SUCCEEDED", 0, 0)
     lambda_ = client("lambda", region=plan.region, session=plan.session)

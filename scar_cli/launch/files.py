@@ -108,6 +108,8 @@ class Listing:
     s3: Any
     selection: Selection
     left_out: LeftOut = field(default_factory=LeftOut)
+    looked_at: int = 0
+    """Files in the input folders so far, whether the filters of the launch take them or not."""
 
     def pages(self, after: tuple[int, str] | None = None) -> Iterator[list[InputFile]]:
         """The files to take, a page of the listing at a time; a page may have none.
@@ -142,6 +144,7 @@ class Listing:
                 return None
             if any(one.holds(source.bucket, key) for one in earlier):
                 return None
+            self.looked_at += 1
             if pattern is not None and pattern.match(key[skipped:]) is None:
                 return None
             if newer_than is not None and milliseconds(found["LastModified"]) < newer_than:

@@ -17,6 +17,7 @@ from scar_cli.table import counted, printable, printable_lines, table
 if TYPE_CHECKING:
     from scar_cli.launch.done import FileStates
     from scar_cli.launch.fan_out import FanOut
+    from scar_cli.launch.files import Listing
 
 _STUCK_AFTER_S = 30.0
 _RATE, _TROUBLE = "{task.fields[rate]}", "{task.fields[trouble]}"
@@ -72,6 +73,16 @@ def sending_bar(*, shown: bool) -> Iterator[SendingBar]:
         yield SendingBar(update)
 
 
+def nothing_to_send(function: str, listing: Listing) -> str:
+    """Why a listing has no files to send."""
+    selection = listing.selection
+    wanted = [f"matches {selection.match!r}"] if selection.match is not None else []
+    wanted += [f"is newer than {selection.newer_than}"] if selection.newer_than is not None else []
+    if wanted and listing.looked_at:
+        return f"Nothing {' and '.join(wanted)} ({counted(listing.looked_at, 'file')} looked at)."
+    return f"There is no file in the input folder of {function} to send."
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What was sent, left out, and, after waiting, done."""
@@ -87,6 +98,8 @@ class Outcome:
     """Keys of the events that were sent again although they may have been accepted."""
     journal: Path | None = None
     waited: FileStates | None = None
+    nothing: str = ""
+    """Why there was nothing to send."""
 
     @property
     def exit_code(self) -> int:
@@ -101,7 +114,7 @@ class Outcome:
         elif self.accepted:
             yield f"Nothing is left to send: {self.function} got {counted(self.accepted, 'event')} before."
         else:
-            yield f"There is no file in the input folder of {self.function} to send."
+            yield self.nothing
         for name, count in self.left_out.items():
             yield f"Left out: {counted(count, 'file')} {_LEFT_OUT[name]}."
         if self.perhaps_twice:

@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 
+from fdl_schemas.model import Function
 from scar_cli.aws.deployed import one_selected
 from scar_cli.aws.invoking import LambdaAnswer, LambdaConnection, LambdaEndpoint
 from scar_cli.aws.logs import parsed, readable
@@ -33,7 +34,8 @@ from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucket
 from scar_cli.launch.journal import Journal, Record
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
-from scar_cli.launch.report import Outcome, SendingBar, sending_bar
+from scar_cli.launch.report import Outcome, SendingBar, nothing_to_send, sending_bar
+from scar_cli.launch.same_names import FOLDER_VARIABLE, SameNames, same_names_warning
 from scar_cli.table import counted, printable, printable_line
 
 _ANSWER_WITHIN_S = 930.0
@@ -45,9 +47,8 @@ _PASSING = (409, 429)
 _SERVER_ERROR = 500
 
 
-def files_to_send(plan: Plan) -> Iterator[InputFile]:
-    """What would be sent, without a trace in the journal."""
-    listing = Listing(plan.s3, plan.selection)
+def files_to_send(plan: Plan, listing: Listing) -> Iterator[InputFile]:
+    """The files of a listing that would be sent; the journal does not change."""
     with ExitStack() as held:
         record = Record({})
         if plan.resumes:
@@ -94,6 +95,7 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
         seconds=time.monotonic() - started,
         left_out={name: count for name, count in vars(listing.left_out).items() if count},
         perhaps_twice=list(record.perhaps_twice.values()),
+        nothing=nothing_to_send(plan.function.name, listing),
         journal=journal.path if journal is not None else None,
     )
 
@@ -193,7 +195,7 @@ def _pages(
     left = None
     if plan.options.limit is not None:
         left = plan.options.limit - (record.numbered - record.gone)
-    pages = listing.pages(record.position)
+    pages = _with_same_names_told(plan, listing.pages(record.position))
     if plan.options.skip_done:
         pages = not_done(pages, listing, plan.outputs)
     for page in _with_suffix_told(plan, pages):
@@ -207,6 +209,29 @@ def _pages(
                 break
     if bar is not None:
         bar.is_all = True
+
+
+def _with_same_names_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:
+    """The pages. Warns once if two files have the same name, before the second one is sent."""
+    if not plan.outputs or _keeps_folders(plan.function):
+        yield from pages
+        return
+    names, pair = SameNames(), None
+    for page in pages:
+        if pair is None:
+            pair = names.first_pair(f"{file.bucket}/{file.key}" for file in page)
+            if pair is not None:
+                click.echo(f"scar-launch: {same_names_warning(pair, plan.function.name)}", err=True)
+        yield page
+
+
+def _keeps_folders(function: Function) -> bool:
+    """Whether the function's script uses the folder of its input."""
+    with suppress(OSError):
+        return function.init_script is not None and FOLDER_VARIABLE in function.init_script.read_text(
+            encoding="utf-8", errors="replace"
+        )
+    return False
 
 
 def _with_suffix_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import socket
 import threading
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_a_launch_takes_no_stack(tmp_path: Path, more: list[str]) -> None:
     [
         (["-s", "{empty}", "-n", "f"], "is empty"),
         (["-s", "{folder}", "-n", "f"], "cannot be read"),
-        (["-s", "{empty}", "-n", "f", "ls"], "cannot both run"),
+        (["-s", "{empty}", "-n", "f", "ls"], "Cannot run both a script"),
     ],
 )
 def test_a_script_that_cannot_run_is_said_before_anything_is_called(
@@ -112,7 +113,7 @@ def test_an_output_file_is_for_one_run(tmp_path: Path) -> None:
     )
     result = CliRunner().invoke(command, ["-f", str(fdl), "-o", str(tmp_path / "output.txt")])
     assert isinstance(result.exception, UserError)
-    assert "each file has a run of its own" in str(result.exception)
+    assert "each file has its own run" in str(result.exception)
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"hello\r\n\r\n"])
@@ -184,7 +185,22 @@ def test_the_file_says_how_the_function_is_invoked(
 
 def test_a_dry_run_says_that_nothing_ran(lambda_: Lambda, tmp_path: Path) -> None:
     said = run_file(tmp_path, "invocation_type: DryRun").stdout
-    assert said == "f could run, and did not: its invocation_type is DryRun\n"
+    assert said == "f could run. Nothing ran, because its invocation_type is DryRun.\n"
+
+
+def test_verbose_tells_each_step(lambda_: Lambda, tmp_path: Path) -> None:
+    said = run_file(tmp_path, "payload: {a: [1]}, run_script: once.sh", "-v").stderr.splitlines()
+    assert said[:4] == [
+        "Calling the function f in us-east-1 (stack stack)",
+        f"The container runs the script {tmp_path / 'once.sh'}",
+        "Payload: 10 bytes of JSON",
+        "Waiting for the end of the run",
+    ]
+    assert re.fullmatch(r"Finished after \d+\.\d s", said[4])
+    assert (
+        "The container runs the command: ls 'a b'"
+        in run_file(tmp_path, "memory: 512", "-v", "ls", "a b").stderr
+    )
 
 
 def test_payload_and_script_of_the_file_are_sent(lambda_: Lambda, tmp_path: Path) -> None:

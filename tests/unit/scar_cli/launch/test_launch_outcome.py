@@ -11,7 +11,8 @@ import pytest
 from scar_cli.aws.failure_queues import reason_of
 from scar_cli.errors import UserError
 from scar_cli.launch.done import Count
-from scar_cli.launch.report import Outcome
+from scar_cli.launch.files import Listing, Selection
+from scar_cli.launch.report import Outcome, nothing_to_send
 from scar_cli.launch.wait import require_log
 
 
@@ -56,8 +57,16 @@ def test_the_exit_code_tells_of_failures_that_were_waited_for() -> None:
     assert outcome(a="b").as_json()["failed"] == {"a": "b"}
 
 
+def test_filters_that_take_nothing_are_named() -> None:
+    listing = Listing(None, Selection((), (), match="*zzz*"), looked_at=12)
+    assert nothing_to_send("f", listing) == "Nothing matches '*zzz*' (12 files looked at)."
+    listing = Listing(None, Selection((), (), match="*z*", newer_than="2h"), looked_at=1)
+    assert nothing_to_send("f", listing) == "Nothing matches '*z*' and is newer than 2h (1 file looked at)."
+
+
 def test_what_was_left_out_is_counted() -> None:
-    told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j")).told())
+    nothing = nothing_to_send("f", Listing(None, Selection((), ())))
+    told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j"), nothing=nothing).told())
     assert told == [
         "There is no file in the input folder of f to send.",
         "Left out: 1 file of zero bytes, which the function takes for markers of folders.",
