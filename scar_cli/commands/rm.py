@@ -1,20 +1,22 @@
-"""`scar rm`: delete stacks, and wait until they are gone. Their buckets stay, unless deployed to go too."""
+"""`scar rm`: delete stacks, and wait until they are deleted. Their buckets are kept by default."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from scar_cli.aws.deployed import DeployedStack, of_stage, selected, selected_stacks
+from scar_cli.aws.deployed import DeployedFunction, DeployedStack, of_stage, selected, selected_stacks
+from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.session import client, explained
 from scar_cli.commands.init import confirm
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.table import table
+from scar_cli.table import counted, table
 
 _LOOK_EVERY_S = 1.0
 _LONGEST_S = 3600.0
@@ -22,14 +24,14 @@ _LONGEST_S = 3600.0
 
 @click.command("rm", epilog=examples("scar rm -f workflow.yaml", "scar rm -n scar-cowsay", "scar rm -a"))
 @click.option(
-    "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Delete what this FDL file has deployed."
+    "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Delete the workflow of this FDL file."
 )
-@click.option("-n", "--name", metavar="FUNCTION", help="Delete the function of this name.")
+@click.option("-n", "--name", metavar="FUNCTION", help="Delete this function.")
 @click.option("--stack", metavar="STACK", help="Delete this stack.")
 @of_stage
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
-@click.option("-v", "--verbose", is_flag=True, help="Show what else goes with the functions.")
+@click.option("-v", "--verbose", is_flag=True, help="Show all resources that are deleted.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
 def command(
     *,
@@ -42,17 +44,19 @@ def command(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Delete workflows. Buckets and their files are kept, but for stacks deployed with -c removal=destroy."""
+    """Delete deployed workflows.
+
+    Buckets and their files are kept, unless the stack was deployed with -c removal=destroy. Events in failure
+    queues are deleted.
+    """
     if sum((fdl is not None, name is not None, stack is not None, everything)) != 1:
-        raise UserError("There has to be one of -f, -n, --stack and -a", "Say what is to be deleted")
+        raise UserError("Exactly one of -f, -n, --stack and -a is required", "Choose what to delete")
     chosen = _chosen(fdl, name, stack, stage, everything=everything)
     if not chosen:
         click.echo("No workflow is deployed here.", err=True)
-    elif not yes:
-        for one in chosen:
-            functions = ", ".join(function.name for function in one.functions) or "no functions"
-            click.echo(f"{one.name} in {one.region}: {functions}", err=True)
-        confirm("Delete this?" if len(chosen) == 1 else f"Delete these {len(chosen)} stacks?")
+    failed = {function: number for one in chosen for function, number in _failed_events(one)}
+    if chosen and not yes:
+        _ask(chosen, failed)
     deleted: list[dict[str, Any]] = []
     try:
         for one in reversed(chosen):
@@ -60,11 +64,18 @@ def command(
                 for line in _resources(one):
                     click.echo(line, err=as_json)
             delete(one)
+            dropped = sum(failed.get(function, 0) for function in one.functions)
             deleted.append(
-                {"Stack": one.name, "Region": one.region, "Functions": [each.name for each in one.functions]}
+                {
+                    "Stack": one.name,
+                    "Region": one.region,
+                    "Functions": [each.name for each in one.functions],
+                    "Failed_events": dropped,
+                }
             )
             if not as_json:
-                click.echo(f"Deleted {one.name}.")
+                with_events = f" with {counted(dropped, 'failed event')}" if dropped else ""
+                click.echo(f"Deleted {one.name}{with_events}.")
     finally:
         kept = list(dict.fromkeys(bucket for one in chosen for bucket in _still_there(one)))
         if as_json:
@@ -74,22 +85,37 @@ def command(
     return 0
 
 
+def _ask(chosen: list[DeployedStack], failed: Mapping[DeployedFunction, int]) -> None:
+    """Show what would be deleted, and ask; no ends the command."""
+    for one in chosen:
+        functions = ", ".join(function.name for function in one.functions) or "no functions"
+        click.echo(f"{one.name} in {one.region}: {functions}", err=True)
+        for function in one.functions:
+            if number := failed.get(function):
+                click.echo(
+                    f"  The failure queue of {function.name} holds {counted(number, 'failed event')}, and is "
+                    f"deleted, too. To run them again first: scar retry -n {function.name}",
+                    err=True,
+                )
+    confirm("Delete this?" if len(chosen) == 1 else f"Delete these {len(chosen)} stacks?")
+
+
 def delete(stack: DeployedStack) -> None:
-    """Delete a stack, and wait until it is gone.
+    """Delete a stack, and wait until it is deleted.
 
     Raises:
         UserError: it cannot be deleted; with CloudFormation's reasons.
-        KeyboardInterrupt: it goes on, which has been said.
+        KeyboardInterrupt: CloudFormation continues, which was reported.
     """
     cloudformation = client("cloudformation", region=stack.region)
     with explained():
         found = cloudformation.describe_stacks(StackName=stack.name)["Stacks"]
-        identity = str(found[0]["StackId"])  # by which a stack is known when it is gone
+        identity = str(found[0]["StackId"])  # identifies a deleted stack
         cloudformation.delete_stack(StackName=stack.name)
     try:
         _wait_until_gone(cloudformation, stack, identity)
     except KeyboardInterrupt:
-        click.echo(f"CloudFormation goes on to delete {stack.name}.", err=True)
+        click.echo(f"CloudFormation continues to delete {stack.name}.", err=True)
         raise
 
 
@@ -97,14 +123,14 @@ def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -
     until = time.monotonic() + _LONGEST_S
     while time.monotonic() < until:
         state = "DELETE_COMPLETE"
-        with explained("ValidationError"):  # there is no such stack any more
+        with explained("ValidationError"):  # the stack does not exist any more
             state = cloudformation.describe_stacks(StackName=identity)["Stacks"][0]["StackStatus"]
         if state == "DELETE_COMPLETE":
             return
         if not state.startswith("DELETE_IN_PROGRESS"):
             raise UserError(
                 f"{stack.name} could not be deleted: {_reasons(cloudformation, identity)}",
-                "Put that right, and try again",
+                "Fix the cause, and try again",
                 exit_code=1,
             )
         time.sleep(_LOOK_EVERY_S)
@@ -114,7 +140,7 @@ def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -
 def _chosen(
     fdl: str | None, name: str | None, stack: str | None, stage: str | None, *, everything: bool
 ) -> list[DeployedStack]:
-    """What the options select. Stacks of other CDK apps hold more than workflows, and are never deleted."""
+    """The selected stacks. Those of other CDK apps contain more than workflows, and are never deleted."""
     found = _of_function(name, stage) if name is not None else selected_stacks(fdl, stack, stage)
     foreign = next((one for one in found if one.is_foreign), None)
     if foreign is not None and not everything:
@@ -125,7 +151,7 @@ def _chosen(
 
 
 def _of_function(name: str, stage: str | None) -> list[DeployedStack]:
-    """The stack of a function that is alone in it."""
+    """The stack of a function that is the only one in it."""
     (function,) = selected(None, name, None, stage)[:1]
     (stack,) = [
         one
@@ -136,10 +162,18 @@ def _of_function(name: str, stage: str | None) -> list[DeployedStack]:
     if others:
         raise UserError(
             f"{function.name} is deployed together with {', '.join(others)}",
-            f"Take it out of the FDL file and deploy that, or delete all of them: "
+            f"Remove it from the FDL file and deploy that, or delete all of them: "
             f"scar rm --stack {stack.name}",
         )
     return [stack]
+
+
+def _failed_events(stack: DeployedStack) -> Iterator[tuple[DeployedFunction, int]]:
+    """Number of events in the failure queue of each function, as far as the queues can be read."""
+    sqs = client("sqs", region=stack.region)
+    for function in stack.functions:
+        with suppress(UserError):
+            yield function, depth(sqs, function.failure_queue_url)
 
 
 def _resources(stack: DeployedStack) -> Iterator[str]:
@@ -161,7 +195,7 @@ def _reasons(cloudformation: Any, identity: str) -> str:
         for event in events
         if event["ResourceStatus"] == "DELETE_FAILED"
     ]
-    return "; ".join(reasons[:3]) or "CloudFormation gives no reason"
+    return "; ".join(reasons[:3]) or "CloudFormation gave no reason"
 
 
 def _still_there(stack: DeployedStack) -> list[str]:

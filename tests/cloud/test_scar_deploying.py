@@ -62,14 +62,14 @@ def deploying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploying]:
     embedded.stop()
 
 
-def stack_without_synthesis(scar: Scar, name: str, *functions: str) -> None:
+def stack_without_synthesis(scar: Scar, name: str, *functions: str, queue: str = "http://none") -> None:
     """A stack as ours are to CloudFormation, made at once."""
     told = [
         {
             "name": function,
             "mode": "lambda",
             "log_group": f"/aws/lambda/{function}",
-            "failure_queue_url": "http://none",
+            "failure_queue_url": queue,
         }
         for function in functions
     ]
@@ -143,7 +143,9 @@ def test_a_function_from_flags_is_deployed_compared_changed_and_deleted(deployin
     assert "Nothing was changed" in scar.process("rm", "-n", "by-flags", answers="n\n", code=1).stderr
     removed = scar.process("rm", "-f", fdl, "-y", "-v", "-j")
     assert json.loads(removed.stdout) == {
-        "Deleted": [{"Stack": "by-flags", "Region": "us-east-1", "Functions": ["by-flags"]}],
+        "Deleted": [
+            {"Stack": "by-flags", "Region": "us-east-1", "Functions": ["by-flags"], "Failed_events": 0}
+        ],
         "Kept_buckets": [KEPT],
     }
     assert "AWS::Lambda::Function" in removed.stderr
@@ -155,7 +157,7 @@ def test_rm_deletes_nothing_that_was_not_meant(deploying: Deploying) -> None:
     scar = deploying.scar
     stack_without_synthesis(scar, "pair", "one", "two")
     assert "is deployed together with two" in scar("rm", "-n", "one", "-y", code=2).stderr
-    assert "There has to be one of" in scar("rm", code=2).stderr
+    assert "Exactly one of" in scar("rm", code=2).stderr
     assert "There is no stack none" in scar("rm", "--stack", "none", "-y", code=2).stderr
     asked = scar.process("rm", "-a", code=2)
     assert "pair in us-east-1: one, two" in asked.stderr
@@ -167,6 +169,19 @@ def test_rm_deletes_a_function_that_is_alone_by_its_name(deploying: Deploying) -
     stack_without_synthesis(deploying.scar, "alone", "solo")
     assert deploying.scar("rm", "-n", "solo", "-y").stdout.startswith("Deleted alone.\n")
     assert "There is no stack alone" in deploying.scar("ls", "--stack", "alone", code=2).stderr
+
+
+def test_rm_tells_and_counts_failed_events_that_are_deleted_with_a_queue(deploying: Deploying) -> None:
+    scar = deploying.scar
+    sqs = scar.cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="holding")["QueueUrl"]
+    for number in range(2):
+        sqs.send_message(QueueUrl=queue, MessageBody=str(number))
+    stack_without_synthesis(scar, "failing", "fails", queue=queue)
+    asked = scar.process("rm", "-n", "fails", answers="\n", code=1).stderr
+    assert "The failure queue of fails holds 2 failed events, and is deleted, too." in asked
+    assert "Nothing was changed" in asked
+    assert scar("rm", "-n", "fails", "-y").stdout.startswith("Deleted failing with 2 failed events.\n")
 
 
 def test_rm_with_a_file_needs_none_of_its_variables(deploying: Deploying) -> None:

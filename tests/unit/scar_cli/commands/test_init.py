@@ -52,7 +52,7 @@ def test_an_archive_without_an_image_is_told_before_any_cloud_is_asked(
 def test_rm_wants_to_know_what_and_only_once(arguments: list[str]) -> None:
     result = CliRunner().invoke(rm.command, arguments)
     assert isinstance(result.exception, UserError)
-    assert "There has to be one of -f, -n, --stack and -a" in str(result.exception)
+    assert "Exactly one of -f, -n, --stack and -a is required" in str(result.exception)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_an_interruption_tells_that_a_deletion_goes_on(
     with pytest.raises(KeyboardInterrupt):
         rm.delete(DeployedStack("mine", "us-east-1", "CREATE_COMPLETE", "mine", (), ()))
     cloudformation.delete_stack.assert_called_once_with(StackName="mine")
-    assert capsys.readouterr().err == "CloudFormation goes on to delete mine.\n"
+    assert capsys.readouterr().err == "CloudFormation continues to delete mine.\n"
 
 
 def test_what_synthesis_says_is_shown_at_its_end_but_not_after_an_interruption(
