@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from pathlib import Path
@@ -40,6 +41,64 @@ def test_put_takes_files_and_folders(scar: Scar, tmp_path: Path) -> None:
     assert "Uploaded 1 file (2 bytes)" in scar("put", "-b", BUCKET, "-p", str(single)).stdout
     refused = scar("put", "-b", "no-such-bucket", "-p", str(single), code=2).stderr
     assert "There is no bucket no-such-bucket at http://127.0.0.1" in refused
+
+
+@pytest.fixture(scope="module")
+def queue(scar: Scar) -> str:
+    """The failure queue of a function that is deployed, as far as CloudFormation knows."""
+    url: str = scar.cloud.client("sqs").create_queue(QueueName="files-failures")["QueueUrl"]
+    function = {
+        "name": "files-function",
+        "mode": "lambda",
+        "log_group": "/aws/lambda/files-function",
+        "failure_queue_url": url,
+        "inputs": [f"{BUCKET}/processed"],
+        "outputs": [f"{BUCKET}/results"],
+    }
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {"ScarWorkflow": {"Value": json.dumps({"functions": [function], "buckets": [BUCKET]})}},
+    }
+    cloudformation = scar.cloud.client("cloudformation")
+    cloudformation.create_stack(StackName="files-stack", TemplateBody=json.dumps(template))
+    return url
+
+
+def test_put_warns_of_empty_files_and_of_names_that_are_in_two_folders(
+    scar: Scar, queue: str, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text(name)
+        (tmp_path / name / "empty.txt").touch()
+    assert scar("put", "-b", f"{BUCKET}/elsewhere", "-p", str(tmp_path)).stderr == ""
+    said = scar("put", "-b", f"{BUCKET}/processed", "-p", str(tmp_path)).stderr.splitlines()
+    assert said == [
+        f"scar: Functions do not run on empty files: {tmp_path}/a/empty.txt, {tmp_path}/b/empty.txt",
+        "scar: processed/a/x.txt and processed/b/x.txt have the same name. If files-function names its "
+        "outputs after the input file, one output replaces the other. To keep both, use $SCAR_INPUT_FOLDER "
+        "in the script (docs/scripts.md).",
+    ]
+
+
+def test_watching_stops_when_the_function_that_writes_there_fails(
+    scar: Scar, queue: str, tmp_path: Path
+) -> None:
+    event = {"Records": [{"s3": {"bucket": {"name": BUCKET}, "object": {"key": "processed/a+b.txt"}}}]}
+    failure = {"requestPayload": event, "responsePayload": {"errorMessage": "exit code 7"}}
+    scar.put(BUCKET, "results/first.txt", b"1")
+    words = ("get", "-b", f"{BUCKET}/results/deep", "-p", str(tmp_path), "--watch", "--within", "60")
+    scar.cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(failure))
+    said = scar(*words, "--expect", "2", code=1)
+    assert said.stderr == (
+        f"scar: Stopped waiting: files-function failed for {BUCKET}/processed/a b.txt: exit code 7. See its "
+        "log: scar log -n files-function. When the cause is fixed, run it again: scar retry -n "
+        "files-function.\n"
+    )
+    attributes = scar.cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])
+    assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "1", "the event stays, for scar retry"
+    words = ("get", "-b", f"{BUCKET}/results", "-p", str(tmp_path), "--watch", "--within", "60")
+    assert scar(*words, "--expect", "1").stdout.startswith("Downloaded 1 file"), "all expected files are here"
 
 
 def test_ls_lists_files(scar: Scar) -> None:
@@ -82,7 +141,7 @@ def test_get_fetches_one_file_under_its_name_or_another(scar: Scar, tmp_path: Pa
 def test_get_waits_for_what_is_still_to_come(scar: Scar, tmp_path: Path) -> None:
     scar.put(BUCKET, "coming/first.txt", b"1")
     words = ("get", "-b", f"{BUCKET}/coming", "-p", str(tmp_path), "--watch", "--within")
-    assert "1 of 2 files came" in scar(*words, "0", "--expect", "2", code=1).stderr
+    assert "only 1 of 2 files arrived in time" in scar(*words, "0", "--expect", "2", code=1).stderr
     later = threading.Timer(0.5, scar.put, (BUCKET, "coming/second.txt", b"2"))
     later.start()
     scar(*words, "60", "--expect", "2")
