@@ -24,10 +24,10 @@ from scar_cli.progress import activity
     "-f", "--file", "--conf-file", "fdl", required=True, metavar="FILE", help="FDL file to compare."
 )
 @decides_where
-@click.option("--full", is_flag=True, help="Show the cdk's own comparison, with every property.")
-@click.option("--fail", is_flag=True, help="End with 1 if there are differences.")
-@click.option("--markdown", is_flag=True, help="Answer in Markdown, for a comment on a pull request.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--full", is_flag=True, help="Show the comparison of the cdk, with every property.")
+@click.option("--fail", is_flag=True, help="Exit with 1 if there are differences.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, for a comment on a pull request.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     *,
     fdl: str,
@@ -40,9 +40,9 @@ def command(
     markdown: bool,
     as_json: bool,
 ) -> int:
-    """Show what `scar init` would change, permissions included; nothing is changed."""
+    """Show what `scar init` would change, permissions included, without changing anything."""
     if markdown and (full or as_json):
-        raise UserError("--markdown, --json and --full are three forms of one answer", "Choose one of them")
+        raise UserError("--markdown, --json and --full are exclusive", "Choose one of them")
     with synthesized(fdl, context_of(stack, bucket_suffix, stage, values)) as (folder, made):
         if full and not as_json:
             return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))

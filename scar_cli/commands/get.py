@@ -1,4 +1,4 @@
-"""`scar get`: files from a bucket, one or all below a folder; with `--watch`, also those still to come."""
+"""`scar get`: download one file or a folder of a bucket; with `--watch`, also files that appear later."""
 
 from __future__ import annotations
 
@@ -33,20 +33,24 @@ _LOOK_EVERY_S = 2.0
     ),
 )
 @click.option(
-    "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder, or file, to download."
+    "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder or file to download."
 )
-@click.option("-p", "--path", default=".", show_default=True, help="Folder, or file, that it becomes.")
-@click.option("--watch", is_flag=True, help="Wait for files to come, until Ctrl-C, --expect or --within.")
+@click.option("-p", "--path", default=".", show_default=True, help="Local folder or file to write.")
+@click.option("--watch", is_flag=True, help="Wait for new files, until Ctrl-C, --expect or --within.")
+@click.option("--expect", type=click.IntRange(1), metavar="N", help="With --watch: stop after N files.")
 @click.option(
-    "--expect", type=click.IntRange(1), metavar="N", help="With --watch: end when N files are here."
+    "--within", type=click.FloatRange(0), metavar="SECONDS", help="With --watch: stop after this time."
 )
-@click.option("--within", type=click.FloatRange(0), metavar="SECONDS", help="With --watch: wait no longer.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files fetched at once."
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="Files to download at once.",
 )
 @of_stage
-@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be downloaded.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     *,
     source: str,
@@ -59,14 +63,15 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Download a file, or all files of a folder. Files that are here already are replaced.
+    """Download a file, or all files of a folder. Existing local files are replaced.
 
-    Ends with 1 if a file could not be fetched, or if --expect was not reached.
+    With --watch, stops with the reason if the function that writes the files fails. The exit code is 1 if a
+    file could not be downloaded, if that function failed, or if --expect was not reached.
     """
-    if not path:  # of a variable that is not set; as a path it would mean the current folder
-        raise UserError("-p names an empty path", "Say where the files go")
+    if not path:  # an unset variable; as a path it would mean the current folder
+        raise UserError("The path of -p is empty", "Name a folder or file")
     if not watch and (expect is not None or within is not None):
-        raise UserError("--expect and --within say how long to wait", "Give --watch too")
+        raise UserError("--expect and --within need --watch", "Add --watch")
     bucket, folder = parse_target(source, stage)
     s3 = client_of(bucket, concurrency)
     single = None if watch or source.endswith("/") else _file(s3, bucket, folder)
@@ -78,7 +83,7 @@ def command(
         place = _placed_below(target)
         wanted = _below(s3, bucket, folder)
     if target.exists() and not target.is_dir():
-        raise UserError(f"{target} is a file", "Name a folder, which may be a new one")
+        raise UserError(f"{target} is a file", "Name a folder; a new one is created")
     if dry_run:
         return _show(bucket, wanted, place)
     started = time.monotonic()
@@ -177,9 +182,9 @@ def _placed_below(target: Path) -> Callable[[Download], Path]:
 
 
 def _place_of_file(text: str, single: Download) -> tuple[Path, Callable[[Download], Path]]:
-    """Where one file goes: into a folder under its own name, or under the name that the path gives it.
+    """Where one file is written: into a folder under its own name, or under the name of the path.
 
-    A path that ends with a slash is a folder, be it there or not.
+    A path that ends with a slash is a folder, whether it exists or not.
     """
     path = Path(text)
     if path.is_dir() or text.endswith("/"):
@@ -230,7 +235,7 @@ def _watch(
 
 
 def _known_to(update: Callable[..., None] | None, files: Iterator[Download]) -> Iterator[Download]:
-    """The files; the end of the bar moves on while they are still being listed."""
+    """The files; the total of the bar grows while they are still being listed."""
     total = 0
     for file in files:
         total += file.size
@@ -247,7 +252,7 @@ def _show(bucket: str, wanted: Iterator[Download], place: Callable[[Download], P
             click.echo(f"{shown} → {printable(str(place(download)))} ({readable_size(download.size)})")
         except ValueError as reason:
             refused += 1
-            click.echo(f"scar: {shown} would not be fetched: {reason}", err=True)
+            click.echo(f"scar: {shown} would not be downloaded: {reason}", err=True)
     return 1 if refused else 0
 
 

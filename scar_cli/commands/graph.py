@@ -1,6 +1,6 @@
 """`scar graph`: the workflow of an FDL file as a diagram.
 
-Draws files with mistakes too, as far as they can be read: a loop is easiest to understand when it is seen.
+Files with errors are drawn, too, as far as they can be read: a loop is easiest to understand in a picture.
 """
 
 from __future__ import annotations
@@ -32,29 +32,31 @@ _FORMATS = {
 
 @click.command("graph", epilog=examples("scar graph workflow.yaml -o workflow.svg"))
 @click.argument("file")
-@click.option("-o", "--output", metavar="FILE", help="Output file [default: standard output].")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write the picture to this file.  [default: standard output]"
+)
 @click.option(
     "--format",
     "kind",
     type=click.Choice(["svg", "png", "mermaid", "dot"]),
-    help="Output format [default: from the file extension (.svg, .png, .mmd, .dot), else svg].",
+    help="Output format.  [default: from the file extension (.svg, .png, .mmd, .dot), else svg]",
 )
 @click.option(
     "--direction",
     type=click.Choice(["LR", "TD"], case_sensitive=False),
     metavar="[LR|TD]",
-    help="Left to right, or top down [default: LR, or TD if that fits a page better].",
+    help="Left to right, or top down.  [default: LR, or TD if that fits a page better]",
 )
 def command(file: str, output: str | None, kind: str | None, direction: str | None) -> int:
     """Draw the workflow of an FDL file: folders, functions, filters, and loops in red; `-` is standard input.
 
-    A file with mistakes is drawn as far as it can be read.
+    A file with errors is drawn as far as it can be read.
     """
     kind = kind or _format_of(output)
     if output is None and kind == "png" and sys.stdout.isatty():
-        raise UserError("A PNG file cannot be shown in a terminal", "Name a file: -o workflow.png")
+        raise UserError("A PNG file cannot be shown in a terminal", "Write it to a file: -o workflow.png")
     if output is not None and file != "-" and Path(output).exists() and Path(output).samefile(file):
-        raise UserError(f"{output} is the FDL file itself", "Name another file for the picture")
+        raise UserError(f"{output} is the FDL file itself", "Use another file for the picture")
     picture = _picture(file, kind, direction)
     if output is None:
         sys.stdout.buffer.write(picture)
@@ -71,7 +73,7 @@ def _format_of(output: str | None) -> str:
     if extension not in _FORMATS:
         raise UserError(
             f"The format of {output} is unknown",
-            "Use the extension .svg, .png, .mmd or .dot, or give --format",
+            "Use the extension .svg, .png, .mmd or .dot, or add --format",
         )
     return _FORMATS[extension]
 
@@ -90,7 +92,7 @@ def _picture(file: str, kind: str, given: str | None) -> bytes:
             f"Draw a part of it: at most {MAX_STEPS} functions",
         ) from None
     if not drawn.nodes:
-        raise UserError(f"{file} has no functions to draw", "`scar validate` says what is wrong with it")
+        raise UserError(f"{file} has no functions to draw", "For its errors, run `scar validate`")
     direction = Direction(given) if given else best_direction(drawn)
     if kind == "mermaid":
         from fdl_schemas.diagram.mermaid import mermaid
@@ -111,15 +113,15 @@ def _picture(file: str, kind: str, given: str | None) -> bytes:
 
 
 def _checked(file: str) -> CheckResult:
-    """The file as far as it can be read; says on standard error what is wrong with it."""
+    """The file as far as it can be read; its errors are reported on standard error."""
     from fdl_schemas.diagnostics.diagnostic import printable, render
 
     result = check_file(file)
     if result.draft is None:
         click.echo(render(result.diagnostics), err=True)
-        raise UserError(f"{printable(file)} cannot be read, and so not drawn", "Correct it first")
+        raise UserError(f"{printable(file)} cannot be parsed", "Correct it first")
     if result.errors:
-        mistakes = counted(len(result.errors), "mistake")
-        text = f"{printable(file)} has {mistakes}, and is drawn as far as it can be read"
+        errors = counted(len(result.errors), "error")
+        text = f"{printable(file)} has {errors}, and is drawn as far as it can be read"
         click.echo(f"scar: {text}. `scar validate` lists them.", err=True)
     return result

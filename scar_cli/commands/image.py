@@ -28,7 +28,7 @@ _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _MACHINES = ("x86_64", "aarch64")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TERMINATED = 143
-"""Exit code of a process that SIGTERM has ended, as shells count."""
+"""Exit code of a process that SIGTERM ended, as in shells."""
 
 
 @click.group("image", epilog=examples("scar image build image/ -o image.tar"))
@@ -45,24 +45,45 @@ def command() -> None:
     ),
 )
 @click.argument("folder", required=False, metavar="[FOLDER]")
-@click.option("-o", "--output", default="image.tar", show_default=True, metavar="FILE", help="Output file.")
-@click.option("--python", is_flag=True, help="Add this Python, as /usr/bin/python3.")
-@click.option("--pip", "packages", multiple=True, metavar="PACKAGE", help="Add a Python package, and Python.")
+@click.option(
+    "-o",
+    "--output",
+    default="image.tar",
+    show_default=True,
+    metavar="FILE",
+    help="Write the image to this file.",
+)
+@click.option("--python", is_flag=True, help="Add the Python that runs scar, as /usr/bin/python3.")
+@click.option(
+    "--pip",
+    "packages",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Add a Python package, and Python. Can be repeated.",
+)
 @click.option(
     "-r",
     "--requirement",
     "requirements",
     multiple=True,
     metavar="FILE",
-    help="Add the packages of a requirements file.",
+    help="Add the packages of a requirements file. Can be repeated.",
 )
-@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="Set an environment variable.")
-@click.option("--entrypoint", metavar="COMMAND", help="Entry point of the image.")
 @click.option(
-    "--cmd", metavar="COMMAND", help="Command of the image.  [default: /bin/sh without --entrypoint]"
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an environment variable. Can be repeated.",
 )
-@click.option("--workdir", metavar="PATH", help="Working directory.  [default: a temporary one for each run]")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--entrypoint", metavar="COMMAND", help="Set the entry point of the image.")
+@click.option(
+    "--cmd", metavar="COMMAND", help="Set the command of the image.  [default: /bin/sh without --entrypoint]"
+)
+@click.option(
+    "--workdir", metavar="PATH", help="Set the working directory.  [default: a temporary one for each run]"
+)
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def build(
     *,
     folder: str | None,
@@ -78,8 +99,8 @@ def build(
 ) -> None:
     """Build an image from files, as an archive for `image_file`.
 
-    The files in FOLDER become the files of the image, from /. A shell, small programs and shared libraries
-    come from this machine. The image is for this machine's architecture.
+    The contents of FOLDER become the root file system of the image. A shell, small programs and shared
+    libraries are copied from this machine. The image has the architecture of this machine.
     """
     from containers.building.archive import ImageContent
 
@@ -108,10 +129,10 @@ def build(
 
 
 def build_image(content: ImageContent, output: Path, *, quiet: bool = False) -> BuiltArchive:
-    """Build an image archive, which appears as a whole or not at all; `quiet` shows no progress.
+    """Build an image archive. It is complete or does not appear at all; `quiet` shows no progress.
 
     Raises:
-        UserError: Something cannot be in the image, or the archive cannot be written.
+        UserError: a file or package cannot be added, or the archive cannot be written.
     """
     from containers.building.archive import build_archive
     from containers.building.errors import BuildError
@@ -134,14 +155,14 @@ def build_image(content: ImageContent, output: Path, *, quiet: bool = False) -> 
 
 
 def can_build_images() -> bool:
-    """Whether this machine's programs can be those of an image."""
+    """Whether the programs of this machine can be copied into an image."""
     return sys.platform == "linux" and platform.machine() in _MACHINES
 
 
 def _check_system() -> None:
     if not can_build_images():
         raise UserError(
-            f"Images are built on Linux on x86_64 or aarch64, and this is {platform.platform(terse=True)}",
+            f"Images can be built on Linux on x86_64 or aarch64, and this is {platform.platform(terse=True)}",
             "Build the image on such a machine, for example in your CI pipeline, or use Docker",
         )
 
@@ -153,14 +174,14 @@ def _check_paths(content: ImageContent, output: Path) -> None:
             raise UserError(f"{content.folder} {what}", "Name a folder with the files of the image")
         if output.resolve().is_relative_to(content.folder.resolve()):
             raise UserError(
-                f"{output} is inside of {content.folder}, and would be a part of itself",
-                "Write it to another folder with -o, or keep the files of the image in a folder of their own",
+                f"{output} is inside {content.folder}, and would become part of itself",
+                "Write it to another folder with -o, or move the files of the image to their own folder",
             )
     for file in content.requirements:
         if not file.is_file():
             raise UserError(f"The requirements file {file} does not exist", "Correct its path")
     if not output.parent.is_dir():
-        raise UserError(f"The folder {output.parent} does not exist", "Make it, or correct -o")
+        raise UserError(f"The folder {output.parent} does not exist", "Create it, or correct -o")
     if output.exists() and not output.is_file():
         raise UserError(f"{output} is not a file", "Name a file with -o, such as image.tar")
 
@@ -168,7 +189,7 @@ def _check_paths(content: ImageContent, output: Path) -> None:
 def _variable(text: str) -> tuple[str, str]:
     found = _VARIABLE.fullmatch(text)
     if found is None:
-        raise UserError(f"--env {text!r} is not a variable", "Write it as NAME=VALUE")
+        raise UserError(f"--env {text!r} is not a variable", "Use NAME=VALUE")
     return found[1], found[2]
 
 
@@ -191,7 +212,7 @@ def _working_dir(text: str | None) -> str:
         return ""
     path = PurePosixPath(text)
     if not path.is_absolute() or ".." in path.parts or not text.isprintable():
-        raise UserError(f"--workdir {text!r} is not an absolute path", "Write it as /PATH, without ..")
+        raise UserError(f"--workdir {text!r} is not an absolute path", "Use /PATH, without ..")
     return f"/{'/'.join(path.parts[1:])}"
 
 
@@ -201,7 +222,7 @@ def _progress(text: str) -> None:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that scratch files are deleted."""
+    """Turn SIGTERM into an exception, so that temporary files are deleted."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit(_TERMINATED)

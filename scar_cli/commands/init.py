@@ -33,22 +33,22 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def decides_where(command: _Command) -> _Command:
-    """The options that decide where and how something is deployed; `context_of` takes them."""
+    """Add the options that decide where and how a workflow is deployed; see `context_of`."""
     command = click.option(
         "-c",
         "--context",
         "values",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set a context value, as -c of cdk.",
+        help="Set a CDK context value, as with cdk -c.",
     )(command)
     command = of_stage(command)
     command = click.option(
         "--bucket-suffix", metavar="SUFFIX", help="Append this to the names of new buckets."
     )(command)
-    return click.option("--stack", metavar="STACK", help="Name of the stack.  [default: name of the file]")(
-        command
-    )
+    return click.option(
+        "--stack", metavar="STACK", help="Name of the stack.  [default: name of the FDL file]"
+    )(command)
 
 
 @click.command(
@@ -63,10 +63,10 @@ def decides_where(command: _Command) -> _Command:
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Deploy this FDL file.")
 @describes_function
 @decides_where
-@click.option("--refresh-images", is_flag=True, help="Look up the tags of all images again.")
+@click.option("--refresh-images", is_flag=True, help="Resolve the tags of all images again.")
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every change and every resource.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     *,
     fdl: str | None,
@@ -86,7 +86,7 @@ def command(
     """
     if fdl is not None and (more := given(flags)):
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
-        raise UserError("The file of -f defines the functions", f"Leave out {words}")
+        raise UserError("-f and flags that describe a function are exclusive", f"Leave out {words}")
     context = context_of(stack, bucket_suffix, stage, values)
     if fdl is None:
         context["from_flags"] = "true"  # see app.py
@@ -97,18 +97,16 @@ def command(
         _show(changes, folder, verbose=verbose, as_json=as_json)
         refreshed = list(_refreshed(made)) if refresh_images else []
         if refreshed:
-            click.echo("The tags of all images are looked up again", err=as_json)
+            click.echo("The tags of all images are resolved again", err=as_json)
         if not yes and (any(changes) or refreshed):
             confirm(f"Deploy {', '.join(one.name for one in made)}?")
         try:
             code = deploy(folder, verbose=verbose, parameters=refreshed)
         except KeyboardInterrupt:
-            click.echo(
-                "CloudFormation continues what it has started. To see what is deployed: scar ls", err=True
-            )
+            click.echo("CloudFormation continues the deployment. To see what is deployed: scar ls", err=True)
             raise
         if code != 0:
-            raise UserError("The deployment failed", "The reason is above", exit_code=1)
+            raise UserError("The deployment failed", "See the messages above", exit_code=1)
     names = {one.name for one in made}
     deployed = [one for one in stacks([*{one.region for one in made}]) if one.name in names]
     functions = [function for one in deployed for function in one.functions]
@@ -122,7 +120,7 @@ def command(
 
 
 def _refreshed(made: list[SynthesizedStack]) -> Iterator[str]:
-    """A new value of the parameter by which the tags of a stack's images are looked up again."""
+    """The parameter with a new value, so that the tags of a stack's images are resolved again."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for stack in made:
         if _REFRESH_IMAGES in stack.template.get("Parameters", {}):
@@ -132,7 +130,7 @@ def _refreshed(made: list[SynthesizedStack]) -> Iterator[str]:
 def context_of(
     stack: str | None, bucket_suffix: str | None, stage: str | None, values: tuple[str, ...]
 ) -> dict[str, str]:
-    """The context of the CDK app that the options of `decides_where` say.
+    """The context of the CDK app, from the options of `decides_where`.
 
     Raises:
         UserError: a value is invalid.
@@ -155,7 +153,7 @@ def context_of(
 
 
 def confirm(question: str) -> None:
-    """Ask a person; no is the end of the command.
+    """Ask for confirmation; no ends the command.
 
     Raises:
         UserError: standard input is not a terminal.
@@ -176,7 +174,7 @@ def confirm(question: str) -> None:
 
 @contextmanager
 def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
-    """The FDL file, or one that is made from the flags."""
+    """The FDL file, or a temporary one that describes the flags."""
     if fdl is not None:
         yield fdl
         return
@@ -195,10 +193,10 @@ def _file(fdl: str | None, flags: Mapping[str, Any]) -> Iterator[str]:
 
 
 def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
-    """Function names are unique in a region: report who has one, before CloudFormation fails half-way.
+    """Function names are unique in a region: report a conflict before CloudFormation fails halfway.
 
     Raises:
-        UserError: another stack has a function of that name, or somebody else.
+        UserError: a function of that name exists, in another stack or outside of stacks.
     """
     for stack in made:
         here = stacks([stack.region])
@@ -223,7 +221,7 @@ def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
 
 
 def _refuse_other_package_type(lambda_: Any, name: str, wanted: str) -> None:
-    """Lambda cannot turn a zip function into an image function: CloudFormation would fail half-way."""
+    """Lambda cannot turn a zip function into an image function: CloudFormation would fail halfway."""
     deployed = _settings(lambda_, name).get("PackageType", wanted)
     if deployed != wanted:
         raise UserError(
@@ -245,15 +243,17 @@ def _package_types(stack: SynthesizedStack) -> dict[str, str]:
 
 
 def _settings(lambda_: Any, name: str) -> dict[str, Any]:
-    """What Lambda says of the function of that name; nothing if there is none, or we may not look."""
-    with explained("ResourceNotFoundException", "AccessDeniedException"):  # who may not look may still deploy
+    """Settings of the function of that name; empty if it does not exist, or access is denied."""
+    with explained(
+        "ResourceNotFoundException", "AccessDeniedException"
+    ):  # the deployment may still be allowed
         return dict(lambda_.get_function_configuration(FunctionName=name))
     return {}
 
 
 def _show(changes: list[Changes], folder: Path, *, verbose: bool, as_json: bool) -> None:
     if verbose and cdk("diff", "--app", str(folder), "--method", "template", quiet=as_json) != 0:
-        raise UserError("The changes cannot be worked out", "What is wrong stands above", exit_code=1)
+        raise UserError("The changes cannot be determined", "See the messages above", exit_code=1)
     if not verbose:
         for one in changes:
             show(one, err=as_json)

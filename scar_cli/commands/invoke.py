@@ -1,7 +1,7 @@
 """`scar invoke`: call a function through its HTTP endpoint.
 
-An API key is read from API Gateway and goes into a header, nowhere else. An endpoint that asks for AWS's
-signature gets one. Redirections are not followed: neither belongs to another host.
+An API key is read from API Gateway and sent in a header only. An endpoint that requires an AWS signature gets
+one. Redirections are not followed: neither may be sent to another host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scar_cli.files import read_file, require_writable, write_file
 from scar_cli.table import printable_lines
 
 _BODY_LIMIT = 6 * 1024**2
-"""Lambda takes no longer events, and a binary body travels in base64."""
+"""Lambda accepts no longer events, and a binary body is sent in base64."""
 _ANSWER_WITHIN_S = 60
 _FAILED = 400
 _FORBIDDEN = 403
@@ -41,19 +41,19 @@ _FORBIDDEN = 403
 )
 @selects_functions
 @click.option("-db", "--data-binary", metavar="FILE", help="POST this file.")
-@click.option("-jd", "--json-data", metavar="JSON", help="POST this JSON, or the file of this name.")
+@click.option("-jd", "--json-data", metavar="JSON", help="POST this JSON, or the JSON file of this name.")
 @click.option(
     "-p",
     "--parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Query parameters: NAME=VALUE, or a JSON object. May be given several times.",
+    help="Add query parameters: NAME=VALUE, or a JSON object. Can be repeated.",
 )
-@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for its end.")
+@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the end of the run.")
 @click.option(
-    "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the answer into this file."
+    "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the response to this file."
 )
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     *,
     data_binary: str | None,
@@ -64,14 +64,17 @@ def command(
     as_json: bool,
     **choice: Unpack[Choice],
 ) -> int:
-    """Call a function's HTTP endpoint: GET, or POST with a body. Ends with 1 if the answer is an error."""
+    """Call the HTTP endpoint of a function: GET, or POST with a body.
+
+    The exit code is 1 if the response is an error.
+    """
     if output is not None:
         require_writable(output)
     function = one_selected(**choice, fits=lambda one: one.api_url is not None)
     if function.api_url is None:
         raise UserError(
             f"The function {function.name} has no HTTP endpoint",
-            "Give it one (`api_gateway` in the FDL file), or call it with scar run",
+            "Add `api_gateway` to the FDL file, or use scar run",
         )
     body, headers = _body(data_binary, json_data)
     if asynchronous:
@@ -112,15 +115,15 @@ def query(parameters: tuple[str, ...]) -> str:
                 pass
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(f"{text!r} is no parameter", 'Say NAME=VALUE, or {"NAME": "VALUE"}')
+            raise UserError(f"Invalid parameter: {text!r}", 'Use NAME=VALUE, or {"NAME": "VALUE"}')
         pairs.append((key, value))
-    # A signature takes a space for `%20` alone.
+    # A signature requires `%20` for a space.
     return urllib.parse.urlencode(pairs, quote_via=urllib.parse.quote)
 
 
 def _body(data_binary: str | None, json_data: str | None) -> tuple[bytes | None, dict[str, str]]:
     if data_binary is not None and json_data is not None:
-        raise UserError("-db and -jd both give a body", "Leave out one of them")
+        raise UserError("-db and -jd are exclusive", "Leave out one of them")
     if data_binary is not None:
         return _content(data_binary), {"Content-Type": "application/octet-stream"}
     if json_data is None:
@@ -131,7 +134,7 @@ def _body(data_binary: str | None, json_data: str | None) -> tuple[bytes | None,
             raise UserError("-jd is neither JSON nor a file", "Quote the JSON: -jd '{\"name\": 1}'")
         body = _content(json_data)
         if not _is_json(body):
-            raise UserError(f"{json_data} holds no JSON", "Send it with -db")
+            raise UserError(f"{json_data} contains no JSON", "Send it with -db")
     return body, {"Content-Type": "application/json"}
 
 
@@ -153,7 +156,7 @@ def _is_json(body: bytes) -> bool:
 def _call(
     function: DeployedFunction, parameters: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, str, bytes]:
-    """Status, content type and content of the answer."""
+    """Status, content type and content of the response."""
     gateway = client("apigateway", region=function.region)
     url = reachable_url(function.api_url or "", gateway.meta.endpoint_url)
     if parameters:
@@ -182,7 +185,7 @@ def _send(url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, s
     except (OSError, http.client.HTTPException) as error:
         host = urllib.parse.urlsplit(url).netloc
         reason = getattr(error, "reason", None) or error
-        raise UserError(f"{host} does not answer: {reason}", "Look at the network connection") from error
+        raise UserError(f"{host} does not respond: {reason}", "Check the network connection") from error
 
 
 def _signed(region: str, url: str, body: bytes | None, headers: dict[str, str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""`scar-launch`: run a workflow on the files that are in its input folder already.
+"""`scar-launch`: run a workflow on the files that are already in its input folder.
 
-Each file gets one event of the shape that S3 sends. The first event waits for its answer: the function's
-image is ready before the others come, and a workflow that does not work costs one invocation. A journal on
-disk lets an interrupted launch go on. See docs/launch.md.
+For each file, one event is sent, in the form of an S3 notification. The launch waits for the result of the
+first one before it sends the others: a workflow that does not work costs one invocation. With the journal on
+disk, an interrupted launch can be resumed. See docs/launch.md.
 """
 
 from __future__ import annotations
@@ -29,32 +29,38 @@ _MOST_FROM_HERE = 256
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FDL", help="FDL file of the deployed workflow.")
-@click.option("-n", "--name", help="Function to run.  [default: the one that no other function feeds]")
+@click.option(
+    "-n", "--name", help="Function to run.  [default: the one whose input no other function writes]"
+)
 @of_stage
-@click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Only files in this folder of the input.")
-@click.option("--bucket-suffix", help="As given to `cdk deploy -c bucket_suffix=`.")
-@click.option("--match", metavar="GLOB", help="Only files whose key below the folder fits, such as '*.jpg'.")
-@click.option("--newer-than", metavar="TIME", help="Only newer files: 2h, 3d, or 2026-01-31T12:00.")
-@click.option("--skip-done", is_flag=True, help="Leave out files whose output is there already.")
+@click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Take only files in this folder of the input.")
+@click.option(
+    "--bucket-suffix", help="Bucket suffix of the deployment, as in `cdk deploy -c bucket_suffix=`."
+)
+@click.option(
+    "--match", metavar="GLOB", help="Take only files whose key below the folder matches, such as '*.jpg'."
+)
+@click.option("--newer-than", metavar="TIME", help="Take only newer files: 2h, 3d, or 2026-01-31T12:00.")
+@click.option("--skip-done", is_flag=True, help="Leave out files whose output already exists.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after this many files.")
-@click.option("--dry-run", is_flag=True, help="Only say which files would be run.")
+@click.option("--dry-run", is_flag=True, help="Only show the files.")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 250_000),
     default=CONCURRENCY,
     show_default=True,
-    help="Events sent at once; with --distributed 500 by default.",
+    help="Events to send at once; with --distributed, the default is 500.",
 )
-@click.option("--rate", metavar="N/s", help="No more than this: 50/s, 3000/min, 100000/h.")
-@click.option("--resume", metavar="JOURNAL", help="Go on with an interrupted launch.")
+@click.option("--rate", metavar="N/s", help="Limit the rate: 50/s, 3000/min, 100000/h.")
+@click.option("--resume", metavar="JOURNAL", help="Resume an interrupted launch.")
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
-@click.option("--distributed", is_flag=True, help="Let AWS itself list the files and send the events.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--distributed", is_flag=True, help="List the files and send the events in AWS Step Functions.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, wait: bool, dry_run: bool, distributed: bool, as_json: bool, **typed: Any) -> int:
-    """Send one event for each file that is in a function's input folder already.
+    """Run a function on each file that is already in its input folder.
 
-    An interrupted launch goes on by --resume with its journal, whose path it tells. Ends with 1 if it was
-    stopped before all events were accepted, or, after --wait, if a file has failed.
+    To resume an interrupted launch, use --resume with the path of its journal, which is printed. The exit
+    code is 1 if not all events were accepted or, with --wait, if a file failed.
     """
     options = LaunchOptions(**typed)
     if options.fdl is None and options.resume is None:
@@ -91,13 +97,13 @@ def _launch(plan: Plan, *, wait: bool, as_json: bool) -> int:
 
 @contextmanager
 def _telling_how_to_go_on(plan: Plan) -> Iterator[None]:
-    """Say it when a launch is interrupted, between two of its steps too, if there is a journal."""
+    """Print how to resume a launch that is interrupted, if it has a journal."""
     try:
         yield
     except BaseException as error:
         notes = getattr(error, "__notes__", [])
         if not notes and isinstance(error, KeyboardInterrupt) and plan.journal.exists():
-            notes = [f"Go on with: {plan.resume_command}"]
+            notes = [f"To resume: {plan.resume_command}"]
         for note in notes:
             click.echo(note, err=True)
         raise
@@ -122,7 +128,7 @@ def _say(lines: Iterable[str]) -> None:
 
 
 def is_given(option: str) -> bool:
-    """Whether an option was typed, rather than left at its default."""
+    """Whether an option was given, rather than left at its default."""
     source = click.get_current_context().get_parameter_source(option)
     return source is not click.core.ParameterSource.DEFAULT
 

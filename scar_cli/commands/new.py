@@ -1,4 +1,4 @@
-"""`scar new`: a folder with a workflow that deploys as it is."""
+"""`scar new`: create a folder with a workflow that can be deployed as it is."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from scar_cli.errors import UserError
 from scar_cli.examples import examples
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-"""README.md there says how its files become those of a project."""
+"""Its README.md describes how its files become those of a project."""
 KINDS = ("function", "workflow", "batch", "http")
 
 _NAMES = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]")
-"""Leaves room for the suffixes of functions (64 characters, AWS Lambda) and buckets (63, Amazon S3)."""
+"""Short enough for the suffixes of functions (64 characters, AWS Lambda) and buckets (63, Amazon S3)."""
 _NAME = "__NAME__"
 _FDL = "FDL: workflow.yaml"
 """The line of a pipeline that names the FDL file."""
@@ -36,7 +36,7 @@ _RUN = "run.md"
     type=click.Choice(KINDS),
     default=KINDS[0],
     show_default=True,
-    help="One function, two in a row, a Batch job, or an HTTP endpoint.",
+    help="One function, two functions in a row, a Batch job, or an HTTP endpoint.",
 )
 def command(name: str, template: str) -> None:
     """Create a folder NAME with a workflow, its image, and CI pipelines, ready to deploy.
@@ -72,7 +72,7 @@ def command(name: str, template: str) -> None:
         f"cdk deploy -c fdl={name}.yaml",
     ):
         click.echo(f"  {line}")
-    click.echo("\nREADME.md says how to run it, and how to deploy it on AWS.")
+    click.echo("\nTo run it, and to deploy it on AWS, see README.md.")
 
 
 def project_files(name: str, template: str) -> Iterator[tuple[Path, str]]:
@@ -101,12 +101,12 @@ def _write(file: Path, content: str) -> None:
 def _check_name(name: str) -> None:
     if _NAMES.fullmatch(name) is None:
         raise UserError(
-            f"{name!r} cannot be the name of a workflow",
+            f"Invalid workflow name: {name!r}",
             "Use 2 to 40 lower-case letters, digits and hyphens, with a letter first and no hyphen last: "
             "the name becomes part of the names of functions and buckets",
         )
     if problem := bucket_problem(f"{name}-files"):
-        raise UserError(f"{name!r} cannot be part of the name of a bucket: {problem}", "Choose another name")
+        raise UserError(f"{name!r} cannot be part of a bucket name: {problem}", "Choose another name")
 
 
 def _check_target(target: Path) -> None:

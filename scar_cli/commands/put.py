@@ -1,7 +1,7 @@
-"""`scar put`: files and folders into a folder of a bucket.
+"""`scar put`: upload files and folders into a folder of a bucket.
 
-A file keeps its base name; what is in a folder keeps its path below that folder. Everything is looked at
-before the first byte is sent: a name that is wrong shows at once, not after an hour of uploading.
+A file keeps its base name; files in a folder keep their path below that folder. Everything is checked before
+the first byte is sent: an invalid name is reported at once, not after an hour of uploading.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
-"""Wide enough for the oldest buckets, which could have capitals."""
+"""Also matches the oldest buckets, whose names could have upper-case letters."""
 _NAMED = 5
 _KEY_LIMIT = 1024
 _LARGEST = 5 * 1024**4
@@ -39,21 +39,21 @@ _LARGEST = 5 * 1024**4
         "scar put -b my-bucket/input -p video.avi", "scar put -b my-bucket/input -p photos/ -p more/"
     ),
 )
-@click.option("-b", "--bucket", "target", required=True, metavar="BUCKET/FOLDER", help="Where the files go.")
+@click.option("-b", "--bucket", "target", required=True, metavar="BUCKET/FOLDER", help="Folder to upload to.")
 @click.option(
     "-p",
     "--path",
     "paths",
     required=True,
     multiple=True,
-    help="File or folder; may be given several times.",
+    help="File or folder to upload. Can be repeated.",
 )
 @click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files sent at once."
+    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files to upload at once."
 )
 @of_stage
-@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be uploaded.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     *,
     target: str,
@@ -65,11 +65,11 @@ def command(
 ) -> int:
     """Upload files, or all files in folders.
 
-    On AWS, or on the embedded cloud after eval "$(scar local env)".
+    The bucket is on AWS, or on the embedded cloud after eval "$(scar local env)".
     """
     bucket, folder = parse_target(target, stage)
-    if "" in paths:  # of a variable that is not set; as a path it would mean the current folder
-        raise UserError("-p names an empty path", "Say which file or folder to upload")
+    if "" in paths:  # an unset variable; as a path it would mean the current folder
+        raise UserError("The path of -p is empty", "Name a file or folder to upload")
     uploads = plan(tuple(Path(path) for path in paths), folder)
     if dry_run:
         files = [_as_json(upload) for upload in uploads]
@@ -115,33 +115,33 @@ def parse_target(target: str, stage: str | None = None) -> tuple[str, str]:
     """
     bucket, _slash, folder = target.removeprefix("s3://").partition("/")
     if not bucket:
-        raise UserError(f"{target!r} names no bucket", "Say -b BUCKET or -b BUCKET/FOLDER")
+        raise UserError(f"{target!r} has no bucket name", "Use -b BUCKET or -b BUCKET/FOLDER")
     bucket = staged(bucket, stage)
     if not _BUCKET.fullmatch(bucket):
         raise UserError(
-            f"{bucket!r} cannot be a bucket's name",
-            "Those have 3 to 63 small letters, digits, dots and dashes",
+            f"{bucket!r} is not a valid bucket name",
+            "Use 3 to 63 lower-case letters, digits, dots and hyphens",
         )
     return bucket, folder.strip("/")
 
 
 def plan(paths: tuple[Path, ...], folder: str) -> list[FileToPut]:
-    """All files to send, with their keys.
+    """All files to upload, with their keys.
 
     Raises:
-        UserError: a file is missing, cannot be read, has no possible key, or shares its key with another one.
+        UserError: a file is missing or unreadable, its key is invalid, or two files have the same key.
     """
     uploads: dict[str, FileToPut] = {}
     for path in paths:
         found = list(_files(path))
         if not found:
-            raise UserError(f"The folder {path} holds no files", "Name a folder with files in it")
+            raise UserError(f"The folder {path} contains no files", "Name a folder with files in it")
         for file, below in found:
             key = f"{folder}/{below}" if folder else below
             size = _checked_size(file, key)
             if key in uploads and not file.samefile(uploads[key].path):
                 raise UserError(
-                    f"{uploads[key].path} and {file} would both become {key}",
+                    f"{uploads[key].path} and {file} have the same key, {key}",
                     "Upload them into different folders",
                 )
             uploads[key] = FileToPut(file, key, size)
@@ -193,7 +193,7 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
     if not stat.S_ISDIR(mode):
         yield path, path.absolute().name
         return
-    # Links to folders are not followed: they may go in circles, or out of the folder that was named.
+    # Links to folders are not followed: they can form a loop, or lead out of the folder.
     for name, folders, files in os.walk(path, onerror=_walk_failed):
         folders.sort()
         for file in sorted(files):
@@ -207,7 +207,7 @@ def _checked_size(file: Path, key: str) -> int:
     except OSError as error:
         raise _unreadable(file, error) from error
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{file} is not a file", "Only files and folders can be uploaded")
+        raise UserError(f"{file} is not a regular file", "Only files and folders can be uploaded")
     if not os.access(file, os.R_OK):
         raise UserError(
             f"{file} cannot be read: permission denied", "Change its permissions, or leave it out"
@@ -216,18 +216,18 @@ def _checked_size(file: Path, key: str) -> int:
         length = len(key.encode())
     except UnicodeEncodeError as error:
         raise UserError(
-            f"The name of {str(file)!a} is not UTF-8, which keys in S3 have to be", "Rename it"
+            f"The name of {str(file)!a} is not UTF-8, as keys in S3 must be", "Rename it"
         ) from error
     if length > _KEY_LIMIT:
-        raise UserError(f"The key of {file} has {length} bytes; S3 takes {_KEY_LIMIT}", "Use shorter names")
+        raise UserError(f"The key of {file} has {length} bytes; S3 accepts {_KEY_LIMIT}", "Use shorter names")
     if status.st_size > _LARGEST:
-        raise UserError(f"{file} is larger than the 5 TiB that S3 takes", "Split it")
+        raise UserError(f"{file} is larger than the 5 TiB that S3 accepts", "Split it")
     return status.st_size
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     if isinstance(error, FileNotFoundError):
-        advice = "It is a link to nowhere; remove it" if path.is_symlink() else "Look at the spelling"
+        advice = "It is a broken link: remove it" if path.is_symlink() else "Check the spelling"
         return UserError(f"{path} does not exist", advice)
     return UserError(
         f"{path} cannot be read: {(error.strerror or str(error)).lower()}", "Change its permissions"

@@ -1,7 +1,7 @@
-"""`scar validate`: say what is wrong in FDL files, without deploying them.
+"""`scar validate`: check FDL files without deploying them.
 
-What it says goes to three kinds of readers: text to people, `--json` to programs, `--sarif` to code hosts.
-It loads neither the CDK nor the AWS SDK, and answers before an editor has saved the next file.
+The output is text for people, `--json` for programs, and `--sarif` for code hosts. Neither the CDK nor the
+AWS SDK is loaded, so that it can run each time an editor saves a file.
 """
 
 from __future__ import annotations
@@ -29,28 +29,29 @@ _STDOUT = "-"
 
 @click.command("validate", epilog=examples("scar validate workflow.yaml", "scar validate --json *.yaml"))
 @click.argument("files", nargs=-1, metavar="FILE...")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON, one entry per file.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON, one entry per file.")
 @click.option(
     "--sarif",
     is_flag=False,
     flag_value=_STDOUT,
     metavar="[FILE.sarif]",
-    help="Answer in SARIF 2.1.0, for code hosts; into a file, if one that ends with .sarif is named.",
+    help="Print SARIF 2.1.0, for code hosts, or write it to a file that ends with .sarif.",
 )
-@click.option("--strict", is_flag=True, help="Let warnings count as errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bool) -> int:
     """Check FDL files; `-` is standard input.
 
-    Exit code 2 if one has an error. Warnings alone are none, but with --strict.
+    The exit code is 2 if a file has an error or, with --strict, a warning.
     """
     if sarif is not None and sarif != _STDOUT and not sarif.endswith(".sarif"):
-        # `--sarif workflow.yaml`: the file to check, and nothing to write over.
+        # `--sarif workflow.yaml`: a file to check, not one to overwrite.
         files, sarif = (sarif, *files), _STDOUT
     if not files:
-        raise UserError("There is no file to check", "Name an FDL file, or - for standard input")
+        raise UserError("No file to check", "Name an FDL file, or - for standard input")
     if as_json and sarif == _STDOUT:
         raise UserError(
-            "--json and --sarif both want standard output", "Give --sarif a file: --sarif=FDL.sarif"
+            "--json and --sarif cannot both write to standard output",
+            "Use a file for SARIF: --sarif=FDL.sarif",
         )
     results = [(file, check_file(file)) for file in files]
     if sarif is not None:

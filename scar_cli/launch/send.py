@@ -141,7 +141,7 @@ def _send_all(plan: Plan, target: Target, journal: Journal, events: Iterator[Eve
         if not journal.path.exists():
             return ""
         accepted = counted(journal.record.accepted, "event")
-        return f"Accepted so far: {accepted}. Go on with: {plan.resume_command}"
+        return f"Accepted so far: {accepted}. To resume: {plan.resume_command}"
 
     sent = 0
     with explained_end(how_to_go_on):

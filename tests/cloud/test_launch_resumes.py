@@ -147,7 +147,7 @@ def test_ctrl_c_says_how_to_go_on_and_what_was_on_its_way_is_not_sent_twice(laun
     process.send_signal(signal.SIGINT)
     _output, errors = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert f"Go on with: scar-launch --resume {launcher.journal} --concurrency 4 --rate 6000/min" in errors
+    assert f"To resume: scar-launch --resume {launcher.journal} --concurrency 4 --rate 6000/min" in errors
     assert "Traceback" not in errors
     aws.delay_s = 0
     code, output, errors = launcher.run("--resume", str(launcher.journal), "--limit", "300", "--json")
@@ -176,7 +176,7 @@ def test_what_would_go_on_failing_ends_the_launch_at_once(
     code, _output, errors = launcher.run(*launcher.new("--concurrency", "4"))
     assert code == 1
     assert said in errors
-    assert f"Accepted so far: 31 events. Go on with: scar-launch --resume {launcher.journal}" in errors
+    assert f"Accepted so far: 31 events. To resume: scar-launch --resume {launcher.journal}" in errors
     assert "Traceback" not in errors
     assert aws.calls <= 34
     aws.trouble = lambda _call: None
@@ -201,7 +201,7 @@ def test_nothing_is_sent_that_cannot_be_noted(launcher: Launcher) -> None:
     code, _output, errors = launcher.run(*launcher.new(), largest_file=20_000)
     assert code == 1
     assert f"The journal {launcher.journal} cannot be written: file too large. Free some space" in errors
-    assert f"Go on with: scar-launch --resume {launcher.journal}" in errors
+    assert f"To resume: scar-launch --resume {launcher.journal}" in errors
     before = len(aws.received)
     assert 0 < before < aws.count
     accepted = read(launcher.journal).accepted

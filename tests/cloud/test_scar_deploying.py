@@ -125,7 +125,7 @@ def test_a_function_from_flags_is_deployed_compared_changed_and_deleted(deployin
     assert scar.json("ls", "-n", "by-flags")["Functions"][0]["Memory"] == 192, "nothing is changed"
 
     updated = scar.process("update", "-f", fdl, "-c", scar.mirrors, "-y", "-v", "-j", "--refresh-images")
-    assert "The tags of all images are looked up again" in updated.stderr
+    assert "The tags of all images are resolved again" in updated.stderr
     stack = scar.cloud.client("cloudformation").describe_stacks(StackName="by-flags")["Stacks"][0]
     values = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
     assert values["RefreshImages"].startswith("20")

@@ -111,10 +111,10 @@ def test_the_version_is_shown() -> None:
         (("put",), "Missing option"),
         (
             ("put", "-b", "bucket", "-p", "/does/not/exist"),
-            "/does/not/exist does not exist. Look at the spelling.",
+            "/does/not/exist does not exist. Check the spelling.",
         ),
-        (("put", "-b", "bucket", "-p", ""), "-p names an empty path. Say which file or folder to upload."),
-        (("put", "-b", "a b", "-p", "/dev/null"), "'a b' cannot be a bucket's name."),
+        (("put", "-b", "bucket", "-p", ""), "The path of -p is empty. Name a file or folder to upload."),
+        (("put", "-b", "a b", "-p", "/dev/null"), "'a b' is not a valid bucket name."),
         (("local", "start", "--port", "70000"), "70000"),
     ],
 )

@@ -371,7 +371,7 @@ def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
     done = run("-", stdin=LOOP)
     assert done.exit_code == 0
     assert done.stderr == (
-        "scar: - has 1 mistake, and is drawn as far as it can be read. `scar validate` lists them.\n"
+        "scar: - has 1 error, and is drawn as far as it can be read. `scar validate` lists them.\n"
     )
     assert len(groups(done.stdout, "node")) == 6
 
@@ -379,8 +379,8 @@ def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (("none.yaml",), None, "none.yaml cannot be read, and so not drawn"),
-        (("-",), "functions: [", "- cannot be read, and so not drawn"),
+        (("none.yaml",), None, "none.yaml cannot be parsed"),
+        (("-",), "functions: [", "- cannot be parsed"),
         (("-",), "functions: {}", "- has no functions to draw"),
         (("-", "-o", "picture.gif"), LOOP, "The format of picture.gif is unknown"),
         (("-", "-o", "none/picture.svg"), LOOP, "Cannot write none/picture.svg: No such file or directory"),

@@ -55,14 +55,14 @@ def test_the_last_line_names_path_size_architecture_and_digest(tmp_path: Path) -
         (["files/etc/tool.conf"], "files/etc/tool.conf is not a folder. Name a folder"),
         (
             ["files", "-o", "files/image.tar"],
-            "files/image.tar is inside of files, and would be a part of itself",
+            "files/image.tar is inside files, and would become part of itself",
         ),
-        (["."], "image.tar is inside of ., and would be a part of itself"),
+        (["."], "image.tar is inside ., and would become part of itself"),
         (["files", "-o", "link/../image.tar"], "files/image.tar"),
         (["files", "-o", "none/image.tar"], "The folder none does not exist"),
         (["files", "-o", "files/.."], "files/.. is not a file"),
         (["-r", "none.txt"], "The requirements file none.txt does not exist"),
-        (["--env", "A"], "--env 'A' is not a variable. Write it as NAME=VALUE"),
+        (["--env", "A"], "--env 'A' is not a variable. Use NAME=VALUE"),
         (["--env", "1A=b"], "--env '1A=b' is not a variable"),
         (["--cmd", "a 'b"], "cannot be split into words: No closing quotation"),
         (["--entrypoint", " "], "--entrypoint is empty"),
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_told_and_nothing_is_written(words: list[str], said: st
     if "link/../image.tar" in words:
         (tmp_path / "files" / "sub").mkdir()
         (tmp_path / "link").symlink_to("files/sub")
-        said = "link/../image.tar is inside of files"
+        said = "link/../image.tar is inside files"
     before = sorted(tmp_path.rglob("*"))
     assert said in error(*words)
     assert sorted(tmp_path.rglob("*")) == before
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_told_and_nothing_is_written(words: list[str], said: st
 
 def test_another_system_than_linux_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
-    assert "Images are built on Linux" in error("files")
+    assert "Images can be built on Linux" in error("files")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting is for root alone")

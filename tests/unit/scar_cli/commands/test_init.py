@@ -153,7 +153,7 @@ def test_an_interruption_tells_that_a_deployment_goes_on(
     monkeypatch.setattr(init, "deploy", interrupted)
     with pytest.raises(click.Abort):
         init.command.main(["-f", "w.yaml"], standalone_mode=False)
-    assert "CloudFormation continues what it has started." in capsys.readouterr().err
+    assert "CloudFormation continues the deployment." in capsys.readouterr().err
 
 
 def test_an_interruption_tells_that_a_deletion_goes_on(

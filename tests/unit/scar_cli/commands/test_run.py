@@ -46,7 +46,7 @@ def test_an_answer_of_another_shape_has_no_output(payload: bytes) -> None:
 def test_parameters_are_pairs_or_json() -> None:
     assert query(("a=1 2", "b==", '{"c": "ü", "d": [1]}')) == "a=1%202&b=%3D&c=%C3%BC&d=%5B1%5D"
     for text in ("a", "=1", "{a"):
-        with pytest.raises(UserError, match="is no parameter"):
+        with pytest.raises(UserError, match="Invalid parameter"):
             query((text,))
 
 
@@ -128,7 +128,7 @@ def test_an_answer_that_is_cut_off_or_not_http_is_said(said: bytes) -> None:
 
         threading.Thread(target=answer_once, daemon=True).start()
         port = server.getsockname()[1]
-        with pytest.raises(UserError, match=f"127.0.0.1:{port} does not answer: "):
+        with pytest.raises(UserError, match=f"127.0.0.1:{port} does not respond: "):
             _send(f"http://127.0.0.1:{port}/", None, {})
 
 

@@ -110,7 +110,7 @@ def test_an_interruption_between_two_steps_says_how_to_go_on_once_there_is_a_jou
     plan.journal.touch()
     with pytest.raises(KeyboardInterrupt), command._telling_how_to_go_on(plan):
         raise KeyboardInterrupt
-    assert capsys.readouterr().err == f"Go on with: scar-launch --resume {plan.journal}\n"
+    assert capsys.readouterr().err == f"To resume: scar-launch --resume {plan.journal}\n"
     with (
         pytest.raises(KeyboardInterrupt),
         command._telling_how_to_go_on(plan),
@@ -121,8 +121,8 @@ def test_an_interruption_between_two_steps_says_how_to_go_on_once_there_is_a_jou
 
 
 def test_an_error_that_ends_a_launch_has_both_advices_and_one_without_a_journal_stays_as_it_is() -> None:
-    both = pytest.raises(UserError, match=r"^No\. Look\. Go on with: x\.$")
-    with both as caught, explained_end(lambda: "Go on with: x"):
+    both = pytest.raises(UserError, match=r"^No\. Look\. To resume: x\.$")
+    with both as caught, explained_end(lambda: "To resume: x"):
         raise UserError("No", "Look")
     assert caught.value.exit_code == 1
     with pytest.raises(UserError, match=r"^No\. Look\.$") as caught, explained_end(lambda: ""):
