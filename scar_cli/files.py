@@ -1,4 +1,4 @@
-"""Files that the user names, read and written as a whole."""
+"""Reading and writing files that the user names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scar_cli.errors import UserError
 
 
 def read_file(path: str, what: str = "", limit: int = -1) -> bytes:
-    """The content of a file, or its first `limit` bytes; errors name it with the word `what` before its path.
+    """The content of a file, or its first `limit` bytes. In errors, `what` precedes its path.
 
     Raises:
         UserError: it cannot be read.
@@ -19,11 +19,11 @@ def read_file(path: str, what: str = "", limit: int = -1) -> bytes:
             return file.read(limit)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{what}{path} cannot be read: {reason}", "Look at the path") from None
+        raise UserError(f"{what}{path} cannot be read: {reason}", "Check the path") from None
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file, over one that is there.
+    """Write a file, and replace an existing one.
 
     Raises:
         UserError: it cannot be written.
@@ -32,22 +32,22 @@ def write_file(path: str, content: bytes) -> None:
         Path(path).write_bytes(content)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"Cannot write {path}: {reason}", "Name another file") from None
+        raise UserError(f"Cannot write {path}: {reason}", "Use another path") from None
 
 
 def require_writable(output: str) -> None:
-    """Called before anything runs: its output would be lost if that showed afterwards.
+    """Check a path before anything runs, so that no output is lost.
 
     Raises:
-        UserError: there is no place for a file of that name.
+        UserError: the file cannot be written.
     """
     path = Path(output)
     reason = None
     if path.is_dir():
         reason = "it is a folder"
     elif not path.parent.is_dir():
-        reason = f"there is no folder {path.parent}"
+        reason = f"the folder {path.parent} does not exist"
     elif not os.access(path if path.exists() else path.parent, os.W_OK):
         reason = "permission denied"
     if reason is not None:
-        raise UserError(f"{output} cannot be written: {reason}", "Name another file")
+        raise UserError(f"{output} cannot be written: {reason}", "Use another path")

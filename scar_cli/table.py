@@ -1,4 +1,4 @@
-"""Text for a terminal: tables, and what strangers wrote without the characters that a terminal obeys."""
+"""Text for a terminal: tables, and untrusted text without control characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 _LONGEST_TEXT = 16_000
-"""Functions and servers answer with as much as they like."""
+"""Responses of functions and servers have any length."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -27,7 +27,7 @@ def counted(number: int, what: str) -> str:
 
 
 def takes_colours(stream: TextIO) -> bool:
-    """Whether it is a terminal, and its person wants colours; see no-color.org."""
+    """Whether a stream is a terminal, and colours are not disabled; see no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

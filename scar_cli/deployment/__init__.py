@@ -1,9 +1,9 @@
-"""Deployments: running the cdk, and saying what a deployment changes.
+"""Deployments: running the cdk, and showing the changes of a deployment.
 
 cdk.py         the cdk command line as a process, and the templates that it synthesizes
 from_flags.py  a function described by options instead of an FDL file
 changes.py     the changes of a deployment, in words
-losses.py      what is lost with a resource that is removed or replaced
+losses.py      the data that is lost with a removed or replaced resource
 comment.py     the changes as Markdown, for a comment on a pull request
 template.py    templates as people read them
 rights.py      the permissions that a template grants, one sentence each

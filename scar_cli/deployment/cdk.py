@@ -1,6 +1,6 @@
-"""The pinned cdk command line, as a process, and what it has synthesized.
+"""The pinned cdk command line as a process, and the stacks that it synthesizes.
 
-A workflow is synthesized once into a folder; what is read from there, shown and deployed is then the same.
+A workflow is synthesized once into a folder. The plan and the deployment both use that folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scar_cli.progress import activity
 from toolchain.cdk import cdk_command
 
 _APP = f'"{sys.executable}" -m scar_constructs.app'
-"""What the cdk runs to synthesize, whatever cdk.json the working directory has."""
+"""The app that the cdk runs, regardless of cdk.json in the working directory."""
 _INTERRUPTED_S = 15
 _ANOTHER_REGION = "301"
 _PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} (?P<name>\S+)")
@@ -34,22 +34,22 @@ _PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} 
 
 @dataclass(frozen=True)
 class SynthesizedStack:
-    """A stack as it stands in a cloud assembly."""
+    """A stack in a cloud assembly."""
 
     name: str
     region: str | None
-    """None: the session's own."""
+    """None: the region of the session."""
     buckets: tuple[str, ...]
-    """Names of the buckets that it makes."""
+    """Names of the buckets that it creates."""
     template: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @contextmanager
 def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, list[SynthesizedStack]]]:
-    """The cloud assembly of an FDL file, and its stacks; buckets that are there already are taken as such.
+    """The cloud assembly of an FDL file, and its stacks. Existing buckets are used instead of created.
 
     Raises:
-        UserError: it cannot be synthesized, or a bucket cannot be had.
+        UserError: it cannot be synthesized, or a bucket is not available.
     """
     with tempfile.TemporaryDirectory(prefix="scar-cdk-") as name:
         folder = Path(name) / "cdk.out"
@@ -69,10 +69,10 @@ def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, li
 
 
 def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
-    """Those of the stacks' buckets that are there already, and not by these very stacks.
+    """Buckets of the stacks that already exist outside of these stacks.
 
     Raises:
-        UserError: one is someone else's, or in another region.
+        UserError: one belongs to someone else, or is in another region.
     """
     found = []
     for stack in made:
@@ -85,7 +85,7 @@ def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
 
 
 def cdk(*arguments: str, quiet: bool = False) -> int:
-    """Run the cdk command line to its end; its exit code. `quiet`: nothing of it on standard output.
+    """Run the cdk command line; returns its exit code. `quiet`: write nothing to standard output.
 
     Raises:
         UserError: it is not installed.
@@ -95,10 +95,10 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
 
 
 def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> int:
-    """Deploy a cloud assembly by the cdk command line; its exit code. `parameters` are `STACK:NAME=VALUE`;
-    others keep the values that they have.
+    """Deploy a cloud assembly with the cdk command line; returns its exit code.
 
-    On a terminal one line tells how far it is, unless `verbose`; what the cdk says is shown if it fails.
+    `parameters` are `STACK:NAME=VALUE`; other parameters keep their values. On a terminal, one line shows the
+    progress, unless `verbose`; the output of the cdk is shown if it fails.
 
     Raises:
         UserError: it is not installed.
@@ -132,9 +132,9 @@ def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> in
 
 
 def _synth(arguments: Sequence[str]) -> int:
-    """Synthesize by the cdk command line; its exit code. What it says is shown at its end.
+    """Synthesize with the cdk command line; returns its exit code. Its output is shown at the end.
 
-    An interruption reaches the app too, and its traceback tells people nothing.
+    After an interruption it is not shown: the app is interrupted, too, and its traceback helps nobody.
     """
     with _started(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         said, _nothing = process.communicate()
@@ -144,7 +144,7 @@ def _synth(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> Iterator[subprocess.Popen[str]]:
-    """The cdk as a process, which has ended when the block is left."""
+    """The cdk as a process, which has ended at the end of the block."""
     command, environment = cdk_command(["--no-notices", "--no-version-reporting", *arguments])
     process = subprocess.Popen(
         command,
@@ -167,9 +167,9 @@ def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> It
 
 
 def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterator[str]:
-    """Buckets of the FDL file that seem to be there before its stack.
+    """Buckets of the FDL file that probably exist outside of its stack.
 
-    Only the template tells what the stack makes; a guess that turns out right saves synthesizing twice.
+    Only the template shows which buckets the stack creates. A correct guess saves a second synthesis.
     """
     from botocore.exceptions import ClientError
 
@@ -190,7 +190,7 @@ def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterat
                 try:
                     s3.head_bucket(Bucket=name)
                 except ClientError:
-                    continue  # why not is said where it matters
+                    continue  # the reason is reported where it matters
             yield name
 
 
@@ -200,7 +200,7 @@ def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str],
         context["existing_buckets"] = ",".join([*named, *sorted(found)])
     values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
     if _synth(("synth", "--quiet", "--app", _APP, "--output", str(folder), *values)) != 0:
-        raise UserError("The workflow cannot be synthesized", "What is wrong stands above")
+        raise UserError("The workflow cannot be synthesized", "See the messages above")
 
 
 def _stacks(folder: Path) -> list[SynthesizedStack]:
@@ -230,9 +230,9 @@ def _buckets(template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _owned(stack: SynthesizedStack) -> set[str]:
-    """Buckets of the stack as it is deployed now."""
+    """Buckets of the deployed stack."""
     pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
-    with explained("ValidationError"):  # there is no such stack
+    with explained("ValidationError"):  # the stack does not exist
         return {
             str(resource.get("PhysicalResourceId"))
             for page in pages.paginate(StackName=stack.name)
@@ -254,14 +254,14 @@ def _is_there(s3: Any, bucket: str) -> bool:
                 ask_why(s3, bucket)
             if error_code(error) == "403":
                 raise UserError(
-                    f"The bucket name {bucket} is taken: it may be someone else's, as names are shared by "
-                    "all of AWS",
-                    "Choose another one, or add --bucket-suffix",
+                    f"The bucket name {bucket} is taken, maybe by another account: bucket names are unique "
+                    "across AWS",
+                    "Choose another name, or add --bucket-suffix",
                 ) from error
             if error_code(error) == _ANOTHER_REGION:
                 raise UserError(
-                    f"The bucket {bucket} is in another region, and functions are started from their own",
-                    "Deploy there by AWS_REGION, or add --bucket-suffix",
+                    f"The bucket {bucket} is in another region, and triggers only work within a region",
+                    "Deploy to its region with AWS_REGION, or add --bucket-suffix",
                 ) from error
             raise
         return True

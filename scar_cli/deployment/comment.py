@@ -1,7 +1,8 @@
 """The changes of a deployment as Markdown, for a comment on a pull request.
 
-What may hurt comes first: what is removed or replaced, then permissions, then new and changed resources. What
-scar-cdk adds by itself is collapsed. The first line is hidden; a pipeline finds its own comment by it.
+The order is that of importance: removed and replaced resources, then permissions, then new and changed
+resources. Supporting resources, which scar-cdk adds by itself, are collapsed. The first line is hidden; a
+pipeline finds its own comment by it.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ def marker(stack: str) -> str:
 
 
 def code(text: str) -> str:
-    """The text as an inline code span, whatever is in it.
+    """The text as an inline code span, whatever its content.
 
     Stops names, keys and values of a pull request from adding links, mentions, HTML or headings to a comment
-    that the pipeline signs: a code span takes everything literally (CommonMark 6.1) except a run of backticks
+    that the pipeline signs: everything in a code span is literal (CommonMark 6.1) except a run of backticks
     as long as its own, and a line break, which `printable` escapes.
     """
     shown = printable(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…") or " "
@@ -72,14 +73,14 @@ def _stack(changes: Changes) -> Iterator[str]:
     lost = [one for one in changes.resources if one.lost and not one.is_helper]
     seen = [one for one in changes.resources if one not in lost and is_listed(one)]
     rest = [one for one in changes.resources if one not in lost and one not in seen]
-    # What the functions of the workflow may do is what a reviewer has to look at.
+    # Permissions of the functions come first: a reviewer has to look at them.
     rights = sorted(
         (right for right in changes.rights if right not in hidden_rights),
         key=lambda right: not right[1].startswith("Functions"),
     )
     order = [*KNOWN]
     lost.sort(key=lambda one: order.index(one.kind) if one.kind in order else len(order))
-    lost.sort(key=lambda one: one.kind != "AWS::S3::Bucket")  # files are what hurts most
+    lost.sort(key=lambda one: one.kind != "AWS::S3::Bucket")  # files matter most
     yield from _section("Destructive changes", (f"{_what(one)}: {one.lost}{_details(one)}" for one in lost))
     yield from _section("Permissions", (_right(*right) for right in rights))
     yield from _section("New and changed", (f"{VERBS[one.sign]} {_what(one)}{_details(one)}" for one in seen))

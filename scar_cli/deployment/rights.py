@@ -1,4 +1,4 @@
-"""The rights that a CloudFormation template gives, each as one sentence: who may do what, on what."""
+"""The permissions in a CloudFormation template, each as one sentence: who may do what, on what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SERVICES = "Service"
 
 
 def rights_of(names: Names) -> Iterator[str]:
-    """All of them: policies wherever they stand, managed policies, permissions of Lambda, open ports."""
+    """All of them: policies anywhere in a resource, managed policies, permissions of Lambda, open ports."""
     for identity, resource in names.resources.items():
         properties = resource.get("Properties") or {}
         kind = resource.get("Type")

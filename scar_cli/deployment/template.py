@@ -1,4 +1,4 @@
-"""A CloudFormation template as people read it: resources by their names, `Ref` and its like as text."""
+"""A CloudFormation template for people: resources with their names, `Ref` and similar functions as text."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _NAMES = ("BucketName", "FunctionName", "QueueName", "LogGroupName", "StateMachi
 _BUCKET_ARN = re.compile(r"arn:(aws[a-z-]*|\$\{AWS::Partition\}):s3:::")
 _PATH = "aws:cdk:path"
 _OF_THE_FILE = ("Functions", "Buckets")
-"""Constructs of a workflow's stack whose content the FDL file names; the others are helpers."""
+"""Constructs of a stack that the FDL file describes; all others are helpers."""
 _SINGLETON = re.compile("(?<=[A-Za-z])[0-9a-f]{32}$")
-"""What the CDK adds to the name of a thing that a stack has once."""
+"""Suffix that the CDK adds to the name of a singleton."""
 
 
 class Names:
-    """The resources of a template, and what to call them."""
+    """The resources of a template, and their names."""
 
     def __init__(self, template: Mapping[str, Any]) -> None:
         self.resources: Mapping[str, Any] = template.get("Resources") or {}
 
     def of(self, identity: str) -> str:
-        """A resource's own name if the template gives it one, else its path in the app, else its id."""
+        """The name of a resource if the template has one, else its path in the app, else its logical id."""
         resource = self.resources.get(identity)
         if resource is None:
-            return f"${{{identity}}}"  # a parameter, or one of CloudFormation's own such as AWS::Region
+            return f"${{{identity}}}"  # a parameter, or a pseudo parameter such as AWS::Region
         properties = resource.get("Properties") or {}
         for key in _NAMES:
             if isinstance(properties.get(key), str):

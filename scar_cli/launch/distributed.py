@@ -1,8 +1,8 @@
-"""`scar-launch --distributed`: AWS lists the files and sends their events, and we look on.
+"""`scar-launch --distributed`: list the files and send their events in AWS Step Functions.
 
-The first file is run from here. Then the state machine that the stack has for the function (`-c
-distributed_launch=true`) is started, which leaves that file out. If an execution is running already, it is
-followed.
+The first file is run from this machine. Then the state machine of the function in the stack (`-c
+distributed_launch=true`) is started, which leaves out that file. If an execution is already running, it is
+followed instead.
 """
 
 from __future__ import annotations
@@ -27,40 +27,40 @@ from scar_cli.progress import terminal_line
 from scar_cli.table import counted
 
 EVENTS_IN_A_BATCH = 25
-"""Sent at once by each batch, see `scar_constructs/launch/states.py`."""
+"""Events that a batch sends at once, see `scar_constructs/launch/states.py`."""
 _LOOK_EVERY_S = (0.2, 5.0)
-"""At first, and at last."""
+"""The first interval, and the longest one."""
 _NOT_WITH_IT = ("bucket_path", "match", "newer_than", "skip_done", "limit", "rate", "resume")
 
 
 @dataclass
 class DistributedOutcome:
-    """What came of it."""
+    """The result of a distributed launch."""
 
     function: str
     execution: str
     status: str
     first: int
-    """1 if the first file was run from here."""
+    """1 if the first file was run from this machine."""
     listed: int
-    """Keys that AWS has gone through."""
+    """Keys that Step Functions listed."""
     kept: int = 0
     """Events in the failure queue."""
     left_out: int = 0
     """Markers of folders, files that the function's filters leave out, and the first one."""
     unsent: int = 0
-    """Files of batches that failed: some may have had their event."""
+    """Files of failed batches: events of some may have been sent."""
     reason: str = ""
 
     @property
     def sent(self) -> int:
-        """Events that Lambda has accepted, if the launch has succeeded."""
-        # The file that was run from here is listed once more, and left out then.
+        """Events that Lambda accepted, if the launch succeeded."""
+        # The file that was run from this machine is listed again, and left out.
         return self.listed - self.left_out - self.kept - self.unsent + self.first
 
     @property
     def exit_code(self) -> int:
-        """1 if not every file has got its event."""
+        """1 if the event of a file was not sent."""
         return 1 if self.status != "SUCCEEDED" or self.kept or self.unsent else 0
 
     def as_json(self) -> dict[str, Any]:
@@ -69,32 +69,29 @@ class DistributedOutcome:
 
 
 def batches_of(concurrency: int | None) -> int | None:
-    """How many batches send so many events at once."""
+    """Number of batches that together send this many events at once."""
     return None if concurrency is None else -(-concurrency // EVENTS_IN_A_BATCH)
 
 
 def refuse_other_options(options: LaunchOptions, *, wait: bool, dry_run: bool) -> None:
     """
     Raises:
-        UserError: an option was given that only a launch from this machine knows.
+        UserError: an option was given that only a launch from this machine has.
     """
     given = {option_of(name): getattr(options, name) for name in _NOT_WITH_IT}
     for option, value in {**given, "--wait": wait, "--dry-run": dry_run}.items():
         if value:
-            raise UserError(
-                f"{option} is for launches from this machine, and not for --distributed",
-                "Leave one of them out",
-            )
+            raise UserError(f"{option} and --distributed are exclusive", "Leave out one of them")
 
 
 def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> DistributedOutcome:
     """Launch all files of the function's input folders, and wait until their events are sent.
 
-    `batches` of 25 events are sent at once; None: as many as the state machine has been given.
+    `batches` of 25 events are sent at once; None: the default of the state machine.
 
     Raises:
         UserError: it could not be started.
-        KeyboardInterrupt: the launch goes on, and how to follow it has been said.
+        KeyboardInterrupt: the launch continues, and the message says how to follow it.
     """
     function = one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
     steps = client("stepfunctions", region=plan.region, session=plan.session)
@@ -103,10 +100,10 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
     if machine is None or running is None:
         raise UserError(
             f"The stack {function.stack} has no state machine for a distributed launch of {function.name}",
-            f"Deploy it with one: scar init -f {plan.fdl} -c distributed_launch=true",
+            f"Add one: scar init -f {plan.fdl} -c distributed_launch=true",
         )
     if running:
-        click.echo("A launch is running already; this is how far it is.", err=True)
+        click.echo("A launch is already running. Its progress:", err=True)
         return _followed(plan.function.name, steps, running[0], 0, shown=shown)
     first = next(files_to_send(plan, Listing(plan.s3, plan.selection)), None)
     if first is None:
@@ -120,7 +117,7 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
 
 
 def told(outcome: DistributedOutcome) -> Iterator[str]:
-    """Sentences for people."""
+    """The result in words."""
     if not outcome.execution:
         yield f"There is no file in the input folder of {outcome.function} to send."
         return
@@ -131,20 +128,20 @@ def told(outcome: DistributedOutcome) -> Iterator[str]:
         yield f"Left out: {others} (markers of folders, empty files, names that the filters leave out)."
     if outcome.kept:
         kept = counted(outcome.kept, "event")
-        yield f"Lambda would not take {kept}: kept in the failure queue, send them by scar retry."
+        yield f"Lambda did not accept {kept}. They are in the failure queue: scar retry sends them again."
     if outcome.unsent:
-        yield f"Of {counted(outcome.unsent, 'file')} nobody knows whether the event was sent."
+        yield f"It is unknown whether the events of {counted(outcome.unsent, 'file')} were sent."
     if outcome.status == "SUCCEEDED":
         yield f"Execution: {outcome.execution}"
         return
     if outcome.reason:
-        yield f"Step Functions says: {outcome.reason}"
+        yield f"Error of Step Functions: {outcome.reason}"
     yield f"Errors are in the log group /aws/vendedlogs/states/scar-launch-{outcome.function}"
-    yield f"Repeat what failed: aws stepfunctions redrive-execution --execution-arn {outcome.execution}"
+    yield f"To repeat what failed: aws stepfunctions redrive-execution --execution-arn {outcome.execution}"
 
 
 def _running(steps: Any, machine: str) -> list[str] | None:
-    """ARNs of the launches that run (one at most); None if there is no such state machine."""
+    """ARNs of running launches (at most one); None if the state machine does not exist."""
     with explained("StateMachineDoesNotExist"):
         steps.describe_state_machine(stateMachineArn=machine)
         found = steps.list_executions(stateMachineArn=machine, statusFilter="RUNNING", maxResults=1)
@@ -153,10 +150,10 @@ def _running(steps: Any, machine: str) -> list[str] | None:
 
 
 def _followed(function: str, steps: Any, execution: str, first: int, *, shown: bool) -> DistributedOutcome:
-    """Look until it ends."""
+    """Wait until an execution ends."""
     every, slowest = _LOOK_EVERY_S
     try:
-        # AWS counts what it has listed up to now, so that both numbers grow.
+        # Step Functions counts what it has listed so far: both numbers grow.
         parts = ("AWS sends", "BarColumn", "MofNCompleteColumn", "TimeElapsedColumn")
         with terminal_line(*parts, shown=shown) as update:
             while True:
@@ -172,8 +169,8 @@ def _followed(function: str, steps: Any, execution: str, first: int, *, shown: b
                 every = min(slowest, every * 1.5)
     except KeyboardInterrupt:
         click.echo(
-            "The launch goes on in AWS. Look again by the same command. "
-            f"End it: aws stepfunctions stop-execution --execution-arn {execution}",
+            "The launch continues in AWS. To follow it, run the same command again. "
+            f"To stop it: aws stepfunctions stop-execution --execution-arn {execution}",
             err=True,
         )
         raise

@@ -1,13 +1,13 @@
 """Files that are done: before a launch (`--skip-done`), and after it (`--wait`).
 
 Before a launch, a file is done if it has an output that is not older than itself. An output belongs to an
-input if its name begins with the input's *stem* (its name without the last extension) and ends there, or goes
-on with something that is neither a letter nor a digit: `photo.png`, `photo.jpg.json`, `photo-small.jpg`,
-`photo_001.png` and all that is in a folder `photo/` belong to `photo.jpg`; `photo2.png` does not. If several
-inputs claim an output, the longest stem has it.
+input if its name starts with the *stem* of the input (its name without the last extension), followed by
+nothing or by a character that is neither a letter nor a digit: `photo.png`, `photo.jpg.json`,
+`photo-small.jpg`, `photo_001.png` and all files in a folder `photo/` belong to `photo.jpg`; `photo2.png` does
+not. If an output fits several inputs, it belongs to the one with the longest stem.
 
-Inputs and outputs are listed in different orders. Tables in temporary files hold what is known, so that
-memory does not grow with the files.
+Inputs and outputs are listed in different orders. The state is kept in temporary tables on disk, so that
+memory use does not grow with the number of files.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _CHANGES = re.compile(r"[\W_]")
 def not_done(
     pages: Iterable[list[InputFile]], listing: Listing, outputs: Iterable[StorageEntry]
 ) -> Iterator[list[InputFile]]:
-    """The pages of a listing without the files that are done, which are counted there.
+    """The pages of a listing without the files that are done, which are counted in the listing.
 
-    All inputs and outputs of the function are listed before the first page is given.
+    All inputs and outputs of the function are listed before the first page is returned.
 
     Raises:
-        UserError: they cannot be listed, or there is no room for their names.
+        UserError: they cannot be listed, or the disk is full.
     """
     inputs = listing.selection.entries
     everything = Listing(listing.s3, Selection(sources_of(inputs), inputs))
@@ -61,37 +61,37 @@ def not_done(
 
 @contextmanager
 def explained_disk() -> Iterator[None]:
-    """Turn what SQLite raises about its temporary file into a UserError that says what to do."""
+    """Turn errors of SQLite about its temporary file into a UserError."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise UserError(
             f"A temporary file cannot be written: {error}",
-            "Free some space, or set SQLITE_TMPDIR to a folder that has some",
+            "Free some space, or set SQLITE_TMPDIR to a folder with free space",
             exit_code=1,
         ) from error
 
 
 def temporary_table(columns: str) -> sqlite3.Connection:
-    """A database with one table, in a file that SQLite makes, and that is gone with the connection.
+    """A database with one table, in a temporary file that is deleted when the connection is closed.
 
-    `columns` is the table's name with its columns, of which one is the primary key.
+    `columns` is the name of the table with its columns, one of them the primary key.
     """
     database = sqlite3.connect("")
-    database.execute("PRAGMA journal_mode = OFF")  # nothing is ever taken back
+    database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back
     database.execute(f"CREATE TABLE {columns} WITHOUT ROWID")
     return database
 
 
 class Done:
-    """The inputs' stems, and when the newest output of each was made."""
+    """The stems of the inputs, and the time of the newest output of each."""
 
     def __init__(self, table: sqlite3.Connection) -> None:
         self._table = table
 
     @classmethod
     def of(cls, inputs: Iterable[InputFile]) -> Done:
-        """Of all the function's inputs, chosen for the launch or not; none has an output yet."""
+        """For all inputs of the function, selected for the launch or not; without outputs at first."""
         table = temporary_table("made (stem TEXT PRIMARY KEY, at_ms INTEGER)")
         table.executemany(
             "INSERT OR IGNORE INTO made VALUES (?, -1)", ((stem_of(file.key),) for file in inputs)
@@ -99,7 +99,7 @@ class Done:
         return cls(table)
 
     def add_output(self, below: str, modified_ms: int) -> None:
-        """Note an output; `below` is its key below the output folder."""
+        """Record an output; `below` is its key below the output folder."""
         first, _slash, rest = below.partition("/")
         for name in {first, rest.rpartition("/")[2]} if rest else {first}:
             for stem in _stems(name):
@@ -117,7 +117,7 @@ class Done:
     def add_outputs(
         self, pages: Iterable[list[dict[str, Any]]], folder: Source, inputs: Iterable[StorageEntry]
     ) -> None:
-        """Note all objects of an output folder, but for those that are `inputs` themselves."""
+        """Record all objects of an output folder, except those that are `inputs` themselves."""
         for page in pages:
             for found in page:
                 key = found["Key"]
@@ -127,13 +127,13 @@ class Done:
 
 
 def stem_of(key: str) -> str:
-    """A file's name without its last extension."""
+    """The name of a file without its last extension."""
     name = key.rpartition("/")[2]
     return name.rpartition(".")[0] or name
 
 
 def _stems(name: str) -> Iterator[str]:
-    """The stems of inputs that may have an output of this name, the longest first."""
+    """Stems of inputs that may have an output of this name, longest first."""
     yield name
     for change in reversed(list(_CHANGES.finditer(name))):
         if change.start():
@@ -142,7 +142,7 @@ def _stems(name: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Count:
-    """How far it is."""
+    """Number of files by state."""
 
     all: int
     done: int
@@ -150,19 +150,19 @@ class Count:
 
     @property
     def left(self) -> int:
-        """Files of which nothing is known yet."""
+        """Files that are neither done nor failed yet."""
         return self.all - self.done - self.failed
 
 
 class FileStates:
-    """What became of each file of a launch, in a temporary table: memory does not grow with the files."""
+    """The state of each file of a launch, in a temporary table: memory does not grow with the files."""
 
     def __init__(self, table: sqlite3.Connection) -> None:
         self._table = table
 
     @classmethod
     def of(cls, files: Iterable[tuple[str, str]]) -> FileStates:
-        """Of files of which nothing is known yet: bucket and key of each."""
+        """For sent files, given by bucket and key."""
         table = temporary_table("files (subject TEXT PRIMARY KEY, key TEXT, state TEXT, reason TEXT)")
         table.executemany(
             "INSERT OR IGNORE INTO files VALUES (?, ?, 'sent', NULL)",
@@ -171,7 +171,7 @@ class FileStates:
         return cls(table)
 
     def count(self) -> Count:
-        """How far it is."""
+        """Number of files by state."""
         found = dict(self._table.execute("SELECT state, count(*) FROM files GROUP BY state"))
         return Count(sum(found.values()), found.get("done", 0), found.get("failed", 0))
 
@@ -182,20 +182,20 @@ class FileStates:
         )
 
     def set(self, subject: str, state: str, reason: str | None = None) -> None:
-        """Note that a file is `done` or has `failed`; one that is done stays so."""
+        """Record that a file is `done` or `failed`; one that is done stays done."""
         self._table.execute(
             "UPDATE files SET state = ?, reason = coalesce(reason, ?) WHERE subject = ? AND state != 'done'",
             (state, reason, subject),
         )
 
     def note_reason(self, subject: str, reason: str) -> None:
-        """Note why a run failed that may be tried again."""
+        """Record why a run failed that may be retried."""
         self._table.execute(
             "UPDATE files SET reason = ? WHERE subject = ? AND state = 'sent'", (reason, subject)
         )
 
 
 def subject_of(bucket: str, key: str) -> str:
-    """A file as the runner's log names it."""
+    """A file as it is named in the log of the runner."""
     uri = f"s3://{bucket}/{key}"
     return uri if uri.isprintable() else ascii(uri)[1:-1]

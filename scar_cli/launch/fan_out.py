@@ -1,8 +1,8 @@
-"""Sending one event for each file: by several threads, as fast as Lambda takes them, until each is accepted.
+"""Sends one event for each file, with several threads, as fast as Lambda accepts them.
 
-The listing runs two pages ahead. The journal notes before a few files are sent that they will be, and right
-after that each is accepted. What is throttled, cut off or not answered is sent again. What would go on
-failing (expired credentials, a function that is gone) ends the launch.
+The listing is two pages ahead. The journal records a few files before they are sent, and each acceptance.
+Calls that are throttled, cut off or not answered are repeated. Errors that would persist (expired
+credentials, a deleted function) end the launch.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from scar_cli.launch.pace import Pace, Patience
 
 _PAGES_AHEAD = 2
 _END_WITHIN_S = 5.0
-"""After an interruption, for the calls that are on their way."""
+"""Time for running calls after an interruption."""
 _LOOK_EVERY_S = 0.2
 _RETRIED = frozenset({408, 409, 425, 429})
-"""Refusals that pass: too many requests, a function that is just being updated. So do all from 500 on."""
+"""Temporary errors: too many requests, a function that is being updated. So are all from 500 on."""
 _Item = TypeVar("_Item")
 
 
@@ -43,20 +43,20 @@ class Target:
     region: str
     endpoint: LambdaEndpoint
     launch_id: str = CONFIGURATION_ID
-    """Stands in each event, so that one in the failure queue can be told from others."""
+    """Part of each event, to recognize those in the failure queue."""
 
 
 @dataclass(slots=True)
 class Event:
-    """A file on its way."""
+    """A file whose event is being sent."""
 
     file: InputFile
     number: int | None = None
-    """Its number in the journal; None: not there yet."""
+    """Its number in the journal; None: not yet recorded."""
     perhaps_sent: bool = False
-    """A call with it has ended without an answer."""
+    """A call with it ended without a response."""
     noted: bool = False
-    """The journal names it as perhaps sent twice."""
+    """The journal records it as perhaps sent twice."""
 
 
 class FanOut:
@@ -74,7 +74,7 @@ class FanOut:
     ) -> None:
         self.sent = 0
         self.trouble = ""
-        """The latest refusal, in words; empty once an event is accepted again."""
+        """The latest error, in words; empty once an event is accepted again."""
         self._target = target
         self._events = events
         self._journal = journal
@@ -85,7 +85,7 @@ class FanOut:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._taking = threading.Lock()
-        """Held by the sender that waits for the listing, while the others go on."""
+        """Held by the sender that waits for the listing, while the others continue."""
         self._ready: deque[Event] = deque()
         self._at_work: dict[int, Event] = {}
         self._senders = 0
@@ -96,8 +96,8 @@ class FanOut:
         """Send everything; `look` is called a few times a second.
 
         Raises:
-            UserError: it has to end early.
-            KeyboardInterrupt: the same. In both cases the journal tells what was not sent.
+            UserError: it ended early.
+            KeyboardInterrupt: the same. In both cases the journal records what was not sent.
         """
         self._senders = self._concurrency
         threads = [
@@ -114,7 +114,7 @@ class FanOut:
         except BaseException as error:
             self._stop.set()
             self._over.wait(_END_WITHIN_S)
-            with suppress(UserError):  # the disk may be full, and that may be why it ends
+            with suppress(UserError):  # a full disk may be the reason
                 self._journal.stopped(str(error) or "interrupted", self._not_sent())
             raise
 
@@ -123,7 +123,7 @@ class FanOut:
             raise self._error
 
     def _not_sent(self) -> list[int]:
-        """Numbers of the events that the journal expects, and that certainly nobody has got."""
+        """Numbers of the recorded events that were certainly not sent."""
         with self._lock:
             left = [*self._ready, *(one for one in self._at_work.values() if not one.perhaps_sent)]
         return [one.number for one in left if one.number is not None]
@@ -144,7 +144,7 @@ class FanOut:
                     self._over.set()
 
     def _next(self) -> Event | None:
-        """The next event to send, which the journal knows of."""
+        """The next event to send, which the journal has recorded."""
         with self._taking:
             if not self._ready:
                 self._take_some()
@@ -168,7 +168,7 @@ class FanOut:
             self._ready.extend(batch)
 
     def _send(self, connection: LambdaConnection, event: Event) -> None:
-        """Send one event until it is accepted, or everything ends."""
+        """Send one event until it is accepted, or the launch ends."""
         attempts = 0
         since = time.monotonic()
         body = event_bytes(event.file, self._target.region, self._target.launch_id)
@@ -183,7 +183,7 @@ class FanOut:
                 event.perhaps_sent = before or event.noted or connection.may_have_arrived
                 reason = words_of(error)
             else:
-                event.perhaps_sent = before or event.noted or answer.status >= 500  # noqa: PLR2004 (nobody knows how far it came)
+                event.perhaps_sent = before or event.noted or answer.status >= 500  # noqa: PLR2004 (unknown how far it got)
                 reason = f"{answer.status} {answer.code or answer.message}"
             if answer is not None and answer.status == 202:  # noqa: PLR2004
                 self._pace.end(accepted=True)
@@ -203,7 +203,7 @@ class FanOut:
                 return
 
     def _note_lost(self, event: Event) -> None:
-        """Note that an event is sent again although it may have been accepted."""
+        """Record that an event is sent again although it may have been accepted."""
         if not event.noted:
             assert event.number is not None  # noqa: S101 (it comes from _next)
             self._journal.perhaps_twice(event.number, event.file.key)
@@ -222,14 +222,14 @@ class FanOut:
         waited = time.monotonic() - max(since, self._last_accepted)
         if waited >= self._patience.give_up_s:
             raise UserError(
-                f"Lambda has not accepted anything for {waited / 60:.0f} minutes, at last: {reason}",
-                "Look at the network connection, and at the function's state",
+                f"Lambda has not accepted an event for {waited / 60:.0f} minutes. Last error: {reason}",
+                "Check the network connection and the state of the function",
                 exit_code=1,
             )
 
 
 class Ahead(Generic[_Item]):
-    """Another iterator's items, which a thread of its own gets ahead of time, a few."""
+    """The items of an iterator, a few of them read ahead by a thread."""
 
     def __init__(self, items: Iterator[_Item]) -> None:
         self._got: queue.Queue[tuple[_Item | None, BaseException | None]] = queue.Queue(_PAGES_AHEAD)
@@ -258,13 +258,13 @@ class Ahead(Generic[_Item]):
 
 
 def refusal(answer: LambdaAnswer, function: str) -> UserError:
-    """What a refused call means, and what to do."""
+    """The error for a rejected call."""
     if answer.code == "ResourceNotFoundException":
         return UserError(f"The function {function} is not deployed", "Deploy it: scar init -f FILE")
     if not answer.code:
         return UserError(
-            f"Something else than AWS Lambda answers: {answer.status} {answer.message}".rstrip(),
-            "Look at AWS_ENDPOINT_URL and at the proxy",
+            f"The response is not from AWS Lambda: {answer.status} {answer.message}".rstrip(),
+            "Check AWS_ENDPOINT_URL and the proxy",
         )
     from botocore.exceptions import ClientError
 
@@ -273,7 +273,7 @@ def refusal(answer: LambdaAnswer, function: str) -> UserError:
 
 
 def words_of(error: Exception) -> str:
-    """Why a call has no answer."""
+    """Why a call got no response."""
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

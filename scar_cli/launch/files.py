@@ -1,7 +1,7 @@
-"""The files of a launch: which folders are listed, which of their files are taken, and each one's event.
+"""The files of a launch: the folders to list, the files to take, and the event for each file.
 
-S3 lists keys in the order of their bytes. That order is what lets a launch go on after an interruption from
-one key, and hold a page or two in memory however many files there are.
+S3 lists keys in the order of their bytes. With that order, a launch can be resumed from one key, and needs
+only a page or two in memory, whatever the number of files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scar_cli.errors import UserError
 from scar_cli.launch.pace import Patience
 
 CONFIGURATION_ID = "scar-launch"
-"""What the id of a launch begins with."""
+"""Prefix of the id of a launch."""
 
 
 class NoBucketError(UserError):
@@ -30,7 +30,7 @@ class NoBucketError(UserError):
 
     def __init__(self, bucket: str) -> None:
         super().__init__(
-            f"There is no bucket {bucket}", "Deploy the workflow first, or look at --bucket-suffix"
+            f"There is no bucket {bucket}", "Deploy the workflow first, or check --bucket-suffix"
         )
         self.bucket = bucket
 
@@ -44,7 +44,7 @@ class InputFile:
     size: int
     etag: str
     source: int = 0
-    """Which of the listed folders it is in."""
+    """Index of the listed folder that contains it."""
     modified_ms: int = 0
     """Milliseconds since 1970."""
 
@@ -55,31 +55,31 @@ class Source:
 
     bucket: str
     prefix: str = ""
-    """With a `/` at its end, unless it is the whole bucket."""
+    """Ends with `/`, unless it is the whole bucket."""
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.prefix}".rstrip("/")
 
     def holds(self, bucket: str, key: str) -> bool:
-        """Whether an object is in it."""
+        """Whether it contains an object."""
         return bucket == self.bucket and key.startswith(self.prefix)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files a launch takes."""
+    """The files that a launch takes."""
 
     sources: tuple[Source, ...]
     entries: tuple[StorageEntry, ...]
-    """The function's inputs on S3, with the buckets' real names."""
+    """The inputs of the function on S3, with the real names of the buckets."""
     match: str | None = None
-    """A pattern for the key below its folder; `*` stands for `/` too."""
+    """A pattern for the key below its folder; `*` also matches `/`."""
     newer_than: str | None = None
-    """As it was typed."""
+    """As given on the command line."""
     newer_than_ms: int | None = None
 
     def described(self) -> dict[str, Any]:
-        """What a launch that goes on has to agree with."""
+        """The values that must be the same when a launch is resumed."""
         return {
             "sources": [[source.bucket, source.prefix] for source in self.sources],
             "inputs": [[str(one), list(one.prefixes), list(one.suffixes)] for one in self.entries],
@@ -91,19 +91,19 @@ class Selection:
 
 @dataclass
 class LeftOut:
-    """Files that get no event, although they are in the folder and pass its filters."""
+    """Files without an event, although they are in the folder and pass its filters."""
 
     empty: int = 0
-    """Of zero bytes: the function takes such objects for markers of folders."""
+    """Of zero bytes: functions treat such objects as markers of folders."""
     done: int = 0
-    """Whose output is there already (`--skip-done`)."""
+    """Whose output already exists (`--skip-done`)."""
     gone: int = 0
-    """That were deleted before an interrupted launch went on."""
+    """That were deleted before an interrupted launch was resumed."""
 
 
 @dataclass
 class Listing:
-    """Lists the files of a selection, from the beginning or from behind a key."""
+    """Lists the files of a selection, from the beginning or after a key."""
 
     s3: Any
     selection: Selection
@@ -112,7 +112,7 @@ class Listing:
     """Files in the input folders so far, whether the filters of the launch take them or not."""
 
     def pages(self, after: tuple[int, str] | None = None) -> Iterator[list[InputFile]]:
-        """The files to take, a page of the listing at a time; a page may have none.
+        """The files to take, one page of the listing at a time; a page may be empty.
 
         Raises:
             UserError: a bucket does not exist, or may not be listed.
@@ -125,7 +125,7 @@ class Listing:
             key = ""
 
     def again(self, source: int, key: str) -> InputFile | None:
-        """One file that was listed before; None if it is there no more."""
+        """A file that was listed before; None if it was deleted."""
         folder = self.selection.sources[source]
         with explained():
             found = self.s3.list_objects_v2(Bucket=folder.bucket, Prefix=key, MaxKeys=1).get("Contents", [])
@@ -158,7 +158,7 @@ class Listing:
 
 
 def objects(s3: Any, source: Source, after: str = "") -> Iterator[list[dict[str, Any]]]:
-    """All objects of a folder behind a key, a page at a time, as boto3 gives them.
+    """All objects of a folder after a key, one page at a time, as returned by boto3.
 
     Raises:
         UserError: the bucket does not exist, or may not be listed.
@@ -174,7 +174,7 @@ def objects(s3: Any, source: Source, after: str = "") -> Iterator[list[dict[str,
 
 
 def _page(s3: Any, source: Source, after: str) -> dict[str, Any]:
-    """One page; behind the first one, a network that is lost for some minutes is waited for."""
+    """One page. After the first one, a lost network connection is waited for, for some minutes."""
     patience, since, attempts = Patience(), time.monotonic(), 0
     position = {"StartAfter": after} if after else {}
     while True:
@@ -195,7 +195,7 @@ def _page(s3: Any, source: Source, after: str) -> dict[str, Any]:
 
 
 def entries_of(entries: Sequence[StorageEntry], bucket_suffix: str | None = None) -> tuple[StorageEntry, ...]:
-    """Those of a function's inputs or outputs that are on S3, with the buckets' real names."""
+    """The inputs or outputs that are on S3, with the real names of the buckets."""
     return tuple(
         StorageEntry(
             f"{one.bucket}-{bucket_suffix}" if bucket_suffix else one.bucket,
@@ -209,7 +209,7 @@ def entries_of(entries: Sequence[StorageEntry], bucket_suffix: str | None = None
 
 
 def sources_of(entries: Sequence[StorageEntry], bucket_path: str | None = None) -> tuple[Source, ...]:
-    """The folders to list: the inputs', or a folder inside of one.
+    """The folders to list: those of the inputs, or a folder inside one.
 
     Raises:
         UserError: the function would not run on files of that folder.
@@ -222,16 +222,15 @@ def sources_of(entries: Sequence[StorageEntry], bucket_path: str | None = None) 
     wanted = Source(bucket, f"{folder}/" if folder else "")
     if not any(one.holds(wanted.bucket, wanted.prefix) for one in inputs):
         raise UserError(
-            f"{bucket_path} is in none of the function's inputs ({', '.join(map(str, inputs))}), and it "
-            "skips files of other places",
-            "Name a folder in one of them, with the bucket's real name; or add an input to the FDL file and "
-            "deploy it",
+            f"{bucket_path} is not in an input of the function ({', '.join(map(str, inputs))})",
+            "Name a folder in one of them, with the real name of the bucket; or add an input to the FDL file "
+            "and deploy it",
         )
     return (wanted,)
 
 
 def fits(entry: StorageEntry, key: str) -> bool:
-    """Whether an object is for the function: in the input folder, no marker, and passed by the filters."""
+    """Whether the function takes an object: in the input folder, not a marker, and passed by the filters."""
     name = key.rpartition("/")[2]
     if not name or not key.startswith(entry.key_prefix):
         return False
@@ -243,7 +242,7 @@ def fits(entry: StorageEntry, key: str) -> bool:
 def event_for(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -> dict[str, Any]:
     """The event that S3 would send for the file, its key encoded as S3 does.
 
-    `launch_id` stands where S3 puts the name of a bucket's notification.
+    `launch_id` replaces the name of the bucket notification.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record = {
@@ -263,7 +262,7 @@ def event_for(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -
 
 
 def event_bytes(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -> bytes:
-    """The event as it is sent."""
+    """The event as JSON."""
     return json.dumps(event_for(file, region, launch_id)).encode()
 
 
@@ -279,5 +278,5 @@ def _file(number: int, source: Source, found: dict[str, Any]) -> InputFile:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Since 1970."""
+    """Milliseconds since 1970."""
     return int(moment.timestamp() * 1000)

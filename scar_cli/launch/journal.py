@@ -1,18 +1,18 @@
-"""The journal of a launch: which events were accepted, so that an interrupted launch can go on.
+"""The journal of a launch: which events were accepted, so that an interrupted launch can be resumed.
 
-A text file of JSON lines, written as things happen and only ever added to:
+A text file of JSON lines, to which lines are only appended:
 
-    {"scar_launch": 1, "function": "thumbnails", …}      what is launched: the head
+    {"scar_launch": 1, "function": "thumbnails", …}      the head: what is launched
     {"send": ["in/a.jpg", "in/b.jpg"], "from": 0, …}     events 0 and 1 are about to be sent
     1                                                    event 1 was accepted
-    {"perhaps_twice": [[1, "in/b.jpg"]]}                 event 1 is sent again, since its answer was lost
-    {"stopped": "…", "not_sent": [0]}                    the launch ended early, event 0 was not on its way
-    {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} it went on; event 0 may have been accepted before
+    {"perhaps_twice": [[1, "in/b.jpg"]]}                 event 1 is sent again: its response was lost
+    {"stopped": "…", "not_sent": [0]}                    the launch ended early, event 0 was not sent
+    {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} resumed; event 0 may have been accepted before
     {"finished": "…", "accepted": 2}
 
-Files are sent in the order of the listing, so all are dealt with up to the last key that was about to be
-sent, except for the few events without an acceptance. Each line is in the system's page cache before the next
-thing happens: only a power cut may lose the last seconds, whose files are sent again.
+Files are sent in the order of the listing: all files up to the last key that was about to be sent are done,
+except for the few events without an acceptance. Each line is in the page cache of the system before the
+launch continues: only a power failure can lose the last seconds, whose files are sent again.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ _LONGEST_LINE = 64 * 1024**2
 
 @dataclass(frozen=True)
 class Pending:
-    """An event that was about to be sent, and of which no acceptance was noted."""
+    """An event that was about to be sent, without a recorded acceptance."""
 
     number: int
     source: int
-    """Which of the listed folders its file is in."""
+    """Index of the listed folder of its file."""
     key: str
     perhaps_sent: bool = True
-    """It may have been accepted all the same: nobody was there to note it."""
+    """It may have been accepted without a record."""
 
 
 @dataclass
 class Record:
-    """What a journal tells."""
+    """The content of a journal."""
 
     head: dict[str, Any]
     pending: dict[int, Pending] = field(default_factory=dict)
     position: tuple[int, str] | None = None
-    """Folder and key up to which files have been dealt with; None: nothing was sent yet."""
+    """Folder and key up to which files are done; None: nothing was sent yet."""
     numbered: int = 0
     """Events so far: the number of the next one."""
     accepted: int = 0
     gone: int = 0
-    """Files that were pending, and no longer there when the launch went on."""
+    """Pending files that were deleted before the launch was resumed."""
     perhaps_twice: dict[int, str] = field(default_factory=dict)
     """Keys of the events that were sent again although they may have been accepted."""
     finished: bool = False
@@ -67,7 +67,7 @@ class Record:
 
 
 class Journal:
-    """An open journal, which no other process can write to. Several threads may use it."""
+    """An open journal, locked against other processes. Thread-safe."""
 
     def __init__(self, path: Path, file: BinaryIO, record: Record) -> None:
         self.path = path
@@ -79,7 +79,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, head: dict[str, Any]) -> Journal:
-        """Begin a new journal; its folder is made.
+        """Create a new journal, and its folder.
 
         Raises:
             UserError: it cannot be written.
@@ -87,7 +87,7 @@ class Journal:
         head = {"scar_launch": VERSION, "started": _now(), **head}
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Names of files and folders are nobody else's business.
+            # Names of files and folders are private.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             file = os.fdopen(descriptor, "wb", buffering=0)
         except OSError as error:
@@ -104,12 +104,12 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path) -> Journal:
-        """Open the journal of an earlier launch, to read it and to go on with it.
+        """Open the journal of an earlier launch to resume it.
 
-        A last line that is torn, as a killed process may leave one, is taken away.
+        An incomplete last line, as a killed process may leave it, is removed.
 
         Raises:
-            UserError: there is none, it is in use, or it is no journal.
+            UserError: it does not exist, is in use, or is not a journal.
         """
         try:
             file = path.open("r+b", buffering=0)
@@ -120,9 +120,9 @@ class Journal:
         except OSError as error:
             file.close()
             raise UserError(
-                f"The journal {path} is in use by another scar-launch", "Wait for its end, or interrupt it"
+                f"The journal {path} is in use by another scar-launch", "Wait until it ends, or interrupt it"
             ) from error
-        with suppress(OSError):  # of an earlier version, open to others; on some file systems it cannot be
+        with suppress(OSError):  # of an earlier version; not possible on some file systems
             os.fchmod(file.fileno(), 0o600)
         record = read(path)
         os.ftruncate(file.fileno(), record.length)
@@ -130,9 +130,9 @@ class Journal:
         return cls(path, file, record)
 
     def go_on(self, gone: Sequence[int]) -> list[Pending]:
-        """Note that the launch goes on; `gone` are pending events whose files are there no more.
+        """Record that the launch is resumed; `gone` are pending events whose files were deleted.
 
-        Returns the events that have to be sent again.
+        Returns the events to send again.
         """
         for number in gone:
             del self.record.pending[number]
@@ -144,7 +144,7 @@ class Journal:
         return left
 
     def sending(self, source: int, keys: Sequence[str]) -> range:
-        """Note that events for these files, next in the listing, are about to be sent; their numbers."""
+        """Record that events for the next files are about to be sent; returns their numbers."""
         with self._lock:
             first = self.record.numbered
             self.record.numbered += len(keys)
@@ -152,39 +152,39 @@ class Journal:
         return range(first, first + len(keys))
 
     def accepted(self, number: int) -> None:
-        """Note that an event was accepted."""
+        """Record that an event was accepted."""
         with self._lock:
             if not self._closed:
                 self._append(b"%d\n" % number)
                 self.record.accepted += 1
 
     def perhaps_twice(self, number: int, key: str) -> None:
-        """Note that an event is about to be sent again although it may have been accepted."""
+        """Record that an event is about to be sent again although it may have been accepted."""
         with self._lock:
             if not self._closed:
                 self._append(_line({"perhaps_twice": [[number, key]]}))
                 self.record.perhaps_twice[number] = key
 
     def stopped(self, reason: str, not_sent: Iterable[int]) -> None:
-        """Note why the launch ends early, and which events were not on their way at the time."""
+        """Record why the launch ends early, and which events were not being sent at the time."""
         self._write(_line({"stopped": _now(), "reason": reason, "not_sent": sorted(not_sent)}))
 
     def finish(self) -> None:
-        """Note that nothing is left."""
+        """Record that all events were accepted."""
         self._write(_line({"finished": _now(), "accepted": self.record.accepted}))
         self.record.finished = True
 
     def close(self) -> None:
-        """Bring everything to the disk and let go of it; acceptances that come later are not noted."""
+        """Write everything to disk and close the file; later acceptances are not recorded."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                with suppress(OSError):  # what was written is there, unless the power fails
+                with suppress(OSError):  # only a power failure would lose data
                     os.fsync(self._file.fileno())
                 self._file.close()
 
     def remove(self) -> None:
-        """Delete it: nothing was accepted."""
+        """Delete the journal: nothing was accepted."""
         self.close()
         self.path.unlink(missing_ok=True)
 
@@ -193,11 +193,11 @@ class Journal:
             self._append(line)
 
     def _append(self, line: bytes) -> None:
-        """Add one line, whole or not at all: half a number would be another event's."""
+        """Append one line, completely or not at all: half a number would be that of another event."""
         try:
             written = self._file.write(line)
             if written != len(line):
-                written += self._file.write(line[written:])  # says why: the disk is full, a limit is reached
+                written += self._file.write(line[written:])  # raises the reason, such as a full disk
             if written != len(line):
                 raise OSError(None, "only a part of a line could be written")  # noqa: TRY301 (the same end)
         except OSError as error:
@@ -208,7 +208,7 @@ class Journal:
 
 
 def accepted_files(path: Path) -> Iterator[tuple[int, str]]:
-    """Folder and key of each accepted event, in the order of their acceptance; a few are held in memory."""
+    """Folder and key of each accepted event, in the order of acceptance. Keeps only a few in memory."""
     pending: dict[int, tuple[int, str]] = {}
     with path.open("rb") as file:
         for line in file:
@@ -224,7 +224,7 @@ def head_of(path: Path) -> dict[str, Any]:
     """The head of a journal, which another process may be writing to.
 
     Raises:
-        UserError: there is none, or it is no journal.
+        UserError: it does not exist, or is not a journal.
     """
     try:
         with path.open("rb") as file:
@@ -234,10 +234,10 @@ def head_of(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> Record:
-    """What a journal tells, read line by line.
+    """The content of a journal, read line by line.
 
     Raises:
-        UserError: it is no journal, or damaged.
+        UserError: it is not a journal, or is damaged.
     """
     with path.open("rb") as file:
         first = file.readline(_LONGEST_LINE)
@@ -247,7 +247,7 @@ def read(path: Path) -> Record:
                 _take(record, line)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 if file.read(1) == b"" or not line.strip(b"\0\n"):
-                    break  # torn while it was written
+                    break  # incomplete
                 raise UserError(
                     f"Line {count} of the journal {path} cannot be read",
                     "Start a new launch; --skip-done leaves out the files that are done",
@@ -265,11 +265,11 @@ def _head(path: Path, line: bytes) -> dict[str, Any]:
             return dict(head)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    raise UserError(f"{path} is no journal of scar-launch", "A launch tells the path of its journal")
+    raise UserError(f"{path} is not a journal of scar-launch", "scar-launch prints the path of its journal")
 
 
 def _take(record: Record, line: bytes) -> None:
-    """Go on with one line; raises if it is none of ours."""
+    """Apply one line to the record; raises if it is not a line of a journal."""
     if not line.endswith(b"\n"):
         raise ValueError
     if line[:1] != b"{":
@@ -313,12 +313,14 @@ def _now() -> str:
 
 def _unreadable(path: Path, error: OSError) -> UserError:
     reason = (error.strerror or str(error)).lower()
-    return UserError(f"The journal {path} cannot be read: {reason}", "A launch tells the path of its journal")
+    return UserError(
+        f"The journal {path} cannot be read: {reason}", "scar-launch prints the path of its journal"
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
     reason = (error.strerror or str(error)).lower()
     return UserError(
         f"The journal {path} cannot be written: {reason}",
-        "Free some space, or set XDG_STATE_HOME to a folder that can be written",
+        "Free some space, or set XDG_STATE_HOME to a writable folder",
     )

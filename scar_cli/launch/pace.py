@@ -1,7 +1,7 @@
-"""How fast events are sent: as fast as Lambda takes them, and no faster than was asked for.
+"""The rate at which events are sent: as fast as Lambda accepts them, up to the given limit.
 
-The number of calls at once is halved when Lambda asks for less, and grows again by one for each round of
-calls that it takes: "additive increase, multiplicative decrease", which is how TCP shares a line.
+The number of concurrent calls is halved when Lambda throttles, and grows by one for each round of accepted
+calls: "additive increase, multiplicative decrease", as in TCP.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _UNITS |= {"m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
 
 @dataclass(frozen=True)
 class Patience:
-    """How long is waited for what."""
+    """Timeouts and pauses."""
 
     answer_s: float = 30.0
-    """For the answer to one call; then the connection counts as lost."""
+    """For the response to one call; after that, the connection counts as lost."""
     first_pause_s: float = 0.2
     """After a call that was not accepted; doubled each time."""
     longest_pause_s: float = 10.0
     give_up_s: float = 15 * 60.0
-    """Without a single event that is accepted."""
+    """Without a single accepted event."""
     calm_s: float = 0.5
-    """After the number of calls at once was halved, until it may be halved again."""
+    """After the number of concurrent calls was halved, until it may be halved again."""
 
     def pause(self, attempts: int, asked_s: float = 0.0) -> float:
-        """Seconds to wait after so many refusals: at random, so that not all come back at once.
+        """Seconds to wait after this many rejected attempts, with jitter.
 
-        `asked_s` is what `Retry-After` says; a minute of it counts.
+        `asked_s` is the value of `Retry-After`, of which at most a minute counts.
         """
         longest = min(self.longest_pause_s, self.first_pause_s * 2.0 ** min(attempts - 1, 30))
         pause = random.uniform(longest / 2, longest)  # noqa: S311 (no secret)
@@ -44,10 +44,10 @@ class Patience:
 
 
 class Pace:
-    """Lets calls begin; shared by all threads that call."""
+    """Decides when calls begin; shared by all threads."""
 
     def __init__(self, most: int, rate: float | None, patience: Patience) -> None:
-        """`most` calls at once, `rate` a second (None: any)."""
+        """`most` concurrent calls, `rate` calls per second (None: unlimited)."""
         self._most = most
         self._room = float(most)
         self._rate = rate
@@ -59,7 +59,7 @@ class Pace:
 
     @property
     def at_once(self) -> int:
-        """Calls that may run at the same time now."""
+        """Calls that may run concurrently now."""
         return int(self._room)
 
     def begin(self, stop: threading.Event) -> bool:
@@ -77,7 +77,7 @@ class Pace:
         return True
 
     def end(self, *, accepted: bool = False) -> None:
-        """A call has ended: with an acceptance, or not."""
+        """Record that a call ended, accepted or not."""
         with self._changed:
             self._running -= 1
             if accepted:
@@ -85,9 +85,9 @@ class Pace:
             self._changed.notify()
 
     def slow_down(self) -> None:
-        """A call was refused, or not answered.
+        """Record that a call was rejected, or got no response.
 
-        It is to end only after a moment: refusals come quickly, and others in its place would be refused too.
+        The call should end only after a pause: other calls in its place would be rejected, too.
         """
         with self._changed:
             if time.monotonic() - self._halved_at >= self._patience.calm_s:
@@ -95,7 +95,7 @@ class Pace:
                 self._room = max(1.0, self._room / 2)
 
     def _slot(self) -> float:
-        """Take the next moment at which a call may start; gives the seconds until then."""
+        """Reserve the next time at which a call may start; returns the seconds until then."""
         now = time.monotonic()
         start = max(now, self._next_start)
         self._next_start = start + 1 / (self._rate or 1)
@@ -103,15 +103,15 @@ class Pace:
 
 
 def rate_of(text: str | None) -> float | None:
-    """Calls a second: `50/s`, `3000/min`, `100000/h` or just `50`.
+    """Calls per second: `50/s`, `3000/min`, `100000/h` or just `50`.
 
     Raises:
-        UserError: it is none of these.
+        UserError: the text is not a rate.
     """
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*(?:/\s*([a-z]{1,6}))?", text.strip().lower())
     unit = _UNITS.get(match[2] or "s") if match else None
     if match is None or unit is None or not float(match[1]):
-        raise UserError(f"{text!r} is no rate", "Say for example 50/s, 3000/min or 100000/h")
+        raise UserError(f"Invalid rate: {text!r}", "Use, for example, 50/s, 3000/min or 100000/h")
     return float(match[1]) / unit

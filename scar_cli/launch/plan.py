@@ -1,7 +1,7 @@
-"""The plan of a launch: everything that is known before the first event is sent, as one value.
+"""The plan of a launch: everything that is known before the first event is sent.
 
-It comes from the command line, the FDL file and, if the launch goes on after an interruption, from its
-journal. A launch that goes on has to take the same files as before, so most options are in the journal.
+It is made from the command line, the FDL file and, if the launch is resumed, its journal. A resumed launch
+must take the same files as before, so the journal contains most options.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scar_cli.launch.pace import rate_of
 
 CONCURRENCY = 32
 _REMEMBERED = ("stage", "bucket_suffix", "bucket_path", "match", "newer_than", "skip_done", "limit")
-"""Options that say which files are taken: a launch that goes on has them from its journal."""
+"""Options that select files: a resumed launch reads them from its journal."""
 _HAS_TO_FIT = {
     "cloud": "another cloud (the embedded one, or AWS)",
     "region": "another region",
@@ -40,11 +40,11 @@ _HAS_TO_FIT = {
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What was typed."""
+    """The options of the command line."""
 
     fdl: str | None = None
     name: str | None = None
-    """Of the function in the FDL file."""
+    """Name of the function in the FDL file."""
     stage: str | None = None
     bucket_suffix: str | None = None
     bucket_path: str | None = None
@@ -57,10 +57,10 @@ class LaunchOptions:
     resume: str | None = None
 
     def completed(self, head: dict[str, Any]) -> LaunchOptions:
-        """With what a journal remembers in place of what was not typed.
+        """The options with those of a journal in place of options that were not given.
 
         Raises:
-            UserError: what was typed is something else than what the journal remembers.
+            UserError: an option differs from that of the journal.
         """
         try:
             str(head["launch"]), int(head["since_ms"]), int(head["newer_than_ms"] or 0)
@@ -74,37 +74,37 @@ class LaunchOptions:
             if typed not in (None, False, value):
                 option = option_of(name)
                 raise UserError(
-                    f"The journal {self.resume} is of a launch {_with(option, value)}, and not "
+                    f"The launch of the journal {self.resume} was started {_with(option, value)}, not "
                     f"{_with(option, typed)}",
-                    "Leave that option out, or start a new launch without --resume",
+                    "Leave out that option, or start a new launch without --resume",
                 )
         return replace(self, fdl=fdl, **remembered)
 
 
 def option_of(name: str) -> str:
-    """How an option is typed."""
+    """The option of the command line for a field."""
     return f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A launch of one function, of which nothing has been sent yet."""
+    """A launch of one function, before anything is sent."""
 
     options: LaunchOptions
     function: Function
     """With the names of its stage."""
     selection: Selection
     outputs: tuple[StorageEntry, ...]
-    """The function's outputs on S3, with the buckets' real names."""
+    """The outputs of the function on S3, with the real names of the buckets."""
     rate: float | None
-    """Events a second, at most; None: as many as Lambda takes."""
+    """Events per second, at most; None: as many as Lambda accepts."""
     region: str
     cloud: str
     """`aws` or `embedded`."""
     journal: Path
-    """Where the journal is, or where a new launch begins one with its first event."""
+    """Path of the journal; a new launch creates it before its first event."""
     session: Any = field(repr=False, compare=False)
-    """botocore's, for clients of the same credentials."""
+    """Session of botocore, for clients with the same credentials."""
     s3: Any = field(repr=False, compare=False)
 
     @property
@@ -114,12 +114,12 @@ class Plan:
 
     @property
     def resumes(self) -> bool:
-        """Whether it goes on with the journal of an earlier launch."""
+        """Whether it resumes an earlier launch."""
         return self.options.resume is not None
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on after an interruption."""
+        """The command that resumes the launch after an interruption."""
         words = ["scar-launch", "--resume", str(self.journal)]
         if self.options.concurrency != CONCURRENCY:
             words += ["--concurrency", str(self.options.concurrency)]
@@ -128,7 +128,7 @@ class Plan:
         return shlex.join(words)
 
     def described(self) -> dict[str, Any]:
-        """What a new journal remembers of it."""
+        """The content of the head of a new journal."""
         return {
             "function": self.options.name,
             "region": self.region,
@@ -142,8 +142,8 @@ class Plan:
 def plan_launch(options: LaunchOptions) -> Plan:
     """
     Raises:
-        UserError: something is wrong with what was typed, with the journal, or with the credentials.
-        click.exceptions.Exit: the FDL file has errors, which have been shown.
+        UserError: the options, the journal or the credentials are invalid.
+        click.exceptions.Exit: the FDL file has errors, which were printed.
     """
     head = None
     if options.resume is not None:
@@ -166,7 +166,7 @@ def plan_launch(options: LaunchOptions) -> Plan:
     outputs = entries_of(function.outputs, suffix)
     if options.skip_done and not outputs:
         raise UserError(
-            f"{function.name} has no output on S3, so nobody knows which files are done",
+            f"{function.name} has no output on S3: it is unknown which files are done",
             "Leave out --skip-done",
         )
     session = botocore_session()
@@ -189,7 +189,7 @@ def plan_launch(options: LaunchOptions) -> Plan:
 
 
 def choose(workflow: Workflow, name: str | None) -> Function:
-    """The function that is named, or the only one whose input no other function writes.
+    """The function of that name, or the only one whose input no other function writes.
 
     Raises:
         UserError: no function fits, or several do.
@@ -215,17 +215,17 @@ def choose(workflow: Workflow, name: str | None) -> Function:
         raise UserError(
             "No function in the file has an input on S3", "Give the function an input with a bucket"
         )
+    names = ", ".join(head.name for head in heads)
     raise UserError(
-        f"Several functions read files that nobody else writes: {', '.join(head.name for head in heads)}",
-        "Say which one by -n",
+        f"The input of several functions is not written by another one: {names}", "Choose one with -n"
     )
 
 
 def _in_stage(options: LaunchOptions, function: Function) -> tuple[LaunchOptions, Function]:
-    """The same with the names of the stage, as deployed: an existing bucket keeps its name in every stage.
+    """Options and function with the names of the stage, as deployed: existing buckets keep their names.
 
     Raises:
-        UserError: the function is not deployed in the stage, or with other inputs or outputs.
+        UserError: the function is not deployed in the stage, or has other inputs or outputs.
     """
     deployed = one_selected(options.fdl, options.name, stage=options.stage)
     names: dict[str, str] = {}
@@ -233,8 +233,8 @@ def _in_stage(options: LaunchOptions, function: Function) -> tuple[LaunchOptions
     def real(entries: Sequence[StorageEntry], paths: Sequence[str]) -> tuple[StorageEntry, ...]:
         if [str(entry).partition("/")[2] for entry in entries] != [path.partition("/")[2] for path in paths]:
             raise UserError(
-                f"{deployed.name} is deployed with other inputs or outputs than {options.fdl} has",
-                f"Deploy the file as it is now: scar init -f {options.fdl} --stage {options.stage}",
+                f"The inputs or outputs of {deployed.name} as deployed differ from those in {options.fdl}",
+                f"Deploy the current file: scar init -f {options.fdl} --stage {options.stage}",
             )
         found = [
             replace(one, bucket=path.partition("/")[0]) for one, path in zip(entries, paths, strict=True)
@@ -256,9 +256,9 @@ def _in_stage(options: LaunchOptions, function: Function) -> tuple[LaunchOptions
 
 @contextmanager
 def explained_end(how_to_go_on: Callable[[], str]) -> Iterator[None]:
-    """Add to whatever ends a launch early how to go on: to a UserError as advice, to others as a note.
+    """Add to an exception how to resume the launch: to a UserError as advice, to others as a note.
 
-    `how_to_go_on` gives a sentence without its full stop, or nothing.
+    `how_to_go_on` returns a sentence without its full stop, or an empty text.
     """
     try:
         yield
@@ -276,7 +276,7 @@ def _s3(session: Any, region: str | None) -> Any:
     from botocore.exceptions import NoRegionError
 
     region = region or session.get_config_variable("region")
-    if region is None:  # S3 needs none, and would say that it is us-east-1
+    if region is None:  # S3 needs none, and would use us-east-1
         with explained():
             raise NoRegionError
     return client("s3", region=region, session=session, retries={"mode": "standard", "total_max_attempts": 4})
@@ -285,19 +285,19 @@ def _s3(session: Any, region: str | None) -> Any:
 def _require_the_same(head: dict[str, Any], now: dict[str, Any], path: str) -> None:
     """
     Raises:
-        UserError: the FDL file or the surroundings have changed so that other files would be sent.
+        UserError: the FDL file or the environment changed, so that other files would be sent.
     """
     for name, what in _HAS_TO_FIT.items():
         if head.get(name) != now[name]:
             raise UserError(
-                f"{path} is the journal of a launch for {what}: {json.dumps(head.get(name))}, and now it is "
+                f"{path} is the journal of a launch for {what}: {json.dumps(head.get(name))} instead of "
                 f"{json.dumps(now[name])}",
                 "Use the FDL file, the region and the credentials of that launch, or start a new one",
             )
 
 
 def _new_journal(function: str) -> Path:
-    """Where a new journal goes: below the XDG state folder."""
+    """Path of a new journal, below the XDG state folder."""
     base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
     moment = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"[:-3]
     return (base / "scar-cdk" / "launches" / f"{function}-{moment}Z.jsonl").absolute()

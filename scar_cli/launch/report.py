@@ -1,4 +1,4 @@
-"""What a launch tells people: how far it is, on a terminal, and what came of it."""
+"""The progress of a launch on a terminal, and its result."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _IN_JSON = 1000
 _NAMED = 5
 _REASON_LENGTH = 200
 _LEFT_OUT = {
-    "empty": "of zero bytes, which the function takes for markers of folders",
-    "done": "whose output is there already",
+    "empty": "of zero bytes, on which functions do not run",
+    "done": "whose output already exists",
     "gone": "that were deleted since the launch was interrupted",
 }
 
 
 class SendingBar:
-    """How far sending is: count, rate and, once all files are known, the time left."""
+    """Progress of sending: count, rate and, once all files are known, the time left."""
 
     def __init__(self, update: Callable[..., None] | None) -> None:
-        """`update` changes the line on the terminal; None: there is no terminal."""
+        """`update` changes the line on the terminal; None: not on a terminal."""
         self.found = 0
-        """Files that are to be sent, as far as they are listed; counted by the listing's thread."""
+        """Files to send, as far as they are listed; counted by the thread that lists."""
         self.is_all = False
-        """The listing has ended."""
+        """Whether the listing is complete."""
         self._update = update
         self._started = time.monotonic()
         self._moved = (0, self._started)
         self._told = ""
 
     def look(self, fan_out: FanOut) -> None:
-        """Show how far it is. Without a terminal, one line tells when nothing has moved for a while."""
+        """Show the progress. Without a terminal, print one line if nothing has moved for a while."""
         if self._update is not None:
             seconds = time.monotonic() - self._started
             self._update(
@@ -68,7 +68,7 @@ class SendingBar:
 
 @contextmanager
 def sending_bar(*, shown: bool) -> Iterator[SendingBar]:
-    """A bar of the events that are sent, on a terminal alone."""
+    """A bar of the events that are sent, on a terminal only."""
     with terminal_line(*_SENDING, shown=shown, rate="", trouble="first event") as update:
         yield SendingBar(update)
 
@@ -85,13 +85,13 @@ def nothing_to_send(function: str, listing: Listing) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was sent, left out, and, after waiting, done."""
+    """Files that were sent, left out and, after waiting, done."""
 
     function: str
     sent: int = 0
     """In this run of the command."""
     accepted: int = 0
-    """In all, with those before an interruption."""
+    """In total, including those before an interruption."""
     seconds: float = 0.0
     left_out: dict[str, int] = field(default_factory=dict)
     perhaps_twice: list[str] = field(default_factory=list)
@@ -103,16 +103,17 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if a file has failed, as far as was waited for."""
+        """1 if a file failed, as far as the launch waited for files."""
         return 1 if self.waited is not None and self.waited.count().failed else 0
 
     def told(self) -> Iterator[str]:
-        """Sentences for people about what was sent."""
+        """The result of sending, in words."""
         if self.sent:
             rate = f" ({self.sent / self.seconds:.0f}/s)" if self.seconds >= 1 else ""
             yield f"Sent {counted(self.sent, 'event')} to {self.function} in {self.seconds:.1f} s{rate}."
         elif self.accepted:
-            yield f"Nothing is left to send: {self.function} got {counted(self.accepted, 'event')} before."
+            events = counted(self.accepted, "event")
+            yield f"Nothing left to send: {self.function} already received {events}."
         else:
             yield self.nothing
         for name, count in self.left_out.items():
@@ -127,7 +128,7 @@ class Outcome:
             yield f"Journal: {self.journal}"
 
     def told_after_waiting(self) -> Iterator[str]:
-        """How many files are done, and a table of those that failed; nothing where nothing was waited for."""
+        """Number of files that are done, and a table of those that failed; empty without --wait."""
         if self.waited is None:
             return
         count = self.waited.count()
@@ -138,10 +139,10 @@ class Outcome:
         yield from table(("FAILED", "REASON"), rows)
         if count.failed > _ROWS:
             yield f"... and {count.failed - _ROWS} more."
-        yield f"Their events are kept: scar retry -n {self.function} sends them again."
+        yield f"Their events are kept. To send them again: scar retry -n {self.function}"
 
     def as_json(self) -> dict[str, Any]:
-        """The same as an object; a thousand failures and doubled events at most."""
+        """The result as an object, with at most a thousand failures and duplicate events."""
         answer: dict[str, Any] = {
             "function": self.function,
             "sent": self.sent,

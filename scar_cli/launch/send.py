@@ -1,10 +1,10 @@
 """The events of a launch, from the plan to the last one that is accepted.
 
-    first event  the launch waits for its answer: a function that does not work costs one run, not a million
+    first event  the launch waits for its result: a function that does not work costs one run, not a million
     fan-out      one asynchronous event for each other file
 
-A launch without files has no journal, and a journal is deleted if its first event fails: there is nothing to
-go on with.
+A launch without files has no journal, and the journal is deleted if the first event fails: there is nothing
+to resume.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from scar_cli.table import counted, printable, printable_line
 _ANSWER_WITHIN_S = 930.0
 """A function runs for 900 seconds at most."""
 _CONNECTED_WITHIN_S = 60.0
-"""S3 has just answered: what keeps Lambda from it will hardly pass."""
+"""S3 has just responded: if Lambda cannot be reached, the cause is hardly temporary."""
 _TOLD_AFTER = 5
 _PASSING = (409, 429)
 _SERVER_ERROR = 500
@@ -59,11 +59,11 @@ def files_to_send(plan: Plan, listing: Listing) -> Iterator[InputFile]:
 
 
 def send(plan: Plan, *, shown: bool) -> Outcome:
-    """Send all events; `shown` on a terminal as they go.
+    """Send all events; `shown`: with progress on a terminal.
 
     Raises:
-        UserError: it ended early; the text says how to go on.
-        KeyboardInterrupt: the same; a note of it says how to go on, if there is anything to go on with.
+        UserError: it ended early; the text says how to resume.
+        KeyboardInterrupt: the same; its note says how to resume, if there is a journal.
     """
     started = time.monotonic()
     listing = Listing(plan.s3, plan.selection)
@@ -106,36 +106,36 @@ def run_first(
     patience: Patience | None = None,
     lost: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run the function on the first file. `lost()` is called before it is run again because the answer was
+    """Run the function on the first file. `lost()` is called before it is run again because the response was
     lost.
 
     Raises:
-        UserError: it failed, or did not take the file.
+        UserError: it failed, or skipped the file.
     """
     answer = _answer(target, file, patience or Patience(), lost)
     where = printable(f"{file.bucket}/{file.key}")
     if answer.function_failed:
         tail = list(_readable(answer.log_tail))
         if tail:
-            click.echo(f"The end of the log of {target.function}:", err=True)
+            click.echo(f"End of the log of {target.function}:", err=True)
         for line in tail:
             click.echo(f"  {line}", err=True)
         raise UserError(
             f"The first file, {where}, failed: {_message(answer.payload)}",
-            f"Nothing else was sent. The whole log: scar log -n {target.function}",
+            f"Nothing else was sent. To see the whole log: scar log -n {target.function}",
             exit_code=1,
         )
     reason = _reason_skipped(answer.payload)
     if reason is not None:
         raise UserError(
             f"The function {target.function} skipped the first file, {where}: {printable(reason)}",
-            "Nothing else was sent. Deploy the FDL file as it is now: scar init -f FILE",
+            "Nothing else was sent. Deploy the current FDL file: scar init -f FILE",
             exit_code=1,
         )
 
 
 def _send_all(plan: Plan, target: Target, journal: Journal, events: Iterator[Event], bar: SendingBar) -> int:
-    """Send events until all are accepted; gives their number."""
+    """Send events until all are accepted; returns their number."""
 
     def how_to_go_on() -> str:
         if not journal.path.exists():
@@ -167,7 +167,7 @@ def _send_first(target: Target, journal: Journal, event: Event, *, is_new: bool)
 
 
 def _events(plan: Plan, listing: Listing, journal: Journal | None, bar: SendingBar) -> Iterator[Event]:
-    """What an earlier run was about to send, and then what it did not reach, listed ahead of its need."""
+    """The pending events of an earlier run, then those of all other files, listed ahead of time."""
     pending = [] if journal is None else _pending(listing, journal)
     bar.found = len(pending)
     record = journal.record if journal is not None else Record({})
@@ -176,7 +176,7 @@ def _events(plan: Plan, listing: Listing, journal: Journal | None, bar: SendingB
 
 
 def _pending(listing: Listing, journal: Journal) -> list[Event]:
-    """The events that an earlier run was about to send, if their files are still there."""
+    """The events that an earlier run was about to send, if their files still exist."""
     found, gone = {}, []
     for one in journal.record.pending.values():
         file = listing.again(one.source, one.key)
@@ -191,7 +191,7 @@ def _pending(listing: Listing, journal: Journal) -> list[Event]:
 def _pages(
     plan: Plan, listing: Listing, record: Record, bar: SendingBar | None = None
 ) -> Iterator[list[InputFile]]:
-    """The files that were not reached before, a page of the listing at a time."""
+    """The files that were not reached before, one page of the listing at a time."""
     left = None
     if plan.options.limit is not None:
         left = plan.options.limit - (record.numbered - record.gone)
@@ -199,7 +199,7 @@ def _pages(
     if plan.options.skip_done:
         pages = not_done(pages, listing, plan.outputs)
     for page in _with_suffix_told(plan, pages):
-        page = page if left is None else page[:left]  # noqa: PLW2901 (what is over the limit is cut off)
+        page = page if left is None else page[:left]  # noqa: PLW2901 (cut at the limit)
         if bar is not None:
             bar.found += len(page)
         yield page
@@ -235,7 +235,7 @@ def _keeps_folders(function: Function) -> bool:
 
 
 def _with_suffix_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[list[InputFile]]:
-    """The pages; if a bucket is missing because its suffix was not typed, the error names the suffix."""
+    """The pages; if a bucket is missing because its suffix was not given, the error names the suffix."""
     try:
         yield from pages
     except NoBucketError as error:
@@ -249,7 +249,7 @@ def _with_suffix_told(plan: Plan, pages: Iterator[list[InputFile]]) -> Iterator[
 
 
 def _deployed_suffix(plan: Plan, bucket: str) -> str | None:
-    """What the stack has added to a bucket's name; None: nothing that can be found out."""
+    """The suffix that the stack added to the name of a bucket; None: unknown."""
     with suppress(UserError, click.exceptions.Exit):
         names = (
             path.partition("/")[0]
@@ -260,9 +260,7 @@ def _deployed_suffix(plan: Plan, bucket: str) -> str | None:
 
 
 def _clock(s3: Any) -> Callable[[], int]:
-    """The time of the first listing, in milliseconds since 1970: logs are dated by the cloud's clock, which
-    may be another one than this machine's.
-    """
+    """The time of the first listing, in milliseconds since 1970, by the clock of the cloud."""
     moments: list[int] = []
 
     def note(parsed: dict[str, Any], **_more: Any) -> None:
@@ -275,7 +273,7 @@ def _clock(s3: Any) -> Callable[[], int]:
 
 
 def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[[], None]) -> LambdaAnswer:
-    """The function's answer; what did not get to run is tried again."""
+    """The response of the function; calls that did not start a run are repeated."""
     connection = LambdaConnection(target.endpoint, _ANSWER_WITHIN_S)
     since, attempts = time.monotonic(), 0
     try:
@@ -284,8 +282,8 @@ def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[
                 answer = connection.run(target.function, event_bytes(file, target.region, target.launch_id))
             except TimeoutError as error:
                 raise UserError(
-                    f"{target.function} has not answered within {_ANSWER_WITHIN_S / 60:.0f} minutes",
-                    f"Nothing else was sent. Its log: scar log -n {target.function}",
+                    f"{target.function} did not respond within {_ANSWER_WITHIN_S / 60:.0f} minutes",
+                    f"Nothing else was sent. To see its log: scar log -n {target.function}",
                     exit_code=1,
                 ) from error
             except (OSError, http.client.HTTPException) as error:
@@ -301,13 +299,13 @@ def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[
                 perhaps_run = answer.status >= _SERVER_ERROR
             if time.monotonic() - since >= give_up_s:
                 raise UserError(
-                    f"Lambda has not taken the first event: {reason}",
-                    "Look at the network connection, and at the function's concurrency",
+                    f"Lambda did not accept the first event: {reason}",
+                    "Check the network connection and the concurrency of the function",
                     exit_code=1,
                 )
             attempts += 1
             if attempts == _TOLD_AFTER:
-                click.echo(f"scar-launch: the first event has to wait: {reason}", err=True)
+                click.echo(f"scar-launch: waiting to send the first event: {reason}", err=True)
             time.sleep(patience.pause(attempts))
             if perhaps_run:
                 lost()
@@ -316,7 +314,7 @@ def _answer(target: Target, file: InputFile, patience: Patience, lost: Callable[
 
 
 def _readable(log_tail: str) -> Iterator[str]:
-    """The lines as `scar log` shows them, without Lambda's own traceback of the runner's error."""
+    """The lines as in `scar log`, without the traceback of Lambda for an error of the runner."""
     in_traceback = False
     for line in log_tail.splitlines():
         if line.startswith("Traceback (most recent call last)"):
@@ -335,12 +333,12 @@ def _reason_skipped(payload: bytes) -> str | None:
         if told["skipped"] and not told["results"]:
             return str(told["skipped"][0]["reason"])
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        pass  # another function's answer
+        pass  # the response of another function
     return None
 
 
 def _message(payload: bytes) -> str:
-    """What a function says about its failure."""
+    """The error message of a failed function."""
     try:
         told = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """Waiting until each file of a launch is done or has failed (`--wait`).
 
-The runner ends each run with a line `summary` in the function's log, Lambda's or Batch's, that names the
-file. A file is done when such a line says so. A run that fails may be tried again, so a file has failed when
-its event is in the function's failure queue; it is read there and stays there, for `scar retry`. Both are the
-same on AWS and on the embedded cloud.
+The runner ends each run with a line `summary` that names the file, in the log of Lambda or Batch. A file is
+done if that line reports success. A failed run may be retried, so a file has failed only when its event is in
+the failure queue of the function, where it stays for `scar retry`. Both are the same on AWS and on the
+embedded cloud.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ _LATE_MS = 60_000
 
 
 def ready_to_wait(plan: Plan) -> DeployedFunction:
-    """Where logs and failures of the function are; to be asked before anything is sent.
+    """The deployed function, with its log and its failure queue. Call this before sending anything.
 
     Raises:
-        UserError: it is not deployed, or its log would not tell what is done.
+        UserError: it is not deployed, or its log does not show which files are done.
     """
     require_log(plan.function.name, plan.function.log_level)
     return one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
 
 
 def wait(plan: Plan, deployed: DeployedFunction, path: Path, *, shown: bool) -> FileStates:
-    """Wait until each file whose event the journal at `path` names as accepted is done or has failed.
+    """Wait until each file whose event was accepted, according to the journal at `path`, is done or failed.
 
     Raises:
-        UserError: logs or the failure queue cannot be read, and that does not pass within some minutes.
-        KeyboardInterrupt: a note of it says how to go on waiting.
+        UserError: logs or the failure queue cannot be read for some minutes.
+        KeyboardInterrupt: its note says how to continue.
     """
     with closing(Journal.resume(path)) as journal:
         head, sources = journal.record.head, plan.selection.sources
@@ -60,7 +60,7 @@ def wait(plan: Plan, deployed: DeployedFunction, path: Path, *, shown: bool) -> 
         def how_to_go_on() -> str:
             count = states.count()
             told = f"{count.done} of {counted(count.all, 'file')} are done, {count.failed} failed so far"
-            return f"{told}. Go on waiting: {plan.resume_command} --wait"
+            return f"{told}. To continue waiting: {plan.resume_command} --wait"
 
         logs, sqs, s3 = (client(one, region=deployed.region) for one in ("logs", "sqs", "s3"))
         since_ms, stored = int(head["since_ms"]), partial(stored_event, s3)
@@ -72,22 +72,22 @@ def wait(plan: Plan, deployed: DeployedFunction, path: Path, *, shown: bool) -> 
 
 @dataclass
 class _Looks:
-    """Looks at logs and failure queue, again and again, and notes what it sees."""
+    """Polls logs and failure queue, and records the state of each file."""
 
     function: DeployedFunction
     states: FileStates
     launch_id: str
     since_ms: int
-    """From when on lines of the log are read."""
+    """Time from which the log is read."""
     logs: Any
     sqs: Any
     stored: Callable[[str], bytes]
-    """Fetches an event that is kept in S3."""
+    """Reads an event that is stored in S3."""
     depth: int = 0
-    """Messages that were in the failure queue at the last look."""
+    """Messages in the failure queue at the last poll."""
 
     def until_over(self, look: Callable[[Count], None]) -> None:
-        """Come back when nothing is left; `look` is called every few seconds."""
+        """Return when no file is left; `look` is called every few seconds."""
         patience, answered_at = Patience(), time.monotonic()
         while True:
             try:
@@ -105,7 +105,7 @@ class _Looks:
             time.sleep(_LOOK_EVERY_S)
 
     def _read_logs(self) -> None:
-        """Take in the runs that have ended since the last look, and some of those before: lines come late."""
+        """Read the runs that ended since the last poll, and some earlier ones: lines may arrive late."""
         newest = self.since_ms
         for word in ('"summary"', '"skipped"'):
             for line in lines(
@@ -123,7 +123,7 @@ class _Looks:
         self.since_ms = newest
 
     def _read_queue(self) -> None:
-        """Look at what is in the failure queue, if that has changed; everything stays there."""
+        """Read the failure queue, if it changed; all messages stay in it."""
         url = self.function.failure_queue_url
         depth = failure_queues.depth(self.sqs, url)
         if depth == self.depth:
@@ -132,7 +132,7 @@ class _Looks:
         for message in failure_queues.looked_at(self.sqs, url, depth):
             self._read_message(message["Body"])
             number += 1
-        if number >= depth:  # else it looks again the next time
+        if number >= depth:  # otherwise it is read again at the next poll
             self.depth = depth
 
     def _read_message(self, body: str) -> None:
@@ -149,19 +149,18 @@ class _Looks:
 def require_log(function: str, level: str) -> None:
     """
     Raises:
-        UserError: the function does not log what tells that a file is done.
+        UserError: the function does not log that a file is done.
     """
     if level not in ("DEBUG", "INFO"):
         raise UserError(
-            f"--wait reads in the log of {function} which files are done, and its log level {level} leaves "
-            "that out",
-            "Deploy it with the log level INFO, or look at `scar status` instead",
+            f"--wait needs the log level INFO to see which files are done, and {function} has {level}",
+            "Deploy it with the log level INFO, or use `scar status` instead",
         )
 
 
 @contextmanager
 def waiting_bar(*, shown: bool) -> Iterator[Callable[[Count], None]]:
-    """A bar of the files that are done or have failed, on a terminal alone."""
+    """A bar of the files that are done or failed, on a terminal only."""
     parts = ("MofNCompleteColumn", "BarColumn", "{task.fields[failed]}", "TimeRemainingColumn")
     with terminal_line(*parts, shown=shown, failed="") as update:
 

@@ -136,7 +136,7 @@ def test_a_finished_launch_has_nothing_left(launcher: Launcher) -> None:
     assert launcher.run(*launcher.new())[0] == 0
     code, output, _errors = launcher.run("--resume", str(launcher.journal))
     assert (code, len(launcher.aws.received)) == (0, 5)
-    assert "Nothing is left to send: fan got 5 events before." in output
+    assert "Nothing left to send: fan already received 5 events." in output
 
 
 def test_ctrl_c_says_how_to_go_on_and_what_was_on_its_way_is_not_sent_twice(launcher: Launcher) -> None:
@@ -152,7 +152,7 @@ def test_ctrl_c_says_how_to_go_on_and_what_was_on_its_way_is_not_sent_twice(laun
     aws.delay_s = 0
     code, output, errors = launcher.run("--resume", str(launcher.journal), "--limit", "300", "--json")
     assert code == 2
-    assert "is of a launch without --limit, and not with --limit 300" in errors
+    assert "was started without --limit, not with --limit 300" in errors
     code, output, errors = launcher.run("--resume", str(launcher.journal), "--json")
     assert code == 0, errors
     assert sorted(aws.received) == launcher.keys
@@ -237,10 +237,10 @@ def test_a_journal_of_something_else_is_refused(launcher: Launcher) -> None:
     fdl.write_text(FDL.replace("bucket/in", "bucket/other"))
     code, _output, errors = launcher.run("--resume", journal)
     assert code == 2
-    assert 'for other folders: [["bucket", "in/"]], and now it is [["bucket", "other/"]]' in errors
+    assert 'for other folders: [["bucket", "in/"]] instead of [["bucket", "other/"]]' in errors
     code, _output, errors = launcher.run("--resume", str(fdl))
     assert code == 2
-    assert "is no journal of scar-launch" in errors
+    assert "is not a journal of scar-launch" in errors
 
 
 def test_files_that_are_deleted_meanwhile_are_left_out(launcher: Launcher) -> None:

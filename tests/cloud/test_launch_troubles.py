@@ -160,7 +160,7 @@ def test_nothing_accepted_for_long_ends_it_with_the_reason(aws: LoopbackAws, tmp
     aws.count = 50
     aws.trouble = lambda call: "429" if call > 10 else None
     patience = Patience(first_pause_s=0.01, longest_pause_s=0.05, give_up_s=0.3)
-    with pytest.raises(UserError, match=r"not accepted anything for .* 429 TooManyRequestsException"):
+    with pytest.raises(UserError, match=r"not accepted an event for .* 429 TooManyRequestsException"):
         launch(aws, tmp_path, patience=patience)
     record = read(tmp_path / "journal")
     assert record.accepted == 10
@@ -177,7 +177,7 @@ def test_a_rate_is_kept(aws: LoopbackAws, tmp_path: Path) -> None:
 def test_an_answer_of_somebody_else_is_not_taken_for_lambdas(aws: LoopbackAws, tmp_path: Path) -> None:
     aws.count = 5
     aws.trouble = lambda _call: "302"
-    with pytest.raises(UserError, match=r"Invoke failed|Something else than AWS Lambda answers"):
+    with pytest.raises(UserError, match=r"Invoke failed|The response is not from AWS Lambda"):
         launch(aws, tmp_path)
 
 

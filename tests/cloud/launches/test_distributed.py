@@ -51,7 +51,7 @@ def test_what_it_tells_people(deployed: Deployed) -> None:
 def test_options_of_launches_from_here_are_refused(deployed: Deployed, option: str) -> None:
     done = launch(deployed, option)
     assert done.returncode == 2
-    assert f"{option.partition('=')[0]} is for launches from this machine" in done.stderr
+    assert f"{option.partition('=')[0]} and --distributed are exclusive" in done.stderr
 
 
 def test_a_stack_without_it_says_how_to_get_it(deployed: Deployed) -> None:

@@ -34,9 +34,9 @@ def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_o
     output, _errors = deployed.launch("-n", "launch-copy", "--skip-done", "--wait")
     assert output.splitlines()[:2] == [
         "There is no file in the input folder of launch-copy to send.",
-        "Left out: 1 file of zero bytes, which the function takes for markers of folders.",
+        "Left out: 1 file of zero bytes, on which functions do not run.",
     ]
-    assert "Left out: 4 files whose output is there already." in output
+    assert "Left out: 4 files whose output already exists." in output
     deployed.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/bad.json")
 
 
@@ -74,8 +74,8 @@ def test_nothing_is_sent_after_a_first_file_that_fails_and_its_log_is_shown(depl
     assert answer["sent"] == 1
     _output, errors = deployed.launch("-n", "launch-copy", "--match", "bad*", code=1)
     assert f"The first file, {BUCKET}/in/bad.txt, failed: " in errors
-    assert "Nothing else was sent. The whole log: scar log -n launch-copy" in errors
-    assert "The end of the log of launch-copy:" in errors
+    assert "Nothing else was sent. To see the whole log: scar log -n launch-copy" in errors
+    assert "End of the log of launch-copy:" in errors
     assert "bad.txt is bad" in errors
 
 
@@ -90,7 +90,7 @@ def test_a_batch_function_is_waited_for_also_after_an_interruption(deployed: Dep
         process = deployed.start("--resume", again[1], "--wait")
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 1, errors
-        assert "Nothing is left to send: launch-job got 3 events before." in output
+        assert "Nothing left to send: launch-job already received 3 events." in output
         assert "Done: 2 files. Failed: 1 file." in output
         assert re.search(rf"^{BUCKET}/jobs/2-bad.txt +\S", output, re.MULTILINE)
     assert made(deployed, "job-out/") == ["job-out/1-copy.out", "job-out/3-copy.out"]
@@ -102,7 +102,7 @@ def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(d
     _output, errors = deployed.launch("-n", "launch-quiet", "--skip-done", code=2)
     assert "launch-quiet has no output on S3" in errors
     _output, errors = deployed.launch("-n", "launch-copy", "--bucket-path", f"{BUCKET}/wrong", code=2)
-    assert f"{BUCKET}/wrong is in none of the function's inputs ({BUCKET}/in)" in errors
+    assert f"{BUCKET}/wrong is not in an input of the function ({BUCKET}/in)" in errors
 
 
 def made(deployed: Deployed, folder: str) -> list[str]:

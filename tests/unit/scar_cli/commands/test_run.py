@@ -95,14 +95,15 @@ def test_a_script_that_cannot_run_is_said_before_anything_is_called(
 
 @pytest.mark.parametrize("verb", [command, invoke], ids=["run", "invoke"])
 @pytest.mark.parametrize(
-    ("output", "said"), [("none/output.txt", "there is no folder"), (".", "it is a folder")]
+    ("output", "said"),
+    [("none/output.txt", "the folder {folder}/none does not exist"), (".", "it is a folder")],
 )
 def test_an_output_without_a_place_is_said_before_anything_runs(
     tmp_path: Path, verb: click.Command, output: str, said: str
 ) -> None:
     result = CliRunner().invoke(verb, ["-n", "f", "-o", str(tmp_path / output)])
     assert isinstance(result.exception, UserError)
-    assert f"cannot be written: {said}" in str(result.exception)
+    assert f"cannot be written: {said.format(folder=tmp_path)}" in str(result.exception)
 
 
 def test_an_output_file_is_for_one_run(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_function_that_no_other_one_feeds_is_run() -> None:
         (
             (SPLIT, function("other", "elsewhere/in")),
             None,
-            "Several functions .*split, other.*Say which one by -n",
+            "several functions .*split, other.*Choose one with -n",
         ),
         ((SPLIT,), "none", "There is no function none.*: split"),
         ((SPLIT, function("api", None)), "api", "has no input on S3.*: split"),
@@ -160,7 +160,7 @@ def test_a_file_in_two_overlapping_inputs_is_listed_once() -> None:
 
 @pytest.mark.parametrize("path", ["video/inputs", "video", "other/input"])
 def test_a_folder_outside_of_the_inputs_is_refused(path: str) -> None:
-    with pytest.raises(UserError, match=r"in none of the function's inputs \(video/input\)"):
+    with pytest.raises(UserError, match=r"not in an input of the function \(video/input\)"):
         sources_of(entries_of(SPLIT.inputs), path)
 
 

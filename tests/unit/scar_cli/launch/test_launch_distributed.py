@@ -24,9 +24,9 @@ def test_events_that_were_not_taken_are_said_with_what_to_do() -> None:
     outcome = replace(DONE, kept=4, unsent=2)
     assert (outcome.sent, outcome.exit_code) == (3, 1)
     text = "\n".join(told(outcome))
-    assert "would not take 4 events" in text
+    assert "did not accept 4 events" in text
     assert "scar retry" in text
-    assert "Of 2 files nobody knows" in text
+    assert "the events of 2 files were sent" in text
 
 
 def test_a_launch_that_failed_says_why_and_how_to_go_on() -> None:

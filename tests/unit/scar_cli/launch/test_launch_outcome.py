@@ -69,8 +69,8 @@ def test_what_was_left_out_is_counted() -> None:
     told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j"), nothing=nothing).told())
     assert told == [
         "There is no file in the input folder of f to send.",
-        "Left out: 1 file of zero bytes, which the function takes for markers of folders.",
-        "Left out: 2 files whose output is there already.",
+        "Left out: 1 file of zero bytes, on which functions do not run.",
+        "Left out: 2 files whose output already exists.",
         "Journal: /j",
     ]
 
@@ -101,5 +101,5 @@ def test_the_reason_is_read_from_the_failure_queues_message(body: str, reason: s
 
 def test_a_log_level_that_hides_what_is_done_is_refused() -> None:
     require_log("f", "INFO")
-    with pytest.raises(UserError, match="log level ERROR leaves that out"):
+    with pytest.raises(UserError, match="and f has ERROR"):
         require_log("f", "ERROR")

@@ -76,7 +76,7 @@ def test_a_rate_is_read_as_it_is_said(text: str | None, rate: float | None) -> N
 
 @pytest.mark.parametrize("text", ["", "fast", "0", "0/s", "-1/s", "5/year", "1e9", "5/", "/s"])
 def test_what_is_no_rate_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"is no rate.*50/s"):
+    with pytest.raises(UserError, match=r"Invalid rate.*50/s"):
         rate_of(text)
 
 

@@ -93,7 +93,7 @@ def test_a_launch_in_a_stage_takes_the_names_of_what_is_deployed_there(
     plan = planned(tmp_path, stage="qa")
     assert [str(source) for source in plan.selection.sources] == ["bucket/in"]
     deploy("qa", "bucket-qa/elsewhere")
-    with pytest.raises(UserError, match="fan-qa is deployed with other inputs or outputs"):
+    with pytest.raises(UserError, match="The inputs or outputs of fan-qa as deployed differ"):
         planned(tmp_path, stage="qa")
     listener.close()
 
