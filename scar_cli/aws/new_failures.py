@@ -63,23 +63,25 @@ class NewFailures:
         return cls(found)
 
     def look(self) -> NewFailure | None:
-        """The first new failure.
-
-        Raises:
-            UserError: a failure queue cannot be read.
-        """
+        """The first new failure, as far as the failure queues can be read."""
         for function in self.functions:
-            sqs, url = client("sqs", region=function.region), function.failure_queue_url
-            number = depth(sqs, url)
-            if number == self.depths.get(url, 0):
-                continue
-            read = 0
-            for message in looked_at(sqs, url, number):
-                read += 1
-                if int(message.get("Attributes", {}).get("SentTimestamp", 0)) >= self.since_ms:
-                    return _failure(function, message["Body"])
-            if read >= number:
-                self.depths[url] = number
+            with suppress(UserError):
+                if (failure := self._look(function)) is not None:
+                    return failure
+        return None
+
+    def _look(self, function: DeployedFunction) -> NewFailure | None:
+        sqs, url = client("sqs", region=function.region), function.failure_queue_url
+        number = depth(sqs, url)
+        if number == self.depths.get(url, 0):
+            return None
+        read = 0
+        for message in looked_at(sqs, url, number):
+            read += 1
+            if int(message.get("Attributes", {}).get("SentTimestamp", 0)) >= self.since_ms:
+                return _failure(function, message["Body"])
+        if read >= number:
+            self.depths[url] = number
         return None
 
 

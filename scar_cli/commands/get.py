@@ -89,7 +89,7 @@ def command(
     started = time.monotonic()
     failure = None
     if watch:
-        with _arrivals(expect, shown=not as_json) as arrived:
+        with _arrivals(expect, shown=not as_json) as arrivals:
             done, failed, failure = _watch(
                 s3,
                 bucket,
@@ -98,7 +98,7 @@ def command(
                 concurrency=concurrency,
                 expect=expect,
                 until=None if within is None else started + within,
-                arrived=arrived,
+                arrivals=arrivals,
             )
     else:
         with terminal_line(*BYTES, shown=not as_json, total=0) as update:
@@ -139,26 +139,37 @@ def _is_late(done: list[Download], expect: int | None) -> bool:
     return late
 
 
+class _Arrivals:
+    """Files that arrived so far: a line for each, and on a terminal, below the lines, how many there are."""
+
+    def __init__(self, expect: int | None, update: Callable[..., None] | None) -> None:
+        self._expect = expect
+        self._update = update
+        self._started = time.monotonic()
+        self._count = self._size = 0
+
+    def add(self, download: Download) -> None:
+        """Print and count a file."""
+        self._count += 1
+        self._size += download.size
+        click.echo(f"{printable(download.key)} ({readable_size(download.size)})", err=True)
+        self.show()
+
+    def show(self) -> None:
+        """Update the terminal, as the rate changes without new files, too."""
+        if self._update is not None and self._count:
+            per_second = self._count / max(time.monotonic() - self._started, 1.0)
+            rate = f"{per_second:.1f} files/s" if per_second >= 1 else f"{per_second * 60:.1f} files/min"
+            number = f"{counted(self._count, 'file')}, " if self._expect is None else ""
+            self._update(completed=self._count, told=f"{number}{readable_size(self._size)}, {rate}")
+
+
 @contextmanager
-def _arrivals(expect: int | None, *, shown: bool) -> Iterator[Callable[[Download], None]]:
-    """A line for each file that arrives, and below them, on a terminal, how many there are."""
+def _arrivals(expect: int | None, *, shown: bool) -> Iterator[_Arrivals]:
     parts = ("MofNCompleteColumn", "BarColumn") if expect is not None else ("SpinnerColumn",)
-    started, count, size = time.monotonic(), 0, 0
-    with terminal_line(
-        *parts, "{task.fields[told]}", shown=shown, total=expect, told="Waiting for files"
-    ) as update:
-
-        def arrived(download: Download) -> None:
-            nonlocal count, size
-            count, size = count + 1, size + download.size
-            click.echo(f"{printable(download.key)} ({readable_size(download.size)})", err=True)
-            if update is not None:
-                per_minute = count / max(time.monotonic() - started, 1.0) * 60
-                rate = f"{per_minute / 60:.1f} files/s" if per_minute >= 60 else f"{per_minute:.1f} files/min"  # noqa: PLR2004
-                counted_files = f"{counted(count, 'file')}, " if expect is None else ""
-                update(completed=count, told=f"{counted_files}{readable_size(size)}, {rate}")
-
-        yield arrived
+    told = ("{task.fields[told]}", "TimeElapsedColumn")
+    with terminal_line(*parts, *told, shown=shown, total=expect, told="Waiting for files") as update:
+        yield _Arrivals(expect, update)
 
 
 def _file(s3: Any, bucket: str, key: str) -> Download | None:
@@ -201,7 +212,7 @@ def _watch(
     concurrency: int,
     expect: int | None,
     until: float | None,
-    arrived: Callable[[Download], None],
+    arrivals: _Arrivals,
 ) -> tuple[list[Download], dict[Download, str], NewFailure | None]:
     """Download what exists, then what appears. A file that is written again is downloaded again.
 
@@ -216,10 +227,13 @@ def _watch(
             failure = failures.look()  # first: files that appeared before it are still downloaded
             fresh = [one for one in _below(s3, bucket, folder) if (one.key, one.etag) not in seen]
             seen.update((one.key, one.etag) for one in fresh)
-            got, not_got = receive(s3, bucket, fresh, place=place, concurrency=concurrency, arrived=arrived)
+            got, not_got = receive(
+                s3, bucket, fresh, place=place, concurrency=concurrency, arrived=arrivals.add
+            )
             done |= {download.key: download for download in got}
             failed |= not_got
             over = until is not None and time.monotonic() >= until
+            arrivals.show()
             if expect is not None and len(done) >= expect:
                 failure = None
                 break

@@ -275,7 +275,7 @@ def test_a_pull_request_that_removes_a_bucket_shows_that_first(deployed: Project
     assert title.startswith("### `workflow-prod")
     assert first == "**Destructive changes**"
     assert re.match(r"- bucket `pipeline-extra\S*`: Removed from the stack and kept with its files\.", entry)
-    assert "- changed image, script or settings of function `pipeline-words" in comment
+    assert "- changed function `pipeline-words-prod` (`settings in the FDL file: changed`" in comment
     assert Path(outcome.variables["GITHUB_STEP_SUMMARY"]).read_text() == comment
 
 

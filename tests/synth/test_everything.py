@@ -391,8 +391,18 @@ def test_only_the_key_holders_have_a_key_and_its_value_is_nowhere(every: Synthes
     assert len(every.of_type("AWS::ApiGateway::UsagePlanKey")) == 1
 
 
-def test_urls_stand_in_the_one_output(every: Synthesized) -> None:
-    assert list(every.template["Outputs"]) == ["ScarWorkflow"]
+def test_each_http_endpoint_has_an_output_with_its_url(every: Synthesized) -> None:
+    urls = {
+        output["Description"]: output["Value"]
+        for key, output in every.template["Outputs"].items()
+        if key != "ScarWorkflow"
+    }
+    names = ("public", "for-aws-users", "for-key-holders")
+    assert set(urls) == {f"HTTP endpoint of {name}" for name in names}
+    assert all(value["Fn::Join"][1][-1] == "/launch" for value in urls.values())
+
+
+def test_urls_are_in_the_output_for_scar(every: Synthesized) -> None:
     delimiter, parts = every.template["Outputs"]["ScarWorkflow"]["Value"]["Fn::Join"]
     text = delimiter.join(part if isinstance(part, str) else "TOKEN" for part in parts)
     functions = {function["name"]: function for function in json.loads(text)["functions"]}
@@ -400,6 +410,18 @@ def test_urls_stand_in_the_one_output(every: Synthesized) -> None:
     assert functions["public"]["api_url"].endswith("/launch")
     assert functions["for-key-holders"]["api_key_id"] == "TOKEN"
     assert "api_url" not in functions["settings"]
+
+
+def test_a_function_names_its_files_with_their_hashes(every: Synthesized) -> None:
+    (function,) = (
+        one
+        for one in every.template["Resources"].values()
+        if one.get("Properties", {}).get("FunctionName") == "settings"
+        and one["Type"] == "AWS::Lambda::Function"
+    )
+    files = function["Metadata"]["scar:files"]
+    assert set(files) >= {"settings", "script"}
+    assert all(set(one) == {"name", "hash"} and "/" not in one["name"] for one in files.values())
 
 
 def test_preheating_invokes_the_function_once_and_not_in_mode_batch(every: Synthesized) -> None:

@@ -104,11 +104,11 @@ def test_names_of_both_workflows_are_apart(media: dict[str, Synthesized]) -> Non
 
 def test_each_workflow_has_an_output_of_its_own(media: dict[str, Synthesized]) -> None:
     def told(name: str) -> list[dict[str, Any]]:
-        values = [output["Value"] for output in media[name].template["Outputs"].values()]
+        outputs = media[name].template["Outputs"]
+        values = [output["Value"] for key, output in outputs.items() if key.startswith("ScarWorkflow")]
         texts = ["".join(part for part in value["Fn::Join"][1] if isinstance(part, str)) for value in values]
         return [json.loads(text) for text in texts]
 
-    assert all(name.startswith("ScarWorkflow") for name in media["Media"].template["Outputs"])
     assert [(one["workflow"], one.get("stage")) for one in told("Media")] == [
         ("everything", None),
         ("everything", "two"),
