@@ -27,7 +27,7 @@ from scar_cli.progress import activity
 @click.option("--full", is_flag=True, help="Show the comparison of the cdk, with every property.")
 @click.option("--fail", is_flag=True, help="Exit with 1 if there are differences.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for a comment on a pull request.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     fdl: str,

@@ -35,7 +35,7 @@ _LOOK_EVERY_S = 2.0
 @click.option(
     "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder or file to download."
 )
-@click.option("-p", "--path", default=".", show_default=True, help="Local folder or file to write.")
+@click.option("-p", "--path", metavar="PATH", default=".", show_default=True, help="Folder or file to write.")
 @click.option("--watch", is_flag=True, help="Wait for new files, until Ctrl-C, --expect or --within.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="With --watch: stop after N files.")
 @click.option(
@@ -44,13 +44,14 @@ _LOOK_EVERY_S = 2.0
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 64),
+    metavar="N",
     default=8,
     show_default=True,
     help="Files to download at once.",
 )
 @of_stage
 @click.option("--dry-run", is_flag=True, help="Only show what would be downloaded.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     source: str,

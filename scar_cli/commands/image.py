@@ -83,7 +83,7 @@ def command() -> None:
 @click.option(
     "--workdir", metavar="PATH", help="Set the working directory.  [default: a temporary one for each run]"
 )
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build(
     *,
     folder: str | None,

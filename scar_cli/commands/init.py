@@ -47,7 +47,7 @@ def decides_where(command: _Command) -> _Command:
         "--bucket-suffix", metavar="SUFFIX", help="Append this to the names of new buckets."
     )(command)
     return click.option(
-        "--stack", metavar="STACK", help="Name of the stack.  [default: name of the FDL file]"
+        "--stack", metavar="STACK", help="Set the name of the stack.  [default: name of the FDL file]"
     )(command)
 
 
@@ -65,8 +65,8 @@ def decides_where(command: _Command) -> _Command:
 @decides_where
 @click.option("--refresh-images", is_flag=True, help="Resolve the tags of all images again.")
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every change and every resource.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every change, and the output of the cdk.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     fdl: str | None,
@@ -80,9 +80,10 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> int:
-    """Deploy a workflow: check it, show what changes, ask, deploy.
+    """Deploy a workflow from an FDL file, or a function from flags.
 
-    Existing buckets are used, and kept when the stack is deleted.
+    Shows the changes and asks before it deploys. Existing buckets are used, and kept when the stack is
+    deleted.
     """
     if fdl is not None and (more := given(flags)):
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)

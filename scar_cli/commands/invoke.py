@@ -53,7 +53,7 @@ _FORBIDDEN = 403
 @click.option(
     "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the response to this file."
 )
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     data_binary: str | None,

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from scar_cli.aws.deployed import of_stage
+from scar_cli.examples import examples
 from scar_cli.launch.files import Listing
 from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
 from scar_cli.launch.report import nothing_to_send
@@ -27,15 +28,27 @@ _MOST_FROM_HERE = 256
 """Threads of one process."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "scar-launch -f workflow.yaml --dry-run",
+        "scar-launch -f workflow.yaml --match '*.jpg' --wait",
+        "scar-launch --resume JOURNAL",
+    ),
+)
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FDL", help="FDL file of the deployed workflow.")
 @click.option(
-    "-n", "--name", help="Function to run.  [default: the one whose input no other function writes]"
+    "-n",
+    "--name",
+    metavar="FUNCTION",
+    help="Function to run.  [default: the first one of the workflow]",
 )
 @of_stage
 @click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Take only files in this folder of the input.")
 @click.option(
-    "--bucket-suffix", help="Bucket suffix of the deployment, as in `cdk deploy -c bucket_suffix=`."
+    "--bucket-suffix",
+    metavar="SUFFIX",
+    help="Bucket suffix of the deployment (-c bucket_suffix=).",
 )
 @click.option(
     "--match", metavar="GLOB", help="Take only files whose key below the folder matches, such as '*.jpg'."
@@ -47,6 +60,7 @@ _MOST_FROM_HERE = 256
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 250_000),
+    metavar="N",
     default=CONCURRENCY,
     show_default=True,
     help="Events to send at once; with --distributed, the default is 500.",
@@ -55,7 +69,7 @@ _MOST_FROM_HERE = 256
 @click.option("--resume", metavar="JOURNAL", help="Resume an interrupted launch.")
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
 @click.option("--distributed", is_flag=True, help="List the files and send the events in AWS Step Functions.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(*, wait: bool, dry_run: bool, distributed: bool, as_json: bool, **typed: Any) -> int:
     """Run a function on each file that is already in its input folder.
 

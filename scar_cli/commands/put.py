@@ -46,14 +46,20 @@ _LARGEST = 5 * 1024**4
     "paths",
     required=True,
     multiple=True,
+    metavar="PATH",
     help="File or folder to upload. Can be repeated.",
 )
 @click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Files to upload at once."
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    default=8,
+    show_default=True,
+    help="Files to upload at once.",
 )
 @of_stage
 @click.option("--dry-run", is_flag=True, help="Only show what would be uploaded.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     target: str,

@@ -32,7 +32,7 @@ _LONGEST_S = 3600.0
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @click.option("-v", "--verbose", is_flag=True, help="Show all resources that are deleted.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     fdl: str | None,

@@ -83,7 +83,7 @@ class RunResult:
     help="With -f: run once for each file in this folder of the function's input.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show each step and the end of the log.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(
     *,

@@ -29,7 +29,7 @@ _STDOUT = "-"
 
 @click.command("validate", epilog=examples("scar validate workflow.yaml", "scar validate --json *.yaml"))
 @click.argument("files", nargs=-1, metavar="FILE...")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON, one entry per file.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the results as JSON, one entry per file.")
 @click.option(
     "--sarif",
     is_flag=False,

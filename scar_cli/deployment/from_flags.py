@@ -17,42 +17,43 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("-n", "--name"), {"metavar": "FUNCTION", "help": "Name of the function."}),
-    (("-i", "--image"), {"metavar": "IMAGE", "help": "Image in a registry."}),
-    (("-if", "--image-file"), {"metavar": "FILE", "help": "Image archive, from docker save."}),
-    (("-s", "--init-script"), {"metavar": "FILE", "help": "Script to run in the container."}),
-    (("-d", "--description"), {"metavar": "TEXT", "help": "Description of the function."}),
-    (("-m", "--memory"), {"type": int, "metavar": "MB", "help": "Memory of the function."}),
-    (("-t", "--timeout"), {"type": int, "metavar": "SECONDS", "help": "Timeout of the function."}),
+_WHOLE: Mapping[str, Any] = {"type": int}
+_SEVERAL: Mapping[str, Any] = {"multiple": True}
+_SWITCH: Mapping[str, Any] = {"is_flag": True}
+_OPTIONS: tuple[tuple[str, str, str | None, str, Mapping[str, Any]], ...] = (
+    ("-n", "--name", "FUNCTION", "Set the name of the function.", {}),
+    ("-i", "--image", "IMAGE", "Use this image of a registry.", {}),
+    ("-if", "--image-file", "FILE", "Use this image archive, as from docker save.", {}),
+    ("-s", "--init-script", "FILE", "Run this script in the container.", {}),
+    ("-d", "--description", "TEXT", "Set the description of the function.", {}),
+    ("-m", "--memory", "MIB", "Set the memory of the function.  [default: 512]", _WHOLE),
+    ("-t", "--timeout", "SECONDS", "Set the timeout of the function.  [default: 300]", _WHOLE),
+    ("-tt", "--timeout-threshold", "SECONDS", "Reserve time for uploading outputs.  [default: 10]", _WHOLE),
+    ("-e", "--environment", "NAME=VALUE", "Set a variable of the container. Can be repeated.", _SEVERAL),
     (
-        ("-tt", "--timeout-threshold"),
-        {"type": int, "metavar": "SECONDS", "help": "Time reserved to upload outputs."},
+        "-le",
+        "--lambda-environment",
+        "NAME=VALUE",
+        "Set a variable of the function. Can be repeated.",
+        _SEVERAL,
     ),
-    (
-        ("-e", "--environment"),
-        {"multiple": True, "metavar": "NAME=VALUE", "help": "Variable of the container."},
-    ),
-    (
-        ("-le", "--lambda-environment"),
-        {"multiple": True, "metavar": "NAME=VALUE", "help": "Variable of the Lambda function."},
-    ),
-    (("-ib", "--input-bucket"), {"metavar": "BUCKET/FOLDER", "help": "Run for files in this folder."}),
-    (("-ob", "--output-bucket"), {"metavar": "BUCKET/FOLDER", "help": "Upload outputs to this folder."}),
-    (("-em", "--execution-mode"), {"metavar": "MODE", "help": "lambda, lambda-batch or batch."}),
-    (("-bm", "--batch-memory"), {"type": int, "metavar": "MB", "help": "Memory of Batch jobs."}),
-    (("-bc", "--batch-vcpus"), {"type": float, "metavar": "N", "help": "vCPUs of Batch jobs."}),
-    (("-g", "--enable-gpu"), {"is_flag": True, "help": "Use a GPU for Batch jobs."}),
-    (("-r", "--iam-role"), {"metavar": "ARN", "help": "Use an existing role."}),
-    (("-l", "--layers"), {"multiple": True, "metavar": "ARN", "help": "Lambda layer to add."}),
-    (("-ll", "--log-level"), {"metavar": "LEVEL", "help": "Log level."}),
-    (("-ep", "--extra-payload"), {"metavar": "PATH", "help": "Files to package with the function."}),
-    (("-db", "--deployment-bucket"), {"metavar": "BUCKET", "help": "Copy the image archive here."}),
-    (("-api", "--api-gateway-name"), {"metavar": "NAME", "help": "Create an HTTP endpoint."}),
-    (("-rt", "--runtime"), {"metavar": "NAME", "help": "image, or python3.13 to pull at run time."}),
-    (("-sv", "--supervisor-version"), {"metavar": "TAG", "help": "Ignored: the runner is part of scar."}),
-    (("-ph", "--preheat"), {"is_flag": True, "help": "Invoke once after the deployment."}),
+    ("-ib", "--input-bucket", "BUCKET/FOLDER", "Run for each file in this folder.", {}),
+    ("-ob", "--output-bucket", "BUCKET/FOLDER", "Upload outputs to this folder.", {}),
+    ("-em", "--execution-mode", "MODE", "Run in lambda, lambda-batch or batch.  [default: lambda]", {}),
+    ("-bm", "--batch-memory", "MIB", "Set the memory of Batch jobs.  [default: 1024]", _WHOLE),
+    ("-bc", "--batch-vcpus", "N", "Set the vCPUs of Batch jobs.  [default: 1]", {"type": float}),
+    ("-g", "--enable-gpu", None, "Request a GPU for Batch jobs (not supported yet).", _SWITCH),
+    ("-r", "--iam-role", "ARN", "Use an existing role.", {}),
+    ("-l", "--layers", "ARN", "Add a Lambda layer. Can be repeated.", _SEVERAL),
+    ("-ll", "--log-level", "LEVEL", "Set the log level.  [default: INFO]", {}),
+    ("-ep", "--extra-payload", "PATH", "Package this file or folder with the function.", {}),
+    ("-db", "--deployment-bucket", "BUCKET", "Copy the image archive to this bucket.", {}),
+    ("-api", "--api-gateway-name", "NAME", "Create an HTTP endpoint of this name.", {}),
+    ("-rt", "--runtime", "NAME", "Use python3.13 to pull the image at run time.  [default: image]", {}),
+    ("-sv", "--supervisor-version", "TAG", "Ignored: the runner is part of scar.", {}),
+    ("-ph", "--preheat", None, "Invoke the function once after the deployment.", _SWITCH),
 )
+"""Short and long name, metavar, help, and further settings of each flag."""
 _VALUES = ("description", "memory", "timeout", "execution_mode", "log_level", "preheat", "runtime")
 _PATHS = ("init_script", "extra_payload")
 _FLAGS = {
@@ -86,9 +87,9 @@ _FLAGS = {
 
 
 def describes_function(command: _Command) -> _Command:
-    """The flags that `fdl_of` takes."""
-    for names, settings in reversed(_OPTIONS):
-        command = click.option(*names, **settings)(command)
+    """Add the flags that `fdl_of` takes."""
+    for short, long, metavar, text, more in reversed(_OPTIONS):
+        command = click.option(short, long, metavar=metavar, help=text, **more)(command)
     return command
 
 
@@ -97,7 +98,7 @@ class InSections(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write all other options first."""
-        described = {names[0] for names, _settings in _OPTIONS}
+        described = {short for short, *_others in _OPTIONS}
         sections: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
         for option in self.get_params(ctx):
             record = option.get_help_record(ctx)
@@ -114,16 +115,16 @@ def given(flags: Mapping[str, Any]) -> list[str]:
 
 
 def fdl_of(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The FDL document of the one function that the flags describe.
+    """The FDL document of the function that the flags describe.
 
     Raises:
-        UserError: a flag is missing or makes no sense.
+        UserError: a flag is missing or invalid.
     """
     images = [name for name in ("image", "image_file") if flags[name]]
     if not flags["name"] or len(images) != 1:
         raise UserError(
-            "There is nothing to deploy",
-            "Name an FDL file by -f, or a function by -n NAME and one of -i IMAGE and -if FILE",
+            "Nothing to deploy",
+            "Use -f FILE for an FDL file, or -n NAME and either -i IMAGE or -if FILE for a function",
         )
     found = set(given(flags))
     function: dict[str, Any] = {"name": flags["name"]}
@@ -212,7 +213,7 @@ def _variables(flag: str, pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise UserError(f"{flag} {name} has no value", f"Say {flag} NAME=VALUE")
+            raise UserError(f"{flag} {name} has no value", f"Use {flag} NAME=VALUE")
         variables[name] = value
     return variables
 

@@ -21,9 +21,9 @@ from scar_cli.errors import UserError
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "There is nothing to deploy"),
-        (["-n", "f"], "There is nothing to deploy"),
-        (["-n", "f", "-i", "busybox", "-if", "image.tar"], "There is nothing to deploy"),
+        ([], "Nothing to deploy"),
+        (["-n", "f"], "Nothing to deploy"),
+        (["-n", "f", "-i", "busybox", "-if", "image.tar"], "Nothing to deploy"),
         (["-f", "a.yaml", "-m", "512"], "Leave out --memory"),
         (["-n", "f", "-i", "busybox", "-e", "SECRET"], "-e SECRET has no value"),
         (["-f", "a.yaml", "-c", "removal"], "Invalid context value: -c removal"),
