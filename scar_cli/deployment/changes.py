@@ -288,7 +288,7 @@ def _compared(path: tuple[str, ...], was: Any, will: Any, before: Names, after: 
         return
     label = ".".join(path[1:] if path[0] == "Properties" and len(path) > 1 else path)
     if any(word in part.lower() for part in path for word in _SECRETIVE):
-        verb = "is new" if was is None else "goes" if will is None else "has another value"
+        verb = "is new" if was is None else "is removed" if will is None else "has another value"
         yield f"{label} {verb}"
     elif any(part in ("PolicyDocument", "AssumeRolePolicyDocument") for part in path):
         yield f"{label}: {SEE_PERMISSIONS}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from scar_cli.aws.deployed import DeployedStack, workflow_of
+from scar_cli.aws.deployed import DeployedFunction, DeployedStack, workflow_of
 from scar_cli.commands import completion, diff, init, rm
 from scar_cli.deployment import cdk
 from scar_cli.deployment.cdk import SynthesizedStack, _stacks
@@ -104,6 +105,26 @@ def test_flags_become_an_fdl_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (function.log_level, function.deployment_bucket, function.preheat) == ("DEBUG", "staging", True)
     assert function.api_gateway is not None
     assert function.api_gateway.name == "doors"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "api_url", "said"),
+    [
+        ((), None, "To run it:  scar run -n f"),
+        (("b/in",), None, "To run it:  scar put -b b/in -p FILE"),
+        ((), "https://id.execute-api.eu-west-1.amazonaws.com/scar/launch", "To call it:  scar invoke -n f"),
+    ],
+)
+def test_the_next_step_and_the_url_are_shown_after_a_deployment(
+    inputs: tuple[str, ...], api_url: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lambda_ = SimpleNamespace(meta=SimpleNamespace(endpoint_url="https://lambda.eu-west-1.amazonaws.com"))
+    monkeypatch.setattr(init, "client", lambda *_name, **_settings: lambda_)
+    function = DeployedFunction(
+        "f", "s", "eu-west-1", "lambda", "/aws/lambda/f", "https://q", inputs=inputs, api_url=api_url
+    )
+    url = f"\n  URL: {api_url}" if api_url else ""
+    assert init._next_step(function) == said + url
 
 
 def test_stacks_and_their_buckets_are_read_from_the_assembly(tmp_path: Path) -> None:
