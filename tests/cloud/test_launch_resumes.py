@@ -228,8 +228,8 @@ def test_a_journal_of_something_else_is_refused(launcher: Launcher) -> None:
     journal = str(launcher.journal)
     fdl = Path(arguments[1])
     for changed, said in (
-        (["--match", "*.jpg"], r"with --match *.txt, and not with --match *.jpg"),
-        (["-n", "other"], "with --name fan, and not with --name other"),
+        (["--match", "*.jpg"], r"with --match *.txt, not with --match *.jpg"),
+        (["-n", "other"], "with --name fan, not with --name other"),
         (["--bucket-path", "bucket/in/deep"], "without --bucket-path"),
     ):
         code, _output, errors = launcher.run("--resume", journal, *changed)

@@ -87,7 +87,7 @@ def scar(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Sca
     scar = Scar(cloud, registry(folder))
     done = scar.process("init", "-f", _written(folder), "-c", scar.mirrors, "-y")
     assert f"verb-copy is deployed. To run it:  scar put -b {BUCKET}/in -p FILE" in done.stdout
-    assert "verb-http is deployed. To run it:  scar run -n verb-http" in done.stdout
+    assert "verb-http is deployed. To call it:  scar invoke -n verb-http\n  URL: http://" in done.stdout
     return scar
 
 

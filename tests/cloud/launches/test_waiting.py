@@ -98,7 +98,7 @@ def test_a_batch_function_is_waited_for_also_after_an_interruption(deployed: Dep
 
 def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(deployed: Deployed) -> None:
     _output, errors = deployed.launch("-n", "launch-quiet", "--wait", code=2)
-    assert "its log level ERROR leaves that out" in errors
+    assert "and launch-quiet has ERROR" in errors
     _output, errors = deployed.launch("-n", "launch-quiet", "--skip-done", code=2)
     assert "launch-quiet has no output on S3" in errors
     _output, errors = deployed.launch("-n", "launch-copy", "--bucket-path", f"{BUCKET}/wrong", code=2)
