@@ -181,7 +181,8 @@ def _of_flag(found: Diagnostic, lines: list[str]) -> Diagnostic:
     # The value of a variable may be a secret.
     value = variable if variables else text.partition(": ")[2].strip('"').rstrip("[{")
     place = " ".join(filter(None, (*flags[-1:], value))) if flags else "flags"
-    return replace(found, file=place, line=None, column=None, source_line=None)
+    advice = None if found.help and "the FDL file" in found.help else found.help
+    return replace(found, file=place, line=None, column=None, source_line=None, help=advice)
 
 
 def _path_of(lines: list[str], number: int) -> str:

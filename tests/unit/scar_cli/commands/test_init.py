@@ -59,12 +59,12 @@ def test_rm_wants_to_know_what_and_only_once(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("-i busybox -m 99", "-m 99: error FDL015: `memory` is out of range: `99`"),
-        ("-i busybox -em batch -bm 12", "-bm 12: error FDL033: Fargate does not offer jobs of 12 MiB"),
-        ("-i busybox -ib a..b/in", "-ib a..b/in: error FDL026: `a..b` cannot be the name of a bucket"),
+        ("-i busybox -m 99", "-m 99: error FDL015: "),
+        ("-i busybox -em batch -bm 12", "-bm 12: error FDL033: "),
+        ("-i busybox -ib a..b/in", "-ib a..b/in: error FDL026: "),
         ("-i busybox -le 1=secret", "-le 1: error "),
-        ("-i busybox -r me", "-r me: error FDL016: `role` has the wrong form: `me`"),
-        ("-if /none.tar", "-if /none.tar: error FDL022: image_file `/none.tar` does not exist"),
+        ("-i busybox -r me", "-r me: error FDL016: "),
+        ("-if /none.tar", "-if /none.tar: error FDL022: "),
     ],
 )
 def test_an_invalid_flag_is_named_instead_of_a_file(words: str, said: str) -> None:
@@ -72,6 +72,7 @@ def test_an_invalid_flag_is_named_instead_of_a_file(words: str, said: str) -> No
     assert result.exit_code == 2
     assert result.stderr.startswith(said)
     assert "yaml" not in result.stderr
+    assert "the FDL file" not in result.stderr
     assert "secret" not in result.stderr
 
 
