@@ -38,6 +38,8 @@ class ContainerLog:
         """The output so far, without the last line ending."""
         with self._read:
             text, self._text = bytes(self._text), bytearray()
+            if self._unfinished:
+                self._tell_lines(b"\n")
         return text.decode("utf-8", "replace").rstrip("\n")
 
     def wait_until_read(self, until: float) -> None:

@@ -227,22 +227,25 @@ def invoke(config: Record, event: Any, request_id: str) -> Record:
 def _failed(payload: Any, worker: Any, config: Record, request_id: str) -> Record:
     """Lambda's answer and log. A runtime's own error is passed on unchanged."""
     kind = payload.get("errorType") if isinstance(payload, dict) else None
-    log = [worker.take_log()]
+    log = worker.take_log()
+    more = ""
     if kind == _TIMED_OUT:
         text = f"Task timed out after {float(config.get('Timeout', 3)):.2f} seconds"
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        log.append(f"{now} {request_id} {text}")
+        more = f"{now} {request_id} {text}"
         payload = {"errorType": kind, "errorMessage": f"RequestId: {request_id} Error: {text}"}
     elif kind == _EXITED:
         ending = worker.ending or "exit status 0"
         text = f"RequestId: {request_id} Error: Runtime exited with error: {ending}"
         if ending == "exit status 0":
             text = f"RequestId: {request_id} Error: Runtime exited without providing a reason"
-        log.append(f"{text}\n{kind}")
+        more = f"{text}\n{kind}"
         payload = {"errorType": kind, "errorMessage": text}
     elif isinstance(payload, dict) and str(kind).startswith("Runtime.") and "errorMessage" in payload:
-        log.append(f"{payload['errorMessage']}\n{kind}")
-    return {"body": payload, "error": True, "log": "\n".join(filter(None, log))}
+        more = f"{payload['errorMessage']}\n{kind}"
+    for line in more.splitlines():
+        worker.keep_line(worker, line)
+    return {"body": payload, "error": True, "log": "\n".join(filter(None, (log, more)))}
 
 
 def reap_idle(ttl: float | None = None) -> int:

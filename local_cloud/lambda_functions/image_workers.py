@@ -53,7 +53,9 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
     find_image: Callable[[Config], tuple[str, str]]
     endpoint: str
     keep_line: Callable[[ImageWorker, str], None]
-    """Told each line that the environment logs, as it comes (`running_logs`)."""
+    """Called with each line that the environment logs, at once (`logs/running.py`)."""
+    invocation: Any = None
+    """The latest one, for `logs/running.py`."""
 
     def __init__(self, name: str, config: Config, code_zip: bytes) -> None:
         super().__init__(name, config, code_zip)
@@ -64,6 +66,11 @@ class ImageWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]
         self._container: RunningContainer | None = None
         self._log = ContainerLog(None)
         self._waits_for_event = threading.Event()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next event needs no new process."""
+        return self._proc is not None and self._proc.poll() is None
 
     def take_log(self) -> str:
         """The output since the last call."""

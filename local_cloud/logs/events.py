@@ -44,14 +44,14 @@ class LogEvents:
         def create_log_stream(create: Original, data: dict[str, Any]) -> Any:
             answer = create(data)
             if answer[0] == _OK:
-                self._keep(data["logGroupName"], data["logStreamName"], [])
+                self.save(data["logGroupName"], data["logStreamName"], [])
             return answer
 
         @replaces(logs, "_append_log_events")
         def append_log_events(append: Original, stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
             append(stream, events)
             if events and (names := _names(stream)) is not None:
-                self._keep(*names, events)
+                self.save(*names, events)
 
         @replaces(logs, "reset")
         def reset_all(reset: Original) -> None:
@@ -87,7 +87,12 @@ class LogEvents:
                             log_stream=kept["stream"],
                         )
 
-    def _keep(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
+    def show(self, stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        """Add lines to a stream in memory. Call `save` to keep them in the store."""
+        self._append(stream, events)
+
+    def save(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
+        """Keep lines of a stream in the store."""
         kept = {
             "account": get_account_id(),
             "region": get_region(),
