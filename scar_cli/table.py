@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TextIO
 
 _LONGEST_TEXT = 16_000
@@ -29,6 +30,19 @@ def counted(number: int, what: str) -> str:
 def takes_colours(stream: TextIO) -> bool:
     """Whether a stream is a terminal, and colours are not disabled; see no-color.org."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def iso_time(milliseconds: int | None) -> str | None:
+    """A time in milliseconds since 1970 as ISO 8601, in UTC."""
+    if milliseconds is None:
+        return None
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def local_time(moment: str | None) -> str:
+    """An ISO 8601 time as `2026-01-31 12:00:00`, in the local time zone; `-` for None."""
+    return "-" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def printable(text: str) -> str:

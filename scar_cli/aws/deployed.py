@@ -1,6 +1,6 @@
-"""What is deployed: read from the `ScarWorkflow` output of CloudFormation stacks, never guessed from names.
+"""Deployed functions, read from the `ScarWorkflow` outputs of CloudFormation stacks, not guessed from names.
 
-Verbs choose among it by an FDL file, by a function's name, or take all of it.
+Commands select some of them by an FDL file, a function's name, a stack or a stage, or use all of them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from fdl_schemas.model import Workflow
 
 OUTPUT = "ScarWorkflow"
-"""The output in which a stack tells what it holds, as JSON."""
+"""The output in which a stack describes its workflow, as JSON."""
 
 _OUTPUTS = re.compile(OUTPUT + "([0-9a-f]{8})?")
-"""A stack of another CDK app has one for each of its workflows, see `scar_constructs.ScarWorkflow`."""
+"""A stack of another CDK app has one for each workflow in it, see `scar_constructs.ScarWorkflow`."""
 _DESCRIPTION = re.compile(r"SCAR workflow (?P<workflow>.*?)(?: \(stage (?P<stage>[a-z0-9-]+)\))?: ")
-"""What the description of a stack begins with. The workflow is the FDL file's stem."""
+"""The beginning of a stack's description. The workflow is the FDL file's stem."""
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
+_NAMES_SHOWN = 20
 _TEXTS = ("name", "mode", "log_group", "failure_queue_url")
 _PATHS = ("inputs", "outputs")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -38,7 +39,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class DeployedFunction:
-    """One function of a stack, as the stack's output tells of it."""
+    """One function of a stack, as the stack's output describes it."""
 
     name: str
     stack: str
@@ -48,7 +49,7 @@ class DeployedFunction:
     failure_queue_url: str
     image: str | None = None
     inputs: tuple[str, ...] = ()
-    """`bucket/folder`, with the buckets' real names."""
+    """`bucket/folder`, with the real names of the buckets."""
     outputs: tuple[str, ...] = ()
     job_queue: str | None = None
     job_definition: str | None = None
@@ -58,7 +59,7 @@ class DeployedFunction:
     assembled_image: str | None = None
     """URI, with its digest, of the image that Lambda or Batch runs."""
     image_digest: str | None = None
-    """Of the image that it was assembled from."""
+    """Digest of the image that it was assembled from."""
     launch: str | None = None
     """ARN of the state machine of `scar-launch --distributed`."""
     stage: str | None = None
@@ -67,7 +68,7 @@ class DeployedFunction:
 
 @dataclass(frozen=True)
 class DeployedStack:
-    """A workflow in a stack: one that this project has made, or one of another CDK app."""
+    """A workflow in a stack, which belongs to this project or to another CDK app."""
 
     name: str
     region: str
@@ -78,16 +79,16 @@ class DeployedStack:
     buckets: tuple[str, ...]
     stage: str | None = None
     is_foreign: bool = False
-    """A stack of another CDK app, which may hold other resources and several workflows."""
+    """A stack of another CDK app, which may contain other resources and several workflows."""
 
 
 def of_stage(command: _Command) -> _Command:
-    """The option --stage: None, or a valid stage."""
+    """Add the option --stage: None, or a valid stage."""
     return click.option(
         "--stage",
         metavar="STAGE",
         callback=_checked_stage,
-        help="Stage, such as dev; part of the names of what is deployed in it.",
+        help="Stage, such as dev. It is part of the names of all resources in it.",
     )(command)
 
 
@@ -98,7 +99,7 @@ def _checked_stage(_ctx: click.Context, _option: click.Parameter, value: str | N
 
 
 class Choice(TypedDict):
-    """What the options of `selects_functions` say."""
+    """Values of the options of `selects_functions`."""
 
     fdl: str | None
     name: str | None
@@ -107,20 +108,20 @@ class Choice(TypedDict):
 
 
 def selects_functions(command: _Command) -> _Command:
-    """The options -f, -n, --stack and --stage, which `selected` takes."""
+    """Add the options -f, -n, --stack and --stage, the arguments of `selected`."""
     command = of_stage(command)
-    command = click.option("--stack", metavar="STACK", help="Only what this stack holds.")(command)
-    command = click.option("-n", "--name", metavar="FUNCTION", help="The function of this name.")(command)
+    command = click.option("--stack", metavar="STACK", help="Only functions in this stack.")(command)
+    command = click.option("-n", "--name", metavar="FUNCTION", help="Only this function.")(command)
     return click.option(
-        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="What this FDL file has deployed."
+        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Only functions of this FDL file."
     )(command)
 
 
 def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
-    """All workflows in the stacks of the regions (None: the session's own), by name of the stack.
+    """All workflows in the stacks of the regions (None: the session's region), sorted by name of the stack.
 
     Raises:
-        UserError: AWS cannot be asked, or a stack's output cannot be read.
+        UserError: a call to AWS fails, or the output of a stack is invalid.
     """
     found = {}
     for region in regions:
@@ -137,13 +138,14 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
 def selected_stacks(
     fdl: str | None, stack: str | None = None, stage: str | None = None
 ) -> list[DeployedStack]:
-    """The stacks that an FDL file of that name has made, or the one that is named, or all.
+    """The stacks of an FDL file of that name, or the named one, or all.
 
-    With a stage, `fdl` and `stack` are what they are without it, and only that stage is chosen. Without one,
-    `fdl` chooses only what was deployed without a stage.
+    With a stage, `fdl` and `stack` are the names without the stage, and only that stage is selected. Without
+    one, `fdl` selects only what was deployed without a stage.
 
     Raises:
-        UserError: there is none, or another file has made it; or the FDL file cannot be used.
+        UserError: nothing was found, or another file has deployed it.
+        click.exceptions.Exit: the FDL file has errors.
     """
     workflow = workflow_of(fdl) if fdl is not None else None
     regions: list[str | None] = [None]
@@ -156,20 +158,20 @@ def selected_stacks(
         named = staged(stack, stage)
         chosen = [one for one in everything if one.name == named]
         if not chosen:
-            raise UserError(f"There is no stack {named} of a workflow here", _known(everything))
+            raise UserError(f"No stack {named} with a workflow was found", _known_stacks(everything))
         return chosen
     if workflow is None:
         return [one for one in everything if stage in (None, one.stage)]
     holding = [one for one in everything if any(function.name in names for function in one.functions)]
     own = [one for one in everything if one.workflow == workflow.name and one.stage == stage]
-    # One that holds none: its creation may have failed, or all of its functions been renamed.
+    # The creation of one without functions may have failed, or all of its functions may have been renamed.
     chosen = [one for one in holding if one.workflow in (workflow.name, "")] or own
     if not chosen and holding:
         other = holding[0]
         shared = ", ".join(function.name for function in other.functions if function.name in names)
         raise UserError(
             f"{shared} is deployed, but by another FDL file ({other.workflow}), as the stack {other.name}",
-            f"Choose that by --stack {other.name} in place of -f",
+            f"To select that, use --stack {other.name} instead of -f",
         )
     if not chosen:
         raise _not_deployed(
@@ -181,25 +183,25 @@ def selected_stacks(
 def _not_deployed(fdl: str, stage: str | None, stages: list[str | None]) -> UserError:
     if stage is not None:
         return UserError(
-            f"{fdl} is not deployed here as stage {stage}", f"Deploy it: scar init -f {fdl} --stage {stage}"
+            f"{fdl} is not deployed as stage {stage}", f"Deploy it: scar init -f {fdl} --stage {stage}"
         )
     if others := sorted({one for one in stages if one is not None}):
         return UserError(
-            f"{fdl} is not deployed here without a stage",
-            f"It is deployed as {', '.join(others[:20])}: add --stage {others[0]}",
+            f"{fdl} is not deployed without a stage",
+            f"Its stages are {', '.join(others[:20])}: add --stage {others[0]}",
         )
-    return UserError(f"{fdl} is not deployed here", f"Deploy it: scar init -f {fdl}")
+    return UserError(f"{fdl} is not deployed", f"Deploy it: scar init -f {fdl}")
 
 
 def selected(
     fdl: str | None, name: str | None, stack: str | None = None, stage: str | None = None
 ) -> list[DeployedFunction]:
-    """The functions that the options of `selects_functions` choose; all, if none is given.
+    """The functions that the options of `selects_functions` select; all, if none is given.
 
-    With a stage, `name` is the one of the FDL file; without one, and without `fdl`, the deployed one.
+    With a stage, `name` is the name in the FDL file; without one, and without `fdl`, the deployed one.
 
     Raises:
-        UserError: nothing fits, or the FDL file and what is deployed differ.
+        UserError: nothing was found, or a function of the FDL file is not deployed.
     """
     found = [function for one in selected_stacks(fdl, stack, stage) for function in one.functions]
     if name is not None:
@@ -210,20 +212,23 @@ def selected(
         found = [function for function in found if function.name in wanted]
         if missing and (name is None or name in missing):
             raise UserError(
-                f"{', '.join(missing)} of {fdl} is not deployed, though other functions of it are",
-                f"Deploy the file as it is now: scar init -f {fdl}",
+                f"{', '.join(missing)} of {fdl} is not deployed, although other functions of the file are",
+                f"Deploy the file again: scar init -f {fdl}",
             )
     if name is None:
         return found
     named = [function for function in found if function.name == name]
     if not named:
-        known = ", ".join(function.name for function in found[:20])
-        where = f" by {fdl}" if fdl is not None else " here"
-        raise UserError(
-            f"There is no function {name} deployed{where}",
-            f"There are: {known}" if known else "Deploy its FDL file: scar init -f FILE",
-        )
+        where = f" by {fdl}" if fdl is not None else ""
+        raise UserError(f"No function named {name} is deployed{where}", known_functions(found))
     return named
+
+
+def known_functions(found: Sequence[DeployedFunction]) -> str:
+    """Advice after a wrong name."""
+    if not found:
+        return "Deploy its FDL file: scar init -f FILE"
+    return f"Deployed functions: {_names([function.name for function in found])}"
 
 
 def one_selected(
@@ -233,10 +238,10 @@ def one_selected(
     stage: str | None = None,
     fits: Callable[[DeployedFunction], bool] = lambda _function: True,
 ) -> DeployedFunction:
-    """The one function that the options choose, and that fits where several would be chosen.
+    """The only function that the options select; of several, the only one that `fits`.
 
     Raises:
-        UserError: none, or several.
+        UserError: none or several functions are selected.
     """
     found = selected(fdl, name, stack, stage)
     if name is None and len(found) > 1:
@@ -244,15 +249,15 @@ def one_selected(
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UserError("No function is deployed here", "Deploy one: scar init -f FILE")
+        raise UserError("No functions are deployed", "Deploy one: scar init -f FILE")
     raise UserError(
-        f"There are several functions: {', '.join(function.name for function in found[:20])}",
-        "Say which one by -n",
+        f"Several functions are deployed: {_names([function.name for function in found])}",
+        "Select one with -n",
     )
 
 
 def reachable_url(api_url: str, endpoint: str) -> str:
-    """The address of an HTTP endpoint: the stack's, or where the embedded cloud has it."""
+    """The URL of an HTTP endpoint: that of the stack, or the one that works on the embedded cloud."""
     address, cloud = urlsplit(api_url), urlsplit(endpoint)
     api, is_aws, _rest = (address.hostname or "").partition(".execute-api.")
     if not is_aws or cloud.hostname not in LOOPBACK:
@@ -261,10 +266,10 @@ def reachable_url(api_url: str, endpoint: str) -> str:
 
 
 def workflow_of(fdl: str) -> Workflow:
-    """The workflow of an FDL file; what is wrong with it is said on standard error.
+    """The workflow of an FDL file. Errors in the file are printed on standard error.
 
     Raises:
-        click.exceptions.Exit: it has errors.
+        click.exceptions.Exit: the file has errors.
     """
     from fdl_schemas.diagnostics.diagnostic import FdlError
     from fdl_schemas.load import load_workflow
@@ -277,7 +282,7 @@ def workflow_of(fdl: str) -> Workflow:
 
 
 def _read(stack: dict[str, Any], region: str) -> list[DeployedStack]:
-    """The workflows of a stack. One of this project whose creation failed has no outputs, but its tag."""
+    """The workflows of a stack. A stack of this project whose creation failed has no outputs, but a tag."""
     described = _DESCRIPTION.match(str(stack.get("Description", "")))
     outputs = {output["OutputKey"]: str(output["OutputValue"]) for output in stack.get("Outputs", [])}
     summaries = {key: value for key, value in sorted(outputs.items()) if _OUTPUTS.fullmatch(key)}
@@ -292,15 +297,15 @@ def _read_output(
     name = str(stack["StackName"])
     try:
         content = json.loads(summary)
-        # Stacks of older versions have the workflow's name in their description alone.
+        # Stacks of older versions have the workflow's name only in their description.
         workflow = content.get("workflow", described["workflow"] if described else "")
         stage = content.get("stage", described["stage"] if described else None)
         functions = tuple(_function(entry, name, region, stage) for entry in content["functions"])
         buckets = tuple(str(bucket) for bucket in content["buckets"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            f"The output {output} of the stack {name} cannot be read",
-            "Another version has deployed it: deploy it again with this one",
+            f"The output {output} of the stack {name} is invalid",
+            "Another version of scar has deployed it: deploy it again with this version",
         ) from None
     status = str(stack["StackStatus"])
     return DeployedStack(
@@ -314,6 +319,12 @@ def _function(entry: dict[str, Any], stack: str, region: str, stage: str | None)
     return DeployedFunction(**{**content, "stack": stack, "region": region, "stage": stage})
 
 
-def _known(everything: list[DeployedStack]) -> str:
-    names = ", ".join(one.name for one in everything[:20])
-    return f"There are: {names}" if names else "Deploy an FDL file: scar init -f FILE"
+def _known_stacks(everything: list[DeployedStack]) -> str:
+    if not everything:
+        return "Deploy an FDL file: scar init -f FILE"
+    return f"Stacks with a workflow: {_names([one.name for one in everything])}"
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more

@@ -1,8 +1,8 @@
-"""Files to and from S3: several at once, large ones in parts.
+"""Uploads to S3 and downloads from it: several files at once, large ones in parts.
 
-An interruption leaves no half of a file behind, neither in the bucket nor on disk. A key is what a stranger
-wrote: one that names no place below the target (`../x`, `a//b`, NUL) is refused with a reason, and a link
-that leads out of the target is not followed.
+An interruption leaves no partial file behind, neither in the bucket nor on disk. Keys are untrusted: one that
+is not a path below the target (`../x`, `a//b`, NUL) is rejected with a reason, and a symbolic link that leads
+out of the target is not followed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _File = TypeVar("_File")
 
 @dataclass(frozen=True)
 class FileToPut:
-    """A file, and the key that it gets."""
+    """A file, and the key to upload it to."""
 
     path: Path
     key: str
@@ -39,35 +39,39 @@ class FileToPut:
 
 @dataclass(frozen=True)
 class Download:
-    """An object, and the path below the target that it gets."""
+    """An object, and the path below the target to download it to."""
 
     key: str
     below: str
-    """With `/` between its parts, as they stand in the key."""
+    """Separated by `/`, as in the key."""
     size: int
     etag: str = ""
 
 
 class UnsafeKeyError(ValueError):
-    """The key names no file below the target; the text is the reason."""
+    """The key is not a path of a file below the target; the text is the reason."""
+
+
+class NoSuchBucketError(UserError):
+    """The bucket does not exist."""
 
 
 def safe_path(target: Path, below: str) -> Path:
-    """The place of a file below the target.
+    """The path of a file below the target.
 
     Raises:
-        UnsafeKeyError: the name is none, or leads out of the target.
+        UnsafeKeyError: it is not a valid path, or leads out of the target.
     """
     parts = below.split("/")
     if any(part in ("", ".", "..") for part in parts):
-        raise UnsafeKeyError("its key is no path of a file below a folder")
+        raise UnsafeKeyError("its key is not a path of a file below a folder")
     if "\0" in below:
-        raise UnsafeKeyError("its key holds a NUL character")
+        raise UnsafeKeyError("its key contains a NUL character")
     path = target.joinpath(*parts)
     if not path.parent.resolve().is_relative_to(target.resolve()):
-        raise UnsafeKeyError("a link leads out of the target folder there")
+        raise UnsafeKeyError("a symbolic link leads out of the target folder")
     if path.is_dir():
-        raise UnsafeKeyError("there is a folder of that name")
+        raise UnsafeKeyError("a folder of that name exists")
     return path
 
 
@@ -75,7 +79,8 @@ def client_of(bucket: str, concurrency: int) -> Any:
     """A client in the bucket's own region.
 
     Raises:
-        UserError: the bucket does not exist, or is someone else's.
+        NoSuchBucketError: the bucket does not exist.
+        UserError: it belongs to someone else, or the call fails.
     """
     from botocore.exceptions import ClientError
 
@@ -90,26 +95,26 @@ def client_of(bucket: str, concurrency: int) -> Any:
                 return client("s3", region=region, max_pool_connections=concurrency * 4)
             if error_code(error) in ("404", "NoSuchBucket"):
                 where = os.environ.get("AWS_ENDPOINT_URL") or f"AWS ({s3.meta.region_name})"
-                raise UserError(
-                    f"There is no bucket {bucket} at {where}",
-                    "Deploy the workflow that makes it, or look at the name",
+                raise NoSuchBucketError(
+                    f"The bucket {bucket} does not exist at {where}",
+                    "Check the name, or deploy the workflow that creates it",
                 ) from error
             if error_code(error) in ("400", "403"):
                 ask_why(s3, bucket)
             if error_code(error) == "403":
                 raise UserError(
-                    f"The bucket {bucket} exists, but these credentials may not use it",
-                    "It may be someone else's: bucket names are shared by all of AWS",
+                    f"The bucket {bucket} exists, but these credentials cannot access it",
+                    "It may belong to someone else: bucket names are unique across all of AWS",
                 ) from error
             raise
     return s3
 
 
 def ask_why(s3: Any, bucket: str) -> None:
-    """An answer to HEAD has no words, so ask by GET whether it is the credentials themselves.
+    """Find out whether the credentials are invalid, by GET: responses to HEAD have no error message.
 
     Raises:
-        UserError: they have expired, for example.
+        UserError: the credentials have expired, for example.
     """
     from botocore.exceptions import ClientError
 
@@ -122,10 +127,10 @@ def ask_why(s3: Any, bucket: str) -> None:
 
 
 def objects_below(s3: Any, bucket: str, folder: str) -> Iterator[dict[str, Any]]:
-    """All objects in the folder, page by page; markers of folders are left out.
+    """All objects in the folder, page by page, without folder markers.
 
     Raises:
-        UserError: the bucket may not be listed.
+        UserError: the bucket cannot be listed.
     """
     with explained():
         for page in s3.get_paginator("list_objects_v2").paginate(
@@ -137,10 +142,10 @@ def objects_below(s3: Any, bucket: str, folder: str) -> Iterator[dict[str, Any]]
 def send(
     s3: Any, bucket: str, uploads: list[FileToPut], concurrency: int, advance: Callable[[int], object]
 ) -> dict[FileToPut, str]:
-    """Upload all; the ones that failed, with the reason."""
+    """Upload all files. Returns those that failed, with the reason."""
     done: list[FileToPut] = []
     interrupted = threading.Event()
-    moved = _until(interrupted, advance)  # boto3 gives an upload up then, and takes its parts away
+    moved = _until(interrupted, advance)  # boto3 then aborts the upload and deletes its parts
 
     def no_retry_of_those(*, caught_exception: Exception | None, **_more: Any) -> None:
         if caught_exception is not None and interrupted.is_set():
@@ -180,10 +185,10 @@ def receive(
     advance: Callable[[int], object] = lambda _bytes: None,
     arrived: Callable[[Download], object] = lambda _download: None,
 ) -> tuple[list[Download], dict[Download, str]]:
-    """Download all; returns those that were downloaded, and those that failed, with the reason.
+    """Download all files. Returns the downloaded ones, and the failed ones with the reason.
 
-    `downloads` is read on while files arrive, so that the memory needed does not grow with a queue of them.
-    `place` gives a file's path, or raises `UnsafeKeyError`. `arrived` is called after each file.
+    `downloads` is consumed while files arrive, so that memory does not grow with their number. `place`
+    returns the path of a file, or raises `UnsafeKeyError`. `arrived` is called after each file.
     """
     interrupted = threading.Event()
     moved, config = _until(interrupted, advance), _config(_PART)
@@ -216,7 +221,7 @@ def receive(
 def _each_by_threads(
     work: Callable[[_File], None], files: Iterable[_File], concurrency: int, interrupted: threading.Event
 ) -> Generator[tuple[_File, BaseException | None], None, None]:
-    """Each file that is done, and why it failed; an interruption sets `interrupted`; waits for the rest."""
+    """Yield each finished file with its error, if any. Sets `interrupted` and waits if it is interrupted."""
     with ThreadPoolExecutor(concurrency) as pool:
         running: dict[Future[None], _File] = {}
         left = iter(files)
@@ -235,7 +240,7 @@ def _each_by_threads(
 
 
 def _until(interrupted: threading.Event, advance: Callable[[int], object]) -> Callable[[int], None]:
-    """What boto3 tells of each part that has moved; ends the transfer after an interruption."""
+    """boto3's progress callback, which ends the transfer after an interruption."""
 
     def moved(size: int) -> None:
         if interrupted.is_set():
@@ -261,7 +266,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
+    """The umask of the process, which can only be read by setting it."""
     with _umask_lock:
         mask = os.umask(0o077)
         os.umask(mask)
@@ -272,4 +277,4 @@ _umask_lock = threading.Lock()
 
 
 class _InterruptedTransferError(Exception):
-    """Ends a transfer that is on its way."""
+    """Ends a transfer in progress."""

@@ -1,23 +1,37 @@
-"""`scar log`: what Lambda and Batch wrote about a function, as one log.
+"""`scar log`: the logs of functions, from Lambda and Batch, as one.
 
-A request that was handed over to Batch goes on in its job's stream; `scar_cli.aws.logs` says which line
-belongs to which request.
+A request that was handed over to Batch continues in the stream of its job.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Unpack
 
 import click
 
 from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
-from scar_cli.aws.logs import Line, belongs, lines, lines_of_group, moment_ms, parsed, readable
+from scar_cli.aws.logs import (
+    FailedRuns,
+    Line,
+    RepeatedErrors,
+    UnfinishedRuns,
+    belongs,
+    is_of_script,
+    last_activity,
+    lines,
+    lines_of_group,
+    moment_ms,
+    parsed,
+    readable,
+)
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -25,70 +39,180 @@ from scar_cli.table import printable_line
 
 _LOOK_EVERY_S = 2.0
 _LATE_MS = 60_000
-"""A line may reach CloudWatch this long after it was written."""
+"""A line may appear in CloudWatch this long after it was written."""
 _STREAMS_AT_ONCE = 100
+_TAIL = 100
+_WINDOWS_MIN = (10, 2 * 60, 24 * 60, 7 * 24 * 60)
+"""How far to look back for the last lines, before the whole log is read: CloudWatch reads forward only."""
 
 
 @click.command(
     "log",
     epilog=examples(
-        "scar log -n my-function --since 1h",
-        "scar log -f workflow.yaml --follow",
+        "scar log -n my-function",
+        "scar log -n my-function --follow",
+        "scar log -f workflow.yaml --errors --since 1h",
+        "scar log -n my-function --script > output.txt",
         "scar log -n my-function -ri 4f1c9e3f-dc75-43e6-81a0-78f0145fbedb",
     ),
 )
 @selects_functions
-@click.option("-ri", "--request-id", metavar="ID", help="Only this request, and the job that it became.")
-@click.option("-ls", "--log-stream-name", "stream", metavar="STREAM", help="Only this stream.")
-@click.option("--since", metavar="TIME", help="Only what is newer: 10m, 2h, 1d, or 2026-01-31T12:00.")
-@click.option("--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
-@click.option("--raw", is_flag=True, help="Print lines as they were written.")
+@click.option(
+    "--tail",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Show the last N lines.  [default: {_TAIL}; all lines with --since, -ri or -ls]",
+)
+@click.option("--since", metavar="TIME", help="Show lines since 10m, 2h or 1d ago, or 2026-01-31T12:00.")
+@click.option("--follow", is_flag=True, help="Continue with new lines until Ctrl-C.")
+@click.option("--errors", is_flag=True, help="Show failed runs only.")
+@click.option("--script", is_flag=True, help="Show the output of the script only, without timestamps.")
+@click.option(
+    "-ri", "--request-id", metavar="ID", help="Show this request only, and the job that it started."
+)
+@click.option("-ls", "--log-stream-name", "stream", metavar="STREAM", help="Show this log stream only.")
+@click.option("--raw", is_flag=True, help="Print all lines, unchanged.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print each line as a JSON object.")
 def command(
     *,
     request_id: str | None,
     stream: str | None,
     since: str | None,
+    tail: int | None,
     follow: bool,
+    errors: bool,
+    script: bool,
     raw: bool,
     as_json: bool,
     **choice: Unpack[Choice],
 ) -> int:
-    """Show the logs of functions, of Lambda and Batch alike, in the order of time."""
+    """Show the logs of functions, from Lambda and Batch, in chronological order.
+
+    An error is shown once, without the traceback of the Lambda runtime; --raw and --json show all lines.
+    """
     functions = selected(**choice)
     if not functions:
-        raise UserError("No function is deployed here", "Deploy one: scar init -f FILE")
+        raise UserError("No functions are deployed", "Deploy one: scar init -f FILE")
     if follow and request_id:
-        raise UserError("--follow shows all requests", "Leave out one of --follow and --request-id")
+        raise UserError("--follow cannot be combined with --request-id", "Omit one of them")
     start = moment_ms(since) if since else None
+    if tail is None and not (since or request_id or stream):
+        tail = _TAIL
     several = len(functions) > 1
     clients = {region: client("logs", region=region) for region in {one.region for one in functions}}
 
-    def show(line: Line) -> None:
-        click.echo(_shown(line, several=several, raw=raw, as_json=as_json))
+    def read(start_ms: int | None) -> Iterator[Line]:
+        if request_id:
+            return _lines_of_request(clients, functions, request_id, start_ms)
+        return lines(clients, functions, start_ms, stream)
 
-    if request_id:
-        found = False
-        for function in functions:
-            for line in _lines_of_request(clients[function.region], function, request_id, start):
-                found = True
-                show(line)
-        if not found:
-            raise UserError(f"No log tells of the request {request_id}", "Look at the id, or wait a little")
-        return 0
-    if not follow:
-        for line in lines(clients, functions, start, stream):
-            show(line)
-        return 0
-    _follow(clients, functions, start, stream, show)
+    def show(found: Iterable[Line]) -> None:
+        for line in found:
+            click.echo(_shown(line, several=several, script=script, raw=raw, as_json=as_json))
+
+    log = _Log(read, errors=errors, script=script, unchanged=raw or as_json)
+    if tail is None:
+        show(log.new(start))
+    else:
+        windows = [start] if request_id or stream else _windows(clients, functions, start)
+        show(log.last(tail, windows))
+    while follow:
+        time.sleep(_LOOK_EVERY_S)
+        recent = int(time.time() * 1000) - _LATE_MS
+        show(log.new(recent if start is None else max(start, recent)))
+    if sys.stderr.isatty() and log.unfinished.exist():
+        click.echo("A run is in progress. To see its next lines, add --follow.", err=True)
     return 0
 
 
+class _Log:
+    """Reads the log again and again, and returns each line that is to be shown once."""
+
+    def __init__(
+        self, read: Callable[[int | None], Iterator[Line]], *, errors: bool, script: bool, unchanged: bool
+    ) -> None:
+        self._read = read
+        self._only_errors = errors
+        self._only_script = script
+        self._unchanged = unchanged and not script
+        self._forget()
+
+    def _forget(self) -> None:
+        self._returned: Counter[Line] = Counter()
+        """Lines that the next call may read again. Several may be equal."""
+        self._failed = FailedRuns() if self._only_errors else None
+        self._repeated = RepeatedErrors()
+        self.unfinished = UnfinishedRuns()
+
+    def last(self, count: int, windows: Iterable[int | None]) -> Iterable[Line]:
+        """The last lines. `windows` are times to read from, each earlier than the one before."""
+        found: deque[Line] = deque(maxlen=count)
+        for window in windows:
+            self._forget()
+            found = deque(self.new(window), maxlen=count)
+            if len(found) == count:
+                break
+        return found
+
+    def new(self, start_ms: int | None) -> Iterator[Line]:
+        """The lines since `start_ms` that earlier calls have not returned."""
+        for line in self._unread(start_ms):
+            self.unfinished.take(line)
+            for kept in [line] if self._failed is None else self._failed.take(line):
+                is_repeated = self._repeated.has(kept)
+                if (self._unchanged or not is_repeated) and (not self._only_script or is_of_script(kept)):
+                    yield kept
+
+    def _unread(self, start_ms: int | None) -> Iterator[Line]:
+        again_from = int(time.time() * 1000) - _LATE_MS
+        found: Counter[Line] = Counter()
+        for line in self._read(start_ms):
+            if line.timestamp_ms < again_from:
+                yield line
+                continue
+            found[line] += 1
+            if found[line] > self._returned[line]:
+                yield line
+        self._returned = found
+
+
+def _windows(
+    clients: dict[str, Any], functions: Sequence[DeployedFunction], start_ms: int | None
+) -> Iterator[int | None]:
+    """Times to read the log from, each earlier than the one before."""
+    latest = 0
+    for function in functions:
+        with suppress(UserError):  # the caller may lack the permission
+            latest = max(latest, last_activity(clients[function.region], function) or 0)
+    # CloudWatch updates the time of the last event with delay, never ahead of the event.
+    latest = latest or int(time.time() * 1000)
+    for minutes in _WINDOWS_MIN:
+        window = latest - minutes * 60_000
+        if start_ms is not None and window <= start_ms:
+            break
+        yield window
+    yield start_ms
+
+
 def _lines_of_request(
-    logs: Any, function: DeployedFunction, request_id: str, start_ms: int | None
+    clients: dict[str, Any], functions: Sequence[DeployedFunction], request_id: str, start_ms: int | None
 ) -> Iterator[Line]:
     if not re.fullmatch(r"[A-Za-z0-9:_-]{1,200}", request_id):
-        raise UserError(f"{request_id!r} is no request id", "Copy it from an answer or from a log line")
+        raise UserError(
+            f"{request_id!r} is not a request id", "Copy it from the output of scar run or scar log"
+        )
+    found = False
+    for function in functions:
+        for line in _lines_in_function(clients[function.region], function, request_id, start_ms):
+            found = True
+            yield line
+    if not found:
+        raise UserError(f"No log mentions the request {request_id}", "Check the id, or wait a little")
+
+
+def _lines_in_function(
+    logs: Any, function: DeployedFunction, request_id: str, start_ms: int | None
+) -> Iterator[Line]:
     hits = list(lines_of_group(logs, function, function.log_group, start_ms, pattern=f'"{request_id}"'))
     jobs = {request_id}
     for hit in hits:
@@ -114,37 +238,16 @@ def _chunks(streams: list[str]) -> Iterator[list[str]]:
         yield streams[start : start + _STREAMS_AT_ONCE]
 
 
-def _follow(
-    clients: dict[str, Any],
-    functions: Sequence[DeployedFunction],
-    start_ms: int | None,
-    stream: str | None,
-    show: Any,
-) -> None:
-    """Look again and again, a little back each time: lines may come late, and several may be alike."""
-    if start_ms is None:
-        start_ms = int(time.time() * 1000) - _LATE_MS
-    shown: Counter[Line] = Counter()
-    while True:
-        now: Counter[Line] = Counter()
-        for line in lines(clients, functions, start_ms, stream):
-            now[line] += 1
-            if now[line] > shown[line]:
-                shown[line] = now[line]
-                show(line)
-        start_ms = max(start_ms, int(time.time() * 1000) - _LATE_MS)
-        shown = Counter({line: count for line, count in shown.items() if line.timestamp_ms >= start_ms})
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _shown(line: Line, *, several: bool, raw: bool, as_json: bool) -> str:
+def _shown(line: Line, *, several: bool, script: bool, raw: bool, as_json: bool) -> str:
     own = parsed(line.text)
     if as_json:
         content = {"timestamp": line.timestamp_ms, "function": line.function, "stream": line.stream}
         return json.dumps({**content, "message": own if own is not None else line.text})
     if raw:
         return printable_line(line.text)
+    name = f"{line.function}  " if several else ""
+    if script:
+        return f"{name}{printable_line(line.text)}"
     moment = datetime.fromtimestamp(line.timestamp_ms / 1000).astimezone()
     text = line.text if own is None else readable(own)
-    name = f"{line.function}  " if several else ""
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}  {name}{printable_line(text)}"

@@ -1,7 +1,7 @@
-"""`scar status`: what is queued, running, done and failed, for each function.
+"""`scar status`: queued, running, done and failed runs of each function, and why runs failed.
 
-Lambda tells nobody what waits in its queue of asynchronous events; what has run is counted in the log. Batch
-counts its jobs. What has failed for good waits in the failure queue, until `scar retry`.
+Runs of Lambda are counted in its logs. AWS Batch counts its own jobs. Events that are given up remain in the
+failure queue until `scar retry` sends them again.
 """
 
 from __future__ import annotations
@@ -10,51 +10,89 @@ import json
 import re
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from typing import Any, Unpack
 
 import click
 
 from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
 from scar_cli.aws.failure_queues import depth
-from scar_cli.aws.logs import groups, lines, moment_ms, parsed
+from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
 from scar_cli.aws.session import client, explained
 from scar_cli.examples import examples
-from scar_cli.table import table, takes_colours
+from scar_cli.table import iso_time, local_time, printable, table, takes_colours
 
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _LOOK_EVERY_S = 2.0
 _WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING")
-_HEAD = ("FUNCTION", "MODE", "QUEUED", "RUNNING", "DONE", "FAILED RUNS", "IN FAILURE QUEUE", "LAST ACTIVITY")
+_REASONS_SHOWN = 5
+_REASON_LENGTH = 200
+_HEAD = (
+    "FUNCTION",
+    "MODE",
+    "QUEUED",
+    "OLDEST",
+    "RUNNING",
+    "DONE",
+    "FAILED",
+    "FAILURE QUEUE",
+    "LAST ACTIVITY",
+)
+_KILLED = ("Task timed out", "Runtime exited")
+"""In the lines that Lambda logs if it ends a run."""
 
 
 @dataclass
 class Status:
-    """Of one function."""
+    """Status of one function."""
 
     function: str
     mode: str
     queued: int | None = None
-    """Jobs that wait in Batch; None: Lambda does not tell."""
+    """Jobs that wait in Batch; None for Lambda, which does not report its queue."""
+    oldest_queued_s: int | None = None
+    """Seconds since the oldest of them was submitted."""
     running: int = 0
     done: int = 0
     failed: int = 0
-    """Runs; one event may fail several times before it is given up."""
+    """Attempts to process an event that failed, whether or not a later attempt succeeded."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why they failed, most frequent first."""
     failure_queue: int = 0
+    """Events that were given up after their last attempt."""
     last_activity: str | None = None
 
 
-@click.command("status", epilog=examples("scar status", "scar status -f workflow.yaml --follow"))
+@click.command(
+    "status",
+    epilog=examples("scar status", "scar status -f workflow.yaml --follow", "scar status --since 1h"),
+)
 @selects_functions
-@click.option("--since", default="24h", show_default=True, metavar="TIME", help="Count runs from then on.")
-@click.option("--follow", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option(
+    "--since",
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="Count runs since 10m, 2h or 1d ago, or 2026-01-31T12:00.",
+)
+@click.option("--follow", is_flag=True, help="Repeat every few seconds, until Ctrl-C.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
-    """Show what is queued, running, done and failed. Ends with 1 if a failure queue holds something.
+    """Show queued, running, done and failed runs of functions, and why runs failed.
 
-    QUEUED is `?` for functions of Lambda, which tells nobody what waits there.
+    Exit code 1 if a failure queue is not empty.
+
+    \b
+    QUEUED         jobs waiting in AWS Batch; ? for Lambda, which does not report it
+    OLDEST         how long the oldest of them has been waiting
+    RUNNING        runs in progress, on Lambda or Batch
+    DONE           runs that succeeded
+    FAILED         runs that failed; an event can fail several times, as each retry is a
+                   run of its own
+    FAILURE QUEUE  events that failed in their last attempt; `scar retry` sends them again
     """
     functions = selected(**choice)
     start = moment_ms(since)
@@ -74,13 +112,14 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
 
 def _print(found: list[Status]) -> None:
     if not found:
-        click.echo("No function is deployed here.", err=True)
+        click.echo("No functions are deployed. To deploy one: scar init -f FILE", err=True)
         return
     rows = [
         (
             one.function,
             one.mode,
             "?" if one.queued is None else str(one.queued),
+            "-" if one.oldest_queued_s is None else _duration(one.oldest_queued_s),
             str(one.running),
             str(one.done),
             str(one.failed),
@@ -94,69 +133,116 @@ def _print(found: list[Status]) -> None:
     click.echo(click.style(head, bold=True) if colours else head)
     for one, line in zip(found, lines, strict=True):
         click.echo(click.style(line, fg="red") if colours and one.failure_queue else line)
-    waiting = [one.function for one in found if one.failure_queue]
-    if waiting:
-        click.echo("What is in a failure queue is kept: `scar retry` sends it again.", err=True)
+    reasons = [row for one in found for row in _rows_of_reasons(one)]
+    if reasons:
+        click.echo()
+        head, *lines = table(("FUNCTION", "FAILED", "REASON"), reasons)
+        click.echo(click.style(head, bold=True) if colours else head)
+        for line in lines:
+            click.echo(line)
+    if any(one.failed for one in found):
+        click.echo("To see the failed runs: scar log --errors", err=True)
+    if any(one.failure_queue for one in found):
+        click.echo("To send the events in failure queues again: scar retry", err=True)
+
+
+def _rows_of_reasons(status: Status) -> Iterator[tuple[str, str, str]]:
+    reasons = list(status.reasons.items())
+    for reason, count in reasons[:_REASONS_SHOWN]:
+        yield status.function, str(count), reason
+    if rest := reasons[_REASONS_SHOWN:]:
+        yield status.function, str(sum(count for _reason, count in rest)), f"({len(rest)} other reasons)"
+
+
+def _duration(seconds: int) -> str:
+    """`45s`, `12m`, `3h` or `2d`."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _status(function: DeployedFunction, start_ms: int) -> Status:
     status = Status(function.name, function.mode)
-    logs = {function.region: client("logs", region=function.region)}
-    last = last_activity(logs[function.region], function)
-    status.last_activity = moment(last)
-    lambda_only = [replace(function, batch_log_group=None)]
-    for line in lines(logs, lambda_only, start_ms, pattern='"summary"'):
+    logs = client("logs", region=function.region)
+    status.last_activity = iso_time(last_activity(logs, function))
+    for line in lines_of_group(logs, function, function.log_group, start_ms, pattern='"summary"'):
         own = parsed(line.text)
         if own is not None and own["message"] == "summary":
             status.done += own.get("status") == "done"
-            status.failed += own.get("status") == "failed"
-    recent = int(time.time() * 1000) - _LONGEST_RUN_MS
-    started = _requests(logs, lambda_only, recent, "START")
-    if started:
-        status.running = len(started - _requests(logs, lambda_only, recent, "END"))
+    reasons = Counter(_reasons_of_lambda(logs, function, start_ms))
+    status.running = _running(logs, function)
     if function.job_queue is not None:
         batch = client("batch", region=function.region)
-        status.queued = sum(_jobs(batch, function.job_queue, state) for state in _WAITING)
-        status.running += _jobs(batch, function.job_queue, "RUNNING")
-        status.done += _jobs(batch, function.job_queue, "SUCCEEDED", start_ms)
-        status.failed += _jobs(batch, function.job_queue, "FAILED", start_ms)
+        waiting = [job for state in _WAITING for job in _jobs(batch, function.job_queue, state)]
+        status.queued = len(waiting)
+        if waiting:
+            oldest_ms = min(job.get("createdAt", 0) for job in waiting)
+            status.oldest_queued_s = max(0, int(time.time() - oldest_ms / 1000))
+        status.running += len(_jobs(batch, function.job_queue, "RUNNING"))
+        status.done += len(_jobs(batch, function.job_queue, "SUCCEEDED", start_ms))
+        reasons += Counter(_reasons_of_batch(logs, batch, function, start_ms))
+    status.failed = reasons.total()
+    status.reasons = dict(reasons.most_common())
     status.failure_queue = depth(client("sqs", region=function.region), function.failure_queue_url)
     return status
 
 
-def _requests(logs: dict[str, Any], functions: list[DeployedFunction], start_ms: int, word: str) -> set[str]:
-    """Ids of the requests that have started, or ended."""
-    told = re.compile(rf"{word} RequestId: (\S+)")
-    found = lines(logs, functions, start_ms, pattern=f'"{word} RequestId"')
-    return {match[1] for line in found if (match := told.match(line.text)) is not None}
+def _reasons_of_lambda(logs: Any, function: DeployedFunction, start_ms: int) -> Iterator[str]:
+    """The reason of each failed run: from the runner, or from Lambda if it killed the run."""
+    for own in _failures(logs, function, function.log_group, start_ms):
+        yield _reason(own)
+    for words in _KILLED:
+        for line in lines_of_group(logs, function, function.log_group, start_ms, pattern=f'"{words}"'):
+            if reason := killed(line.text):
+                yield _shortened(reason)
 
 
-def _jobs(batch: Any, queue: str, state: str, start_ms: int = 0) -> int:
+def _reasons_of_batch(logs: Any, batch: Any, function: DeployedFunction, start_ms: int) -> Iterator[str]:
+    """The reason of each failed attempt that the runner logged, and of each other failed job."""
+    logged = set()
+    if function.batch_log_group is not None:
+        for own in _failures(logs, function, function.batch_log_group, start_ms):
+            logged.add(own.get("request_id"))
+            yield _reason(own)
+    for job in _jobs(batch, str(function.job_queue), "FAILED", start_ms):
+        if job["jobId"] not in logged:
+            container = job.get("container", {}).get("reason", "")
+            yield _shortened(container or job.get("statusReason", "") or "unknown")
+
+
+def _failures(logs: Any, function: DeployedFunction, group: str, start_ms: int) -> Iterator[dict[str, Any]]:
+    for line in lines_of_group(logs, function, group, start_ms, pattern='"failed"'):
+        own = parsed(line.text)
+        if own is not None and own["message"] == "failed":
+            yield own
+
+
+def _reason(own: dict[str, Any]) -> str:
+    """The first sentence of an error, without the object that it is about, which differs from run to run."""
+    error = str(own.get("error", ""))
+    if subject := own.get("subject"):
+        error = error.replace(str(subject), "…")
+    sentence = re.split(r"\.\s|[\r\n]", error, maxsplit=1)[0].rstrip(".")
+    return _shortened(f"{own.get('kind', 'error')}: " + re.sub(r"[a-z0-9]+://\S+", "…", sentence))
+
+
+def _shortened(reason: str) -> str:
+    return printable(reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…")
+
+
+def _running(logs: Any, function: DeployedFunction) -> int:
+    """Runs of Lambda that have started and not ended: each logs both."""
+    running: dict[str, int] = {}
+    recent = int(time.time() * 1000) - _LONGEST_RUN_MS
+    for line in lines_of_group(logs, function, function.log_group, recent, pattern='"RequestId"'):
+        if found := re.match(r"(START|END) RequestId: (\S+)", line.text):
+            running[found[2]] = running.get(found[2], 0) + (1 if found[1] == "START" else -1)
+    return sum(count > 0 for count in running.values())
+
+
+def _jobs(batch: Any, queue: str, state: str, start_ms: int = 0) -> list[dict[str, Any]]:
     with explained():
         pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue, jobStatus=state)
-        return sum(job.get("createdAt", 0) >= start_ms for page in pages for job in page["jobSummaryList"])
-
-
-def last_activity(logs: Any, function: DeployedFunction) -> int | None:
-    """When a log of the function was last written to, in milliseconds since 1970."""
-    moments = []
-    for group in groups(function):
-        with explained("ResourceNotFoundException"):
-            answer = logs.describe_log_streams(
-                logGroupName=group, orderBy="LastEventTime", descending=True, limit=1
-            )
-            moments += [stream.get("lastEventTimestamp", 0) for stream in answer["logStreams"]]
-    return max(moments, default=0) or None
-
-
-def moment(milliseconds: int | None) -> str | None:
-    """The time as ISO 8601, in UTC."""
-    if milliseconds is None:
-        return None
-    time_ = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return time_.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def local_time(moment: str | None) -> str:
-    """For a table."""
-    return "-" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
+        jobs = [job for page in pages for job in page["jobSummaryList"]]
+    return [job for job in jobs if job.get("createdAt", 0) >= start_ms]

@@ -117,11 +117,31 @@ def test_ls_lists_functions_in_the_shape_that_scripts_parse(scar: Scar, fdl: str
     table = scar("ls", "-f", fdl).stdout.splitlines()
     assert len(table) == 7
     assert "256 MB" in next(line for line in table if line.startswith("verb-copy "))
+    (detailed,) = scar.json("ls", "-n", "verb-copy", "-v")["Functions"]
+    assert detailed.items() >= copy.items(), "with -v: the same keys, and Lambda's own as in SCAR"
+    assert (detailed["FunctionName"], detailed["MemorySize"], detailed["PackageType"]) == (
+        "verb-copy",
+        256,
+        "Image",
+    )
+
+
+def test_ls_of_a_name_shows_the_function_or_the_files_of_the_bucket(scar: Scar) -> None:
+    details = scar("ls", "verb-copy").stdout.splitlines()
+    assert details[0].split() == ["Name", "verb-copy"]
+    assert ["Input", f"{BUCKET}/in"] in [line.split() for line in details]
+    assert scar.json("ls", "verb-copy")["Functions"][0]["FunctionName"] == "verb-copy"
+    scar.put(BUCKET, "listed/file.txt", b"x")
+    assert "1 bytes  listed/file.txt" in scar("ls", f"{BUCKET}/listed").stdout
+    assert "listed/file.txt" in scar("ls", BUCKET).stdout
+    told = scar("ls", "nobody", code=2).stderr
+    assert told.startswith("scar: No function or bucket named nobody was found. Deployed functions: ")
+    assert "cannot be combined" in scar("ls", "verb-copy", "-n", "verb-copy", code=2).stderr
 
 
 def test_a_function_that_is_not_deployed_is_said_with_what_there_is(scar: Scar, tmp_path: Path) -> None:
     told = scar("ls", "-n", "nobody", code=2).stderr
-    assert "There is no function nobody deployed here. There are: " in told
+    assert "No function named nobody is deployed. Deployed functions: " in told
     assert "verb-copy" in told
     other = tmp_path / "other.yaml"
     other.write_text("functions: {aws: [{lambda: {name: other, container: {image: busybox}}}]}")
@@ -146,12 +166,14 @@ def test_the_log_of_a_request_holds_its_lines_and_no_others(scar: Scar) -> None:
     assert "apples" not in shown
     assert "summary" in shown
     everything = scar("log", "-n", "verb-http", "--since", "1h").stdout
+    output = scar("log", "-n", "verb-http", "-ri", ids[1], "--script").stdout
+    assert output == "pears\n"
     assert "apples" in everything
     assert "pears" in everything
     first = json.loads(scar("log", "-n", "verb-http", "-j").stdout.splitlines()[0])
     by_stream = scar("log", "-n", "verb-http", "-ls", first["stream"], "--raw").stdout
     assert by_stream.startswith("START RequestId: ")
-    assert "No log tells" in scar("log", "-ri", "0-0", code=2).stderr
+    assert "No log mentions" in scar("log", "-ri", "0-0", code=2).stderr
 
 
 def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -> None:
@@ -178,9 +200,16 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
     assert status["verb-picky"]["failed"] == 3
     assert status["verb-job"]["failed"] == 1
     assert status["verb-job"]["queued"] == status["verb-job"]["running"] == 0
+    assert status["verb-picky"]["reasons"] == {"ScriptFailed: The container ended with exit code 7": 3}
+    assert status["verb-job"]["reasons"] == {"ScriptFailed: The container ended with exit code 7": 1}
     assert status["verb-picky"]["last_activity"].startswith("20")
     table = scar("status", code=1)
     assert "scar retry" in table.stderr
+    failed = scar("log", "-n", "verb-picky", "--errors").stdout
+    assert failed.count("error=") == 3, "each error once"
+    assert "Traceback" not in failed
+    assert failed.count("  not yet\n") == 3
+    assert scar("log", "-n", "verb-picky", "--raw").stdout.count("Traceback") == 3
     log = scar("log", "-n", "verb-job").stdout
     assert log.index("submitted") < log.index("  looking at jobs/ü.txt") < log.index("  not yet")
     submitted = next(
@@ -268,7 +297,7 @@ def test_run_with_a_file_runs_on_what_is_in_the_input_folder(scar: Scar, fdl: st
 
 
 def test_run_asks_which_function_where_there_are_several(scar: Scar) -> None:
-    assert "Say which one by -n" in scar("run", "echo", code=2).stderr
+    assert "Select one with -n" in scar("run", "echo", code=2).stderr
 
 
 def test_invoke_calls_the_http_endpoint(scar: Scar, fdl: str, tmp_path: Path) -> None:
@@ -283,7 +312,7 @@ def test_invoke_calls_the_http_endpoint(scar: Scar, fdl: str, tmp_path: Path) ->
     assert scar.json("invoke", "-n", "verb-http", "-a")["StatusCode"] == 202
     refused = scar("invoke", "-n", "verb-http", "-p", "LD_PRELOAD=x", code=1)
     assert "answered 400" in refused.stderr
-    assert "Say which one by -n" in scar("invoke", "-f", fdl, code=2).stderr
+    assert "Select one with -n" in scar("invoke", "-f", fdl, code=2).stderr
     assert "has no HTTP endpoint" in scar("invoke", "-n", "verb-copy", code=2).stderr
 
 
@@ -317,11 +346,16 @@ def test_a_log_is_followed_while_it_is_written(scar: Scar) -> None:
 
 
 def test_the_status_is_followed_while_it_changes(scar: Scar) -> None:
+    """A run is counted while it is running, and its output is in the log by then."""
     with scar.following("status", "-n", "verb-http", "--follow", "-j") as follower:
         assert follower.stdout is not None
-        before = json.loads(next(follower.stdout))["functions"][0]["done"]
-        scar("run", "-n", "verb-http", "true")
-        assert any(json.loads(line)["functions"][0]["done"] > before for line in follower.stdout)
+        statuses = (json.loads(line)["functions"][0] for line in follower.stdout)
+        before = next(statuses)
+        assert before["running"] == 0
+        scar("run", "-a", "-n", "verb-http", "sh", "-c", "echo first line of a run; sleep 8")
+        assert any(status["running"] == 1 for status in statuses)
+        assert "first line of a run" in scar("log", "-n", "verb-http", "--script", "--tail", "1").stdout
+        assert any(status["done"] > before["done"] and status["running"] == 0 for status in statuses)
         follower.send_signal(signal.SIGINT)
         assert follower.wait(30) == 130
 

@@ -1,0 +1,154 @@
+"""`scar status`: what it counts, and the reasons of failures."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from scar_cli.aws.deployed import DeployedFunction
+from scar_cli.commands import status
+from scar_cli.main import scar
+
+LAMBDA = DeployedFunction("f", "stack", "us-east-1", "lambda", "/aws/lambda/f", "http://queue")
+BATCH = replace(LAMBDA, name="b", mode="batch", job_queue="queue", batch_log_group="/aws/batch/b")
+
+
+def own(request: str, message: str, **more: object) -> str:
+    return json.dumps({"scar": 1, "level": "INFO", "message": message, "request_id": request, **more})
+
+
+class Aws:
+    """CloudWatch Logs, Batch and SQS, with lines of log groups and jobs by state."""
+
+    def __init__(
+        self, logs: dict[str, list[str]], jobs: dict[str, list[dict[str, Any]]] | None = None
+    ) -> None:
+        self.logs = logs
+        self.jobs = jobs or {}
+
+    def filter_log_events(self, **request: Any) -> dict[str, Any]:
+        now = int(time.time() * 1000)
+        found = [
+            {"timestamp": now, "logStreamName": "s", "message": line}
+            for line in self.logs.get(request["logGroupName"], [])
+            if request["filterPattern"].strip('"') in line
+        ]
+        return {"events": found}
+
+    def describe_log_streams(self, **_request: Any) -> dict[str, Any]:
+        return {"logStreams": []}
+
+    def get_queue_attributes(self, **_request: Any) -> dict[str, Any]:
+        return {
+            "Attributes": {
+                "ApproximateNumberOfMessages": "1",
+                "ApproximateNumberOfMessagesNotVisible": "0",
+            }
+        }
+
+    def get_paginator(self, _operation: str) -> Aws:
+        return self
+
+    def paginate(self, **request: Any) -> list[dict[str, Any]]:
+        return [{"jobSummaryList": self.jobs.get(request["jobStatus"], [])}]
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, aws: Aws, function: DeployedFunction, *words: str) -> str:
+    monkeypatch.setattr(status, "selected", lambda **_choice: [function])
+    monkeypatch.setattr(status, "client", lambda *_words, **_more: aws)
+    result = CliRunner().invoke(scar, ["status", *words], catch_exceptions=False, standalone_mode=False)
+    assert result.return_value == 1, "the failure queue is not empty"
+    return result.stdout
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, aws: Aws, function: DeployedFunction) -> dict[str, Any]:
+    (found,) = json.loads(shown(monkeypatch, aws, function, "-j"))["functions"]
+    return dict(found)
+
+
+def test_runs_of_lambda_are_counted_with_the_reasons_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By kind and first sentence, whatever object it was about; and those that Lambda has killed."""
+
+    def missing(key: str) -> str:
+        error = f"The input s3://bucket/{key} does not exist. It was deleted"
+        return own("2", "failed", kind="InputMissing", error=error, subject=f"s3://bucket/{key}")
+
+    lines = [
+        own("1", "summary", status="done"),
+        own("2", "summary", status="failed", kind="InputMissing"),
+        missing("a"),
+        missing("b c"),
+        own("4", "failed", kind="ScriptFailed", error="The container ended with exit code 7.\nOutput"),
+        "2026-01-01T00:00:00Z 5 Task timed out after 3.00 seconds",
+        "RequestId: 6 Error: Runtime exited with error: signal: killed\nRuntime.ExitError",
+        "the script says: Runtime exited, and failed",
+    ]
+    found = counted(monkeypatch, Aws({LAMBDA.log_group: lines}), LAMBDA)
+    assert (found["done"], found["failed"]) == (1, 5)
+    assert found["reasons"] == {
+        "InputMissing: The input … does not exist": 2,
+        "ScriptFailed: The container ended with exit code 7": 1,
+        "Task timed out after 3.00 seconds": 1,
+        "Runtime exited with error: signal: killed": 1,
+    }
+
+
+def test_runs_of_lambda_that_have_not_ended_are_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the container writes; a retry has the id of its first attempt."""
+    lines = [
+        "START RequestId: 1-2 Version: $LATEST",
+        "END RequestId: 1-2",
+        "START RequestId: 1-2 Version: $LATEST",
+        "START RequestId: 3 Version: $LATEST",
+        "END RequestId: 3",
+        "START RequestId: ",
+        "x START RequestId: 4",
+    ]
+    assert counted(monkeypatch, Aws({LAMBDA.log_group: lines}), LAMBDA)["running"] == 1
+
+
+def test_jobs_of_batch_are_counted_with_what_waits_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = int(time.time() * 1000)
+
+    def job(name: str, age_s: int = 0, **more: Any) -> dict[str, Any]:
+        return {"jobId": name, "createdAt": now - age_s * 1000, **more}
+
+    jobs = {
+        "RUNNABLE": [job("1", 30), job("2", 3 * 3600 + 60)],
+        "STARTING": [job("3")],
+        "RUNNING": [job("4")],
+        "SUCCEEDED": [job("5"), job("6"), job("old", 2 * 86_400)],
+        "FAILED": [
+            job("7"),
+            job("8", statusReason="Essential container in task exited", container={"reason": "OutOfMemory"}),
+            job("9", statusReason="Host EC2 terminated"),
+        ],
+    }
+    # Job 7 has failed in two attempts.
+    error = {"kind": "ScriptFailed", "error": "The container ended with exit code 1. Look"}
+    lines = [own("7", "failed", **error), own("7", "failed", **error)]
+    aws = Aws({"/aws/batch/b": lines}, jobs)
+    found = counted(monkeypatch, aws, BATCH)
+    assert (found["queued"], found["running"], found["done"], found["failed"]) == (3, 1, 2, 4)
+    assert found["oldest_queued_s"] == pytest.approx(3 * 3600 + 60, abs=5)
+    assert found["reasons"] == {
+        "ScriptFailed: The container ended with exit code 1": 2,
+        "OutOfMemory": 1,
+        "Host EC2 terminated": 1,
+    }
+    text = shown(monkeypatch, aws, BATCH)
+    assert " 3h " in text.splitlines()[1]
+    assert "b         2       ScriptFailed: The container ended with exit code 1" in text
+
+
+def test_the_most_frequent_reasons_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [own("1", "failed", kind=f"Kind{n}", error="x\x1b") for n in range(8) for _ in range(n + 1)]
+    rows = shown(monkeypatch, Aws({LAMBDA.log_group: lines}), LAMBDA).splitlines()[4:]
+    assert rows[0] == "f         8       Kind7: x\\x1b"
+    assert rows[-1] == "f         6       (3 other reasons)"
+    assert len(rows) == 6
