@@ -1,17 +1,17 @@
-"""The `scar` and `scar-launch` commands, on AWS and on the embedded cloud alike.
+"""The `scar` and `scar-launch` commands, for AWS and the embedded cloud.
 
-    main.py       the entry point: loads the module of one verb, turns errors into messages and exit codes
-    errors.py     errors that a person reads
-    table.py      text for a terminal
-    progress.py   progress on a terminal
-    files.py      files that the user names
-    examples.py   the examples at the end of a verb's help
-    node.py       the Node of this environment
-    commands/     one module for each verb, and `scar-launch`
-    launch/       sending one event for each file that exists already, and waiting for the results
-    deployment/   the cdk command line, and what a deployment changes
-    drawing/      diagrams as SVG and PNG
-    aws/          boto3 clients, deployed functions, transfers to and from S3
+    main.py         the entry point: loads the module of a command, turns errors into messages and exit codes
+    completions.py  values that a shell completes options and arguments to
+    errors.py       errors for people
+    table.py        text for a terminal
+    progress.py     progress on a terminal
+    files.py        files that the user names
+    examples.py     the examples at the end of a command's help
+    commands/       one module for each command, and `scar-launch`
+    launch/         one event for each existing file, and waiting for the results
+    deployment/     the cdk command line, and what a deployment changes
+    drawing/        diagrams as SVG and PNG
+    aws/            boto3 clients, deployed functions, logs, transfers to and from S3
 
-A verb is loaded when it is used, so that `scar --help` answers at once.
+A command is loaded when it is used, so that `scar --help` is fast.
 """

@@ -1,7 +1,8 @@
-"""The `scar` command itself: its verbs, loaded one at a time, and what happens when one fails.
+"""The `scar` command: loads the module of one command, and turns its errors into messages and exit codes.
 
-Exit codes: 0 done; 1 done in part, or the function failed; 2 something to put right first (one sentence on
-standard error says what); 3 the embedded cloud does not run; 130 interrupted; 141 nobody reads the output.
+Exit codes: 0 success; 1 partial success, or the function failed; 2 invalid input or a missing precondition,
+explained in one message on standard error; 3 the embedded cloud is not running; 130 interrupted; 141 the
+reader of the output, such as `head`, has exited.
 """
 
 from __future__ import annotations
@@ -10,47 +11,59 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
+from scar_cli.completions import add_completion
 from scar_cli.errors import UserError
 from scar_cli.table import printable
 from toolchain.downloads import DownloadError
 
-_VERBS = {
-    "completion": ("scar_cli.commands.completion", "Print what lets a shell complete these commands."),
-    "diff": ("scar_cli.commands.diff", "Show what a deployment would change."),
-    "get": ("scar_cli.commands.get", "Download files or folders from a bucket."),
-    "graph": ("scar_cli.commands.graph", "Draw the workflow of an FDL file."),
-    "image": ("scar_cli.commands.image", "Build container images without Docker."),
-    "init": ("scar_cli.commands.init", "Deploy a workflow, from an FDL file or from flags."),
-    "invoke": ("scar_cli.commands.invoke", "Call a function's HTTP endpoint."),
-    "local": ("scar_cli.commands.local", "Start, stop and look at the embedded cloud."),
-    "log": ("scar_cli.commands.log", "Show the logs of functions, of Lambda and Batch as one."),
-    "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
-    "new": ("scar_cli.commands.new", "Create a folder with a workflow that deploys as it is."),
-    "put": ("scar_cli.commands.put", "Upload files or folders into a bucket."),
-    "retry": ("scar_cli.commands.retry", "Send what is in the failure queues again."),
-    "rm": ("scar_cli.commands.rm", "Delete what is deployed."),
-    "run": ("scar_cli.commands.run", "Run a function, or a workflow on the files that are there."),
-    "status": ("scar_cli.commands.status", "Show what is queued, running, done and failed."),
-    "update": ("scar_cli.commands.init", "Deploy a workflow that has changed: the same as init."),
-    "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
+_GROUPS = {
+    "Deploy": {
+        "new": ("scar_cli.commands.new", "Create a folder with a workflow that is ready to deploy."),
+        "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
+        "graph": ("scar_cli.commands.graph", "Draw the workflow of an FDL file."),
+        "image": ("scar_cli.commands.image", "Build container images without Docker."),
+        "diff": ("scar_cli.commands.diff", "Show what a deployment would change."),
+        "init": ("scar_cli.commands.init", "Deploy a workflow from an FDL file, or a function from flags."),
+        "update": ("scar_cli.commands.init", "Deploy a changed workflow (the same as init)."),
+        "rm": ("scar_cli.commands.rm", "Delete deployed workflows."),
+    },
+    "Files": {
+        "put": ("scar_cli.commands.put", "Upload files or folders to a bucket."),
+        "get": ("scar_cli.commands.get", "Download files or folders from a bucket."),
+    },
+    "Run": {
+        "run": ("scar_cli.commands.run", "Run a function, or a workflow on the files in its input folder."),
+        "invoke": ("scar_cli.commands.invoke", "Call the HTTP endpoint of a function."),
+        "retry": ("scar_cli.commands.retry", "Send the events in failure queues again."),
+    },
+    "Look": {
+        "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
+        "status": ("scar_cli.commands.status", "Count queued, running, done and failed runs, with reasons."),
+        "log": ("scar_cli.commands.log", "Show the logs of functions, from Lambda and Batch."),
+    },
+    "Local": {
+        "local": ("scar_cli.commands.local", "Start, stop and inspect the embedded cloud."),
+        "completion": ("scar_cli.commands.completion", "Print a completion script for your shell."),
+    },
 }
+"""For each group of the help, its commands: module and one line."""
+_VERBS = {name: entry for group in _GROUPS.values() for name, entry in group.items()}
 _WITHOUT_AWS = ("completion", "graph", "image", "local", "new", "validate")
 _EXTRAS = {"boto3": "aws", "botocore": "aws", "rich": "aws", "ministack": "local"}
-"""The extra of this package that installs a module."""
+"""Modules, and the extra of this package that installs each."""
 _INTERRUPTED = 130
 _NOT_READ = 141
-"""As of a program that SIGPIPE ends."""
+"""As a shell reports a program that SIGPIPE has ended."""
 
 
 class _Verbs(click.Group):
-    """Lists the verbs from the table above, and imports the module of the one that is used."""
+    """Lists the commands above, and imports the module of the one that is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_VERBS)
@@ -61,11 +74,22 @@ class _Verbs(click.Group):
         command: click.Command = importlib.import_module(_VERBS[cmd_name][0]).command
         if cmd_name not in _WITHOUT_AWS and all(option.name != "profile" for option in command.params):
             command.params.append(_profile_option())
+        add_completion(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _VERBS[name][1]) for name in self.list_commands(ctx)])
+        widest = max(map(len, _VERBS))
+        for title, group in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), line) for name, (_module, line) in group.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click suggests names of commands that are loaded already
+            raise click.NoSuchCommand(error.command_name, possibilities=_VERBS, ctx=ctx) from None
 
 
 def _profile_option() -> click.Option:
@@ -75,13 +99,13 @@ def _profile_option() -> click.Option:
         is_eager=True,
         callback=_use_profile,
         metavar="PROFILE",
-        help="AWS profile to use, before credentials in the environment.",
+        help="Use this AWS profile, even if the environment has credentials.",
     )
 
 
 def _use_profile(_ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
     if value is not None:
-        # Keys in the environment would win over the profile, here and in the cdk.
+        # boto3 and the cdk prefer keys in the environment to a profile.
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             os.environ.pop(name, None)
         os.environ["AWS_PROFILE"] = value
@@ -98,7 +122,7 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
 @click.command(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="scar COMMAND -h tells more of a command, with examples.",
+    epilog="Use `scar COMMAND -h` for the options of a command, with examples.",
 )
 @click.option(
     "--version",
@@ -106,20 +130,22 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the version.",
+    help="Show the version and exit.",
 )
 def scar() -> None:
-    """Run containers on files, on AWS Lambda and AWS Batch, from a short YAML file.
+    """Run containers on files, on AWS Lambda and AWS Batch.
 
-    Deploy with `scar init -f FILE`; the embedded cloud needs no account: eval "$(scar local env)".
+    Describe a workflow in a YAML file and deploy it with `scar init -f FILE`. To try it without an AWS
+    account, use the embedded cloud: `scar local start`, then `eval "$(scar local env)"`.
     """
 
 
-def run(command: Callable[..., Any], name: str) -> None:
-    """Run a command to its end and leave the process with its exit code."""
-    # boto3 knows AWS_DEFAULT_REGION alone, the cdk and the other SDKs this one.
+def run(command: click.Command, name: str) -> None:
+    """Run a command and exit with its exit code."""
+    # boto3 reads AWS_DEFAULT_REGION only, the cdk and the other SDKs AWS_REGION.
     if os.environ.get("AWS_REGION"):
         os.environ["AWS_DEFAULT_REGION"] = os.environ["AWS_REGION"]
+    add_completion(command)
     _mend_output()
     output = sys.stdout
     try:
@@ -153,7 +179,7 @@ def run(command: Callable[..., Any], name: str) -> None:
     except SystemExit:
         if sys.stdout is output:
             raise
-        # click has put another stream there: whoever read our output, such as `head`, has seen enough.
+        # click has replaced the stream: the reader of our output, such as `head`, has exited.
         _drop_output(output)
         sys.exit(_NOT_READ)
     except OSError as error:
@@ -168,7 +194,7 @@ def run(command: Callable[..., Any], name: str) -> None:
 
 
 def _mend_output() -> None:
-    """Let a closed standard output swallow what is written, and one that is not UTF-8 show it escaped."""
+    """Discard output if standard output is closed, and escape characters that its encoding lacks."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
     elif isinstance(sys.stdout, io.TextIOWrapper):
@@ -176,7 +202,7 @@ def _mend_output() -> None:
 
 
 def _drop_output(output: TextIO) -> None:
-    """Forget what is still to be written there: Python would complain about it at the end."""
+    """Discard what is still buffered: Python would report an error when it flushes at exit."""
     with suppress(OSError, ValueError):
         number = output.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
