@@ -1,21 +1,21 @@
-"""Errors that a person reads: what is wrong, and what to do."""
+"""Errors for people: what is wrong, and what to do."""
 
 from __future__ import annotations
 
 from scar_cli.table import printable_lines
 
 _LONGEST = 4000
-"""Characters; the end of a function's log may be part of an error."""
+"""Characters. An error may include the end of a function's log."""
 
 
 class UserError(Exception):
-    """One sentence that says what is wrong, and one that says what to do about it.
+    """An error message of two sentences: the cause, and advice.
 
-    Ends the command with `exit_code`: 1 for what the cloud tried and could not do, 2 for what was typed or is
-    missing, 3 for an embedded cloud that does not run.
+    Ends the command with `exit_code`: 1 if an operation failed in the cloud, 2 for invalid input or a missing
+    precondition, 3 if the embedded cloud is not running.
 
-    What AWS, a function or somebody's file says may be part of it: it is shown without the characters that a
-    terminal obeys, and no longer than a person reads.
+    The message may include untrusted text of AWS, a function or a file: control characters are escaped, and
+    long text is cut.
     """
 
     def __init__(self, cause: str, advice: str = "", *, exit_code: int = 2) -> None:

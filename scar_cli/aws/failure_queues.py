@@ -1,4 +1,4 @@
-"""Messages of failure queues, and the events in them."""
+"""Messages in failure queues, and their events."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from scar_cli.aws.session import explain, explained
 from scar_cli.table import printable
 
 AT_ONCE = 10
-"""Messages of one call to SQS, at most."""
+"""Maximum number of messages in one call to SQS."""
 _HELD_S = 30
-"""How long nobody else sees a message that was looked at, if giving it back fails."""
+"""How long a message that was looked at stays invisible to others if `give_back` fails."""
 _HANDLES_LIMIT = 10_000
 _UNPACKED_LIMIT = 8 * 1024 * 1024
-"""No event of Lambda is longer than 6 MB."""
+"""Events of Lambda have at most 6 MB."""
 
 
 class UnreadableMessageError(ValueError):
-    """The message holds no event; the text is the reason."""
+    """The message contains no event; the text is the reason."""
 
 
 def depth(sqs: Any, url: str) -> int:
-    """Messages of a queue, with those that somebody is looking at.
+    """Number of messages in a queue, including those that someone has received and not deleted.
 
     Raises:
-        UserError: AWS cannot be asked.
+        UserError: the call to AWS fails.
     """
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     with explained():
@@ -84,7 +84,7 @@ def reason_of(body: str) -> str | None:
 
 
 def give_back(sqs: Any, url: str, handles: Sequence[str]) -> None:
-    """Let others see at once the messages that were received; after a while they would anyway."""
+    """Make received messages visible again now, instead of at the end of their visibility timeout."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     for first in range(0, len(handles), AT_ONCE):
@@ -99,19 +99,19 @@ def give_back(sqs: Any, url: str, handles: Sequence[str]) -> None:
 def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
     """The event in a message of a failure queue.
 
-    Lambda's destination record has it as `requestPayload`; the state change of a Batch job in the job's
-    environment (`SCAR_EVENT`, packed in `SCAR_EVENT_GZ`, or in the S3 object that `SCAR_EVENT_URI` names and
-    `fetch` reads); what EventBridge or SNS could not deliver is the event itself.
+    In a destination record of Lambda it is `requestPayload`. In a state change of a Batch job it is in the
+    environment of the job: `SCAR_EVENT`, compressed in `SCAR_EVENT_GZ`, or in the S3 object `SCAR_EVENT_URI`,
+    which `fetch` reads. A message that EventBridge or SNS could not deliver is the event itself.
 
     Raises:
-        UnreadableMessageError: it is none of these.
+        UnreadableMessageError: the message is none of these.
     """
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):
         raise UnreadableMessageError("it is not JSON") from None
     if not isinstance(message, dict):
-        raise UnreadableMessageError("it is no JSON object")
+        raise UnreadableMessageError("it is not a JSON object")
     if "requestPayload" in message:
         return message["requestPayload"]
     if message.get("detail-type") == "Batch Job State Change":
@@ -120,11 +120,11 @@ def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
         return message
     if message.get("Type") == "Notification" and "Message" in message:
         return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": message}]}
-    raise UnreadableMessageError("it holds no event")
+    raise UnreadableMessageError("it contains no event")
 
 
 def subject_of(event: object) -> str:
-    """What a person calls the event: the object that it tells of."""
+    """A short description of the event for people: the object that it is about."""
     try:
         entry = event["Records"][0]["s3"]  # type: ignore[index]
         return f"{entry['bucket']['name']}/{unquote_plus(entry['object']['key'])}"
@@ -151,13 +151,13 @@ def _event_of_job(message: dict[str, Any], fetch: Callable[[str], bytes]) -> obj
                 return json.loads(file.read(_UNPACKED_LIMIT))
         return json.loads(variables["SCAR_EVENT"])
     except KeyError:
-        raise UnreadableMessageError("the job's environment holds no event") from None
+        raise UnreadableMessageError("the job's environment contains no event") from None
     except (ValueError, OSError, EOFError, zlib.error, binascii.Error, RecursionError):
-        raise UnreadableMessageError("the event in the job's environment cannot be read") from None
+        raise UnreadableMessageError("the event in the job's environment is invalid") from None
 
 
 def stored_event(s3: Any, uri: str) -> bytes:
-    """The content of `s3://bucket/key`: an event that was too long for its job's environment.
+    """The content of `s3://bucket/key`, an event that was too long for the environment of its job.
 
     Raises:
         UnreadableMessageError: it cannot be read.
@@ -170,6 +170,6 @@ def stored_event(s3: Any, uri: str) -> bytes:
     except (ClientError, BotoCoreError) as error:
         told = explain(error)
         raise UnreadableMessageError(
-            f"its event at {printable(uri)} cannot be read: {told.cause if told is not None else error}"
+            f"its event {printable(uri)} cannot be read: {told.cause if told is not None else error}"
         ) from None
     return content

@@ -1,7 +1,7 @@
-"""Lambda's Invoke over connections that stay open, for as many calls as boto3 would be too slow for.
+"""Lambda's Invoke over persistent connections, for so many calls that boto3 would be too slow.
 
 boto3 takes one to two milliseconds of processor time for a call. Region, endpoint, proxy, certificates and
-credentials are still those of boto3's session.
+credentials are those of boto3's session.
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 
@@ -30,35 +30,35 @@ _CONNECT_WITHIN_S = 10.0
 _AGENT = "User-Agent: scar-launch"
 """Not signed: a proxy may change it."""
 _ANSWER_LIMIT = 8 * 1024**2
-"""No answer of Lambda is longer than 6 MB."""
+"""Lambda's responses have at most 6 MB."""
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
-"""What a connection answers that the other side has closed while it was idle."""
+"""Errors of a connection that the server has closed while it was idle."""
 
 
 @dataclass(frozen=True)
 class LambdaAnswer:
-    """What Lambda said to one call."""
+    """Lambda's response to one call."""
 
     status: int
     code: str = ""
-    """AWS's word for a refusal, such as `TooManyRequestsException`; empty if it was accepted."""
+    """The code of an error, such as `TooManyRequestsException`; empty if the call was accepted."""
     message: str = ""
-    """AWS's sentence for it."""
+    """The message of the error."""
     payload: bytes = b""
     function_failed: bool = False
     log_tail: str = ""
-    """The last 4 KB of the run's log, if they were asked for."""
+    """The last 4 KB of the run's log, if requested."""
     retry_after_s: float = 0.0
 
     @property
     def accepted(self) -> bool:
-        """An event was queued, or a function has run."""
+        """Whether the event was queued, or the function has run."""
         return self.status in (200, 202)
 
 
 @dataclass(frozen=True)
 class LambdaEndpoint:
-    """Where a region's Lambda is, and how calls to it are signed."""
+    """Lambda's endpoint in a region, and the signer for calls to it."""
 
     url: str
     signer: Signer
@@ -66,7 +66,7 @@ class LambdaEndpoint:
 
     @classmethod
     def of(cls, lambda_: Any, session: Any) -> LambdaEndpoint:
-        """Of a boto3 client and the botocore session that it was made from."""
+        """The endpoint of a boto3 client, with the botocore session that created it."""
         from botocore.httpsession import where
 
         bundle = session.get_config_variable("ca_bundle") or where()
@@ -75,12 +75,12 @@ class LambdaEndpoint:
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
-        """Of all connections: reading the certificates takes as long as many calls."""
+        """Shared by all connections: reading the certificates takes as long as many calls."""
         return ssl.create_default_context(cafile=self.ca_bundle)
 
 
 class LambdaConnection:
-    """One connection, which is opened when it is needed; for one thread at a time."""
+    """One connection, opened when it is needed. Not thread-safe."""
 
     def __init__(self, endpoint: LambdaEndpoint, answer_within_s: float) -> None:
         self._endpoint = endpoint
@@ -89,16 +89,16 @@ class LambdaConnection:
         self._proxy = _proxy_of(self._address)
         self._connection: http.client.HTTPConnection | None = None
         self.may_have_arrived = False
-        """Whether the latest call got as far as sending its request."""
+        """Whether the latest call has sent its request."""
 
     def send_event(
         self, function: str, event: bytes, lost: Callable[[], None] = lambda: None
     ) -> LambdaAnswer:
-        """Queue an event. `lost()` is called before it is sent again because the answer was lost.
+        """Queue an event. `lost()` is called before the event is sent again because the response was lost.
 
         Raises:
-            OSError, http.client.HTTPException: there is no answer; the event may have been queued or not.
-            UserError: there are no credentials any more, or the other side is not who it says.
+            OSError, http.client.HTTPException: no response; the event may or may not have been queued.
+            UserError: the credentials have expired, or the certificate of the server is invalid.
         """
         is_fresh = self._connection is None
         try:
@@ -110,18 +110,18 @@ class LambdaConnection:
         return self._call(function, event, {"X-Amz-Invocation-Type": "Event"})
 
     def run(self, function: str, event: bytes) -> LambdaAnswer:
-        """Run the function on an event and wait for its end.
+        """Run the function on an event and wait until it has ended.
 
         Raises:
-            OSError, http.client.HTTPException: there is no answer; the function may have run or not.
-            UserError: there are no credentials any more, or the other side is not who it says.
+            OSError, http.client.HTTPException: no response; the function may or may not have run.
+            UserError: the credentials have expired, or the certificate of the server is invalid.
         """
         return self._call(
             function, event, {"X-Amz-Invocation-Type": "RequestResponse", "X-Amz-Log-Type": "Tail"}
         )
 
     def close(self) -> None:
-        """Close it; another call opens it again."""
+        """Close the connection. The next call opens it again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -136,7 +136,7 @@ class LambdaConnection:
             raise explain(error) or error from error
         self.may_have_arrived = False
         if self._connection is not None and _is_readable(self._connection.sock):
-            self.close()  # the other side has closed it while it was idle: nothing is lost
+            self.close()  # the server has closed it while it was idle: no request is lost
         try:
             if self._connection is None:
                 self._connection = self._opened()
@@ -144,7 +144,7 @@ class LambdaConnection:
             if self._proxy is not None and self._address.scheme == "http":
                 target = f"{self._address.scheme}://{self._address.netloc}{path}"
                 signed |= _authorization(self._proxy)
-            # In one piece: http.client would send headers and body by a system call each.
+            # In one system call: http.client would use one each for the headers and the body.
             lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in signed.items())]
             head = "\r\n".join([*lines, _AGENT, f"Content-Length: {len(event)}", "", ""])
             self.may_have_arrived = True
@@ -176,10 +176,10 @@ class LambdaConnection:
             connection.connect()
         except ssl.SSLCertVerificationError as error:
             raise UserError(
-                f"The certificate of {self._endpoint.url} is not accepted: {error.verify_message}",
-                "Set AWS_CA_BUNDLE to the certificates of your network's proxy, if there is one",
+                f"The certificate of {self._endpoint.url} is invalid: {error.verify_message}",
+                "If your network uses a proxy, set AWS_CA_BUNDLE to its certificates",
             ) from error
-        # A run takes up to 15 minutes, and routers forget a connection on which nothing moves.
+        # A run takes up to 15 minutes, and routers drop idle connections.
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.sock.settimeout(self._answer_within_s)
         return connection

@@ -1,6 +1,6 @@
-"""boto3 clients for the commands, and what boto3's errors mean in words.
+"""boto3 clients for the commands, and explanations of boto3's errors.
 
-boto3 takes a third of a second to load, so it is imported when a client is asked for.
+boto3 takes a third of a second to load, so it is imported when a client is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DENIED = frozenset(
 _CONNECT_WITHIN_S = 10
 _LOG_IN = "Log in again, for example with `aws sso login`"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Hosts that are this machine: the embedded cloud."""
+"""Hosts of the embedded cloud."""
 _THROTTLED = frozenset(
     {
         "TooManyRequestsException",
@@ -49,7 +49,7 @@ _THROTTLED = frozenset(
 
 
 def botocore_session() -> Any:
-    """A session for several clients that reads times quickly: a listing has one for each file."""
+    """A session for several clients that parses times quickly: a listing has one for each file."""
     import botocore.session
     from botocore.utils import parse_timestamp
 
@@ -66,12 +66,12 @@ def botocore_session() -> Any:
 
 
 def client(service: str, *, region: str | None = None, session: Any = None, **settings: Any) -> Any:
-    """A boto3 client from the environment's credentials, that slows down when it is throttled.
+    """A boto3 client with the credentials of the environment, that slows down when it is throttled.
 
-    `session` is the botocore session to make it from, if not a new one; `settings` are botocore's Config.
+    `session` is a botocore session [default: a new one]; `settings` are arguments of botocore's Config.
 
     Raises:
-        UserError: no region, a profile that does not exist, or an embedded cloud that does not run.
+        UserError: no region is set, the profile does not exist, or the endpoint is not reachable.
     """
     with explained():
         import boto3
@@ -86,9 +86,9 @@ def client(service: str, *, region: str | None = None, session: Any = None, **se
             made = session.client(service, config=Config(**settings))
             if getproxies() and urlsplit(made.meta.endpoint_url).hostname in LOOPBACK:
                 made = session.client(service, config=Config(**settings, proxies={}))
-        except ValueError as error:  # botocore's word for what is no URL
+        except ValueError as error:  # botocore raises it for an invalid URL
             raise UserError(
-                str(error).rstrip("."), "AWS_ENDPOINT_URL has to be a URL such as http://127.0.0.1:4566"
+                str(error).rstrip("."), "Set AWS_ENDPOINT_URL to a URL such as http://127.0.0.1:4566"
             ) from error
     _check_that_it_listens(made.meta.endpoint_url)
     return made
@@ -96,9 +96,9 @@ def client(service: str, *, region: str | None = None, session: Any = None, **se
 
 @contextmanager
 def explained(*expected: str) -> Iterator[None]:
-    """Turn what boto3 raises inside into a UserError that says what to do.
+    """Turn boto3's errors in the block into a UserError with advice.
 
-    A call that AWS refuses with one of the codes `expected` ends the block, and raises nothing.
+    An error of AWS with one of the codes `expected` ends the block silently.
     """
     try:
         yield
@@ -114,46 +114,46 @@ def explained(*expected: str) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> UserError | None:
-    """What an error of boto3's means; None if it is not one of those."""
+    """The explanation of an error of boto3; None for other errors."""
     from boto3.exceptions import Boto3Error, S3UploadFailedError
     from botocore import exceptions
 
     told: UserError | None = None
     if isinstance(error, S3UploadFailedError) and isinstance(error.__context__, exceptions.ClientError):
-        error = error.__context__  # which it only repeats, at length
+        error = error.__context__  # which S3UploadFailedError repeats at length
     if isinstance(error, exceptions.ClientError):
         told = _explain_refusal(error)
     elif isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         told = UserError(
-            "There are no AWS credentials here",
+            "No AWS credentials were found",
             'Run `aws configure`, set AWS_PROFILE, or use the embedded cloud: eval "$(scar local env)"',
         )
     elif isinstance(error, exceptions.NoRegionError):
         told = UserError("No AWS region is set", "Set AWS_REGION, for example to us-east-1")
     elif isinstance(error, exceptions.ProfileNotFound):
-        told = UserError(str(error), "Set AWS_PROFILE to one of those in ~/.aws/config, or unset it")
+        told = UserError(str(error), "Set AWS_PROFILE to a profile in ~/.aws/config, or unset it")
     elif isinstance(error, (exceptions.EndpointConnectionError, exceptions.ConnectionClosedError)):
         told = _explain_silence(str(error.kwargs.get("endpoint_url", "AWS")))
     elif isinstance(
         error, (exceptions.SSOError, exceptions.TokenRetrievalError, exceptions.CredentialRetrievalError)
     ):
-        told = UserError(f"The AWS login does not work: {str(error).rstrip('.')}", _LOG_IN)
+        told = UserError(f"The AWS login failed: {str(error).rstrip('.')}", _LOG_IN)
     elif isinstance(error, (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError)):
         endpoint = str(error.kwargs.get("endpoint_url", "AWS"))
-        told = UserError(f"{endpoint} did not answer in time", "Try again, or look at the network connection")
+        told = UserError(f"{endpoint} did not respond in time", "Try again, or check the network connection")
     elif isinstance(error, (exceptions.BotoCoreError, Boto3Error)):
         told = UserError(str(error).rstrip("."))
     return told
 
 
 def error_code(error: BaseException) -> str:
-    """AWS's code of a refused call, such as `NoSuchBucket`; empty for other errors."""
+    """The code of an error of AWS, such as `NoSuchBucket`; empty for other errors."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same call may succeed in a while: the network is lost, or AWS is overloaded."""
+    """Whether the same call may succeed later: the network is down, or AWS is overloaded."""
     from botocore import exceptions
 
     if isinstance(error, exceptions.ClientError):
@@ -163,11 +163,11 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _check_that_it_listens(endpoint: str) -> None:
-    """What cannot be reached at all is said at once, instead of after ten attempts and several minutes."""
+    """Report an unreachable endpoint at once, instead of after ten attempts and several minutes."""
     address = urlsplit(endpoint)
     host = address.hostname or ""
     if host not in LOOPBACK and address.scheme in getproxies() and not proxy_bypass(host):
-        return  # names may mean something to the proxy alone
+        return  # only the proxy may be able to resolve the name
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         socket.create_connection((host, port), timeout=_CONNECT_WITHIN_S).close()
@@ -177,10 +177,10 @@ def _check_that_it_listens(endpoint: str) -> None:
 
 def _explain_silence(endpoint: str) -> UserError:
     if urlsplit(endpoint).hostname in LOOPBACK:
-        advice = 'If that was the embedded cloud: `scar local start`, then eval "$(scar local env)"'
+        advice = 'To use the embedded cloud: `scar local start`, then eval "$(scar local env)"'
     else:
-        advice = "Look at the network connection, at AWS_REGION and at AWS_ENDPOINT_URL"
-    return UserError(f"Nothing answers at {endpoint}", advice)
+        advice = "Check the network connection, AWS_REGION and AWS_ENDPOINT_URL"
+    return UserError(f"Cannot connect to {endpoint}", advice)
 
 
 def _explain_refusal(error: Any) -> UserError:
@@ -188,19 +188,19 @@ def _explain_refusal(error: Any) -> UserError:
     if code in _EXPIRED:
         return UserError("The AWS credentials have expired", _LOG_IN)
     if code == "RequestTimeTooSkewed" or "Signature expired" in message or "Signature not yet" in message:
-        return UserError("AWS finds that this machine's clock is wrong", "Set it, for example by NTP")
+        return UserError("The clock of this machine is wrong", "Set it, for example with NTP")
     if code in _UNKNOWN_KEY:
         return UserError(
-            "AWS does not accept the credentials",
-            "Look at AWS_ACCESS_KEY_ID or AWS_PROFILE, and unset an AWS_SESSION_TOKEN that is left over",
+            "AWS rejected the credentials",
+            "Check AWS_ACCESS_KEY_ID or AWS_PROFILE, and unset AWS_SESSION_TOKEN if it is outdated",
         )
     if code in _DENIED:
         return UserError(
             f"{error.operation_name} is not allowed: {message or code}",
-            "Ask for that permission, or use another profile by AWS_PROFILE",
+            "Ask for this permission, or set AWS_PROFILE to another profile",
         )
     if code in _THROTTLED:
         return UserError(
-            f"AWS is throttling these calls ({error.operation_name})", "Wait a little, and try again"
+            f"AWS is throttling requests ({error.operation_name})", "Wait a moment and try again"
         )
     return UserError(f"{error.operation_name} failed: {message or code}")

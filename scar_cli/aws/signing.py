@@ -1,7 +1,7 @@
-"""Signature version 4 for many calls of one service.
+"""Signature Version 4 for many calls of one service.
 
-botocore's own signer takes longer than sending the call: it derives the day's key anew for each one. Here the
-key is kept as long as it is good, and a signature is two hashes and one HMAC.
+botocore's signer takes longer than sending the call, as it derives the day's key for each one. Here the key
+is reused while it is valid, and a signature is two hashes and one HMAC.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 
 class Signer:
-    """Signs calls with a session's credentials, which refresh themselves. Several threads may share one."""
+    """Signs calls with the credentials of a session, which refresh themselves. Thread-safe."""
 
     def __init__(self, credentials: Any, region: str, service: str) -> None:
-        """`credentials` are botocore's, as `Session.get_credentials()` gives them."""
+        """`credentials` are botocore's, from `Session.get_credentials()`."""
         self._credentials = credentials
         self._region = region
         self._service = service
@@ -34,9 +34,9 @@ class Signer:
         body: bytes,
         moment: datetime | None = None,
     ) -> dict[str, str]:
-        """All headers to send: those given, which must name the `Host`, and those of the signature.
+        """All headers to send: the given ones, which must include `Host`, and those of the signature.
 
-        `path` is as it stands in the request, without a query.
+        `path` is the path in the request, without a query.
         """
         frozen = self._credentials.get_frozen_credentials()
         time = (moment or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")

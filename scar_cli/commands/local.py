@@ -1,7 +1,6 @@
-"""`scar local`: the embedded cloud, from a shell.
+"""`scar local`: the embedded cloud.
 
-`eval "$(scar local env)"` makes everything in that shell talk to it: cdk, aws, boto3, `scar put` and `scar-
-launch`.
+After `eval "$(scar local env)"`, everything in that shell uses it: cdk, aws, boto3, `scar`, `scar-launch`.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ _T = TypeVar("_T")
 
 
 def default_state() -> str:
-    """Where the cloud keeps its state unless told otherwise: below the XDG state folder."""
+    """The state folder if `--state` is not given: below the XDG state folder."""
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return str(Path(base).expanduser() / "scar-cdk" / "cloud")
 
 
 def _cloud(_ctx: click.Context, _option: click.Parameter, value: str) -> Cloud:
-    if not value:  # of a variable that is not set; as a path it would mean the current folder
-        raise UserError("--state names an empty path", "Say which folder, or leave --state out")
+    if not value:  # from an unset shell variable; as a path it would mean the current folder
+        raise UserError("--state is an empty path", "Name a folder, or omit --state")
     return Cloud(Path(os.path.abspath(Path(value).expanduser())))  # noqa: PTH100 (resolve() would follow links)
 
 
 def _region(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     if value is not None and not _REGION.fullmatch(value):
-        raise UserError(f"{value!r} is not a region", "Regions look like us-east-1")
+        raise UserError(f"{value!r} is not a region", "A region looks like us-east-1")
     return value
 
 
@@ -53,10 +52,11 @@ _state_option = click.option(
     callback=_cloud,
     envvar="SCAR_LOCAL_STATE",
     default=default_state,
-    show_default="$XDG_STATE_HOME/scar-cdk/cloud",
-    help="Folder that keeps the cloud's state; each is a cloud of its own.",
+    show_default=False,
+    help="State folder; each folder is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
+    "$XDG_STATE_HOME/scar-cdk/cloud]",
 )
-_json_option = click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+_json_option = click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group(
@@ -64,41 +64,48 @@ _json_option = click.option("-j", "--json", "as_json", is_flag=True, help="Answe
     epilog=examples("scar local start", 'eval "$(scar local env)"', "scar local status", "scar local stop"),
 )
 def command() -> None:
-    """Start, stop and look at the embedded cloud.
+    """Start, stop and inspect the embedded cloud.
 
-    It runs on this machine alone, on 127.0.0.1; no account, no Docker, no network is needed.
+    It runs on this machine, on 127.0.0.1. It needs no AWS account, no Docker and no network connection.
     """
 
 
 @command.command()
 @_state_option
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1.  [default: last time's, or a free one]"
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Port on 127.0.0.1.  [default: the previous port, or a free one]",
 )
 @click.option(
-    "--parallel", type=click.IntRange(1, 1000), help="Functions and jobs at once.  [default: number of cores]"
+    "--parallel",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Run at most N functions and jobs at once.  [default: number of cores]",
 )
 @click.option(
     "--region",
     callback=_region,
-    help="Region that the cloud plays.  [default: us-east-1]",
+    metavar="REGION",
+    help="Region of the cloud.  [default: us-east-1]",
 )
 @_json_option
 def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str | None, as_json: bool) -> None:
-    """Start the cloud and wait until it is ready. If it runs already, say so."""
-    if find_spec("ministack") is None:  # it is imported by the cloud's own processes alone
+    """Start the cloud and wait until it is ready. Does nothing if it is already running."""
+    if find_spec("ministack") is None:  # only the processes of the cloud import it
         raise ModuleNotFoundError(name="ministack")
     running = _checked(cloud.running) or _checked(
         lambda: cloud.start(port=port, parallel=parallel, region=region or "us-east-1")
     )
     if not cloud.started_here:
-        _check_that_it_fits(running, port=port, parallel=parallel, region=region)
-    word = "is ready" if cloud.started_here else "runs already"
+        _check_that_it_fits(cloud, running, port=port, parallel=parallel, region=region)
+    word = "is ready" if cloud.started_here else "is already running"
     _say(
         as_json,
         {"started": cloud.started_here, **_facts(cloud, running)},
         f"The embedded cloud {word} at {running.endpoint}, state in {cloud.state}",
-        'To use it in this shell:  eval "$(scar local env)"',
+        f'To use it in this shell:  eval "$({_same_cloud("scar local env", cloud)})"',
     )
 
 
@@ -106,9 +113,9 @@ def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str |
 @_state_option
 @_json_option
 def stop(cloud: Cloud, as_json: bool) -> None:
-    """Stop the cloud and wait until all of it is gone. Its state is kept."""
+    """Stop the cloud and wait until all its processes have ended. The state is kept."""
     stopped = _checked(cloud.stop)
-    said = "The embedded cloud is stopped." if stopped else "The embedded cloud does not run."
+    said = "The embedded cloud is stopped." if stopped else "The embedded cloud is not running."
     _say(as_json, {"stopped": stopped}, said)
 
 
@@ -116,21 +123,21 @@ def stop(cloud: Cloud, as_json: bool) -> None:
 @_state_option
 @_json_option
 def status(cloud: Cloud, as_json: bool) -> int:
-    """Say whether the cloud runs, and what runs in it. Exit code 3 if it does not run."""
+    """Show whether the cloud is running, and what it contains. Exit code 3 if it is not running."""
     running = _checked(cloud.running)
     if running is None:
         facts: dict[str, Any] = {"running": False, "state": str(cloud.state)}
-        _say(as_json, facts, f"The embedded cloud does not run. State folder: {cloud.state}")
+        _say(as_json, facts, f"The embedded cloud is not running. State folder: {cloud.state}")
         return _NOT_RUNNING
     facts = {"running": True, **_facts(cloud, running), **_contents(running)}
     _say(
         as_json,
         facts,
-        f"The embedded cloud runs at {running.endpoint} (process {running.pid})",
+        f"The embedded cloud is running at {running.endpoint} (process {running.pid})",
         f"  functions     {facts['functions']}",
         f"  buckets       {facts['buckets']}",
         f"  jobs          {facts['jobs_running']} running, {facts['jobs_waiting']} waiting",
-        f"  at once       {running.parallel}",
+        f"  parallel      {running.parallel}",
         f"  region        {running.region}",
         f"  state folder  {cloud.state}",
     )
@@ -139,14 +146,17 @@ def status(cloud: Cloud, as_json: bool) -> int:
 
 @command.command()
 @_state_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @_json_option
 def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
-    """Stop the cloud and delete everything in it, uploaded files included."""
+    """Stop the cloud and delete everything in it, including uploaded files."""
     if not yes:
         if not sys.stdin.isatty():
-            raise UserError(f"This deletes everything in {cloud.state}", "Say --yes if that is meant")
-        click.confirm(f"Delete everything in {cloud.state}, uploaded files included?", abort=True)
+            raise UserError(
+                "Cannot ask for confirmation: standard input is not a terminal",
+                f"Add --yes to delete everything in {cloud.state}",
+            )
+        click.confirm(f"Delete everything in {cloud.state}, including uploaded files?", abort=True)
     _checked(cloud.reset)
     _say(as_json, {"reset": True, "state": str(cloud.state)}, "The embedded cloud is empty.")
 
@@ -155,11 +165,16 @@ def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
 @_state_option
 @_json_option
 def env(cloud: Cloud, as_json: bool) -> None:
-    """Print the shell commands that point a shell at the cloud: eval "$(scar local env)"."""
+    """Print the environment variables of the cloud as shell commands.
+
+    To use the cloud in this shell: eval "$(scar local env)"
+    """
     running = _checked(cloud.running)
     if running is None:
         raise UserError(
-            "The embedded cloud does not run", "Start it with `scar local start`", exit_code=_NOT_RUNNING
+            "The embedded cloud is not running",
+            f"Start it with `{_same_cloud('scar local start', cloud)}`",
+            exit_code=_NOT_RUNNING,
         )
     variables = running.environment()
     if (node := bundled_node()) is not None:
@@ -177,19 +192,27 @@ def _say(as_json: bool, facts: Mapping[str, Any], *lines: str) -> None:
     click.echo(json.dumps(facts) if as_json else "\n".join(lines))
 
 
+def _same_cloud(command: str, cloud: Cloud) -> str:
+    """A command to copy, with `--state` if it was given on this command line."""
+    source = click.get_current_context().get_parameter_source("cloud")
+    if source is not click.core.ParameterSource.COMMANDLINE:
+        return command
+    return f"{command} --state {shlex.quote(str(cloud.state))}"
+
+
 def _check_that_it_fits(
-    running: Running, *, port: int | None, parallel: int | None, region: str | None
+    cloud: Cloud, running: Running, *, port: int | None, parallel: int | None, region: str | None
 ) -> None:
-    """A cloud that runs already is as it is: say so if it was asked for otherwise."""
+    """A running cloud does not change: reject options that differ from those that it was started with."""
     others = {
         f"on port {running.port}": port not in (None, running.port),
         f"in region {running.region}": region not in (None, running.region),
-        f"with {running.parallel} at once": parallel not in (None, running.parallel),
+        f"with --parallel {running.parallel}": parallel not in (None, running.parallel),
     }
     if found := [told for told, differs in others.items() if differs]:
         raise UserError(
-            f"The embedded cloud runs already, {' and '.join(found)}",
-            "Stop it first, with `scar local stop`, to start it otherwise",
+            f"The embedded cloud is already running {' and '.join(found)}",
+            f"To start it with other options, stop it first: {_same_cloud('scar local stop', cloud)}",
         )
 
 
@@ -201,8 +224,8 @@ def _checked(action: Callable[[], _T]) -> _T:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(
-            f"The embedded cloud's {error.filename or 'process'} cannot be used: {reason}",
-            "Look at its permissions and the disk's space, or name another folder with --state",
+            f"Cannot use {error.filename or 'a process'} of the embedded cloud: {reason}",
+            "Check its permissions and the free disk space, or name another folder with --state",
         ) from error
 
 
@@ -212,7 +235,7 @@ def _facts(cloud: Cloud, running: Running) -> dict[str, Any]:
 
 
 def _contents(running: Running) -> dict[str, int]:
-    """What is in the cloud, asked as anyone would ask."""
+    """What the cloud contains, read through its public APIs."""
     import boto3
     from botocore.config import Config
 

@@ -1,7 +1,7 @@
-"""`scar retry`: send what is in the failure queues again.
+"""`scar retry`: send the events in failure queues again.
 
-A message is deleted only after Lambda has accepted its event: an interruption may send an event twice (as
-Lambda itself may), and never loses one. A message that cannot be read stays where it is.
+A message is deleted only after Lambda has accepted its event. An interruption may therefore send an event
+twice, as Lambda itself may, but never loses one. Invalid messages stay in the queue.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ _HELD_S = 120
 
 @click.command("retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --limit 1"))
 @selects_functions
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most so many.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be sent; the queues stay as they are.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most N events.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, without sending it.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
-    """Send the failed events again, of all functions or of chosen ones."""
+    """Send the events in failure queues to their functions again.
+
+    Exit code 1 if a message could not be sent. It stays in its queue.
+    """
     answers: list[dict[str, Any]] = []
     for function in selected(**choice):
         left = None if limit is None else limit - sum(len(answer["events"]) for answer in answers)
@@ -54,7 +57,7 @@ def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack
 
 
 def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, shown: bool) -> dict[str, Any]:
-    """Send again what the function's queue holds now."""
+    """Send all events that are in the function's queue now."""
     sqs = client("sqs", region=function.region)
     lambda_ = client("lambda", region=function.region)
     url = function.failure_queue_url
@@ -64,7 +67,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
     held: list[str] = []
 
     def handle(message: dict[str, Any]) -> tuple[dict[str, Any], str, str | None]:
-        """The message, what it is about, and why it stays."""
+        """The message, a description of its event, and why it stays in the queue, if it does."""
         try:
             event = event_of(message["Body"], fetch)
         except UnreadableMessageError as reason:
@@ -94,13 +97,14 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
         give_back(sqs, url, held)
     for one in kept:
         click.echo(
-            f"scar: {function.name}: message {one['message_id']} stays: {printable(one['reason'])}", err=True
+            f"scar: {function.name}: message {one['message_id']} is kept: {printable(one['reason'])}",
+            err=True,
         )
     return {"function": function.name, "events": events, "kept": kept}
 
 
 def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None:
-    """Why the event was not accepted; None if it was."""
+    """Send an event. Returns why Lambda did not accept it, or None."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -112,13 +116,13 @@ def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None
 
 
 def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[list[dict[str, Any]]]:
-    """What is in the queue now, a few at a time, each once; others do not see it for a while."""
+    """The messages in the queue, in batches. They are invisible to others for `_HELD_S` seconds."""
     seen: set[str] = set()
     with explained():
         left = _count(sqs, url)
     left = left if limit is None else min(left, limit)
     empty = 0
-    while left > len(seen) and empty < 3:  # noqa: PLR2004 (SQS asks some of its hosts: none is not yet none at all)
+    while left > len(seen) and empty < 3:  # noqa: PLR2004 (SQS asks some of its hosts, so an empty response is no proof)
         with explained():
             answer = sqs.receive_message(
                 QueueUrl=url,
@@ -140,6 +144,6 @@ def _count(sqs: Any, url: str) -> int:
         answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     except ClientError as error:
         if "NonExistentQueue" in error_code(error):
-            raise UserError("The failure queue is gone", "Deploy the workflow again") from error
+            raise UserError("The failure queue does not exist", "Deploy the workflow again") from error
         raise
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])

@@ -222,7 +222,7 @@ def test_tls_is_spoken_and_a_certificate_of_nobody_is_refused_at_once(
         202
     ] * 3
     connection.close()
-    with pytest.raises(UserError, match=r"certificate of https://127.* is not accepted.*AWS_CA_BUNDLE"):
+    with pytest.raises(UserError, match=r"certificate of https://127.* is invalid.*AWS_CA_BUNDLE"):
         run_first(Target("fan", "us-east-1", endpoint(url)), FILE, QUICK)
 
 

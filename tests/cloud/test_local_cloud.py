@@ -38,6 +38,11 @@ def test_start_status_env_and_stop(shell: Shell) -> None:
     assert started["started"] is True
     assert started["endpoint"] == f"http://127.0.0.1:{started['port']}"
     assert shell.json("local", "start")["started"] is False
+    state = str(shell.state)
+    assert 'eval "$(scar local env)"\n' in shell.scar("local", "start").stdout
+    assert (
+        f'eval "$(scar local env --state {state})"\n' in shell.scar("local", "start", "--state", state).stdout
+    )
     status = shell.json("local", "status")
     assert status["running"] is True
     assert status["functions"] == 0
@@ -59,11 +64,14 @@ def test_start_status_env_and_stop(shell: Shell) -> None:
 def test_what_needs_a_running_cloud_says_so_with_exit_code_3(shell: Shell) -> None:
     done = shell.scar("local", "env")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "does not run" in done.stderr
-    assert "scar local start" in done.stderr
+    assert "is not running" in done.stderr
+    assert "Start it with `scar local start`." in done.stderr
+    elsewhere = str(shell.state.with_name("another cloud"))
+    done = shell.scar("local", "env", "--state", elsewhere)
+    assert f"Start it with `scar local start --state '{elsewhere}'`." in done.stderr
     status = shell.scar("local", "status")
     assert status.returncode == 3
-    assert "does not run" in status.stdout
+    assert "is not running" in status.stdout
 
 
 def test_a_port_that_is_taken_is_named(shell: Shell) -> None:
@@ -79,12 +87,15 @@ def test_a_cloud_that_runs_otherwise_than_asked_for_says_so(shell: Shell) -> Non
     started = shell.json("local", "start")
     for option, said in (
         (["--region", "eu-west-1"], "in region us-east-1"),
-        (["--parallel", "77"], f"with {started['parallel']} at once"),
+        (["--parallel", "77"], f"with --parallel {started['parallel']}"),
         (["--port", "1"], f"on port {started['port']}"),
     ):
         done = shell.scar("local", "start", *option)
         assert done.returncode == 2
-        assert f"runs already, {said}. Stop it first" in done.stderr
+        assert (
+            f"is already running {said}. To start it with other options, stop it first: scar local stop"
+            in done.stderr
+        )
     assert shell.scar("local", "start", "--port", str(started["port"])).returncode == 0
 
 
@@ -99,7 +110,7 @@ def test_a_state_folder_that_cannot_be_is_no_traceback(shell: Shell, verb: str) 
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (["--state", ""], "--state names an empty path"),
+        (["--state", ""], "--state is an empty path"),
         (["--region", "us east"], "'us east' is not a region"),
         (["--state", "/proc/nothing"], "The state folder /proc/nothing cannot be used"),
     ],

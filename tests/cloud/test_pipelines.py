@@ -419,7 +419,7 @@ def test_two_stages_share_nothing_and_one_goes_alone(two_stages: Project) -> Non
 
     for verb in (("ls",), ("rm", "-y")):
         refused = scar(*verb, "-f", fdl, code=2).stderr
-        assert "is not deployed here without a stage. It is deployed as dev, prod: add --stage dev" in refused
+        assert "is not deployed without a stage. Its stages are dev, prod: add --stage dev" in refused
     scar("rm", "-f", fdl, "--stage", "dev", "-y")
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         project.cloud.client("lambda").get_function(FunctionName="pipeline-words-dev")

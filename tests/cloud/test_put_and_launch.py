@@ -120,7 +120,7 @@ def test_a_bucket_that_does_not_exist_is_said_with_what_to_do(cloud: CloudUnderT
     (tmp_path / "a").touch()
     done = run(cloud, SCAR, "put", "-b", "no-such-bucket/in", "-p", str(tmp_path / "a"))
     assert done.returncode == 2
-    assert f"There is no bucket no-such-bucket at {cloud.endpoint}" in done.stderr
+    assert f"The bucket no-such-bucket does not exist at {cloud.endpoint}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

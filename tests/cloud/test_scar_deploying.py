@@ -150,7 +150,7 @@ def test_a_function_from_flags_is_deployed_compared_changed_and_deleted(deployin
     }
     assert "AWS::Lambda::Function" in removed.stderr
     assert SECRET not in removed.stderr
-    assert "There is no function by-flags" in scar("run", "-n", "by-flags", code=2).stderr
+    assert "No function named by-flags is deployed" in scar("run", "-n", "by-flags", code=2).stderr
 
 
 def test_rm_deletes_nothing_that_was_not_meant(deploying: Deploying) -> None:
@@ -158,7 +158,7 @@ def test_rm_deletes_nothing_that_was_not_meant(deploying: Deploying) -> None:
     stack_without_synthesis(scar, "pair", "one", "two")
     assert "is deployed together with two" in scar("rm", "-n", "one", "-y", code=2).stderr
     assert "Exactly one of" in scar("rm", code=2).stderr
-    assert "There is no stack none" in scar("rm", "--stack", "none", "-y", code=2).stderr
+    assert "No stack none with a workflow was found" in scar("rm", "--stack", "none", "-y", code=2).stderr
     asked = scar.process("rm", "-a", code=2)
     assert "pair in us-east-1: one, two" in asked.stderr
     assert "Use -y" in asked.stderr
@@ -168,7 +168,9 @@ def test_rm_deletes_nothing_that_was_not_meant(deploying: Deploying) -> None:
 def test_rm_deletes_a_function_that_is_alone_by_its_name(deploying: Deploying) -> None:
     stack_without_synthesis(deploying.scar, "alone", "solo")
     assert deploying.scar("rm", "-n", "solo", "-y").stdout.startswith("Deleted alone.\n")
-    assert "There is no stack alone" in deploying.scar("ls", "--stack", "alone", code=2).stderr
+    assert (
+        "No stack alone with a workflow was found" in deploying.scar("ls", "--stack", "alone", code=2).stderr
+    )
 
 
 def test_rm_tells_and_counts_failed_events_that_are_deleted_with_a_queue(deploying: Deploying) -> None:

@@ -40,7 +40,7 @@ def test_put_takes_files_and_folders(scar: Scar, tmp_path: Path) -> None:
     assert scar.keys(BUCKET, "sent") == ["sent/deep/a b+ü.jpg", "sent/empty", "sent/single.txt"]
     assert "Uploaded 1 file (2 bytes)" in scar("put", "-b", BUCKET, "-p", str(single)).stdout
     refused = scar("put", "-b", "no-such-bucket", "-p", str(single), code=2).stderr
-    assert "There is no bucket no-such-bucket at http://127.0.0.1" in refused
+    assert "The bucket no-such-bucket does not exist at http://127.0.0.1" in refused
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_ls_lists_files(scar: Scar) -> None:
     found = scar.json("ls", "-b", f"{BUCKET}/listed")
     assert [(entry["Key"], entry["Size"]) for entry in found] == [("listed/a b\x1b.txt", 3)]
     assert "3 bytes  listed/a b\\x1b.txt" in scar("ls", "--bucket", f"{BUCKET}/listed").stdout
-    assert "There are no files in the folder none" in scar("ls", "-b", f"{BUCKET}/none").stderr
+    assert "No files in the folder none" in scar("ls", "-b", f"{BUCKET}/none").stderr
 
 
 def test_get_fetches_a_folder_and_nothing_outside_of_it(scar: Scar, tmp_path: Path) -> None:

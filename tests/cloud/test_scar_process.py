@@ -167,7 +167,7 @@ def test_missing_credentials_are_explained(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     done = scar("put", "-b", "bucket", "-p", str(tmp_path / "a"), AWS_REGION="us-east-1")
     assert done.returncode == 2
-    assert done.stderr.startswith("scar: There are no AWS credentials here. Run `aws configure`")
+    assert done.stderr.startswith("scar: No AWS credentials were found. Run `aws configure`")
 
 
 def test_a_profile_wins_over_keys_in_the_environment(tmp_path: Path) -> None:
@@ -180,15 +180,18 @@ def test_a_profile_wins_over_keys_in_the_environment(tmp_path: Path) -> None:
 def test_the_region_is_what_aws_region_says() -> None:
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     done = scar("ls", AWS_REGION="eu-west-1", AWS_ENDPOINT_URL="http://127.0.0.1:9", **keys)
-    assert "Nothing answers at http://127.0.0.1:9" in done.stderr
+    assert "Cannot connect to http://127.0.0.1:9" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("http://127.0.0.1:9", "Nothing answers at http://127.0.0.1:9. If that was the embedded cloud"),
-        ("https://no-such-host.invalid", "Nothing answers at https://no-such-host.invalid. Look at"),
-        ("127.0.0.1:9", "Invalid endpoint: 127.0.0.1:9. AWS_ENDPOINT_URL has to be a URL"),
+        (
+            "http://127.0.0.1:9",
+            "Cannot connect to http://127.0.0.1:9. To use the embedded cloud: `scar local start`",
+        ),
+        ("https://no-such-host.invalid", "Cannot connect to https://no-such-host.invalid. Check"),
+        ("127.0.0.1:9", "Invalid endpoint: 127.0.0.1:9. Set AWS_ENDPOINT_URL to a URL"),
     ],
 )
 def test_a_cloud_that_does_not_answer_is_explained_at_once(tmp_path: Path, endpoint: str, said: str) -> None:

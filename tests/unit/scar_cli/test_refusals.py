@@ -116,8 +116,13 @@ def told(*words: str) -> str:
     ("verb", "code", "message", "said"),
     [
         ("ls", "ExpiredToken", "The security token is expired", "have expired. Log in"),
-        ("status", "InvalidClientTokenId", "It is invalid", "does not accept the credentials. Look"),
-        ("retry", "SignatureDoesNotMatch", "Signature expired: 2026", "clock is wrong. Set it"),
+        ("status", "InvalidClientTokenId", "It is invalid", "AWS rejected the credentials. Check"),
+        (
+            "retry",
+            "SignatureDoesNotMatch",
+            "Signature expired: 2026",
+            "clock of this machine is wrong. Set it",
+        ),
         (
             "rm -a",
             "AccessDenied",
@@ -141,7 +146,7 @@ def test_every_verb_explains_missing_credentials(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    assert told(*words.split()).startswith("There are no AWS credentials here. Run `aws configure`")
+    assert told(*words.split()).startswith("No AWS credentials were found. Run `aws configure`")
 
 
 def test_throttling_is_said_at_once_where_trying_again_could_run_twice(aws: Refusal) -> None:
@@ -149,7 +154,7 @@ def test_throttling_is_said_at_once_where_trying_again_could_run_twice(aws: Refu
         429,
         '{"__type": "TooManyRequestsException", "Message": "Rate exceeded"}',
     )
-    assert "AWS is throttling these calls (Invoke). Wait a little, and try again." in told("run", "-n", "f")
+    assert "AWS is throttling requests (Invoke). Wait a moment and try again." in told("run", "-n", "f")
 
 
 def test_a_function_that_someone_has_deleted_is_said(aws: Refusal) -> None:
@@ -163,9 +168,14 @@ def test_a_function_that_someone_has_deleted_is_said(aws: Refusal) -> None:
     ("verb", "head", "code", "said"),
     [
         ("ls -b pictures", 400, "ExpiredToken", "The AWS credentials have expired"),
-        ("get -b pictures/in", 403, "InvalidAccessKeyId", "AWS does not accept the credentials"),
-        ("put -b pictures/in -p {file}", 403, "AccessDenied", "exists, but these credentials may not use it"),
-        ("ls -b pictures/in", 404, "NoSuchBucket", "There is no bucket pictures at http"),
+        ("get -b pictures/in", 403, "InvalidAccessKeyId", "AWS rejected the credentials"),
+        (
+            "put -b pictures/in -p {file}",
+            403,
+            "AccessDenied",
+            "exists, but these credentials cannot access it",
+        ),
+        ("ls -b pictures/in", 404, "NoSuchBucket", "The bucket pictures does not exist at http"),
     ],
 )
 def test_the_reason_is_asked_for_where_an_answer_to_head_has_none(
@@ -183,7 +193,7 @@ def test_another_file_s_function_is_not_taken_for_one_s_own(aws: Refusal, tmp_pa
         said = told(verb, "-f", str(other))
         assert said == (
             "f is deployed, but by another FDL file (s), as the stack s. "
-            "Choose that by --stack s in place of -f."
+            "To select that, use --stack s instead of -f."
         )
 
 
@@ -234,14 +244,14 @@ def test_a_launch_without_a_region_is_not_one_of_us_east_1(
             TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"),
             "Token has expired and refresh failed. Log in again",
         ),
-        (ReadTimeoutError(endpoint_url="https://aws"), "https://aws did not answer in time. Try again"),
+        (ReadTimeoutError(endpoint_url="https://aws"), "https://aws did not respond in time. Try again"),
         (
             ClientError({"Error": {"Code": "SlowDown", "Message": "slow"}}, "PutObject"),
-            "AWS is throttling these calls (PutObject)",
+            "AWS is throttling requests (PutObject)",
         ),
         (
             ClientError({"Error": {"Code": "RequestTimeTooSkewed", "Message": "x"}}, "GetObject"),
-            "this machine's clock is wrong",
+            "The clock of this machine is wrong",
         ),
     ],
 )

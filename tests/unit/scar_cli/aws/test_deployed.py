@@ -72,9 +72,9 @@ def test_a_file_that_is_deployed_with_stages_only_is_not_selected_without(
     here: list[DeployedStack], fdl: str
 ) -> None:
     here += [stack("w-prod", "w", "f-prod", stage="prod"), stack("w-dev", "w", "f-dev", stage="dev")]
-    with pytest.raises(UserError, match=r"not deployed here without a stage.*dev, prod: add --stage dev"):
+    with pytest.raises(UserError, match=r"not deployed without a stage.*dev, prod: add --stage dev"):
         selected(fdl, None)
-    with pytest.raises(UserError, match=r"not deployed here as stage qa.*init -f .* --stage qa"):
+    with pytest.raises(UserError, match=r"not deployed as stage qa.*init -f .* --stage qa"):
         selected(fdl, None, None, "qa")
 
 

@@ -74,7 +74,7 @@ def test_a_file_that_fails_leaves_nothing_and_stops_no_other(tmp_path: Path) -> 
     assert done == []
     assert {one.key: reason for one, reason in failed.items()} == {
         "a": "no space left on device",
-        "../b": "its key is no path of a file below a folder",
+        "../b": "its key is not a path of a file below a folder",
     }
     assert list(tmp_path.iterdir()) == []
 
