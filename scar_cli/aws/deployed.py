@@ -88,7 +88,7 @@ def of_stage(command: _Command) -> _Command:
         "--stage",
         metavar="STAGE",
         callback=_checked_stage,
-        help="Stage, such as dev. It is part of the names of all resources in it.",
+        help="Use this stage, such as dev.",
     )(command)
 
 
@@ -110,10 +110,10 @@ class Choice(TypedDict):
 def selects_functions(command: _Command) -> _Command:
     """Add the options -f, -n, --stack and --stage, the arguments of `selected`."""
     command = of_stage(command)
-    command = click.option("--stack", metavar="STACK", help="Only functions in this stack.")(command)
-    command = click.option("-n", "--name", metavar="FUNCTION", help="Only this function.")(command)
+    command = click.option("--stack", metavar="STACK", help="Select the functions in this stack.")(command)
+    command = click.option("-n", "--name", metavar="FUNCTION", help="Select this function.")(command)
     return click.option(
-        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Only functions of this FDL file."
+        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Select the functions of this FDL file."
     )(command)
 
 

@@ -53,7 +53,7 @@ _state_option = click.option(
     envvar="SCAR_LOCAL_STATE",
     default=default_state,
     show_default=False,
-    help="State folder; each folder is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
+    help="Keep the state in this folder; each is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
     "$XDG_STATE_HOME/scar-cdk/cloud]",
 )
 _json_option = click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -76,7 +76,7 @@ def command() -> None:
     "--port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="Port on 127.0.0.1.  [default: the previous port, or a free one]",
+    help="Listen on this port of 127.0.0.1.  [default: the previous port, or a free one]",
 )
 @click.option(
     "--parallel",
@@ -88,7 +88,7 @@ def command() -> None:
     "--region",
     callback=_region,
     metavar="REGION",
-    help="Region of the cloud.  [default: us-east-1]",
+    help="Act as this AWS region.  [default: us-east-1]",
 )
 @_json_option
 def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str | None, as_json: bool) -> None:
@@ -149,7 +149,10 @@ def status(cloud: Cloud, as_json: bool) -> int:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @_json_option
 def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
-    """Stop the cloud and delete everything in it, including uploaded files."""
+    """Stop the cloud and delete all of its data.
+
+    This includes uploaded files.
+    """
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(
