@@ -52,10 +52,6 @@ class UnsafeKeyError(ValueError):
     """The key is not a path of a file below the target; the text is the reason."""
 
 
-class NoSuchBucketError(UserError):
-    """The bucket does not exist."""
-
-
 def safe_path(target: Path, below: str) -> Path:
     """The path of a file below the target.
 
@@ -79,8 +75,7 @@ def client_of(bucket: str, concurrency: int) -> Any:
     """A client in the bucket's own region.
 
     Raises:
-        NoSuchBucketError: the bucket does not exist.
-        UserError: it belongs to someone else, or the call fails.
+        UserError: the bucket does not exist, or belongs to someone else.
     """
     from botocore.exceptions import ClientError
 
@@ -95,7 +90,7 @@ def client_of(bucket: str, concurrency: int) -> Any:
                 return client("s3", region=region, max_pool_connections=concurrency * 4)
             if error_code(error) in ("404", "NoSuchBucket"):
                 where = os.environ.get("AWS_ENDPOINT_URL") or f"AWS ({s3.meta.region_name})"
-                raise NoSuchBucketError(
+                raise UserError(
                     f"The bucket {bucket} does not exist at {where}",
                     "Check the name, or deploy the workflow that creates it",
                 ) from error

@@ -22,7 +22,7 @@ from scar_cli.aws.deployed import (
 )
 from scar_cli.aws.logs import groups, last_activity
 from scar_cli.aws.session import client, explained
-from scar_cli.aws.transfers import NoSuchBucketError, client_of, objects_below
+from scar_cli.aws.transfers import client_of, objects_below
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -95,11 +95,11 @@ def _list_named(name: str, choice: Choice, *, as_json: bool) -> int:
         raise UserError(f"The stack {choice['stack']} has no function {name}", known_functions(functions))
     try:
         return _list_files(name, choice["stage"], as_json=as_json)
-    except NoSuchBucketError as error:
+    except UserError as error:
         if "/" in name:
             raise
         raise UserError(
-            f"No function or bucket named {name} was found", known_functions(functions)
+            f"No function named {name} is deployed. {error.cause}", known_functions(functions)
         ) from error
 
 

@@ -135,7 +135,8 @@ def test_ls_of_a_name_shows_the_function_or_the_files_of_the_bucket(scar: Scar) 
     assert "1 bytes  listed/file.txt" in scar("ls", f"{BUCKET}/listed").stdout
     assert "listed/file.txt" in scar("ls", BUCKET).stdout
     told = scar("ls", "nobody", code=2).stderr
-    assert told.startswith("scar: No function or bucket named nobody was found. Deployed functions: ")
+    missing = f"The bucket nobody does not exist at {scar.cloud.endpoint}. Deployed functions: "
+    assert told.startswith(f"scar: No function named nobody is deployed. {missing}")
     assert "cannot be combined" in scar("ls", "verb-copy", "-n", "verb-copy", code=2).stderr
 
 
