@@ -51,7 +51,7 @@ def test_files_that_a_script_says_are_done_have_failed_all_the_same(
     assert list(answer["failed"]) == [f"{BUCKET}/{folder}/{n}.txt" for n in (1, 2)]
     assert all(answer["failed"].values())
     done = subprocess.run(
-        [*SCAR, "log", "-n", function, "-j"],
+        [*SCAR, "log", "-n", function, "--since", "1h", "-j"],
         env=deployed.cloud.environment(),
         capture_output=True,
         text=True,
