@@ -22,12 +22,12 @@ _LONGEST_LABEL: Final = 28
 
 def dot(diagram: Diagram, direction: Direction) -> str:
     """The text of a Graphviz graph, with node IDs `n<index>`."""
-    rank = {Direction.LEFT_TO_RIGHT: "LR", Direction.TOP_DOWN: "TB"}[direction]
+    rank, gap = {Direction.LEFT_TO_RIGHT: ("LR", 0.45), Direction.TOP_DOWN: ("TB", 0.25)}[direction]
     title = f"<B>{_html(diagram.title, 2 * _LONGEST_TEXT)}</B>"
     fast = _FAST if len(diagram.nodes) > _LARGE else ""
     lines = [
         "digraph workflow {",
-        f'    graph [{fast}rankdir={rank}, pad=0.3, nodesep=0.3, ranksep=0.45, bgcolor="{LIGHT.page}",',
+        f'    graph [{fast}rankdir={rank}, pad=0.3, nodesep=0.3, ranksep={gap}, bgcolor="{LIGHT.page}",',
         f'        fontname="{FONT}", fontsize=16, fontcolor="{LIGHT.text}",',
         f"        label=<{title}>, labelloc=t, labeljust=l]",
         f'    node [fontname="{FONT}", fontsize=11, fontcolor="{LIGHT.faint}", margin="0.1,0.06",',

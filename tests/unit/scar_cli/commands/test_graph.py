@@ -220,9 +220,15 @@ def test_a_long_loop_runs_down_like_a_long_chain() -> None:
 
 
 @pytest.mark.parametrize("chain", [True, False], ids=["chain", "fan"])
-def test_eight_functions_fit_the_width_of_a_screen(chain: bool) -> None:
+def test_eight_functions_fit_a_screen_and_are_readable_on_a_page(chain: bool) -> None:
     found = drawn(eight(chain))
-    assert size(svg.svg(found, best_direction(found)))[0] < PAGE_WIDTH
+    picture = svg.svg(found, best_direction(found))
+    width, height = size(picture)
+    assert width < PAGE_WIDTH
+    # A4 less margins of 15 mm, in points: the smallest text has at least 6.5.
+    scale = min((210 - 30) / width, (297 - 30) / height) / 25.4 * 72
+    smallest = min(float(found) for found in re.findall(r'font-size="([\d.]+)"', picture))
+    assert scale * smallest > 6.5
 
 
 def test_modes_providers_and_buckets_have_their_colours() -> None:
