@@ -23,7 +23,7 @@ CHAOS_ARGS ?=
 PROOF_ARGS ?=
 MUTANTS_ARGS ?=
 
-.PHONY: help setup demo test test-runner check fuzz chaos prove-on-aws mutants bench pictures dist format lock clean
+.PHONY: help setup demo test test-runner check fuzz chaos prove-on-aws mutants bench pictures docs dist format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ mutants: setup .venv/.dev ## insert small faults into a copy of the code: do the
 
 pictures: setup .venv/.dev ## regenerate the README's terminal pictures from real runs on the embedded cloud
 	@$(BIN)/python -m docs.pictures.make
+
+docs: .venv/.dev ## build the documentation site into build/site; a warning is an error
+	@$(BIN)/python -m docs.site
 
 format: .venv/.dev ## format the sources
 	@$(BIN)/ruff format .

@@ -20,7 +20,7 @@ Internal (an import rule in pyproject.toml enforces this):
     rules/           rules that a schema cannot express: names, files, limits of AWS
     fargate.py       the job sizes that Fargate offers
     components.py    strongly connected components of a graph
-    docs/            generates docs/fdl.md from the schema
+    docs/            generates docs/fdl.md and the pages of the documentation site about diagnostics
 
 This package does not load the CDK or the AWS SDK, and does not use the network.
 """

@@ -26,6 +26,7 @@ _GROUPS = {
     "Deploy": {
         "new": ("scar_cli.commands.new", "Create a folder with a workflow that is ready to deploy."),
         "validate": ("scar_cli.commands.validate", "Check FDL files without deploying them."),
+        "explain": ("scar_cli.commands.explain", "Explain diagnostic codes, with examples."),
         "graph": ("scar_cli.commands.graph", "Draw the workflow of an FDL file."),
         "image": ("scar_cli.commands.image", "Build container images without Docker."),
         "diff": ("scar_cli.commands.diff", "Show what a deployment would change."),
@@ -54,7 +55,7 @@ _GROUPS = {
 }
 """For each group of the help, its commands: module and one line."""
 _VERBS = {name: entry for group in _GROUPS.values() for name, entry in group.items()}
-_WITHOUT_AWS = ("completion", "graph", "image", "local", "new", "validate")
+_WITHOUT_AWS = ("completion", "explain", "graph", "image", "local", "new", "validate")
 _EXTRAS = {"boto3": "aws", "botocore": "aws", "rich": "aws", "ministack": "local"}
 """Modules, and the extra of this package that installs each."""
 _INTERRUPTED = 130

@@ -1,7 +1,7 @@
 """The explanations of diagnostic codes, read from `codes.md`.
 
-The file is also a part of docs/fdl.md. It has an explanation of each code, a file that causes it, and the
-same file corrected. Tests check the examples.
+The file is also documentation. It has an explanation of each code, a file that causes it, and the same file
+corrected. Tests check the examples. `scar explain` and the documentation site show them.
 """
 
 from __future__ import annotations

@@ -24,14 +24,20 @@ SHOWN_OF_A_VALUE: Final = 60
 FIRST_WARNING: Final = "FDL050"
 """Codes from this one on are warnings; lower codes are errors, unless permitted (`allow_loops`)."""
 
-DOCUMENTATION: Final = "docs/fdl.md"
-"""Written by `python -m fdl_schemas.docs`; from the top folder of this repository."""
+SITE: Final = "https://scar-cdk.readthedocs.io/latest/"
+"""Address of the documentation site, which `make docs` builds."""
 
 LONGEST_TEXT: Final = 2000
 """Maximum number of characters of a message, an expectation, a help text, and a source line in JSON."""
 
 _SHOWN_AT_MOST = 50
+_EXPLAINED_AT_MOST = 4
 _LINE_WIDTH = 160
+
+
+def address(code: str) -> str:
+    """The page of the documentation site that explains a code."""
+    return f"{SITE}diagnostics/{code.lower()}/"
 
 
 class Severity(StrEnum):
@@ -78,9 +84,9 @@ class Diagnostic:
                 object.__setattr__(self, name, text[: LONGEST_TEXT - 1] + "…")
 
     @property
-    def see(self) -> str:
-        """Where the code is explained, with a bad and a good example: a link inside this repository."""
-        return f"{DOCUMENTATION}#{self.code.lower()}"
+    def url(self) -> str:
+        """The page that explains the code, with an example."""
+        return address(self.code)
 
     def render(self, color: bool = False) -> str:
         """The diagnostic as several lines of text, without a final line break."""
@@ -99,7 +105,7 @@ class Diagnostic:
             lines.append(f"  expected: {printable(self.expected)}")
         if self.help:
             lines.append(f"  help: {printable(self.help)}")
-        lines.append(f"  see {self.see}")
+        lines.append(f"  see {self.url}")
         return "\n".join(lines)
 
 
@@ -132,11 +138,14 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 
 def render(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
-    """Diagnostics as text, separated by empty lines; only the first ones if there are very many."""
+    """Diagnostics as text, separated by empty lines, and how to explain them; at most the first 50."""
     parts = [diagnostic.render(color) for diagnostic in diagnostics[:_SHOWN_AT_MOST]]
     hidden = len(diagnostics) - len(parts)
     if hidden > 0:
         parts.append(f"… and {hidden} more")
+    codes = list(dict.fromkeys(diagnostic.code for diagnostic in diagnostics))[:_EXPLAINED_AT_MOST]
+    if codes:
+        parts.append(f"For explanations and examples, run: scar explain {' '.join(codes)}")
     return "\n\n".join(parts)
 
 

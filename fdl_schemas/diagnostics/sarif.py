@@ -12,11 +12,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from fdl_schemas.diagnostics.codes import Explanation, explanations
-from fdl_schemas.diagnostics.diagnostic import DOCUMENTATION, FIRST_WARNING, Diagnostic
+from fdl_schemas.diagnostics.diagnostic import FIRST_WARNING, Diagnostic, address
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
-
-_DOCUMENTATION: Final = Path(__file__).resolve().parents[2] / DOCUMENTATION
 
 
 def sarif(diagnostics: Iterable[Diagnostic], *, folder: Path, version: str) -> dict[str, Any]:
@@ -63,8 +61,7 @@ def _rule(code: str) -> dict[str, Any]:
                 explanation, _code(explanation, explanation.bad), _code(explanation, explanation.good)
             ),
         },
-        # The project has no public address yet: the file in the checkout that this runs from.
-        "helpUri": f"{_DOCUMENTATION.as_uri()}#{code.lower()}",
+        "helpUri": address(code),
         "defaultConfiguration": {"level": "warning" if code >= FIRST_WARNING else "error"},
     }
 

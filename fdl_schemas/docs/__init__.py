@@ -3,6 +3,6 @@
 python -m fdl_schemas.docs            # writes the file
 python -m fdl_schemas.docs --check    # fails if the file is out of date
 
-`introduction.md` is written by hand, `reference` generates the tables of keys from `fdl.schema.json`, and the
-chapter about diagnostics comes from `fdl_schemas/diagnostics/codes.md`.
+`introduction.md` is written by hand, and `reference` generates the tables of keys from `fdl.schema.json`.
+`diagnostics` generates the pages of the documentation site from `fdl_schemas/diagnostics/codes.md`.
 """

@@ -1,21 +1,23 @@
-"""The chapters of docs/fdl.md: all keys, their AWS resources, unsupported keys, and all codes."""
+"""The chapters of docs/fdl.md: all keys, their AWS resources, and unsupported keys."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import ndiff
 from pathlib import Path
 from typing import Any, Final
 
-from fdl_schemas.diagnostics.codes import Explanation, explanations
-from fdl_schemas.diagnostics.diagnostic import FIRST_WARNING
 from fdl_schemas.reading.schema import resolved, schema
 from fdl_schemas.reading.validator import types_of
 from fdl_schemas.rules.not_supported_yet import UNSUPPORTED
 
 INTRODUCTION: Final = Path(__file__).with_name("introduction.md")
+CODES: Final = "fdl_schemas/diagnostics/codes.md"
+"""The explanations of diagnostics, relative to the root of the repository."""
+
+_CODE_LINK = re.compile(r"\(#(fdl\d{3})\)")
 
 _WORDS: Final[Mapping[str, str]] = {
     "string": "string",
@@ -70,13 +72,8 @@ def document() -> str:
         _aws_table(maps),
         "## Not supported yet",
         _unsupported(),
-        "## Diagnostics",
-        "Each diagnostic of `scar validate` has a code, which never changes its meaning. Codes from "
-        f"[{FIRST_WARNING}](#{FIRST_WARNING.lower()}) on are warnings. In the examples, lines with `-` cause "
-        "the diagnostic, and lines with `+` correct it.",
-        *(_code(code, about) for code, about in explanations().items()),
     ]
-    return "\n\n".join(parts) + "\n"
+    return _CODE_LINK.sub(rf"(../{CODES}#\1)", "\n\n".join(parts)) + "\n"
 
 
 def _maps(path: str, about: Mapping[str, Any]) -> Iterator[Map]:
@@ -208,11 +205,3 @@ def _unsupported() -> str:
         f"| `functions.aws[].{one.path}` | {_cell(one.what)} | {_cell(one.instead)} |" for one in UNSUPPORTED
     ]
     return "\n".join(lines)
-
-
-def _code(code: str, about: Explanation) -> str:
-    text = f"### {code}\n\n**{about.title}.** {about.text}\n\n"
-    if about.language != "yaml":
-        return text + f"```{about.language}\n{about.bad}{about.good}```"
-    lines = (line for line in ndiff(about.bad.splitlines(), about.good.splitlines()) if line[0] != "?")
-    return text + "```diff\n" + "".join(f"{line.rstrip()}\n" for line in lines) + "```"

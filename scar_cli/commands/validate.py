@@ -98,7 +98,7 @@ def _as_json(file: str, result: CheckResult) -> dict[str, Any]:
 def _diagnostic_as_json(found: Diagnostic) -> dict[str, Any]:
     from fdl_schemas.diagnostics.diagnostic import LONGEST_TEXT
 
-    told = {**asdict(found), "see": found.see}
+    told = {**asdict(found), "url": found.url}
     if found.source_line is not None and len(found.source_line) > LONGEST_TEXT:
         told["source_line"] = None  # of a megabyte, for each diagnostic
     return told

@@ -54,7 +54,8 @@ def test_text_says_what_is_wrong_and_what_to_do(folder: Path) -> None:
         "                  ^^^^^^\n"
         "  expected: a whole number from 128 to 10240 (MiB)\n"
         "  help: remove the quotes: 1024\n"
-        "  see docs/fdl.md#fdl012\n\n"
+        "  see https://scar-cdk.readthedocs.io/latest/diagnostics/fdl012/\n\n"
+        "For explanations and examples, run: scar explain FDL012\n\n"
     )
 
 
@@ -100,7 +101,7 @@ def test_json_has_everything(folder: Path) -> None:
             "expected": "a whole number from 128 to 10240 (MiB)",
             "help": "remove the quotes: 1024",
             "severity": "error",
-            "see": "docs/fdl.md#fdl012",
+            "url": "https://scar-cdk.readthedocs.io/latest/diagnostics/fdl012/",
         }
     ]
 

@@ -100,7 +100,7 @@ def test_missing_file_is_a_diagnostic(tmp_path: Path) -> None:
     assert only_problem(file).render() == (
         f"{file}: error FDL001: cannot read the file: it does not exist\n"
         "  help: check the path; it is relative to the current folder\n"
-        "  see docs/fdl.md#fdl001"
+        "  see https://scar-cdk.readthedocs.io/latest/diagnostics/fdl001/"
     )
 
 
@@ -144,7 +144,7 @@ def test_latin1_is_shown_at_the_byte_that_is_wrong(tmp_path: Path) -> None:
         "                ^\n"
         "  expected: UTF-8 text\n"
         "  help: save the file as UTF-8 text\n"
-        "  see docs/fdl.md#fdl002"
+        "  see https://scar-cdk.readthedocs.io/latest/diagnostics/fdl002/"
     )
 
 
@@ -236,7 +236,7 @@ functions:
   - lambda: {name: b, container: *c}
   - lambda: {name: c, container: *c}
 """
-    assert said_about(fdl, tmp_path).count("FDL012") == 1
+    assert said_about(fdl, tmp_path).count("error FDL012") == 1
 
 
 def test_long_line_is_cut_around_the_caret() -> None:
@@ -259,7 +259,7 @@ def test_colours_only_when_asked() -> None:
 
 def test_only_the_first_of_very_many_are_shown() -> None:
     text = render([Diagnostic("FDL012", "m", "f")] * 60)
-    assert text.endswith("… and 10 more")
+    assert text.endswith("… and 10 more\n\nFor explanations and examples, run: scar explain FDL012")
 
 
 def test_warnings_come_last() -> None:

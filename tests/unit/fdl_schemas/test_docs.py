@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fdl_schemas.diagnostics.codes import explanations
 from fdl_schemas.docs.__main__ import TARGET
 from fdl_schemas.docs.reference import INTRODUCTION, document
 from fdl_schemas.load import check
@@ -44,10 +43,6 @@ def test_table_of_aws_has_every_key() -> None:
         assert key in silent or re.search(rf"^\| `([^`]*\.)?{key}` \| \S", table, re.MULTILINE), key
 
 
-def test_every_code_has_a_chapter_that_diagnostics_link_to() -> None:
-    assert re.findall(r"^### (FDL\d{3})$", TEXT, re.MULTILINE) == list(explanations())
-
-
 def anchor(heading: str) -> str:
     """What code hosts make of a heading."""
     return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
@@ -61,7 +56,7 @@ def test_links_lead_somewhere() -> None:
         if link.startswith("#"):
             assert link[1:] in anchors, link
         elif "://" not in link:
-            assert (TARGET.parent / link).is_file(), link
+            assert (TARGET.parent / link.partition("#")[0]).is_file(), link
 
 
 def test_example_of_the_introduction_is_valid(tmp_path: Path) -> None:

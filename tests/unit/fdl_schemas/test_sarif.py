@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 
 from fdl_schemas.diagnostics.codes import explanations
-from fdl_schemas.diagnostics.diagnostic import Diagnostic, Severity
+from fdl_schemas.diagnostics.diagnostic import Diagnostic, Severity, address
 from fdl_schemas.diagnostics.sarif import sarif
 
 TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
@@ -99,10 +99,7 @@ def log_of(*diagnostics: Diagnostic, folder: Path) -> Any:
 def test_every_code_makes_a_log_of_the_right_shape(tmp_path: Path) -> None:
     run = log_of(*(Diagnostic(code, "m", "w.yaml") for code in explanations()), folder=tmp_path)
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == list(explanations())
-    assert all(
-        rule["helpUri"].endswith(f"docs/fdl.md#{rule['id'].lower()}")
-        for rule in run["tool"]["driver"]["rules"]
-    )
+    assert all(rule["helpUri"] == address(rule["id"]) for rule in run["tool"]["driver"]["rules"])
 
 
 def test_region_ends_after_the_last_character(tmp_path: Path) -> None:
