@@ -24,8 +24,8 @@ PARTS: dict[str, Callable[[], Iterator[Comparison]]] = {
 
 
 def main() -> int:
-    """Measure, print, write. `SCAR_BENCH_PARTS=runner,fanout` takes some parts only, and keeps what is known
-    of the others."""
+    """Measure, print, write. `SCAR_BENCH_PARTS=runner,fanout` runs these parts only and keeps earlier
+    results of the others."""
     chosen = [part for part in os.environ.get("SCAR_BENCH_PARTS", "").split(",") if part] or list(PARTS)
     if unknown := [part for part in chosen if part not in PARTS]:
         print(

@@ -1,11 +1,9 @@
-"""What it takes to make the user's image ready for Lambda: from one registry on this machine to another
-one.
+"""The cost of assembling a user's image for Lambda, between two registries on this machine.
 
-- `assembly_vs_skopeo_middle`: a function's first image in a repository that has the runner's layer
-  already (it is one for all functions of a stack), against `skopeo copy` of the user's image; processes
-  from start to end
+- `assembly_vs_skopeo_middle`: a function's first image in a repository that already has the runner's layer
+  (all functions of a stack share it), against `skopeo copy` of the user's image; whole processes
 - `assembly_first_vs_skopeo_middle`: the same in an empty repository, so that the runner's layer is
-  packed and sent
+  packed and uploaded, too
 - `assembly_bytes_middle`: bytes sent into an empty repository, against the compressed image
 - `assembly_peak_rss_mb_middle`: memory of the process at its peak, against the 150 MB allowed
 - `assembly_again_ms`: only the script has changed, against the first assembly in an empty repository
@@ -28,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import runner_images
-from benchmarks.measure import Comparison, NotToBeHadError, milliseconds, process
+from benchmarks.measure import Comparison, UnavailableError, milliseconds, process
 from benchmarks.runner import scratch_folder
 from containers.assembly import this_runner
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
@@ -39,7 +37,7 @@ _RUNNER_LAYER_MB = 15.0
 
 
 def compare() -> Iterator[Comparison]:
-    """Our assembly against a plain copy."""
+    """Compare the assembly with a plain copy."""
     size = round(this_runner().pack().descriptor.size / 1e6, 2)
     yield Comparison.of("runner_layer_mb", size, _RUNNER_LAYER_MB, "MB")
     if REGISTRY_PROGRAM is None or shutil.which("skopeo") is None:
@@ -51,7 +49,7 @@ def compare() -> Iterator[Comparison]:
         with real_registry(source_folder) as source:
             try:
                 runner_images.push(source, "middle")
-            except NotToBeHadError as problem:
+            except UnavailableError as problem:
                 print(f"middle: skipped; {problem}")
                 return
             runner_images.push(source, "small")
@@ -59,10 +57,10 @@ def compare() -> Iterator[Comparison]:
 
 
 class _Subject:
-    """The middle image, and everything that is measured of it.
+    """The middle image and its measurements.
 
-    Each run has a registry of its own to push to: skopeo remembers where else a registry has a blob, and
-    moves nothing the second time.
+    Each run pushes to a new registry: skopeo remembers where a registry has a blob, and uploads nothing the
+    second time.
     """
 
     def __init__(self, source: str, folder: Path) -> None:
@@ -72,7 +70,7 @@ class _Subject:
         self._bytes = sum(path.stat().st_size for path in runner_images.layers_of("middle"))
 
     def compare(self) -> Iterator[Comparison]:
-        """All of it."""
+        """Run all measurements."""
         warm: list[_Run] = []
         first: list[_Run] = []
         again: list[_Run] = []
@@ -122,7 +120,7 @@ class _Subject:
         return _Run(took, int(sent), int(peak))
 
     def _copy(self, target: str) -> float:
-        """Milliseconds of a copy."""
+        """Duration of a copy in milliseconds."""
         here, there = (address.removeprefix("http://") for address in (self._source, target))
         command = [
             "skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false",

@@ -16,7 +16,7 @@ from containers.assembly import TargetRepository, Wanted, assemble, this_runner
 
 
 def main() -> None:
-    """Do it."""
+    """Assemble the image."""
     image, registry, repository, script = sys.argv[1:]
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:

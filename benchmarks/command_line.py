@@ -1,4 +1,4 @@
-"""What a person waits for before anything is deployed."""
+"""Start-up time of the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FUNCTION = """
 
 
 def compare() -> Iterator[Comparison]:
-    """`scar` against the Python process that only loads the libraries that it cannot do without."""
+    """Compare `scar` with a Python process that only loads the libraries that it needs."""
     scar = str(Path(sys.executable).with_name("scar"))
     libraries = process([sys.executable, "-c", "import yaml, jsonschema"])
     with tempfile.TemporaryDirectory() as folder:

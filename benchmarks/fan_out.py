@@ -7,15 +7,15 @@ All three send to the endpoint of `fan_out_endpoint`, in turns, each run to an e
 - `fanout_cpu_vs_bare`: processor time for 1000 events
 - `fanout_peak_rss_mb`: memory at the peak, against the 150 MB allowed
 - `fanout_peak_rss_vs_scar`: the same, against SCAR
-- `fanout_distinct_keys`: how many keys came at least once, against SCAR
-- `fanout_calls_per_key`: how often the key came that came most often, against SCAR
+- `fanout_distinct_keys`: keys that arrived at least once, against SCAR
+- `fanout_calls_per_key`: the largest number of events for one key, against SCAR
 
-These names are for 10 000 keys; with `_1k` for 1000, and with `_1m` for a million, which only `scar-launch`
-sends: its rate is then set against that of the bare client with 10 000 keys, its memory against the 150 MB
-and (`fanout_peak_rss_1m_vs_10k`) against its own with 10 000 keys, and its keys against the million.
+These names are for 10 000 keys. Names with `_1k` are for 1000 keys, names with `_1m` for a million. Only
+`scar-launch` sends a million: its rate is compared with that of the bare client with 10 000 keys, its memory
+with the 150 MB and (`fanout_peak_rss_1m_vs_10k`) with its own for 10 000 keys, its keys with the million.
 
-The rate is taken where the events arrive, from the first one to the last. So the start of Python counts for
-nobody, nor does the listing that SCAR does before it sends, but the listing that `scar-launch` does
+The rate is measured where the events arrive, from the first to the last. It does not include the start of
+Python, nor the listing that SCAR does before it sends. It includes the listing of `scar-launch`, which runs
 meanwhile.
 """
 
@@ -36,7 +36,7 @@ from pathlib import Path
 
 from benchmarks import fan_out_scar
 from benchmarks.fan_out_endpoint import Counted
-from benchmarks.measure import Comparison, NotToBeHadError
+from benchmarks.measure import Comparison, UnavailableError
 
 _CONCURRENCY = 32
 _TIMES = int(os.environ.get("SCAR_BENCH_TIMES", "5"))
@@ -67,12 +67,12 @@ _ENVIRONMENT = {
 
 
 class _LaunchError(Exception):
-    """A launcher failed, or sent nothing; the text is what it said."""
+    """A launcher failed or sent nothing; the text is its output."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A launch, as it was counted at its end and as its process was measured."""
+    """A launch: the events that arrived, and the measurements of its process."""
 
     counted: Counted
     seconds: float
@@ -91,12 +91,12 @@ class _Run:
 
 
 def compare() -> Iterator[Comparison]:
-    """`scar-launch` against SCAR and the bare client, and alone for a million keys."""
+    """Compare `scar-launch` with SCAR and the bare client, and run it alone for a million keys."""
     launchers: dict[str, _Launcher] = {"ours": _ours, "bare": _bare}
     try:
         fan_out_scar.program()
         launchers["scar"] = _scar
-    except NotToBeHadError as problem:
+    except UnavailableError as problem:
         print(f"SCAR: skipped; {problem}")
     with tempfile.TemporaryDirectory() as name:
         places = (Path(name) / str(number) for number in itertools.count())

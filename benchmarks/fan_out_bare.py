@@ -1,9 +1,9 @@
-"""The least that a signed HTTP client does to send an event for each of many keys, in threads.
+"""A minimal signed HTTP client that sends an event for each of many keys, in threads.
 
     python -m benchmarks.fan_out_bare ENDPOINT KEYS THREADS
 
-Keys are prepared beforehand; each thread keeps its connection, and each call gets a signature of its own by
-botocore. Nothing is listed, written down, sent again or shown.
+Keys are prepared beforehand. Each thread keeps its connection, and botocore signs each call. Nothing is
+listed, recorded, retried or shown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ACCEPTED = 202
 
 
 def main() -> None:
-    """Send all; a call that is not accepted ends it."""
+    """Send all events; stop at the first call that is not accepted."""
     endpoint, threads = sys.argv[1], int(sys.argv[3])
     keys = [key_of(number) for number in range(int(sys.argv[2]))]
     refused: list[int] = []

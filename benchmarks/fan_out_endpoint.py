@@ -1,14 +1,14 @@
-"""An endpoint on loopback that stands for S3 and Lambda, and counts what it is sent.
+"""An endpoint on loopback that replaces S3 and Lambda, and counts the events that it receives.
 
-S3 lists `input/file-00000000.txt` and so on, as many as asked for, behind a folder's marker; each page is
-made when it is asked for. Lambda answers an asynchronous invocation with 202 and one that waits with 200, and
-counts for each key how often its event came. What else SCAR and `scar-launch` ask before they send is
-answered as AWS does.
+S3 lists a folder's marker and the requested number of files, `input/file-00000000.txt` and so on. Each page
+is generated on request. Lambda answers an asynchronous invocation with 202 and a synchronous one with 200,
+and counts the events for each key. The other requests of SCAR and `scar-launch` get the same responses as
+from AWS.
 
     python -m benchmarks.fan_out_endpoint KEYS
 
-prints its port, and when its standard input ends, what it has counted: a line of JSON (see `Counted`). It has
-to be faster than every client that is measured on it, so it knows no more of HTTP than these clients speak.
+prints its port, and its counts when its standard input ends, as a line of JSON (see `Counted`). It must be
+faster than every client that is measured with it, so it supports only the parts of HTTP that they use.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REASONS = {200: "OK", 202: "Accepted", 404: "Not Found"}
 
 @dataclass
 class Counted:
-    """What came: events, and their keys."""
+    """The events that arrived, and their keys."""
 
     calls: int = 0
     distinct: int = 0
@@ -45,12 +45,12 @@ class Counted:
 
 
 def key_of(number: int) -> str:
-    """The key of a file, by its number."""
+    """The key of a file from its number."""
     return f"{FOLDER}file-{number:08d}.txt"
 
 
 class Endpoint:
-    """Answers, and counts."""
+    """Answers requests and counts them."""
 
     def __init__(self, keys: int) -> None:
         self._counted = Counted()
@@ -60,7 +60,7 @@ class Endpoint:
         self._ran = _answer(200, b"{}", "application/json")
 
     def answer(self, head: bytes, body: bytes) -> bytes:
-        """The whole answer to a request: its first line and headers, and its body."""
+        """The whole response to a request: status line, headers and body."""
         if head.startswith(b"POST /2015-03-31/functions/"):
             return self._invoked(head, body)
         method, target, _version = head[: head.index(b"\r\n")].decode("latin-1").split(" ", 2)
@@ -83,7 +83,7 @@ class Endpoint:
         return _answer(404)
 
     def counted(self) -> Counted:
-        """All that was counted up to now."""
+        """The counts so far."""
         self._counted.distinct = len(self._times) - self._times.count(0)
         self._counted.most_for_one_key = max(self._times, default=0)
         self._counted.seconds = self._last - self._first
@@ -123,7 +123,7 @@ class Endpoint:
 
 
 class _Connection(asyncio.Protocol):
-    """A connection that is kept, with one request at a time or several one behind the other."""
+    """A kept connection, with one request at a time or pipelined requests."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

@@ -1,10 +1,10 @@
-"""Runs a command and writes what it took: `python -I -S fan_out_process.py RESULT COMMAND …`.
+"""Runs a command and records its cost: `python -I -S fan_out_process.py RESULT COMMAND …`.
 
 RESULT gets a line of JSON: `seconds`, `cpu_s` (user and system, of the command and all that it started),
 `peak_rss_mb` (of its largest process) and `status`.
 
-The peak that Linux tells of a process includes what its parent had in memory when it was started. So this
-runs between the benchmark and the command, and loads nothing.
+The peak that Linux reports for a process includes the memory of its parent at the time of its start. So this
+process runs between the benchmark and the command, and loads nothing.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 
 
 def main() -> None:
-    """Run it, with this process's standard input and output."""
+    """Run the command, with this process's standard input and output."""
     result, command = sys.argv[1], sys.argv[2:]
     started = time.monotonic()
     _, status, used = os.wait4(os.posix_spawnp(command[0], command, os.environ), 0)

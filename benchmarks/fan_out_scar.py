@@ -1,8 +1,9 @@
-"""SCAR 4.3.1, in a virtual environment and with a home folder of its own in `build/bench`.
+"""SCAR 4.3.1, in its own virtual environment and home folder in `build/bench`.
 
-`scar run` asks whether the files in the function's input folder are meant; then it lists them all, sends the
-first one's event and waits, and sends the others from up to 500 threads. Today's boto3, which it runs with,
-takes the address of AWS from `AWS_ENDPOINT_URL`. It ends with 0 whatever happens: look at what came.
+`scar run` asks whether to process the files in the function's input folder. It lists them all, sends the
+event of the first one and waits, and sends the others from up to 500 threads. It runs with today's boto3,
+which takes the address of AWS from `AWS_ENDPOINT_URL`. Its exit code is always 0: check the events that
+arrived.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ ANSWER = b"Y\n"
 
 
 def program() -> Path:
-    """The scar program. Raises NotToBeHadError."""
+    """The scar program. Raises UnavailableError."""
     return installed.program("scar", VERSION)
 
 
 def make_home(home: Path, environment: dict[str, str]) -> dict[str, str]:
-    """An empty home with SCAR's own configuration in it; gives the environment that it is run in.
+    """Create a home folder with SCAR's own configuration; returns the environment to run it in.
 
-    `environment` holds the credentials, which SCAR wants in a profile of a file.
+    `environment` has the credentials. SCAR reads them from a profile in a file.
     """
     profile = (
         f"aws_access_key_id={environment['AWS_ACCESS_KEY_ID']}\n"

@@ -1,7 +1,7 @@
 """An image function under AWS's Lambda Runtime Interface Emulator: the runner against a bare handler.
 
-Both are in the same assembled image, with the same interpreter. The other one does nothing but start
-`/bin/true` and wait for it, as the runner has to for its script.
+Both are in the same assembled image, with the same interpreter. The bare handler only starts `/bin/true` and
+waits for it, as the runner does for its script.
 
 - `image_init_ms`: the first invocation, which starts the runtime
 - `image_warm_ms`: one invocation after the first; the difference may be 5 ms
@@ -50,7 +50,7 @@ _VARIABLES = {
 
 
 def compare() -> Iterator[Comparison]:
-    """Init and warm, in turns."""
+    """Compare the first and later invocations, in turns."""
     missing = [tool for tool in ("skopeo", "umoci", "bwrap") if shutil.which(tool) is None]
     if REGISTRY_PROGRAM is None or missing or not EMULATOR.is_file():
         print("image_function: skipped; needs docker-registry, skopeo, umoci, bubblewrap and AWS's emulator")
@@ -91,7 +91,7 @@ def _milliseconds(invoke: Callable[[object], Any], event: dict[str, Any]) -> flo
 
 
 def _unpacked(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The contract suite's image of busybox, assembled and unpacked."""
+    """Assemble and unpack the contract suite's image of busybox."""
     image = contract_images()["busybox"]
     write_layout(folder / "mirror/contract/busybox", {"latest": image.image})
     (folder / "registry").mkdir()

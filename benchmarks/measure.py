@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
-class NotToBeHadError(Exception):
-    """Something that is needed for a measurement is not here; the text says why."""
+class UnavailableError(Exception):
+    """A measurement needs something that is not available; the text says why."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Medians of ours and of the other way, in `unit`, and their ratio: below 1 ours takes less.
+    """Medians of our way and of the other way, in `unit`, and their ratio: below 1 ours costs less.
 
-    Where `unit` says how many, of events a second or of keys, above 1 ours does more.
+    If `unit` is a rate or a number, such as events per second or keys, above 1 ours does more.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Comparison:
 
     @classmethod
     def of(cls, name: str, ours: float, other: float, unit: str = "ms") -> Comparison:
-        """Of two values, rounded."""
+        """Compare two values, rounded."""
         return cls(name, round(ours, 2), round(other, 2), round(ours / other, 3), unit)
 
     @classmethod
     def of_medians(cls, name: str, ours: Sequence[float], other: Sequence[float]) -> Comparison:
-        """Of two series of milliseconds."""
+        """Compare two series of milliseconds."""
         return cls.of(name, statistics.median(ours), statistics.median(other))
 
     def __str__(self) -> str:
@@ -45,9 +45,9 @@ class Comparison:
 def in_turns(
     name: str, ours: Callable[[], object], other: Callable[[], object], times: int = 5, pause_s: float = 0.0
 ) -> Comparison:
-    """Medians of `times` runs of each, one after the other, so that both see the same machine.
+    """Medians of `times` runs of each, one after the other, so that both run under the same conditions.
 
-    `pause_s` seconds pass before each run.
+    Waits `pause_s` seconds before each run.
     """
     durations: tuple[list[float], list[float]] = ([], [])
     for _ in range(times):
@@ -58,12 +58,12 @@ def in_turns(
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Duration in milliseconds."""
     started = time.perf_counter()
     run()
     return (time.perf_counter() - started) * 1000
 
 
 def process(command: Sequence[str]) -> Callable[[], object]:
-    """A whole process, from its start to its end; it has to succeed."""
+    """Run a whole process; it must succeed."""
     return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

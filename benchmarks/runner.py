@@ -1,4 +1,4 @@
-"""What an invocation costs beside the script: fetching and unpacking the image, starting the container.
+"""The overhead of an invocation: fetching and unpacking the image, starting the container.
 
 For each image of `runner_images`, with a registry on this machine, all on a tmpfs (`SCAR_BENCH_FOLDER` names
 another folder):
@@ -12,7 +12,7 @@ another folder):
   allowed
 - `disk_ratio`: disk in use at the peak of a pull, against the unpacked image
 
-What is not to be had (udocker's tools, debootstrap) is skipped, and said so.
+Measurements whose tools are not available (udocker's, debootstrap) are skipped with a message.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from benchmarks import runner_images
-from benchmarks.measure import Comparison, NotToBeHadError, in_turns
+from benchmarks.measure import Comparison, UnavailableError, in_turns
 from benchmarks.runner_process import COMMAND
 from benchmarks.runner_udocker import Udocker
 from runtime import handler
@@ -46,7 +46,7 @@ _PEAK_RSS_MB = 120.0
 
 
 def compare() -> Iterator[Comparison]:
-    """The runner against the plain programs, and against udocker."""
+    """Compare the runner with the plain programs and with udocker."""
     if REGISTRY_PROGRAM is None or shutil.which("curl") is None:
         print("runner: skipped; needs a registry server and curl (apt install docker-registry curl)")
         return
@@ -59,14 +59,14 @@ def compare() -> Iterator[Comparison]:
             for image in runner_images.chosen():
                 try:
                     layers = runner_images.push(registry, image)
-                except NotToBeHadError as problem:
+                except UnavailableError as problem:
                     print(f"{image}: skipped; {problem}")
                     continue
                 yield from _Subject(folder, registry, image, layers).compare()
 
 
 def scratch_folder() -> Path | None:
-    """Where files are written: a tmpfs, so that the disk's noise stays out."""
+    """The folder for files: on a tmpfs, so that the disk does not affect the results."""
     if chosen := os.environ.get("SCAR_BENCH_FOLDER"):
         return Path(chosen)
     memory = Path("/dev/shm")
@@ -76,7 +76,7 @@ def scratch_folder() -> Path | None:
 
 
 class _Subject:
-    """One image, and everything that is measured of it."""
+    """An image and its measurements."""
 
     def __init__(self, folder: Path, registry: str, image: str, layers: list[str]) -> None:
         self._folder = folder
@@ -87,11 +87,11 @@ class _Subject:
         self._numbers = itertools.count()
 
     def compare(self) -> Iterator[Comparison]:
-        """All ratios of this image."""
+        """Measure all ratios of this image."""
         yield self._in_turns("cold_vs_curl_tar", self._cold, self._curl_tar)
         try:
             udocker, _folder = self._udocker()
-        except NotToBeHadError as problem:
+        except UnavailableError as problem:
             print(f"udocker: skipped; {problem}")
             udocker = None
         if udocker is not None:
@@ -108,7 +108,7 @@ class _Subject:
         self._remove(self._pull()[0])
 
     def _pull(self, *options: str) -> tuple[Path, int]:
-        """A first invocation; gives its store, and the peak of its memory in KiB."""
+        """Run a first invocation; returns its store and its peak memory in KiB."""
         store = self._new_folder("store")
         command = [sys.executable, "-m", "benchmarks.runner_process", *options, self._reference, str(store)]
         done = subprocess.run(command, cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
@@ -127,7 +127,7 @@ class _Subject:
             subprocess.run(["sh", "-c", pipe, "sh", url, str(target)], check=True)
 
     def _udocker(self) -> tuple[Udocker, Path]:
-        """A first invocation by udocker; gives it and its folder."""
+        """Run a first invocation with udocker; returns udocker and its folder."""
         folder = self._new_folder("udocker")
         udocker = Udocker(folder, self._registry)
         udocker.prepare(f"bench/{self._image}:1")
@@ -150,7 +150,7 @@ class _Subject:
     def _invoke(self) -> None:
         """A whole invocation without a file: event, configuration, image, container, log lines, answer.
 
-        A registry on this machine is even asked whether the image is still the same; one far away is not.
+        For a registry on this machine, this includes the request whether the image has changed.
         """
         with redirect_stdout(io.StringIO()):
             answer = handler.handle({"cmd_args": list(COMMAND)}, _Context())
@@ -158,7 +158,7 @@ class _Subject:
             raise SystemExit(f"the invocation ended with {answer}")
 
     def _deploy(self, store: Path) -> None:
-        """What a template would make of this process: the function's folder and variables."""
+        """Set up this process as a template would: the function's folder and variables."""
         function = self._new_folder("function")
         function.mkdir()
         config = function_config("bench", self._reference, timeout_s=300)
@@ -173,7 +173,7 @@ class _Subject:
 
     @staticmethod
     def _start_in_namespace(store: Path) -> None:
-        """The least that can be done."""
+        """Start the program with nothing else."""
         root = next(store.glob("images/*/root"))
         command = ["unshare", "--mount", "--pid", "--fork", "--root", str(root), *COMMAND]
         subprocess.run(command, check=True)
@@ -204,7 +204,7 @@ class _Subject:
 
 
 class _Context:
-    """What Lambda tells of an invocation."""
+    """The context object of Lambda."""
 
     aws_request_id = "bench"
 
@@ -214,7 +214,7 @@ class _Context:
 
 
 class _DiskPeak:
-    """Watches how much of the folder's disk is in use."""
+    """Watches the disk usage of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -224,7 +224,7 @@ class _DiskPeak:
         self.peak_mb = 0.0
 
     def used_mb(self) -> float:
-        """More than at the beginning."""
+        """Usage above that at the start."""
         return (self._used() - self._before) / 1e6
 
     def __enter__(self) -> _DiskPeak:

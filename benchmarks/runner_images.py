@@ -1,12 +1,12 @@
-"""The images that the runner is measured with, made once and kept in `build/bench/images`.
+"""The images for measurements of the runner, built once and kept in `build/bench/images`.
 
-| name | what |
+| name | content |
 |---|---|
 | `small` | a shell and some programs of this machine with their libraries, about 5 MB |
 | `middle` | Debian 12 with ImageMagick and ffmpeg by debootstrap, about 240 MB; needs root and the network |
 | `many_files` | `small` and 50 000 small files |
 
-`SCAR_BENCH_IMAGES=small,many_files` chooses; all are taken by default.
+`SCAR_BENCH_IMAGES=small,many_files` selects images; the default is all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import NotToBeHadError
+from benchmarks.measure import UnavailableError
 from tests import oci_images
 
 NAMES = ("small", "middle", "many_files")
@@ -37,7 +37,7 @@ def chosen() -> list[str]:
 
 
 def layers_of(name: str) -> list[Path]:
-    """Gzip-compressed layers. Raises NotToBeHadError."""
+    """Gzip-compressed layers. Raises UnavailableError."""
     folder = _FOLDER / name
     if not folder.is_dir():
         _FOLDER.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def layers_of(name: str) -> list[Path]:
 
 
 def push(registry: str, name: str) -> list[str]:
-    """Push the image as `bench/NAME:1`; gives the digests of its layers."""
+    """Push the image as `bench/NAME:1`; returns the digests of its layers."""
     layers = [path.read_bytes() for path in layers_of(name)]
     diff_ids = [oci_images.digest_of(gzip.decompress(layer)) for layer in layers]
     config = json.dumps(
@@ -97,7 +97,7 @@ def _many_files(folder: Path) -> None:
 
 def _middle(folder: Path) -> None:
     if shutil.which("debootstrap") is None or os.geteuid() != 0:
-        raise NotToBeHadError("the middle image needs debootstrap, and root")
+        raise UnavailableError("the middle image needs debootstrap, and root")
     root = folder / "root"
     print("middle image: debootstrap, a minute or two …", flush=True)
     made = subprocess.run(
@@ -107,7 +107,7 @@ def _middle(folder: Path) -> None:
         check=False,
     )
     if made.returncode:
-        raise NotToBeHadError(f"debootstrap ended with {made.returncode}; it needs the network")
+        raise UnavailableError(f"debootstrap ended with {made.returncode}; it needs the network")
     for package in (root / "var/cache/apt/archives").glob("*.deb"):
         package.unlink()
     shutil.rmtree(root / "var/lib/apt/lists")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.runner_process [--whole] IMAGE STORE
 
-With `--whole` everything is loaded that the Lambda function loads, an S3 client too, to see what it takes of
-the memory. Prints the peak of the process' memory in KiB.
+With `--whole`, loads everything that the Lambda function loads, including an S3 client, to measure its
+memory. Prints the peak memory of the process in KiB.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ COMMAND = ("/bin/sh", "-c", ":")
 
 
 def main() -> None:
-    """Do it."""
+    """Run the invocation."""
     *options, image, store = sys.argv[1:]
     if "--whole" in options:
         os.environ.setdefault("AWS_REGION", "us-east-1")
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def peak_kib() -> str:
-    """The peak of this process' memory."""
+    """Peak memory of this process in KiB."""
     # Not getrusage: its maximum counts the process from which this one was forked, too.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(line.split()[1] for line in lines if line.startswith("VmHWM:"))

@@ -1,7 +1,7 @@
-"""udocker as SCAR uses it: its engine F1 (fakechroot), in a virtual environment of its own.
+"""udocker as SCAR uses it: its engine F1 (fakechroot), in its own virtual environment.
 
-udocker's own tools come in a tarball from its site. Debian's packages `fakechroot` and `patchelf` carry the
-same parts for an image of the same Debian, and are laid out as that tarball has them.
+udocker's own tools come in a tarball from its site. For an image of the same Debian release, the Debian
+packages `fakechroot` and `patchelf` have the same parts. They are arranged as in that tarball.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.installed import program
-from benchmarks.measure import NotToBeHadError
+from benchmarks.measure import UnavailableError
 
 VERSION = "1.3.17"
 _TOOLS_VERSION = "1.2.11"
 
 
 class Udocker:
-    """udocker with a folder of its own under `folder`, which is empty but for the tools."""
+    """udocker with its own folder under `folder`, which contains only the tools."""
 
     def __init__(self, folder: Path, registry: str) -> None:
         library = next(iter(Path("/usr/lib").glob("*/fakechroot/libfakechroot.so")), None)
         patchelf = shutil.which("patchelf")
         if library is None or patchelf is None:
-            raise NotToBeHadError("udocker's tools: apt install fakechroot patchelf")
+            raise UnavailableError("udocker's tools: apt install fakechroot patchelf")
         self._program = str(program("udocker", VERSION))
         self._registry = registry
         machine = platform.machine()
@@ -39,14 +39,14 @@ class Udocker:
         self._environment = {**os.environ, "UDOCKER_DIR": str(folder), "HOME": str(folder / "home")}
 
     def prepare(self, image: str) -> None:
-        """pull, create, and the set-up of the engine."""
+        """Pull, create, and set up the engine."""
         place = [f"--registry={self._registry}", f"--index={self._registry}"]
         self._call("pull", *place, image)
         self._call("create", "--name=bench", image)
         self._call("setup", "--execmode=F1", "bench")
 
     def run(self, *command: str) -> None:
-        """One run of the prepared container."""
+        """Run the prepared container once."""
         self._call("run", "bench", *command)
 
     def _call(self, *arguments: str) -> None:
@@ -59,6 +59,6 @@ class Udocker:
             check=False,
         )
         if done.returncode:
-            raise NotToBeHadError(
+            raise UnavailableError(
                 f"udocker {arguments[0]} ended with {done.returncode}: {done.stdout[-300:]}"
             )

@@ -1,9 +1,9 @@
-"""`make pictures`: the terminal pictures of the README, from real runs on the embedded cloud.
+"""`make pictures`: the terminal pictures of the README, from real sessions on the embedded cloud.
 
     cloud, bucket with texts ─► commands, each in a pseudo-terminal ─► what it shows ─► docs/pictures/*.svg
 
-The commands run in a folder, a home and a cloud of their own, so that nothing of the machine gets into a
-picture. Text is text in them: it can be found, copied and read aloud, and the fonts are the reader's own.
+The commands run in their own folder, home folder and cloud, so that the pictures show nothing of the machine.
+The text in the pictures is real text: it can be searched, copied and read aloud, in the reader's fonts.
 """
 
 from __future__ import annotations
@@ -80,18 +80,18 @@ _SVG = """<svg class="terminal" viewBox="0 0 {width} {height}" xmlns="http://www
 
 
 class PictureError(Exception):
-    """A picture cannot be made, or must not be shown; the text says why."""
+    """A picture cannot be created or must not be published; the text says why."""
 
 
 @dataclass(frozen=True)
 class Shell:
-    """Where the commands run."""
+    """The environment of the commands."""
 
     folder: Path
     environment: Mapping[str, str]
 
     def quietly(self, *words: str) -> str:
-        """A command that no picture shows."""
+        """Run a command that no picture shows."""
         done = subprocess.run(
             words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
@@ -100,9 +100,9 @@ class Shell:
         return done.stdout
 
     def shown(self, command: str, answer: str = "", *, code: int = 0, moment: str = "") -> Text:
-        """What a terminal shows of a command in the end; `answer` is typed when it asks.
+        """Run a command; returns the final content of its terminal. `answer` is typed when it asks.
 
-        `moment`: also what it shows at the first moment when a line fits this expression.
+        With `moment`, also returns the content when a line first matches this expression.
         """
         process, terminal = pty.fork()
         if process == 0:
@@ -152,7 +152,7 @@ def save(name: str, title: str, *shown: Text) -> None:
     """Write a picture.
 
     Raises:
-        PictureError: it is too large, or shows something of this machine.
+        PictureError: the picture is too large, or shows something of this machine.
     """
     console = Console(
         record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor"
@@ -171,7 +171,7 @@ def save(name: str, title: str, *shown: Text) -> None:
 
 
 def make(shell: Shell) -> None:
-    """All pictures, in the order of the story that they tell."""
+    """Create all pictures, in the order of a session."""
     right = (shell.folder / "single-function.yaml").read_text(encoding="utf-8")
     (shell.folder / "mistake.yaml").write_text(
         right.replace("count-words.sh", "count-word.sh").replace(
@@ -199,7 +199,7 @@ def make(shell: Shell) -> None:
 
 
 def main() -> int:
-    """Start a cloud, make the pictures, end the cloud."""
+    """Start a cloud, create the pictures, stop the cloud."""
     with tempfile.TemporaryDirectory(prefix="scar-pictures-") as name:
         folder = Path(name)
         for file in EXAMPLE.iterdir():

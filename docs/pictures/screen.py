@@ -1,6 +1,7 @@
-"""What a terminal shows in the end: text with colours, after programs have moved the cursor about in it.
+"""The final content of a terminal: text with colours, after programs have moved the cursor.
 
-Knows what the programs of the pictures use: line feeds, carriage returns, colours, moving and erasing.
+Supports the control sequences of the pictures' programs: line feeds, carriage returns, colours, cursor
+movements and erasing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _RESET = ("", "0")
 
 @dataclass
 class Screen:
-    """Cells of (character, colours before it), without an end downwards; long lines go on in the next one."""
+    """Cells of (character, colours before it), with any number of lines; long lines are wrapped."""
 
     columns: int
     rows: list[list[tuple[str, str]]] = field(default_factory=lambda: [[]])
@@ -27,7 +28,7 @@ class Screen:
     colours: str = ""
 
     def feed(self, text: str) -> None:
-        """Take what a program has written."""
+        """Process the output of a program."""
         place = 0
         for control in _CONTROL.finditer(text):
             self._write(text[place : control.start()])
@@ -37,7 +38,7 @@ class Screen:
         self._write(text[place:])
 
     def text(self) -> Text:
-        """All lines, without empty ones at the end."""
+        """All lines, without empty lines at the end."""
         lines = [self._line(row) for row in self.rows]
         while lines and not lines[-1].plain.strip():
             lines.pop()

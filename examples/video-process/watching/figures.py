@@ -69,7 +69,7 @@ class FunctionFigures:
 
     @property
     def cold(self) -> Times:
-        """Runs that had to start a process first."""
+        """Runs that started a new process."""
         return Times.of([run.duration_ms for run in self.invocations if run.status == "done" and run.cold])
 
     @property
