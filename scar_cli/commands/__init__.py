@@ -2,6 +2,7 @@
 
 completion.py  shell completion
 diff.py        what a deployment would change
+explain.py     what a diagnostic code means
 get.py         download files
 graph.py       draw a workflow
 image.py       build images without Docker
