@@ -34,7 +34,7 @@ ACCOUNT = "000000000000"
 
 
 class CloudError(Exception):
-    """Something that the caller can put right: `cause`, and what to do in `advice`."""
+    """An error that the caller can correct: `cause`, and what to do in `advice`."""
 
     def __init__(self, cause: str, advice: str) -> None:
         super().__init__(f"{cause}. {advice}.")

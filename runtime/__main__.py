@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """Serve Lambda's invocations until the environment ends, or run one Batch job; return the exit code."""
     os.environ.setdefault("SCAR_FUNCTION_DIR", FUNCTION_DIR)
     # The user's script has the same user id: it must not read our memory, nor write to our standard output
-    # by way of /proc/PID, where it could forge the runner's lines in the log.
+    # through /proc/PID, where it could forge the runner's lines in the log.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     match arguments:
         case ["lambda"]:

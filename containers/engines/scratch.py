@@ -27,7 +27,7 @@ def scratch_folder(store: Path) -> Iterator[Path]:
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if base.stat().st_uid == os.geteuid():
-            base.chmod(0o700)  # one that was there may be open to others
+            base.chmod(0o700)  # an existing folder may be open to others
         _remove_orphans(base)
         name = secrets.token_hex(6)
         lock = base / f"{name}.lock"

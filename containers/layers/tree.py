@@ -46,7 +46,7 @@ class Tree:
         self._lower_layers = False
 
     def end_layer(self) -> None:
-        """What is there now belongs to lower layers from now on."""
+        """Everything that exists now belongs to lower layers."""
         self._lower_layers = True
         self._of_this_layer.clear()
 
@@ -178,7 +178,7 @@ class Tree:
         self._remove_lower(parent + b"/" + hidden)
 
     def real_directories(self) -> list[tuple[bytes, int, float]]:
-        """Those of `directories` that are still there, with mode and time."""
+        """Those of `directories` that still exist, with mode and time."""
         known: dict[bytes, bool] = {self.root: True}
         return [
             (path, *attributes)

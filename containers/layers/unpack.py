@@ -106,7 +106,7 @@ class Unpacker:
         self._tree.add_directory(path, stat.S_IMODE(like.st_mode), like.st_mtime)
 
     def end_layer(self) -> None:
-        """What is there now belongs to lower layers from now on."""
+        """Everything that exists now belongs to lower layers."""
         self._tree.end_layer()
 
     def finish(self) -> None:

@@ -23,7 +23,7 @@ def container_task(
     unless the job definition says otherwise.
 
     Raises:
-        ContainerFailedError: the image is not in ECR, although its name says so.
+        ContainerFailedError: the image has an ECR name, but is not in ECR.
     """
     image = str(container["image"])
     task = ContainerTask(

@@ -47,7 +47,7 @@ class _WebDav:
 
     def make_folder(self, path: str) -> ServerAnswer | None:
         answer = self.server.ask("MKCOL", self.url_path(path) + "/")
-        # RFC 4918, 9.3.1: 405, something is there already.
+        # RFC 4918, 9.3.1: 405, something already exists.
         if answer.ok or answer.status == METHOD_NOT_ALLOWED:
             return None
         if answer.status != CONFLICT and self._look(path + "/").ok:
