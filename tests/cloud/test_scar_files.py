@@ -176,7 +176,7 @@ def test_what_a_user_may_not_do_is_said(tmp_path: Path) -> None:
         assert refused.startswith(
             "scar: DescribeStacks is not allowed: User: arn:aws:iam::000000000000:user/guest"
         )
-        assert refused.endswith("Ask for that permission, or use another profile by AWS_PROFILE.\n")
+        assert refused.endswith("Ask for this permission, or set AWS_PROFILE to another profile.\n")
         for verb in ("ls", "get"):
             assert f"The bucket {BUCKET} exists, but these" in scar(verb, "-b", BUCKET, code=2).stderr
     finally:
