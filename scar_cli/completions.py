@@ -95,6 +95,12 @@ def _functions_and_buckets(context: click.Context) -> Iterable[str]:
     return [*_function_names(context), *_buckets(context)]
 
 
+def _codes(_context: click.Context) -> Iterable[str]:
+    from fdl_schemas.diagnostics.codes import explanations
+
+    return explanations()
+
+
 def _profiles(_context: click.Context) -> Iterable[str]:
     from botocore.session import get_session
 
@@ -124,6 +130,7 @@ FILES = frozenset(
 """Parameters that name a file or folder."""
 VALUES: dict[str, _Values] = {
     "bucket_path": _buckets,
+    "codes": _codes,
     "deployment_bucket": _buckets,
     "execution_mode": lambda _context: ("lambda", "lambda-batch", "batch"),
     "input_bucket": _buckets,

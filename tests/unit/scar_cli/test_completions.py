@@ -106,6 +106,7 @@ def values(*words: str, program: click.Command = scar) -> list[str]:
         (("init", "-em", ""), ["batch", "lambda", "lambda-batch"]),
         (("run", "-f", "workflow.yaml", "-n", ""), ["count", "grayify"]),
         (("new", "gr"), []),
+        (("explain", "FDL01"), [f"FDL01{digit}" for digit in range(10)]),
         (("local", "st"), ["start", "stop", "status"]),
     ],
 )
