@@ -94,7 +94,7 @@ def parent_and_session(pid: int) -> tuple[int, int]:
 
 
 def signal_each(pids: list[int], number: int) -> None:
-    """Send a signal to those of the processes that are still there."""
+    """Send a signal to those of the processes that still exist."""
     for pid in pids:
         try:
             os.kill(pid, number)
