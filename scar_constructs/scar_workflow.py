@@ -40,7 +40,7 @@ class ScarWorkflow(Construct):
     :param fdl: path of the FDL file; a relative path starts at the working directory, which for `cdk` is the
         folder of `cdk.json`.
     :param stage: added to the names of functions and buckets: `thumbnails` becomes `thumbnails-STAGE`.
-        Lower-case letters, digits and hyphens.
+        Lowercase letters, digits and hyphens.
     :param bucket_suffix: added to the names of new buckets, before the stage.
     :param existing_buckets: names of existing buckets, which are used and not created. They keep their names.
     :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is

@@ -233,7 +233,7 @@ def test_udockers_own_variable_names_a_file_or_addresses(mirror: Mirror, tmp_pat
     assert found.read_bytes() == mirror.content
     with pytest.raises(DeploymentError, match="UDOCKER_TARBALL=/no/such cannot be read"):
         find_udocker_tools(None, {UDOCKER_TARBALL: "/no/such"})
-    with pytest.raises(DeploymentError, match=f"wants {'0' * 64}"):
+    with pytest.raises(DeploymentError, match=f"expects {'0' * 64}"):
         find_udocker_tools(f"sha256:{'0' * 64}", {UDOCKER_TARBALL: file})
 
 
