@@ -245,5 +245,5 @@ def test_a_container_is_not_started_when_its_time_is_up(tmp_path: Path) -> None:
         check=True,
     )
     said, *states = done.stderr.splitlines()
-    assert "was up before the container was started" in said
+    assert "timed out" in said and "before the container was started" in said
     assert states == ["not started", "started"]

@@ -97,7 +97,7 @@ def test_large_outputs_that_do_not_fit_are_invisible_and_aborted(slow: SlowS3, t
     uploads = files(tmp_path, 40 * MIB, 17 * MIB, 100)
     slow.hang_after = 5
     with pytest.raises(
-        ExplainedError, match=r"3 output files \(57\.0 MiB\) were uploaded; none of them is visible"
+        ExplainedError, match=r"upload of 3 output files \(57\.0 MiB\): none of them is visible"
     ):
         open_storage("s3").upload(uploads, time.monotonic() + 1.5)
     assert slow.visible == {}

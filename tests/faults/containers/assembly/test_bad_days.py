@@ -187,7 +187,7 @@ def test_what_is_complete_is_not_moved_again_after_a_failure(world: World) -> No
 
     with BadNetwork(world.target, no_manifest_of_the_image) as network:
         world.proxy = network.address
-        with pytest.raises(ExplainedError, match="does not take the manifest"):
+        with pytest.raises(ExplainedError, match="does not accept the manifest"):
             world.assemble()
         moved = network.bytes_to_registry
     assert moved > 900_000

@@ -74,7 +74,7 @@ def test_secret_of_the_stack_without_the_member_is_told(
     stack: object, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCAR_STORAGE_SECRET", vault.keep(stack))
-    with pytest.raises(ExplainedError, match=r"without a text 'webdav\.home\.password'"):
+    with pytest.raises(ExplainedError, match=r"without a string 'webdav\.home\.password'"):
         settings_of(home("h", SecretField(None)))
 
 
@@ -93,7 +93,7 @@ def test_secret_that_is_absent_is_told(vault: Vault, monkeypatch: pytest.MonkeyP
 
 def test_token_with_characters_that_no_header_has_is_refused(vault: Vault) -> None:
     provider = StorageConnection("onedata.x", {"token": SecretField(vault.keep("tökén"))})
-    with pytest.raises(ExplainedError, match="holds characters that no token has"):
+    with pytest.raises(ExplainedError, match="contains characters that are invalid in token"):
         settings_of(provider)
 
 
