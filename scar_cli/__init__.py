@@ -1,6 +1,7 @@
 """The `scar` and `scar-launch` commands, for AWS and the embedded cloud.
 
     main.py         the entry point: loads the module of a command, turns errors into messages and exit codes
+    options.py      options that several commands have in common
     completions.py  values that a shell completes options and arguments to
     errors.py       errors for people
     table.py        text for a terminal

@@ -10,12 +10,12 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
-from fdl_schemas.stages import stage_problem, staged
+from fdl_schemas.stages import staged
 from scar_cli.aws.session import LOOPBACK, client, explained
 from scar_cli.errors import UserError
 from scar_cli.table import takes_colours
@@ -34,7 +34,6 @@ _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
 _NAMES_SHOWN = 20
 _TEXTS = ("name", "mode", "log_group", "failure_queue_url")
 _PATHS = ("inputs", "outputs")
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -80,41 +79,6 @@ class DeployedStack:
     stage: str | None = None
     is_foreign: bool = False
     """A stack of another CDK app, which may contain other resources and several workflows."""
-
-
-def of_stage(command: _Command) -> _Command:
-    """Add the option --stage: None, or a valid stage."""
-    return click.option(
-        "--stage",
-        metavar="STAGE",
-        callback=_checked_stage,
-        help="Use this stage, such as dev.",
-    )(command)
-
-
-def _checked_stage(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    if value is not None and (problem := stage_problem(value)):
-        raise UserError(f"Invalid stage {value!r}: {problem}")
-    return value
-
-
-class Choice(TypedDict):
-    """Values of the options of `selects_functions`."""
-
-    fdl: str | None
-    name: str | None
-    stack: str | None
-    stage: str | None
-
-
-def selects_functions(command: _Command) -> _Command:
-    """Add the options -f, -n, --stack and --stage, the arguments of `selected`."""
-    command = of_stage(command)
-    command = click.option("--stack", metavar="STACK", help="Select the functions in this stack.")(command)
-    command = click.option("-n", "--name", metavar="FUNCTION", help="Select this function.")(command)
-    return click.option(
-        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Select the functions of this FDL file."
-    )(command)
 
 
 def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
@@ -196,7 +160,7 @@ def _not_deployed(fdl: str, stage: str | None, stages: list[str | None]) -> User
 def selected(
     fdl: str | None, name: str | None, stack: str | None = None, stage: str | None = None
 ) -> list[DeployedFunction]:
-    """The functions that the options of `selects_functions` select; all, if none is given.
+    """The functions that the options of `scar_cli.options.selects_functions` select; all, if none is given.
 
     With a stage, `name` is the name in the FDL file; without one, and without `fdl`, the deployed one.
 

@@ -13,6 +13,7 @@ from scar_cli.deployment.changes import changes_of, show
 from scar_cli.deployment.comment import comment
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import prints_json
 from scar_cli.progress import activity
 
 
@@ -27,7 +28,7 @@ from scar_cli.progress import activity
 @click.option("--full", is_flag=True, help="Show the comparison of the cdk, with every property.")
 @click.option("--fail", is_flag=True, help="Exit with 1 if there are differences.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for a comment on a pull request.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *,
     fdl: str,

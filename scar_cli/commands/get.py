@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 
-from scar_cli.aws.deployed import of_stage
 from scar_cli.aws.new_failures import NewFailure, NewFailures
 from scar_cli.aws.session import explained
 from scar_cli.aws.transfers import Download, client_of, objects_below, receive, safe_path
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import of_stage, prints_json
 from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
 
@@ -51,7 +51,7 @@ _LOOK_EVERY_S = 2.0
 )
 @of_stage
 @click.option("--dry-run", is_flag=True, help="Only show what would be downloaded.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *,
     source: str,

@@ -19,6 +19,7 @@ import click
 
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import prints_json
 from scar_cli.table import printable
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def command() -> None:
 @click.option(
     "--workdir", metavar="PATH", help="Set the working directory.  [default: a temporary one for each run]"
 )
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def build(
     *,
     folder: str | None,

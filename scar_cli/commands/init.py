@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, of_stage, reachable_url, stacks
+from scar_cli.aws.deployed import DeployedFunction, reachable_url, stacks
 from scar_cli.aws.session import client, explained
 from scar_cli.commands.ls import described
 from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
@@ -23,6 +23,7 @@ from scar_cli.deployment.changes import as_json as in_json
 from scar_cli.deployment.from_flags import InSections, check_flags, describes_function, fdl_of, given
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import of_stage, prints_json
 from scar_cli.progress import activity
 from scar_cli.table import takes_colours
 
@@ -66,7 +67,7 @@ def decides_where(command: _Command) -> _Command:
 @click.option("--refresh-images", is_flag=True, help="Resolve the tags of all images again.")
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every change, and the output of the cdk.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *,
     fdl: str | None,

@@ -17,11 +17,12 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import Choice, DeployedFunction, one_selected, reachable_url, selects_functions
+from scar_cli.aws.deployed import DeployedFunction, one_selected, reachable_url
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.files import read_file, require_writable, write_file
+from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import printable_lines
 
 _BODY_LIMIT = 6 * 1024**2
@@ -53,7 +54,7 @@ _FORBIDDEN = 403
 @click.option(
     "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the response to this file."
 )
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *,
     data_binary: str | None,

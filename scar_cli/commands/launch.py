@@ -15,13 +15,13 @@ from typing import Any
 
 import click
 
-from scar_cli.aws.deployed import of_stage
 from scar_cli.examples import examples
 from scar_cli.launch.files import Listing
 from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
 from scar_cli.launch.report import nothing_to_send
 from scar_cli.launch.send import files_to_send, send
 from scar_cli.main import run
+from scar_cli.options import of_stage, prints_json
 from scar_cli.table import counted, printable
 
 _MOST_FROM_HERE = 256
@@ -69,7 +69,7 @@ _MOST_FROM_HERE = 256
 @click.option("--resume", metavar="JOURNAL", help="Resume an interrupted launch.")
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
 @click.option("--distributed", is_flag=True, help="List the files and send the events in AWS Step Functions.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(*, wait: bool, dry_run: bool, distributed: bool, as_json: bool, **typed: Any) -> int:
     """Run a function on each file that is already in its input folder.
 

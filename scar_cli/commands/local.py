@@ -20,6 +20,7 @@ import click
 from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import prints_json
 from toolchain.node import bundled_node
 
 _NOT_RUNNING = 3
@@ -56,7 +57,6 @@ _state_option = click.option(
     help="Keep the state in this folder; each is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
     "$XDG_STATE_HOME/scar-cdk/cloud]",
 )
-_json_option = click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group(
@@ -90,7 +90,7 @@ def command() -> None:
     metavar="REGION",
     help="Act as this AWS region.  [default: us-east-1]",
 )
-@_json_option
+@prints_json
 def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str | None, as_json: bool) -> None:
     """Start the cloud and wait until it is ready. Does nothing if it is already running."""
     if find_spec("ministack") is None:  # only the processes of the cloud import it
@@ -111,7 +111,7 @@ def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str |
 
 @command.command()
 @_state_option
-@_json_option
+@prints_json
 def stop(cloud: Cloud, as_json: bool) -> None:
     """Stop the cloud and wait until all its processes have ended. The state is kept."""
     stopped = _checked(cloud.stop)
@@ -121,7 +121,7 @@ def stop(cloud: Cloud, as_json: bool) -> None:
 
 @command.command()
 @_state_option
-@_json_option
+@prints_json
 def status(cloud: Cloud, as_json: bool) -> int:
     """Show whether the cloud is running, and what it contains. Exit code 3 if it is not running."""
     running = _checked(cloud.running)
@@ -147,7 +147,7 @@ def status(cloud: Cloud, as_json: bool) -> int:
 @command.command()
 @_state_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-@_json_option
+@prints_json
 def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
     """Stop the cloud and delete all of its data.
 
@@ -166,7 +166,7 @@ def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
 
 @command.command()
 @_state_option
-@_json_option
+@prints_json
 def env(cloud: Cloud, as_json: bool) -> None:
     """Print the environment variables of the cloud as shell commands.
 

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
+from scar_cli.aws.deployed import DeployedFunction, selected
 from scar_cli.aws.logs import (
     FailedRuns,
     Line,
@@ -35,6 +35,7 @@ from scar_cli.aws.logs import (
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import Choice, selects_functions
 from scar_cli.table import printable_line
 
 _LOOK_EVERY_S = 2.0

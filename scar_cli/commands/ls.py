@@ -12,20 +12,14 @@ from typing import Any, Unpack
 import click
 
 from fdl_schemas.stages import staged
-from scar_cli.aws.deployed import (
-    Choice,
-    DeployedFunction,
-    known_functions,
-    reachable_url,
-    selected,
-    selects_functions,
-)
+from scar_cli.aws.deployed import DeployedFunction, known_functions, reachable_url, selected
 from scar_cli.aws.logs import groups, last_activity
 from scar_cli.aws.session import client, explained
 from scar_cli.aws.transfers import client_of, objects_below
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import iso_time, local_time, printable, table, takes_colours
 
 _TO_THE_MINUTE = len("2026-01-31 12:00")
@@ -44,7 +38,7 @@ _OPTIONAL_COLUMNS = ("STAGE", "API URL")
 @selects_functions
 @click.option("-b", "--bucket", "target", metavar="BUCKET/FOLDER", help="List the files in this folder.")
 @click.option("-v", "--verbose", is_flag=True, help="Print everything that Lambda reports, as JSON.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *, thing: str | None, target: str | None, verbose: bool, as_json: bool, **choice: Unpack[Choice]
 ) -> int:

@@ -19,10 +19,11 @@ from typing import Any
 import click
 
 from fdl_schemas.stages import staged
-from scar_cli.aws.deployed import DeployedFunction, of_stage, stacks
+from scar_cli.aws.deployed import DeployedFunction, stacks
 from scar_cli.aws.transfers import FileToPut, client_of, send
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import of_stage, prints_json
 from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
 
@@ -59,7 +60,7 @@ _LARGEST = 5 * 1024**4
 )
 @of_stage
 @click.option("--dry-run", is_flag=True, help="Only show what would be uploaded.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *,
     target: str,

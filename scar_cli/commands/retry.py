@@ -14,7 +14,7 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
+from scar_cli.aws.deployed import DeployedFunction, selected
 from scar_cli.aws.failure_queues import (
     AT_ONCE,
     UnreadableMessageError,
@@ -26,6 +26,7 @@ from scar_cli.aws.failure_queues import (
 from scar_cli.aws.session import client, error_code, explain, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import counted, printable
 
 _HELD_S = 120
@@ -35,7 +36,7 @@ _HELD_S = 120
 @selects_functions
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most N events.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, without sending it.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Send the events in failure queues to their functions again.
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, DeployedStack, of_stage, selected, selected_stacks
+from scar_cli.aws.deployed import DeployedFunction, DeployedStack, selected, selected_stacks
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.session import client, explained
 from scar_cli.commands.init import confirm
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
+from scar_cli.options import of_stage, prints_json
 from scar_cli.table import counted, table
 
 _LOOK_EVERY_S = 1.0
@@ -32,7 +33,7 @@ _LONGEST_S = 3600.0
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
 @click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
 @click.option("-v", "--verbose", is_flag=True, help="Show all resources that are deleted.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(
     *,
     fdl: str | None,

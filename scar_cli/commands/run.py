@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, one_selected, selects_functions, workflow_of
+from scar_cli.aws.deployed import DeployedFunction, one_selected, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.files import read_file, require_writable, write_file
+from scar_cli.options import prints_json, selects_functions
 from scar_cli.table import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class RunResult:
     help="With -f: run once for each file in this folder of the function's input.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show each step and the end of the log.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def command(
     *,

@@ -18,11 +18,12 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import Choice, DeployedFunction, selected, selects_functions
+from scar_cli.aws.deployed import DeployedFunction, selected
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
 from scar_cli.aws.session import client, explained
 from scar_cli.examples import examples
+from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import iso_time, local_time, printable, table, takes_colours
 
 _LONGEST_RUN_MS = 15 * 60 * 1000
@@ -79,7 +80,7 @@ class Status:
     help="Count runs since 10m, 2h or 1d ago, or 2026-01-31T12:00.",
 )
 @click.option("--follow", is_flag=True, help="Repeat every few seconds, until Ctrl-C.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@prints_json
 def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Show queued, running, done and failed runs of functions, and why runs failed.
 
