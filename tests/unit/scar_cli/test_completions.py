@@ -25,6 +25,7 @@ FREE_TEXT = {
     "api_gateway_name",
     "bucket_suffix",
     "cmd",
+    "codes",
     "description",
     "entrypoint",
     "environment",
