@@ -158,9 +158,9 @@ def test_the_stack_of_a_stage_has_a_name_of_its_own() -> None:
 def test_a_stage_that_makes_a_name_too_long_is_refused() -> None:
     long = workflow("a/in")
     long = replace(long, functions=(replace(long.functions[0], name="f" * 62),))
-    with pytest.raises(DeploymentError, match=r"-c stage=dev: function name f+-dev has 66 .* the maximum is 64"):
+    with pytest.raises(DeploymentError, match=r"-c stage=dev: function name f+-dev has 66 .* maximum is 64"):
         with_real_names(long, stage="dev")
-    with pytest.raises(DeploymentError, match=r"-c stage=dev: bucket name a+-dev has 64 .* the maximum is 63"):
+    with pytest.raises(DeploymentError, match=r"-c stage=dev: bucket name a+-dev has 64 .* maximum is 63"):
         with_real_names(workflow("a" * 60 + "/in"), stage="dev")
 
 
