@@ -1,5 +1,5 @@
 # The commands of this repository. `make help` lists them.
-# Everything is installed into .venv in this folder. Nothing outside of this folder changes, except that
+# Everything is installed into .venv in this folder. Nothing outside this folder changes, except that
 # `make test`, run as root, installs Debian packages that the tests use (see tests/tools.sh).
 
 .DEFAULT_GOAL := help
@@ -131,7 +131,7 @@ build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
 	mv $(@D)/wheel/samcli/local/rapid/aws-lambda-rie-* $(@D)/; chmod 755 $(@D)/aws-lambda-rie-*; \
 	rm -rf $(@D)/wheel $(@D)/*.whl; touch $@
 
-# The cdk command line, Graphviz and the runner's libraries, into .venv.
+# The CDK CLI, Graphviz and the runner's libraries, into .venv.
 .venv/.toolchain: .venv/.ready toolchain/package-lock.json toolchain/requirements-runner.txt
 	@$(BIN)/python -m toolchain
 	@touch $@

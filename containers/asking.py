@@ -31,7 +31,7 @@ FUNCTION = Asker(
 ASSEMBLER = Asker(
     "the assembler",
     "the assembler's role",
-    "the assembler is outside of your VPC and connects over the internet",
+    "the assembler is outside your VPC and connects over the internet",
     "Deploy again",
 )
 EMBEDDED_CLOUD = Asker(

@@ -98,7 +98,7 @@ class MultiNode:
 
 @dataclass(frozen=True, slots=True)
 class BatchJob:
-    """The Batch job of a function in mode `batch` or `lambda-batch`."""
+    """The Batch job of a function in `batch` or `lambda-batch` mode."""
 
     vcpus: float = 1
     memory_mib: int = 2048
@@ -214,7 +214,7 @@ class Function:
 
     @property
     def runs_in_lambda(self) -> bool:
-        """Whether the container runs in Lambda; in mode `batch` the Lambda function only submits jobs."""
+        """Whether the container runs in Lambda; in `batch` mode the Lambda function only submits jobs."""
         return self.execution_mode is not ExecutionMode.BATCH
 
     @property

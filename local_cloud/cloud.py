@@ -60,7 +60,7 @@ class Running:
     """The developer's own access key."""
 
     def environment(self) -> dict[str, str]:
-        """Environment variables with which boto3, the cdk and aws command lines talk to this cloud."""
+        """Environment variables with which boto3, the CDK CLI and the AWS CLI talk to this cloud."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
@@ -273,7 +273,7 @@ class Cloud:
                 return wanted
             raise CloudError(
                 f"Port {wanted} is in use",
-                "Choose another one with --port, or leave it out to use any free port",
+                "Choose another one with --port, or omit --port to use any free port",
             )
         # URLs of queues contain the port, so existing shells and stacks continue to work if it stays the
         # same.

@@ -61,7 +61,7 @@ def _run(
     if config.batch is None:
         raise ExplainedError(
             f"Function {config.name} has no settings for Batch",
-            advice="Deploy it in mode batch or lambda-batch.",
+            advice="Deploy it in batch or lambda-batch mode.",
             kind=ErrorKind.MISCONFIGURED,
         )
     work = read_event(event_of_job(environ), config)

@@ -1,4 +1,4 @@
-"""Submits invocations to AWS Batch: all of them in mode `batch`, those that time out in `lambda-batch`.
+"""Submits invocations to AWS Batch: all of them in `batch` mode, those that time out in `lambda-batch`.
 
 The event of the invocation (one record, its key URL-encoded as S3 sent it) is passed in the job's
 environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) if it is long. The overrides of a job
@@ -36,7 +36,7 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
     queue, definition = environ.get("SCAR_JOB_QUEUE"), environ.get("SCAR_JOB_DEFINITION")
     if not queue or not definition:
         raise ExplainedError(
-            f"Function {config.name} runs in mode {config.execution_mode}, but SCAR_JOB_QUEUE or "
+            f"Function {config.name} runs in {config.execution_mode} mode, but SCAR_JOB_QUEUE or "
             "SCAR_JOB_DEFINITION is not set",
             advice="Deploy the function again.",
             kind=ErrorKind.MISCONFIGURED,

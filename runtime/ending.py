@@ -69,7 +69,7 @@ def time_is_up(when: str, output: str = "") -> ContainerError:
 
 
 def require_success(ended: ContainerResult, last_lines: str, store: Path) -> None:
-    """Raise `ContainerError` (`TimedOut`, `ScriptFailed`) unless the container ended with exit code 0."""
+    """Raise `ContainerError` (`TimedOut`, `ScriptFailed`) unless the container exited with code 0."""
     if ended.timed_out:
         raise time_is_up("and the container was killed", last_lines)
     if ended.signal is None and ended.exit_code == 0:
@@ -86,7 +86,7 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
         advice = "If nothing else killed it, it ran out of memory: raise the function's `memory`."
     if ended.cut_off:
         advice += f" Network: {ended.network}."
-    how = f"ended with exit code {ended.exit_code}"
+    how = f"exited with code {ended.exit_code}"
     if ended.signal is not None:
         how = f"was killed by signal {ended.signal} ({_signal_name(ended.signal)})"
     raise ContainerError(

@@ -11,7 +11,7 @@ the container has succeeded, so a run that fails or is killed at any moment leav
 would start the next function of the workflow. Success means that everything is uploaded.
 
 At `JobSetting.deadline`, the engine kills the container, or the download is interrupted. Uploads must end by
-`JobSetting.uploads_until`, and do not start if they would take longer. In mode `lambda-batch`
+`JobSetting.uploads_until`, and do not start if they would take longer. In `lambda-batch` mode
 (`JobSetting.delegate`), Batch then runs the invocation from the start.
 """
 

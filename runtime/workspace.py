@@ -110,7 +110,7 @@ def file_name(base_name: str) -> str:
 
     `.`, `..` and the empty name become `input`. A name of more than 255 bytes is shortened before its suffix,
     which programs rely on. A base name contains no `/`, and `events` rejects NUL, so no other name can point
-    outside of the folder.
+    outside the folder.
     """
     if base_name in ("", ".", ".."):
         return "input"

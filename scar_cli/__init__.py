@@ -10,7 +10,7 @@
     examples.py     the examples at the end of a command's help
     commands/       one module for each command, and `scar-launch`
     launch/         one event for each existing file, and waiting for the results
-    deployment/     the cdk command line, and what a deployment changes
+    deployment/     the CDK CLI, and what a deployment changes
     drawing/        diagrams as SVG and PNG
     aws/            boto3 clients, deployed functions, logs, transfers to and from S3
 

@@ -43,7 +43,7 @@ _GROUPS = {
         "invoke": ("scar_cli.commands.invoke", "Call the HTTP endpoint of a function."),
         "retry": ("scar_cli.commands.retry", "Send the events in failure queues again."),
     },
-    "Look": {
+    "Inspect": {
         "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
         "status": ("scar_cli.commands.status", "Count queued, running, done and failed runs, with reasons."),
         "log": ("scar_cli.commands.log", "Show the logs of functions, from Lambda and Batch."),
@@ -123,7 +123,7 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
 @click.command(
     cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Use `scar COMMAND -h` for the options of a command, with examples.",
+    epilog="Use `scar COMMAND -h` for a command's options and examples.",
 )
 @click.option(
     "--version",

@@ -66,7 +66,7 @@ class ContainerFunction(Construct):
         (`storage_settings.with_environment_values`).
     :param storage_secret: contains their secrets, except for those that the user stores.
     :param images: assembles the function's image.
-    :param event_store: passes long events to jobs; needed in the modes `batch` and `lambda-batch`.
+    :param event_store: passes long events to jobs; needed in the `batch` and `lambda-batch` modes.
     :param registry_mirrors: mirrors that the runner pulls images from, `REGISTRY=BASE,…`.
     """
 
@@ -180,7 +180,7 @@ class ContainerFunction(Construct):
             self.function.node.add_dependency(self.batch.event_store.contents)
         if image_file is not None and image_file.staged is not None:
             self.function.node.add_dependency(image_file.staged)
-        # In mode `batch` there is nothing to preheat: every job has a disk of its own.
+        # In `batch` mode there is nothing to preheat: every job has a disk of its own.
         if definition.preheat and definition.runs_in_lambda:
             own = [] if image_file is None else [image_file.asset]
             hashes = [asset.asset_hash for asset in (*assets, *own)]

@@ -1,7 +1,7 @@
 """Programs and libraries that pip does not install with the package: fetched once, at locked versions.
 
     node.py              Node, which runs the CDK
-    node_packages.py     the cdk command line, and Graphviz (`package-lock.json`)
+    node_packages.py     the CDK CLI, and Graphviz (`package-lock.json`)
     runner_libraries.py  compiled libraries for AWS Lambda's Python (`requirements-runner.txt`)
     downloads.py         the folder of what was fetched
     cdk.py               the command `cdk`

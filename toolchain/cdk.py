@@ -1,4 +1,4 @@
-"""The command `cdk`: the locked cdk command line, on the Node of this environment."""
+"""The command `cdk`: the locked CDK CLI, on the Node of this environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cdk_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The command and its environment, in which `scar-app` and `python3` are those of this environment.
 
     Raises:
-        DownloadError: the cdk command line cannot be fetched.
+        DownloadError: the CDK CLI cannot be fetched.
     """
     program = node_packages() / "aws-cdk" / "bin" / "cdk"
     node = any_node()
@@ -27,7 +27,7 @@ def cdk_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def main() -> None:
-    """Become the cdk command line."""
+    """Become the CDK CLI."""
     try:
         command, environment = cdk_command(sys.argv[1:])
     except DownloadError as error:

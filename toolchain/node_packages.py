@@ -1,4 +1,4 @@
-"""The npm packages of `package-lock.json`: the cdk command line; Graphviz and a font for `scar graph`."""
+"""The npm packages of `package-lock.json`: the CDK CLI; Graphviz and a font for `scar graph`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def node_packages() -> Path:
     Raises:
         DownloadError: npm is missing or cannot install the packages.
     """
-    lock, what = _HERE / "package-lock.json", "the cdk command line and Graphviz"
+    lock, what = _HERE / "package-lock.json", "the CDK CLI and Graphviz"
     return fetched("node-packages", lock, what, _install, _node_and_npm) / "node_modules"
 
 
@@ -35,4 +35,4 @@ def _install(folder: Path) -> None:
         shutil.copy(_HERE / name, folder)
     options = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    run_download([str(node), str(npm), "ci", *options], folder, environment, "the cdk command line with npm")
+    run_download([str(node), str(npm), "ci", *options], folder, environment, "the CDK CLI with npm")

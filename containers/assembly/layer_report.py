@@ -59,7 +59,7 @@ class NotedFile:
 class LayerReport:
     """What one layer adds and removes. Paths have no leading slash. `descriptor` is the layer in the target,
     `diff_id` the digest of its uncompressed bytes, `orphans` the parent directories of its entries without an
-    earlier entry of their own, `hard_links` those to files outside of the layer."""
+    earlier entry of their own, `hard_links` those to files outside the layer."""
 
     descriptor: Descriptor
     diff_id: str = ""
@@ -171,14 +171,14 @@ class _Inspector:
             or text in (".", "..")
         ):
             parts = [part for part in text.split("/") if part not in ("", ".")]
-            # An entry that points outside of the image would write to the machine that unpacks it.
+            # An entry that points outside the image would write to the machine that unpacks it.
             if ".." in parts:
-                raise self._unsafe(text, "points outside of the image")
+                raise self._unsafe(text, "points outside the image")
             text = "/".join(parts)
         if text == OUR_FOLDER or text.startswith(f"{OUR_FOLDER}/"):
             raise rejected(
                 f"'/{text}' in {self._what}: the directory /{OUR_FOLDER} is reserved for the runner",
-                "Name the original image (not an assembled one), or rename the directory",
+                "Use the original image (not an assembled one), or rename the directory",
             )
         return text
 
@@ -198,7 +198,7 @@ class _Inspector:
         elif hidden.startswith(_WHITEOUT):
             return  # what AUFS noted for itself
         elif hidden in ("", ".", ".."):
-            # ".wh..." would remove files outside of the image.
+            # ".wh..." would remove files outside the image.
             raise self._unsafe(path, "is a whiteout with an invalid name")
         else:
             self._keep_name(path)

@@ -122,14 +122,14 @@ def _check_types(document: Mapping[str, Any], what: str) -> None:
     if config_type not in _CONFIG_TYPES or document.get("artifactType"):
         raise rejected(
             f"{what} is not a container image: it is a {document.get('artifactType') or config_type}",
-            "Name a container image in container.image",
+            "Set container.image to a container image",
             ErrorKind.BAD_IMAGE,
         )
     for entry in document["layers"]:
         layer = parse_descriptor(entry, f"a layer of {what}")
         if entry.get("urls") or "foreign" in layer.media_type or "nondistributable" in layer.media_type:
             raise rejected(
-                f"layer {layer.digest} of {what} is stored outside of the registry (a foreign layer), "
+                f"layer {layer.digest} of {what} is stored outside the registry (a foreign layer), "
                 "which AWS Lambda and Amazon ECR do not support",
                 "Push the image with all of its layers (dockerd: allow-nondistributable-artifacts)",
             )
@@ -140,7 +140,7 @@ def _check_types(document: Mapping[str, Any], what: str) -> None:
             raise rejected(
                 f"layer {layer.digest} of {what} has the media type {layer.media_type}: it is not a layer "
                 f"of a container image",
-                "Name a container image in container.image, and decrypt an encrypted image first",
+                "Set container.image to a container image, and decrypt an encrypted image first",
                 ErrorKind.BAD_IMAGE,
             )
     if size > MAXIMUM_DOCUMENT_BYTES:

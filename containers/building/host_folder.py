@@ -183,7 +183,7 @@ def _target(file: Path, folder: Path, moved: bool) -> str:
     inside = posixpath.normpath(posixpath.join(parent, target))
     if inside == ".." or inside.startswith("../"):
         raise BuildError(
-            f"the link {_shown(file)} points outside of the folder", "Copy the file into the folder"
+            f"the link {_shown(file)} points outside the folder", "Copy the file into the folder"
         )
     return f"/{inside}" if moved and not target.startswith("/") else target
 

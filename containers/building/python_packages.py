@@ -39,7 +39,7 @@ def packages_layer(
     for package in packages:
         # Stops a name from being read as an option of pip, such as one that names another index.
         if package.startswith("-"):
-            raise BuildError(f"'{package}' is not a package", "Name a package, a path or a URL")
+            raise BuildError(f"'{package}' is not a package", "Specify a package, a path or a URL")
     _install([*packages, *(word for file in requirements for word in ("-r", str(file)))], scratch)
     layer = RootFilesystem()
     library = f"{python_library()}/site-packages"

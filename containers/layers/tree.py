@@ -71,7 +71,7 @@ class Tree:
             raise unsafe(self._what, "it contains a name with a null byte")
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         if b".." in parts:
-            raise unsafe(self._what, f"'{shown(name)}' points outside of the image")
+            raise unsafe(self._what, f"'{shown(name)}' points outside the image")
         return parts
 
     def parent(self, parts: list[bytes], *, create: bool = True) -> bytes:

@@ -151,7 +151,7 @@ class RegistryRepository:
             )
         if error.status in (_UNAUTHORIZED, _FORBIDDEN) and self._logged_in:
             return ExplainedError(
-                f"registry {self._host} denies the given login access to {self._what} "
+                f"registry {self._host} denies access to {self._what} with the given credentials "
                 f"(HTTP {error.status})" + _server_message(error.body),
                 advice="Check container.image, name and password in the secret of "
                 f"container.registry_credentials (Amazon ECR: {asker().identity}), and that the account "

@@ -218,7 +218,7 @@ class ImageStore:
             content = read_json(path.read_bytes())
             age = max(0.0, time.time() - path.stat().st_mtime)
             digest = content["digest"]
-            # Paths contain digests: anything else could point outside of the store.
+            # Paths contain digests: anything else could point outside the store.
             return (digest, age) if content["name"] == name and is_digest(digest) else None
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None

@@ -16,7 +16,7 @@ _PROGRESS = re.compile(r"\|\s*(?P<count>\d+/\d+)\s*\|[^|]*\|[^|]*\|\s*(?P<type>\
 
 
 def deploy(fdl: Path, folder: Path, note: Callable[[str], None]) -> None:
-    """Deploy an FDL file with the cdk command line; `note` receives its progress. Its log goes into `folder`.
+    """Deploy an FDL file with the CDK CLI; `note` receives its progress. Its log goes into `folder`.
 
     Raises:
         ProgramError: The deployment fails.

@@ -99,7 +99,7 @@ def _result(diagnostic: Diagnostic, codes: list[str], folder: Path) -> dict[str,
 
 
 def _artifact(file: str, folder: Path) -> Mapping[str, str]:
-    """The path relative to the folder, or a `file://` URI if the file is outside of it."""
+    """The path relative to the folder, or a `file://` URI if the file is outside it."""
     path = folder / file
     try:
         relative = path.resolve().relative_to(folder.resolve())

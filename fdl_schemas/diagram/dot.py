@@ -54,7 +54,7 @@ def _node(node: Node) -> str:
 
 
 def _table(node: Node, texts: list[str]) -> str:
-    """A box with a colored band on its left, or two bands for a function in mode `lambda-batch`."""
+    """A box with a colored band on its left, or two bands for a function in `lambda-batch` mode."""
     colours = [KIND_COLOURS[node.kind]]
     if node.kind is Kind.LAMBDA_BATCH:
         colours.append(KIND_COLOURS[Kind.BATCH])

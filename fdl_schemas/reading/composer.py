@@ -76,7 +76,7 @@ class _Composer:
                             "a second YAML document starts here",
                             replace(_position(event), length=3),
                             expected="one document in the file",
-                            help="put each workflow into its own file, or remove the `---`",
+                            help="put each workflow in its own file, or remove the `---`",
                         )
                 elif isinstance(event, yaml.NodeEvent):
                     self._take_node(event)

@@ -183,7 +183,7 @@ def wrong_form(found: Mismatch, name: str) -> Words:
         if found.keyword == "pattern" and suggestion and re.search(found.wanted, suggestion):
             advice = f"write {quoted(suggestion)}"
             break
-    return f"{name} has the wrong form: {quoted(found.value)}", expected, advice
+    return f"{name} has an invalid format: {quoted(found.value)}", expected, advice
 
 
 _LONGEST_NAME: Final = 64

@@ -67,7 +67,7 @@ def lookalike_problem(character: str, position: Position, document: Document) ->
         f"unexpected {name}",
         position,
         expected=plain,
-        help="retype the character; to keep it, put the whole text in plain quotes",
+        help="retype the character; to keep it, put the whole value in plain quotes",
     )
 
 
@@ -120,7 +120,7 @@ def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str
         return (
             f"the bracket `{character}` is not closed",
             f"`,` between entries, and `{closing}` after the last one",
-            f"add `{closing}`, or quote texts that contain brackets or commas",
+            f"add `{closing}`, or quote values that contain brackets or commas",
         )
     if "mapping values are not allowed" in problem:
         return (
@@ -152,9 +152,9 @@ def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str
         )
     if not line[: column - 1].strip(" -"):
         return (
-            "the indentation of this line matches no line above",
+            "the indentation of this line does not match any line above it",
             "the same indentation for all keys of a map, and for all entries of a list",
-            "indent the line like the key or entry that it belongs with",
+            "indent the line to match the key or entry that it belongs with",
         )
     return (
         f"invalid YAML: {problem.replace(chr(10), ' ')}",

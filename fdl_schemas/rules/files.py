@@ -25,7 +25,7 @@ _RELATIVE: Final = "correct the path, which is relative to the FDL file, or crea
 _INLINE: Final = (
     "is not a path",
     "the path of a file",
-    "save the text in a file, and write the path of that file here",
+    "save the text in a file, and set its path here",
 )
 _TOO_LARGE: Final = "let the script download large files, use a file system, or put them into the image"
 
@@ -69,7 +69,7 @@ def check_files(entry: FunctionEntry, findings: Findings) -> None:
             leads = "" if real == os.path.normpath(file) else f", at {quoted(real, 200)}"
             findings.warning(
                 "FDL056",
-                f"`{key}` {quoted(entry.get(*steps))} is outside of the FDL file's folder{leads}",
+                f"`{key}` {quoted(entry.get(*steps))} is outside the FDL file's folder{leads}",
                 entry.at(*steps),
                 help="make sure that you want to package and upload this file",
             )
@@ -143,7 +143,7 @@ def _regular_files(payload: Path, fdl_folder: Path) -> Iterator[int | _Problem]:
                 return
             # Stops a stranger's payload from taking a private file along, such as `~/.aws/credentials`.
             if entry.is_symlink() and not any(_is_below(os.path.realpath(path), one) for one in allowed):
-                yield _unusable(payload, path, "a link that points outside of the FDL file's folder")
+                yield _unusable(payload, path, "a link that points outside the FDL file's folder")
                 return
             if stat.S_ISDIR(status.st_mode):
                 identity = (status.st_dev, status.st_ino)

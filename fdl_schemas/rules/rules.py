@@ -219,7 +219,7 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
                 "FDL052",
                 f"{names} may {what.replace('triggers', 'trigger')}: {loop}",
                 path,
-                expected="an output folder outside of the input folders",
+                expected="an output folder outside the input folders",
                 help="outputs keep their subfolders, and one may be an input; use a separate folder",
             )
 

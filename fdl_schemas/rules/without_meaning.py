@@ -93,7 +93,7 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
             findings,
         )
     if entry.function.preheat and entry.function.execution_mode is ExecutionMode.BATCH:
-        reason = "remove the key; in mode `batch`, the container runs in jobs only"
+        reason = "remove the key; in `batch` mode, the container runs in jobs only"
         _no_effect(entry, ("lambda", "preheat"), reason, findings)
 
 

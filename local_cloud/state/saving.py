@@ -50,7 +50,7 @@ class Snapshots:
     def install(self, restore: Sequence[Callable[[], None]]) -> None:
         """Install between the server and the emulator, and replace its own saving and loading.
 
-        `restore` restores data of the services outside of their snapshots, after those are loaded.
+        `restore` restores data of the services outside their snapshots, after those are loaded.
         """
 
         @replaces(ministack.app, "app")

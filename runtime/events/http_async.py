@@ -3,7 +3,7 @@
 A request with the header `X-Amz-Invocation-Type: Event` is asynchronous: after checking it, the function
 invokes itself asynchronously with the same event (marked, so that it does so only once), and answers 202 with
 the request id of that run in the log. If that run fails, it is retried and kept in the failure queue like any
-other event. (In mode `batch`, every request is submitted as a job at once.)
+other event. (In `batch` mode, every request is submitted as a job at once.)
 
 The run of any other request is stopped in time to answer 504, with the advice to send that header; in mode
 `lambda-batch` Batch takes over instead.

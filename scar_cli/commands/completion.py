@@ -26,8 +26,8 @@ def command(shell: str | None) -> int:
     """Print a completion script for bash, zsh or fish.
 
     It completes commands, options, files, and the names of deployed functions, stacks, stages and buckets.
-    To enable it, add the example for your shell to ~/.bashrc, ~/.zshrc (after compinit) or config.fish.
-    SHELL defaults to the shell in $SHELL.
+    To enable it, add the line for your shell from the examples to ~/.bashrc, ~/.zshrc (after compinit) or
+    config.fish. SHELL defaults to the shell in $SHELL.
     """
     from click.shell_completion import get_completion_class
 

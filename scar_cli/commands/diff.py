@@ -25,8 +25,8 @@ from scar_cli.progress import activity
     "-f", "--file", "--conf-file", "fdl", required=True, metavar="FILE", help="FDL file to compare."
 )
 @decides_where
-@click.option("--full", is_flag=True, help="Show the comparison of the cdk, with every property.")
-@click.option("--fail", is_flag=True, help="Exit with 1 if there are differences.")
+@click.option("--full", is_flag=True, help="Show the output of `cdk diff`, with every property.")
+@click.option("--fail", is_flag=True, help="Exit with code 1 if there are differences.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for a comment on a pull request.")
 @prints_json
 def command(
@@ -41,9 +41,9 @@ def command(
     markdown: bool,
     as_json: bool,
 ) -> int:
-    """Show what `scar init` would change, permissions included, without changing anything."""
+    """Show what `scar init` would change, including permissions, without changing anything."""
     if markdown and (full or as_json):
-        raise UserError("--markdown, --json and --full are exclusive", "Choose one of them")
+        raise UserError("--markdown, --json and --full cannot be used together", "Choose one of them")
     with synthesized(fdl, context_of(stack, bucket_suffix, stage, values)) as (folder, made):
         if full and not as_json:
             return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))

@@ -35,7 +35,9 @@ _LOOK_EVERY_S = 2.0
 @click.option(
     "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder or file to download."
 )
-@click.option("-p", "--path", metavar="PATH", default=".", show_default=True, help="Folder or file to write.")
+@click.option(
+    "-p", "--path", metavar="PATH", default=".", show_default=True, help="Folder or file to write to."
+)
 @click.option("--watch", is_flag=True, help="Wait for new files, until Ctrl-C, --expect or --within.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="With --watch: stop after N files.")
 @click.option(
@@ -47,7 +49,7 @@ _LOOK_EVERY_S = 2.0
     metavar="N",
     default=8,
     show_default=True,
-    help="Files to download at once.",
+    help="Number of files to download at once.",
 )
 @of_stage
 @click.option("--dry-run", is_flag=True, help="Only show what would be downloaded.")
@@ -70,7 +72,7 @@ def command(
     file could not be downloaded, if that function failed, or if --expect was not reached.
     """
     if not path:  # an unset variable; as a path it would mean the current folder
-        raise UserError("The path of -p is empty", "Name a folder or file")
+        raise UserError("The path of -p is empty", "Specify a folder or file")
     if not watch and (expect is not None or within is not None):
         raise UserError("--expect and --within need --watch", "Add --watch")
     bucket, folder = parse_target(source, stage)
@@ -84,7 +86,7 @@ def command(
         place = _placed_below(target)
         wanted = _below(s3, bucket, folder)
     if target.exists() and not target.is_dir():
-        raise UserError(f"{target} is a file", "Name a folder; a new one is created")
+        raise UserError(f"{target} is a file", "Specify a folder; a new one is created")
     if dry_run:
         return _show(bucket, wanted, place)
     started = time.monotonic()

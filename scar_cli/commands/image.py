@@ -172,7 +172,7 @@ def _check_paths(content: ImageContent, output: Path) -> None:
     if content.folder is not None:
         if not content.folder.is_dir():
             what = "is not a folder" if content.folder.exists() else "does not exist"
-            raise UserError(f"{content.folder} {what}", "Name a folder with the files of the image")
+            raise UserError(f"{content.folder} {what}", "Specify a folder with the files of the image")
         if output.resolve().is_relative_to(content.folder.resolve()):
             raise UserError(
                 f"{output} is inside {content.folder}, and would become part of itself",
@@ -184,7 +184,7 @@ def _check_paths(content: ImageContent, output: Path) -> None:
     if not output.parent.is_dir():
         raise UserError(f"The folder {output.parent} does not exist", "Create it, or correct -o")
     if output.exists() and not output.is_file():
-        raise UserError(f"{output} is not a file", "Name a file with -o, such as image.tar")
+        raise UserError(f"{output} is not a file", "Specify a file with -o, such as image.tar")
 
 
 def _variable(text: str) -> tuple[str, str]:
@@ -204,7 +204,7 @@ def _words(option: str, text: str | None) -> list[str]:
             f"{option} {text!r} cannot be split into words: {error}", "Check the quotes"
         ) from None
     if not words:
-        raise UserError(f"{option} is empty", "Name a program, or leave the option out")
+        raise UserError(f"{option} is empty", "Specify a program, or omit the option")
     return words
 
 

@@ -66,7 +66,7 @@ def decides_where(command: _Command) -> _Command:
 @decides_where
 @click.option("--refresh-images", is_flag=True, help="Resolve the tags of all images again.")
 @click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every change, and the output of the cdk.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every change, and the output of the CDK.")
 @prints_json
 def command(
     *,
@@ -88,7 +88,7 @@ def command(
     """
     if fdl is not None and (more := given(flags)):
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
-        raise UserError("-f and flags that describe a function are exclusive", f"Leave out {words}")
+        raise UserError("-f and flags that describe a function cannot be used together", f"Omit {words}")
     context = context_of(stack, bucket_suffix, stage, values)
     if fdl is None:
         context["from_flags"] = "true"  # see app.py

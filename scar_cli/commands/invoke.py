@@ -42,7 +42,7 @@ _FORBIDDEN = 403
 )
 @selects_functions
 @click.option("-db", "--data-binary", metavar="FILE", help="POST this file.")
-@click.option("-jd", "--json-data", metavar="JSON", help="POST this JSON, or the JSON file of this name.")
+@click.option("-jd", "--json-data", metavar="JSON", help="POST this JSON, or the JSON file with this name.")
 @click.option(
     "-p",
     "--parameters",
@@ -50,7 +50,7 @@ _FORBIDDEN = 403
     metavar="NAME=VALUE",
     help="Add query parameters: NAME=VALUE, or a JSON object. Can be repeated.",
 )
-@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the end of the run.")
+@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the run to finish.")
 @click.option(
     "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the response to this file."
 )
@@ -124,7 +124,7 @@ def query(parameters: tuple[str, ...]) -> str:
 
 def _body(data_binary: str | None, json_data: str | None) -> tuple[bytes | None, dict[str, str]]:
     if data_binary is not None and json_data is not None:
-        raise UserError("-db and -jd are exclusive", "Leave out one of them")
+        raise UserError("-db and -jd cannot be used together", "Use only one of them")
     if data_binary is not None:
         return _content(data_binary), {"Content-Type": "application/octet-stream"}
     if json_data is None:

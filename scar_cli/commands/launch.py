@@ -44,17 +44,21 @@ _MOST_FROM_HERE = 256
     help="Function to run.  [default: the first one of the workflow]",
 )
 @of_stage
-@click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Take only files in this folder of the input.")
+@click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Select only files in this folder of the input.")
 @click.option(
     "--bucket-suffix",
     metavar="SUFFIX",
     help="Bucket suffix of the deployment (-c bucket_suffix=).",
 )
 @click.option(
-    "--match", metavar="GLOB", help="Take only files whose key below the folder matches, such as '*.jpg'."
+    "--match", metavar="GLOB", help="Select only files whose key under the folder matches, such as '*.jpg'."
 )
-@click.option("--newer-than", metavar="TIME", help="Take only newer files: 2h, 3d, or 2026-01-31T12:00.")
-@click.option("--skip-done", is_flag=True, help="Leave out files whose output already exists.")
+@click.option(
+    "--newer-than",
+    metavar="TIME",
+    help="Select only files uploaded in the last 2h or 3d, or since 2026-01-31T12:00.",
+)
+@click.option("--skip-done", is_flag=True, help="Skip files whose output already exists.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after this many files.")
 @click.option("--dry-run", is_flag=True, help="Only show the files.")
 @click.option(
@@ -63,17 +67,19 @@ _MOST_FROM_HERE = 256
     metavar="N",
     default=CONCURRENCY,
     show_default=True,
-    help="Events to send at once; with --distributed, the default is 500.",
+    help="Number of events to send at once; with --distributed, the default is 500.",
 )
 @click.option("--rate", metavar="N/s", help="Limit the rate: 50/s, 3000/min, 100000/h.")
 @click.option("--resume", metavar="JOURNAL", help="Resume an interrupted launch.")
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
-@click.option("--distributed", is_flag=True, help="List the files and send the events in AWS Step Functions.")
+@click.option(
+    "--distributed", is_flag=True, help="List the files and send the events with AWS Step Functions."
+)
 @prints_json
 def command(*, wait: bool, dry_run: bool, distributed: bool, as_json: bool, **typed: Any) -> int:
     """Run a function on each file that is already in its input folder.
 
-    To resume an interrupted launch, use --resume with the path of its journal, which is printed. The exit
+    To resume an interrupted launch, use --resume with the path of the journal that it printed. The exit
     code is 1 if not all events were accepted or, with --wait, if a file failed.
     """
     options = LaunchOptions(**typed)

@@ -36,7 +36,7 @@ def default_state() -> str:
 
 def _cloud(_ctx: click.Context, _option: click.Parameter, value: str) -> Cloud:
     if not value:  # from an unset shell variable; as a path it would mean the current folder
-        raise UserError("--state is an empty path", "Name a folder, or omit --state")
+        raise UserError("--state is an empty path", "Specify a folder, or omit --state")
     return Cloud(Path(os.path.abspath(Path(value).expanduser())))  # noqa: PTH100 (resolve() would follow links)
 
 
@@ -54,7 +54,7 @@ _state_option = click.option(
     envvar="SCAR_LOCAL_STATE",
     default=default_state,
     show_default=False,
-    help="Keep the state in this folder; each is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
+    help="Keep the state in this folder; each folder is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
     "$XDG_STATE_HOME/scar-cdk/cloud]",
 )
 
@@ -123,7 +123,7 @@ def stop(cloud: Cloud, as_json: bool) -> None:
 @_state_option
 @prints_json
 def status(cloud: Cloud, as_json: bool) -> int:
-    """Show whether the cloud is running, and what it contains. Exit code 3 if it is not running."""
+    """Show whether the cloud is running, and what it contains. The exit code is 3 if it is not running."""
     running = _checked(cloud.running)
     if running is None:
         facts: dict[str, Any] = {"running": False, "state": str(cloud.state)}

@@ -64,14 +64,14 @@ _WINDOWS_MIN = (10, 2 * 60, 24 * 60, 7 * 24 * 60)
     metavar="N",
     help=f"Show the last N lines.  [default: {_TAIL}; all lines with --since, -ri or -ls]",
 )
-@click.option("--since", metavar="TIME", help="Show lines since 10m, 2h or 1d ago, or 2026-01-31T12:00.")
-@click.option("--follow", is_flag=True, help="Continue with new lines until Ctrl-C.")
-@click.option("--errors", is_flag=True, help="Show failed runs only.")
-@click.option("--script", is_flag=True, help="Show the output of the script only, without timestamps.")
 @click.option(
-    "-ri", "--request-id", metavar="ID", help="Show this request only, and the job that it started."
+    "--since", metavar="TIME", help="Show lines from the last 10m, 2h or 1d, or since 2026-01-31T12:00."
 )
-@click.option("-ls", "--log-stream-name", "stream", metavar="STREAM", help="Show this log stream only.")
+@click.option("--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
+@click.option("--errors", is_flag=True, help="Show only failed runs.")
+@click.option("--script", is_flag=True, help="Show only the output of the script, without timestamps.")
+@click.option("-ri", "--request-id", metavar="ID", help="Show only this request and the job that it started.")
+@click.option("-ls", "--log-stream-name", "stream", metavar="STREAM", help="Show only this log stream.")
 @click.option("--raw", is_flag=True, help="Print all lines, unchanged.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print each line as a JSON object.")
 def command(
@@ -95,7 +95,7 @@ def command(
     if not functions:
         raise UserError("No functions are deployed", "Deploy one: scar init -f FILE")
     if follow and request_id:
-        raise UserError("--follow cannot be combined with --request-id", "Omit one of them")
+        raise UserError("--follow cannot be combined with --request-id", "Use only one of them")
     start = moment_ms(since) if since else None
     if tail is None and not (since or request_id or stream):
         tail = _TAIL
@@ -208,7 +208,7 @@ def _lines_of_request(
             found = True
             yield line
     if not found:
-        raise UserError(f"No log mentions the request {request_id}", "Check the id, or wait a little")
+        raise UserError(f"No log mentions the request {request_id}", "Check the ID, or wait a moment")
 
 
 def _lines_in_function(

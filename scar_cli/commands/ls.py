@@ -44,7 +44,7 @@ def command(
 ) -> int:
     """List deployed functions, or the files in a bucket.
 
-    The name of a function shows its details. The name of a bucket, or of a folder in it, lists its files.
+    Specify a function to show its details, or a bucket or folder to list its files.
     """
     if thing is not None:
         if target or choice["fdl"] or choice["name"]:

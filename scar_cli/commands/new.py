@@ -36,7 +36,7 @@ _RUN = "run.md"
     type=click.Choice(KINDS),
     default=KINDS[0],
     show_default=True,
-    help="One function, two functions in a row, a Batch job, or an HTTP endpoint.",
+    help="One function, two functions in sequence, a Batch job, or an HTTP endpoint.",
 )
 def command(name: str, template: str) -> None:
     """Create a folder NAME with a workflow, its image, and CI pipelines, ready to deploy.

@@ -56,7 +56,7 @@ _LARGEST = 5 * 1024**4
     metavar="N",
     default=8,
     show_default=True,
-    help="Files to upload at once.",
+    help="Number of files to upload at once.",
 )
 @of_stage
 @click.option("--dry-run", is_flag=True, help="Only show what would be uploaded.")
@@ -76,7 +76,7 @@ def command(
     """
     bucket, folder = parse_target(target, stage)
     if "" in paths:  # an unset variable; as a path it would mean the current folder
-        raise UserError("The path of -p is empty", "Name a file or folder to upload")
+        raise UserError("The path of -p is empty", "Specify a file or folder to upload")
     uploads = plan(tuple(Path(path) for path in paths), folder)
     if dry_run:
         files = [_as_json(upload) for upload in uploads]
@@ -142,7 +142,7 @@ def plan(paths: tuple[Path, ...], folder: str) -> list[FileToPut]:
     for path in paths:
         found = list(_files(path))
         if not found:
-            raise UserError(f"The folder {path} contains no files", "Name a folder with files in it")
+            raise UserError(f"The folder {path} contains no files", "Specify a folder with files in it")
         for file, below in found:
             key = f"{folder}/{below}" if folder else below
             size = _checked_size(file, key)

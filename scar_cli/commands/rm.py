@@ -135,7 +135,7 @@ def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -
                 exit_code=1,
             )
         time.sleep(_LOOK_EVERY_S)
-    raise UserError(f"{stack.name} is still being deleted", "Look at CloudFormation's console", exit_code=1)
+    raise UserError(f"{stack.name} is still being deleted", "Check the CloudFormation console", exit_code=1)
 
 
 def _chosen(

@@ -72,7 +72,7 @@ class RunResult:
     metavar="FILE",
     help="Run this script instead of the function's own.",
 )
-@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the end of the run.")
+@click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the run to finish.")
 @click.option(
     "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the output to this file."
 )
@@ -102,11 +102,11 @@ def command(
 ) -> int:
     """Run a function, optionally with a script or a command.
 
-    Arguments after the options are the command for the container. With -f, and neither script nor command, a
+    Arguments after the options are the command for the container. With -f and without a script or command, a
     function with an input folder runs once for each file in it, as with `scar-launch`.
     """
     if script is not None and arguments:
-        raise UserError("Cannot run both a script and a command", "Leave out one of them")
+        raise UserError("Cannot run both a script and a command", "Use only one of them")
     if output is not None:
         require_writable(output)
     if bucket_path is not None:
@@ -214,8 +214,8 @@ def _steps(function: DeployedFunction, payload: object, *, script: str | None, k
     if rest:
         yield f"Payload: {len(json.dumps(rest).encode())} bytes of JSON"
     yield {
-        "RequestResponse": "Waiting for the end of the run",
-        "Event": "Not waiting for the end of the run (asynchronous)",
+        "RequestResponse": "Waiting for the run to finish",
+        "Event": "Not waiting for the run to finish (asynchronous)",
         "DryRun": "Asking only whether the function could run (DryRun)",
     }[kind]
 
@@ -259,7 +259,7 @@ def _launch(
     if stack is not None:
         raise UserError(
             "--stack does not apply to a launch, which finds the function by its FDL file",
-            "Leave out --stack. For a stage, add --stage",
+            "Omit --stack. For a stage, add --stage",
         )
     if output is not None:
         raise UserError(

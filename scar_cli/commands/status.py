@@ -77,14 +77,14 @@ class Status:
     default="24h",
     show_default=True,
     metavar="TIME",
-    help="Count runs since 10m, 2h or 1d ago, or 2026-01-31T12:00.",
+    help="Count runs in the last 10m, 2h or 1d, or since 2026-01-31T12:00.",
 )
 @click.option("--follow", is_flag=True, help="Repeat every few seconds, until Ctrl-C.")
 @prints_json
 def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Show queued, running, done and failed runs of functions, and why runs failed.
 
-    Exit code 1 if a failure queue is not empty.
+    The exit code is 1 if a failure queue is not empty.
 
     \b
     QUEUED         jobs waiting in AWS Batch; ? for Lambda, which does not report it
@@ -93,7 +93,7 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     DONE           runs that succeeded
     FAILED         runs that failed; an event can fail several times, as each retry is a
                    run of its own
-    FAILURE QUEUE  events that failed in their last attempt; `scar retry` sends them again
+    FAILURE QUEUE  events that failed on their last attempt; `scar retry` sends them again
     """
     functions = selected(**choice)
     start = moment_ms(since)

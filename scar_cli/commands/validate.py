@@ -35,7 +35,7 @@ _STDOUT = "-"
     is_flag=False,
     flag_value=_STDOUT,
     metavar="[FILE.sarif]",
-    help="Print SARIF 2.1.0, for code hosts, or write it to a file that ends with .sarif.",
+    help="Print SARIF 2.1.0, for code hosts, or write it to a file whose name ends in .sarif.",
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bool) -> int:
@@ -47,7 +47,7 @@ def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bo
         # `--sarif workflow.yaml`: a file to check, not one to overwrite.
         files, sarif = (sarif, *files), _STDOUT
     if not files:
-        raise UserError("No file to check", "Name an FDL file, or - for standard input")
+        raise UserError("No file to check", "Specify an FDL file, or - for standard input")
     if as_json and sarif == _STDOUT:
         raise UserError(
             "--json and --sarif cannot both write to standard output",

@@ -1,6 +1,6 @@
 """Deployments: running the cdk, and showing the changes of a deployment.
 
-cdk.py         the cdk command line as a process, and the templates that it synthesizes
+cdk.py         the CDK CLI as a process, and the templates that it synthesizes
 from_flags.py  a function described by options instead of an FDL file
 changes.py     the changes of a deployment, in words
 losses.py      the data that is lost with a removed or replaced resource

@@ -1,4 +1,4 @@
-"""The pinned cdk command line as a process, and the stacks that it synthesizes.
+"""The pinned CDK CLI as a process, and the stacks that it synthesizes.
 
 A workflow is synthesized once into a folder. The plan and the deployment both use that folder.
 """
@@ -69,7 +69,7 @@ def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, li
 
 
 def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
-    """Buckets of the stacks that already exist outside of these stacks.
+    """Buckets of the stacks that already exist outside these stacks.
 
     Raises:
         UserError: one belongs to someone else, or is in another region.
@@ -85,7 +85,7 @@ def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
 
 
 def cdk(*arguments: str, quiet: bool = False) -> int:
-    """Run the cdk command line; returns its exit code. `quiet`: write nothing to standard output.
+    """Run the CDK CLI; returns its exit code. `quiet`: write nothing to standard output.
 
     Raises:
         UserError: it is not installed.
@@ -95,7 +95,7 @@ def cdk(*arguments: str, quiet: bool = False) -> int:
 
 
 def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> int:
-    """Deploy a cloud assembly with the cdk command line; returns its exit code.
+    """Deploy a cloud assembly with the CDK CLI; returns its exit code.
 
     `parameters` are `STACK:NAME=VALUE`; other parameters keep their values. On a terminal, one line shows the
     progress, unless `verbose`; the output of the cdk is shown if it fails.
@@ -132,7 +132,7 @@ def deploy(folder: Path, *, verbose: bool, parameters: Sequence[str] = ()) -> in
 
 
 def _synth(arguments: Sequence[str]) -> int:
-    """Synthesize with the cdk command line; returns its exit code. Its output is shown at the end.
+    """Synthesize with the CDK CLI; returns its exit code. Its output is shown at the end.
 
     After an interruption it is not shown: the app is interrupted, too, and its traceback helps nobody.
     """
@@ -167,7 +167,7 @@ def _started(arguments: Sequence[str], *, stdout: Any, stderr: Any = None) -> It
 
 
 def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterator[str]:
-    """Buckets of the FDL file that probably exist outside of its stack.
+    """Buckets of the FDL file that probably exist outside its stack.
 
     Only the template shows which buckets the stack creates. A correct guess saves a second synthesis.
     """

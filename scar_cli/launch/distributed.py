@@ -81,7 +81,7 @@ def refuse_other_options(options: LaunchOptions, *, wait: bool, dry_run: bool) -
     given = {option_of(name): getattr(options, name) for name in _NOT_WITH_IT}
     for option, value in {**given, "--wait": wait, "--dry-run": dry_run}.items():
         if value:
-            raise UserError(f"{option} and --distributed are exclusive", "Leave out one of them")
+            raise UserError(f"{option} and --distributed cannot be used together", "Use only one of them")
 
 
 def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> DistributedOutcome:
@@ -125,7 +125,7 @@ def told(outcome: DistributedOutcome) -> Iterator[str]:
     yield f"{how} {counted(outcome.sent, 'event')} to {outcome.function} from AWS."
     if outcome.left_out > outcome.first:
         others = counted(outcome.left_out - outcome.first, "key")
-        yield f"Left out: {others} (markers of folders, empty files, names that the filters leave out)."
+        yield f"Skipped: {others} (folder markers, empty files, names that the filters exclude)."
     if outcome.kept:
         kept = counted(outcome.kept, "event")
         yield f"Lambda did not accept {kept}. They are in the failure queue: scar retry sends them again."

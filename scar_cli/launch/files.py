@@ -223,8 +223,8 @@ def sources_of(entries: Sequence[StorageEntry], bucket_path: str | None = None) 
     if not any(one.holds(wanted.bucket, wanted.prefix) for one in inputs):
         raise UserError(
             f"{bucket_path} is not in an input of the function ({', '.join(map(str, inputs))})",
-            "Name a folder in one of them, with the real name of the bucket; or add an input to the FDL file "
-            "and deploy it",
+            "Specify a folder in one of them, with the real name of the bucket; or add an input to the FDL "
+            "file and deploy it",
         )
     return (wanted,)
 

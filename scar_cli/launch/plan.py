@@ -76,7 +76,7 @@ class LaunchOptions:
                 raise UserError(
                     f"The launch of the journal {self.resume} was started {_with(option, value)}, not "
                     f"{_with(option, typed)}",
-                    "Leave out that option, or start a new launch without --resume",
+                    "Omit that option, or start a new launch without --resume",
                 )
         return replace(self, fdl=fdl, **remembered)
 
@@ -167,7 +167,7 @@ def plan_launch(options: LaunchOptions) -> Plan:
     if options.skip_done and not outputs:
         raise UserError(
             f"{function.name} has no output on S3: it is unknown which files are done",
-            "Leave out --skip-done",
+            "Omit --skip-done",
         )
     session = botocore_session()
     s3 = _s3(session, function.region)

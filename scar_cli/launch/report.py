@@ -117,10 +117,10 @@ class Outcome:
         else:
             yield self.nothing
         for name, count in self.left_out.items():
-            yield f"Left out: {counted(count, 'file')} {_LEFT_OUT[name]}."
+            yield f"Skipped: {counted(count, 'file')} {_LEFT_OUT[name]}."
         if self.perhaps_twice:
             events = counted(len(self.perhaps_twice), "event")
-            whose = "whose answer was" if len(self.perhaps_twice) == 1 else "whose answers were"
+            whose = "whose response was" if len(self.perhaps_twice) == 1 else "whose responses were"
             names = ", ".join(printable(key) for key in self.perhaps_twice[:_NAMED])
             more = ", ..." if len(self.perhaps_twice) > _NAMED else ""
             yield f"Perhaps sent twice: {events}, {whose} lost: {names}{more}"

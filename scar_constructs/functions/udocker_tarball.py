@@ -2,7 +2,7 @@
 
 A deployment of functions in pulled mode to AWS needs them (see `udocker_tools`). A deployment to the embedded
 cloud, or a synthesis only to read the template, does not. The first condition that applies decides, among
-them the variables that the cdk command line sets:
+them the variables that the CDK CLI sets:
 
 | the first of these that is set | what is packaged |
 |---|---|

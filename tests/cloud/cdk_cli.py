@@ -1,4 +1,4 @@
-"""The pinned cdk command line, run as a person runs it, against an embedded cloud."""
+"""The pinned CDK CLI, run as a person runs it, against an embedded cloud."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class CloudUnderTest:
         )
 
     def environment(self) -> dict[str, str]:
-        """The environment of a process that is to talk to the cloud, such as the cdk command line."""
+        """The environment of a process that is to talk to the cloud, such as the CDK CLI."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         journals = {"XDG_STATE_HOME": str(self.cloud.state.with_name("xdg-state"))}
         return {**ours, **journals, **self.running.environment()}

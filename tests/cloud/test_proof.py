@@ -100,5 +100,5 @@ def test_nothing_is_deployed_unasked(
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
     if "--yes" in said:
         assert "Estimated cost: at most USD" in done.stdout
-        assert "several-providers    left out: it needs a MinIO" in done.stdout
+        assert "several-providers    skipped: it needs a MinIO" in done.stdout
     assert len(cloud.client("cloudformation").describe_stacks()["Stacks"]) == before

@@ -98,7 +98,7 @@ def test_a_function_from_flags_is_deployed_compared_changed_and_deleted(deployin
     )
     made = scar.process("init", *flags, *more, answers="y\n")
     assert "by-flags in us-east-1 is new" in made.stdout
-    assert "is outside of the FDL file's folder" not in made.stderr, "the user has named the script"
+    assert "is outside the FDL file's folder" not in made.stderr, "the user has named the script"
     assert "function  by-flags" in made.stdout
     assert f"Functions/by-flags/Role may s3:AbortMultipartUpload, s3:PutObject on {KEPT}/out/*" in made.stdout
     assert "Deploy by-flags?" in made.stderr

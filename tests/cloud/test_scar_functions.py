@@ -201,8 +201,8 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
     assert status["verb-picky"]["failed"] == 3
     assert status["verb-job"]["failed"] == 1
     assert status["verb-job"]["queued"] == status["verb-job"]["running"] == 0
-    assert status["verb-picky"]["reasons"] == {"ScriptFailed: The container ended with exit code 7": 3}
-    assert status["verb-job"]["reasons"] == {"ScriptFailed: The container ended with exit code 7": 1}
+    assert status["verb-picky"]["reasons"] == {"ScriptFailed: The container exited with code 7": 3}
+    assert status["verb-job"]["reasons"] == {"ScriptFailed: The container exited with code 7": 1}
     assert status["verb-picky"]["last_activity"].startswith("20")
     table = scar("status", code=1)
     assert "scar retry" in table.stderr

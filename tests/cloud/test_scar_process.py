@@ -113,7 +113,7 @@ def test_the_version_is_shown() -> None:
             ("put", "-b", "bucket", "-p", "/does/not/exist"),
             "/does/not/exist does not exist. Check the spelling.",
         ),
-        (("put", "-b", "bucket", "-p", ""), "The path of -p is empty. Name a file or folder to upload."),
+        (("put", "-b", "bucket", "-p", ""), "The path of -p is empty. Specify a file or folder to upload."),
         (("put", "-b", "a b", "-p", "/dev/null"), "'a b' is not a valid bucket name."),
         (("local", "start", "--port", "70000"), "70000"),
     ],

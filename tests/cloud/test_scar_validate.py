@@ -126,7 +126,7 @@ def test_sarif_never_writes_over_the_file_that_is_checked(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "No file to check. Name an FDL file, or - for standard input."),
+        ((), "No file to check. Specify an FDL file, or - for standard input."),
         (("--json", "--sarif", "good.yaml"), "--json and --sarif cannot both write to standard output."),
         (("good.yaml", "--sarif=none/x.sarif"), "Cannot write none/x.sarif: No such file or directory."),
     ],

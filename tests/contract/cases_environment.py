@@ -54,7 +54,7 @@ FOLDERS = [
     script("TMPDIR is empty", 'ls -A "$TMPDIR"; echo $?', "0"),
     script("The working directory is the image's WORKDIR", "pwd", "/work", image="busybox", in_batch=True),
     script("The root file system is writable", "touch /open/x && echo yes", "yes", differs={LAMBDA: Expected(matching(".*Read-only file system"), fails="read-only on AWS Lambda: write to \\$HOME", because="it is read-only on AWS Lambda. The error message explains what to do"), "fakechroot": Expected(matching(".*ermission denied"), fails="exit code 1", because="fakechroot removes write permissions to protect the image")}, in_batch=True),
-    script("Files of earlier runs outside of /tmp are gone", "ls /open", "", differs={"batch": Expected("")}),
+    script("Files of earlier runs outside /tmp are gone", "ls /open", "", differs={"batch": Expected("")}),
     script("Files of earlier runs in /tmp are gone", "[ -e /tmp/left-behind ] && echo still there || echo gone", "gone", differs={LAMBDA: Expected("still there", because="as on AWS Lambda, an execution environment keeps `/tmp` for the next invocation")}),
     script("The umask is 0022", "umask", "0022", in_batch=True),
     script("Files in TMPDIR can be executed", 'printf "#!/bin/sh\\necho runs\\n" > $TMPDIR/x; chmod 755 $TMPDIR/x; $TMPDIR/x', "runs"),

@@ -91,7 +91,7 @@ class Deployed:
                 self.s3.put_object(Bucket=self.bucket, Key=key, Body=content)
 
     def credentials(self) -> dict[str, str]:
-        """Variables of a function outside of the cloud that is to use it."""
+        """Variables of a function outside the cloud that is to use it."""
         environ = self.cloud.environment()
         return {name: value for name, value in environ.items() if name.startswith("AWS_")}
 

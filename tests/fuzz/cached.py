@@ -142,7 +142,7 @@ def _store(folder: Path) -> Iterator[Check]:
                 with prepare(work / "store", pinned=case["pinned"]) as root:
                     assert root.digest == _DIGEST, "another image"
                     assert root.config == _CONFIG, "another configuration"
-                    assert root.path.resolve() == root.path, "an image outside of the store"
+                    assert root.path.resolve() == root.path, "an image outside the store"
                     assert (root.path / "d" / "a").read_bytes() == b"one"
             except ExplainedError as error:
                 require_documented(error)

@@ -1,4 +1,4 @@
-"""Layers and image archives through `runtime.images`: nothing outside of the root, documented errors only."""
+"""Layers and image archives through `runtime.images`: nothing outside the root, documented errors only."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def agreed(account: Account, cases: Sequence[Case]) -> bool:
     print(f"This deploys examples to {account.title}, one after the other, and removes each again:")
     for case in cases:
         if (reason := left_out(account, case)) is not None:
-            print(f"  {case.example:20} left out: {reason}")
+            print(f"  {case.example:20} skipped: {reason}")
             continue
         fdl = neighbours.copied(case.example, account.folder / "estimated", local=account.is_local)
         cost = at_most(load_workflow(fdl), case.invocations)

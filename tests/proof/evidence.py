@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.proof.costs import ASSUMPTIONS
 
-PASSED, FAILED, LEFT_OUT, INTERRUPTED = "passed", "failed", "left out", "interrupted"
+PASSED, FAILED, LEFT_OUT, INTERRUPTED = "passed", "failed", "skipped", "interrupted"
 _LONGEST_REASON = 300
 
 

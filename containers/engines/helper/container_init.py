@@ -9,7 +9,7 @@ Three processes:
     keeper   enters new user, PID, IPC and UTS namespaces; waits; passes on signals; dies with the caller
     init     PID 1 inside: mounts, pivots into the image, reaps. Its end is the end of every process in
              the namespace, however it was daemonized, as enforced by the kernel. Dies with the keeper
-    program  the user's: without privileges outside of the image
+    program  the user's: without privileges outside the image
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network namespace with only a loopback interface, and listeners that are served from outside of it.
+"""A network namespace with only a loopback interface, and listeners that are served from outside it.
 
 These are the steps of a process on its way into a container. The other side of the report socket is in
 `containers.engines.network.namespace`. Before all reports, they send each other:

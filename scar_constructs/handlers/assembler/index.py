@@ -9,7 +9,7 @@ Delete does nothing: a rollback needs the previous image, and the repository is 
 | `FunctionName` | the function |
 | `RepositoryName`, `RepositoryUri` | the stack's repository |
 | `Image`, or `Archive` | a reference, or `s3://bucket/key` |
-| `PackageType` | `Image` or `Zip`: that of the function (in mode `batch`, a zip function submits jobs) |
+| `PackageType` | `Image` or `Zip`: that of the function (in `batch` mode, a zip function submits jobs) |
 | `Architecture` | `x86_64` or `arm64`; that of this function |
 | `Package` | `s3://bucket/key` of the function's package |
 | `RegistryCredentials`, `RegistryMirrors`, `Refresh` | optional, see `containers.assembly.Wanted` |

@@ -40,7 +40,7 @@ def test_what_it_tells_people(deployed: Deployed) -> None:
     assert done.returncode == 0, done.stderr
     first, second, third = done.stdout.splitlines()
     assert first == "Sent 5 events to distributed-copy from AWS."
-    assert second.startswith("Left out: 5 keys (markers of folders, empty files, names")
+    assert second.startswith("Skipped: 5 keys (folder markers, empty files, names")
     assert third.startswith("Execution: arn:aws:states:")
     steps = deployed.cloud.client("stepfunctions")
     state = steps.describe_execution(executionArn=third.removeprefix("Execution: "))
@@ -51,7 +51,7 @@ def test_what_it_tells_people(deployed: Deployed) -> None:
 def test_options_of_launches_from_here_are_refused(deployed: Deployed, option: str) -> None:
     done = launch(deployed, option)
     assert done.returncode == 2
-    assert f"{option.partition('=')[0]} and --distributed are exclusive" in done.stderr
+    assert f"{option.partition('=')[0]} and --distributed cannot be used together" in done.stderr
 
 
 def test_a_stack_without_it_says_how_to_get_it(deployed: Deployed) -> None:

@@ -34,9 +34,9 @@ def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_o
     output, _errors = deployed.launch("-n", "launch-copy", "--skip-done", "--wait")
     assert output.splitlines()[:2] == [
         "There is no file in the input folder of launch-copy to send.",
-        "Left out: 1 file of zero bytes, on which functions do not run.",
+        "Skipped: 1 file of zero bytes, on which functions do not run.",
     ]
-    assert "Left out: 4 files whose output already exists." in output
+    assert "Skipped: 4 files whose output already exists." in output
     deployed.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/bad.json")
 
 

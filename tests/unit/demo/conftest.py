@@ -1,4 +1,4 @@
-"""The example's modules stand beside its FDL file, outside of the packages."""
+"""The example's modules stand beside its FDL file, outside the packages."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_example_of_the_introduction_is_valid(tmp_path: Path) -> None:
 
 TRAPS = re.findall(
     r"^\| `(.+?)`.*\| \[(FDL\d{3})\]",
-    TEXT.partition("## YAML's traps")[2].partition("\n## ")[0],
+    TEXT.partition("## YAML pitfalls")[2].partition("\n## ")[0],
     re.MULTILINE,
 )
 SETTINGS = {

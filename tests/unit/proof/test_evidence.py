@@ -26,8 +26,8 @@ def test_the_table_says_what_was_seen_and_what_was_not(tmp_path: Path) -> None:
     text = (tmp_path / "proof.md").read_text()
     assert text.startswith("# Proof on AWS account …1234, eu-west-1\n\n2026-12-01T10:00:00+00:00, run `p1`.")
     assert "| filters | passed | 80.0 | 6.5 | 1.2 | 30.0 | 120 | 60 | 0.031 |\n" in text
-    assert "| vpc-efs | left out |  |  |  |  | 0 | 0 |  |\n" in text
-    assert "## Not proved\n\n- vpc-efs, left out: it needs a VPC\n" in text
+    assert "| vpc-efs | skipped |  |  |  |  | 0 | 0 |  |\n" in text
+    assert "## Not proved\n\n- vpc-efs, skipped: it needs a VPC\n" in text
     assert 'filters: {"message": "summary"}\n' in text
     assert "Could not be removed" not in text
     assert json.loads((tmp_path / "proof.json").read_text())["rows"][0]["warm_s"] == 1.25

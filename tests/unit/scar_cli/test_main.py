@@ -43,7 +43,7 @@ def test_the_help_groups_the_commands() -> None:
     groups = re.findall(r"^(\w+):\n((?:  \S.*\n)+)", text, re.MULTILINE)
     shown = {title: re.findall(r"^  (\S+)", lines, re.MULTILINE) for title, lines in groups}
     shown.pop("Options")
-    assert list(shown) == ["Deploy", "Files", "Run", "Look", "Local"]
+    assert list(shown) == ["Deploy", "Files", "Run", "Inspect", "Local"]
     assert sorted(name for names in shown.values() for name in names) == scar.list_commands(
         click.Context(scar)
     )

@@ -283,7 +283,7 @@ CASES = [
         tar_of([directory("/bin"), File("/bin/sh", PROGRAM, 0o755), directory("/etc")])),
         texts={"etc/passwd": b"root:x:0:0:"}),
     Case("name that leads out", lambda: with_files(File("../../etc/cron.d/x", b"1")),
-         ("UnsafeImage", "../../etc/cron.d/x", "points outside of the image")),
+         ("UnsafeImage", "../../etc/cron.d/x", "points outside the image")),
     Case("hard link that leads out", lambda: with_files(hard_link("x", "../../etc/shadow")),
          ("UnsafeImage", "../../etc/shadow")),
     Case("hard link to nothing", lambda: with_files(hard_link("x", "nothing/there")),

@@ -199,7 +199,7 @@ def test_the_last_run_says_that_time_was_not_enough(index: ModuleType, cloud: Aw
     ("properties", "told"),
     [
         ({"Image": "127.0.0.1:1/nothing:1"}, "cannot be reached"),
-        ({"Image": "127.0.0.1:1/nothing:1"}, "the assembler is outside of your VPC"),
+        ({"Image": "127.0.0.1:1/nothing:1"}, "the assembler is outside your VPC"),
         ({"Archive": "s3://assets/closed.tar"}, "Check that the assembler's role may read it"),
         ({"Image": "Not A Name"}, "is not a valid image name"),
         ({"Archive": "s3://assets/missing.tar"}, "s3://assets/missing.tar does not exist"),

@@ -206,8 +206,8 @@ def test_names_that_cannot_be_in_an_image_are_refused(name: str | bytes, said: s
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("../outside", "points outside of the folder"),
-        ("a/../../outside", "points outside of the folder"),
+        ("../outside", "points outside the folder"),
+        ("a/../../outside", "points outside the folder"),
         ("/etc/hostname", "leads to /etc/hostname, which is not in the image"),
         ("nothing", "leads to nothing, which is not in the image"),
         ("link", "leads to link, which is not in the image"),

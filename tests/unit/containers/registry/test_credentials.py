@@ -123,7 +123,7 @@ def test_a_wrong_password_is_told_and_never_shown_and_a_new_one_is_read_at_once(
     amazon.secrets["login"] = login("not the password")
     error = failing(tmp_path, f"{private_registry}/some/image", "login")
     assert error.kind == "ImagePrivate"
-    assert "denies the given login access to" in error.cause
+    assert "with the given credentials" in error.cause
     assert "not the password" not in str(error)
     amazon.secrets["login"] = login()
     assert pull(tmp_path, f"{private_registry}/some/image", "login").bytes_downloaded > 0

@@ -139,13 +139,13 @@ def test_a_link_of_the_payload_that_leads_out_is_an_error(tmp_path: Path) -> Non
         link.symlink_to(target)
         assert messages(project) == [
             f"FDL022 1:53 `extra_payload` `models` contains `link{number}`, "
-            "a link that points outside of the FDL file's folder"
+            "a link that points outside the FDL file's folder"
         ]
         link.unlink()
     (project / "shared").symlink_to("../private")
     (project / "models" / "sub" / "link").symlink_to("../../shared")
     (found,) = messages(project)
-    assert found.endswith("contains `sub/link`, a link that points outside of the FDL file's folder")
+    assert found.endswith("contains `sub/link`, a link that points outside the FDL file's folder")
 
 
 def test_files_that_lead_out_get_a_warning_with_their_place(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_files_that_lead_out_get_a_warning_with_their_place(tmp_path: Path) -> N
             (found,) = messages_of(project, f"{key}: {name}")
             place = f"FDL056 1:{len(key) + 40} `{key}` `"
             assert found.startswith(place), (found, place)
-            assert "is outside of the FDL file's folder" in found
+            assert "is outside the FDL file's folder" in found
         (found,) = messages_of(project, f"container: {{image_file: {name}}}", image="")
         assert found.startswith("FDL056 1:62 `image_file` `")
     for name in ("here", "inside", "./here", "../project/here", str(project / "here")):

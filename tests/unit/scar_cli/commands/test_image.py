@@ -51,8 +51,8 @@ def test_the_last_line_names_path_size_architecture_and_digest(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["none"], "none does not exist. Name a folder"),
-        (["files/etc/tool.conf"], "files/etc/tool.conf is not a folder. Name a folder"),
+        (["none"], "none does not exist. Specify a folder"),
+        (["files/etc/tool.conf"], "files/etc/tool.conf is not a folder. Specify a folder"),
         (
             ["files", "-o", "files/image.tar"],
             "files/image.tar is inside files, and would become part of itself",

@@ -25,7 +25,7 @@ from scar_cli.errors import UserError
         ([], "Nothing to deploy"),
         (["-n", "f"], "Nothing to deploy"),
         (["-n", "f", "-i", "busybox", "-if", "image.tar"], "Nothing to deploy"),
-        (["-f", "a.yaml", "-m", "512"], "Leave out --memory"),
+        (["-f", "a.yaml", "-m", "512"], "Omit --memory"),
         (["-n", "f", "-i", "busybox", "-e", "SECRET"], "-e SECRET has no value"),
         (["-f", "a.yaml", "-c", "removal"], "Invalid context value: -c removal"),
         (["-f", "a.yaml", "-c", "fdl=b.yaml"], "-c fdl is not supported here"),

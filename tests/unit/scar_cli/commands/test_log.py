@@ -92,7 +92,7 @@ def test_times_are_read_as_ages_or_as_dates() -> None:
 
 # What is shown.
 
-FAILED = "The container ended with exit code 7. Look at its output"
+FAILED = "The container exited with code 7. Look at its output"
 REPORT = f"[ERROR] InvocationError: s3://b/k: ScriptFailed: {FAILED}"
 TRACEBACK = [
     "Traceback (most recent call last):",

@@ -65,7 +65,7 @@ def test_a_launch_takes_no_stack(tmp_path: Path, more: list[str]) -> None:
     result = CliRunner().invoke(command, ["-f", str(fdl), "--stack", "s", *more])
     assert str(result.exception) == (
         "--stack does not apply to a launch, which finds the function by its FDL file. "
-        "Leave out --stack. For a stage, add --stage."
+        "Omit --stack. For a stage, add --stage."
     )
 
 
@@ -195,7 +195,7 @@ def test_verbose_tells_each_step(lambda_: Lambda, tmp_path: Path) -> None:
         "Calling the function f in us-east-1 (stack stack)",
         f"The container runs the script {tmp_path / 'once.sh'}",
         "Payload: 10 bytes of JSON",
-        "Waiting for the end of the run",
+        "Waiting for the run to finish",
     ]
     assert re.fullmatch(r"Finished after \d+\.\d s", said[4])
     assert (

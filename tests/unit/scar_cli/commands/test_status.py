@@ -83,7 +83,7 @@ def test_runs_of_lambda_are_counted_with_the_reasons_of_failures(monkeypatch: py
         own("2", "summary", status="failed", kind="InputMissing"),
         missing("a"),
         missing("b c"),
-        own("4", "failed", kind="ScriptFailed", error="The container ended with exit code 7.\nOutput"),
+        own("4", "failed", kind="ScriptFailed", error="The container exited with code 7.\nOutput"),
         "2026-01-01T00:00:00Z 5 Task timed out after 3.00 seconds",
         "RequestId: 6 Error: Runtime exited with error: signal: killed\nRuntime.ExitError",
         "the script says: Runtime exited, and failed",
@@ -92,7 +92,7 @@ def test_runs_of_lambda_are_counted_with_the_reasons_of_failures(monkeypatch: py
     assert (found["done"], found["failed"]) == (1, 5)
     assert found["reasons"] == {
         "InputMissing: The input … does not exist": 2,
-        "ScriptFailed: The container ended with exit code 7": 1,
+        "ScriptFailed: The container exited with code 7": 1,
         "Task timed out after 3.00 seconds": 1,
         "Runtime exited with error: signal: killed": 1,
     }
@@ -130,20 +130,20 @@ def test_jobs_of_batch_are_counted_with_what_waits_longest(monkeypatch: pytest.M
         ],
     }
     # Job 7 has failed in two attempts.
-    error = {"kind": "ScriptFailed", "error": "The container ended with exit code 1. Look"}
+    error = {"kind": "ScriptFailed", "error": "The container exited with code 1. Look"}
     lines = [own("7", "failed", **error), own("7", "failed", **error)]
     aws = Aws({"/aws/batch/b": lines}, jobs)
     found = counted(monkeypatch, aws, BATCH)
     assert (found["queued"], found["running"], found["done"], found["failed"]) == (3, 1, 2, 4)
     assert found["oldest_queued_s"] == pytest.approx(3 * 3600 + 60, abs=5)
     assert found["reasons"] == {
-        "ScriptFailed: The container ended with exit code 1": 2,
+        "ScriptFailed: The container exited with code 1": 2,
         "OutOfMemory": 1,
         "Host EC2 terminated": 1,
     }
     text = shown(monkeypatch, aws, BATCH)
     assert " 3h " in text.splitlines()[1]
-    assert "b         2       ScriptFailed: The container ended with exit code 1" in text
+    assert "b         2       ScriptFailed: The container exited with code 1" in text
 
 
 def test_the_most_frequent_reasons_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

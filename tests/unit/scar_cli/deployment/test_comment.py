@@ -226,7 +226,7 @@ def test_a_code_span_shows_the_text_as_it_is() -> None:
 
 @pytest.mark.parametrize("other", ["--json", "--full"])
 def test_only_one_form_of_the_answer_can_be_chosen(other: str) -> None:
-    with pytest.raises(UserError, match="are exclusive"):
+    with pytest.raises(UserError, match="cannot be used together"):
         command.main(["-f", "workflow.yaml", "--markdown", other], standalone_mode=False)
 
 

@@ -16,7 +16,7 @@ def test_the_file_that_was_run_first_counts_once() -> None:
     assert (DONE.sent, DONE.exit_code) == (9, 0)
     first, second, third = told(DONE)
     assert first == "Sent 9 events to f from AWS."
-    assert second.startswith("Left out: 2 keys")
+    assert second.startswith("Skipped: 2 keys")
     assert third == f"Execution: {EXECUTION}"
 
 

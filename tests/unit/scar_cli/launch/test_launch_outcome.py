@@ -69,8 +69,8 @@ def test_what_was_left_out_is_counted() -> None:
     told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j"), nothing=nothing).told())
     assert told == [
         "There is no file in the input folder of f to send.",
-        "Left out: 1 file of zero bytes, on which functions do not run.",
-        "Left out: 2 files whose output already exists.",
+        "Skipped: 1 file of zero bytes, on which functions do not run.",
+        "Skipped: 2 files whose output already exists.",
         "Journal: /j",
     ]
 
