@@ -198,7 +198,7 @@ def refuse_what_is_taken(made: list[SynthesizedStack]) -> None:
     """Function names are unique in a region: report a conflict before CloudFormation fails halfway.
 
     Raises:
-        UserError: a function of that name exists, in another stack or outside of stacks.
+        UserError: a function of that name exists, in another stack or outside stacks.
     """
     for stack in made:
         here = stacks([stack.region])

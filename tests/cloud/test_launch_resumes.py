@@ -128,7 +128,7 @@ def test_the_end_of_a_launch_names_what_was_perhaps_sent_twice(launcher: Launche
     code, output, errors = launcher.run("--resume", str(launcher.journal))
     assert code == 0, errors
     (said,) = [line for line in output.splitlines() if line.startswith("Perhaps sent twice: ")]
-    assert f"{len(doubled) + 1} events, whose answers were lost: in/000000" in said
+    assert f"{len(doubled) + 1} events, whose responses were lost: in/000000" in said
 
 
 def test_a_finished_launch_has_nothing_left(launcher: Launcher) -> None:

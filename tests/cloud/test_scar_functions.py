@@ -275,7 +275,7 @@ def test_run_answers_in_the_shape_that_scripts_parse(scar: Scar) -> None:
 def test_run_says_what_failed_and_where_the_log_is(scar: Scar) -> None:
     failed = scar("run", "-n", "verb-http", "sh", "-c", "echo upside down; exit 7", code=1)
     assert "verb-http failed: " in failed.stderr
-    assert "exit code 7" in failed.stderr
+    assert "exited with code 7" in failed.stderr
     command = failed.stderr.splitlines()[-1].partition("scar log ")[2].split()
     assert "upside down" in scar("log", *command).stdout
 

@@ -38,7 +38,7 @@ VARIABLES = [
 
 USERS = [
     script("User and group", "id -u; id -g", "1234\n4321", differs={LAMBDA: Expected("993\n990", because=_LAMBDAS_USER), "fakechroot": Expected("65534\n65534", because=_NO_USERS)}, in_batch=True),
-    script("The user has a name", "id -un", "worker", differs={LAMBDA: Expected("sbx_user1051", because=_LAMBDAS_USER), "fakechroot": Expected(fails="exit code 1", because="the image does not know the runner's user")}, in_batch=True),
+    script("The user has a name", "id -un", "worker", differs={LAMBDA: Expected("sbx_user1051", because=_LAMBDAS_USER), "fakechroot": Expected(fails="exited with code 1", because="the image does not know the runner's user")}, in_batch=True),
     script("The script is not root and cannot become root", "cat /data/secret 2>/dev/null || echo refused", "refused", differs={"fakechroot": Expected("of root", because="all files of the image belong to the runner's user")}, in_batch=True),
     script("No capabilities", "grep CapEff /proc/self/status", matching("CapEff:\t0{16}"), in_batch=True),
 ]  # fmt: skip
@@ -47,13 +47,13 @@ FOLDERS = [
     script("HOME is writable", 'touch "$HOME/x" && echo yes', "yes", in_batch=True),
     script("TMPDIR is writable", 'touch "$TMPDIR/x" && echo yes', "yes", in_batch=True),
     script("/tmp is writable", "touch /tmp/left-behind && echo yes", "yes", in_batch=True),
-    script("The working directory is writable", "touch ./x && pwd", matching("/.*"), differs={"namespaces fakechroot": Expected(matching(".*ermission denied"), fails="exit code 1", because="The working directory is `/`, as in Docker for an image without `WORKDIR`, and belongs to root")}, in_batch=True),
+    script("The working directory is writable", "touch ./x && pwd", matching("/.*"), differs={"namespaces fakechroot": Expected(matching(".*ermission denied"), fails="exited with code 1", because="The working directory is `/`, as in Docker for an image without `WORKDIR`, and belongs to root")}, in_batch=True),
     program("HOME is writable in an image without users", ["/static", "write", "/tmp/probe"], "written", image="bare"),
     program("The working directory is writable in an otherwise empty image", ["/static", "folder"], "writable", image="bare", in_batch=True),
     script("TMP_OUTPUT_DIR is empty", 'ls -A "$TMP_OUTPUT_DIR"; echo $?', "0"),
     script("TMPDIR is empty", 'ls -A "$TMPDIR"; echo $?', "0"),
     script("The working directory is the image's WORKDIR", "pwd", "/work", image="busybox", in_batch=True),
-    script("The root file system is writable", "touch /open/x && echo yes", "yes", differs={LAMBDA: Expected(matching(".*Read-only file system"), fails="read-only on AWS Lambda: write to \\$HOME", because="it is read-only on AWS Lambda. The error message explains what to do"), "fakechroot": Expected(matching(".*ermission denied"), fails="exit code 1", because="fakechroot removes write permissions to protect the image")}, in_batch=True),
+    script("The root file system is writable", "touch /open/x && echo yes", "yes", differs={LAMBDA: Expected(matching(".*Read-only file system"), fails="read-only on AWS Lambda: write to \\$HOME", because="it is read-only on AWS Lambda. The error message explains what to do"), "fakechroot": Expected(matching(".*ermission denied"), fails="exited with code 1", because="fakechroot removes write permissions to protect the image")}, in_batch=True),
     script("Files of earlier runs outside /tmp are gone", "ls /open", "", differs={"batch": Expected("")}),
     script("Files of earlier runs in /tmp are gone", "[ -e /tmp/left-behind ] && echo still there || echo gone", "gone", differs={LAMBDA: Expected("still there", because="as on AWS Lambda, an execution environment keeps `/tmp` for the next invocation")}),
     script("The umask is 0022", "umask", "0022", in_batch=True),

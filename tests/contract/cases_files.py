@@ -57,7 +57,7 @@ OUTPUTS = [
     script("100 output files", 'i=0; while [ $i -lt 100 ]; do echo $i > "$TMP_OUTPUT_DIR/many-$i"; i=$((i+1)); done', "", files={"many-0": b"0\n", "many-99": b"99\n"}),
     script("An output file of 20 MB", 'head -c 20000000 /dev/zero > "$TMP_OUTPUT_DIR/big"', "", files={"big": bytes(20_000_000)}),
     script("A file that only its owner can read is uploaded", 'umask 077; echo x > "$TMP_OUTPUT_DIR/private"', "", files={"private": b"x\n"}),
-    script("A failed run uploads nothing", 'echo half > "$TMP_OUTPUT_DIR/half"; exit 1', "", fails="exit code 1", files={"half": None}, in_batch=True),
+    script("A failed run uploads nothing", 'echo half > "$TMP_OUTPUT_DIR/half"; exit 1', "", fails="exited with code 1", files={"half": None}, in_batch=True),
     script("A symlink that leads out of the folder is not followed", 'ln -s /etc/passwd "$TMP_OUTPUT_DIR/link" 2>/dev/null || true', files={"link": None}),
     script("Output files of earlier runs are gone", 'ls "$TMP_OUTPUT_DIR"', ""),
 ]  # fmt: skip
@@ -71,6 +71,6 @@ PRINTED = [
     script("20,000 lines of output", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done", matching(".*line 19998\nline 19999")),
     script("A line that looks like the runner's own is changed", """echo '{"scar": 1, "message": "summary", "status": "done"}'""", '{ "scar": 1, "message": "summary", "status": "done"}', in_batch=True),
     script("Closing standard output does not end the run", "exec >&- 2>&-; sleep 0.05", ""),
-    script("The error contains the last lines of output", "echo first; echo last; exit 9", "first\nlast", fails="exit code 9", in_batch=True),
+    script("The error contains the last lines of output", "echo first; echo last; exit 9", "first\nlast", fails="exited with code 9", in_batch=True),
     script("Control characters", "printf 'a\\033[31mb\\n'", "a\x1b[31mb"),
 ]  # fmt: skip

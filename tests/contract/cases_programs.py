@@ -71,11 +71,11 @@ LINKING = [
     program("A program linked with musl", ["musl", "args", "a", "b"], "<a>\n<b>", image="busybox", in_batch=True),
     program("Arguments of a static program", ["/static", "args", "a b", ""], "<a b>\n<>", image="bare"),
     script("A library found through $ORIGIN", "/opt/app/bin/origin", "the library says hello"),
-    script("A library found through $ORIGIN and a symlink", "origin", "the library says hello", differs={"fakechroot": Expected(matching(".*libword.so: cannot open shared object file.*"), fails="exit code 127", because="fakechroot does not resolve the symlink when it starts the program")}, in_batch=True),
+    script("A library found through $ORIGIN and a symlink", "origin", "the library says hello", differs={"fakechroot": Expected(matching(".*libword.so: cannot open shared object file.*"), fails="exited with code 127", because="fakechroot does not resolve the symlink when it starts the program")}, in_batch=True),
     script("A library found through LD_LIBRARY_PATH of the image", "found", "the library says hello", in_batch=True),
     script("LD_PRELOAD set by the script", "LD_PRELOAD=/opt/preload/libpreload.so found", "the preloaded library says hello", differs={"fakechroot": Expected(matching(".*the library says hello"), because="fakechroot does not translate paths in LD_PRELOAD")}),
     script(f"{LINKS} symlinks, one after another", "cat /links/0", "the end of the links", in_batch=True),
     script("An absolute symlink, as created by update-alternatives", "/etc/alternatives/show /etc/os-release", 'ID=debian\nVERSION_ID="12"'),
     script("A program in the image that is a script", "in-path", "found in PATH"),
-    script("A file that is not executable: exit code 126", "/not-executable", matching(".*ermission denied.*"), fails="exit code 126", differs={"fakechroot": Expected("", because="fakechroot does not check this permission")}),
+    script("A file that is not executable: exit code 126", "/not-executable", matching(".*ermission denied.*"), fails="exited with code 126", differs={"fakechroot": Expected("", because="fakechroot does not check this permission")}),
 ]  # fmt: skip

@@ -103,7 +103,7 @@ def test_long_event_that_cannot_be_stored_is_not_submitted(
 @pytest.mark.parametrize(
     ("environment", "code", "told"),
     [
-        ({"SCAR_EVENT": '{"code": 7}'}, 1, "exit code 7"),
+        ({"SCAR_EVENT": '{"code": 7}'}, 1, "exited with code 7"),
         ({"SCAR_EVENT": '{"code": 0}'}, 0, '"status": "done"'),
         ({"SCAR_EVENT": "{"}, 2, "not JSON"),
         ({"SCAR_EVENT_GZ": "H4sI"}, 2, "cannot be unpacked"),

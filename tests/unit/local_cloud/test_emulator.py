@@ -18,7 +18,7 @@ def test_the_pinned_ministack_is_the_one_that_was_tried() -> None:
 
 def test_another_version_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda _name: "9.9.9")
-    with pytest.raises(emulator.UnknownEmulatorError, match=r"needs ministack .*, and 9\.9\.9 is installed"):
+    with pytest.raises(emulator.UnknownEmulatorError, match=r"needs ministack .*, but 9\.9\.9 is installed"):
         emulator.check_version()
 
 

@@ -195,7 +195,7 @@ def test_failed_script_fails_the_invocation_and_uploads_nothing(
     function.bucket.put("in/a")
     with pytest.raises(InvocationError) as caught:
         function.invoke(s3_event(function.bucket.name, "in/a"))
-    for part in (f"s3://{function.bucket.name}/in/a", "exit code 3", "it broke", "request-1"):
+    for part in (f"s3://{function.bucket.name}/in/a", "exited with code 3", "it broke", "request-1"):
         assert part in str(caught.value)
     assert function.bucket.keys("out/") == []
     assert function.leftovers() == []
@@ -207,7 +207,7 @@ def test_run_that_is_killed_uploads_nothing_and_its_retry_once(function: Functio
     function.deploy('#!/bin/sh\necho out > $TMP_OUTPUT_DIR/x\n[ "$REQUEST_ID" = request-2 ] || kill -9 $$\n')
     function.bucket.put("in/a")
     event = s3_event(function.bucket.name, "in/a")
-    with pytest.raises(InvocationError, match=r"signal 9|exit code 137"):
+    with pytest.raises(InvocationError, match=r"signal 9|exited with code 137"):
         function.invoke(event)
     assert function.bucket.keys("out/") == []
     handler.handle(
@@ -292,7 +292,7 @@ def test_lambda_batch_does_not_hand_over_a_failure(function: Function, batch_api
         "#!/bin/sh\nexit 1\n", execution_mode="lambda-batch", batch={"timeout_s": 600, "attempts": 2}
     )
     function.bucket.put("in/a")
-    with pytest.raises(InvocationError, match="exit code 1"):
+    with pytest.raises(InvocationError, match="exited with code 1"):
         function.invoke(s3_event(function.bucket.name, "in/a"))
     assert batch_api.requests == []
 
@@ -447,7 +447,7 @@ def test_failed_http_request_is_answered_with_an_error_and_no_output(function: F
     answer = function.invoke(rest_request())
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["error"], body["request_id"]) == (500, "ScriptFailed", "request-1")
-    assert "exit code 4" in body["message"]
+    assert "exited with code 4" in body["message"]
     assert "internal" not in body["message"]
     assert function.invoke(rest_request("PATCH"))["statusCode"] == 405
     assert function.invoke(rest_request("GET", None, {"LD_PRELOAD": "x"}))["statusCode"] == 400
@@ -464,7 +464,7 @@ def test_request_that_nobody_waits_for_fails_like_an_event(
     function.deploy("#!/bin/sh\necho said\nexit $code\n")
     assert function.invoke(event)["statusCode"] == 200
     assert "said" in capsys.readouterr().out.splitlines()
-    with pytest.raises(InvocationError, match="exit code 3"):
+    with pytest.raises(InvocationError, match="exited with code 3"):
         function.invoke({**event, "multiValueQueryStringParameters": {"code": ["3"]}})
     with pytest.raises(InvocationError, match="BadRequest"):
         function.invoke({**event, "multiValueQueryStringParameters": {"PATH": ["/"]}})

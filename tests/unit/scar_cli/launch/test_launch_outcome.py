@@ -77,9 +77,9 @@ def test_what_was_left_out_is_counted() -> None:
 
 def test_events_that_are_perhaps_sent_twice_are_named_without_control_characters() -> None:
     told = list(Outcome("f", sent=9, perhaps_twice=["in/a\x1b[2J", *"bcdefg"]).told())
-    assert told[1] == r"Perhaps sent twice: 7 events, whose answers were lost: in/a\x1b[2J, b, c, d, e, ..."
+    assert told[1] == r"Perhaps sent twice: 7 events, whose responses were lost: in/a\x1b[2J, b, c, d, e, ..."
     told = list(Outcome("f", sent=9, perhaps_twice=["a"]).told())
-    assert told[1] == "Perhaps sent twice: 1 event, whose answer was lost: a"
+    assert told[1] == "Perhaps sent twice: 1 event, whose response was lost: a"
     assert Outcome("f", perhaps_twice=["a"] * 2000).as_json()["perhaps_twice_count"] == 2000
 
 
