@@ -184,7 +184,7 @@ def test_reset_and_start_refuse_a_folder_that_is_not_a_cloud(shell: Shell) -> No
     for arguments in (("local", "reset", "--yes"), ("local", "start")):
         done = shell.scar(*arguments)
         assert done.returncode == 2
-        assert "something else" in done.stderr
+        assert "something other than the state" in done.stderr
     assert (shell.state / "thesis.txt").read_text() == "years of work"
 
 
@@ -270,7 +270,7 @@ def test_a_folder_of_an_earlier_version_says_what_to_do(shell: Shell) -> None:
     (shell.state / "services" / "sqs.json").write_text("{}")
     done = shell.scar("local", "start")
     assert done.returncode == 2
-    assert "of an earlier version" in done.stderr
+    assert "by an earlier version" in done.stderr
     assert "scar local reset" in done.stderr
 
 
