@@ -16,24 +16,30 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import batch as stub
 
 from local_cloud.batch import jobs as batch_jobs
+from local_cloud.batch import nodes
+from local_cloud.batch.errors import ClientError
 from local_cloud.batch.jobs import JobRunner
 from local_cloud.batch.records import (
+    FILTERS,
     NAME,
-    ClientError,
     Record,
     Scope,
     find_definition,
     find_queue,
     last_part,
-    matches,
-    new_job,
+    new_jobs,
+    parent_id,
+    passes,
     summary,
 )
+from local_cloud.batch.retries import check_strategy
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 Response = tuple[int, dict[str, str], bytes]
+_SHORTEST_LIMIT_S, _LONGEST_LIMIT_S = 600, 86_400
+"""Of jobStateTimeLimitActions (API reference, JobStateTimeLimitAction)."""
 _log = logging.getLogger("batch")
 
 
@@ -49,6 +55,7 @@ class Batch:
         calls: dict[str, Callable[[Record], Record]] = {
             "describecomputeenvironments": self.describe_compute_environments,
             "deletecomputeenvironment": self.delete_compute_environment,
+            "createjobqueue": self.create_job_queue,
             "updatejobqueue": self.update_job_queue,
             "deletejobqueue": self.delete_job_queue,
             "registerjobdefinition": self.register_job_definition,
@@ -75,11 +82,12 @@ class Batch:
 
     def restore(self) -> None:
         """Put the jobs back, when the snapshot is loaded; they wait for the runner's `resume`."""
+        restored: list[tuple[Scope, Record]] = []
         for key, value in self._store.items(batch_jobs.KIND):
             account, region, job_id = key.split(" ")
             job = stub._jobs._data[account, region, job_id] = json.loads(value)
-            if job["status"] not in batch_jobs.TERMINAL:
-                self.runner.submit_again(Scope(account, region), job)
+            restored.append((Scope(account, region), job))
+        self.runner.submit_again(restored)
 
     # Compute environments and queues.
 
@@ -102,10 +110,24 @@ class Batch:
         stub._compute_envs.pop(name, None)
         return {}
 
+    def create_job_queue(self, request: Record) -> Record:
+        """CreateJobQueue."""
+        _check_time_limit_actions(request)
+        status, _headers, body = stub._create_job_queue(request)
+        answer: Record = json.loads(body)
+        if status != 200:  # noqa: PLR2004
+            raise ClientError(answer.get("message") or str(answer))
+        for key in ("schedulingPolicyArn", "jobStateTimeLimitActions"):
+            if request.get(key) is not None:
+                stub._job_queues[answer["jobQueueName"]][key] = request[key]
+        return answer
+
     def update_job_queue(self, request: Record) -> Record:
         """UpdateJobQueue."""
         queue = find_queue(request.get("jobQueue", ""))
-        for key in ("state", "priority", "computeEnvironmentOrder"):
+        _check_time_limit_actions(request)
+        changing = ("state", "priority", "computeEnvironmentOrder", "schedulingPolicyArn")
+        for key in (*changing, "jobStateTimeLimitActions"):
             if request.get(key) is not None:
                 queue[key] = request[key]
         return {"jobQueueName": queue["jobQueueName"], "jobQueueArn": queue["jobQueueArn"]}
@@ -117,7 +139,7 @@ class Batch:
         if queue is not None:
             scope = Scope(get_account_id(), get_region())
             for job in list(stub._jobs.values()):
-                if job["jobQueue"] == queue["jobQueueArn"]:
+                if job["jobQueue"] == queue["jobQueueArn"] and job["status"] not in batch_jobs.TERMINAL:
                     self.runner.stop(scope, job, "Job queue deleted", cancel=False)
         return {}
 
@@ -128,10 +150,15 @@ class Batch:
         name = request.get("jobDefinitionName") or ""
         if not NAME.fullmatch(name):
             raise ClientError(f"jobDefinitionName {name!r} must be 1 to 128 letters, digits, - and _")
-        if request.get("type", "container") != "container" or "containerProperties" not in request:
+        kind = request.get("type", "container")
+        if kind == "multinode":
+            nodes.check_definition(request)
+        elif kind != "container" or "containerProperties" not in request:
             raise ClientError(
-                "The embedded cloud supports only job definitions of type container, with containerProperties"
+                "The embedded cloud supports only job definitions of type container with containerProperties "
+                "and of type multinode with nodeProperties"
             )
+        check_strategy(request.get("retryStrategy"))
         revisions = stub._job_definitions.setdefault(name, [])
         revision = 1 + max((int(known["revision"]) for known in revisions), default=0)
         record = {
@@ -139,7 +166,7 @@ class Batch:
             "jobDefinitionArn": stub._jd_arn(name, revision),
             "revision": revision,
             "status": "ACTIVE",
-            "type": "container",
+            "type": kind,
             "containerOrchestrationType": "ECS",
         }
         revisions.append(record)
@@ -173,18 +200,17 @@ class Batch:
 
     def submit_job(self, request: Record) -> Record:
         """SubmitJob: from here on the job runs by itself."""
-        if "arrayProperties" in request or "nodeOverrides" in request:
-            raise ClientError("The embedded cloud supports neither array jobs nor multi-node jobs")
         if not NAME.fullmatch(request.get("jobName") or ""):
             raise ClientError(f"jobName {request.get('jobName')!r} must be 1 to 128 letters, digits, - and _")
         queue = find_queue(request.get("jobQueue", ""))
         if queue["state"] != "ENABLED":
             raise ClientError(f"Job Queue {queue['jobQueueArn']} is disabled")
-        job = new_job(request, queue, find_definition(request.get("jobDefinition", "")))
         with self._store.transaction():
-            stub._jobs[job["jobId"]] = job
-            self.runner.submit(Scope(get_account_id(), get_region()), job)
-        return {key: job[key] for key in ("jobArn", "jobName", "jobId")}
+            jobs = new_jobs(request, queue, find_definition(request.get("jobDefinition", "")))
+            for job in jobs:
+                stub._jobs[job["jobId"]] = job
+            self.runner.submit(Scope(get_account_id(), get_region()), jobs)
+        return {key: jobs[0][key] for key in ("jobArn", "jobName", "jobId")}
 
     def describe_jobs(self, request: Record) -> Record:
         """DescribeJobs, by ids."""
@@ -197,15 +223,33 @@ class Batch:
             return {"jobs": [copy.deepcopy(job) for job in found]}
 
     def list_jobs(self, request: Record) -> Record:
-        """ListJobs of a queue, in one state; RUNNING if none is given, as on AWS; page by page."""
-        filters = {entry["name"]: entry["values"] for entry in request.get("filters") or []}
-        status = request.get("jobStatus") or (None if filters else "RUNNING")
-        queue = find_queue(request.get("jobQueue", ""))["jobQueueArn"]
+        """ListJobs: jobs of a queue, children of an array job, or nodes of a multi-node job, page by page.
+
+        In one state; RUNNING if none is given, as on AWS. Filters are for jobs of a queue, in any state.
+        """
+        array, multi_node = request.get("arrayJobId"), request.get("multiNodeJobId")
+        if sum(bool(one) for one in (array, multi_node, request.get("jobQueue"))) != 1:
+            raise ClientError("One of jobQueue, arrayJobId and multiNodeJobId is required")
+        status = request.get("jobStatus") or "RUNNING"
+        filters: dict[str, list[str]] = {}
         with self._store.lock:
-            jobs = [job for job in stub._jobs.values() if job["jobQueue"] == queue]
-        jobs = [job for job in jobs if not status or job["status"] == status]
-        if "JOB_NAME" in filters:
-            jobs = [job for job in jobs if any(matches(job["jobName"], name) for name in filters["JOB_NAME"])]
+            if array or multi_node:
+                prefix = f"{array}:" if array else f"{multi_node}#"
+                jobs = [job for job in stub._jobs.values() if job["jobId"].startswith(prefix)]
+            else:
+                queue = find_queue(request["jobQueue"])["jobQueueArn"]
+                filters = {entry["name"]: entry["values"] for entry in request.get("filters") or []}
+                if unknown := filters.keys() - FILTERS:
+                    raise ClientError(f"Unknown filter: {', '.join(sorted(unknown))}")
+                jobs = [
+                    job
+                    for job in stub._jobs.values()
+                    if job["jobQueue"] == queue and parent_id(job["jobId"]) == job["jobId"]
+                ]
+        if filters:
+            jobs = [job for job in jobs if passes(job, filters)]
+        else:
+            jobs = [job for job in jobs if job["status"] == status]
         jobs.sort(key=lambda job: -int(job["createdAt"]))
         start = int(request.get("nextToken") or 0)
         end = start + min(int(request.get("maxResults") or 1000), 1000)
@@ -229,6 +273,21 @@ class Batch:
         if job is not None:
             self.runner.stop(Scope(get_account_id(), get_region()), job, request["reason"], cancel=cancel)
         return {}
+
+
+def _check_time_limit_actions(request: Record) -> None:
+    """Raise ClientError for jobStateTimeLimitActions that AWS rejects."""
+    for action in request.get("jobStateTimeLimitActions") or []:
+        if action.get("state") != "RUNNABLE" or action.get("action") != "CANCEL":
+            raise ClientError(
+                f"jobStateTimeLimitActions need the state RUNNABLE and the action CANCEL: {action}"
+            )
+        if not action.get("reason"):
+            raise ClientError(f"jobStateTimeLimitActions need a reason: {action}")
+        if not _SHORTEST_LIMIT_S <= int(action.get("maxTimeSeconds", 0)) <= _LONGEST_LIMIT_S:
+            raise ClientError(
+                f"maxTimeSeconds must be between {_SHORTEST_LIMIT_S} and {_LONGEST_LIMIT_S}: {action}"
+            )
 
 
 def _answering(call: Callable[[Record], Record]) -> Callable[[Record], Response]:

@@ -21,6 +21,7 @@ from local_cloud.containers.task import ContainerTask
 _GRACE_S = 10
 """Between SIGTERM and SIGKILL for a job that is told to stop. (AWS gives 30 seconds.)"""
 _CANNOT_START = "CannotStartContainerError"
+_OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 _NOT_THE_IMAGES_FAULT = (
     ErrorKind.CANNOT_START,
     ErrorKind.ENGINE_FAILED,
@@ -40,13 +41,17 @@ class Attempt:
     timeout_s: float | None
     task: Callable[[], ContainerTask]
     """Gives what to run, or raises ContainerFailedError."""
+    task_arn: str
+    lost: tuple[str, int | None]
+    """Status reason and exit code if the host is lost: if somebody kills the container's keeper."""
     exit_code: int | None = None
     """None while it runs, and if it could not start."""
     reason: str | None = None
-    """Why it could not start."""
+    """Why it could not start, or why it was killed."""
     stop_reason: str | None = None
     """What whoever stopped it said."""
     timed_out: bool = False
+    host_lost: bool = False
     log_stream: str | None = None
     started_ms: int = 0
     stopped_ms: int = 0
@@ -65,6 +70,8 @@ class Attempt:
             return self.stop_reason
         if self.timed_out:
             return "Job attempt duration exceeded timeout"
+        if self.host_lost:
+            return self.lost[0]
         return "Task failed to start" if self.exit_code is None else "Essential container in task exited"
 
     def run(self, open_log: Callable[[], JobLog], on_running: Callable[[], None]) -> None:
@@ -82,8 +89,12 @@ class Attempt:
                 on_running()
                 with job_log:
                     exit_code = self._follow(self._container.process, job_log)
-                self._container.check_end()
-                self.exit_code = exit_code
+                if exit_code == -signal.SIGKILL:  # no container ends so: its keeper was killed
+                    self.host_lost, self.exit_code = True, self.lost[1]
+                else:
+                    out_of_memory = self._container.check_end()
+                    self.exit_code = exit_code
+                    self.reason = _OUT_OF_MEMORY if out_of_memory else None
         except LogGroupMissingError as error:
             self.reason = f"ResourceInitializationError: {error}"
         except ContainerFailedError as error:

@@ -5,20 +5,30 @@ AWS. It is RUNNABLE until its compute environment has enough vCPUs and the machi
 attempt is one container (`attempt.py`); its exit code, the retry strategy and the timeout decide what comes
 next. Each change of state becomes an event "Batch Job State Change", and is committed to the store together
 with what that event has caused: a job that fails for good is in its failure queue, too.
+
+An array job runs nothing itself: its state follows from those of its children, which are ordinary jobs. A
+multi-node job is one job whose attempt has a container for each node.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
+import time
 import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from local_cloud.batch import records
 from local_cloud.batch.attempt import Attempt, now_ms
 from local_cloud.batch.images import container_task, role_credentials
 from local_cloud.batch.logs import JobLog
-from local_cloud.batch.records import Record, Scope
+from local_cloud.batch.properties import requirement
+from local_cloud.batch.records import Environment, Record, Scope
+from local_cloud.batch.retries import may_retry
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -26,7 +36,33 @@ from local_cloud.state.store import Store
 KIND = "job"
 """Of jobs in the store."""
 TERMINAL = frozenset({"SUCCEEDED", "FAILED"})
+_ADMITTED_AT_ONCE = 500
+"""Jobs that are looked at before others may have the lock."""
+_STUCK = (
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue cannot meet the "
+    "CPU requirement of the job."
+)
 _log = logging.getLogger("batch")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One attempt of a job: a container, or one for each node of a multi-node job."""
+
+    scope: Scope
+    job: Record
+    parts: Sequence[tuple[Record, Attempt]]
+    """The job's own record, or those of its nodes."""
+    main: int
+    """Which of them decides."""
+    key: tuple[Scope, str]
+    """Of the compute environment."""
+    vcpus: float
+
+    def stop(self, reason: str) -> None:
+        """End all containers."""
+        for _record, attempt in self.parts:
+            attempt.stop(reason)
 
 
 class JobRunner(BackgroundWork):
@@ -40,54 +76,82 @@ class JobRunner(BackgroundWork):
         self._endpoint = endpoint
         self._images = images
         super().__init__(store)
-        self._waiting: list[tuple[Scope, Record]] = []
+        self._arrived: deque[tuple[Scope, Record]] = deque()
+        """Jobs whose dependencies have to be looked at."""
+        self._waiting_for: dict[str, list[tuple[Scope, Record]]] = {}
+        """By the id of a job: those that it holds up."""
+        self._runnable: dict[tuple[Scope, str], dict[str, Record]] = {}
+        """By queue, and by id in the order in which they will be started."""
+        self._runnable_since: dict[str, float] = {}
         self._vcpus_used: dict[tuple[Scope, str], float] = {}
         threading.Thread(target=self._schedule, daemon=True, name="batch-scheduler").start()
 
-    def submit(self, scope: Scope, job: Record) -> None:
-        """Queue a new job."""
+    def submit(self, scope: Scope, jobs: Sequence[Record]) -> None:
+        """Queue a new job, given with its children or nodes."""
         with self._store.transaction():
-            self._set_state(scope, job, "SUBMITTED")
-            self._waiting.append((scope, job))
+            for job in jobs:
+                self._set_state(scope, job, "PENDING" if _is_child(job) else "SUBMITTED")
+                if _runs(job):
+                    self._arrived.append((scope, job))
             self._changed.notify_all()
 
-    def submit_again(self, scope: Scope, job: Record) -> None:
-        """Queue a job that was waiting or running when the cloud stopped.
+    def submit_again(self, jobs: Sequence[tuple[Scope, Record]]) -> None:
+        """Queue the jobs that were waiting or running when the cloud stopped; `jobs` are all that are known.
 
         What ran is run again, and has used up no attempt: it was the cloud that failed, and not the job.
         """
         with self._store.transaction():
-            if job["isTerminated"] or job["isCancelled"]:
-                self._finish(scope, job, "FAILED", job.get("statusReason", ""))
-                return
-            if job["status"] in ("STARTING", "RUNNING"):
-                job.pop("startedAt", None)
-                self._set_state(scope, job, "RUNNABLE")
-            self._waiting.append((scope, job))
+            arrays = {job["jobId"]: job["arrayProperties"] for _scope, job in jobs if _is_array(job)}
+            for array in arrays.values():
+                array["statusSummary"] = dict.fromkeys(records.STATES, 0)
+            for _scope, job in jobs:
+                if _is_child(job):
+                    arrays[records.parent_id(job["jobId"])]["statusSummary"][job["status"]] += 1
+            for scope, job in jobs:
+                if not _runs(job) or job["status"] in TERMINAL:
+                    continue
+                if job["isTerminated"] or job["isCancelled"]:
+                    self._finish(scope, job, "FAILED", job.get("statusReason", ""))
+                    continue
+                if job["status"] in ("STARTING", "RUNNING"):
+                    self._make_ready(scope, job)
+                self._arrived.append((scope, job))
 
     def stop(self, scope: Scope, job: Record, reason: str, *, cancel: bool) -> None:
-        """End a job with `reason`; once it has started, `cancel` (CancelJob) leaves it alone."""
+        """End a job with `reason`; once it has started, `cancel` (CancelJob) leaves it alone.
+
+        An array job ends with all its children, a node with the job that it belongs to.
+        """
         with self._store.transaction():
+            if _is_node(job):
+                job = records.find_job(scope, records.parent_id(job["jobId"])) or job
             if job["status"] in TERMINAL:
                 return
-            attempt = self._running.get(job["jobId"])
-            if attempt is None:
-                job["isCancelled" if cancel else "isTerminated"] = True
-                self._no_longer_waiting(job)
+            run = self._running.get(job["jobId"])
+            mark = "isCancelled" if cancel else "isTerminated"
+            if _is_array(job):
+                job.update({mark: True, "statusReason": reason})
+                self._keep(scope, job)
+                for child in self._children(scope, job):
+                    self.stop(scope, child, reason, cancel=cancel)
+            elif run is None:
+                job[mark] = True
+                self._no_longer_runnable(scope, job)
                 self._finish(scope, job, "FAILED", reason)
             elif not cancel:
-                job.update(isTerminated=True, statusReason=reason)
+                job.update({mark: True, "statusReason": reason})
                 self._keep(scope, job)
-                attempt.stop(reason)
+                run.stop(reason)
             self._changed.notify_all()
 
     def forget_all(self) -> None:
         """End every job, with no record and no event: the emulator's state is being wiped."""
         with self._store.transaction():
-            self._waiting.clear()
+            for waiting in (self._arrived, self._waiting_for, self._runnable, self._runnable_since):
+                waiting.clear()
             self._store.remove_below(KIND, "")
-            for attempt in self._running.values():
-                attempt.stop("The embedded cloud was reset")
+            for run in self._running.values():
+                run.stop("The embedded cloud was reset")
 
     # Deciding what runs.
 
@@ -97,107 +161,213 @@ class JobRunner(BackgroundWork):
                 try:
                     with self._store.transaction():
                         if not self._paused:
+                            for _ in range(min(len(self._arrived), _ADMITTED_AT_ONCE)):
+                                self._admit(*self._arrived.popleft())
                             self._start_what_fits()
                 except Exception:
                     _log.exception("scheduling jobs failed")
-                # Compute environments and queues change without telling us; hence the time-out.
-                self._changed.wait(timeout=0.5 if self._waiting else None)
+                if self._arrived and not self._paused:
+                    self._changed.wait(timeout=0)
+                else:
+                    # Compute environments and queues change without telling us; hence the time-out.
+                    self._changed.wait(timeout=0.5 if any(self._runnable.values()) else None)
+
+    def _admit(self, scope: Scope, job: Record) -> None:
+        """Make a job RUNNABLE, or have it wait for the first of its dependencies that has not ended."""
+        if job["status"] in TERMINAL:
+            return
+        for dependency in job["dependsOn"]:
+            other = records.find_job(scope, dependency["jobId"])
+            if other is None or other["status"] == "FAILED":
+                self._finish(scope, job, "FAILED", "Dependent Job failed")
+                return
+            if other["status"] != "SUCCEEDED":
+                self._waiting_for.setdefault(other["jobId"], []).append((scope, job))
+                self._set_state(scope, job, "PENDING")
+                return
+        self._make_ready(scope, job)
+        self._queue(scope, job)
+
+    def _queue(self, scope: Scope, job: Record) -> None:
+        self._runnable.setdefault((scope, job["jobQueue"]), {})[job["jobId"]] = job
+        self._runnable_since[job["jobId"]] = time.monotonic()
 
     def _start_what_fits(self) -> None:
-        for scope, job in list(self._waiting):
-            if job["status"] in ("SUBMITTED", "PENDING") and not self._dependencies_met(scope, job):
+        for (scope, queue), jobs in self._runnable.items():
+            if jobs:
+                self._start_jobs_of(scope, queue, list(jobs.values()))
+
+    def _start_jobs_of(self, scope: Scope, queue: str, jobs: Sequence[Record]) -> None:
+        """Start jobs of a queue, in order, until the machine or the compute environments are full."""
+        environments = records.environments_of(scope, queue)
+        for job in jobs if environments else ():
+            needed = self._vcpus_of(scope, job)
+            suitable = [environment for environment in environments if needed <= environment.vcpus]
+            if not suitable:
+                job["statusReason"] = _STUCK
+                self._cancel_if_too_late(scope, job)
                 continue
             if len(self._running) >= self._parallel:
-                self._set_state(scope, job, "RUNNABLE")
-                continue
-            environment = records.vcpus_of_environment(scope, job)
-            self._set_state(scope, job, "RUNNABLE")
-            if environment is None:
-                continue
-            name, maximum = environment
-            needed = vcpus(job)
-            if needed > maximum:
-                job["statusReason"] = (
-                    f"MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job needs {needed:g} vCPUs; "
-                    f"compute environment {name} has no more than {maximum:g}"
-                )
-                continue
-            key = (scope, name)
-            if self._vcpus_used.get(key, 0.0) + needed > maximum:
-                continue
-            self._no_longer_waiting(job)
-            self._vcpus_used[key] = self._vcpus_used.get(key, 0.0) + needed
+                break
+            for environment in suitable:
+                key = (scope, environment.name)
+                if self._vcpus_used.get(key, 0.0) + needed > environment.vcpus:
+                    continue
+                self._start(scope, job, environment, needed)
+                break
+            else:
+                break
+
+    def _cancel_if_too_late(self, scope: Scope, job: Record) -> None:
+        """End a job that has been stuck for longer than its queue allows."""
+        stuck_s = time.monotonic() - self._runnable_since[job["jobId"]]
+        for action in records.time_limit_actions(scope, job["jobQueue"]):
+            reason = action["reason"]
+            if job["statusReason"].startswith(reason) and stuck_s >= float(action["maxTimeSeconds"]):
+                said = f"Canceled by JobStateTimeLimit action due to reason: {reason}"
+                self.stop(scope, job, said, cancel=True)
+                return
+
+    def _start(self, scope: Scope, job: Record, environment: Environment, needed: float) -> None:
+        self._no_longer_runnable(scope, job)
+        key = (scope, environment.name)
+        self._vcpus_used[key] = self._vcpus_used.get(key, 0.0) + needed
+        parts = list(self._nodes(scope, job)) or [job]
+        for part in parts:
             # By whose id the attempt's log stream is named.
-            job["container"]["taskArn"] = (
+            part["container"]["taskArn"] = (
                 f"arn:aws:ecs:{scope.region}:{scope.account}:task/embedded/{uuid.uuid4().hex}"
             )
-            attempt = self._running[job["jobId"]] = self._new_attempt(scope, job, name)
-            threading.Thread(
-                target=self._run_attempt, args=(scope, job, attempt, key), daemon=True, name=job["jobId"]
-            ).start()
-
-    def _no_longer_waiting(self, job: Record) -> None:
-        self._waiting = [one for one in self._waiting if one[1] is not job]
-
-    def _dependencies_met(self, scope: Scope, job: Record) -> bool:
-        states = [
-            "FAILED" if (other := records.find_job(scope, dependency["jobId"])) is None else other["status"]
-            for dependency in job.get("dependsOn", [])
+        main = job["nodeProperties"]["mainNode"] if "nodeProperties" in job else 0
+        attempts = [
+            self._new_attempt(scope, job, part, environment, has_time_limit=index == main)
+            for index, part in enumerate(parts)
         ]
-        if "FAILED" in states:
-            self._no_longer_waiting(job)
-            self._finish(scope, job, "FAILED", "Dependent Job failed")
-            return False
-        if all(state == "SUCCEEDED" for state in states):
-            return True
-        self._set_state(scope, job, "PENDING")
-        return False
+        run = _Run(scope, job, list(zip(parts, attempts, strict=True)), main, key, needed)
+        self._running[job["jobId"]] = run
+        threading.Thread(target=self._run, args=(run,), daemon=True, name=job["jobId"]).start()
+
+    def _no_longer_runnable(self, scope: Scope, job: Record) -> None:
+        self._runnable.get((scope, job["jobQueue"]), {}).pop(job["jobId"], None)
+        self._runnable_since.pop(job["jobId"], None)
+
+    def _vcpus_of(self, scope: Scope, job: Record) -> float:
+        return sum(vcpus(part) for part in list(self._nodes(scope, job)) or [job])
+
+    def _nodes(self, scope: Scope, job: Record) -> Iterator[Record]:
+        """The records of a multi-node job's nodes; nothing for other jobs."""
+        if not _is_node(job) and "nodeProperties" in job:
+            for index in range(job["nodeProperties"]["numNodes"]):
+                if node := records.find_job(scope, f"{job['jobId']}#{index}"):
+                    yield node
+
+    def _children(self, scope: Scope, job: Record) -> Iterator[Record]:
+        """The records of an array job's children."""
+        for index in range(job["arrayProperties"]["size"]):
+            if child := records.find_job(scope, f"{job['jobId']}:{index}"):
+                yield child
 
     # One attempt, and what its end means.
 
-    def _new_attempt(self, scope: Scope, job: Record, compute_environment: str) -> Attempt:
-        given = {
-            entry["name"]: str(entry.get("value", "")) for entry in job["container"].get("environment", [])
-        }
-        limit_s = (job.get("timeout") or {}).get("attemptDurationSeconds")
-        environment = {
+    def _new_attempt(
+        self, scope: Scope, job: Record, part: Record, environment: Environment, *, has_time_limit: bool
+    ) -> Attempt:
+        container = part["container"]
+        given = {entry["name"]: str(entry.get("value", "")) for entry in container.get("environment", [])}
+        limit_s = (job.get("timeout") or {}).get("attemptDurationSeconds") if has_time_limit else None
+        variables = {
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_REGION": scope.region,
             "AWS_DEFAULT_REGION": scope.region,
-            **role_credentials(scope, job),
+            **role_credentials(scope, part),
             **given,
-            "AWS_BATCH_JOB_ID": job["jobId"],
+            "AWS_BATCH_JOB_ID": part["jobId"],
             "AWS_BATCH_JOB_ATTEMPT": str(len(job["attempts"]) + 1),
             "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
-            "AWS_BATCH_CE_NAME": compute_environment,
+            "AWS_BATCH_CE_NAME": environment.name,
+            **self._array_variables(scope, job),
         }
         return Attempt(
-            job_id=job["jobId"],
+            job_id=part["jobId"],
             timeout_s=None if limit_s is None else float(limit_s),
-            task=lambda: container_task(self._images, job["container"], environment),
+            task=lambda: container_task(self._images, container, variables),
+            task_arn=container["taskArn"],
+            lost=_how_a_host_is_lost(environment),
         )
 
-    def _run_attempt(self, scope: Scope, job: Record, attempt: Attempt, key: tuple[Scope, str]) -> None:
+    def _array_variables(self, scope: Scope, job: Record) -> Mapping[str, str]:
+        if not _is_child(job):
+            return {}
+        array = records.find_job(scope, records.parent_id(job["jobId"])) or {}
+        return {
+            "AWS_BATCH_JOB_ARRAY_INDEX": str(job["arrayProperties"]["index"]),
+            "AWS_BATCH_JOB_ARRAY_SIZE": str(array.get("arrayProperties", {}).get("size", "")),
+        }
+
+    def _run(self, run: _Run) -> None:
+        """Run the main container, and the others while it runs."""
+        record, attempt = run.parts[run.main]
+        others = [part for index, part in enumerate(run.parts) if index != run.main]
+        threads = [
+            threading.Thread(target=self._run_part, args=(run, *part, lambda: None), daemon=True)
+            for part in others
+        ]
+
+        def start_others() -> None:
+            for thread in threads:
+                thread.start()
+
+        if record is not run.job:
+            with self._store.transaction():
+                self._set_state(run.scope, run.job, "STARTING")
+        self._run_part(run, record, attempt, start_others)
+        for thread, (_record, other) in zip(threads, others, strict=True):
+            other.stop("The main node has ended")
+            if thread.ident is not None:
+                thread.join()
+        with self._store.transaction():
+            self._running.pop(run.job["jobId"], None)
+            self._vcpus_used[run.key] -= run.vcpus
+            if not self._abandoned and records.find_job(run.scope, run.job["jobId"]) is run.job:
+                self._conclude(run.scope, run.job, attempt)
+            self._changed.notify_all()
+
+    def _run_part(self, run: _Run, record: Record, attempt: Attempt, then: Callable[[], None]) -> None:
+        """Run one container, and call `then` when it runs."""
+        scope, job = run.scope, run.job
+
         def running() -> None:
             with self._store.transaction():
-                job["startedAt"] = attempt.started_ms
-                job["container"]["logStreamName"] = attempt.log_stream
-                self._set_state(scope, job, "RUNNING")
+                for one in (
+                    (record,) if record is job or record is not run.parts[run.main][0] else (record, job)
+                ):
+                    one["startedAt"] = attempt.started_ms
+                    self._set_state(scope, one, "RUNNING")
+            then()
 
         with self._store.transaction():
-            self._set_state(scope, job, "STARTING")
-        attempt.run(lambda: JobLog.open(scope.account, scope.region, job), running)
+            self._set_state(scope, record, "STARTING")
+
+        def open_log() -> JobLog:
+            job_log = JobLog.open(scope.account, scope.region, record)
+            record["container"]["logStreamName"] = job_log.stream
+            return job_log
+
+        attempt.run(open_log, running)
+        if record is job or self._abandoned:
+            return
         with self._store.transaction():
-            self._running.pop(job["jobId"], None)
-            self._vcpus_used[key] -= vcpus(job)
-            if not self._abandoned and records.find_job(scope, job["jobId"]) is job:
-                self._conclude(scope, job, attempt)
-            self._changed.notify_all()
+            if records.find_job(scope, record["jobId"]) is record:
+                record["container"].update(attempt.outcome())
+                record_attempt(record, attempt)
+                state = "SUCCEEDED" if attempt.succeeded else "FAILED"
+                self._finish(scope, record, state, attempt.status_reason)
 
     def _conclude(self, scope: Scope, job: Record, attempt: Attempt) -> None:
         reason = attempt.status_reason
-        job["container"].update(attempt.outcome())
-        record_attempt(job, attempt.outcome(), reason, attempt.started_ms, attempt.stopped_ms)
+        if "container" in job:
+            job["container"].update(attempt.outcome())
+        record_attempt(job, attempt)
         # AWS: a job that was terminated, or that exceeded its time, is not retried.
         final = attempt.stop_reason is not None or attempt.timed_out
         if attempt.succeeded:
@@ -206,16 +376,28 @@ class JobRunner(BackgroundWork):
             self._finish(scope, job, "FAILED", reason)
         else:
             job["statusReason"] = reason
-            self._set_state(scope, job, "RUNNABLE")
-            self._waiting.append((scope, job))
+            self._make_ready(scope, job)
+            self._queue(scope, job)
+
+    def _make_ready(self, scope: Scope, job: Record) -> None:
+        """RUNNABLE, with all its nodes."""
+        for one in (job, *self._nodes(scope, job)):
+            one.pop("startedAt", None)
+            one.pop("stoppedAt", None)
+            self._set_state(scope, one, "RUNNABLE")
 
     def _finish(self, scope: Scope, job: Record, state: str, reason: str) -> None:
+        for node in self._nodes(scope, job):
+            if node["status"] not in TERMINAL:
+                self._finish(scope, node, state, reason)
         job["statusReason"] = reason
         job["stoppedAt"] = now_ms()
         self._set_state(scope, job, state)
+        self._arrived.extend(self._waiting_for.pop(job["jobId"], ()))
 
     def _set_state(self, scope: Scope, job: Record, state: str) -> None:
-        if job["status"] == state:
+        before = job["status"]
+        if before == state:
             return
         job["status"] = state
         _log.info("job %s (%s): %s", job["jobId"], job["jobName"], state)
@@ -224,42 +406,69 @@ class JobRunner(BackgroundWork):
             records.emit_state_change(scope, job)
         except Exception:
             _log.exception("event of job %s", job["jobId"])
+        if _is_child(job):
+            self._count(scope, job, before)
+
+    def _count(self, scope: Scope, child: Record, before: str) -> None:
+        """Take a child's change of state over into its array job, which ends with the last of them."""
+        array = records.find_job(scope, records.parent_id(child["jobId"]))
+        if array is None:
+            return
+        states, now = array["arrayProperties"]["statusSummary"], child["status"]
+        states[now] += 1
+        if before in states:
+            states[before] -= 1
+        if now == "RUNNABLE" and array["status"] == "SUBMITTED":
+            self._set_state(scope, array, "PENDING")
+        if states["SUCCEEDED"] + states["FAILED"] == array["arrayProperties"]["size"]:
+            stopped = array["isCancelled"] or array["isTerminated"]
+            if stopped or states["FAILED"]:
+                reason = array["statusReason"] if stopped else "Array Child Job failed"
+                self._finish(scope, array, "FAILED", reason)
+            else:
+                self._finish(scope, array, "SUCCEEDED", "Array Child Job succeeded")
 
     def _keep(self, scope: Scope, job: Record) -> None:
         self._store.put(KIND, f"{scope.account} {scope.region} {job['jobId']}", json.dumps(job))
 
 
+def _is_array(job: Record) -> bool:
+    return "size" in job.get("arrayProperties", {})
+
+
+def _is_child(job: Record) -> bool:
+    return "index" in job.get("arrayProperties", {})
+
+
+def _is_node(job: Record) -> bool:
+    return "nodeIndex" in job.get("nodeProperties", {})
+
+
+def _runs(job: Record) -> bool:
+    """Whether the scheduler starts it: an array job is its children, and nodes are started with their job."""
+    return not _is_array(job) and not _is_node(job)
+
+
+def _how_a_host_is_lost(environment: Environment) -> tuple[str, int | None]:
+    """Status reason and exit code of an attempt whose host is reclaimed."""
+    if environment.is_fargate:
+        return "Your Spot Task was interrupted.", 137
+    return f"Host EC2 (instance i-{secrets.token_hex(9)[:17]}) terminated.", None
+
+
 def vcpus(job: Record) -> float:
     """How many vCPUs a job asks for."""
-    for requirement in job["container"].get("resourceRequirements", []):
-        if requirement.get("type") == "VCPU":
-            return float(requirement["value"])
-    return float(job["container"].get("vcpus", 1))
+    asked = requirement(job["container"], "VCPU")
+    return 1.0 if asked is None else asked
 
 
-def record_attempt(job: Record, outcome: Record, reason: str, started_ms: int, stopped_ms: int) -> None:
-    """Add an attempt that has ended to the job's record."""
+def record_attempt(job: Record, attempt: Attempt) -> None:
+    """Add an attempt that has ended to the record of a job or a node."""
     job["attempts"].append(
         {
-            "container": {"taskArn": job["container"].get("taskArn", ""), **outcome},
-            "startedAt": started_ms,
-            "stoppedAt": stopped_ms,
-            "statusReason": reason,
+            "container": {"taskArn": attempt.task_arn, **attempt.outcome()},
+            "startedAt": attempt.started_ms,
+            "stoppedAt": attempt.stopped_ms,
+            "statusReason": attempt.status_reason,
         }
     )
-
-
-def may_retry(job: Record, exit_code: int | None, reason: str | None, status_reason: str) -> bool:
-    """Whether the retry strategy gives the job, whose last attempt failed so, another one."""
-    strategy = job.get("retryStrategy") or {}
-    if len(job["attempts"]) >= int(strategy.get("attempts", 1)):
-        return False
-    met = {
-        "onExitCode": "" if exit_code is None else str(exit_code),
-        "onReason": reason or "",
-        "onStatusReason": status_reason,
-    }
-    for rule in strategy.get("evaluateOnExit", []):
-        if all(records.matches(met[key], rule[key]) for key in met if key in rule):
-            return str(rule.get("action", "")).upper() == "RETRY"
-    return True

@@ -93,10 +93,17 @@ class RunningContainer:
         event = self._next_event(1.0)
         return self._failure(event) if event.get("event") == "failed" else None
 
-    def check_end(self) -> None:
-        """Raise ContainerFailedError if the command could not be run; once the process has ended."""
-        if (failure := self.failure()) is not None:
-            raise failure
+    def check_end(self) -> bool:
+        """Whether the container was killed because it used more memory than its limit; once the process has
+        ended.
+
+        Raises:
+            ContainerFailedError: the command could not be run.
+        """
+        event = self._next_event(1.0)
+        if event.get("event") == "failed":
+            raise self._failure(event)
+        return bool(event.get("out_of_memory"))
 
     def end(self) -> None:
         """Kill the remaining processes, and release everything."""

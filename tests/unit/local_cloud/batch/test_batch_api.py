@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,14 +14,18 @@ import pytest
 from ministack.services import batch as emulator
 from ministack.services import cloudwatch_logs
 
+from local_cloud import leash
+from local_cloud.batch import jobs
 from local_cloud.batch.api import Batch
-from local_cloud.batch.records import ClientError
+from local_cloud.batch.errors import ClientError
+from local_cloud.batch.records import Scope
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.store import Store
 from tests.examples import busybox_image
 from tests.oci_images import busybox_layer, write_layout
 
 Job = dict[str, Any]
+SCOPE = Scope("000000000000", "us-east-1")
 
 pytestmark = pytest.mark.skipif(busybox_layer() is None, reason="busybox-static is not installed")
 
@@ -245,3 +251,210 @@ def test_a_job_sees_nothing_of_the_clouds_own_environment(
     names = {line.partition("=")[0] for line in logged(ended(batch, submit(batch, "q", "env")))}
     assert {"PATH", "AWS_ENDPOINT_URL", "AWS_BATCH_JOB_ID"} <= names
     assert names.isdisjoint({"AWS_SECRET_ACCESS_KEY", "GATEWAY_PORT", "PYTEST_CURRENT_TEST"})
+
+
+# Array jobs.
+
+
+def children(batch: Batch, array: str) -> list[Job]:
+    """The records of an array job's children."""
+    size = job(batch, array)["arrayProperties"]["size"]
+    found: list[Job] = batch.describe_jobs({"jobs": [f"{array}:{index}" for index in range(size)]})["jobs"]
+    return found
+
+
+def test_each_child_of_an_array_job_has_its_index(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    batch.runner.resume()
+    command = "echo $AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ARRAY_INDEX of $AWS_BATCH_JOB_ARRAY_SIZE"
+    array = submit(batch, "q", command, arrayProperties={"size": 3})
+    found = ended(batch, array)
+    assert found["status"] == "SUCCEEDED"
+    assert {state: n for state, n in found["arrayProperties"]["statusSummary"].items() if n} == {
+        "SUCCEEDED": 3
+    }
+    assert [logged(child) for child in children(batch, array)] == [
+        [f"{array}:{index} {index} of 3"] for index in range(3)
+    ]
+
+
+def test_an_array_job_fails_with_a_child_when_all_have_ended(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    batch.runner.resume()
+    command = "[ $AWS_BATCH_JOB_ARRAY_INDEX != 0 ]"
+    array = submit(batch, "q", command, arrayProperties={"size": 3}, retryStrategy={"attempts": 2})
+    assert ended(batch, array)["statusReason"] == "Array Child Job failed"
+    found = [(child["status"], len(child["attempts"])) for child in children(batch, array)]
+    assert found == [("FAILED", 2), ("SUCCEEDED", 1), ("SUCCEEDED", 1)]
+
+
+def test_children_are_listed_below_their_array_job_alone(batch: Batch) -> None:
+    make_queue(batch, "q")
+    array, single = submit(batch, "q", arrayProperties={"size": 2}), submit(batch, "q")
+    listed = batch.list_jobs({"jobQueue": "q", "jobStatus": "SUBMITTED"})["jobSummaryList"]
+    assert {one["jobId"]: one.get("arrayProperties") for one in listed} == {array: {"size": 2}, single: None}
+    below = batch.list_jobs({"arrayJobId": array, "jobStatus": "PENDING"})["jobSummaryList"]
+    assert [(one["jobId"], one["arrayProperties"]) for one in below] == [
+        (f"{array}:{index}", {"index": index}) for index in range(2)
+    ]
+    for wrong in ({}, {"jobQueue": "q", "arrayJobId": array}):
+        with pytest.raises(ClientError, match="One of jobQueue, arrayJobId and multiNodeJobId"):
+            batch.list_jobs(wrong)
+
+
+def test_children_wait_for_each_other_or_for_those_of_another_array_job(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    size = {"size": 2}
+    one_by_one = submit(batch, "q", arrayProperties=size, dependsOn=[{"type": "SEQUENTIAL"}])
+    failing = "[ $AWS_BATCH_JOB_ARRAY_INDEX = 1 ]"
+    first = submit(batch, "q", failing, arrayProperties=size)
+    dependency = {"type": "N_TO_N", "jobId": first}
+    second = submit(batch, "q", arrayProperties=size, dependsOn=[dependency])
+    last = submit(batch, "q", dependsOn=[{"jobId": one_by_one}])
+    batch.runner.resume()
+    assert ended(batch, last)["status"] == "SUCCEEDED"
+    zero, one = children(batch, one_by_one)
+    assert zero["stoppedAt"] <= one["startedAt"]
+    ended(batch, second)
+    assert [child["status"] for child in children(batch, second)] == ["FAILED", "SUCCEEDED"]
+    assert children(batch, second)[0]["statusReason"] == "Dependent Job failed"
+
+
+def test_all_children_end_with_their_array_job(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=1)
+    batch.runner.resume()
+    array = submit(batch, "q", "sleep 1000", arrayProperties={"size": 3})
+    until(batch, f"{array}:0", "RUNNING")
+    assert job(batch, array)["status"] == "PENDING"
+    batch.cancel_job({"jobId": array, "reason": "not needed"})
+    assert [child["status"] for child in children(batch, array)] == ["RUNNING", "FAILED", "FAILED"]
+    batch.terminate_job({"jobId": array, "reason": "enough"})
+    assert (ended(batch, array)["status"], job(batch, array)["statusReason"]) == ("FAILED", "enough")
+    assert [child["statusReason"] for child in children(batch, array)] == ["enough", *["not needed"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"arrayProperties": {"size": 1}}, "between 2 and 10000"),
+        ({"arrayProperties": {"size": 10_001}}, "between 2 and 10000"),
+        ({"dependsOn": [{"type": "SEQUENTIAL"}]}, "Only an array job"),
+        ({"dependsOn": [{}]}, "needs a jobId"),
+        (
+            {"arrayProperties": {"size": 2}, "dependsOn": [{"type": "N_TO_N", "jobId": "x"}]},
+            "array job of size 2",
+        ),
+        ({"nodeOverrides": {"numNodes": 2}}, "type multinode"),
+    ],
+)
+def test_a_submission_that_aws_rejects_is_rejected(batch: Batch, more: Job, said: str) -> None:
+    make_queue(batch, "q")
+    with pytest.raises(ClientError, match=said):
+        submit(batch, "q", **more)
+
+
+def test_children_that_a_restart_interrupts_are_run_again(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    array = submit(batch, "q", "exit $AWS_BATCH_JOB_ARRAY_INDEX", arrayProperties={"size": 3})
+    with batch._store.transaction():
+        for index, state in enumerate(("SUCCEEDED", "RUNNING", "RUNNABLE")):
+            batch.runner._set_state(SCOPE, emulator._jobs[f"{array}:{index}"], state)
+    again = Batch(parallel=8, endpoint="http://127.0.0.1:1", store=batch._store, images=batch.runner._images)
+    emulator._jobs.clear()
+    again.restore()
+    assert {
+        n: job(again, array)["arrayProperties"]["statusSummary"][n] for n in ("SUCCEEDED", "RUNNABLE")
+    } == {
+        "SUCCEEDED": 1,
+        "RUNNABLE": 2,
+    }
+    again.runner.resume()
+    assert ended(again, array)["status"] == "FAILED"
+    found = [(child["status"], len(child["attempts"])) for child in children(again, array)]
+    assert found == [("SUCCEEDED", 0), ("FAILED", 1), ("FAILED", 1)]
+
+
+# Lists, lost hosts, and jobs that are stuck.
+
+
+def test_jobs_are_listed_by_name_definition_and_time_in_any_state(batch: Batch) -> None:
+    make_queue(batch, "q")
+    first, second = submit(batch, "q", jobName="One"), submit(batch, "q", jobName="two")
+    batch.cancel_job({"jobId": first, "reason": "not needed"})
+    definition, created = job(batch, first)["jobDefinition"], job(batch, second)["createdAt"]
+
+    def listed(name: str, *values: str) -> set[str]:
+        filters = [{"name": name, "values": list(values)}]
+        found = batch.list_jobs({"jobQueue": "q", "jobStatus": "RUNNING", "filters": filters})
+        return {one["jobId"] for one in found["jobSummaryList"]}
+
+    assert (listed("JOB_NAME", "one"), listed("JOB_NAME", "t*")) == ({first}, {second})
+    for value in ("q", "q*", definition):
+        assert listed("JOB_DEFINITION", value) == {first, second}
+    assert listed("JOB_DEFINITION", "Q", definition[:-1] + "2") == set()
+    assert listed("AFTER_CREATED_AT", str(created)) == set()
+    assert second in listed("BEFORE_CREATED_AT", str(created + 1))
+    with pytest.raises(ClientError, match="Unknown filter: SIZE"):
+        listed("SIZE", "1")
+
+
+def reclaim_host() -> None:
+    """Kill the keeper of the only container that this process runs, as if its machine was gone."""
+    (keeper,) = [process for process in leash.children() if b"contain" in cmdline(process)]
+    os.kill(keeper, signal.SIGKILL)
+
+
+def cmdline(process: int) -> list[bytes]:
+    return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason", "exit_code"),
+    [("SPOT", "Host EC2 (instance i-", None), ("FARGATE_SPOT", "Your Spot Task was interrupted.", 137)],
+)
+def test_a_job_whose_host_is_reclaimed_is_tried_again(
+    batch: Batch, environment: str, reason: str, exit_code: int | None
+) -> None:
+    make_queue(batch, "q")
+    emulator._compute_envs["q"]["computeResources"]["type"] = environment
+    batch.runner.resume()
+    rules = [
+        {"onStatusReason": "Host EC2*", "action": "RETRY"},
+        {"onStatusReason": "Your Spot Task*", "action": "RETRY"},
+        {"onReason": "*", "action": "EXIT"},
+    ]
+    command = "[ $AWS_BATCH_JOB_ATTEMPT = 2 ] || sleep 1000"
+    job_id = submit(batch, "q", command, retryStrategy={"attempts": 3, "evaluateOnExit": rules})
+    until(batch, job_id, "RUNNING")
+    reclaim_host()
+    found = ended(batch, job_id)
+    assert [attempt["container"].get("exitCode") for attempt in found["attempts"]] == [exit_code, 0]
+    assert found["attempts"][0]["statusReason"].startswith(reason)
+
+
+def test_a_job_that_can_never_run_is_cancelled_when_its_queue_says_so(
+    batch: Batch, scheduled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_queue(batch, "q", vcpus=1)
+    reason = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+    action = {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}
+    batch.update_job_queue({"jobQueue": "q", "jobStateTimeLimitActions": [action]})
+    batch.runner.resume()
+    stuck = submit(batch, "q", vcpus=2)
+    scheduled()
+    assert job(batch, stuck)["status"] == "RUNNABLE"
+    assert job(batch, stuck)["statusReason"].startswith(f"{reason} - ")
+    now = time.monotonic()
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: now + 600)
+    found = ended(batch, stuck)
+    assert found["statusReason"] == f"Canceled by JobStateTimeLimit action due to reason: {reason}"
+
+
+@pytest.mark.parametrize("wrong", [{"maxTimeSeconds": 599}, {"state": "RUNNING"}, {"action": "STOP"}])
+def test_a_queue_is_created_with_valid_time_limits_alone(batch: Batch, wrong: Job) -> None:
+    action = {"reason": "x", "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}
+    queue = {"jobQueueName": "q", "priority": 1, "computeEnvironmentOrder": []}
+    with pytest.raises(ClientError):
+        batch.create_job_queue({**queue, "jobStateTimeLimitActions": [{**action, **wrong}]})
+    batch.create_job_queue({**queue, "jobStateTimeLimitActions": [action]})
+    assert emulator._job_queues["q"]["jobStateTimeLimitActions"] == [action]
