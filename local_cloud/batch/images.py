@@ -9,6 +9,7 @@ from typing import Any
 from ministack.core import lambda_runtime
 
 from containers.errors import ErrorKind
+from local_cloud.batch.properties import requirement
 from local_cloud.batch.records import Record, Scope
 from local_cloud.containers.processes import ContainerFailedError
 from local_cloud.containers.task import ContainerTask
@@ -26,12 +27,14 @@ def container_task(
         ContainerFailedError: the image has an ECR name, but is not in ECR.
     """
     image = str(container["image"])
+    memory_mib = requirement(container, "MEMORY")
     task = ContainerTask(
         image=image,
         env=environment,
         command=container["command"] or None,
         user=container.get("user") or None,
         read_only_root=bool(container.get("readonlyRootFilesystem")),
+        memory_mib=None if memory_mib is None else int(memory_mib),
         host_ports=[("127.0.0.1", int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2]))],
         limits={
             limit["name"]: (int(limit["softLimit"]), int(limit["hardLimit"]))

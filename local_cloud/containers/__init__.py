@@ -3,5 +3,6 @@
 processes.py  starts and ends them
 task.py       the input of such a process
 host.py       the program that runs one container
-log.py        the output of a container
+memory.py     its memory limit
+log.py        what a container writes
 """

@@ -6,7 +6,8 @@ The only module of this package that unpacks and runs images. Two processes:
     host     unpacks the image if necessary, and runs the container
 
 The task is one line of JSON on standard input, which stays open: its end is the end of the container.
-STATUS_FD gets lines of JSON: `started`, then `ended`, or `failed` with a kind and a message.
+STATUS_FD gets lines of JSON: `started`, then `ended` (with `out_of_memory`), or `failed` with a kind and a
+message.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from containers.errors import ErrorKind, ExplainedError
 from local_cloud import leash
+from local_cloud.containers.memory import MemoryLimit
 from local_cloud.containers.task import ContainerTask
 
 if TYPE_CHECKING:
@@ -87,11 +89,12 @@ def _host(task: ContainerTask, status: int) -> int:
                 read_only_root=task.read_only_root,
             )
             _say(status, "started")
-            result = engine.run(process)
+            with MemoryLimit(task.memory_mib) as memory:
+                result = engine.run(process)
     except ExplainedError as error:
         _say(status, "failed", kind=error.kind, message=str(error))
         return _CANNOT_START
-    _say(status, "ended")
+    _say(status, "ended", out_of_memory=memory.exceeded)
     return _SIGNALLED + result.signal if result.signal is not None else result.exit_code or 0
 
 

@@ -29,6 +29,8 @@ class ContainerTask:
     """As with `docker run --read-only`."""
     limits: Mapping[str, tuple[int, int]] | None = None
     """Soft and hard limits by their names in Docker's words, such as `nofile`."""
+    memory_mib: int | None = None
+    """More than this, and it is killed."""
     host_ports: Sequence[tuple[str, int]] = ()
     """What the container can reach on this machine's loopback interface."""
     only_prepare: bool = False

@@ -432,6 +432,33 @@ def test_a_job_whose_host_is_reclaimed_is_tried_again(
     assert found["attempts"][0]["statusReason"].startswith(reason)
 
 
+def test_a_job_that_uses_more_memory_than_it_has_is_killed(batch: Batch) -> None:
+    make_queue(batch, "q")
+    batch.runner.resume()
+    rules = [{"onReason": "OutOfMemoryError:*", "action": "EXIT"}]
+    memory = {"type": "MEMORY", "value": "64"}
+    overrides = {"resourceRequirements": [memory]}
+    filling = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo survived"
+    sharing = (
+        "x=$(head -c 20000000 /dev/zero | tr '\\0' x); (sleep 0.5; :) & (sleep 0.5; :) & wait; echo survived"
+    )
+    jobs = [
+        submit(
+            batch,
+            "q",
+            retryStrategy={"attempts": 3, "evaluateOnExit": rules},
+            containerOverrides={**overrides, "command": ["sh", "-c", command]},
+        )
+        for command in (filling, sharing)
+    ]
+    killed, survived = (ended(batch, job_id) for job_id in jobs)
+    assert logged(killed) == []
+    assert [attempt["container"]["exitCode"] for attempt in killed["attempts"]] == [137]
+    assert killed["container"]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+    assert killed["statusReason"] == "Essential container in task exited"
+    assert logged(survived) == ["survived"]
+
+
 def test_a_job_that_can_never_run_is_cancelled_when_its_queue_says_so(
     batch: Batch, scheduled: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
