@@ -107,7 +107,14 @@ def install(  # noqa: PLR0915 (a line for each extension)
         ecr = Ecr(endpoint)
         ecr.install()
         ImageFunctions(ecr.store, endpoint).install()
-        batch = Batch(parallel=parallel, endpoint=endpoint, store=store, images=ecr.store)
+        file_systems = Path(os.environ["STATE_DIR"]).with_name("efs")
+        batch = Batch(
+            parallel=parallel,
+            endpoint=endpoint,
+            store=store,
+            images=ecr.store,
+            file_systems=file_systems,
+        )
         batch.install()
         logs, messages = LogEvents(store), QueueMessages(store)
         running_logs = RunningLogs(store, logs)

@@ -8,6 +8,7 @@ jobs.py        runs jobs
 retries.py     retry strategies
 attempt.py     one attempt of a job
 images.py      the container of a job
+volumes.py     its file systems
 logs.py        the output of a job
 stack.py       its resources in CloudFormation
 errors.py      the error that its API answers with

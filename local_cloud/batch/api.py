@@ -11,6 +11,7 @@ import copy
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import batch as stub
@@ -46,9 +47,13 @@ _log = logging.getLogger("batch")
 class Batch:
     """The calls of the Batch API, on ministack's stores."""
 
-    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore) -> None:
+    def __init__(
+        self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore, file_systems: Path
+    ) -> None:
         self._store = store
-        self.runner = JobRunner(parallel=parallel, endpoint=endpoint, store=store, images=images)
+        self.runner = JobRunner(
+            parallel=parallel, endpoint=endpoint, store=store, images=images, file_systems=file_systems
+        )
 
     def install(self) -> None:
         """Put our calls into the emulator's table, and take part in saving and wiping state."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ministack.core import lambda_runtime
@@ -12,13 +12,16 @@ from containers.errors import ErrorKind
 from local_cloud.batch.properties import requirement
 from local_cloud.batch.records import Record, Scope
 from local_cloud.containers.processes import ContainerFailedError
-from local_cloud.containers.task import ContainerTask
+from local_cloud.containers.task import ContainerTask, Mount
 from local_cloud.ecr.references import parse_uri
 from local_cloud.ecr.store import RepositoryStore
 
 
 def container_task(
-    store: RepositoryStore, container: Mapping[str, Any], environment: Mapping[str, str]
+    store: RepositoryStore,
+    container: Mapping[str, Any],
+    environment: Mapping[str, str],
+    mounts: Sequence[Mount],
 ) -> ContainerTask:
     """What to run for a job's `container` (see DescribeJobs). `USER` is the image's, and the root is writable
     unless the job definition says otherwise.
@@ -34,6 +37,7 @@ def container_task(
         command=container["command"] or None,
         user=container.get("user") or None,
         read_only_root=bool(container.get("readonlyRootFilesystem")),
+        mounts=mounts,
         memory_mib=None if memory_mib is None else int(memory_mib),
         host_ports=[("127.0.0.1", int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2]))],
         limits={

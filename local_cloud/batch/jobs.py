@@ -21,6 +21,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from local_cloud.batch import records
 from local_cloud.batch.attempt import Attempt, now_ms
@@ -29,6 +30,7 @@ from local_cloud.batch.logs import JobLog
 from local_cloud.batch.properties import requirement
 from local_cloud.batch.records import Environment, Record, Scope
 from local_cloud.batch.retries import may_retry
+from local_cloud.batch.volumes import mounts
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -71,10 +73,13 @@ class JobRunner(BackgroundWork):
 
     """
 
-    def __init__(self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore) -> None:
+    def __init__(
+        self, *, parallel: int, endpoint: str, store: Store, images: RepositoryStore, file_systems: Path
+    ) -> None:
         self._parallel = parallel
         self._endpoint = endpoint
         self._images = images
+        self._file_systems = file_systems
         super().__init__(store)
         self._arrived: deque[tuple[Scope, Record]] = deque()
         """Jobs whose dependencies have to be looked at."""
@@ -290,7 +295,9 @@ class JobRunner(BackgroundWork):
         return Attempt(
             job_id=part["jobId"],
             timeout_s=None if limit_s is None else float(limit_s),
-            task=lambda: container_task(self._images, container, variables),
+            task=lambda: container_task(
+                self._images, container, variables, mounts(scope, container, self._file_systems)
+            ),
             task_arn=container["taskArn"],
             lost=_how_a_host_is_lost(environment),
         )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from containers.errors import ErrorKind, ExplainedError
 from local_cloud import leash
 from local_cloud.containers.memory import MemoryLimit
-from local_cloud.containers.task import ContainerTask
+from local_cloud.containers.task import ContainerTask, Mount
 
 if TYPE_CHECKING:
     from containers.store import RootFilesystem
@@ -37,7 +37,8 @@ _SIGNALLED = 128
 def main(arguments: list[str]) -> None:
     """Run the container, and exit as it did; 128 + N if signal N ended it."""
     status, grace_s = int(arguments[0]), float(arguments[2])
-    task = ContainerTask(**json.loads(_read_line(0)))
+    told = json.loads(_read_line(0))
+    task = ContainerTask(**{**told, "mounts": [Mount(**mount) for mount in told["mounts"]]})
     leash.fork_keeper(grace_s=grace_s)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGTERM, _pass_on)
@@ -79,6 +80,8 @@ def _host(task: ContainerTask, status: int) -> int:
                 working_dir=task.working_dir or root.config.working_dir,
                 user=root.config.user if task.user is None else task.user,
                 binds={},
+                read_only={Path(mount.source): mount.target for mount in task.mounts if mount.read_only},
+                shared={Path(mount.source): mount.target for mount in task.mounts if not mount.read_only},
                 deadline=None,
                 on_output=lambda text: _say(
                     status, "failed", kind=ErrorKind.CANNOT_START, message=text.decode().strip()

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Mount:
+    """A folder of this machine that a container sees."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
 class ContainerTask:
     """The container to run: an image in the folder `layout` (OCI image layout), or one of another registry.
 
@@ -32,6 +41,8 @@ class ContainerTask:
     memory_mib: int | None = None
     """More than this, and it is killed."""
     host_ports: Sequence[tuple[str, int]] = ()
-    """What the container can reach on this machine's loopback interface."""
+    """What of this machine's loopback interface is reachable."""
+    mounts: Sequence[Mount] = ()
+    """Folders that other containers may use, too; they keep their owners and modes."""
     only_prepare: bool = False
     """Unpack the image, and run nothing."""

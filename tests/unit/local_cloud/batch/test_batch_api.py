@@ -47,7 +47,11 @@ def batch(tmp_path: Path, image: str) -> Iterator[Batch]:
     emulator.reset()
     store = Store(tmp_path / "state.db")
     batch = Batch(
-        parallel=8, endpoint="http://127.0.0.1:1", store=store, images=RepositoryStore(tmp_path / "images")
+        parallel=8,
+        endpoint="http://127.0.0.1:1",
+        store=store,
+        images=RepositoryStore(tmp_path / "images"),
+        file_systems=tmp_path / "efs",
     )
     yield batch
     batch.runner.pause()
@@ -359,7 +363,13 @@ def test_children_that_a_restart_interrupts_are_run_again(batch: Batch) -> None:
     with batch._store.transaction():
         for index, state in enumerate(("SUCCEEDED", "RUNNING", "RUNNABLE")):
             batch.runner._set_state(SCOPE, emulator._jobs[f"{array}:{index}"], state)
-    again = Batch(parallel=8, endpoint="http://127.0.0.1:1", store=batch._store, images=batch.runner._images)
+    again = Batch(
+        parallel=8,
+        endpoint="http://127.0.0.1:1",
+        store=batch._store,
+        images=batch.runner._images,
+        file_systems=batch.runner._file_systems,
+    )
     emulator._jobs.clear()
     again.restore()
     assert {
@@ -457,6 +467,43 @@ def test_a_job_that_uses_more_memory_than_it_has_is_killed(batch: Batch) -> None
     assert killed["container"]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
     assert killed["statusReason"] == "Essential container in task exited"
     assert logged(survived) == ["survived"]
+
+
+def test_jobs_share_the_files_of_a_file_system(batch: Batch, tmp_path: Path) -> None:
+    make_queue(batch, "q")
+    volumes = [
+        {"name": "all", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}},
+        {
+            "name": "mine",
+            "efsVolumeConfiguration": {
+                "fileSystemId": "fs-1",
+                "authorizationConfig": {"accessPointId": "fsap-1", "iam": "ENABLED"},
+            },
+        },
+        {"name": "bad", "efsVolumeConfiguration": {"fileSystemId": "fs-1", "rootDirectory": "/../fs-2"}},
+    ]
+
+    def register(name: str, **points: str) -> None:
+        mounted = [
+            {"sourceVolume": volume, "containerPath": path, "readOnly": volume == "all"}
+            for volume, path in points.items()
+        ]
+        container = {"image": "busybox", "volumes": volumes, "mountPoints": mounted}
+        batch.register_job_definition({"jobDefinitionName": name, "containerProperties": container})
+
+    register("writes", mine="/mnt/mine")
+    register("reads", all="/mnt/all")
+    register("leads-out", bad="/mnt/bad")
+    batch.runner.resume()
+    writing = submit(batch, "q", "echo text > /mnt/mine/file", jobDefinition="writes")
+    after = [{"jobId": writing}]
+    command = "cat /mnt/all/fsap-1/file; echo more 2>&1 > /mnt/all/more || echo read-only"
+    reading = submit(batch, "q", command, jobDefinition="reads", dependsOn=after)
+    text, *_error, last = logged(ended(batch, reading))
+    assert (text, last) == ("text", "read-only")
+    assert (tmp_path / "efs/fs-1/fsap-1/file").read_text() == "text\n"
+    found = ended(batch, submit(batch, "q", jobDefinition="leads-out"))
+    assert "fs-1:/../fs-2 is invalid" in found["container"]["reason"]
 
 
 def test_a_job_that_can_never_run_is_cancelled_when_its_queue_says_so(
