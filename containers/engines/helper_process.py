@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
@@ -58,6 +59,8 @@ class Preparation:
     """For a separate network: what is reachable in it."""
     outgoing: str | None = None
     """The program that connects such a network to the outside."""
+    on_network: Callable[[int], None] | None = None
+    """Called when such a network exists, see `ContainerProcess`."""
 
 
 _helpers: set[int] = set()  # process ids of those that have not been reaped
@@ -120,12 +123,19 @@ class HelperProcess:
         self.report = socket.socket(fileno=ours[-1])
         with contextlib.suppress(BrokenPipeError):
             marshal.dump(_code(helper), self._task)
-            marshal.dump(None if preparation is None else asdict(preparation), self._task)
+            wanted = None
+            if preparation is not None:
+                wanted = {name: getattr(preparation, name) for name in ("user_namespace", "host_ports")}
+            marshal.dump(wanted, self._task)
             self._task.flush()
         self.network: ContainerNetwork | None = None
         if preparation is not None and preparation.host_ports is not None:
             self.network = ContainerNetwork(
-                self.report, self.process.pid, preparation.host_ports, preparation.outgoing
+                self.report,
+                self.process.pid,
+                preparation.host_ports,
+                preparation.outgoing,
+                preparation.on_network,
             )
 
     def send(self, task: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ class NamespacesEngine:
         preparation = Preparation(self._user_namespace)
         if process.host_ports is not None:
             host_ports = tuple(dict.fromkeys(process.host_ports))
-            preparation = Preparation(self._user_namespace, host_ports, find_outgoing())
+            preparation = Preparation(self._user_namespace, host_ports, find_outgoing(), process.on_network)
         with scratch_folder(self._store) as scratch:
             task = {
                 **_TASK,

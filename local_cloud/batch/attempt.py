@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,11 @@ class Attempt:
     stopped_ms: int = 0
     _container: RunningContainer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def network(self) -> Mapping[str, str] | None:
+        """Of the main node of a multi-node job that runs: where the other nodes find its network."""
+        return None if self._container is None else self._container.network
 
     @property
     def succeeded(self) -> bool:

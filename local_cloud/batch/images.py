@@ -12,7 +12,7 @@ from containers.errors import ErrorKind
 from local_cloud.batch.properties import requirement
 from local_cloud.batch.records import Record, Scope
 from local_cloud.containers.processes import ContainerFailedError
-from local_cloud.containers.task import ContainerTask, Mount
+from local_cloud.containers.task import ContainerTask, Mount, Node
 from local_cloud.ecr.references import parse_uri
 from local_cloud.ecr.store import RepositoryStore
 
@@ -22,6 +22,7 @@ def container_task(
     container: Mapping[str, Any],
     environment: Mapping[str, str],
     mounts: Sequence[Mount],
+    node: Node | None = None,
 ) -> ContainerTask:
     """What to run for a job's `container` (see DescribeJobs). `USER` is the image's, and the root is writable
     unless the job definition says otherwise.
@@ -38,6 +39,7 @@ def container_task(
         user=container.get("user") or None,
         read_only_root=bool(container.get("readonlyRootFilesystem")),
         mounts=mounts,
+        node=node,
         memory_mib=None if memory_mib is None else int(memory_mib),
         host_ports=[("127.0.0.1", int(environment["AWS_ENDPOINT_URL"].rpartition(":")[2]))],
         limits={

@@ -31,6 +31,8 @@ from local_cloud.batch.properties import requirement
 from local_cloud.batch.records import Environment, Record, Scope
 from local_cloud.batch.retries import may_retry
 from local_cloud.batch.volumes import mounts
+from local_cloud.containers.node_network import address_of
+from local_cloud.containers.task import ContainerTask, Node
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -53,7 +55,7 @@ class _Run:
 
     scope: Scope
     job: Record
-    parts: Sequence[tuple[Record, Attempt]]
+    parts: list[tuple[Record, Attempt]]
     """The job's own record, or those of its nodes."""
     main: int
     """Which of them decides."""
@@ -244,11 +246,9 @@ class JobRunner(BackgroundWork):
                 f"arn:aws:ecs:{scope.region}:{scope.account}:task/embedded/{uuid.uuid4().hex}"
             )
         main = job["nodeProperties"]["mainNode"] if "nodeProperties" in job else 0
-        attempts = [
-            self._new_attempt(scope, job, part, environment, has_time_limit=index == main)
-            for index, part in enumerate(parts)
-        ]
-        run = _Run(scope, job, list(zip(parts, attempts, strict=True)), main, key, needed)
+        run = _Run(scope, job, [], main, key, needed)
+        for index, part in enumerate(parts):
+            run.parts.append((part, self._new_attempt(run, part, index, environment)))
         self._running[job["jobId"]] = run
         threading.Thread(target=self._run, args=(run,), daemon=True, name=job["jobId"]).start()
 
@@ -274,12 +274,11 @@ class JobRunner(BackgroundWork):
 
     # One attempt, and what its end means.
 
-    def _new_attempt(
-        self, scope: Scope, job: Record, part: Record, environment: Environment, *, has_time_limit: bool
-    ) -> Attempt:
-        container = part["container"]
+    def _new_attempt(self, run: _Run, part: Record, index: int, environment: Environment) -> Attempt:
+        scope, job, container = run.scope, run.job, part["container"]
         given = {entry["name"]: str(entry.get("value", "")) for entry in container.get("environment", [])}
-        limit_s = (job.get("timeout") or {}).get("attemptDurationSeconds") if has_time_limit else None
+        # The time limit of a multi-node job is that of its main node.
+        limit_s = (job.get("timeout") or {}).get("attemptDurationSeconds") if index == run.main else None
         variables = {
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_REGION": scope.region,
@@ -291,13 +290,21 @@ class JobRunner(BackgroundWork):
             "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
             "AWS_BATCH_CE_NAME": environment.name,
             **self._array_variables(scope, job),
+            **_node_variables(job, index),
         }
+
+        def task() -> ContainerTask:
+            node = None
+            if "nodeProperties" in job:
+                network = None if index == run.main else run.parts[run.main][1].network
+                node = Node(address_of(index), network)
+            mounted = mounts(scope, container, self._file_systems)
+            return container_task(self._images, container, variables, mounted, node)
+
         return Attempt(
             job_id=part["jobId"],
             timeout_s=None if limit_s is None else float(limit_s),
-            task=lambda: container_task(
-                self._images, container, variables, mounts(scope, container, self._file_systems)
-            ),
+            task=task,
             task_arn=container["taskArn"],
             lost=_how_a_host_is_lost(environment),
         )
@@ -454,6 +461,21 @@ def _is_node(job: Record) -> bool:
 def _runs(job: Record) -> bool:
     """Whether the scheduler starts it: an array job is its children, and nodes are started with their job."""
     return not _is_array(job) and not _is_node(job)
+
+
+def _node_variables(job: Record, index: int) -> Mapping[str, str]:
+    """What a node of a multi-node job knows of itself and of the main node, which alone has no address."""
+    if "nodeProperties" not in job:
+        return {}
+    main = job["nodeProperties"]["mainNode"]
+    variables = {
+        "AWS_BATCH_JOB_NODE_INDEX": str(index),
+        "AWS_BATCH_JOB_NUM_NODES": str(job["nodeProperties"]["numNodes"]),
+        "AWS_BATCH_JOB_MAIN_NODE_INDEX": str(main),
+    }
+    if index != main:
+        variables["AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"] = address_of(main)
+    return variables
 
 
 def _how_a_host_is_lost(environment: Environment) -> tuple[str, int | None]:

@@ -24,10 +24,13 @@ from typing import TYPE_CHECKING
 from containers.errors import ErrorKind, ExplainedError
 from local_cloud import leash
 from local_cloud.containers.memory import MemoryLimit
-from local_cloud.containers.task import ContainerTask, Mount
+from local_cloud.containers.task import ContainerTask, Mount, Node
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from containers.store import RootFilesystem
+    from local_cloud.containers.node_network import NodeNetwork
 
 _DEFAULT_STORE = "/tmp/scar"  # noqa: S108 - shared with the runner, whose default it is
 _CANNOT_START = 125
@@ -38,13 +41,28 @@ def main(arguments: list[str]) -> None:
     """Run the container, and exit as it did; 128 + N if signal N ended it."""
     status, grace_s = int(arguments[0]), float(arguments[2])
     told = json.loads(_read_line(0))
-    task = ContainerTask(**{**told, "mounts": [Mount(**mount) for mount in told["mounts"]]})
+    task = ContainerTask(
+        **{
+            **told,
+            "mounts": [Mount(**mount) for mount in told["mounts"]],
+            "node": told["node"] and Node(**told["node"]),
+        }
+    )
+    network = None
+    if task.node is not None:
+        from local_cloud.containers.node_network import NodeNetwork, NodeNetworkError
+
+        try:
+            network = NodeNetwork.make() if task.node.main is None else NodeNetwork.join(task.node.main)
+        except NodeNetworkError as error:
+            _say(status, "failed", kind=ErrorKind.CANNOT_START, message=str(error))
+            sys.exit(_CANNOT_START)
     leash.fork_keeper(grace_s=grace_s)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGTERM, _pass_on)
     exit_codes: list[int] = []
-    # Not in the main thread, which handles the signals.
-    thread = threading.Thread(target=lambda: exit_codes.append(_host(task, status)))
+    # Not in the main thread, which is left to the signals.
+    thread = threading.Thread(target=lambda: exit_codes.append(_host(task, status, network)))
     thread.start()
     thread.join()
     sys.exit(exit_codes[0] if exit_codes else _CANNOT_START)
@@ -59,7 +77,7 @@ def _pass_on(number: int, _frame: object) -> None:
             os.kill(process, number)
 
 
-def _host(task: ContainerTask, status: int) -> int:
+def _host(task: ContainerTask, status: int, network: NodeNetwork | None) -> int:
     from containers import asking
     from containers.engines import ContainerProcess, choose_engine
 
@@ -73,6 +91,9 @@ def _host(task: ContainerTask, status: int) -> int:
             env = dict(entry.split("=", 1) for entry in root.config.env if "=" in entry)
             engine = choose_engine(_store(), "namespaces")
             _set_limits(task)
+            on_network = None
+            if network is not None and task.node is not None:
+                on_network = _connecting(network, task.node.address, status)
             process = ContainerProcess(
                 root=root,
                 argv=(*entrypoint, *command),
@@ -90,8 +111,9 @@ def _host(task: ContainerTask, status: int) -> int:
                 output=1,
                 lambda_tmp_mib=task.lambda_tmp_mib,
                 read_only_root=task.read_only_root,
+                on_network=on_network,
             )
-            _say(status, "started")
+            _say(status, "started", network=network.paths() if network else None)
             with MemoryLimit(task.memory_mib) as memory:
                 result = engine.run(process)
     except ExplainedError as error:
@@ -99,6 +121,20 @@ def _host(task: ContainerTask, status: int) -> int:
         return _CANNOT_START
     _say(status, "ended", out_of_memory=memory.exceeded)
     return _SIGNALLED + result.signal if result.signal is not None else result.exit_code or 0
+
+
+def _connecting(network: NodeNetwork, address: str, status: int) -> Callable[[int], None]:
+    """What connects a container to the other nodes, or kills it if that fails."""
+    from local_cloud.containers.node_network import NodeNetworkError
+
+    def connect(helper: int) -> None:
+        try:
+            network.connect(helper, address)
+        except NodeNetworkError as error:
+            _say(status, "failed", kind=ErrorKind.CANNOT_START, message=str(error))
+            os.kill(helper, signal.SIGKILL)
+
+    return connect
 
 
 def _set_limits(task: ContainerTask) -> None:

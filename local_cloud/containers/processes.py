@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class RunningContainer:
         self._image = task.image
         self._status = status
         self._lines = b""
+        self.network: Mapping[str, str] | None = None
+        """Of the main node of a multi-node job: see `Node.main`."""
         try:
             self.process = subprocess.Popen(
                 [
@@ -87,6 +90,7 @@ class RunningContainer:
         event = self._next_event(_READY_WITHIN_S)
         if event.get("event") != "started":
             raise self._failure(event)
+        self.network = event.get("network")
 
     def failure(self) -> ContainerFailedError | None:
         """Why the command was not run, once the process has ended."""

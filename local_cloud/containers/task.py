@@ -16,6 +16,16 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node of a multi-node job."""
+
+    address: str
+    """In the network of the job."""
+    main: Mapping[str, str] | None
+    """Where the main node's network is (`NodeNetwork.paths`); None: this is the main node."""
+
+
+@dataclass(frozen=True)
 class ContainerTask:
     """The container to run: an image in the folder `layout` (OCI image layout), or one of another registry.
 
@@ -42,6 +52,8 @@ class ContainerTask:
     """More than this, and it is killed."""
     host_ports: Sequence[tuple[str, int]] = ()
     """What of this machine's loopback interface is reachable."""
+    node: Node | None = None
+    """It is a node of a multi-node job."""
     mounts: Sequence[Mount] = ()
     """Folders that other containers may use, too; they keep their owners and modes."""
     only_prepare: bool = False

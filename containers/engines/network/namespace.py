@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from containers.engines.contract import CUT_OFF, SHARED
 from containers.engines.network.forwarding import Address, Forwarder
@@ -24,17 +24,23 @@ _LONGEST_ANSWER = 4096
 class ContainerNetwork:
     """The outer side, in a thread, for the process `helper` at the other end of `channel`.
 
-    `host_ports` of this machine become reachable; `outgoing` is the program for connections to the outside,
-    if there is one.
+    `host_ports` of this machine become reachable; `outgoing` is the program that makes the rest of the world
+    reachable, if there is one. `on_network` is told the helper's process id when there is a namespace.
     """
 
     def __init__(
-        self, channel: socket.socket, helper: int, host_ports: Sequence[Address], outgoing: str | None
+        self,
+        channel: socket.socket,
+        helper: int,
+        host_ports: Sequence[Address],
+        outgoing: str | None,
+        on_network: Callable[[int], None] | None = None,
     ) -> None:
         self._channel = channel
         self._helper = helper
         self._host_ports = host_ports
         self._outgoing = Outgoing(outgoing) if outgoing else None
+        self._on_network = on_network
         self._forwarder: Forwarder | None = None
         self._report = b""
         self._answered = threading.Event()
@@ -65,6 +71,8 @@ class ContainerNetwork:
                 mine = self._make()
             finally:
                 self._answered.set()
+            if mine and self._on_network is not None:
+                self._on_network(self._helper)
             if mine and self._outgoing is not None:
                 self._outgoing.connect(self._helper)
                 self.text = f"own, with connections to the outside by {self._outgoing.name}"

@@ -384,6 +384,129 @@ def test_children_that_a_restart_interrupts_are_run_again(batch: Batch) -> None:
     assert found == [("SUCCEEDED", 0), ("FAILED", 1), ("FAILED", 1)]
 
 
+# Multi-node jobs.
+
+
+def multi_node(batch: Batch, command: str, nodes: int = 3, **more: Any) -> None:
+    """A job definition `nodes`; its main node is node 1."""
+    container = {"image": "busybox", "command": ["sh", "-c", command], "vcpus": 1, "memory": 100}
+    properties = {
+        "numNodes": nodes,
+        "mainNode": 1,
+        "nodeRangeProperties": [{"targetNodes": "0:", "container": container}],
+    }
+    definition = {"jobDefinitionName": "nodes", "type": "multinode", "nodeProperties": properties}
+    batch.register_job_definition({**definition, **more})
+
+
+def submit_nodes(batch: Batch, **more: Any) -> str:
+    asked = {"jobName": "job", "jobQueue": "q", "jobDefinition": "nodes"}
+    return str(batch.submit_job({**asked, **more})["jobId"])
+
+
+def nodes_of(batch: Batch, job_id: str) -> list[Job]:
+    number = job(batch, job_id)["nodeProperties"]["numNodes"]
+    found: list[Job] = batch.describe_jobs({"jobs": [f"{job_id}#{index}" for index in range(number)]})["jobs"]
+    return found
+
+
+MEET = """
+me=$AWS_BATCH_JOB_NODE_INDEX
+address=$(ip -o -4 addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/')
+if [ $me = $AWS_BATCH_JOB_MAIN_NODE_INDEX ]; then
+    [ -z "$AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS" ] || exit 9
+    nc -l -p 22
+    nc -l -p 5002
+else
+    port=5002; [ $me = 2 ] || port=22
+    nc -l -p 22 </dev/null &  # the same port as the main node's
+    until echo "$me of $AWS_BATCH_JOB_NUM_NODES at $address in $AWS_BATCH_JOB_ID, $GIVEN" |
+        nc $AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS $port; do sleep 0.1; done
+    sleep 1000
+fi
+"""
+
+
+def test_the_nodes_of_a_job_reach_each_other_and_end_with_the_main_node(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    multi_node(batch, MEET, nodes=2)
+    batch.runner.resume()
+    given = {"containerOverrides": {"environment": [{"name": "GIVEN", "value": "a value"}]}}
+    overrides = {"numNodes": 3, "nodePropertyOverrides": [{"targetNodes": "0:", **given}]}
+    job_id = submit_nodes(batch, nodeOverrides=overrides)
+    found = ended(batch, job_id)
+    zero, main, two = nodes_of(batch, job_id)
+    assert (found["status"], main["status"], main["nodeProperties"]) == (
+        "SUCCEEDED",
+        "SUCCEEDED",
+        {"nodeIndex": 1, "isMainNode": True},
+    )
+    assert logged(main) == [
+        f"{index} of 3 at 10.111.0.{index + 1} in {job_id}#{index}, a value" for index in (0, 2)
+    ]
+    assert found["attempts"][0]["container"]["exitCode"] == 0
+    assert "container" not in found
+    assert [node["statusReason"] for node in (zero, two)] == ["The main node has ended"] * 2
+
+
+def test_the_main_node_decides_and_its_failure_starts_all_nodes_again(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    main = "[ $AWS_BATCH_JOB_NODE_INDEX != 1 ] || { sleep 1; exit $((3 - $AWS_BATCH_JOB_ATTEMPT)); }"
+    multi_node(batch, f"{main}; exit 7", retryStrategy={"attempts": 2})
+    batch.runner.resume()
+    job_id = submit_nodes(batch)
+    found = ended(batch, job_id)
+    assert (found["status"], [attempt["container"]["exitCode"] for attempt in found["attempts"]]) == (
+        "FAILED",
+        [2, 1],
+    )
+    assert [len(node["attempts"]) for node in nodes_of(batch, job_id)] == [2, 2, 2]
+    listed = batch.list_jobs({"multiNodeJobId": job_id, "jobStatus": "FAILED"})["jobSummaryList"]
+    assert [one["nodeProperties"]["nodeIndex"] for one in listed] == [0, 1, 2]
+    by_queue = batch.list_jobs({"jobQueue": "q", "jobStatus": "FAILED"})["jobSummaryList"]
+    assert [(one["jobId"], one["nodeProperties"]) for one in by_queue] == [(job_id, {"numNodes": 3})]
+
+
+def test_all_nodes_end_when_their_job_is_terminated(batch: Batch) -> None:
+    make_queue(batch, "q", vcpus=8)
+    multi_node(batch, "sleep 1000")
+    waiting = submit_nodes(batch)
+    batch.cancel_job({"jobId": waiting, "reason": "not needed"})
+    assert {node["status"] for node in nodes_of(batch, waiting)} == {"FAILED"}
+    batch.runner.resume()
+    job_id = submit_nodes(batch)
+    for index in range(3):
+        until(batch, f"{job_id}#{index}", "RUNNING")
+    batch.terminate_job({"jobId": f"{job_id}#2", "reason": "enough"})
+    assert (ended(batch, job_id)["status"], job(batch, job_id)["statusReason"]) == ("FAILED", "enough")
+    assert [node["statusReason"] for node in nodes_of(batch, job_id)] == ["enough"] * 3
+
+
+def test_a_multi_node_job_needs_the_vcpus_of_all_its_nodes(
+    batch: Batch, scheduled: Callable[[], None]
+) -> None:
+    make_queue(batch, "q", vcpus=2)
+    multi_node(batch, "true")
+    batch.runner.resume()
+    job_id = submit_nodes(batch)
+    scheduled()
+    assert "CPU requirement" in job(batch, job_id)["statusReason"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"platformCapabilities": ["FARGATE"]}, "not supported on Fargate"),
+        ({"nodeProperties": {"numNodes": 0, "mainNode": 0}}, "numNodes must be between 1 and 1000"),
+        ({"nodeProperties": {"numNodes": 2, "mainNode": 2}}, "mainNode must be less than numNodes"),
+        ({"nodeProperties": {"numNodes": 2, "mainNode": 0}}, "No nodeRangeProperties for node 0"),
+    ],
+)
+def test_a_multi_node_definition_that_aws_rejects_is_rejected(batch: Batch, wrong: Job, said: str) -> None:
+    with pytest.raises(ClientError, match=said):
+        multi_node(batch, "true", **wrong)
+
+
 # Lists, lost hosts, and jobs that are stuck.
 
 
