@@ -28,22 +28,22 @@ class Root(Protocol):
 class ContainerProcess:
     """The process to run, and its surroundings.
 
-    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: nothing is added
-    but PATH and HOME where they are missing, as Docker does; `spare_home`, if given, is HOME where the
-    image's cannot be written to. `binds`, `read_only` and `shared` map host paths to the paths at which they
-    are seen inside: folders of this run alone, which are given to the container's user; folders that it may
-    only read; and folders that others use, too, which keep their owners and modes. `host_ports` are addresses
-    and ports of this machine's loopback interface. If they are given, the container gets a network of its own
-    where the engine can make one, in which of this machine only these ports are reachable, at the same
-    address; else it shares the network of the runner. `deadline` is a value of `time.monotonic()`.
-    `on_output` is given standard output and standard error, mixed, as they come; while it does not return,
-    the process is held up. With `on_error_output`, standard error goes there instead. With `output`, a
-    descriptor, both go there, and the listener is told only why the program was not started. With
-    `lambda_tmp_mib` the container is like one of AWS Lambda: the root is read-only, and only /tmp, fresh and
-    of this size in MiB, can be written to. With `read_only_root` it is like one of `docker run --read-only`:
-    /tmp is part of the read-only root, and only /dev and /dev/shm can be written to. `on_network` gets the id
-    of a process in the container's network, if that is its own, before the program starts. Only the
-    namespaces engine does the last four.
+    `argv[0]` is a path in the image or a name to look up in `env`'s PATH. `env` is complete: only missing
+    PATH and HOME are added, as in Docker; `spare_home`, if given, is HOME if the image's is not writable.
+    `binds`, `read_only` and `shared` map host paths to paths in the container: folders of this run only,
+    whose owner becomes the container's user; folders that it may only read; and folders that are used by
+    others, too, and keep their owners and modes. `host_ports` are addresses and ports of this machine's
+    loopback interface. If they are given, and the engine supports it, the container has its own network, in
+    which only these ports of this machine are reachable, at the same address; otherwise it shares the network
+    of the runner. `deadline` is a value of `time.monotonic()`. `on_output` receives standard output and
+    standard error, mixed, as they are written; the process blocks until it returns. With `on_error_output`,
+    standard error is passed there instead. With `output`, a
+    descriptor, both are written there, and the listener receives only the reason why the program was not
+    started. With `lambda_tmp_mib`, the container is like one of AWS Lambda: the root is read-only, and only
+    /tmp, empty and of this size in MiB, is writable. With `read_only_root`, it is like one of `docker run
+    --read-only`: /tmp is part of the read-only root, and only /dev and /dev/shm are writable. `on_network`
+    receives the id of a process in the container's own network, before the program starts. Only the
+    namespaces engine supports the last four.
     """
 
     root: Root

@@ -414,7 +414,8 @@ class JobRunner(BackgroundWork):
         if before == state:
             return
         job["status"] = state
-        _log.info("job %s (%s): %s", job["jobId"], job["jobName"], state)
+        level = logging.DEBUG if _is_child(job) else logging.INFO  # an array job can have thousands
+        _log.log(level, "job %s (%s): %s", job["jobId"], job["jobName"], state)
         self._keep(scope, job)
         try:
             records.emit_state_change(scope, job)

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGTERM, _pass_on)
     exit_codes: list[int] = []
-    # Not in the main thread, which is left to the signals.
+    # Not in the main thread, which handles the signals.
     thread = threading.Thread(target=lambda: exit_codes.append(_host(task, status, network)))
     thread.start()
     thread.join()

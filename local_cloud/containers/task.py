@@ -49,11 +49,11 @@ class ContainerTask:
     limits: Mapping[str, tuple[int, int]] | None = None
     """Soft and hard limits by their names in Docker's words, such as `nofile`."""
     memory_mib: int | None = None
-    """More than this, and it is killed."""
+    """A container that uses more is killed."""
     host_ports: Sequence[tuple[str, int]] = ()
-    """What of this machine's loopback interface is reachable."""
+    """What the container can reach on this machine's loopback interface."""
     node: Node | None = None
-    """It is a node of a multi-node job."""
+    """Only for a node of a multi-node job."""
     mounts: Sequence[Mount] = ()
     """Folders that other containers may use, too; they keep their owners and modes."""
     only_prepare: bool = False

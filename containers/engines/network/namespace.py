@@ -24,8 +24,8 @@ _LONGEST_ANSWER = 4096
 class ContainerNetwork:
     """The outer side, in a thread, for the process `helper` at the other end of `channel`.
 
-    `host_ports` of this machine become reachable; `outgoing` is the program that makes the rest of the world
-    reachable, if there is one. `on_network` is told the helper's process id when there is a namespace.
+    `host_ports` of this machine become reachable; `outgoing` is the program for connections to the outside,
+    if there is one. `on_network` receives the helper's process id when the namespace exists.
     """
 
     def __init__(
