@@ -79,6 +79,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         callers.install(root)  # before all modules that import its names
         from local_cloud.access import gatekeeper
         from local_cloud.batch import stack as batch_stack
+        from local_cloud.batch import volumes
         from local_cloud.batch.api import Batch
         from local_cloud.cloudformation import change_sets, custom_resources, secrets
         from local_cloud.ecr import Ecr
@@ -123,7 +124,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         messages.install()
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
-            *(distributed_maps, secrets, policies, s3_writes),
+            *(distributed_maps, secrets, policies, s3_writes, volumes),
         ):
             extension.install()
         answers.install(store)

@@ -24,6 +24,8 @@ from local_cloud.patches import Original, replaces
 
 ACCOUNT = "000000000000"
 _ACCOUNT = re.compile("[0-9]{12}")
+_PERIOD_S = 3600
+"""After which a job gets other credentials."""
 
 
 @dataclass
@@ -48,6 +50,9 @@ class Caller:
 
 current: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller", default=None)
 """None: one service of the emulator calls another."""
+
+
+_sessions: RoleSessions | None = None
 
 
 def install(root: Credentials) -> None:
@@ -82,7 +87,9 @@ def install(root: Credentials) -> None:
 
     from ministack.core import lambda_runtime
 
-    lambda_runtime.execution_credentials = _RoleSessions(root).of_function
+    global _sessions  # noqa: PLW0603 (as `current`, of this process)
+    _sessions = RoleSessions(root)
+    lambda_runtime.execution_credentials = _sessions.of_function
 
 
 def is_root(access_key_id: str) -> bool:
@@ -104,26 +111,53 @@ def secret_of(access_key_id: str, token: str) -> str:
     return str(found.secret_access_key)
 
 
-class _RoleSessions:
+def job_credentials(role: str, job_id: str) -> dict[str, str]:
+    """Temporary credentials of a job's role, in the shape of the container credentials endpoint.
+
+    They change every hour, and are valid for at least one more hour.
+    """
+    assert _sessions is not None  # noqa: S101 (install)
+    return _sessions.of_job(role, job_id, time.time())
+
+
+class RoleSessions:
     """Credentials of the roles of functions and jobs.
 
-    They are derived from the cloud's own secret, so that they cannot be guessed from a role's ARN, and a job
-    that is resumed after a restart has the same ones.
+    They are derived from the cloud's own secret, so that they cannot be guessed from a role's ARN.
     """
 
     def __init__(self, root: Credentials) -> None:
         self._secret = root.secret_access_key.encode()
 
     def of_function(self, config: dict[str, Any]) -> dict[str, str]:
-        """Environment variables for a function's or job's process, whose session is known from now on."""
+        """Environment variables for a function's process, whose session is known from now on."""
+        function = str(config["FunctionArn"])
+        session = str(config.get("FunctionName", "function"))[:64]
+        key, secret, token = self._register(str(config.get("Role", "")), session, function)
+        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
+
+    def of_job(self, role: str, job_id: str, now: float) -> dict[str, str]:
+        """See `job_credentials`."""
+        period = int(now / _PERIOD_S)
+        expiration = (period + 2) * _PERIOD_S
+        session = re.sub(r"[^\w+=,.@-]", "-", job_id)
+        key, secret, token = self._register(role, session, f"{job_id} {period}", Expiration=expiration)
+        return {
+            "RoleArn": role,
+            "AccessKeyId": key,
+            "SecretAccessKey": secret,
+            "Token": token,
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiration)),
+        }
+
+    def _register(self, role: str, session: str, owner: str, **more: float) -> tuple[str, str, str]:
+        """Key, secret and token of a session, which is known from now on."""
         from ministack.services import sts
 
-        role, function = str(config.get("Role", "")), str(config["FunctionArn"])
         name = role.rpartition("/")[2]
-        session = str(config.get("FunctionName", "function"))[:64]
-        key = "ASIA" + base64.b32encode(self._derived("key", function, role)).decode()[:16]
-        secret = base64.b64encode(self._derived("secret", function, role)).decode()
-        token = base64.b64encode(self._derived("token", function, role)).decode()
+        key = "ASIA" + base64.b32encode(self._derived("key", owner, role)).decode()[:16]
+        secret = base64.b64encode(self._derived("secret", owner, role)).decode()
+        token = base64.b64encode(self._derived("token", owner, role)).decode()
         sts.register_session(
             key,
             {
@@ -134,9 +168,10 @@ class _RoleSessions:
                 "SecretAccessKey": secret,
                 "SessionToken": token,
                 "IssuedAt": time.time(),
+                **more,
             },
         )
-        return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
+        return key, secret, token
 
     def _derived(self, *parts: str) -> bytes:
         return hmac.digest(self._secret, "\n".join(("role session", *parts)).encode(), "sha256")

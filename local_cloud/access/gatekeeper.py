@@ -27,18 +27,19 @@ from ministack.core.iam_evaluator import AuthError
 from ministack.core.router import detect_service
 from ministack.services import s3
 
-from local_cloud.access import callers, routes, signatures, upload_forms
+from local_cloud.access import callers, job_credentials, routes, signatures, upload_forms
 from local_cloud.access.callers import Caller
 from local_cloud.access.routes import is_registry_request
 from local_cloud.access.signatures import SignatureError
 from local_cloud.access.signed_chunks import ChunkReader
 from local_cloud.asgi import Message, Receive, Send, headers_of, refuse
+from local_cloud.asgi import answer as send_answer
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _LABELS = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?)\.localhost")
 _MOST_BYTES = 100_000_000
 """Of a body that is hashed before it is passed on: all but S3's, the largest of which are functions' code."""
-_FORBIDDEN = 403
+_OK, _FORBIDDEN = 200, 403
 
 
 class _Closed(Exception):  # noqa: N818 (no error of ours: an answer)
@@ -80,7 +81,12 @@ class Gatekeeper:
             to_endpoint = routes.is_endpoint(headers["host"], path)
             from_page = self._from_page(request)
             shown = to_endpoint or (from_page and _bucket_lets_in(scope["method"], path, headers))
-            if not to_endpoint and not routes.is_open(scope["method"], headers["host"], path):
+            for_job = job_credentials.answer(scope["method"], path)
+            if (
+                not to_endpoint
+                and for_job is None
+                and not routes.is_open(scope["method"], headers["host"], path)
+            ):
                 closed: str | None = "The emulator's own paths are not available"
             else:
                 closed = "Web pages may not call the embedded cloud" if from_page and not shown else None
@@ -89,6 +95,9 @@ class Gatekeeper:
         if closed is not None:
             body = json.dumps({"message": closed}).encode()
             await refuse(send, _FORBIDDEN, {"Content-Type": "application/json"}, body)
+            return
+        if for_job is not None:
+            await send_answer(send, _OK, {"Content-Type": "application/json"}, for_job)
             return
         answer = send if shown else _without_cors(send)
         if is_registry_request(scope):

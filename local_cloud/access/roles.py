@@ -21,6 +21,7 @@ _PROTOCOLS = {
     "cloudformation": "query",
     "dynamodb": "target",
     "ecr": "target",
+    "elasticfilesystem": "rest",
     "events": "target",
     "iam": "query",
     "kms": "target",

@@ -44,6 +44,8 @@ class Attempt:
     task_arn: str
     lost: tuple[str, int | None]
     """Status reason and exit code if the host is lost: if somebody kills the container's keeper."""
+    on_end: Callable[[], None]
+    """Called when the container has ended, or did not start."""
     exit_code: int | None = None
     """None while it runs, and if it could not start."""
     reason: str | None = None
@@ -112,6 +114,7 @@ class Attempt:
         finally:
             if self._container is not None:
                 self._container.end()
+            self.on_end()
             self.stopped_ms = now_ms()
             self.started_ms = self.started_ms or self.stopped_ms
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ministack.core import lambda_runtime
-
 from containers.errors import ErrorKind
 from local_cloud.batch.properties import requirement
-from local_cloud.batch.records import Record, Scope
 from local_cloud.containers.processes import ContainerFailedError
 from local_cloud.containers.task import ContainerTask, Mount, Node
 from local_cloud.ecr.references import parse_uri
@@ -61,22 +57,3 @@ def container_task(
             ErrorKind.IMAGE_NOT_FOUND, f"{image}: not found: Requested image not found"
         )
     return ContainerTask(**{**vars(task), "layout": str(repository.folder), "digest": found.digest})
-
-
-def role_credentials(scope: Scope, job: Record) -> Mapping[str, str]:
-    """Environment variables with which a job may call the emulator in its job role.
-
-    Without one it has no credentials, as on AWS.
-    """
-    role = job["container"].get("jobRoleArn", "")
-    if not role:
-        return {}
-    name = re.sub(r"[^A-Za-z0-9-]", "-", job["jobName"])
-    credentials: dict[str, str] = lambda_runtime.execution_credentials(
-        {
-            "FunctionArn": f"arn:aws:lambda:{scope.region}:{scope.account}:function:{name}",
-            "FunctionName": name,
-            "Role": role,
-        }
-    )
-    return {name: value for name, value in credentials.items() if value}

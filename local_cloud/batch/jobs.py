@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from local_cloud.access import callers, job_credentials
 from local_cloud.batch import records
 from local_cloud.batch.attempt import Attempt, now_ms
-from local_cloud.batch.images import container_task, role_credentials
+from local_cloud.batch.images import container_task
 from local_cloud.batch.logs import JobLog
 from local_cloud.batch.properties import requirement
 from local_cloud.batch.records import Environment, Record, Scope
@@ -279,12 +280,15 @@ class JobRunner(BackgroundWork):
         given = {entry["name"]: str(entry.get("value", "")) for entry in container.get("environment", [])}
         # The time limit of a multi-node job is that of its main node.
         limit_s = (job.get("timeout") or {}).get("attemptDurationSeconds") if index == run.main else None
+        role, path = container.get("jobRoleArn", ""), ""
+        if role:  # without one, a job has no credentials
+            path = job_credentials.offer(lambda: callers.job_credentials(role, part["jobId"]))
         variables = {
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_REGION": scope.region,
             "AWS_DEFAULT_REGION": scope.region,
-            **role_credentials(scope, part),
             **given,
+            **({"AWS_CONTAINER_CREDENTIALS_FULL_URI": self._endpoint + path} if path else {}),
             "AWS_BATCH_JOB_ID": part["jobId"],
             "AWS_BATCH_JOB_ATTEMPT": str(len(job["attempts"]) + 1),
             "AWS_BATCH_JQ_NAME": job["jobQueue"].rpartition("/")[2],
@@ -307,6 +311,7 @@ class JobRunner(BackgroundWork):
             task=task,
             task_arn=container["taskArn"],
             lost=_how_a_host_is_lost(environment),
+            on_end=lambda: job_credentials.withdraw(path),
         )
 
     def _array_variables(self, scope: Scope, job: Record) -> Mapping[str, str]:

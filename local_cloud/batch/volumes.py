@@ -1,6 +1,6 @@
 """EFS file systems of jobs: folders below the cloud's state folder.
 
-A file system need not have been created here: templates name those of an AWS account.
+Templates name file systems and access points of an AWS account, so these need not exist here.
 """
 
 from __future__ import annotations
@@ -10,17 +10,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ministack.core.responses import request_scope
+from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import efs
 
 from containers.errors import ErrorKind
 from local_cloud.batch.records import Scope
 from local_cloud.containers.processes import ContainerFailedError
 from local_cloud.containers.task import Mount
+from local_cloud.patches import Original, replaces
 
 _ID = re.compile(r"[A-Za-z0-9-]+")
+_ACCESS_POINT = re.compile(r"fsap-[0-9a-f]{8,40}")
 _FOR_EVERYBODY = 0o777
 """An access point acts as its own user, whoever uses it."""
+
+
+def install() -> None:
+    """Describe access points that do not exist, too: deployments read the ID of the file system from them."""
+
+    @replaces(efs, "_describe_access_points")
+    def describe(describe: Original, query: Mapping[str, str]) -> Any:
+        name = query.get("AccessPointId") or ""
+        if name in efs._access_points or not _ACCESS_POINT.fullmatch(name):
+            return describe(query)
+        arn = f"arn:aws:elasticfilesystem:{get_region()}:{get_account_id()}:access-point/{name}"
+        found = {
+            "AccessPointId": name,
+            "AccessPointArn": arn,
+            "FileSystemId": name.replace("fsap-", "fs-", 1),
+            "LifeCycleState": "available",
+            "OwnerId": get_account_id(),
+        }
+        return efs._json(200, {"AccessPoints": [found]})
 
 
 def mounts(scope: Scope, container: Mapping[str, Any], folder: Path) -> list[Mount]:

@@ -75,6 +75,9 @@ def install() -> None:
             first, *others = batch_resources(path, body, region, account) or ["*"]
             _also.set((*needed, *((_action.get(), arn) for arn in others)))
             return first
+        if service == "elasticfilesystem" and (name := query_params.get("AccessPointId")):
+            name = name[0] if isinstance(name, list) else name
+            return f"arn:aws:elasticfilesystem:{region}:{account}:access-point/{name}"
         found: str = extract(*request)
         return found
 

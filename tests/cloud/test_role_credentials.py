@@ -103,10 +103,13 @@ def worker(cloud: CloudUnderTest) -> Role:
 def job(cloud: CloudUnderTest) -> Role:
     """A job whose role may do nothing at all."""
     role = make_role(cloud, "of-roles-job", [])
-    queue, definition = make_queue(cloud, ["env"], containerProperties={"jobRoleArn": role})
+    command = ["sh", "-c", "env | grep AWS_ACCESS_KEY_ID; wget -q -O - $AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+    queue, definition = make_queue(cloud, command, containerProperties={"jobRoleArn": role})
     submitted = cloud.client("batch").submit_job(jobName="shown", jobQueue=queue, jobDefinition=definition)
-    lines = log_of(cloud, finished(cloud, submitted["jobId"]))
-    return Role(cloud, dict(line.split("=", 1) for line in lines))
+    (answer,) = log_of(cloud, finished(cloud, submitted["jobId"]))
+    given = json.loads(answer)
+    values = (given[name] for name in ("AccessKeyId", "SecretAccessKey", "Token"))
+    return Role(cloud, dict(zip(NAMES, values, strict=True)))
 
 
 RUNS_PROGRAMS: list[tuple[str, str, dict[str, Any]]] = [

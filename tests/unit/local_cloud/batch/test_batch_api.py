@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from ministack.services import batch as emulator
-from ministack.services import cloudwatch_logs
+from ministack.services import cloudwatch_logs, efs
 
 from local_cloud import leash
-from local_cloud.batch import jobs
+from local_cloud.batch import jobs, volumes
 from local_cloud.batch.api import Batch
 from local_cloud.batch.errors import ClientError
 from local_cloud.batch.records import Scope
@@ -627,6 +627,19 @@ def test_jobs_share_the_files_of_a_file_system(batch: Batch, tmp_path: Path) -> 
     assert (tmp_path / "efs/fs-1/fsap-1/file").read_text() == "text\n"
     found = ended(batch, submit(batch, "q", jobDefinition="leads-out"))
     assert "fs-1:/../fs-2 is invalid" in found["container"]["reason"]
+
+
+def test_an_access_point_of_aws_has_a_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efs, "_describe_access_points", efs._describe_access_points)
+    volumes.install()
+
+    def described(**query: str) -> list[Job]:
+        found: list[Job] = json.loads(efs._describe_access_points(query)[2])["AccessPoints"]
+        return found
+
+    (found,) = described(AccessPointId="fsap-0123456789abcdef0")
+    assert found["FileSystemId"] == "fs-0123456789abcdef0"
+    assert described(AccessPointId="../x") == described() == []
 
 
 def test_a_job_that_can_never_run_is_cancelled_when_its_queue_says_so(
