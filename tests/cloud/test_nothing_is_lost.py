@@ -48,10 +48,14 @@ def until_saved(shell: Shell, text: str) -> None:
 
 
 def queue_for_failed_jobs(shell: Shell) -> str:
-    """A queue that the failures of all jobs are sent to."""
+    """A queue that receives the failures of all jobs and of the children of array jobs."""
     url: str = shell.client("sqs").create_queue(QueueName="failed-jobs")["QueueUrl"]
     events = shell.client("events")
-    pattern = {"source": ["aws.batch"], "detail": {"status": ["FAILED"]}}
+    neither_array_nor_node = {
+        "arrayProperties": {"size": [{"exists": False}]},
+        "nodeProperties": {"nodeIndex": [{"exists": False}]},
+    }
+    pattern = {"source": ["aws.batch"], "detail": {"status": ["FAILED"], **neither_array_nor_node}}
     events.put_rule(Name="failed-jobs", EventPattern=json.dumps(pattern))
     arn = "arn:aws:sqs:us-east-1:000000000000:failed-jobs"
     events.put_targets(Rule="failed-jobs", Targets=[{"Id": "queue", "Arn": arn}])
@@ -98,12 +102,21 @@ def test_jobs_in_the_middle_of_which_the_cloud_ends_all_come_to_their_end(shell:
     """
     shell.json("local", "start", "--parallel", "2")
     failures = queue_for_failed_jobs(shell)
-    queue, definition = logged_queue(shell, 'echo x; sleep 0.7; [ "$FATE" = good ] || exit 3')
-    jobs = []
-    for number in range(6):
-        fate = {"environment": [{"name": "FATE", "value": "bad" if number == 5 else "good"}]}
-        submitted = {"jobName": f"job-{number}", "jobQueue": queue, "jobDefinition": definition}
-        jobs.append(shell.client("batch").submit_job(**submitted, containerOverrides=fate)["jobId"])
+    queue, definition = logged_queue(
+        shell, 'echo x; sleep 0.7; [ "$AWS_BATCH_JOB_ARRAY_INDEX" != 5 ] || exit 3'
+    )
+    batch = shell.client("batch")
+    (described,) = batch.describe_job_definitions(jobDefinitions=[definition])["jobDefinitions"]
+    nodes = {"targetNodes": "0:", "container": described["containerProperties"]}
+    batch.register_job_definition(
+        jobDefinitionName="nodes",
+        type="multinode",
+        nodeProperties={"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [nodes]},
+    )
+    submitted = {"jobName": "job", "jobQueue": queue}
+    both = batch.submit_job(**submitted, jobDefinition="nodes")["jobId"]
+    array = batch.submit_job(**submitted, jobDefinition=definition, arrayProperties={"size": 6})["jobId"]
+    jobs = [both, *(f"{array}:{index}" for index in range(6)), array]
     until(lambda: len(lines(shell, GROUP)) >= 3)
     until_saved(shell, definition)
     kill(shell)
@@ -115,9 +128,9 @@ def test_jobs_in_the_middle_of_which_the_cloud_ends_all_come_to_their_end(shell:
         return [by_id.get(job, "gone") for job in jobs]
 
     until(statuses, lambda found: set(found) <= {"SUCCEEDED", "FAILED"}, within_s=60)
-    assert statuses() == ["SUCCEEDED"] * 5 + ["FAILED"]
+    assert statuses() == ["SUCCEEDED"] * 6 + ["FAILED"] * 2
     (message,) = shell.client("sqs").receive_message(QueueUrl=failures, WaitTimeSeconds=10)["Messages"]
-    assert json.loads(message["Body"])["detail"]["jobId"] == jobs[5]
+    assert json.loads(message["Body"])["detail"]["jobId"] == f"{array}:5"
 
 
 def test_what_was_answered_a_moment_before_a_kill_is_there_afterwards(shell: Shell, tmp_path: Path) -> None:
