@@ -7,7 +7,8 @@
 - `iam:PassRole` is not checked.
 - `aws:SecureTransport` rejects all plain HTTP. Here, a request over loopback counts as secure.
 - The ARN of an object lost the `/` at the end of its key, and one of two in `a//b`.
-- Batch's calls had the resource `*` only. Here, they have those of AWS's Service Authorization Reference.
+- Batch's calls, and DescribeAccessPoints of EFS, had the resource `*` only. Here, they have those of AWS's
+  Service Authorization Reference.
 """
 
 from __future__ import annotations

@@ -390,6 +390,14 @@ def test_the_credentials_of_a_role_cannot_be_guessed(cloud: CloudUnderTest, work
         )
 
 
+def test_an_access_point_is_described_with_a_right_on_it(cloud: CloudUnderTest) -> None:
+    mine, other = "fsap-0123456789abcdef0", "fsap-0123456789abcdef1"
+    arn = f"arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/{mine}"
+    role = in_function(cloud, [allow("elasticfilesystem:DescribeAccessPoints", arn)])
+    assert role.attempt("efs", "describe_access_points", AccessPointId=mine) == "allowed"
+    assert role.attempt("efs", "describe_access_points", AccessPointId=other) in DENIED
+
+
 def test_a_session_needs_its_own_token(worker: Role, job: Role) -> None:
     for token in (None, "x", job.credentials["AWS_SESSION_TOKEN"]):
         mixed = Role(worker.cloud, {**worker.credentials, "AWS_SESSION_TOKEN": token})  # type: ignore[dict-item]
