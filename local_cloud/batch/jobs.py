@@ -344,6 +344,8 @@ class JobRunner(BackgroundWork):
             other.stop("The main node has ended")
             if thread.ident is not None:
                 thread.join()
+            else:
+                other.on_end()
         with self._store.transaction():
             self._running.pop(run.job["jobId"], None)
             self._vcpus_used[run.key] -= run.vcpus

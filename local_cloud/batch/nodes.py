@@ -76,7 +76,8 @@ def _range_of(index: int, number: int, properties: Record) -> Record:
     ]
     if not ranges:
         raise ClientError(f"No nodeRangeProperties for node {index}")
-    return min(ranges, key=lambda found: found[0])[1]
+    narrowest: Record = min(ranges, key=lambda found: found[0])[1]
+    return narrowest
 
 
 def _targets(text: str, number: int) -> range:

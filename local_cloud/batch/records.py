@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -263,7 +263,7 @@ def _has_name(job: Record, value: str) -> bool:
     return bool(name.startswith(value[:-1]) if value.endswith("*") else name == value)
 
 
-_FILTERS = {
+_FILTERS: Mapping[str, Callable[[Record, str], bool]] = {
     "JOB_NAME": _has_name,
     "JOB_DEFINITION": _has_definition,
     "BEFORE_CREATED_AT": lambda job, value: int(job["createdAt"]) < int(value),

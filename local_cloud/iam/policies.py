@@ -27,7 +27,8 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import AuthError, EvalResult
 
 from local_cloud.access import callers, roles
-from local_cloud.batch.records import ClientError, find_definition
+from local_cloud.batch.errors import ClientError
+from local_cloud.batch.records import find_definition
 from local_cloud.patches import Original, replaces
 
 _also: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.ContextVar(

@@ -15,7 +15,7 @@ from ministack.services import batch as emulator
 from ministack.services import cloudwatch_logs, efs
 
 from local_cloud import leash
-from local_cloud.batch import jobs, volumes
+from local_cloud.batch import volumes
 from local_cloud.batch.api import Batch
 from local_cloud.batch.errors import ClientError
 from local_cloud.batch.records import Scope
@@ -592,6 +592,22 @@ def test_a_job_that_uses_more_memory_than_it_has_is_killed(batch: Batch) -> None
     assert logged(survived) == ["survived"]
 
 
+def test_gpus_and_storage_are_recorded_and_overridden(batch: Batch) -> None:
+    make_queue(batch, "q")
+    gpu = {"type": "GPU", "value": "1"}
+    container = {
+        "image": "busybox",
+        "resourceRequirements": [gpu, {"type": "MEMORY", "value": "64"}, {"type": "VCPU", "value": "1"}],
+        "ephemeralStorage": {"sizeInGiB": 100},
+    }
+    batch.register_job_definition({"jobDefinitionName": "g", "containerProperties": container})
+    larger = {"resourceRequirements": [{"type": "MEMORY", "value": "128"}, {"type": "VCPU", "value": "2"}]}
+    found = job(batch, submit(batch, "q", jobDefinition="g", containerOverrides=larger))["container"]
+    asked = {entry["type"]: entry["value"] for entry in found["resourceRequirements"]}
+    assert asked == {"GPU": "1", "MEMORY": "128", "VCPU": "2"}
+    assert found["ephemeralStorage"] == {"sizeInGiB": 100}
+
+
 def test_jobs_share_the_files_of_a_file_system(batch: Batch, tmp_path: Path) -> None:
     make_queue(batch, "q")
     volumes = [
@@ -654,8 +670,8 @@ def test_a_job_that_can_never_run_is_cancelled_when_its_queue_says_so(
     scheduled()
     assert job(batch, stuck)["status"] == "RUNNABLE"
     assert job(batch, stuck)["statusReason"].startswith(f"{reason} - ")
-    now = time.monotonic()
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now + 600)
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 600)
     found = ended(batch, stuck)
     assert found["statusReason"] == f"Canceled by JobStateTimeLimit action due to reason: {reason}"
 
