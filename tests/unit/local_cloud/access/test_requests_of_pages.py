@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.access import gatekeeper
+from local_cloud.access import gatekeeper, job_credentials
 from local_cloud.access.gatekeeper import Gatekeeper
 from local_cloud.access.signatures import SignatureError
 
@@ -17,7 +17,14 @@ FROM_PAGE = "Web pages may not call the embedded cloud"
 
 
 def answer(**headers: str) -> str:
-    """What an unsigned request with these headers is told."""
+    """The message of the answer to an unsigned request with these headers."""
+    status, body = ask("/bucket/key", **headers)
+    assert status == 403
+    return str(json.loads(body)["message"]) if body.startswith(b"{") else body.decode()
+
+
+def ask(path: str, **headers: str) -> tuple[int, bytes]:
+    """Status and body of the answer to an unsigned request."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def serve(*_request: Any) -> None:
@@ -33,15 +40,24 @@ def answer(**headers: str) -> str:
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/bucket/key",
-        "raw_path": b"/bucket/key",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
     }
     asyncio.run(Gatekeeper(serve, 4566)(scope, receive, send))
-    assert sent[0]["status"] == 403
-    body: bytes = sent[1]["body"]
-    return str(json.loads(body)["message"]) if body.startswith(b"{") else body.decode()
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_a_job_gets_its_credentials_and_a_web_page_does_not() -> None:
+    path = job_credentials.offer(lambda: {"Token": "t"})
+    try:
+        assert ask(path) == (200, b'{"Token": "t"}')
+        for from_page in ({"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}):
+            assert ask(path, **from_page)[0] == 403
+    finally:
+        job_credentials.withdraw(path)
+    assert ask(path)[0] == 403
 
 
 @pytest.mark.parametrize(
