@@ -19,6 +19,7 @@ Internal (an import rule in pyproject.toml enforces this):
     build.py         from plain data to the model, with all defaults
     rules/           rules that a schema cannot express: names, files, limits of AWS
     fargate.py       the job sizes that Fargate offers
+    instances.py     EC2 instance types: architecture, GPU, defaults
     components.py    strongly connected components of a graph
     docs/            generates docs/fdl.md and the pages of the documentation site about diagnostics
 

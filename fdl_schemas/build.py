@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fdl_schemas import fargate
+from fdl_schemas.instances import default_types, vcpus_of_instance
 from fdl_schemas.model import (
     ApiGateway,
     BatchJob,
@@ -24,6 +25,7 @@ from fdl_schemas.model import (
     FileSystem,
     Function,
     HttpAuth,
+    JobSize,
     MultiNode,
     OscarService,
     RunOptions,
@@ -174,7 +176,7 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
     )
     if function.execution_mode is ExecutionMode.LAMBDA:
         return function
-    return replace(function, batch=_batch(_map(entry.get("batch"))))
+    return replace(function, batch=_batch(_map(entry.get("batch")), function))
 
 
 def _container(settings: Mapping[str, Any], folder: Path) -> Container:
@@ -188,7 +190,7 @@ def _container(settings: Mapping[str, Any], folder: Path) -> Container:
     )
 
 
-def _batch(settings: Mapping[str, Any]) -> BatchJob:
+def _batch(settings: Mapping[str, Any], function: Function) -> BatchJob:
     resources = _map(settings.get("compute_resources"))
     several = _map(settings.get("multi_node_parallel"))
     gpu, nodes = settings.get("enable_gpu"), several.get("enabled")
@@ -199,20 +201,25 @@ def _batch(settings: Mapping[str, Any]) -> BatchJob:
     # The rules report a size that Fargate does not offer; the values here do not matter then.
     fitting = fargate.size(vcpus, memory) if kind.startswith("FARGATE") else None
     vcpus, memory = fitting or (vcpus or fargate.DEFAULT_VCPUS, memory or fargate.DEFAULT_MEMORY_MIB)
-    return BatchJob(
+    subnets = _texts(resources.get("subnets"))
+    security_groups = _texts(resources.get("security_group_ids"))
+    if not subnets and function.file_systems and function.vpc is not None:
+        # Elsewhere, jobs cannot reach the file system.
+        subnets, security_groups = function.vpc.subnet_ids, function.vpc.security_group_ids
+    job = BatchJob(
         vcpus=vcpus,
         memory_mib=memory,
         environment=_variables(settings.get("environment")),
         compute_resources=ComputeResources(
             type=kind,
-            # A queue with fewer vCPUs than the job would never start it.
-            max_v_cpus=int(resources.get("max_v_cpus", max(default.max_v_cpus, math.ceil(vcpus)))),
-            instance_types=_texts(resources.get("instance_types")) or default.instance_types,
-            subnets=_texts(resources.get("subnets")),
-            security_group_ids=_texts(resources.get("security_group_ids")),
+            instance_types=_texts(resources.get("instance_types"))
+            or default_types(function.architecture, gpu=bool(gpu)),
+            subnets=subnets,
+            security_group_ids=security_groups,
+            assign_public_ip=resources.get("assign_public_ip", False if subnets else None),
             instance_role=resources.get("instance_role"),
             launch_template_name=resources.get("launch_template_name"),
-            **_given(resources, "min_v_cpus", "desired_v_cpus", read=int),
+            **_given(resources, "min_v_cpus", "desired_v_cpus", "max_v_cpus", read=int),
         ),
         service_role_arn=settings.get("service_role") or None,
         multi_node=MultiNode(**_given(several, "number_nodes", "main_node_index", read=int))
@@ -220,8 +227,43 @@ def _batch(settings: Mapping[str, Any]) -> BatchJob:
         else None,
         gpus=int(bool(gpu)),
         **_given(settings, "state"),
-        **_given(settings, "attempts", read=int, timeout_s="timeout"),
+        **_given(
+            settings, "attempts", read=int, timeout_s="timeout", ephemeral_storage_gib="ephemeral_storage"
+        ),
     )
+    job = replace(job, retry=_further_sizes(settings.get("retry"), job))
+    if resources.get("max_v_cpus") is not None:
+        return job
+    most = max(default.max_v_cpus, _vcpus_for_one(job))
+    return replace(job, compute_resources=replace(job.compute_resources, max_v_cpus=most))
+
+
+def _further_sizes(entries: list[Any] | None, job: BatchJob) -> tuple[JobSize, ...]:
+    sizes: list[JobSize] = []
+    before = JobSize(job.vcpus, job.memory_mib, job.timeout_s)
+    for entry in entries or ():
+        settings = _map(entry)
+        vcpus, memory = settings.get("vcpus"), settings.get("memory")
+        memory = None if memory is None else int(memory)
+        fitting = (
+            fargate.next_size((before.vcpus, before.memory_mib), vcpus, memory) if job.on_fargate else None
+        )
+        # The rules report a size that Fargate does not offer; the values here do not matter then.
+        vcpus, memory = fitting or (vcpus or before.vcpus, memory or before.memory_mib)
+        before = JobSize(vcpus, memory, int(settings.get("timeout") or before.timeout_s))
+        sizes.append(before)
+    return tuple(sizes)
+
+
+def _vcpus_for_one(job: BatchJob) -> int:
+    """vCPUs without which a queue would never start the largest size of a job.
+
+    Each of several nodes has an instance of its own.
+    """
+    if job.on_fargate:
+        return math.ceil(job.most_vcpus)
+    nodes = 1 if job.multi_node is None else job.multi_node.number_nodes
+    return nodes * vcpus_of_instance(job.most_vcpus / nodes, gpu=job.gpus > 0)
 
 
 def _oscar_service(cluster: str, settings: Mapping[str, Any]) -> OscarService:

@@ -44,6 +44,21 @@ def size(vcpus: float | None, memory_mib: int | None) -> tuple[float, int] | Non
     return (vcpus, memory_mib) if memory_mib in memories else None
 
 
+def next_size(
+    before: tuple[float, int], vcpus: float | None, memory_mib: int | None
+) -> tuple[float, int] | None:
+    """The size of a further try, with missing values filled in; None if Fargate does not offer it.
+
+    :param before: vCPUs and MiB of the size before.
+    """
+    options = [vcpus] if vcpus is not None else [option for option in OFFERED if option >= before[0]]
+    for option in options:
+        for memory in OFFERED.get(option, ()):
+            if memory == memory_mib or (memory_mib is None and memory >= before[1]):
+                return option, memory
+    return None
+
+
 def nearest(vcpus: float | None, memory_mib: int | None) -> tuple[float, int]:
     """The smallest offered size with at least this much of both, or the largest size."""
     vcpus, memory_mib = vcpus or DEFAULT_VCPUS, memory_mib or DEFAULT_MEMORY_MIB

@@ -79,10 +79,12 @@ class ComputeResources:
     desired_v_cpus: int = 0
     max_v_cpus: int = 2
     instance_types: tuple[str, ...] = ("optimal",)
-    """Only for `EC2` and `SPOT`."""
+    """Only for `EC2` and `SPOT`; the default depends on architecture and GPU."""
     subnets: tuple[str, ...] = ()
-    """IDs of existing subnets; empty: public subnets are created."""
+    """IDs of existing subnets; empty: those of the deployment's VPC."""
     security_group_ids: tuple[str, ...] = ()
+    assign_public_ip: bool | None = None
+    """Only for Fargate; None: as the deployment's VPC requires it."""
     instance_role: str | None = None
     """ARN or name of an existing instance profile; only for `EC2` and `SPOT`."""
     launch_template_name: str | None = None
@@ -97,6 +99,16 @@ class MultiNode:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSize:
+    """The size of a further try of a job that ran out of memory or time."""
+
+    vcpus: float
+    memory_mib: int
+    timeout_s: int
+    """Timeout of one attempt."""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchJob:
     """The Batch job of a function in `batch` or `lambda-batch` mode."""
 
@@ -106,14 +118,31 @@ class BatchJob:
     timeout_s: int = 86400
     """Timeout of one attempt."""
     attempts: int = 2
+    retry: tuple[JobSize, ...] = ()
+    """Sizes for further tries of a job that ran out of memory or time, each at least as large as the one
+    before."""
+    ephemeral_storage_gib: int | None = None
+    """Only on Fargate; None: its default of 20 GiB."""
     environment: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     state: str = "ENABLED"
     compute_resources: ComputeResources = field(default_factory=ComputeResources)
     service_role_arn: str | None = None
     """ARN of an existing service role; None: Batch's service-linked role, or a role that is created."""
     gpus: int = 0
+    """Of each node."""
     multi_node: MultiNode | None = None
     """Set if `multi_node_parallel.enabled` is true."""
+
+    @property
+    def on_fargate(self) -> bool:
+        """Whether jobs run on Fargate, and not on EC2 instances."""
+        return self.compute_resources.type.startswith("FARGATE")
+
+    @property
+    def most_vcpus(self) -> float:
+        """vCPUs of all nodes of the largest size."""
+        nodes = 1 if self.multi_node is None else self.multi_node.number_nodes
+        return nodes * max([self.vcpus, *(size.vcpus for size in self.retry)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The chapters of docs/fdl.md: all keys, their AWS resources, and unsupported keys."""
+"""The chapters of docs/fdl.md: all keys, and their AWS resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from fdl_schemas.reading.schema import resolved, schema
 from fdl_schemas.reading.validator import types_of
-from fdl_schemas.rules.not_supported_yet import UNSUPPORTED
 
 INTRODUCTION: Final = Path(__file__).with_name("introduction.md")
 CODES: Final = "fdl_schemas/diagnostics/codes.md"
@@ -70,8 +69,6 @@ def document() -> str:
         "CDK constructs create the CloudFormation resources. The runner's configuration is a small file that "
         "is packaged with the function.",
         _aws_table(maps),
-        "## Not supported yet",
-        _unsupported(),
     ]
     return _CODE_LINK.sub(rf"(../{CODES}#\1)", "\n\n".join(parts)) + "\n"
 
@@ -97,7 +94,7 @@ def _chapter(one: Map, maps: list[Map]) -> str:
         about = resolved(below)
         link = next((other for other in maps if other.path in (path, f"{path}[]", f"{path}.NAME")), None)
         name = f"[`{key}`](#{link.anchor})" if link else f"`{key}`"
-        lines.append(f"| {name} | {_type(about, key in required)} | {_meaning(about, path)} |")
+        lines.append(f"| {name} | {_type(about, key in required)} | {_meaning(about)} |")
     return "\n".join(lines)
 
 
@@ -149,14 +146,11 @@ def _limits(about: Mapping[str, Any]) -> Iterator[str]:
             yield f"at most {about[most]} {'entry' if about[most] == 1 else unit}"
 
 
-def _meaning(about: Mapping[str, Any], path: str) -> str:
+def _meaning(about: Mapping[str, Any]) -> str:
     text = str(about.get("description", ""))
     example = next(iter(about.get("examples", ())), None)
     if example is not None:
         text += f" Example: `{_yaml(example)}`."
-    missing = [one for one in UNSUPPORTED if path == f"functions.aws[].{one.path}"]
-    for one in missing:
-        text += f" **Not supported yet:** {one.what}."
     return _cell(text)
 
 
@@ -186,22 +180,5 @@ def _aws_table(maps: list[Map]) -> str:
             becomes = below.get("x-aws") or resolved(below).get("x-aws")
             if becomes:
                 path = f"{one.path}.{key}" if one.path else key
-                if any(path == f"functions.aws[].{missing.path}" for missing in UNSUPPORTED):
-                    becomes += " ([not in every case yet](#not-supported-yet))"
                 lines.append(f"| `{path}` | {_cell(becomes)} |")
-    return "\n".join(lines)
-
-
-def _unsupported() -> str:
-    if not UNSUPPORTED:
-        return "All keys are supported."
-    lines = [
-        "This version cannot deploy these parts of the language ([FDL040](#fdl040)).",
-        "",
-        "| key | what | alternative |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| `functions.aws[].{one.path}` | {_cell(one.what)} | {_cell(one.instead)} |" for one in UNSUPPORTED
-    ]
     return "\n".join(lines)

@@ -13,5 +13,4 @@ regions.py            regions
 storage.py            paths, buckets and storage providers
 tags.py               tags
 without_meaning.py    keys without an effect
-not_supported_yet.py  keys of the language that the constructs do not support
 """

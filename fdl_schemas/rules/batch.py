@@ -1,9 +1,16 @@
-"""The rules about Batch jobs: sizes that Fargate offers, and settings that contradict each other."""
+"""The rules about Batch jobs: sizes, instance types, and settings that contradict each other."""
 
 from __future__ import annotations
 
-from fdl_schemas import fargate
+import math
+from typing import Any
+
+from fdl_schemas import fargate, instances
 from fdl_schemas.build import FunctionEntry
+from fdl_schemas.diagnostics.diagnostic import quoted
+from fdl_schemas.instances import default_types
+from fdl_schemas.model import BatchJob, JobSize
+from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
 
 
@@ -13,7 +20,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
     if job is None:
         return
     resources = job.compute_resources
-    if resources.type.startswith("FARGATE"):
+    if job.on_fargate:
         _check_fargate_size(entry, findings)
         if job.gpus or job.multi_node is not None:
             what = "a GPU" if job.gpus else "several nodes"
@@ -21,9 +28,12 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
                 "FDL035",
                 f"Fargate does not support jobs with {what}",
                 entry.at("batch", "compute_resources", "type"),
-                expected="type EC2 or SPOT",
+                expected="type EC2" if job.multi_node is not None else "type EC2 or SPOT",
                 help="remove `type`, or write `type: EC2`",
             )
+    else:
+        _check_instances(entry, job, findings)
+    _check_further_sizes(entry, job, findings)
     if (
         resources.subnets
         and not resources.security_group_ids
@@ -37,12 +47,15 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
             help="add `security_group_ids` with security groups in the VPC of the subnets",
             on_key=True,
         )
-    if resources.max_v_cpus < job.vcpus:
+    if resources.max_v_cpus < job.most_vcpus:
+        nodes = 1 if job.multi_node is None else job.multi_node.number_nodes
+        size = f"{job.most_vcpus / nodes:g} vCPUs"
         findings.error(
             "FDL035",
-            f"a job with {job.vcpus:g} vCPUs never starts with `max_v_cpus: {resources.max_v_cpus}`",
+            f"a job with {size if nodes == 1 else f'{nodes} nodes of {size}'} never starts with "
+            f"`max_v_cpus: {resources.max_v_cpus}`",
             entry.at("batch", "compute_resources", "max_v_cpus"),
-            expected=f"`max_v_cpus` of at least {job.vcpus:g}",
+            expected=f"`max_v_cpus` of at least {job.most_vcpus:g}",
             help="raise `max_v_cpus`, the limit for all jobs that run at the same time",
         )
     if (
@@ -68,11 +81,112 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
         )
 
 
+def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
+    """What Batch requires of jobs on EC2 instances."""
+    if job.compute_resources.type == "SPOT" and job.multi_node is not None:
+        findings.error(
+            "FDL035",
+            "Batch does not run jobs with several nodes on Spot instances",
+            entry.at("batch", "compute_resources", "type"),
+            expected="type EC2",
+            help="remove `type`, or write `type: EC2`",
+        )
+    for steps, vcpus in (
+        (("vcpus",), job.vcpus),
+        *((("retry", number, "vcpus"), size.vcpus) for number, size in enumerate(job.retry)),
+    ):
+        if vcpus != int(vcpus) and _value_at(entry, *steps) is not None:
+            findings.error(
+                "FDL035",
+                f"jobs on EC2 instances have whole vCPUs, not {vcpus:g}",
+                entry.at("batch", *steps),
+                expected="a whole number",
+                help=f"write `vcpus: {math.ceil(vcpus)}`",
+            )
+    path = ("batch", "compute_resources", "instance_types")
+    given = entry.get(*path)
+    if not given or not findings.is_whole(entry.at(*path)):
+        return
+    architecture = entry.function.architecture
+    usual = ", ".join(default_types(architecture, gpu=job.gpus > 0))
+    for number, instance_type in enumerate(given):
+        if instances.architecture(instance_type) != architecture:
+            findings.error(
+                "FDL035",
+                f"{quoted(instance_type)} has no {architecture} processors, which the image requires",
+                entry.at(*path, number),
+                expected=f"instance types for {architecture}, such as `{usual}`",
+                help="use another instance type, or change `architectures`",
+            )
+            return
+    if job.gpus and not any(instances.has_gpu(instance_type) for instance_type in given):
+        findings.error(
+            "FDL035",
+            "none of the instance types has a GPU",
+            entry.at(*path),
+            expected=f"instance types with a GPU, such as `{usual}`",
+            help=f"remove `instance_types`; the default with a GPU is `{usual}`",
+            on_key=True,
+        )
+
+
+def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
+    if not findings.is_whole(entry.at("batch")):
+        return  # a size depends on the one before
+    before = JobSize(job.vcpus, job.memory_mib, job.timeout_s)
+    for number, size in enumerate(job.retry):
+        vcpus = _value_at(entry, "retry", number, "vcpus")
+        memory = _value_at(entry, "retry", number, "memory")
+        offered = fargate.next_size((before.vcpus, before.memory_mib), vcpus, memory)
+        if job.on_fargate and offered is None:
+            least = (vcpus or before.vcpus, memory or before.memory_mib)
+            path = entry.at("batch", "retry", number)
+            _refuse_fargate_size(path, (vcpus, memory), fargate.nearest(*least), findings)
+            return
+        values = (
+            ("vcpus", size.vcpus, before.vcpus),
+            ("memory", size.memory_mib, before.memory_mib),
+            ("timeout", size.timeout_s, before.timeout_s),
+        )
+        for key, value, least in values:
+            if value < least:
+                findings.error(
+                    "FDL035",
+                    f"`{key}: {value:g}` is less than in the size before",
+                    entry.at("batch", "retry", number, key),
+                    expected=f"at least {least:g}",
+                    help="sort the sizes of `retry` from the smallest to the largest",
+                )
+                return
+        if size == before:
+            findings.error(
+                "FDL035",
+                "this size is not larger than the size before",
+                entry.at("batch", "retry", number),
+                expected="a larger `memory`, `vcpus` or `timeout`",
+                help="raise a value, or remove the entry",
+            )
+            return
+        before = size
+
+
+def _value_at(entry: FunctionEntry, *steps: str | int) -> Any:
+    value: Any = entry.get("batch")
+    for step in steps:
+        value = value[step] if isinstance(value, list) else (value or {}).get(step)
+    return value
+
+
 def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
     vcpus, memory = entry.get("batch", "vcpus"), entry.get("batch", "memory")
-    if fargate.size(vcpus, memory) is not None:
-        return
-    near = fargate.nearest(vcpus, memory)
+    if fargate.size(vcpus, memory) is None:
+        _refuse_fargate_size(entry.at("batch"), (vcpus, memory), fargate.nearest(vcpus, memory), findings)
+
+
+def _refuse_fargate_size(
+    path: PathInFile, given: tuple[float | None, int | None], near: tuple[float, int], findings: Findings
+) -> None:
+    vcpus, memory = given
     if vcpus in fargate.OFFERED:
         offered = fargate.OFFERED[vcpus]
         expected = f"{offered[0]} to {offered[-1]} MiB with `vcpus: {vcpus:g}`"
@@ -87,8 +201,8 @@ def _check_fargate_size(entry: FunctionEntry, findings: Findings) -> None:
     findings.error(
         "FDL033",
         f"Fargate does not offer jobs of {about}",
-        entry.at(
-            "batch",
+        (
+            *path,
             "memory" if memory is not None and (vcpus is None or vcpus in fargate.OFFERED) else "vcpus",
         ),
         expected=expected,

@@ -25,7 +25,6 @@ from fdl_schemas.rules.environment import check_environment
 from fdl_schemas.rules.files import check_files
 from fdl_schemas.rules.images import check_image_function
 from fdl_schemas.rules.marks import refuse_marks
-from fdl_schemas.rules.not_supported_yet import refuse_unsupported
 from fdl_schemas.rules.patterns import warn_of_patterns
 from fdl_schemas.rules.regions import check_region_of_parts, check_region_of_readers
 from fdl_schemas.rules.storage import check_providers, check_storage
@@ -60,7 +59,6 @@ def check_rules(draft: Draft, findings: Findings) -> None:
     _check_unique_names(draft, findings)
     _check_loops(draft, findings)
     _warn_of_oscar(draft, findings)
-    refuse_unsupported(draft, findings)
 
 
 # One function
@@ -125,6 +123,7 @@ def _check_file_system(entry: FunctionEntry, findings: Findings) -> None:
         entry.function.file_systems
         and entry.function.vpc is None
         and findings.is_whole(entry.at("lambda", "vpc"))
+        and (entry.function.runs_in_lambda or not entry.get("batch", "compute_resources", "subnets"))
     ):
         findings.error(
             "FDL034",

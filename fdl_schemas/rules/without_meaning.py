@@ -40,6 +40,10 @@ _OF_EC2_ALONE: Final = (
     "min_v_cpus",
     "desired_v_cpus",
 )
+_OF_FARGATE_ALONE: Final = (
+    ("batch", "ephemeral_storage"),
+    ("batch", "compute_resources", "assign_public_ip"),
+)
 _IGNORED_IN_BATCH: Final = frozenset({"boto_profile", "region"})
 
 
@@ -115,11 +119,16 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
     ):
         reason = "add `subnets` of the VPC that the security groups belong to"
         _no_effect(entry, ("batch", "compute_resources", "security_group_ids"), reason, findings)
-    if resources.type.startswith("FARGATE"):
+    if entry.function.batch.on_fargate:
         for key in _OF_EC2_ALONE:
             if entry.get("batch", "compute_resources", key):
                 reason = "remove the key; it only applies to type EC2 or SPOT"
                 _no_effect(entry, ("batch", "compute_resources", key), reason, findings)
+        return
+    for steps in _OF_FARGATE_ALONE:
+        if entry.get(*steps) is not None:
+            reason = "remove the key; it only applies to type FARGATE or FARGATE_SPOT"
+            _no_effect(entry, steps, reason, findings)
 
 
 def _no_effect(entry: FunctionEntry, steps: tuple[str, ...], reason: str, findings: Findings) -> None:

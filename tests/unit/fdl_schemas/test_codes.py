@@ -12,8 +12,6 @@ from fdl_schemas.load import CheckResult, check
 from tests.oci_images import Image, docker_save
 
 FILES = {code: about for code, about in explanations().items() if about.language == "yaml"}
-# What the language has and cannot be deployed yet comes on top of what the example is about.
-NOT_SUPPORTED_YET = "FDL040"
 OTHERS = {"FDL054": {"FDL054"}}
 
 
@@ -34,8 +32,7 @@ def test_bad_example_leads_to_the_code_and_to_nothing_else(
     code: str, about: Explanation, tmp_path: Path
 ) -> None:
     found = checked(about.bad, tmp_path).diagnostics
-    assert {one.code for one in found} - {NOT_SUPPORTED_YET} == {code} - {NOT_SUPPORTED_YET}
-    assert code in {one.code for one in found}
+    assert {one.code for one in found} == {code}
     assert {one.severity for one in found if one.code == code} == {
         Severity.WARNING if code >= FIRST_WARNING else Severity.ERROR
     }
@@ -43,7 +40,7 @@ def test_bad_example_leads_to_the_code_and_to_nothing_else(
 
 @pytest.mark.parametrize(("code", "about"), FILES.items(), ids=list(FILES))
 def test_good_example_is_good(code: str, about: Explanation, tmp_path: Path) -> None:
-    assert {one.code for one in checked(about.good, tmp_path).diagnostics} <= {NOT_SUPPORTED_YET}
+    assert checked(about.good, tmp_path).diagnostics == ()
 
 
 def test_plain_text_has_no_links() -> None:

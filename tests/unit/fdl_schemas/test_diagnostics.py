@@ -264,7 +264,7 @@ def test_only_the_first_of_very_many_are_shown() -> None:
 
 def test_warnings_come_last() -> None:
     warning = Diagnostic("FDL050", "w", "f", 1, 1, severity=Severity.WARNING)
-    error = Diagnostic("FDL040", "e", "f", 9, 1)
+    error = Diagnostic("FDL041", "e", "f", 9, 1)
     assert in_order([warning, error]) == (error, warning)
 
 

@@ -18,6 +18,7 @@ from fdl_schemas.model import (
     FileSystem,
     Function,
     HttpAuth,
+    JobSize,
     MultiNode,
     OscarService,
     RunOptions,
@@ -27,7 +28,6 @@ from fdl_schemas.model import (
     Vpc,
     Workflow,
 )
-from fdl_schemas.rules.not_supported_yet import UNSUPPORTED
 
 DARKNET = """\
 functions:
@@ -338,6 +338,8 @@ functions:
       memory: 8000
       timeout: 3600
       attempts: 3
+      retry: [{memory: 16000}, {vcpus: 8, timeout: 7200}]
+      ephemeral_storage: 100
       enable_gpu: true
       service_role: arn:aws:iam::123456789012:role/batch
       environment: {Variables: {E: f}}
@@ -347,8 +349,9 @@ functions:
       compute_resources:
         min_v_cpus: 1
         desired_v_cpus: 2
-        max_v_cpus: 16
-        instance_types: [g5.xlarge]
+        max_v_cpus: 32
+        instance_types: [g5g.xlarge]
+        assign_public_ip: true
         subnets: [subnet-0a1b2c3d]
         security_group_ids: [sg-0a1b2c3d]
         instance_role: ecsInstanceRole
@@ -361,8 +364,7 @@ allow_loops: true
 """
 
 
-def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fdl_schemas.rules.rules.refuse_unsupported", lambda draft, findings: None)
+def test_every_key_reaches_the_model(tmp_path: Path) -> None:
     workflow = load(EVERY_KEY, tmp_path, files=("s.sh",))
     assert workflow.functions == (
         Function(
@@ -415,6 +417,8 @@ def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 memory_mib=8000,
                 timeout_s=3600,
                 attempts=3,
+                retry=(JobSize(4, 16000, 3600), JobSize(8, 16000, 7200)),
+                ephemeral_storage_gib=100,
                 environment={"E": "f"},
                 state="DISABLED",
                 gpus=1,
@@ -424,10 +428,11 @@ def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
                     type="EC2",
                     min_v_cpus=1,
                     desired_v_cpus=2,
-                    max_v_cpus=16,
-                    instance_types=("g5.xlarge",),
+                    max_v_cpus=32,
+                    instance_types=("g5g.xlarge",),
                     subnets=("subnet-0a1b2c3d",),
                     security_group_ids=("sg-0a1b2c3d",),
+                    assign_public_ip=True,
                     instance_role="ecsInstanceRole",
                     launch_template_name="mine",
                 ),
@@ -451,17 +456,60 @@ def test_every_key_reaches_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert workflow.buckets == ()  # one is fed by a topic, the other is on MinIO
 
 
-def test_every_entry_of_the_unsupported_table_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "s.sh").touch()
-    (tmp_path / "w.yaml").write_text(
-        EVERY_KEY.replace("        min_v_cpus", "        type: EC2\n        min_v_cpus")
+def job_of(batch: str, folder: Path, more: str = "") -> BatchJob:
+    text = (
+        "functions: {aws: [{lambda: {name: f, execution_mode: batch, container: {image: a}%s}, batch: %s}]}"
     )
-    refused = {found.message for found in check(tmp_path / "w.yaml").errors}
-    by_two_keys = {"not supported yet: `file_system` for Batch jobs"}
-    assert refused - by_two_keys == {f"not supported yet: {entry.what}" for entry in UNSUPPORTED}
+    (function,) = load(text % (more, batch), folder).functions
+    assert function.batch is not None
+    return function.batch
 
 
-def test_keys_at_their_defaults_are_not_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("batch", "architecture", "types", "most"),
+    [
+        ("{compute_resources: {type: EC2}}", "x86_64", ("optimal",), 2),
+        ("{compute_resources: {type: SPOT}}", "arm64", ("default_arm64",), 2),
+        ("{enable_gpu: true}", "x86_64", ("g4dn",), 4),
+        ("{enable_gpu: true, vcpus: 5}", "arm64", ("g5g",), 8),
+        # Each node has an instance of its own, of two vCPUs at least.
+        ("{multi_node_parallel: {enabled: true, number_nodes: 3}}", "x86_64", ("optimal",), 6),
+        ("{vcpus: 1, memory: 2048, retry: [{memory: 16384}, {vcpus: 4}]}", "x86_64", ("optimal",), 4),
+    ],
+)
+def test_compute_resources_are_enough_for_one_job_by_default(
+    batch: str, architecture: str, types: tuple[str, ...], most: int, tmp_path: Path
+) -> None:
+    resources = job_of(batch, tmp_path, f", architectures: [{architecture}]").compute_resources
+    assert resources.instance_types == types
+    assert resources.max_v_cpus == most
+
+
+def test_further_sizes_are_filled_in_with_what_fargate_offers(tmp_path: Path) -> None:
+    sizes = "[{memory: 16384}, {timeout: 7200}, {vcpus: 8}, {memory: 122880}]"
+    job = job_of(f"{{memory: 4096, timeout: 600, retry: {sizes}}}", tmp_path)
+    assert job.retry == (
+        JobSize(2, 16384, 600),
+        JobSize(2, 16384, 7200),
+        JobSize(8, 16384, 7200),
+        JobSize(16, 122880, 7200),
+    )
+
+
+def test_jobs_with_a_file_system_run_in_the_functions_vpc(tmp_path: Path) -> None:
+    vpc = ", vpc: {SubnetIds: [subnet-0a1b2c3d], SecurityGroupIds: [sg-0a1b2c3d]}"
+    arn = "arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0"
+    mounted = f", file_system: [{{Arn: '{arn}', LocalMountPath: /mnt/data}}]"
+    resources = job_of("{}", tmp_path, vpc + mounted).compute_resources
+    assert resources.subnets == ("subnet-0a1b2c3d",)
+    assert resources.security_group_ids == ("sg-0a1b2c3d",)
+    assert resources.assign_public_ip is False
+    assert job_of("{}", tmp_path, vpc).compute_resources == ComputeResources()
+    own = "{compute_resources: {subnets: [subnet-11111111], security_group_ids: [sg-11111111]}}"
+    assert job_of(own, tmp_path, mounted).compute_resources.subnets == ("subnet-11111111",)
+
+
+def test_keys_at_their_defaults_have_no_diagnostics(tmp_path: Path) -> None:
     text = """
 functions:
   aws:
@@ -481,13 +529,3 @@ functions:
 """
     (tmp_path / "w.yaml").write_text(text)
     assert check(tmp_path / "w.yaml").diagnostics == ()
-
-
-def test_every_unsupported_key_of_the_table_is_part_of_the_language() -> None:
-    from fdl_schemas.reading.schema import resolved, schema
-
-    for entry in UNSUPPORTED:
-        about = schema()["$defs"]["awsFunction"]
-        for step in entry.path.split("."):
-            about = resolved(about)
-            about = about["properties"][step]
