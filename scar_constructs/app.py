@@ -47,7 +47,8 @@ def main() -> int:
         # The CDK's own validation of templates takes longer than everything else. The tests run cfn-lint on
         # every construct and on generated workflows, and the validation on examples/own-cdk-app.
         app = App(auto_synth=False, context=feature_flags(), builtin_cloud_formation_validation=False)
-        add_stacks(app, workflow, deployment, os.environ.get("CDK_DEFAULT_REGION"), tools)
+        region, account = os.environ.get("CDK_DEFAULT_REGION"), os.environ.get("CDK_DEFAULT_ACCOUNT")
+        add_stacks(app, workflow, deployment, region, tools, account=account)
         app.synth()
     except ModuleNotFoundError as problem:
         if problem.name not in ("aws_cdk", "constructs"):

@@ -19,8 +19,8 @@ from constructs import Construct
 
 from fdl_schemas.model import Function, StorageProvider
 from scar_constructs.batch.event_store import EventStore
-from scar_constructs.batch.network import BatchNetwork
-from scar_constructs.batch.queue import BatchQueue
+from scar_constructs.batch.jobs import FunctionJobs
+from scar_constructs.batch.network import JobNetwork
 from scar_constructs.endpoints.http_endpoint import HttpEndpoint
 from scar_constructs.findings import acknowledge
 from scar_constructs.functions.data_access import (
@@ -78,7 +78,7 @@ class ContainerFunction(Construct):
         definition: Function,
         buckets: Mapping[str, s3.IBucket],
         runner: RunnerAsset,
-        network: BatchNetwork | None = None,
+        network: JobNetwork | None = None,
         providers: Sequence[StorageProvider] = (),
         storage_secret: StorageSecret | None = None,
         images: WorkflowImages,
@@ -101,9 +101,9 @@ class ContainerFunction(Construct):
             )
         image_uri = self.assembled.uri if self.assembled is not None else definition.container.image or ""
         variables = _variables(definition, secret)
-        self.batch: BatchQueue | None = None
+        self.batch: FunctionJobs | None = None
         if definition.batch is not None:
-            self.batch = BatchQueue(
+            self.batch = FunctionJobs(
                 self,
                 "Batch",
                 definition=definition,
@@ -174,7 +174,7 @@ class ContainerFunction(Construct):
         definition = self.definition
         if definition.vpc is not None:
             place_in_vpc(self.function, definition.vpc, function_name=definition.name)
-        if definition.file_systems:
+        if definition.file_systems and definition.runs_in_lambda:
             mount(self.function, definition.file_systems)
         if self.batch is not None:
             self.function.node.add_dependency(self.batch.event_store.contents)

@@ -31,6 +31,8 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "bucket_suffix": "makes the names of new buckets unique: `scar-video` becomes `scar-video-SUFFIX`",
     "existing_buckets": "comma-separated names of existing buckets",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
+    "vpc": "VPC of Batch jobs whose function names no subnets: `new` (default) creates one, `default` is the "
+    "account's default VPC, and an ID is that of another existing VPC",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
     UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "
     "or `sha256:DIGEST` downloads them; default: they are downloaded for a deployment to AWS",
@@ -53,6 +55,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
         "names of S3 buckets, separated by commas",
     ),
     "removal": (re.compile(r"retain|destroy"), "`retain` or `destroy`"),
+    "vpc": (re.compile(r"new|default|vpc-[0-9a-f]{8,17}"), "`new`, `default`, or the ID of a VPC"),
     "registry_mirrors": (
         re.compile(r"[^=\s/]+(?:/[^=\s]*)?=(?:https?://[^\s/]+\S*|file:///\S*)"),
         "REGISTRY=BASE with a BASE of https://…, http://… or file:///folder",
@@ -87,6 +90,8 @@ class Deployment:
     registry_mirrors: str | None = None
     udocker_tools: str | None = None
     distributed_launch: bool = False
+    vpc: str | None = None
+    """`default` or the ID of a VPC; None: a VPC is created if jobs need one."""
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> Deployment:
@@ -105,6 +110,7 @@ class Deployment:
         suffix = _text(context, "bucket_suffix")
         existing = _names(context, "existing_buckets")
         removal = _text(context, "removal")
+        vpc = _text(context, "vpc")
         mirrors = _names(context, "registry_mirrors")
         udocker_tools = _text(context, UDOCKER_TOOLS)
         for key, values in (
@@ -112,6 +118,7 @@ class Deployment:
             ("bucket_suffix", (suffix,)),
             ("existing_buckets", existing),
             ("removal", (removal,)),
+            ("vpc", (vpc,)),
             ("registry_mirrors", mirrors),
             (UDOCKER_TOOLS, (udocker_tools,)),
         ):
@@ -131,6 +138,7 @@ class Deployment:
             registry_mirrors=",".join(mirrors) or None,
             udocker_tools=udocker_tools,
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
+            vpc=None if vpc == "new" else vpc,
         )
 
     def with_names(self, workflow: Workflow) -> Workflow:

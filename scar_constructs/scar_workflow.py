@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from aws_cdk import Annotations, Stack, Tags, Token
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -48,6 +49,8 @@ class ScarWorkflow(Construct):
     :param registry_mirrors: mirrors to try before the registries: `REGISTRY=BASE,…`, such as
         `docker.io=https://mirror.example.org`.
     :param distributed_launch: create what `scar-launch --distributed` needs.
+    :param vpc: VPC of the Batch jobs of functions without `subnets`. Its private subnets are used, if it has
+        any. By default one VPC is created for all workflows of the stack.
     :param udocker_tools: for functions with `runtime: python3.13` only: `none`, `download`, or
         `sha256:DIGEST`. By default udocker's tools are downloaded for a deployment to AWS.
     :raises FdlError: the FDL file has errors. The text lists them with file, line and column.
@@ -69,6 +72,7 @@ class ScarWorkflow(Construct):
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
         udocker_tools: str | None = None,
+        vpc: ec2.IVpc | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         workflow = self._checked(fdl)
@@ -95,6 +99,7 @@ class ScarWorkflow(Construct):
                 registry_mirrors=deployment.registry_mirrors,
                 distributed_launch=distributed_launch,
                 udocker_tarball=tools.tarball,
+                vpc=vpc,
             )
         except DeploymentError as problem:
             raise DeploymentError(f"{self.node.path}: {str(problem).removeprefix('-c ')}") from None

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from fdl_schemas.model import StorageEntry, Workflow
+from fdl_schemas.model import BatchJob, StorageEntry, Workflow
 from scar_constructs.batch.event_store import EventStore
-from scar_constructs.batch.network import BatchNetwork
+from scar_constructs.batch.network import JobNetwork
 from scar_constructs.construct_names import id_for
 from scar_constructs.container_function import ContainerFunction
 from scar_constructs.functions.provider_settings import providers_of, stack_values
@@ -61,6 +62,7 @@ class WorkflowResources:
     :param registry_mirrors: see `ContainerFunction`.
     :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3.
     :param udocker_tarball: see `RunnerAsset`.
+    :param vpc: of Batch jobs if the function sets no subnets; None: one is created.
     :raises DeploymentError: a function sets subnets without security groups.
     """
 
@@ -77,6 +79,7 @@ class WorkflowResources:
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
         udocker_tarball: Path | None = None,
+        vpc: ec2.IVpc | None = None,
     ) -> None:
         self._workflow = workflow
         self.buckets = WorkflowBuckets(
@@ -89,7 +92,7 @@ class WorkflowResources:
             destroy=destroy_buckets,
         )
         runner = RunnerAsset(scope, "Runner", udocker_tarball=udocker_tarball)
-        network = BatchNetwork(scope, "Network") if _needs_network(workflow) else None
+        network = _network(scope, workflow, vpc)
         used = [one for definition in workflow.functions for one in providers_of(definition, workflow)]
         values = stack_values(used)
         storage_secret = StorageSecret(scope, "StorageSecret", values=values) if values else None
@@ -201,9 +204,25 @@ class WorkflowResources:
         }
 
 
-def _needs_network(workflow: Workflow) -> bool:
+def needs_vpc(workflow: Workflow) -> bool:
+    """Whether there are jobs whose functions name no subnets."""
+    return bool(_jobs_without_subnets(workflow))
+
+
+def _jobs_without_subnets(workflow: Workflow) -> Sequence[BatchJob]:
     jobs = [function.batch for function in workflow.functions if function.batch is not None]
-    return any(not job.compute_resources.subnets for job in jobs)
+    return [job for job in jobs if not job.compute_resources.subnets]
+
+
+def _network(scope: Construct, workflow: Workflow, vpc: ec2.IVpc | None) -> JobNetwork | None:
+    """The network of the jobs whose functions name no subnets, if there are any."""
+    jobs = _jobs_without_subnets(workflow)
+    if not jobs:
+        return None
+    network = JobNetwork.of(scope, vpc)
+    if not all(job.on_fargate for job in jobs):
+        network.allow_instances()
+    return network
 
 
 def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> Mapping[str, object]:
@@ -221,8 +240,8 @@ def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> M
         summary["assembled_image"] = function.assembled.uri
         summary["image_digest"] = function.assembled.source_digest
     if function.batch is not None:
-        summary["job_queue"] = function.batch.job_queue.job_queue_arn
-        summary["job_definition"] = function.batch.job_definition.job_definition_arn
+        summary["job_queue"] = function.batch.queue.arn
+        summary["job_definition"] = function.batch.job_definition.ref
         summary["batch_log_group"] = f"/aws/batch/{definition.name}"
     if function.endpoint is not None:
         summary["api_url"] = function.endpoint.url

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from aws_cdk import Annotations, App, Environment, Stack, Tags
+from aws_cdk import Annotations, App, Environment, Stack, Tags, Token
+from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from fdl_schemas.model import Workflow
-from scar_constructs.deployment import Deployment
+from scar_constructs.deployment import Deployment, DeploymentError
 from scar_constructs.functions.udocker_tarball import UdockerTools
 from scar_constructs.regions import folders_of, in_an_order_without_circles, split_by_region
 from scar_constructs.storage.notifications import NotificationsHandler
 from scar_constructs.template_checks import accept_in_cfn_lint, accept_literal_text
-from scar_constructs.workflow_resources import ResourceOptions, WorkflowResources
+from scar_constructs.workflow_resources import ResourceOptions, WorkflowResources, needs_vpc
 
 
 def add_stacks(
@@ -22,12 +23,15 @@ def add_stacks(
     deployment: Deployment,
     deployment_region: str | None = None,
     udocker_tools: UdockerTools | None = None,
+    *,
+    account: str | None = None,
 ) -> list[WorkflowStack]:
     """Add the stack of a workflow to an app, or one for each region that its functions name.
 
     :param workflow: see `WorkflowStack`.
     :param deployment_region: the region that the cdk command deploys to, if it is known.
     :param udocker_tools: the result of `find_udocker_tools`; default: none are packaged.
+    :param account: that the cdk command deploys to, if it is known.
     :raises DeploymentError: this workflow cannot be deployed.
     """
     tools = udocker_tools or UdockerTools()
@@ -46,6 +50,8 @@ def add_stacks(
             registry_mirrors=deployment.registry_mirrors,
             distributed_launch=deployment.distributed_launch,
             udocker_tarball=tools.tarball,
+            vpc=deployment.vpc,
+            account=account,
         )
         for part in parts
     ]
@@ -61,7 +67,10 @@ class WorkflowStack(Stack):
 
     :param region: where it is deployed; default: where the cdk command deploys to.
     :param deployment_region: that region, if it is known.
+    :param vpc: see `Deployment`. The cdk command looks an existing one up, with its credentials.
+    :param account: that the cdk command deploys to, if it is known.
     :param options: see `WorkflowResources`.
+    :raises DeploymentError: a VPC must be looked up, and account or region is not known.
     """
 
     def __init__(
@@ -72,20 +81,41 @@ class WorkflowStack(Stack):
         workflow: Workflow,
         region: str | None = None,
         deployment_region: str | None = None,
+        vpc: str | None = None,
+        account: str | None = None,
         **options: Unpack[ResourceOptions],
     ) -> None:
+        existing_vpc = vpc is not None and needs_vpc(workflow)
+        if existing_vpc:
+            region = region or deployment_region
         stage = "" if workflow.stage is None else f" (stage {workflow.stage})"
         super().__init__(
             scope,
             construct_id,
-            env=Environment(region=region) if region else None,
+            env=Environment(account=account if existing_vpc else None, region=region) if region else None,
             description=f"SCAR workflow {workflow.name}{stage}: files in buckets, processed in containers",
             tags={"createdby": "scar"},
         )
         accept_in_cfn_lint(self)
         accept_literal_text(self)
         notifications = NotificationsHandler(self)
-        resources = WorkflowResources(self, workflow=workflow, region=region or deployment_region, **options)
+        resources = WorkflowResources(
+            self,
+            workflow=workflow,
+            region=region or deployment_region,
+            vpc=self._vpc(vpc) if existing_vpc else None,
+            **options,
+        )
         self.functions = resources.functions
         notifications.keep_log()
         Tags.of(self).add("createdby", "scar")
+
+    def _vpc(self, vpc: str | None) -> ec2.IVpc:
+        if Token.is_unresolved(self.account) or Token.is_unresolved(self.region):
+            raise DeploymentError(
+                f"-c vpc={vpc}: the VPC must be looked up, but account or region is not known: "
+                "set credentials and a region for the cdk command"
+            )
+        if vpc == "default":
+            return ec2.Vpc.from_lookup(self, "Vpc", is_default=True)
+        return ec2.Vpc.from_lookup(self, "Vpc", vpc_id=vpc)

@@ -1,6 +1,11 @@
 """AWS Batch for the functions of a workflow.
 
-queue.py        compute environment, job queue and job definition of one function
+jobs.py         job definition, roles and logs of one function's jobs
+queues.py       compute environments and job queues, which functions of the same kind share
+instances.py    instance profile and launch template of EC2 instances
 network.py      the network of jobs, if the user sets no subnets
+retries.py      when Batch tries a job again, and when it stops waiting for capacity
+failures.py     which state changes are failures of a function's jobs
+volumes.py      EFS file systems in jobs
 event_store.py  the bucket for events that are too long for a job's environment
 """

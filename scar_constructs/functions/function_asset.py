@@ -91,7 +91,13 @@ def function_config(definition: Function, providers: Sequence[StorageProvider] =
         "outputs": [_entry(entry) for entry in definition.outputs],
         "storage_providers": packaged(providers),
         "file_systems": [system.local_mount_path for system in definition.file_systems],
-        "batch": {"timeout_s": batch.timeout_s, "attempts": batch.attempts} if batch is not None else None,
+        "batch": None
+        if batch is None
+        else {
+            "timeout_s": batch.timeout_s,
+            "attempts": batch.attempts,
+            "multi_node": batch.multi_node is not None,
+        },
     }
 
 

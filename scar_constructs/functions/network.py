@@ -60,32 +60,36 @@ def place_in_vpc(function: lambda_.Function, vpc: Vpc, *, function_name: str) ->
 
 
 def mount(function: lambda_.Function, file_systems: Sequence[FileSystem]) -> None:
-    """Mount EFS access points into a function, for reading and writing, as far as the access point permits.
-
-    An access point's ARN does not contain its file system: the permissions apply to any file system of the
-    account, but through this access point only.
-    """
+    """Mount EFS access points into a function, for reading and writing, as far as each permits."""
     _resource(function).file_system_configs = [
         lambda_.CfnFunction.FileSystemConfigProperty(arn=system.arn, local_mount_path=system.local_mount_path)
         for system in file_systems
     ]
     for system in file_systems:
-        parts = Stack.of(function).split_arn(system.arn, ArnFormat.SLASH_RESOURCE_NAME)
-        every = f"arn:{parts.partition}:elasticfilesystem:{parts.region}:{parts.account}:file-system/*"
-        function.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
-                resources=[every],
-                conditions={"StringEquals": {"elasticfilesystem:AccessPointArn": system.arn}},
-            )
-        )
         if function.role is not None:
-            acknowledge(
-                function.role,
-                f"AwsSolutions-IAM5[Resource::{every}]",
-                "An access point's ARN does not contain its file system; the condition names the access "
-                "point.",
-            )
+            grant_mount(function.role, system)
+
+
+def grant_mount(role: iam.IRole, system: FileSystem) -> None:
+    """Let a role mount an access point, for reading and writing.
+
+    An access point's ARN does not contain its file system: the permissions apply to any file system of the
+    account, but through this access point only.
+    """
+    parts = Stack.of(role).split_arn(system.arn, ArnFormat.SLASH_RESOURCE_NAME)
+    every = f"arn:{parts.partition}:elasticfilesystem:{parts.region}:{parts.account}:file-system/*"
+    role.add_to_principal_policy(
+        iam.PolicyStatement(
+            actions=["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
+            resources=[every],
+            conditions={"StringEquals": {"elasticfilesystem:AccessPointArn": system.arn}},
+        )
+    )
+    acknowledge(
+        role,
+        f"AwsSolutions-IAM5[Resource::{every}]",
+        "An access point's ARN does not contain its file system; the condition names the access point.",
+    )
 
 
 def function_arn(stack: Stack, name: str) -> str:

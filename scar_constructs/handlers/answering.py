@@ -9,7 +9,7 @@ Wish = dict[str, Any]
 
 
 def respond(
-    event: Wish, what: str, name: str, make: Callable[[Wish], None], remove: Callable[[Wish, str], None]
+    event: Wish, what: str, name: str, make: Callable[[Wish], Any], remove: Callable[[Wish, str], None]
 ) -> None:
     """Do the work, and answer in any case: without an answer, CloudFormation waits for an hour."""
     wish = event["ResourceProperties"]
@@ -20,7 +20,7 @@ def respond(
             remove(wish, answer["PhysicalResourceId"])
         else:
             answer["PhysicalResourceId"] = name
-            make(wish)
+            answer["Data"] = make(wish) or {}
         answer["Status"] = "SUCCESS"
     except Exception as problem:
         answer.update(Status="FAILED", Reason=f"{what} {name}: {problem}"[:1000])

@@ -69,6 +69,10 @@ functions:
         memory: 2048
         timeout: 120
         attempts: 3
+        retry:
+          - {memory: 8192}
+          - {memory: 16384, vcpus: 4, timeout: 240}
+        ephemeral_storage: 50
         service_role: arn:aws:iam::123456789012:role/batch
         environment: {Variables: {JOB: "1"}}
         state: DISABLED
@@ -77,6 +81,7 @@ functions:
           max_v_cpus: 8
           subnets: [subnet-0123456789abcdef0]
           security_group_ids: [sg-0123456789abcdef0]
+          assign_public_ip: true
       cloudwatch: {log_retention_policy_in_days: 90}
     - lambda:
         name: staged-image
@@ -159,6 +164,53 @@ storage_providers:
       token: "${SECRET:arn:aws:secretsmanager:us-east-1:123456789012:secret:onedata-AbCdEf}"
       space: My Space
 """
+
+KINDS_OF_JOBS = """
+functions:
+  aws:
+    - lambda:
+        name: needs-a-gpu
+        execution_mode: lambda-batch
+        container: {image: alpine}
+      batch:
+        vcpus: 4
+        memory: 12288
+        enable_gpu: true
+        compute_resources:
+          min_v_cpus: 4
+          desired_v_cpus: 8
+          max_v_cpus: 16
+          instance_types: [g5.xlarge, g4dn]
+          instance_role: ecsInstanceRole
+          launch_template_name: theirs
+    - lambda:
+        name: on-spot-instances
+        execution_mode: batch
+        architectures: [arm64]
+        container: {image: alpine}
+      batch:
+        attempts: 1
+        retry: [{memory: 3000, vcpus: 2}]
+        compute_resources: {type: SPOT}
+    - lambda:
+        name: on-several-nodes
+        execution_mode: batch
+        container: {image: alpine}
+        input: [{storage_provider: s3, path: words/mpi}]
+      batch:
+        multi_node_parallel: {enabled: true, number_nodes: 3, main_node_index: 1}
+    - lambda:
+        name: reads-a-file-system
+        execution_mode: batch
+        container: {image: alpine}
+        vpc:
+          SubnetIds: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]
+          SecurityGroupIds: [sg-0123456789abcdef0]
+        file_system:
+          - Arn: arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0
+            LocalMountPath: /mnt/data
+"""
+"""More kinds of Batch jobs: a stack with two copies of everything above is nearly full."""
 
 ENVIRONMENT = {"LAB_SECRET_KEY": "key-of-the-lab", "HOME_SERVER": "https://dav.example.org"}
 SECRETS = ("minio-access-key", "key-of-the-lab", "webdav-login", "webdav-password-in-the-clear")

@@ -32,7 +32,46 @@ _LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
 @st.composite
-def _batch(draw: st.DrawFn, least_timeout: int) -> dict[str, Any]:
+def _batch_on_instances(draw: st.DrawFn, architecture: str, least_timeout: int) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["EC2", "SPOT"]))
+    gpu = draw(st.booleans())
+    types = {"x86_64": ["g4dn", "optimal"], "arm64": ["g5g.xlarge", "m7g", "default_arm64"]}[architecture]
+    resources = some_of(
+        {
+            "min_v_cpus": numbers(0, 200),
+            "desired_v_cpus": numbers(200, 1000),
+            "instance_types": st.just(types),
+            "instance_role": st.sampled_from(
+                ["ecsInstanceRole", "arn:aws:iam::123456789012:instance-profile/a"]
+            ),
+            "launch_template_name": st.just("template"),
+        },
+        type=st.just(kind),
+        max_v_cpus=numbers(1000, 100_000),
+    )
+    settings: dict[str, Any] = draw(
+        some_of(
+            {
+                "vcpus": numbers(1, 64),
+                "memory": numbers(4, 100_000),
+                "timeout": numbers(least_timeout, 1209600),
+                "attempts": numbers(1, 10),
+                "retry": st.just([{"memory": 200_000}, {"vcpus": 96}]),
+                "environment": variables(job_variable_problem),
+            },
+            enable_gpu=st.just(gpu),
+            compute_resources=resources,
+        )
+    )
+    if kind == "EC2" and draw(st.booleans()):
+        settings["multi_node_parallel"] = {"enabled": True, "number_nodes": draw(numbers(1, 10))}
+    return settings
+
+
+@st.composite
+def _batch(draw: st.DrawFn, architecture: str, least_timeout: int) -> dict[str, Any]:
+    if draw(st.integers(0, 3)) == 0:
+        return draw(_batch_on_instances(architecture, least_timeout))
     vcpus = draw(st.sampled_from(sorted(OFFERED)))
     size: dict[str, Any] = draw(
         st.sampled_from(
@@ -65,6 +104,8 @@ def _batch(draw: st.DrawFn, least_timeout: int) -> dict[str, Any]:
                 "timeout": numbers(least_timeout, 1209600),
                 "attempts": numbers(1, 10),
                 "enable_gpu": st.just(False),
+                "retry": st.sampled_from([[{"memory": 122880}], [{"vcpus": 16, "timeout": 1209600}]]),
+                "ephemeral_storage": numbers(21, 200),
                 "service_role": st.one_of(role_arns(), st.just("")),
                 "environment": variables(job_variable_problem),
                 "state": st.sampled_from(["ENABLED", "DISABLED"]),
@@ -192,7 +233,7 @@ def function_entries(draw: st.DrawFn, name: str, region: str | None) -> dict[str
     entry: dict[str, Any] = {"lambda": settings}
     if rarely(draw, 5):
         settings["vpc"] = draw(some_of({}, SubnetIds=subnets(), SecurityGroupIds=security_groups()))
-        if mode in (None, "lambda") and draw(st.booleans()):
+        if draw(st.booleans()):
             arn = f"arn:aws:elasticfilesystem:{region or 'us-east-1'}:123456789012:access-point/fsap-"
             path = draw(st.sampled_from(["/mnt/data", "/mnt/a.b-c_d", "/mnt/" + "m" * 155]))
             settings["file_system"] = [{"Arn": arn + draw(LONG_IDS), "LocalMountPath": path}]
@@ -201,7 +242,8 @@ def function_entries(draw: st.DrawFn, name: str, region: str | None) -> dict[str
         entry[service] = draw(_SERVICES[service])
     if mode in ("batch", "lambda-batch") and draw(st.booleans()):
         kept = _DEFAULT_THRESHOLD if threshold is None else threshold
-        entry["batch"] = draw(_batch(max(_SHORTEST_JOB, kept + 1)))
+        (architecture,) = settings.get("architectures", ["x86_64"])
+        entry["batch"] = draw(_batch(architecture, max(_SHORTEST_JOB, kept + 1)))
     elif rarely(draw, 8):
         entry["batch"] = {"vcpus": 2}
     return entry

@@ -65,6 +65,12 @@ def test_a_new_stack_destroys_nothing_and_hides_the_helpers(seed: Synthesized) -
     shown, _details, collapsed = text.partition("<details>")
     assert "- new function `scar-lambda-darknet`" in shown
     assert "- new bucket `scar-video`" in shown
-    for helper in ("ImagesAssembler", "BucketNotifications", "BucketFolders", "EventsBucket", "NetworkVpc"):
+    for helper in (
+        "ImagesAssembler",
+        "BucketNotifications",
+        "BucketFolders",
+        "EventsBucket",
+        "ScarNetworkVpc",
+    ):
         assert f"`{helper}" not in shown.replace("on `", ""), helper
         assert f"`{helper}" in collapsed, helper

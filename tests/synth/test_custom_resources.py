@@ -1,4 +1,4 @@
-"""The custom resources for secrets, image files and preheating, against real servers of their services."""
+"""The custom resources, except for assembled images and buckets, against real servers of their services."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def bucket(server: S3Server) -> str:
     return name
 
 
-@pytest.mark.parametrize("name", ["bucket_folders", "preheat", "staged_file", "storage_secret"])
+@pytest.mark.parametrize(
+    "name", ["bucket_folders", "file_system", "preheat", "staged_file", "storage_secret"]
+)
 def test_handler_fits_into_a_template(name: str) -> None:
     assert len(handler_code(name)) <= 4096
 
@@ -198,3 +200,19 @@ def test_preheating_invokes_the_function_with_the_event_that_the_runner_knows(
         assert time.monotonic() < until
         time.sleep(0.05)
     assert json.loads(seen.read_text()) == PREHEAT
+
+
+def test_the_file_system_of_an_access_point_is_found(server: S3Server) -> None:
+    efs = boto3.client("efs")
+    file_system = efs.create_file_system(CreationToken=uuid.uuid4().hex)["FileSystemId"]
+    access_point = efs.create_access_point(ClientToken=uuid.uuid4().hex, FileSystemId=file_system)[
+        "AccessPointId"
+    ]
+    with asking(load("file_system")) as ask:
+        found = ask("Create", AccessPointId=access_point)
+        assert found["Status"] == "SUCCESS"
+        assert found["Data"] == {"FileSystemId": file_system}
+        assert ask("Delete", found["PhysicalResourceId"], AccessPointId=access_point)["Status"] == "SUCCESS"
+        missing = ask("Create", AccessPointId="fsap-0123456789abcdef0")
+    assert missing["Status"] == "FAILED"
+    assert missing["Reason"] == "access point fsap-0123456789abcdef0: does not exist"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +63,11 @@ def test_what_the_runner_needs_of_the_settings_is_packaged(every: Synthesized) -
     ]
     waiting = config(every, "goes-on-in-batch")
     assert waiting["timeout_threshold_s"] == 10
-    assert waiting["batch"] == {"timeout_s": 120, "attempts": 3}
+    assert waiting["batch"] == {
+        "timeout_s": 120,
+        "attempts": 3,
+        "multi_node": False,
+    }
 
 
 def test_environment_of_the_function_is_not_the_containers(every: Synthesized) -> None:
@@ -182,7 +187,11 @@ def test_lambda_batch_has_data_image_and_job(every: Synthesized) -> None:
     assert {"SCAR_JOB_QUEUE", "SCAR_JOB_DEFINITION", "SCAR_EVENT_BUCKET"} <= set(variables)
     assert every.image("goes-on-in-batch")["Archive"]["Fn::Sub"].endswith(".tar")
     assert config(every, "goes-on-in-batch")["execution_mode"] == "lambda-batch"
-    assert config(every, "goes-on-in-batch")["batch"] == {"timeout_s": 120, "attempts": 3}
+    assert config(every, "goes-on-in-batch")["batch"] == {
+        "timeout_s": 120,
+        "attempts": 3,
+        "multi_node": False,
+    }
     text = json.dumps(every.statements("FunctionsgoesoninbatchRole"))
     for right in ("batch:SubmitJob", "s3:GetObject", "/long/*", "/done/*"):
         assert right in text
@@ -198,6 +207,7 @@ def test_batch_settings(every: Synthesized) -> None:
         "Subnets": ["subnet-0123456789abcdef0"],
         "SecurityGroupIds": ["sg-0123456789abcdef0"],
     }
+    assert job(every, "goes-on-in-batch")["ContainerProperties"]["EphemeralStorage"] == {"SizeInGiB": 50}
     variables = job(every, "goes-on-in-batch")["ContainerProperties"]["Environment"]
     assert {"Name": "JOB", "Value": "1"} in variables
 
@@ -451,3 +461,22 @@ def test_linters_find_nothing(every: Synthesized) -> None:
 def test_cdk_nag_and_the_cdk_find_nothing(every: Synthesized) -> None:
     assert every.findings() == []
     assert every.said() == []
+
+
+def test_every_kind_of_batch_jobs_can_be_deployed(synthesize: Synthesize, tmp_path: Path) -> None:
+    from cfnlint import lint_file
+
+    file = tmp_path / "jobs.yaml"
+    file.write_text(everything.KINDS_OF_JOBS)
+    checked = check(file)
+    assert checked.workflow is not None, [diagnostic.render() for diagnostic in checked.diagnostics]
+    found = synthesize(checked.workflow)
+    kinds = [
+        one["ComputeResources"]["Type"] for one in found.of_type("AWS::Batch::ComputeEnvironment").values()
+    ]
+    assert sorted(kinds) == ["EC2", "EC2", "FARGATE", "SPOT"]
+    jobs = found.of_type("AWS::Batch::JobDefinition").values()
+    assert [one["NodeProperties"]["NumNodes"] for one in jobs if one["Type"] == "multinode"] == [3]
+    assert found.findings() == []
+    assert found.said() == []
+    assert [str(match) for match in lint_file(found.folder / "workflow.template.json")] == []

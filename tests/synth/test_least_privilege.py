@@ -74,7 +74,7 @@ def test_a_batch_function_may_submit_its_job_but_not_touch_data(seed: Synthesize
             ("batch:SubmitJob",),
             (
                 "<FunctionsscarbatchffmpegsplitBatchJobDefinition>",
-                "<FunctionsscarbatchffmpegsplitBatchJobQueue>",
+                "<ScarBatchFARGATE74c1bb07JobQueue>",
             ),
         ),
         ("Allow", QUEUE_RIGHTS, ("<FunctionsscarbatchffmpegsplitFailureQueue>",)),

@@ -41,7 +41,6 @@ KEPT = {
     "FunctionsscarlambdadarknetLogsCDF7DE68": "AWS::Logs::LogGroup",
     "ImagesRepository5900E9C7": "AWS::ECR::Repository",
     "EventsBucket147CB497": "AWS::S3::Bucket",
-    "NetworkVpc7FB7348F": "AWS::EC2::VPC",
 }
 """Logical ids of the workflow of `video-process`, which has been deployed with them."""
 
