@@ -16,6 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from fdl_schemas.model import BatchJob, Function
+from scar_constructs.batch.escalation import Escalation
 from scar_constructs.batch.event_store import VARIABLE as EVENT_BUCKET
 from scar_constructs.batch.event_store import EventStore
 from scar_constructs.batch.failures import failed_jobs
@@ -133,13 +134,26 @@ class FunctionJobs(Construct):
         )
         # A job must not start before its roles have their policies.
         self.job_definition.node.add_dependency(self.job_role, execution_role)
-        events.Rule(
-            self,
-            "LastAttemptFailed",
-            description=f"Keeps the event of a failed job of {definition.name}",
-            event_pattern=failed_jobs(self.job_definition.ref),
-            targets=[targets.SqsQueue(failure_queue)],
-        )
+        failed = failed_jobs(self.job_definition.ref)
+        if job.retry:
+            Escalation(
+                self,
+                "Escalation",
+                function_name=definition.name,
+                failed=failed,
+                sizes=job.retry,
+                job_definition_arn=self.job_definition.ref,
+                job_queue_arn=self.queue.arn,
+                failure_queue=failure_queue,
+            )
+        else:
+            events.Rule(
+                self,
+                "LastAttemptFailed",
+                description=f"Keeps the event of a failed job of {definition.name}",
+                event_pattern=failed,
+                targets=[targets.SqsQueue(failure_queue)],
+            )
 
     @property
     def variables(self) -> Mapping[str, str]:

@@ -55,7 +55,7 @@ def retry_strategy(job: BatchJob) -> batch.CfnJobDefinition.RetryStrategyPropert
 
 
 def time_limits() -> list[batch.CfnJobQueue.JobStateTimeLimitActionProperty]:
-    """Cancel a job that cannot start: it would block the jobs behind it. Its event is then sent to the failure
+    """Cancel a job that cannot start, because it blocks the jobs behind it. Its event is sent to the failure
     queue."""
     return [
         batch.CfnJobQueue.JobStateTimeLimitActionProperty(

@@ -16,6 +16,7 @@ from fdl_schemas.model import (
     ExecutionMode,
     FileSystem,
     Function,
+    JobSize,
     MultiNode,
     Workflow,
 )
@@ -429,3 +430,21 @@ def test_two_workflows_of_a_stack_share_network_and_queue(tmp_path: Path) -> Non
     types = [one["Type"] for one in app.synth().get_stack_by_name("workflow").template["Resources"].values()]
     assert types.count("AWS::Batch::JobDefinition") == 2
     assert types.count("AWS::Batch::JobQueue") == types.count("AWS::EC2::VPC") == 1
+
+
+def test_failed_jobs_with_further_sizes_are_escalated(synthesize: Synthesize) -> None:
+    sizes = (
+        JobSize(vcpus=1, memory_mib=8192, timeout_s=600),
+        JobSize(vcpus=4, memory_mib=30720, timeout_s=600),
+    )
+    synthesized = synthesize(batch_function(ComputeResources(max_v_cpus=4), retry=sizes))
+    ((name, handler),) = (
+        (name, found)
+        for name, found in synthesized.of_type("AWS::Lambda::Function").items()
+        if "SIZES" in found.get("Environment", {}).get("Variables", {})
+    )
+    assert json.loads(handler["Environment"]["Variables"]["SIZES"])[1]["memory_mib"] == 30720
+    rule = synthesized.one("AWS::Events::Rule")
+    assert rule["EventPattern"]["detail"]["status"] == ["FAILED"]
+    assert rule["Targets"][0]["Arn"] == {"Fn::GetAtt": [name, "Arn"]}
+    assert synthesized.findings() == []
