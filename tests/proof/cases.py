@@ -100,6 +100,16 @@ def lambda_batch(place: Place, tag: str) -> None:
     assert in_lambda == {"done", "delegated"}
 
 
+def several_nodes(place: Place, tag: str) -> None:
+    place.put("scar-sums", f"numbers/{tag}", "".join(f"{number}\n" for number in range(1, 101)).encode())
+    assert place.results("scar-sums", f"sums/{tag}.sum") == [b"5050\n"]
+
+
+def gpu(place: Place, tag: str) -> None:
+    place.put("scar-gpu", f"in/{tag}", b"hello\n")
+    assert place.results("scar-gpu", f"out/{tag}.gpu") == [b"no GPU\n"]
+
+
 def image_file(place: Place, tag: str) -> None:
     place.put("scar-letters", f"plain/letter-{tag}.txt", b"Veni, vidi, vici\n")
     assert place.results("scar-letters", f"shifted/letter-{tag}.txt") == [b"Yhql, ylgl, ylfl\n"]
@@ -173,6 +183,7 @@ def _log(place: Place, example: str, tag: str = "") -> None:
 
 CASES = [
     Case("filters", filters),
+    Case("gpu", gpu, "most accounts have no quota for instances with a GPU"),
     Case("http-endpoint", http_endpoint),
     Case("image-file", image_file),
     Case("lambda-batch", lambda_batch),
@@ -181,6 +192,7 @@ CASES = [
         several_providers,
         "it needs a MinIO and a WebDAV server that AWS can reach",
     ),
+    Case("several-nodes", several_nodes),
     Case("shared-input", shared_input),
     Case("single-function", single_function),
     Case(

@@ -20,7 +20,7 @@ ASSUMPTIONS = (
     f"Fargate USD {_FARGATE_USD_PER_VCPU_H} per vCPU-hour and USD {_FARGATE_USD_PER_GB_H} per GB-hour.",
     f"Each invocation counts with the timeout of its function, at most {_LONGEST_INVOCATION_S} s, or with "
     "the time that the whole run took, if that is known and shorter.",
-    f"Each Batch job counts with {_JOB_S // 60} minutes, each assembly of an image with 5 minutes at 2 GB.",
+    f"Each node of a Batch job counts with {_JOB_S // 60} minutes, each assembly of an image with 5 minutes at 2 GB.",
     "USD 0.01 for each example covers requests, logs, storage for an hour, and data transfer.",
 )
 
@@ -37,5 +37,6 @@ def at_most(workflow: Workflow, invocations: int, measured_s: float | None = Non
         total += gb_s * _LAMBDA_USD_PER_GB_S
         if (job := function.batch) is not None:
             hourly = job.vcpus * _FARGATE_USD_PER_VCPU_H + job.memory_mib / 1024 * _FARGATE_USD_PER_GB_H
-            total += RUNS * hourly * _JOB_S / 3600
+            nodes = 1 if job.multi_node is None else job.multi_node.number_nodes
+            total += RUNS * nodes * hourly * _JOB_S / 3600
     return total

@@ -19,6 +19,11 @@ from tests.unit.runtime.storage.servers import LOGIN, PASSWORD, webdav_server
 from tests.unit.runtime.storage.servers import Running as WebdavServer
 
 BUILD = examples.REPOSITORY / "build"
+_IMAGES = (
+    ("library/busybox", "1.37"),
+    ("ncbi/blast", "latest"),
+    ("nvidia/cuda", "12.6.2-base-ubuntu24.04"),
+)
 VIDEO_EXAMPLE = examples.EXAMPLES / "video-process"
 SECONDS = 68
 """Of the video, each of which becomes a picture."""
@@ -111,7 +116,7 @@ def neighbours(running: Running, secretsmanager: Any, folder: Path) -> Iterator[
 
 def images(folder: Path) -> str:
     """Write what Docker Hub has for the examples to a folder: its URL as a mirror."""
-    for name, tag in (("library/busybox", "1.37"), ("ncbi/blast", "latest")):
+    for name, tag in _IMAGES:
         oci_images.write_layout(folder / "docker.io" / name, {tag: examples.busybox_image()})
     return (folder / "docker.io").as_uri()
 
