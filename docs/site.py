@@ -23,7 +23,17 @@ from fdl_schemas.docs import diagnostics
 TOP: Final = Path(__file__).resolve().parents[1]
 _CODES: Final = "fdl_schemas/diagnostics/codes.md"
 _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Guides": ("first-image", "scripts", "images", "launch", "stages", "pipelines", "construct", "from-scar"),
+    "Guides": (
+        "first-image",
+        "scripts",
+        "images",
+        "batch",
+        "launch",
+        "stages",
+        "pipelines",
+        "construct",
+        "from-scar",
+    ),
     "Reference": ("fdl", "diagnostics/index", "contract", "examples/index"),
     "Embedded cloud": ("local-cloud", "performance"),
     "Project": ("architecture", "dependencies", "contributing", "security", "changelog"),

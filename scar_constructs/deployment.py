@@ -31,7 +31,7 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "bucket_suffix": "makes the names of new buckets unique: `scar-video` becomes `scar-video-SUFFIX`",
     "existing_buckets": "comma-separated names of existing buckets",
     "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
-    "vpc": "VPC of Batch jobs whose function names no subnets: `new` (default) creates one, `default` is the "
+    "vpc": "VPC of Batch jobs without subnets of their own: `new` (default) creates one, `default` is the "
     "account's default VPC, and an ID is that of another existing VPC",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
     UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "

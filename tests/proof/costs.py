@@ -20,7 +20,8 @@ ASSUMPTIONS = (
     f"Fargate USD {_FARGATE_USD_PER_VCPU_H} per vCPU-hour and USD {_FARGATE_USD_PER_GB_H} per GB-hour.",
     f"Each invocation counts with the timeout of its function, at most {_LONGEST_INVOCATION_S} s, or with "
     "the time that the whole run took, if that is known and shorter.",
-    f"Each node of a Batch job counts with {_JOB_S // 60} minutes, each assembly of an image with 5 minutes at 2 GB.",
+    f"Each node of a Batch job counts with {_JOB_S // 60} minutes, each assembly of an image with 5 minutes "
+    "at 2 GB.",
     "USD 0.01 for each example covers requests, logs, storage for an hour, and data transfer.",
 )
 
