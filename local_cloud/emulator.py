@@ -81,7 +81,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.batch import stack as batch_stack
         from local_cloud.batch import volumes
         from local_cloud.batch.api import Batch
-        from local_cloud.cloudformation import change_sets, custom_resources, secrets
+        from local_cloud.cloudformation import change_sets, custom_resources, secrets, security_group_rules
         from local_cloud.ecr import Ecr
         from local_cloud.iam import policies
         from local_cloud.lambda_functions import request_ids
@@ -124,7 +124,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         messages.install()
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
-            *(distributed_maps, secrets, policies, s3_writes, volumes),
+            *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes),
         ):
             extension.install()
         answers.install(store)

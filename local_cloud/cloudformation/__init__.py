@@ -1,7 +1,8 @@
 """AWS CloudFormation on the embedded cloud.
 
-bootstrap.py         the resources that `cdk bootstrap` creates
-change_sets.py       descriptions of stacks
-custom_resources.py  custom resources whose function ends without an answer
-secrets.py           references to secrets
+bootstrap.py             the resources that `cdk bootstrap` creates
+change_sets.py           descriptions of stacks
+custom_resources.py      custom resources whose function ends without an answer
+secrets.py               references to secrets
+security_group_rules.py  rules of security groups that are resources of their own
 """
