@@ -139,11 +139,10 @@ def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings
         memory = _value_at(entry, "retry", number, "memory")
         offered = fargate.next_size((before.vcpus, before.memory_mib), vcpus, memory)
         if job.on_fargate and offered is None:
-            least = (vcpus or before.vcpus, memory or before.memory_mib)
-            path = entry.at("batch", "retry", number)
-            _refuse_fargate_size(path, (vcpus, memory), fargate.nearest(*least), findings)
+            near = fargate.nearest(vcpus or before.vcpus, memory or before.memory_mib)
+            _refuse_fargate_size(entry.at("batch", "retry", number), (vcpus, memory), near, findings)
             return
-        values = (
+        values: tuple[tuple[str, float, float], ...] = (
             ("vcpus", size.vcpus, before.vcpus),
             ("memory", size.memory_mib, before.memory_mib),
             ("timeout", size.timeout_s, before.timeout_s),
@@ -171,9 +170,10 @@ def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings
 
 
 def _value_at(entry: FunctionEntry, *steps: str | int) -> Any:
+    """The value in the file at a path below `batch`, or None."""
     value: Any = entry.get("batch")
     for step in steps:
-        value = value[step] if isinstance(value, list) else (value or {}).get(step)
+        value = value[step] if isinstance(step, int) else (value or {}).get(step)
     return value
 
 
@@ -187,7 +187,7 @@ def _refuse_fargate_size(
     path: PathInFile, given: tuple[float | None, int | None], near: tuple[float, int], findings: Findings
 ) -> None:
     vcpus, memory = given
-    if vcpus in fargate.OFFERED:
+    if vcpus is not None and vcpus in fargate.OFFERED:
         offered = fargate.OFFERED[vcpus]
         expected = f"{offered[0]} to {offered[-1]} MiB with `vcpus: {vcpus:g}`"
         expected += f", in steps of {offered[-1] - offered[-2]}"

@@ -20,6 +20,7 @@ _PROTOCOLS = {
     "batch": "rest",
     "cloudformation": "query",
     "dynamodb": "target",
+    "ec2": "query",
     "ecr": "target",
     "elasticfilesystem": "rest",
     "events": "target",
@@ -56,6 +57,8 @@ _LAMBDA_ACTIONS = {"Invoke": "InvokeFunction", "InvokeAsync": "InvokeFunction"} 
 }
 _UNCHECKED = {
     "cloudformation": ("Describe", "List", "Get", "Validate", "Estimate", "Detect"),
+    # Others could start instances.
+    "ec2": ("Describe",),
     "states": (
         "Describe",
         "List",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import Aws
 from aws_cdk import aws_batch as batch
@@ -191,7 +192,7 @@ def _logs(function_name: str, log_group: logs.ILogGroup) -> batch.CfnJobDefiniti
     )
 
 
-def _fargate(definition: Function, job: BatchJob, network: JobNetwork | None) -> Mapping[str, object]:
+def _fargate(definition: Function, job: BatchJob, network: JobNetwork | None) -> Mapping[str, Any]:
     """Properties of containers that only Fargate has."""
     properties = batch.CfnJobDefinition
     public = job.compute_resources.assign_public_ip

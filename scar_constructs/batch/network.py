@@ -23,8 +23,8 @@ class JobNetwork(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, vpc: ec2.IVpc | None = None) -> None:
         super().__init__(scope, construct_id)
-        self._created = _created_vpc(self) if vpc is None else None
-        self._vpc: ec2.IVpc = vpc or self._created
+        self._vpc: ec2.IVpc = _created_vpc(self) if vpc is None else vpc
+        self._new_subnets = self._vpc.public_subnets if vpc is None else []
         private, public = self._vpc.private_subnets, self._vpc.public_subnets
         subnets = private or public or self._vpc.isolated_subnets
         self.subnet_ids: Sequence[str] = [subnet.subnet_id for subnet in subnets]
@@ -65,9 +65,7 @@ class JobNetwork(Construct):
 
         A job on Fargate requests its public address itself. An instance only gets one from its subnet.
         """
-        if self._created is None:
-            return
-        for subnet in self._created.public_subnets:
+        for subnet in self._new_subnets:
             resource = subnet.node.default_child
             if isinstance(resource, ec2.CfnSubnet):
                 resource.map_public_ip_on_launch = True

@@ -193,6 +193,7 @@ NOT_THEIRS: list[tuple[str, str, dict[str, Any]]] = [
     ("ecr", "describe_repositories", {}),
     ("apigateway", "get_rest_apis", {}),
     ("ec2", "describe_vpcs", {}),
+    ("ec2", "run_instances", {"ImageId": "ami-0", "MinCount": 1, "MaxCount": 1}),
     ("rds", "describe_db_instances", {}),
     ("sesv2", "list_email_identities", {}),
     ("cognito-idp", "list_user_pools", {"MaxResults": 1}),

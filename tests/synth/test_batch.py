@@ -184,7 +184,10 @@ def test_subnets_without_security_groups_are_refused(synthesize: Synthesize) -> 
         synthesize(batch_function(replace(ComputeResources(), subnets=("subnet-0123456789abcdef0",))))
 
 
-SUBNETS = {"subnets": ("subnet-0123456789abcdef0",), "security_group_ids": ("sg-0123456789abcdef0",)}
+SUBNETS: dict[str, Any] = {
+    "subnets": ("subnet-0123456789abcdef0",),
+    "security_group_ids": ("sg-0123456789abcdef0",),
+}
 
 
 @pytest.mark.parametrize(
@@ -363,7 +366,7 @@ def test_a_hundred_functions_share_a_few_queues() -> None:
 
     app = App(analytics_reporting=False)
     stack = Stack(app, "workflow")
-    kinds = [
+    kinds: list[tuple[ComputeResources, dict[str, Any]]] = [
         (ComputeResources(), {}),
         (ComputeResources(type="FARGATE_SPOT", max_v_cpus=16), {}),
         (ComputeResources(type="SPOT", max_v_cpus=7), {}),
