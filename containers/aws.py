@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_CONTAINER_ADDRESSES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+_TOKENS = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+
 
 def client(service: str, region: str | None = None) -> Any:
     """A client that retries errors that AWS declares as retryable, with increasing delays; in the
@@ -52,16 +56,20 @@ def credentials(environ: Mapping[str, str]) -> dict[str, str]:
     """The function's credentials and region under the names that AWS's SDKs read; unknown values are left
     out.
 
-    On Lambda, they are in the environment; in a Batch job, boto3 requests them from the container credentials
-    endpoint.
+    On Lambda, the environment contains them. In a Batch job, it contains the address from which every SDK
+    gets them: those of the role expire after some hours, and a job may take longer.
     """
-    found = {
-        name: environ[name]
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        if environ.get(name)
-    }
-    if "AWS_SECRET_ACCESS_KEY" not in found:
+    found = {name: environ[name] for name in _KEYS if environ.get(name)}
+    if "AWS_SECRET_ACCESS_KEY" not in found and any(name in environ for name in _CONTAINER_ADDRESSES):
+        found = {name: environ[name] for name in (*_CONTAINER_ADDRESSES, *_TOKENS) if environ.get(name)}
+    elif "AWS_SECRET_ACCESS_KEY" not in found:
         found = _from_session()
+    return found | _place(environ)
+
+
+def _place(environ: Mapping[str, str]) -> dict[str, str]:
+    """Region and endpoint."""
+    found: dict[str, str] = {}
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if region:
         # Not every SDK reads AWS_REGION.

@@ -91,6 +91,7 @@ class ErrorKind(StrEnum):
 
     # Of a run
     SCRIPT_FAILED = "ScriptFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
     TIMED_OUT = "TimedOut"
     ANSWER_TOO_LARGE = "AnswerTooLarge"
     HAND_ON_FAILED = "HandOnFailed"

@@ -16,6 +16,7 @@ The same code runs in AWS Lambda, in AWS Batch jobs and on the embedded cloud. I
     outputs.py      its output files
     answer.py       its standard output, as the answer to a request
     ending.py       how a run ends
+    memory.py       whether a run ran out of memory
     delegation.py   submits an invocation to AWS Batch
     storage/        downloads inputs and uploads outputs
     logs.py         log lines and summaries

@@ -1,11 +1,22 @@
 """The entry point of AWS Batch jobs: `python3 -m runtime.batch_job`, with the event in the job's environment
 (`delegation`).
 
-Runs the same `job` as Lambda does, with the timeout of a Batch job. Exit codes: 0 the run succeeded, or there
-was nothing to run; 1 it failed (Batch retries the job); 2 the job is misconfigured (a retry cannot help).
+Runs the same `job` as Lambda does, with the timeout of a Batch job. Exit codes, from which the job definition
+decides about retries (`evaluateOnExit`):
 
-AWS sends SIGTERM before SIGKILL if a job is terminated, times out, or loses its Spot instance. The container
-is then killed, its folder removed, and the run fails: nothing is uploaded.
+    0    the run succeeded, or there was nothing to run
+    1    it failed: Batch retries the job
+    2    the job is misconfigured: a retry cannot help
+    124  it timed out: only a longer timeout can help (`batch.retry`)
+    137  it ran out of memory: only more memory can help (`batch.retry`)
+
+A job of the next size (`SCAR_SIZE`) logs why it was submitted, and uses the timeout of that size
+(`SCAR_TIMEOUT`). On several nodes, the script runs on each of them with the input, and only the main node
+uploads its outputs.
+
+AWS sends SIGTERM before SIGKILL if a job is terminated, times out, or loses its Spot instance, and to the
+other nodes when the main node has ended. The container is then killed, its folder removed, and nothing is
+uploaded. The run fails, except on these other nodes.
 """
 
 from __future__ import annotations
@@ -14,7 +25,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -26,7 +37,7 @@ from runtime.events.reading import read_event
 from runtime.job import JobSetting, run_job, seconds_for_uploads
 from runtime.logs import Log
 
-DONE, FAILED, MISCONFIGURED = 0, 1, 2
+DONE, FAILED, MISCONFIGURED, TIMED_OUT, OUT_OF_MEMORY = 0, 1, 2, 124, 137
 
 
 class Terminated(BaseException):
@@ -46,8 +57,11 @@ def main(environ: Mapping[str, str] | None = None) -> int:
         return _run(config, environ, request_id, started, log)
     except ExplainedError as error:
         log.failure(error)
-        return FAILED if error.kind.retryable else MISCONFIGURED
+        return _exit_code([error])
     except Terminated as error:
+        if not _is_main_node(environ):
+            log.info("stopped", reason="the main node has ended")
+            return DONE
         log.failure(error)
         return FAILED
     except Exception as error:
@@ -67,7 +81,14 @@ def _run(
     work = read_event(event_of_job(environ), config)
     for skipped in work.skipped:
         log.info("skipped", subject=skipped.subject, reason=skipped.reason)
-    deadline = started + config.batch.timeout_s - config.timeout_threshold_s
+    if size := environ.get("SCAR_SIZE"):
+        previous = {
+            "previous_job": environ.get("SCAR_PREVIOUS_JOB"),
+            "reason": environ.get("SCAR_PREVIOUS_END"),
+        }
+        log.info("next size", size=size, **previous)
+    timeout_s = int(environ.get("SCAR_TIMEOUT") or config.batch.timeout_s)
+    deadline = started + timeout_s - config.timeout_threshold_s
     setting = JobSetting(
         config=config,
         environ=environ,
@@ -76,6 +97,7 @@ def _run(
         uploads_until=deadline + seconds_for_uploads(config.timeout_threshold_s),
         log=log,
         cold=True,
+        uploads=_is_main_node(environ),
     )
     failures = [error for _, error in work.unreadable]
     for invocation in work.invocations:
@@ -87,9 +109,23 @@ def _run(
     for failure in failures:
         more = {"exit_code": failure.exit_code} if isinstance(failure, ContainerError) else {}
         log.failure(failure, **more)
-    if not all(failure.kind.retryable for failure in failures):
+    return _exit_code(failures)
+
+
+def _exit_code(failures: Sequence[ExplainedError]) -> int:
+    kinds = {failure.kind for failure in failures}
+    if not all(kind.retryable for kind in kinds):
         return MISCONFIGURED
+    if ErrorKind.OUT_OF_MEMORY in kinds:
+        return OUT_OF_MEMORY
+    if ErrorKind.TIMED_OUT in kinds:
+        return TIMED_OUT
     return FAILED if failures else DONE
+
+
+def _is_main_node(environ: Mapping[str, str]) -> bool:
+    """True also for a job on a single node."""
+    return environ.get("AWS_BATCH_JOB_NODE_INDEX") == environ.get("AWS_BATCH_JOB_MAIN_NODE_INDEX")
 
 
 def _attempt(environ: Mapping[str, str]) -> dict[str, str]:

@@ -116,6 +116,8 @@ class BatchSettings:
 
     timeout_s: int
     attempts: int
+    multi_node: bool = False
+    """Each job runs on several nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,9 @@ class _Reader:
             else BatchSettings(
                 timeout_s=self._take(batch, "timeout_s", int, "a number of seconds", "batch."),
                 attempts=self._take(batch, "attempts", int, "a number", "batch."),
+                multi_node=self._is(
+                    batch.get("multi_node", False), bool, "batch.multi_node", "true or false"
+                ),
             ),
         )
 

@@ -1,9 +1,14 @@
-"""Submits invocations to AWS Batch: all of them in `batch` mode, those that time out in `lambda-batch`.
+"""Submits invocations to AWS Batch: all of them in `batch` mode, those that run out of time or memory in
+`lambda-batch`.
 
 The event of the invocation (one record, its key URL-encoded as S3 sent it) is passed in the job's
 environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) if it is long. The overrides of a job
 are limited to 8 192 characters, including those that AWS adds. An event that does not fit is stored in the
 stack's bucket of events (`SCAR_EVENT_BUCKET`), and `SCAR_EVENT_URI` names the object.
+
+The events of an array job, which `scar-launch` submits, are the lines of one object: `SCAR_EVENTS_URI` names
+it, and each line has `SCAR_EVENTS_WIDTH` bytes, so that a job reads only its own. The index of the line is
+the job's index in the array or, in a single job, `SCAR_EVENTS_INDEX`.
 """
 
 from __future__ import annotations
@@ -43,11 +48,14 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
         )
     try:
         name, value = _variable(invocation, environ)
+        overrides = {"environment": [{"name": name, "value": value}]}
         answer = aws.client("batch").submit_job(
             jobName=job_name(config.name, invocation),
             jobQueue=queue,
             jobDefinition=definition,
-            containerOverrides={"environment": [{"name": name, "value": value}]},
+            **_for_all_nodes(overrides)
+            if config.batch is not None and config.batch.multi_node
+            else {"containerOverrides": overrides},
         )
     except (ClientError, BotoCoreError, Boto3Error) as error:
         raise ExplainedError(
@@ -67,9 +75,14 @@ def event_of_job(environ: Mapping[str, str]) -> object:
     text = environ.get("SCAR_EVENT")
     packed = environ.get("SCAR_EVENT_GZ")
     uri = environ.get("SCAR_EVENT_URI")
-    if text is None and packed is None and uri is None:
-        raise _unreadable("The job's environment has none of SCAR_EVENT, SCAR_EVENT_GZ and SCAR_EVENT_URI")
+    lines = environ.get("SCAR_EVENTS_URI")
+    if text is None and packed is None and uri is None and lines is None:
+        raise _unreadable(
+            "The job's environment has none of SCAR_EVENT, SCAR_EVENT_GZ, SCAR_EVENT_URI and SCAR_EVENTS_URI"
+        )
     try:
+        if lines is not None:
+            text = _line(lines, environ)
         if uri is not None:
             text = _unpacked(_stored(uri))
         if packed is not None:
@@ -86,6 +99,11 @@ def job_name(function: str, invocation: Invocation) -> str:
     subject = invocation.source.base_name if invocation.source is not None else "direct"
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", subject).strip("-")
     return f"{function}-{safe}"[:NAME_LIMIT].strip("-_") or "job"
+
+
+def _for_all_nodes(overrides: object) -> dict[str, object]:
+    node_overrides = [{"targetNodes": "0:", "containerOverrides": overrides}]
+    return {"nodeOverrides": {"nodePropertyOverrides": node_overrides}}
 
 
 def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -109,13 +127,23 @@ def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, 
     return "SCAR_EVENT_URI", f"s3://{bucket}/{key}"
 
 
-def _stored(uri: str) -> bytes:
-    """The packed event at `s3://bucket/key`."""
+def _line(uri: str, environ: Mapping[str, str]) -> str:
+    """The job's own line of the events at `s3://bucket/key`."""
+    index = environ.get("SCAR_EVENTS_INDEX") or environ.get("AWS_BATCH_JOB_ARRAY_INDEX", "")
+    width = environ.get("SCAR_EVENTS_WIDTH", "")
+    if not (index.isdecimal() and width.isdecimal()):
+        raise _unreadable("The job's environment does not have both SCAR_EVENTS_WIDTH and an array index")
+    first = int(index) * int(width)
+    return _stored(uri, Range=f"bytes={first}-{first + int(width) - 1}").decode()
+
+
+def _stored(uri: str, **part: str) -> bytes:
+    """The object at `s3://bucket/key`, or a part of it."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
-        body = aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
+        body = aws.client("s3").get_object(Bucket=bucket, Key=key, **part)["Body"]
         content: bytes = body.read(UNPACKED_LIMIT)
     except (ClientError, BotoCoreError) as error:
         raise ExplainedError(
@@ -135,5 +163,7 @@ def _unpacked(data: bytes) -> str:
 
 def _unreadable(cause: str) -> ExplainedError:
     return ExplainedError(
-        cause, advice="Jobs of this queue are submitted by the function.", kind=ErrorKind.MISCONFIGURED
+        cause,
+        advice="Submit jobs with the function or `scar-launch`, not by hand.",
+        kind=ErrorKind.MISCONFIGURED,
     )

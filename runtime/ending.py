@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from containers.errors import ErrorKind
 from runtime.errors import ContainerError
+from runtime.memory import ran_out_of_memory
 from runtime.workspace import is_full
 
 if TYPE_CHECKING:
@@ -68,13 +69,17 @@ def time_is_up(when: str, output: str = "") -> ContainerError:
     )
 
 
-def require_success(ended: ContainerResult, last_lines: str, store: Path) -> None:
-    """Raise `ContainerError` (`TimedOut`, `ScriptFailed`) unless the container exited with code 0."""
+def require_success(ended: ContainerResult, last_lines: str, store: Path, kills_before: int | None) -> None:
+    """Raise `ContainerError` (`TimedOut`, `OutOfMemory`, `ScriptFailed`) unless the container exited with
+    code 0.
+
+    `kills_before` is the result of `kills_for_memory` before the container was started.
+    """
     if ended.timed_out:
         raise time_is_up("and the container was killed", last_lines)
     if ended.signal is None and ended.exit_code == 0:
         return
-    advice = "Its output is in the log."
+    kind, advice = ErrorKind.SCRIPT_FAILED, "Its output is in the log."
     if READ_ONLY in last_lines:
         advice = (
             "The root file system is read-only on AWS Lambda: write to $HOME, $TMPDIR or /tmp, use "
@@ -82,8 +87,9 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
         )
     if is_full(store):
         advice = "The disk is full: raise the function's `ephemeral_storage`, or use `execution_mode: batch`."
-    elif ended.signal == signal.SIGKILL:
-        advice = "If nothing else killed it, it ran out of memory: raise the function's `memory`."
+    elif ran_out_of_memory(ended, kills_before):
+        kind = ErrorKind.OUT_OF_MEMORY
+        advice = "It ran out of memory: raise `memory` (for jobs `batch.memory`), or set `batch.retry`."
     if ended.cut_off:
         advice += f" Network: {ended.network}."
     how = f"exited with code {ended.exit_code}"
@@ -92,7 +98,7 @@ def require_success(ended: ContainerResult, last_lines: str, store: Path) -> Non
     raise ContainerError(
         f"The container {how}",
         advice=advice,
-        kind=ErrorKind.SCRIPT_FAILED,
+        kind=kind,
         exit_code=ended.exit_code,
         signal=ended.signal,
         output=last_lines,

@@ -10,7 +10,7 @@ Later ones override earlier ones:
 5. credentials and region (also as `AWS_DEFAULT_REGION`, because not every SDK reads `AWS_REGION`; and
    `AWS_ENDPOINT_URL` if the runner has one, as on the embedded cloud)
 6. `container.environment.Variables` of the FDL file
-7. the variables of the run: paths, key, event, request id
+7. the variables of the run: paths, key, event, request id; in a Batch job, `AWS_BATCH_…`
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def container_environment(
         "AWS_LAMBDA_REQUEST_ID": request_id,
         "INSTANCE_IP": instance_address(),
     }
+    variables |= {name: value for name, value in environ.items() if name.startswith("AWS_BATCH_")}
     if input_file is not None:
         variables["INPUT_FILE_PATH"] = str(input_file)
     if invocation.source is not None:

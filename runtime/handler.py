@@ -1,7 +1,7 @@
 """The entry point of AWS Lambda: `handle(event, context)`.
 
-`lambda` mode: each invocation of the event runs here. `lambda-batch` mode: the same, but one that times out
-is submitted to Batch. `batch` mode: each is submitted to Batch. Filters are applied first.
+`lambda` mode: each invocation of the event runs here. `lambda-batch` mode: the same, but one that runs out of
+time or memory is submitted to Batch. `batch` mode: each is submitted to Batch. Filters are applied first.
 
 How callers are answered:
 

@@ -12,7 +12,7 @@ would start the next function of the workflow. Success means that everything is 
 
 At `JobSetting.deadline`, the engine kills the container, or the download is interrupted. Uploads must end by
 `JobSetting.uploads_until`, and do not start if they would take longer. In `lambda-batch` mode
-(`JobSetting.delegate`), Batch then runs the invocation from the start.
+(`JobSetting.delegate`), Batch then runs the invocation from the start, also if it ran out of memory.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from runtime.errors import ContainerError
 from runtime.events.invocation import Invocation
 from runtime.events.reading import EMPTY
 from runtime.logs import ContainerOutput, Log
+from runtime.memory import kills_for_memory
 from runtime.reachable import host_ports
 from runtime.storage.kinds import open_storage
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from runtime.storage.contract import Upload
 
 ReadyImage = EnclosingImage | RootFilesystem
+
+LARGER_MAY_SUCCEED = (ErrorKind.TIMED_OUT, ErrorKind.OUT_OF_MEMORY)
+"""Reasons of a failure that another attempt of the same size does not remove."""
 
 DEFAULT_STORE = "/tmp/scar"  # noqa: S108 (Lambda's only writable folder)
 
@@ -67,7 +71,9 @@ class JobSetting:
     uploads_until: float = math.inf
     """When uploads must have ended (`time.monotonic`): shortly before the runner is killed."""
     delegate: Callable[[Invocation], str] | None = None
-    """Called on a timeout instead of failing; returns the id of the Batch job."""
+    """Called on a timeout or without memory instead of failing; returns the id of the Batch job."""
+    uploads: bool = True
+    """Whether the output files are uploaded: not by the other nodes of a job on several nodes."""
 
     @property
     def store(self) -> Path:
@@ -81,7 +87,7 @@ class JobResult:
 
     subject: str
     status: str = "done"
-    """`done`, `skipped` (the object turned out to be empty) or `delegated`."""
+    """`done`, `skipped` (the object turned out to be empty), `delegated`, or `node done`: without uploads."""
     exit_code: int | None = None
     uploaded: list[str] = field(default_factory=list)
     """Complete URIs."""
@@ -115,13 +121,13 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
     try:
         result = job.run()
     except ExplainedError as error:
-        if error.kind == ErrorKind.TIMED_OUT and setting.delegate is not None:
+        if error.kind in LARGER_MAY_SUCCEED and setting.delegate is not None:
             try:
                 job_id = setting.delegate(invocation)
             except ExplainedError as refused:
                 sum_up("failed", level="ERROR", kind=refused.kind, error=str(refused))
                 raise
-            sum_up("delegated", job_id=job_id)
+            sum_up("delegated", job_id=job_id, reason=error.kind)
             return JobResult(invocation.subject, status="delegated", job_id=job_id)
         more: dict[str, object] = {}
         if isinstance(error, ContainerError):
@@ -189,12 +195,15 @@ class _Job:
         with self.log.stage("run") as stage:
             engine = self.engine()
             stage.extra["engine"] = self.found["engine"] = engine.name
+            kills_before = kills_for_memory()
             ran = self._run(engine, workspace, root, input_file)
             stage.bytes = ran.output.bytes
             stage.extra["exit_code"] = ran.ended.exit_code
             if ran.ended.network:
                 stage.extra["network"] = ran.ended.network
-            require_success(ran.ended, ran.output.last_lines, self.setting.store)
+            require_success(ran.ended, ran.output.last_lines, self.setting.store, kills_before)
+        if not self.setting.uploads:
+            return JobResult(self.invocation.subject, status="node done", exit_code=0)
         uploads = self._stage_out(workspace)
         self.found |= {
             "output_bytes": sum(upload.size for _provider, upload in uploads),

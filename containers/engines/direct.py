@@ -104,6 +104,9 @@ class _Program:
             umask=0o022,
             start_new_session=True,
         )
+        with suppress(OSError):  # a program that nobody may read is not among ours
+            # If memory runs out, the kernel kills the program and not the runner, which reports it.
+            Path(f"/proc/{self._process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
         self.returncode: int | None = None
         self._end = end
         self._reaper = threading.Thread(target=self._reap, daemon=True, name="await-program")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from containers import aws
-from runtime import handler
+from runtime import handler, memory
 from runtime.config import StorageFolder
 from runtime.environment import input_folder
 from runtime.errors import InvocationError
@@ -285,6 +285,35 @@ def test_lambda_batch_hands_over_to_batch_when_time_is_up(function: Function, ba
         {"subject": f"s3://{function.bucket.name}/in/a b", "status": "delegated", "job_id": "job-1"}
     ]
     assert json.loads(batch_api.environment()["SCAR_EVENT"]) == event
+
+
+def test_lambda_batch_hands_over_to_batch_when_memory_runs_out(
+    function: Function, batch_api: BatchApi, log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # AWS Lambda shows no counter: a script that is killed there has run out of memory.
+    monkeypatch.setattr(memory, "_COUNTERS", ())
+    function.deploy(
+        "#!/bin/sh\nkill -9 $$\n", execution_mode="lambda-batch", batch={"timeout_s": 600, "attempts": 2}
+    )
+    function.bucket.put("in/a")
+    (result,) = function.invoke(s3_event(function.bucket.name, "in/a"))["results"]
+    assert (result["status"], result["job_id"]) == ("delegated", "job-1")
+    (summary,) = (line for line in log_lines() if line["message"] == "summary")
+    assert (summary["status"], summary["reason"]) == ("delegated", "OutOfMemory")
+
+
+def test_a_job_on_several_nodes_is_submitted_with_the_event_for_each_node(
+    function: Function, batch_api: BatchApi
+) -> None:
+    batch = {"timeout_s": 600, "attempts": 2, "multi_node": True}
+    function.deploy(COPY, execution_mode="batch", batch=batch)
+    event = s3_event(function.bucket.name, "in/a")
+    function.invoke(event)
+    (request,) = batch_api.requests
+    assert "containerOverrides" not in request
+    (nodes,) = request["nodeOverrides"]["nodePropertyOverrides"]
+    (variable,) = nodes["containerOverrides"]["environment"]
+    assert (nodes["targetNodes"], json.loads(variable["value"])) == ("0:", event)
 
 
 def test_lambda_batch_does_not_hand_over_a_failure(function: Function, batch_api: BatchApi) -> None:
