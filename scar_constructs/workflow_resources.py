@@ -243,6 +243,7 @@ def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> M
         summary["job_queue"] = function.batch.queue.arn
         summary["job_definition"] = function.batch.job_definition.ref
         summary["batch_log_group"] = f"/aws/batch/{definition.name}"
+        summary["event_bucket"] = function.batch.event_store.bucket.bucket_name
     if function.endpoint is not None:
         summary["api_url"] = function.endpoint.url
         if function.endpoint.api_key_id is not None:

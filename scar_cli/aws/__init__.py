@@ -3,6 +3,7 @@
 session.py         boto3 clients, and explanations of boto3's errors
 deployed.py        deployed functions, read from the outputs of stacks
 logs.py            log lines of functions
+jobs.py            jobs of AWS Batch of a function, counted by state
 failure_queues.py  messages in failure queues, and their events
 new_failures.py    failures that keep files from appearing, for `scar get --watch`
 invoking.py        many calls of Lambda's Invoke over persistent connections

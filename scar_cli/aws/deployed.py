@@ -53,6 +53,8 @@ class DeployedFunction:
     job_queue: str | None = None
     job_definition: str | None = None
     batch_log_group: str | None = None
+    event_bucket: str | None = None
+    """Bucket of the stack for events of jobs."""
     api_url: str | None = None
     api_key_id: str | None = None
     assembled_image: str | None = None

@@ -96,12 +96,17 @@ def give_back(sqs: Any, url: str, handles: Sequence[str]) -> None:
             sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
 
-def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
+Fetch = Callable[..., bytes]
+"""Reads a stored event, or the given part of an object: `stored_event` with its client."""
+
+
+def event_of(body: str, fetch: Fetch) -> object:
     """The event in a message of a failure queue.
 
     In a destination record of Lambda it is `requestPayload`. In a state change of a Batch job it is in the
     environment of the job: `SCAR_EVENT`, compressed in `SCAR_EVENT_GZ`, or in the S3 object `SCAR_EVENT_URI`,
-    which `fetch` reads. A message that EventBridge or SNS could not deliver is the event itself.
+    which `fetch` reads. The event of a job of an array is its line of `SCAR_EVENTS_URI`. A message that
+    EventBridge or SNS could not deliver is the event itself.
 
     Raises:
         UnreadableMessageError: the message is none of these.
@@ -112,10 +117,11 @@ def event_of(body: str, fetch: Callable[[str], bytes]) -> object:
         raise UnreadableMessageError("it is not JSON") from None
     if not isinstance(message, dict):
         raise UnreadableMessageError("it is not a JSON object")
+    payload = message.get("requestPayload", message)
+    if isinstance(payload, dict) and payload.get("detail-type") == "Batch Job State Change":
+        return _event_of_job(payload, fetch)  # also of the function that submits the next size
     if "requestPayload" in message:
-        return message["requestPayload"]
-    if message.get("detail-type") == "Batch Job State Change":
-        return _event_of_job(message, fetch)
+        return payload
     if message.get("source") == "aws.s3" and "detail" in message:
         return message
     if message.get("Type") == "Notification" and "Message" in message:
@@ -137,13 +143,20 @@ def subject_of(event: object) -> str:
         return "an event without a file"
 
 
-def _event_of_job(message: dict[str, Any], fetch: Callable[[str], bytes]) -> object:
+def _event_of_job(message: dict[str, Any], fetch: Fetch) -> object:
     try:
-        pairs = message["detail"]["container"]["environment"]
+        job = message["detail"]
+        nodes = job.get("nodeProperties")
+        pairs = (nodes["nodeRangeProperties"][0] if nodes else job)["container"]["environment"]
         variables = {str(pair["name"]): str(pair["value"]) for pair in pairs}
-    except (KeyError, TypeError):
+        index = job.get("arrayProperties", {}).get("index", variables.get("SCAR_EVENTS_INDEX"))
+    except (KeyError, TypeError, IndexError, AttributeError):
         raise UnreadableMessageError("the job has no environment") from None
     try:
+        if "SCAR_EVENTS_URI" in variables:
+            width = int(variables["SCAR_EVENTS_WIDTH"])
+            first = int(index) * width
+            return json.loads(fetch(variables["SCAR_EVENTS_URI"], f"bytes={first}-{first + width - 1}"))
         if "SCAR_EVENT_URI" in variables or "SCAR_EVENT_GZ" in variables:
             uri = variables.get("SCAR_EVENT_URI")
             packed = fetch(uri) if uri else base64.b64decode(variables["SCAR_EVENT_GZ"], validate=True)
@@ -152,12 +165,13 @@ def _event_of_job(message: dict[str, Any], fetch: Callable[[str], bytes]) -> obj
         return json.loads(variables["SCAR_EVENT"])
     except KeyError:
         raise UnreadableMessageError("the job's environment contains no event") from None
-    except (ValueError, OSError, EOFError, zlib.error, binascii.Error, RecursionError):
+    except (ValueError, TypeError, OSError, EOFError, zlib.error, binascii.Error, RecursionError):
         raise UnreadableMessageError("the event in the job's environment is invalid") from None
 
 
-def stored_event(s3: Any, uri: str) -> bytes:
-    """The content of `s3://bucket/key`, an event that was too long for the environment of its job.
+def stored_event(s3: Any, uri: str, part: str | None = None) -> bytes:
+    """The content of `s3://bucket/key`, or a part of it (`bytes=0-99`): an event that was too long for the
+    environment of its job, or the events of an array job.
 
     Raises:
         UnreadableMessageError: it cannot be read.
@@ -166,7 +180,8 @@ def stored_event(s3: Any, uri: str) -> bytes:
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
-        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read(_UNPACKED_LIMIT)
+        some = {"Range": part} if part is not None else {}
+        content: bytes = s3.get_object(Bucket=bucket, Key=key, **some)["Body"].read(_UNPACKED_LIMIT)
     except (ClientError, BotoCoreError) as error:
         told = explain(error)
         raise UnreadableMessageError(

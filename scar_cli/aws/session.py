@@ -162,6 +162,11 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError))
 
 
+def is_throttled(error: BaseException) -> bool:
+    """Whether AWS rejected a call because there were too many: nothing was done."""
+    return error_code(error) in _THROTTLED
+
+
 def _check_that_it_listens(endpoint: str) -> None:
     """Report an unreachable endpoint at once, instead of after ten attempts and several minutes."""
     address = urlsplit(endpoint)

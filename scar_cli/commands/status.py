@@ -20,15 +20,15 @@ import click
 
 from scar_cli.aws.deployed import DeployedFunction, selected
 from scar_cli.aws.failure_queues import depth
+from scar_cli.aws.jobs import Jobs, jobs_of
 from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
-from scar_cli.aws.session import client, explained
+from scar_cli.aws.session import client
 from scar_cli.examples import examples
 from scar_cli.options import Choice, prints_json, selects_functions
-from scar_cli.table import iso_time, local_time, printable, table, takes_colours
+from scar_cli.table import counted, iso_time, local_time, printable, table, takes_colours
 
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _LOOK_EVERY_S = 2.0
-_WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING")
 _REASONS_SHOWN = 5
 _REASON_LENGTH = 200
 _HEAD = (
@@ -62,6 +62,8 @@ class Status:
     """Attempts to process an event that failed, whether or not a later attempt succeeded."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Why they failed, most frequent first."""
+    larger: int = 0
+    """Jobs that were submitted with the next size of `batch.retry`."""
     failure_queue: int = 0
     """Events that were given up after their last attempt."""
     last_activity: str | None = None
@@ -141,6 +143,11 @@ def _print(found: list[Status]) -> None:
         click.echo(click.style(head, bold=True) if colours else head)
         for line in lines:
             click.echo(line)
+    for one in found:
+        if one.larger:
+            click.echo(
+                f"{one.function}: {counted(one.larger, 'job')} continued with the next size of `batch.retry`"
+            )
     if any(one.failed for one in found):
         click.echo("To see the failed runs: scar log --errors", err=True)
     if any(one.failure_queue for one in found):
@@ -174,15 +181,14 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
     reasons = Counter(_reasons_of_lambda(logs, function, start_ms))
     status.running = _running(logs, function)
     if function.job_queue is not None:
-        batch = client("batch", region=function.region)
-        waiting = [job for state in _WAITING for job in _jobs(batch, function.job_queue, state)]
-        status.queued = len(waiting)
-        if waiting:
-            oldest_ms = min(job.get("createdAt", 0) for job in waiting)
-            status.oldest_queued_s = max(0, int(time.time() - oldest_ms / 1000))
-        status.running += len(_jobs(batch, function.job_queue, "RUNNING"))
-        status.done += len(_jobs(batch, function.job_queue, "SUCCEEDED", start_ms))
-        reasons += Counter(_reasons_of_batch(logs, batch, function, start_ms))
+        jobs = jobs_of(client("batch", region=function.region), function, start_ms)
+        status.queued = jobs.queued
+        if jobs.oldest_queued_ms is not None:
+            status.oldest_queued_s = max(0, int(time.time() - jobs.oldest_queued_ms / 1000))
+        status.running += jobs.running
+        status.done += jobs.done
+        reasons += Counter(_reasons_of_batch(logs, jobs, function, start_ms))
+        status.larger = _larger(logs, function, start_ms)
     status.failed = reasons.total()
     status.reasons = dict(reasons.most_common())
     status.failure_queue = depth(client("sqs", region=function.region), function.failure_queue_url)
@@ -199,14 +205,23 @@ def _reasons_of_lambda(logs: Any, function: DeployedFunction, start_ms: int) -> 
                 yield _shortened(reason)
 
 
-def _reasons_of_batch(logs: Any, batch: Any, function: DeployedFunction, start_ms: int) -> Iterator[str]:
+def _larger(logs: Any, function: DeployedFunction, start_ms: int) -> int:
+    """Number of jobs that the runner started with a larger size."""
+    group = str(function.batch_log_group)
+    found = lines_of_group(logs, function, group, start_ms, pattern='"next size"')
+    own = (parsed(line.text) for line in found)
+    jobs = {one.get("request_id") for one in own if one is not None and one["message"] == "next size"}
+    return len(jobs)  # each attempt logs it
+
+
+def _reasons_of_batch(logs: Any, jobs: Jobs, function: DeployedFunction, start_ms: int) -> Iterator[str]:
     """The reason of each failed attempt that the runner logged, and of each other failed job."""
     logged = set()
     if function.batch_log_group is not None:
         for own in _failures(logs, function, function.batch_log_group, start_ms):
             logged.add(own.get("request_id"))
             yield _reason(own)
-    for job in _jobs(batch, str(function.job_queue), "FAILED", start_ms):
+    for job in jobs.failed:
         if job["jobId"] not in logged:
             container = job.get("container", {}).get("reason", "")
             yield _shortened(container or job.get("statusReason", "") or "unknown")
@@ -240,10 +255,3 @@ def _running(logs: Any, function: DeployedFunction) -> int:
         if found := re.match(r"(START|END) RequestId: (\S+)", line.text):
             running[found[2]] = running.get(found[2], 0) + (1 if found[1] == "START" else -1)
     return sum(count > 0 for count in running.values())
-
-
-def _jobs(batch: Any, queue: str, state: str, start_ms: int = 0) -> list[dict[str, Any]]:
-    with explained():
-        pages = batch.get_paginator("list_jobs").paginate(jobQueue=queue, jobStatus=state)
-        jobs = [job for page in pages for job in page["jobSummaryList"]]
-    return [job for job in jobs if job.get("createdAt", 0) >= start_ms]

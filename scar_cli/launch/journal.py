@@ -10,6 +10,11 @@ A text file of JSON lines, to which lines are only appended:
     {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} resumed; event 0 may have been accepted before
     {"finished": "…", "accepted": 2}
 
+A function in mode `batch` gets its events in array jobs (`arrays.py`). Then the lines are:
+
+    {"send": […], "from": 0, "array": {"uri": "s3://…", "width": 512}, …}    the events are stored
+    {"job": "…", "first": 0, "last": 9999}                                   Batch accepted them as this job
+
 Files are sent in the order of the listing: all files up to the last key that was about to be sent are done,
 except for the few events without an acceptance. Each line is in the page cache of the system before the
 launch continues: only a power failure can lose the last seconds, whose files are sent again.
@@ -46,6 +51,18 @@ class Pending:
     """It may have been accepted without a record."""
 
 
+@dataclass(frozen=True)
+class Array:
+    """Events that are stored in one object, for one job of Batch."""
+
+    first: int
+    """Number of its first event."""
+    count: int
+    uri: str
+    width: int
+    """Bytes of each event, including a line feed."""
+
+
 @dataclass
 class Record:
     """The content of a journal."""
@@ -54,6 +71,8 @@ class Record:
     pending: dict[int, Pending] = field(default_factory=dict)
     position: tuple[int, str] | None = None
     """Folder and key up to which files are done; None: nothing was sent yet."""
+    array: Array | None = None
+    """The array job whose events are pending."""
     numbered: int = 0
     """Events so far: the number of the next one."""
     accepted: int = 0
@@ -151,6 +170,21 @@ class Journal:
             self._append(_line({"send": list(keys), "from": first, "source": source}))
         return range(first, first + len(keys))
 
+    def submitting(self, source: int, keys: Sequence[str], uri: str, width: int) -> Array:
+        """Record that an array job for the next files is about to be submitted; its events are stored."""
+        array = Array(self.record.numbered, len(keys), uri, width)
+        content = {"send": list(keys), "from": array.first, "array": {"uri": uri, "width": width}}
+        self._write(_line({**content, "source": source}))
+        self.record.numbered += array.count
+        self.record.array = array
+        return array
+
+    def submitted(self, array: Array, job_id: str) -> None:
+        """Record that Batch accepted an array job."""
+        self._write(_line({"job": job_id, "first": array.first, "last": array.first + array.count - 1}))
+        self.record.array = None
+        self.record.accepted += array.count
+
     def accepted(self, number: int) -> None:
         """Record that an event was accepted."""
         with self._lock:
@@ -216,6 +250,10 @@ def accepted_files(path: Path) -> Iterator[tuple[int, str]]:
                 content = json.loads(line)
                 for number, key in enumerate(content["send"], start=content["from"]):
                     pending[number] = (content["source"], key)
+            elif line.startswith(b'{"job"') and line.endswith(b"\n"):
+                content = json.loads(line)
+                for number in range(content["first"], content["last"] + 1):
+                    yield pending.pop(number)
             elif line[:1] != b"{" and line.endswith(b"\n"):
                 yield pending.pop(int(line))
 
@@ -279,13 +317,12 @@ def _take(record: Record, line: bytes) -> None:
     content = json.loads(line)
     record.perhaps_twice |= {int(number): str(key) for number, key in content.get("perhaps_twice", ())}
     if "send" in content:
-        source, first, keys = int(content["source"]), int(content["from"]), content["send"]
-        if first != record.numbered:
-            raise ValueError
-        for number, key in enumerate(keys, start=first):
-            record.pending[number] = Pending(number, source, str(key))
-        record.numbered += len(keys)
-        record.position = (source, str(keys[-1]))
+        _take_sent(record, content)
+    elif "job" in content:
+        for number in range(content["first"], content["last"] + 1):
+            del record.pending[number]
+            record.accepted += 1
+        record.array = None
     elif "stopped" in content:
         for number in content["not_sent"]:
             one = record.pending[number]
@@ -301,6 +338,18 @@ def _take(record: Record, line: bytes) -> None:
         record.finished = True
     elif "perhaps_twice" not in content:
         raise ValueError
+
+
+def _take_sent(record: Record, content: dict[str, Any]) -> None:
+    source, first, keys = int(content["source"]), int(content["from"]), content["send"]
+    if first != record.numbered:
+        raise ValueError
+    for number, key in enumerate(keys, start=first):
+        record.pending[number] = Pending(number, source, str(key))
+    record.numbered += len(keys)
+    record.position = (source, str(keys[-1]))
+    if (array := content.get("array")) is not None:
+        record.array = Array(first, len(keys), str(array["uri"]), int(array["width"]))
 
 
 def _line(content: dict[str, Any]) -> bytes:

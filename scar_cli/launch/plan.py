@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fdl_schemas.graph import edges
-from fdl_schemas.model import Function, StorageEntry, Workflow
+from fdl_schemas.model import ExecutionMode, Function, StorageEntry, Workflow
 from scar_cli.aws.deployed import one_selected, workflow_of
 from scar_cli.aws.logs import moment_ms
 from scar_cli.aws.session import LOOPBACK, botocore_session, client, explained
@@ -35,6 +35,7 @@ _HAS_TO_FIT = {
     "region": "another region",
     "sources": "other folders",
     "inputs": "a function with other inputs",
+    "arrays": "a function in another mode",
 }
 
 
@@ -118,6 +119,13 @@ class Plan:
         return self.options.resume is not None
 
     @property
+    def in_arrays(self) -> bool:
+        """Whether the events are submitted to Batch as array jobs: not for jobs on several nodes."""
+        batch = self.function.batch
+        is_batch = self.function.execution_mode == ExecutionMode.BATCH
+        return is_batch and batch is not None and batch.multi_node is None
+
+    @property
     def resume_command(self) -> str:
         """The command that resumes the launch after an interruption."""
         words = ["scar-launch", "--resume", str(self.journal)]
@@ -134,6 +142,7 @@ class Plan:
             "region": self.region,
             "cloud": self.cloud,
             "fdl": str(Path(self.fdl).absolute()),
+            "arrays": self.in_arrays or None,
             "options": {name: getattr(self.options, name) for name in _REMEMBERED},
             **self.selection.described(),
         }

@@ -15,6 +15,7 @@ from scar_cli.progress import terminal_line
 from scar_cli.table import counted, printable, printable_lines, table
 
 if TYPE_CHECKING:
+    from scar_cli.launch.arrays import ArrayLaunch
     from scar_cli.launch.done import FileStates
     from scar_cli.launch.fan_out import FanOut
     from scar_cli.launch.files import Listing
@@ -47,7 +48,7 @@ class SendingBar:
         self._moved = (0, self._started)
         self._told = ""
 
-    def look(self, fan_out: FanOut) -> None:
+    def look(self, fan_out: FanOut | ArrayLaunch) -> None:
         """Show the progress. Without a terminal, print one line if nothing has moved for a while."""
         if self._update is not None:
             seconds = time.monotonic() - self._started
@@ -97,6 +98,8 @@ class Outcome:
     perhaps_twice: list[str] = field(default_factory=list)
     """Keys of the events that were sent again although they may have been accepted."""
     journal: Path | None = None
+    jobs: tuple[str, ...] = ()
+    """Ids of the jobs of Batch that were submitted, for a function in mode `batch`."""
     waited: FileStates | None = None
     nothing: str = ""
     """Why there was nothing to send."""
@@ -110,7 +113,9 @@ class Outcome:
         """The result of sending, in words."""
         if self.sent:
             rate = f" ({self.sent / self.seconds:.0f}/s)" if self.seconds >= 1 else ""
-            yield f"Sent {counted(self.sent, 'event')} to {self.function} in {self.seconds:.1f} s{rate}."
+            how = f" as {counted(len(self.jobs), 'job')} of AWS Batch" if self.jobs else ""
+            sent = f"Sent {counted(self.sent, 'event')} to {self.function}"
+            yield f"{sent} in {self.seconds:.1f} s{rate}{how}."
         elif self.accepted:
             events = counted(self.accepted, "event")
             yield f"Nothing left to send: {self.function} already received {events}."
@@ -154,6 +159,8 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "journal": str(self.journal) if self.journal is not None else None,
         }
+        if self.jobs:
+            answer["jobs"] = list(self.jobs)
         if self.waited is not None:
             count = self.waited.count()
             answer["done"], answer["failed_count"] = count.done, count.failed

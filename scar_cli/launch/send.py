@@ -3,6 +3,8 @@
     first event  the launch waits for its result: a function that does not work costs one run, not a million
     fan-out      one asynchronous event for each other file
 
+For a function in mode `batch`, all events are submitted to Batch in array jobs (`arrays.py`) instead.
+
 A launch without files has no journal, and the journal is deleted if the first event fails: there is nothing
 to resume.
 """
@@ -23,11 +25,12 @@ from typing import Any
 import click
 
 from fdl_schemas.model import Function
-from scar_cli.aws.deployed import one_selected
+from scar_cli.aws.deployed import DeployedFunction, one_selected
 from scar_cli.aws.invoking import LambdaAnswer, LambdaConnection, LambdaEndpoint
 from scar_cli.aws.logs import parsed, readable
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
+from scar_cli.launch.arrays import ArrayLaunch
 from scar_cli.launch.done import not_done
 from scar_cli.launch.fan_out import Ahead, Event, FanOut, Target, refusal, words_of
 from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucketError, event_bytes
@@ -53,7 +56,8 @@ def files_to_send(plan: Plan, listing: Listing) -> Iterator[InputFile]:
         record = Record({})
         if plan.resumes:
             record = held.enter_context(closing(Journal.resume(plan.journal))).record
-        again = (listing.again(one.source, one.key) for one in record.pending.values())
+        pending = () if record.array is not None else record.pending.values()
+        again = (listing.again(one.source, one.key) for one in pending)
         yield from (file for file in again if file is not None)
         yield from chain.from_iterable(_pages(plan, listing, record))
 
@@ -68,6 +72,8 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
     started = time.monotonic()
     listing = Listing(plan.s3, plan.selection)
     sent, journal = 0, None
+    jobs: tuple[str, ...] = ()
+    deployed = _deployed_for_arrays(plan) if plan.in_arrays else None
     with ExitStack() as held:
         if plan.resumes:
             journal = held.enter_context(closing(Journal.resume(plan.journal)))
@@ -76,15 +82,19 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
             bar = held.enter_context(sending_bar(shown=shown))
             events = _events(plan, listing, journal, bar)
             first = next(events, None)
-            if first is not None:
+            endpoint = None
+            if first is not None and deployed is None:
                 lambda_ = client("lambda", region=plan.region, session=plan.session)
                 endpoint = LambdaEndpoint.of(lambda_, plan.session)
-                if journal is None:
-                    launch_id = f"{CONFIGURATION_ID}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-                    head = {"launch": launch_id, "since_ms": now_ms(), **plan.described()}
-                    journal = held.enter_context(closing(Journal.create(plan.journal, head)))
-                target = Target(plan.function.name, plan.region, endpoint, str(journal.record.head["launch"]))
-                sent = _send_all(plan, target, journal, chain([first], events), bar)
+            if first is not None and journal is None:
+                launch_id = f"{CONFIGURATION_ID}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+                head = {"launch": launch_id, "since_ms": now_ms(), **plan.described()}
+                journal = held.enter_context(closing(Journal.create(plan.journal, head)))
+            all_events = chain([] if first is None else [first], events)
+            if journal is not None and deployed is not None:
+                sent, jobs = _submit_all(plan, deployed, journal, all_events, bar)
+            elif journal is not None and endpoint is not None:
+                sent = _send_all(plan, endpoint, journal, all_events, bar)
             elif journal is not None:
                 journal.finish()
     record = journal.record if journal is not None else Record({})
@@ -97,6 +107,7 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
         perhaps_twice=list(record.perhaps_twice.values()),
         nothing=nothing_to_send(plan.function.name, listing),
         journal=journal.path if journal is not None else None,
+        jobs=jobs,
     )
 
 
@@ -134,17 +145,46 @@ def run_first(
         )
 
 
-def _send_all(plan: Plan, target: Target, journal: Journal, events: Iterator[Event], bar: SendingBar) -> int:
+def _deployed_for_arrays(plan: Plan) -> DeployedFunction:
+    deployed = one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
+    if not deployed.event_bucket:
+        raise UserError(
+            f"The stack {deployed.stack} was deployed by an earlier version, without array jobs",
+            f"Deploy it again: scar init -f {plan.fdl}",
+        )
+    return deployed
+
+
+def _submit_all(
+    plan: Plan, deployed: DeployedFunction, journal: Journal, events: Iterator[Event], bar: SendingBar
+) -> tuple[int, tuple[str, ...]]:
+    """Submit events until all are accepted; returns their number, and the ids of the jobs."""
+    with explained_end(partial(_how_to_go_on, plan, journal)):
+        try:
+            launch = ArrayLaunch(deployed, journal, s3=plan.s3, session=plan.session, rate=plan.rate)
+            launch.run((event.file for event in events), bar.look)
+            journal.finish()
+        except BaseException:
+            if not journal.record.numbered:
+                journal.remove()
+            raise
+    return launch.sent, tuple(launch.jobs)
+
+
+def _how_to_go_on(plan: Plan, journal: Journal) -> str:
+    if not journal.path.exists():
+        return ""
+    accepted = counted(journal.record.accepted, "event")
+    return f"Accepted so far: {accepted}. To resume: {plan.resume_command}"
+
+
+def _send_all(
+    plan: Plan, endpoint: LambdaEndpoint, journal: Journal, events: Iterator[Event], bar: SendingBar
+) -> int:
     """Send events until all are accepted; returns their number."""
-
-    def how_to_go_on() -> str:
-        if not journal.path.exists():
-            return ""
-        accepted = counted(journal.record.accepted, "event")
-        return f"Accepted so far: {accepted}. To resume: {plan.resume_command}"
-
+    target = Target(plan.function.name, plan.region, endpoint, str(journal.record.head["launch"]))
     sent = 0
-    with explained_end(how_to_go_on):
+    with explained_end(partial(_how_to_go_on, plan, journal)):
         if not journal.record.accepted:
             _send_first(target, journal, next(events), is_new=not plan.resumes)
             sent = 1
@@ -168,7 +208,8 @@ def _send_first(target: Target, journal: Journal, event: Event, *, is_new: bool)
 
 def _events(plan: Plan, listing: Listing, journal: Journal | None, bar: SendingBar) -> Iterator[Event]:
     """The pending events of an earlier run, then those of all other files, listed ahead of time."""
-    pending = [] if journal is None else _pending(listing, journal)
+    # The events of an array job are stored: their files are not listed again.
+    pending = [] if journal is None or plan.in_arrays else _pending(listing, journal)
     bar.found = len(pending)
     record = journal.record if journal is not None else Record({})
     new = Ahead(_pages(plan, listing, record, bar))

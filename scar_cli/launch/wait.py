@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 
 from scar_cli.aws import failure_queues
 from scar_cli.aws.deployed import DeployedFunction, one_selected
-from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, reason_of, stored_event
+from scar_cli.aws.failure_queues import Fetch, UnreadableMessageError, event_of, reason_of, stored_event
 from scar_cli.aws.logs import lines, parsed
 from scar_cli.aws.session import client, is_passing
 from scar_cli.errors import UserError
@@ -81,7 +81,7 @@ class _Looks:
     """Time from which the log is read."""
     logs: Any
     sqs: Any
-    stored: Callable[[str], bytes]
+    stored: Fetch
     """Reads an event that is stored in S3."""
     depth: int = 0
     """Messages in the failure queue at the last poll."""

@@ -141,6 +141,7 @@ def test_output_tells_tools_what_is_deployed(seed: Synthesized) -> None:
             "job_queue": "TOKEN",
             "job_definition": "TOKEN",
             "batch_log_group": "/aws/batch/scar-batch-ffmpeg-split",
+            "event_bucket": "TOKEN",
         },
         {
             "name": "scar-lambda-darknet",

@@ -22,8 +22,24 @@ def job(**environment: str) -> str:
     )
 
 
-def stored(uri: str) -> bytes:
-    assert uri == "s3://events/key"
+def child(array: dict[str, int], **environment: str) -> str:
+    message = json.loads(job(**environment))
+    message["detail"]["arrayProperties"] = array
+    return json.dumps(message)
+
+
+def on_nodes(**environment: str) -> str:
+    message = json.loads(job(**environment))
+    container = message["detail"].pop("container")
+    message["detail"]["nodeProperties"] = {"nodeRangeProperties": [{"container": container}]}
+    return json.dumps(message)
+
+
+def stored(uri: str, part: str | None = None) -> bytes:
+    if uri == "s3://events/launches/1":
+        assert part == "bytes=1400-1599"
+        return json.dumps(EVENT).encode().ljust(199) + b"\n"
+    assert (uri, part) == ("s3://events/key", None)
     return gzip.compress(json.dumps(EVENT).encode())
 
 
@@ -38,6 +54,10 @@ def packed(content: bytes) -> str:
         job(OTHER="x", SCAR_EVENT=json.dumps(EVENT)),
         job(SCAR_EVENT_GZ=packed(json.dumps(EVENT).encode())),
         job(SCAR_EVENT_URI="s3://events/key"),
+        child({"index": 7}, SCAR_EVENTS_URI="s3://events/launches/1", SCAR_EVENTS_WIDTH="200"),
+        job(SCAR_EVENTS_URI="s3://events/launches/1", SCAR_EVENTS_WIDTH="200", SCAR_EVENTS_INDEX="7"),
+        json.dumps({"requestPayload": json.loads(job(SCAR_EVENT=json.dumps(EVENT))), "responsePayload": {}}),
+        on_nodes(SCAR_EVENT=json.dumps(EVENT)),
     ],
 )
 def test_the_event_is_found(body: str) -> None:
@@ -67,6 +87,8 @@ def test_what_event_bridge_and_sns_could_not_deliver_is_the_event() -> None:
         "{}",
         job(),
         job(SCAR_EVENT="{"),
+        child({"size": 9}, SCAR_EVENTS_URI="s3://events/launches/1", SCAR_EVENTS_WIDTH="200"),
+        job(SCAR_EVENTS_URI="s3://events/launches/1", SCAR_EVENTS_INDEX="7"),
         job(SCAR_EVENT_GZ="%%%"),
         job(SCAR_EVENT_GZ=packed(b"{")),
         job(SCAR_EVENT_GZ=packed(b'"' + b"x" * (9 << 20) + b'"')),

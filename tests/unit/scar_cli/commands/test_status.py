@@ -14,8 +14,19 @@ from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.commands import status
 from scar_cli.main import scar
 
+ARN = "arn:aws:batch:us-east-1:1:job-definition"
 LAMBDA = DeployedFunction("f", "stack", "us-east-1", "lambda", "/aws/lambda/f", "http://queue")
-BATCH = replace(LAMBDA, name="b", mode="batch", job_queue="queue", batch_log_group="/aws/batch/b")
+BATCH = replace(
+    LAMBDA,
+    name="b",
+    mode="batch",
+    job_queue="queue",
+    job_definition=f"{ARN}/b:3",
+    batch_log_group="/aws/batch/b",
+)
+
+
+STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 
 
 def own(request: str, message: str, **more: object) -> str:
@@ -55,7 +66,21 @@ class Aws:
         return self
 
     def paginate(self, **request: Any) -> list[dict[str, Any]]:
-        return [{"jobSummaryList": self.jobs.get(request["jobStatus"], [])}]
+        """As AWS Batch: by queue without the jobs of arrays, with a filter in any state."""
+        if "arrayJobId" in request:
+            children = self.jobs.get(request["arrayJobId"], [])
+            return [{"jobSummaryList": [one for one in children if one["status"] == request["jobStatus"]]}]
+        assert request["jobQueue"] == "queue"
+        assert request["filters"] == [{"name": "JOB_DEFINITION", "values": ["b"]}]
+        return [
+            {"jobSummaryList": [{**job, "status": state}]}
+            for state in STATES
+            for job in self.jobs.get(state, [])
+        ]
+
+    def describe_jobs(self, jobs: list[str]) -> dict[str, Any]:
+        everything = [job for state in STATES for job in self.jobs.get(state, [])]
+        return {"jobs": [job for job in everything if job["jobId"] in jobs]}
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, aws: Aws, function: DeployedFunction, *words: str) -> str:
@@ -144,6 +169,39 @@ def test_jobs_of_batch_are_counted_with_what_waits_longest(monkeypatch: pytest.M
     text = shown(monkeypatch, aws, BATCH)
     assert " 3h " in text.splitlines()[1]
     assert "b         2       ScriptFailed: The container exited with code 1" in text
+
+
+def test_each_job_of_an_array_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = int(time.time() * 1000)
+
+    def array(name: str, age_s: int, **states: int) -> dict[str, Any]:
+        properties = {"size": sum(states.values()), "statusSummary": states}
+        return {"jobId": name, "createdAt": now - age_s * 1000, "arrayProperties": properties}
+
+    failed: dict[str, Any] = {
+        "status": "FAILED",
+        "statusReason": "Task failed to start",
+        "createdAt": now,
+    }
+    jobs: dict[str, list[dict[str, Any]]] = {
+        "PENDING": [array("a", 60, RUNNABLE=7, RUNNING=3, SUCCEEDED=20, FAILED=2)],
+        "FAILED": [array("old", 3 * 86_400, SUCCEEDED=1000, FAILED=1)],
+        "SUCCEEDED": [array("b", 90, SUCCEEDED=5)],
+        "a": [{"jobId": "a:1", **failed}, {"jobId": "a:2", **failed}, {"jobId": "a:3", "status": "RUNNING"}],
+        "old": [{"jobId": "old:1", **failed}],
+    }
+    lines = [own("a:1", "failed", kind="InputMissing", error="It is gone")]
+    found = counted(monkeypatch, Aws({"/aws/batch/b": lines}, jobs), BATCH)
+    assert (found["queued"], found["running"], found["done"], found["failed"]) == (7, 3, 25, 2)
+    assert found["oldest_queued_s"] == pytest.approx(60, abs=5)
+    assert found["reasons"] == {"InputMissing: It is gone": 1, "Task failed to start": 1}
+
+
+def test_jobs_of_a_larger_size_are_counted_once_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [own(job, "next size", size="1", kind="OutOfMemory") for job in ("1", "1", "2")]
+    aws = Aws({"/aws/batch/b": lines})
+    assert counted(monkeypatch, aws, BATCH)["larger"] == 2
+    assert "b: 2 jobs continued with the next size of `batch.retry`" in shown(monkeypatch, aws, BATCH)
 
 
 def test_the_most_frequent_reasons_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
