@@ -198,7 +198,7 @@ def _windows(
 def _lines_of_request(
     clients: dict[str, Any], functions: Sequence[DeployedFunction], request_id: str, start_ms: int | None
 ) -> Iterator[Line]:
-    if not re.fullmatch(r"[A-Za-z0-9:_-]{1,200}", request_id):
+    if not re.fullmatch(r"[A-Za-z0-9:#_-]{1,200}", request_id):
         raise UserError(
             f"{request_id!r} is not a request id", "Copy it from the output of scar run or scar log"
         )

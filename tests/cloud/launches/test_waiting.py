@@ -81,7 +81,7 @@ def test_nothing_is_sent_after_a_first_file_that_fails_and_its_log_is_shown(depl
 
 def test_a_batch_function_is_waited_for_also_after_an_interruption(deployed: Deployed) -> None:
     process = deployed.start("-f", str(deployed.fdl), "-n", "launch-job", "--wait")
-    until(lambda: len(jobs(deployed)), lambda count: count == 3)
+    until(lambda: jobs(deployed))
     process.send_signal(signal.SIGINT)
     _output, errors = process.communicate(timeout=30)
     if process.returncode == 130:  # else it was over already
@@ -94,6 +94,17 @@ def test_a_batch_function_is_waited_for_also_after_an_interruption(deployed: Dep
         assert "Done: 2 files. Failed: 1 file." in output
         assert re.search(rf"^{BUCKET}/jobs/2-bad.txt +\S", output, re.MULTILINE)
     assert made(deployed, "job-out/") == ["job-out/1-copy.out", "job-out/3-copy.out"]
+    (job,) = jobs(deployed)
+    assert job["arrayProperties"]["size"] == 3, "one call for all files"
+    done = subprocess.run(
+        [*SCAR, "retry", "-n", "launch-job", "--dry-run"],
+        env=deployed.cloud.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert f"launch-job  {BUCKET}/jobs/2-bad.txt" in done.stdout.splitlines()
 
 
 def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(deployed: Deployed) -> None:
@@ -109,17 +120,11 @@ def made(deployed: Deployed, folder: str) -> list[str]:
     return [key for key in keys(deployed.cloud, BUCKET, folder) if not key.endswith("/")]
 
 
-def queue(deployed: Deployed) -> str:
-    found = deployed.cloud.client("batch").describe_job_queues()["jobQueues"]
-    names = {str(one["jobQueueArn"]): one["jobQueueName"].lower() for one in found}
-    return next(arn for arn, name in names.items() if "launch" in name and "forging" not in name)
-
-
 def jobs(deployed: Deployed) -> list[Any]:
     batch = deployed.cloud.client("batch")
-    states = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+    named = [{"name": "JOB_NAME", "values": ["launch-job-*"]}]
     return [
         job
-        for state in states
-        for job in batch.list_jobs(jobQueue=queue(deployed), jobStatus=state)["jobSummaryList"]
+        for queue in batch.describe_job_queues()["jobQueues"]
+        for job in batch.list_jobs(jobQueue=queue["jobQueueArn"], filters=named)["jobSummaryList"]
     ]
