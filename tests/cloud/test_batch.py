@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.embedded import CloudUnderTest, Shell, finished, job_image, log_of, make_queue, until
+from scar_constructs.functions.handler_function import handler_file
+from tests.cloud.embedded import (
+    CloudUnderTest,
+    Shell,
+    finished,
+    job_image,
+    log_of,
+    make_function,
+    make_queue,
+    until,
+)
 
 pytestmark = pytest.mark.cloud
 
@@ -310,3 +320,69 @@ def test_a_job_that_was_told_to_stop_is_not_run_again(shell: Shell) -> None:
     (job,) = shell.client("batch").describe_jobs(jobs=[job_id])["jobs"]
     assert (job["status"], job["statusReason"]) == ("FAILED", "not needed")
     assert lines(shell) == ["run"]
+
+
+def test_a_job_that_ran_out_of_memory_continues_with_the_next_size(cloud: CloudUnderTest) -> None:
+    """From the kill to the next job, through the rule and the function that a stack has for it."""
+    script = """
+    if [ "$SCAR_SIZE" = 1 ]; then echo "$SCAR_EVENT after $SCAR_PREVIOUS_END"; exit 0; fi
+    x=$(head -c 200000000 /dev/zero | tr '\\0' x)
+    """
+    strategy = {
+        "attempts": 3,
+        "evaluateOnExit": [
+            {"onExitCode": "137", "action": "EXIT"},
+            {"onReason": "OutOfMemoryError*", "action": "EXIT"},
+        ],
+    }
+    needs = [{"type": "VCPU", "value": "0.25"}, {"type": "MEMORY", "value": "64"}]
+    job_queue, definition = make_queue(
+        cloud,
+        ["sh", "-c", script],
+        containerProperties={"resourceRequirements": needs},
+        retryStrategy=strategy,
+    )
+    failures = cloud.client("sqs").create_queue(QueueName=f"failed-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    name = f"escalation-{uuid.uuid4().hex[:8]}"
+    variables = {
+        "SIZES": '[{"memory_mib":512,"vcpus":0.5,"timeout_s":300}]',
+        "JOB_QUEUE": job_queue,
+        "JOB_DEFINITION": definition,
+        "FAILURE_QUEUE": failures,
+    }
+    program = handler_file("escalation").read_text() + "\nhandle = handler\n"
+    arn = make_function(cloud, name, program, Environment={"Variables": variables}, Timeout=60)
+    events = cloud.client("events")
+    pattern = {
+        "source": ["aws.batch"],
+        "detail": {"status": ["FAILED"], "jobDefinition": [{"prefix": definition.rpartition(":")[0] + ":"}]},
+    }
+    rule = events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"]
+    cloud.client("lambda").add_permission(
+        FunctionName=name,
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule,
+    )
+    events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": arn}])
+    override = {"environment": [{"name": "SCAR_EVENT", "value": "the event"}]}
+    batch = cloud.client("batch")
+    first = batch.submit_job(
+        jobName="grows", jobQueue=job_queue, jobDefinition=definition, containerOverrides=override
+    )["jobId"]
+    killed = finished(cloud, first)
+    assert (killed["status"], killed["container"]["exitCode"]) == ("FAILED", 137)
+    assert len(killed["attempts"]) == 1
+    named = [{"name": "JOB_NAME", "values": ["grows"]}]
+
+    def next_job() -> list[str]:
+        found = batch.list_jobs(jobQueue=job_queue, filters=named)["jobSummaryList"]
+        return [job["jobId"] for job in found if job["jobId"] != first]
+
+    (job_id,) = until(next_job)
+    job = finished(cloud, job_id)
+    assert job["status"] == "SUCCEEDED"
+    assert log_of(cloud, job) == ["the event after OutOfMemory"]
+    memory = {need["type"]: need["value"] for need in job["container"]["resourceRequirements"]}["MEMORY"]
+    assert (memory, job["timeout"]) == ("512", {"attemptDurationSeconds": 300})
