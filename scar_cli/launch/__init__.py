@@ -9,7 +9,7 @@ done.py           files that are done: before a launch (`--skip-done`), and afte
 same_names.py     files with the same name in different folders
 journal.py        which events were accepted, on disk
 fan_out.py        all events but the first, sent by several threads
-arrays.py         all events of a function in mode `batch`, in array jobs
+arrays.py         all events of a function in `batch` mode, in array jobs
 pace.py           how fast events are sent
 report.py         progress on a terminal, and the result for people and for programs
 distributed.py    launches that run in AWS Step Functions (`--distributed`)

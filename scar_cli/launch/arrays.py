@@ -33,7 +33,7 @@ _VISIBLE_AFTER_S = 5.0
 
 
 class ArrayLaunch:
-    """One launch of a function in mode `batch`."""
+    """One launch of a function in `batch` mode."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ A text file of JSON lines, to which lines are only appended:
     {"resumed": "…", "perhaps_twice": [[0, "in/a.jpg"]]} resumed; event 0 may have been accepted before
     {"finished": "…", "accepted": 2}
 
-A function in mode `batch` gets its events in array jobs (`arrays.py`). Then the lines are:
+A function in `batch` mode gets its events in array jobs (`arrays.py`). Then the lines are:
 
     {"send": […], "from": 0, "array": {"uri": "s3://…", "width": 512}, …}    the events are stored
     {"job": "…", "first": 0, "last": 9999}                                   Batch accepted them as this job

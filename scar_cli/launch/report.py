@@ -99,7 +99,7 @@ class Outcome:
     """Keys of the events that were sent again although they may have been accepted."""
     journal: Path | None = None
     jobs: tuple[str, ...] = ()
-    """Ids of the jobs of Batch that were submitted, for a function in mode `batch`."""
+    """Ids of the jobs of Batch that were submitted, for a function in `batch` mode."""
     waited: FileStates | None = None
     nothing: str = ""
     """Why there was nothing to send."""

@@ -3,7 +3,7 @@
     first event  the launch waits for its result: a function that does not work costs one run, not a million
     fan-out      one asynchronous event for each other file
 
-For a function in mode `batch`, all events are submitted to Batch in array jobs (`arrays.py`) instead.
+For a function in `batch` mode, all events are submitted to Batch in array jobs (`arrays.py`) instead.
 
 A launch without files has no journal, and the journal is deleted if the first event fails: there is nothing
 to resume.

@@ -84,6 +84,14 @@ FDL = f"""functions:
       input: [{{storage_provider: s3, path: {BUCKET}/forge-job}}]
     batch: {{attempts: 1}}
   - lambda:
+      name: launch-large
+      execution_mode: batch
+      init_script: large.sh
+      container: {{image: "busybox:1.37"}}
+      input: [{{storage_provider: s3, path: {BUCKET}/large}}]
+      output: [{{storage_provider: s3, path: {BUCKET}/large-out}}]
+    batch: {{vcpus: 0.25, memory: 512, attempts: 3, retry: [{{memory: 1024}}]}}
+  - lambda:
       name: launch-quiet
       log_level: ERROR
       container: {{image: "busybox:1.37"}}
@@ -112,6 +120,8 @@ FILES = {
     "jobs/1.txt": b"good",
     "jobs/2-bad.txt": b"bad",
     "jobs/3.txt": b"good",
+    "large/1.txt": b"1",
+    "large/2-large.txt": b"2",
     "wrong/bad.txt": b"bad",
 }
 
@@ -164,6 +174,11 @@ def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("launch")
     oci_images.write_layout(folder / "docker.io" / "library" / "busybox", {"1.37": examples.busybox_image()})
     (folder / "copy.sh").write_text(SCRIPT)
+    (folder / "large.sh").write_text(
+        "#!/bin/sh\n"
+        "case $INPUT_FILE_PATH in *large*) dd if=/dev/zero of=/dev/null bs=700M count=1 || exit;; esac\n"
+        'cp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n'
+    )
     (folder / "plain-copy.sh").write_text('#!/bin/sh\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n')
     for name in ("forge", "forge-job"):
         (folder / f"{name}.sh").write_text(forger(name))

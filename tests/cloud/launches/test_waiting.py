@@ -107,6 +107,23 @@ def test_a_batch_function_is_waited_for_also_after_an_interruption(deployed: Dep
     assert f"launch-job  {BUCKET}/jobs/2-bad.txt" in done.stdout.splitlines()
 
 
+def test_a_job_of_an_array_that_ran_out_of_memory_continues_with_the_next_size(deployed: Deployed) -> None:
+    answer = deployed.json("-n", "launch-large", "--wait")
+    assert (answer["sent"], answer["done"], answer["failed_count"], len(answer["jobs"])) == (2, 2, 0, 1)
+    assert made(deployed, "large-out/") == ["large-out/1.txt", "large-out/2-large.txt"]
+    done = subprocess.run(
+        [*SCAR, "status", "-n", "launch-large", "-j"],
+        env=deployed.cloud.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (status,) = json.loads(done.stdout)["functions"]
+    assert (status["queued"], status["running"], status["done"], status["larger"]) == (0, 0, 2, 1)
+    assert status["reasons"] == {"OutOfMemoryError: Container killed due to memory usage": 1}
+
+
 def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(deployed: Deployed) -> None:
     _output, errors = deployed.launch("-n", "launch-quiet", "--wait", code=2)
     assert "and launch-quiet has ERROR" in errors
