@@ -66,6 +66,12 @@ class Synthesized:
         """What cdk-nag's pack AwsSolutions finds, and nobody has given a reason for."""
         return nag(self.app)
 
+    def second_opinion(self) -> list[str]:
+        """What moto rejects in a deployment of the template, and what linters find in its policies."""
+        from tests.synth.moto_deployment import problems
+
+        return problems(self.folder / "workflow.template.json")
+
     def said(self) -> list[object]:
         """Warnings, errors and remarks of the CDK."""
         return [

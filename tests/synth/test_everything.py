@@ -458,6 +458,10 @@ def test_linters_find_nothing(every: Synthesized) -> None:
     assert lint(every.folder / "workflow.template.json") == []
 
 
+def test_it_deploys_in_moto_with_policies_without_findings(every: Synthesized) -> None:
+    assert every.second_opinion() == []
+
+
 def test_cdk_nag_and_the_cdk_find_nothing(every: Synthesized) -> None:
     assert every.findings() == []
     assert every.said() == []

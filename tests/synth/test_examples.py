@@ -47,6 +47,11 @@ def test_example_is_valid_and_synthesizes_without_findings(name: str, example: E
 
 
 @pytest.mark.parametrize("name", examples.names())
+def test_example_deploys_in_moto_with_policies_without_findings(name: str, example: Example) -> None:
+    assert example(name).second_opinion() == []
+
+
+@pytest.mark.parametrize("name", examples.names())
 def test_example_tells_how_to_run_it_and_its_scripts_can_be_run(name: str) -> None:
     folder = EXAMPLES / name
     file = examples.fdl_of(folder)
