@@ -30,7 +30,7 @@ _KEY = re.compile(rb'"key": ?"input/file-(\d{8})\.txt"')
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _WAITS = re.compile(rb"\r\nx-amz-invocation-type: *requestresponse", re.IGNORECASE)
 _LIVE = "2026-01-01T00:00:00.000Z"
-_REASONS = {200: "OK", 202: "Accepted", 404: "Not Found"}
+_REASONS = {200: "OK", 202: "Accepted", 404: "Not Found", 429: "Too Many Requests"}
 
 
 @dataclass
@@ -56,8 +56,8 @@ class Endpoint:
         self._counted = Counted()
         self._times = array("I", bytes(4 * keys))
         self._first = self._last = 0.0
-        self._accepted = _answer(202)
-        self._ran = _answer(200, b"{}", "application/json")
+        self._accepted = http_response(202)
+        self._ran = http_response(200, b"{}", "application/json")
 
     def answer(self, head: bytes, body: bytes) -> bytes:
         """The whole response to a request: status line, headers and body."""
@@ -69,18 +69,18 @@ class Endpoint:
         if method == "GET" and "list-type" in query:
             return self._listed(url.path.strip("/"), query)
         if method == "GET" and "location" in query:
-            return _xml('<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>')
+            return xml_response('<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>')
         if method == "HEAD":
-            return _answer(200, extra="x-amz-bucket-region: us-east-1\r\n")
+            return http_response(200, extra="x-amz-bucket-region: us-east-1\r\n")
         if method == "POST" and b"Action=GetUser" in body:
-            return _xml(
+            return xml_response(
                 '<GetUserResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><GetUserResult><User>'
                 "<UserName>bench</UserName><UserId>AIDABENCH</UserId><Path>/</Path>"
                 f"<Arn>arn:aws:iam::000000000000:user/bench</Arn><CreateDate>{_LIVE}</CreateDate>"
                 "</User></GetUserResult></GetUserResponse>"
             )
         print(f"fan_out_endpoint: {method} {target}", file=sys.stderr)
-        return _answer(404)
+        return http_response(404)
 
     def counted(self) -> Counted:
         """The counts so far."""
@@ -113,7 +113,7 @@ class Endpoint:
             for number in range(begin, end)
         )
         more = end <= len(self._times)
-        return _xml(
+        return xml_response(
             '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
             f"<Name>{bucket}</Name><Prefix>{FOLDER}</Prefix><KeyCount>{end - begin}</KeyCount>"
             f"<MaxKeys>{_PAGE}</MaxKeys><IsTruncated>{str(more).lower()}</IsTruncated>"
@@ -147,7 +147,8 @@ class _Connection(asyncio.Protocol):
         self._left = data
 
 
-def _answer(status: int, body: bytes = b"", kind: str = "text/plain", extra: str = "") -> bytes:
+def http_response(status: int, body: bytes = b"", kind: str = "text/plain", extra: str = "") -> bytes:
+    """A whole response; `extra` are more headers, each with its line ending."""
     head = (
         f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         f"x-amzn-RequestId: 00000000-0000-0000-0000-000000000000\r\n{extra}\r\n"
@@ -155,8 +156,9 @@ def _answer(status: int, body: bytes = b"", kind: str = "text/plain", extra: str
     return head.encode() + body
 
 
-def _xml(text: str) -> bytes:
-    return _answer(200, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode(), "application/xml")
+def xml_response(text: str) -> bytes:
+    """A response with XML."""
+    return http_response(200, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode(), "application/xml")
 
 
 async def _serve(endpoint: Endpoint) -> None:
