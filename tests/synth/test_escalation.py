@@ -193,8 +193,8 @@ def test_a_child_of_an_array_goes_on_alone_with_its_line(handler: ModuleType, aw
     assert "arrayProperties" not in job
     assert (variables["SCAR_EVENTS_INDEX"], variables["SCAR_EVENTS_WIDTH"]) == ("7", "400")
     # A single job has no index of its own: the next size reads the same line.
-    again = failed(**{name: value for name, value in variables.items() if name.startswith("SCAR_")})
-    handler.handler(again, None)
+    again: dict[str, Any] = {name: value for name, value in variables.items() if name.startswith("SCAR_")}
+    handler.handler(failed(**again), None)
     assert variables_of(aws.jobs[1]["containerOverrides"])["SCAR_EVENTS_INDEX"] == "7"
 
 
