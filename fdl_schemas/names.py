@@ -77,7 +77,7 @@ def bucket_problem(name: str) -> str | None:  # noqa: PLR0911 - one rule, one li
     Source: Amazon S3 user guide, "General purpose bucket naming rules".
     """
     if len(name) not in _BUCKET_LENGTHS:
-        return f"it has {len(name)} characters"
+        return f"it is {len(name)} characters long"
     if not _BUCKET_CHARACTERS.fullmatch(name):
         wrong = next((letter for letter in name.lower() if not _BUCKET_CHARACTERS.fullmatch(letter)), None)
         return "it contains uppercase letters" if wrong is None else f"it contains {_named(wrong)}"
@@ -137,7 +137,7 @@ def image_problem(reference: str) -> str | None:  # noqa: PLR0911 - one rule, on
             else "the repository is missing"
         )
     if len(repository) > _LONGEST_REPOSITORY:
-        return f"the repository has more than {_LONGEST_REPOSITORY} characters"
+        return f"the repository is longer than {_LONGEST_REPOSITORY} characters"
     return None
 
 

@@ -169,7 +169,7 @@ class Cloud:
         while self._holder() is not None:
             if time.monotonic() > deadline:
                 if killed:
-                    raise CloudError(f"The embedded cloud (process {pid}) does not stop", "End it yourself")
+                    raise CloudError(f"The embedded cloud (process {pid}) did not stop", "Kill that process")
                 os.kill(pid, signal.SIGKILL)
                 killed, deadline = True, time.monotonic() + 5.0
             time.sleep(0.02)

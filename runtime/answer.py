@@ -27,7 +27,7 @@ class AwaitedOutput:
         """All of it. Raises `ExplainedError` (`AnswerTooLarge`)."""
         if self._size > ANSWER_LIMIT:
             raise ExplainedError(
-                f"The answer has {self._size} bytes; the maximum of AWS Lambda is {ANSWER_LIMIT}",
+                f"The response is {self._size} bytes long; the maximum for AWS Lambda is {ANSWER_LIMIT}",
                 advice="Write large results to TMP_OUTPUT_DIR, and return their location.",
                 kind=ErrorKind.ANSWER_TOO_LARGE,
             )

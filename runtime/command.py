@@ -90,7 +90,7 @@ def _interpreter(root: Path, script: Path, environment: Mapping[str, str]) -> li
     if not _is_program(root, SHELL):
         raise ExplainedError(
             f"The image has neither the script's interpreter ({' '.join(words) or 'none named'}) nor {SHELL}",
-            advice="Use an image with a shell, or leave `init_script` out to run the image's entry point.",
+            advice="Use an image with a shell, or omit `init_script` to run the image's entry point.",
             kind=ErrorKind.NO_INTERPRETER,
         )
     return [SHELL]

@@ -158,7 +158,7 @@ def load_config(environ: Mapping[str, str]) -> FunctionConfig:
     if not folder:
         raise ExplainedError(
             "Neither SCAR_FUNCTION_DIR nor LAMBDA_TASK_ROOT is set",
-            advice=f"One of them must name the folder that holds {FILE_NAME}.",
+            advice=f"One of them must name the folder that contains {FILE_NAME}.",
             kind=ErrorKind.MISCONFIGURED,
         )
     path = Path(folder).absolute() / FILE_NAME

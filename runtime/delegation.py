@@ -117,7 +117,8 @@ def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, 
     bucket = environ.get("SCAR_EVENT_BUCKET")
     if not bucket:
         raise ExplainedError(
-            f"The event of {invocation.subject} has {len(text)} characters, and SCAR_EVENT_BUCKET is not set",
+            f"The event of {invocation.subject} is {len(text)} characters long, "
+            "and SCAR_EVENT_BUCKET is not set",
             advice="Deploy the function again.",
             kind=ErrorKind.MISCONFIGURED,
         )

@@ -195,7 +195,7 @@ def real_bucket_names(
         if len(final) > _LONGEST_BUCKET_NAME:
             added = f"-c bucket_suffix={bucket_suffix}" if stage is None else f"-c stage={stage}"
             raise DeploymentError(
-                f"{added}: bucket name {final} has {len(final)} characters, "
+                f"{added}: bucket name {final} is {len(final)} characters long; "
                 f"the maximum is {_LONGEST_BUCKET_NAME}"
             )
         if final in names.values():
@@ -256,7 +256,7 @@ def _staged(what: str, name: str, stage: str | None, longest: int) -> str:
     final = staged(name, stage)
     if len(final) > longest:
         raise DeploymentError(
-            f"-c stage={stage}: {what} name {final} has {len(final)} characters, the maximum is {longest}"
+            f"-c stage={stage}: {what} name {final} is {len(final)} characters long; the maximum is {longest}"
         )
     return final
 

@@ -45,4 +45,4 @@ def _download(folder: Path) -> None:
             "the runner's libraries with pip",
         )
     if not any(folder.iterdir()):
-        raise DownloadError("pip fetched none of the runner's libraries")
+        raise DownloadError("pip downloaded none of the runner's libraries")

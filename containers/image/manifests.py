@@ -112,7 +112,7 @@ def parse_manifest(document: Mapping[str, Any], digest: str, media_type: str, wh
     if not isinstance(layers, list) or "config" not in document:
         raise broken(f"{what} has no configuration and layers: it is not a container image")
     if len(layers) > MAXIMUM_LAYERS:
-        raise broken(f"{what} has {len(layers)} layers, at most {MAXIMUM_LAYERS} are accepted")
+        raise broken(f"{what} has {len(layers)} layers; the maximum is {MAXIMUM_LAYERS}")
     descriptors = tuple(parse_descriptor(layer, f"a layer of {what}") for layer in layers)
     return Manifest(digest, parse_descriptor(document["config"], f"the configuration of {what}"), descriptors)
 

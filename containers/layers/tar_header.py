@@ -63,7 +63,7 @@ class HeaderReader:
         # The checksum counts its own field as spaces.
         expected = self.number(checksum) - 8 * 32 + (zlib.adler32(checksum) & 0xFFFF)
         if zlib.adler32(block) & 0xFFFF != expected % _ADLER_BASE:
-            raise broken(f"{self._what} is not a tar file, or damaged (a header's checksum is wrong)")
+            raise broken(f"{self._what} is not a tar file, or is damaged (a header's checksum is wrong)")
         length = self.number(size)
         if length < 0:
             raise broken(f"{self._what} has a file of negative size")
@@ -93,7 +93,7 @@ class HeaderReader:
             return int(digits, 8) if digits else 0
         except ValueError as error:
             raise broken(
-                f"{self._what} is not a tar file, or damaged (a header contains an invalid number)"
+                f"{self._what} is not a tar file, or is damaged (a header contains an invalid number)"
             ) from error
 
     def _owner(self, fields: bytes) -> tuple[int, int, int]:

@@ -178,9 +178,7 @@ class TarStream:
 
     def _extension(self, size: int) -> bytes:
         if size > _MAXIMUM_EXTENSION:
-            raise broken(
-                f"{self._what} has a header of {size} bytes, at most {_MAXIMUM_EXTENSION} are accepted"
-            )
+            raise broken(f"{self._what} has a header of {size} bytes; the maximum is {_MAXIMUM_EXTENSION}")
         content = self._take(size)
         self._skip(-size % _BLOCK)
         return content

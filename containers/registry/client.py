@@ -215,7 +215,7 @@ class RegistryRepository:
         except HttpStatusError as error:
             raise self._explain(error, self._no_such_image) from error
         except ValueError as error:
-            raise broken(f"the token server of registry {self._host} did not answer with JSON") from error
+            raise broken(f"the token server of registry {self._host} did not return JSON") from error
         token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else None
         # A line break in the token would let the server write headers of its own into our requests.
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
@@ -238,7 +238,7 @@ class RegistryRepository:
                         raise _connection_lost(self._host, error) from error
             time.sleep(self._transport.patience.pause_s(failures))
         if len(content) > MAXIMUM_DOCUMENT_BYTES:
-            raise broken(f"an answer of registry {self._host} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
+            raise broken(f"a response of registry {self._host} is larger than {MAXIMUM_DOCUMENT_BYTES} bytes")
         return content, response.headers
 
 

@@ -72,7 +72,7 @@ def _docker_save_image(members: ArchiveMembers, architecture: str, what: str) ->
     except (ValueError, LookupError, TypeError) as error:
         raise broken(f"manifest.json of {what} is malformed") from error
     if len(layer_names) > MAXIMUM_LAYERS:
-        raise broken(f"{what} has {len(layer_names)} layers, at most {MAXIMUM_LAYERS} are accepted")
+        raise broken(f"{what} has {len(layer_names)} layers; the maximum is {MAXIMUM_LAYERS}")
     config = members.read_document(config_name)
     parsed, diff_ids = parse_config(config, architecture, what)
     if len(diff_ids) != len(layer_names) or not all(map(is_digest, diff_ids)):
@@ -147,7 +147,7 @@ class ArchiveMembers:
                         links[name] = posixpath.normpath(member.linkname)
         # tarfile calls itself for each extended header, and converts what numbers it finds.
         except (tarfile.TarError, ValueError, EOFError, RecursionError, OverflowError) as error:
-            raise broken(f"{what} is not a tar file, or damaged") from error
+            raise broken(f"{what} is not a tar file, or is damaged") from error
         for name, target in links.items():
             if target in self._places:
                 self._places.setdefault(name, self._places[target])

@@ -75,7 +75,7 @@ class _Composer:
                             "FDL007",
                             "a second YAML document starts here",
                             replace(_position(event), length=3),
-                            expected="one document in the file",
+                            expected="one document per file",
                             help="put each workflow in its own file, or remove the `---`",
                         )
                 elif isinstance(event, yaml.NodeEvent):
@@ -174,7 +174,7 @@ class _Composer:
                 "FDL008",
                 f"duplicate key {quoted(name)}",
                 key.position,
-                expected="each key once",
+                expected="each key only once",
                 help=f"the same key is on line {first.line}; remove one of the two",
             )
             return
@@ -275,7 +275,7 @@ class _Composer:
             "the file is nested too deeply",
             position,
             expected=f"at most {MAX_DEPTH} levels",
-            help="an FDL file needs about 8 levels; look for superfluous brackets or dashes",
+            help="an FDL file needs about 8 levels; look for extra brackets or dashes",
         )
 
     def _refuse_tag(self, tag: str, position: Position) -> None:

@@ -55,7 +55,7 @@ def _wrong_type(found: Mismatch, name: str, spelling: str | None = None) -> Word
     pair = _PAIR_WITHOUT_SPACE.fullmatch(value) if isinstance(value, str) else None
     if pair and "object" in wanted and pair["key"] in found.schema.get("properties", {}):
         advice = f"write a space after `{pair['key']}:`"
-        return f"the space after `{pair['key']}:` is missing", "`KEY: VALUE`", advice
+        return f"missing space after `{pair['key']}:`", "`KEY: VALUE`", advice
     return message, expected, _advice_for_type(found, wanted, spelling)
 
 
@@ -176,7 +176,7 @@ def wrong_form(found: Mismatch, name: str) -> Words:
         return f"{name} is empty", expected, "add a value, or remove the key"
     if found.keyword == "maxLength":
         most = found.wanted
-        return f"{name} has {len(found.value)} characters", f"at most {most} characters", "shorten it"
+        return f"{name} is {len(found.value)} characters long", f"at most {most} characters", "shorten it"
     valid = re.sub(r"[^A-Za-z0-9_-]+", "-", found.value[:_LONGEST_NAME]).strip("-")
     advice = "correct the value"
     for suggestion in (valid, valid.lower(), found.value[:_LONGEST_NAME].lower()):
@@ -240,7 +240,7 @@ def _map_with(keys: list[str], required: Iterable[str]) -> str:
         return f"a map with keys such as {', '.join(map(quoted, list(required) or keys[:_KEYS_SHOWN]))}"
     shown = [quoted(key) for key in keys]
     words = " or ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-    return f"a map with the key{'s' * (len(keys) > 1)} {words}"
+    return f"a map with the key {words}"
 
 
 _KEYS_SHOWN: Final = 3

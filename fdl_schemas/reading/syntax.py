@@ -48,7 +48,7 @@ def syntax_problem(error: yaml.YAMLError, text: str, document: Document) -> Diag
             "this line is indented with a tab",
             Position(position.line, column),
             expected="spaces",
-            help="replace the tab with spaces; most editors can insert spaces for the tab key",
+            help="replace the tab with spaces; most editors can insert spaces when you press Tab",
         )
     if "quoted" not in context and "flow" not in context:
         for number in _line_and_the_one_above(lines, position.line):
@@ -88,7 +88,7 @@ def _mistake_in_line(line: str, number: int, document: Document) -> Diagnostic |
     if (found := _NO_SPACE.fullmatch(line)) and is_key_of_the_language(found["key"]) and ": " not in line:
         return document.diagnostic(
             "FDL004",
-            f"the space after `{found['key']}:` is missing",
+            f"missing space after `{found['key']}:`",
             Position(number, found.start("value") + 1, len(found["value"].rstrip())),
             expected="`KEY: VALUE`",
             help=f"write a space after `{found['key']}:`",
@@ -96,7 +96,7 @@ def _mistake_in_line(line: str, number: int, document: Document) -> Diagnostic |
     if (found := _NO_COLON.fullmatch(line)) and is_key_of_the_language(found["key"]):
         return document.diagnostic(
             "FDL004",
-            f"the `:` after `{found['key']}` is missing",
+            f"missing `:` after `{found['key']}`",
             Position(number, found.start("key") + 1, len(found["key"])),
             expected="`KEY: VALUE`",
             help=f"write a `:` and a space after `{found['key']}`",
@@ -114,31 +114,31 @@ def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str
                 "an escape sequence such as `\\n`, or `\\\\` for a backslash",
                 "write `\\\\`, or use single quotes",
             )
-        return "the quote that starts here is not closed", f"a closing `{character}`", "close the quote"
+        return "the quote that starts here is never closed", f"a closing `{character}`", "close the quote"
     if "flow" in context:
         closing = {"[": "]", "{": "}"}.get(character, "]` or `}")
         return (
-            f"the bracket `{character}` is not closed",
+            f"the bracket `{character}` is never closed",
             f"`,` between entries, and `{closing}` after the last one",
             f"add `{closing}`, or quote values that contain brackets or commas",
         )
     if "mapping values are not allowed" in problem:
         return (
             "a `:` is not allowed here",
-            "one `KEY: VALUE` on each line, keys of a map aligned",
+            "one `KEY: VALUE` on each line, with the keys of a map aligned",
             "check the indentation of this line and the one above; quote text that contains `: `",
         )
     if "expected ':'" in problem:
-        return "the `:` after a key is missing", "`KEY: VALUE`", "write a `:` and a space after the key"
+        return "missing `:` after a key", "`KEY: VALUE`", "write a `:` and a space after the key"
     if "alias" in context or "anchor" in context:
         return (
-            "a value that starts with `*` or `&` needs quotes",
+            "a value that starts with `*` or `&` must be quoted",
             "quoted text, or an alias or anchor such as `*name` or `&name`",
             "put the value in quotes",
         )
     if "cannot start any token" in problem:
         return (
-            f"text without quotes cannot start with {quoted(character)}",
+            f"unquoted text cannot start with {quoted(character)}",
             "quoted text",
             "put the text in quotes",
         )
@@ -148,13 +148,13 @@ def _words(problem: str, context: str, line: str, column: int) -> tuple[str, str
         return (
             "unexpected text after a closing quote or bracket",
             "nothing after the value",
-            "remove the text, or quote the whole value; write `''` for a quote in single quotes",
+            "remove the text, or quote the whole value; in single quotes, write `''` for a quote",
         )
     if not line[: column - 1].strip(" -"):
         return (
-            "the indentation of this line does not match any line above it",
+            "the indentation of this line does not match that of any line above it",
             "the same indentation for all keys of a map, and for all entries of a list",
-            "indent the line to match the key or entry that it belongs with",
+            "align the line with the other keys or entries of its map or list",
         )
     return (
         f"invalid YAML: {problem.replace(chr(10), ' ')}",

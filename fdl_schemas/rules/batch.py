@@ -74,7 +74,8 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
     if job.multi_node is not None and job.multi_node.main_node_index >= job.multi_node.number_nodes:
         findings.error(
             "FDL035",
-            f"node {job.multi_node.main_node_index} does not exist among {job.multi_node.number_nodes} nodes",
+            f"main node {job.multi_node.main_node_index} does not exist: "
+            f"there are {job.multi_node.number_nodes} nodes",
             entry.at("batch", "multi_node_parallel", "main_node_index"),
             expected=f"an index from 0 to {job.multi_node.number_nodes - 1}",
             help="nodes are counted from 0",

@@ -35,7 +35,7 @@ def check_environment(entry: FunctionEntry, findings: Findings) -> None:
         kept = f"; the deployment needs {ours} more" if ours else ""
         findings.error(
             "FDL031",
-            f"the function's environment has {size:,} bytes",
+            f"the function's environment is {size:,} bytes long",
             variables,
             expected=f"at most {MAX_ENVIRONMENT_BYTES - ours:,} bytes for all variables together{kept}",
             help=_ELSEWHERE,
@@ -64,7 +64,7 @@ def _check_size_of_job(entry: FunctionEntry, job: BatchJob, findings: Findings) 
     if size > MAX_JOB_ENVIRONMENT_BYTES:
         findings.error(
             "FDL031",
-            f"the environment of the job has {size:,} bytes, including that of the function",
+            f"the environment of the job is {size:,} bytes long, including that of the function",
             entry.at("batch", "environment", "Variables"),
             expected=f"at most {MAX_JOB_ENVIRONMENT_BYTES:,} bytes; a job definition has at most 24 KiB",
             help=_ELSEWHERE,

@@ -203,7 +203,7 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
                 "FDL020",
                 f"{names} {what}: {loop}",
                 path,
-                expected="an output folder that no function of the loop reads",
+                expected="an output folder that no function in the loop reads",
                 help="write to another folder; if the loop ends by itself, set `allow_loops: true`",
             )
         elif loop.sure:
@@ -211,7 +211,7 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
                 "FDL020",
                 f"{names} {what}: {loop}",
                 path,
-                help="`allow_loops` permits it; AWS bills every round",
+                help="`allow_loops` permits it; AWS bills every invocation",
             )
         elif not draft.allow_loops:
             findings.warning(

@@ -128,7 +128,7 @@ def _check_provider(
         "FDL028",
         f"storage provider {quoted(entry.provider)} is not defined",
         path,
-        expected=f"`s3`, or a connection of `storage_providers`{_some_of(draft.connections)}",
+        expected=f"`s3`, or a connection in `storage_providers`{_some_of(draft.connections)}",
         help=f"define it at the top level: `storage_providers: {{{kind}: {{{name}: …}}}}`"
         if name
         else f"write `{kind}.NAME`, and define the connection in `storage_providers`",
@@ -173,8 +173,8 @@ def _path_problem(entry: StorageEntry, written: str) -> tuple[str, str] | None: 
         return "S3 does not support `.` and `..`", "write the whole path of the folder"
     if len(entry.folder.encode("utf-8", "replace")) > _LONGEST_FOLDER:
         return (
-            f"the folder has more than {_LONGEST_FOLDER} bytes",
-            "shorten it; an object key in S3 has at most 1024 bytes",
+            f"the folder is longer than {_LONGEST_FOLDER} bytes",
+            "shorten it; an object key in S3 can be at most 1024 bytes long",
         )
     return None
 

@@ -40,7 +40,7 @@ def check_tags(entry: FunctionEntry, findings: Findings) -> None:
                 f"the tags {quoted(other)} and {quoted(key)} differ only in case",
                 path,
                 expected="names that differ in more than case, as AWS IAM requires",
-                help="every resource has this tag already; rename yours"
+                help="every resource already has this tag; rename yours"
                 if other == OURS
                 else "remove one of them",
                 on_key=True,

@@ -269,7 +269,7 @@ def _time(text: str) -> datetime:
     try:
         return datetime.strptime(f"{text}+0000", "%Y%m%dT%H%M%SZ%z")
     except ValueError:
-        raise SignatureError("IncompleteSignature", "X-Amz-Date is no time") from None
+        raise SignatureError("IncompleteSignature", "X-Amz-Date is not a valid time") from None
 
 
 def _canonical_request(request: Request, signature: Signature, payload: str) -> bytes:

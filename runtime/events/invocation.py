@@ -55,7 +55,7 @@ class Invocation:
             text = event_json({key: self.event[key] for key in self.event if key not in ("body", "script")})
         if not _fits(text):
             raise ExplainedError(
-                f"The event has {len(text)} characters; the maximum of an environment variable is "
+                f"The event is {len(text)} characters long; the maximum for an environment variable is "
                 f"{VARIABLE_LIMIT} bytes",
                 advice="Upload large data to an input folder, and send only its name.",
                 kind=ErrorKind.EVENT_TOO_LARGE,

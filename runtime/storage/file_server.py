@@ -118,7 +118,7 @@ class FileServerStorage:
             return target.stat().st_size
         if answer.status == NOT_FOUND:
             raise ExplainedError(
-                f"The input {source} does not exist (any more)",
+                f"The input {source} does not exist",
                 advice="It was deleted or renamed; upload it again, or correct the path.",
                 kind=ErrorKind.INPUT_MISSING,
             )
@@ -164,7 +164,7 @@ class FileServerStorage:
             target = encoded_path(upload.bucket, upload.key)
         except ValueError:
             raise ExplainedError(
-                f"The output {self._name(upload)} has a path that {self._server.name} cannot hold",
+                f"The output {self._name(upload)} has a path that {self._server.name} cannot store",
                 advice="Segments of a path cannot be empty, `.` or `..`; correct `path` of the output.",
                 kind=ErrorKind.OUTPUT_NAME,
             ) from None

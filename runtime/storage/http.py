@@ -184,7 +184,7 @@ class HttpServer:
         )
         if response.status in REDIRECTS and "Location" in response.headers:
             response.close()
-            raise ExplainedError(f"{self} redirects in circles", kind=ErrorKind.STORAGE_REFUSED)
+            raise ExplainedError(f"{self} redirects in a loop", kind=ErrorKind.STORAGE_REFUSED)
         return response
 
     def _redirected(self, method: str, response: Response, location: str) -> str:

@@ -54,7 +54,7 @@ class OnedataStorage(FileServerStorage):
             space = encoded_path(settings["space"])
         except ValueError:
             raise ExplainedError(
-                f"The space of {provider.name} is not the name of a space",
+                f"The space of {provider.name} is not a valid space name",
                 advice="Expected its name, as Onedata shows it.",
                 kind=ErrorKind.MISCONFIGURED,
             ) from None

@@ -122,7 +122,7 @@ class S3Storage:
         code = error_code(error)
         if code in ("NoSuchKey", "NoSuchVersion", "NoSuchBucket", "404", "NotFound"):
             return ExplainedError(
-                f"The input {source} does not exist (any more)",
+                f"The input {source} does not exist",
                 advice="It was deleted or renamed after the event was sent; upload it again.",
                 kind=ErrorKind.INPUT_MISSING,
             )

@@ -19,7 +19,7 @@ _WIDEST = 100
 def command(codes: tuple[str, ...]) -> None:
     """Explain diagnostic codes, with examples.
 
-    Without a code, list all of them.
+    Without a code, list all codes.
     """
     from fdl_schemas.diagnostics.codes import explanations
 

@@ -68,8 +68,8 @@ def command(
 ) -> int:
     """Download a file, or all files of a folder. Existing local files are replaced.
 
-    With --watch, stops with the reason if the function that writes the files fails. The exit code is 1 if a
-    file could not be downloaded, if that function failed, or if --expect was not reached.
+    With --watch, the command stops and shows the reason if the function that writes the files fails. The exit
+    code is 1 if a file could not be downloaded, if that function failed, or if --expect was not reached.
     """
     if not path:  # an unset variable; as a path it would mean the current folder
         raise UserError("The path of -p is empty", "Specify a folder or file")

@@ -83,8 +83,8 @@ def command(
 ) -> int:
     """Deploy a workflow from an FDL file, or a function from flags.
 
-    Shows the changes and asks before it deploys. Existing buckets are used, and kept when the stack is
-    deleted.
+    The command shows the changes and asks for confirmation before it deploys. Existing buckets are used, and
+    kept when the stack is deleted.
     """
     if fdl is not None and (more := given(flags)):
         words = ", ".join(f"--{name.replace('_', '-')}" for name in more)
@@ -167,7 +167,7 @@ def confirm(question: str) -> None:
         if sys.stdin.isatty():
             raise
         raise UserError(
-            "Cannot prompt: standard input is not a terminal", "Use -y to agree in advance"
+            "Cannot prompt: standard input is not a terminal", "Use -y to skip the confirmation"
         ) from None
     if not agreed:
         click.echo("Nothing was changed.", err=True)
@@ -229,7 +229,7 @@ def _refuse_other_package_type(lambda_: Any, name: str, wanted: str) -> None:
         raise UserError(
             f"The function {name} is deployed as {_PACKAGE_TYPES[deployed]}, and AWS Lambda cannot turn it "
             f"into {_PACKAGE_TYPES[wanted]}",
-            f"Remove it first (scar rm -n {name}; buckets and files stay), give it another name, or set "
+            f"Remove it first (scar rm -n {name}; buckets and files are kept), give it another name, or set "
             f"`runtime: {'image' if deployed == 'Image' else 'python3.13'}`",
         )
 

@@ -36,7 +36,7 @@ _FORBIDDEN = 403
     "invoke",
     epilog=examples(
         "scar invoke -n my-function -p name=value",
-        "scar invoke -n my-function -db photo.jpg -o answer.png",
+        "scar invoke -n my-function -db photo.jpg -o response.png",
         "scar invoke -n my-function -jd '{\"a\": 1}'",
     ),
 )
@@ -87,7 +87,7 @@ def command(
         text = content.decode(errors="replace")
         click.echo(json.dumps({"StatusCode": status, "ContentType": kind, "Payload": text}))
     elif status >= _FAILED:
-        click.echo(f"scar: {function.name} answered {status}: {_reason(content)}", err=True)
+        click.echo(f"scar: {function.name} responded with {status}: {_reason(content)}", err=True)
     elif output is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
@@ -135,7 +135,7 @@ def _body(data_binary: str | None, json_data: str | None) -> tuple[bytes | None,
             raise UserError("-jd is neither JSON nor a file", "Quote the JSON: -jd '{\"name\": 1}'")
         body = _content(json_data)
         if not _is_json(body):
-            raise UserError(f"{json_data} contains no JSON", "Send it with -db")
+            raise UserError(f"{json_data} is not valid JSON", "Send it with -db")
     return body, {"Content-Type": "application/json"}
 
 

@@ -54,7 +54,7 @@ _state_option = click.option(
     envvar="SCAR_LOCAL_STATE",
     default=default_state,
     show_default=False,
-    help="Keep the state in this folder; each folder is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
+    help="Use this state folder; each folder is a separate cloud.  [default: $SCAR_LOCAL_STATE, or "
     "$XDG_STATE_HOME/scar-cdk/cloud]",
 )
 
@@ -88,7 +88,7 @@ def command() -> None:
     "--region",
     callback=_region,
     metavar="REGION",
-    help="Act as this AWS region.  [default: us-east-1]",
+    help="Emulate this AWS region.  [default: us-east-1]",
 )
 @prints_json
 def start(*, cloud: Cloud, port: int | None, parallel: int | None, region: str | None, as_json: bool) -> None:

@@ -200,7 +200,7 @@ def _lines_of_request(
 ) -> Iterator[Line]:
     if not re.fullmatch(r"[A-Za-z0-9:#_-]{1,200}", request_id):
         raise UserError(
-            f"{request_id!r} is not a request id", "Copy it from the output of scar run or scar log"
+            f"{request_id!r} is not a request ID", "Copy it from the output of scar run or scar log"
         )
     found = False
     for function in functions:

@@ -226,7 +226,9 @@ def _checked_size(file: Path, key: str) -> int:
             f"The name of {str(file)!a} is not UTF-8, as keys in S3 must be", "Rename it"
         ) from error
     if length > _KEY_LIMIT:
-        raise UserError(f"The key of {file} has {length} bytes; S3 accepts {_KEY_LIMIT}", "Use shorter names")
+        raise UserError(
+            f"The key of {file} is {length} bytes long; S3 accepts {_KEY_LIMIT}", "Use shorter names"
+        )
     if status.st_size > _LARGEST:
         raise UserError(f"{file} is larger than the 5 TiB that S3 accepts", "Split it")
     return status.st_size

@@ -40,7 +40,7 @@ _HELD_S = 120
 def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Send the events in failure queues to their functions again.
 
-    The exit code is 1 if a message could not be sent. It stays in its queue.
+    The exit code is 1 if an event could not be sent. The event stays in its queue.
     """
     answers: list[dict[str, Any]] = []
     for function in selected(**choice):

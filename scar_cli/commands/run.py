@@ -159,7 +159,7 @@ def call(
     if len(body) > _PAYLOAD_LIMIT[kind]:
         limit = _PAYLOAD_LIMIT[kind] // 1024**2
         raise UserError(
-            f"Script and payload have {len(body)} bytes, and Lambda accepts {limit} MiB",
+            f"The script and the payload are {len(body)} bytes long; Lambda accepts {limit} MiB",
             "Upload large data to a bucket",
         )
     # Without retries: a call that is repeated after a timeout would run twice.
@@ -177,7 +177,7 @@ def call(
     except UserError as error:
         if error_code(error.__cause__ or error) == "ResourceNotFoundException":
             raise UserError(
-                f"The function {function.name} of the stack {function.stack} does not exist any more",
+                f"The function {function.name} of the stack {function.stack} no longer exists",
                 "Deploy the workflow again: scar init -f FILE",
             ) from error
         raise
@@ -317,7 +317,7 @@ def _report(
         return
     log = f"scar log -n {function.name} -ri {answer.request_id}"
     if verbose:
-        click.echo(f"Request id: {answer.request_id}", err=True)
+        click.echo(f"Request ID: {answer.request_id}", err=True)
         click.echo(f"Log group: {function.log_group}. To see the whole log: {log}", err=True)
         if answer.log:
             click.echo("End of the log:", err=True)
@@ -328,7 +328,7 @@ def _report(
     elif answer.status_code == _WOULD_RUN:
         click.echo(f"{function.name} could run. Nothing ran, because its invocation_type is DryRun.")
     elif not waited:
-        click.echo(f"Started {function.name}, request id {answer.request_id}. To see its log: {log}")
+        click.echo(f"Started {function.name}, request ID {answer.request_id}. To see its log: {log}")
     elif answer.job_id is not None:
         click.echo(f"{function.name} runs as the Batch job {answer.job_id}. To see its log: {log}")
     elif output is None:

@@ -82,7 +82,7 @@ def _lost(kind: str, was: Mapping[str, Any], will: Mapping[str, Any] | None) -> 
 def _removed(kind: str, was: Mapping[str, Any]) -> str:
     if was.get("DeletionPolicy") in _KEPT_ON_REMOVAL:
         files = " with its files" if kind == "AWS::S3::Bucket" else ""
-        return f"Removed from the stack and kept{files}. Nothing in the stack uses it any more."
+        return f"Removed from the stack and kept{files}. Nothing in the stack uses it any longer."
     return f"Deleted with {_CONTENTS[kind]}."
 
 

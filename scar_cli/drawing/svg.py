@@ -73,7 +73,7 @@ def _css() -> str:
 def _graphviz(text: str) -> str:
     node = any_node()
     if node is None:
-        raise UserError("Node, which draws pictures, is missing", _WITHOUT)
+        raise UserError("Node is not installed, but it is required to draw pictures", _WITHOUT)
     packages = node_packages()
     try:
         done = subprocess.run(

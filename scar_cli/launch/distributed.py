@@ -119,7 +119,7 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
 def told(outcome: DistributedOutcome) -> Iterator[str]:
     """The result in words."""
     if not outcome.execution:
-        yield f"There is no file in the input folder of {outcome.function} to send."
+        yield f"There are no files to send in the input folder of {outcome.function}."
         return
     how = "Sent" if outcome.status == "SUCCEEDED" else f"The launch ended as {outcome.status}. Sent at most"
     yield f"{how} {counted(outcome.sent, 'event')} to {outcome.function} from AWS."
@@ -137,7 +137,10 @@ def told(outcome: DistributedOutcome) -> Iterator[str]:
     if outcome.reason:
         yield f"Error of Step Functions: {outcome.reason}"
     yield f"Errors are in the log group /aws/vendedlogs/states/scar-launch-{outcome.function}"
-    yield f"To repeat what failed: aws stepfunctions redrive-execution --execution-arn {outcome.execution}"
+    yield (
+        "To retry the steps that failed: "
+        f"aws stepfunctions redrive-execution --execution-arn {outcome.execution}"
+    )
 
 
 def _running(steps: Any, machine: str) -> list[str] | None:

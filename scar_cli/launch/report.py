@@ -81,7 +81,7 @@ def nothing_to_send(function: str, listing: Listing) -> str:
     wanted += [f"is newer than {selection.newer_than}"] if selection.newer_than is not None else []
     if wanted and listing.looked_at:
         return f"Nothing {' and '.join(wanted)} ({counted(listing.looked_at, 'file')} looked at)."
-    return f"There is no file in the input folder of {function} to send."
+    return f"There are no files to send in the input folder of {function}."
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Outcome:
             whose = "whose response was" if len(self.perhaps_twice) == 1 else "whose responses were"
             names = ", ".join(printable(key) for key in self.perhaps_twice[:_NAMED])
             more = ", ..." if len(self.perhaps_twice) > _NAMED else ""
-            yield f"Perhaps sent twice: {events}, {whose} lost: {names}{more}"
+            yield f"Possibly sent twice: {events}, {whose} lost: {names}{more}"
         if self.journal is not None:
             yield f"Journal: {self.journal}"
 

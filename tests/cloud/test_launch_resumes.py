@@ -127,7 +127,7 @@ def test_the_end_of_a_launch_names_what_was_perhaps_sent_twice(launcher: Launche
     assert answer["perhaps_twice_count"] == len(answer["perhaps_twice"])
     code, output, errors = launcher.run("--resume", str(launcher.journal))
     assert code == 0, errors
-    (said,) = [line for line in output.splitlines() if line.startswith("Perhaps sent twice: ")]
+    (said,) = [line for line in output.splitlines() if line.startswith("Possibly sent twice: ")]
     assert f"{len(doubled) + 1} events, whose responses were lost: in/000000" in said
 
 

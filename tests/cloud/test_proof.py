@@ -73,7 +73,7 @@ def test_what_an_interrupted_proof_has_deployed_is_removed_and_the_evidence_kept
 @pytest.mark.parametrize(
     ("variables", "words", "code", "said"),
     [
-        ({}, (), 2, "Use --yes to agree in advance"),
+        ({}, (), 2, "Use --yes to skip the confirmation"),
         ({"AWS_ENDPOINT_URL": "the cloud's"}, (), 2, "which is not AWS"),
         ({}, ("--only", "single-function,nothing"), 2, "unknown example: nothing"),
     ],

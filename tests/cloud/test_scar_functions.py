@@ -312,7 +312,7 @@ def test_invoke_calls_the_http_endpoint(scar: Scar, fdl: str, tmp_path: Path) ->
     assert (tmp_path / "answer").read_text().split() == ["hello", "8"]
     assert scar.json("invoke", "-n", "verb-http", "-a")["StatusCode"] == 202
     refused = scar("invoke", "-n", "verb-http", "-p", "LD_PRELOAD=x", code=1)
-    assert "answered 400" in refused.stderr
+    assert "responded with 400" in refused.stderr
     assert "Select one with -n" in scar("invoke", "-f", fdl, code=2).stderr
     assert "has no HTTP endpoint" in scar("invoke", "-n", "verb-copy", code=2).stderr
 

@@ -187,7 +187,9 @@ def agreed(account: Account, cases: Sequence[Case]) -> bool:
         print(f"  {case.example:20} at most USD {cost:.2f}")
     print(f"Estimated cost: at most USD {total:.2f}. All names end with {account.place.run}.")
     if not sys.stdin.isatty():
-        raise UserError("Cannot prompt: standard input is not a terminal", "Use --yes to agree in advance")
+        raise UserError(
+            "Cannot prompt: standard input is not a terminal", "Use --yes to skip the confirmation"
+        )
     return input("Go ahead? [y/N] ").strip().lower() in ("y", "yes")
 
 

@@ -77,7 +77,7 @@ def test_lists_of_a_cdk_json_are_taken() -> None:
         ({"fdl": "w.yaml", "stage": "Feature/X"}, "-c stage=Feature/X: expected lowercase letters"),
         ({"fdl": "w.yaml", "stage": "dev-"}, "with a letter or digit at both ends"),
         ({"fdl": "w.yaml", "stage": 3}, "context stage: expected text"),
-        ({"fdl": "w.yaml", "stack": "x" * 126, "stage": "dev"}, "has 130 characters, the maximum is 128"),
+        ({"fdl": "w.yaml", "stack": "x" * 126, "stage": "dev"}, "is 130 characters long; the maximum is 128"),
         ({"fdl": "w.yaml", "existing_buckets": "a/b"}, "names of S3 buckets"),
         ({"fdl": "w.yaml", "existing_buckets": 3}, "context existing_buckets: expected text"),
         ({"fdl": "w.yaml", "registry_mirrors": "docker.io"}, "expected REGISTRY=BASE"),
@@ -124,7 +124,7 @@ def test_an_unused_existing_bucket_is_refused_with_the_buckets_that_are_used() -
 
 
 def test_a_suffix_that_makes_a_name_too_long_is_refused() -> None:
-    with pytest.raises(DeploymentError, match="has 66 characters, the maximum is 63"):
+    with pytest.raises(DeploymentError, match="is 66 characters long; the maximum is 63"):
         with_real_names(workflow("a" * 60 + "/in"), bucket_suffix="12345")
 
 
@@ -158,9 +158,9 @@ def test_the_stack_of_a_stage_has_a_name_of_its_own() -> None:
 def test_a_stage_that_makes_a_name_too_long_is_refused() -> None:
     long = workflow("a/in")
     long = replace(long, functions=(replace(long.functions[0], name="f" * 62),))
-    with pytest.raises(DeploymentError, match=r"-c stage=dev: function name f+-dev has 66 .* maximum is 64"):
+    with pytest.raises(DeploymentError, match=r"-c stage=dev: function name f+-dev is 66 .* maximum is 64"):
         with_real_names(long, stage="dev")
-    with pytest.raises(DeploymentError, match=r"-c stage=dev: bucket name a+-dev has 64 .* maximum is 63"):
+    with pytest.raises(DeploymentError, match=r"-c stage=dev: bucket name a+-dev is 64 .* maximum is 63"):
         with_real_names(workflow("a" * 60 + "/in"), stage="dev")
 
 

@@ -159,7 +159,7 @@ def test_throttling_is_said_at_once_where_trying_again_could_run_twice(aws: Refu
 
 def test_a_function_that_someone_has_deleted_is_said(aws: Refusal) -> None:
     aws.answers["/2015-03-31/"] = (404, '{"__type": "ResourceNotFoundException", "Message": "gone"}')
-    assert "The function f of the stack s does not exist any more. Deploy the workflow again" in told(
+    assert "The function f of the stack s no longer exists. Deploy the workflow again" in told(
         "run", "-n", "f"
     )
 

@@ -165,7 +165,7 @@ def test_a_table_of_very_many_layers_is_refused(tmp_path: Path) -> None:
     table = json.dumps([{"Config": "c.json", "Layers": ["l.tar"] * 2000}]).encode()
     path = tmp_path / "image.tar"
     path.write_bytes(tar_of([File("manifest.json", table), File("c.json", config), File("l.tar", b"")]))
-    assert "at most 1000" in failing(path).cause
+    assert "the maximum is 1000" in failing(path).cause
 
 
 def test_address_that_is_no_s3_object() -> None:

@@ -323,7 +323,7 @@ def test_longest_query_parameter_and_event_are_those_that_a_program_can_start_wi
     (invocation,) = read_event({"data": longest}, config).invocations
     subprocess.run(["/bin/true"], env={"EVENT": invocation.event_variable()}, check=True)
     (invocation,) = read_event({"data": longest + "x"}, config).invocations
-    with pytest.raises(ExplainedError, match="The event has"):
+    with pytest.raises(ExplainedError, match="The event is"):
         invocation.event_variable()
 
 

@@ -123,7 +123,7 @@ def test_redirect_of_a_read_on_the_same_server_is_followed(dav: Running, tmp_pat
 
 def test_redirects_in_circles_end(dav: Running, tmp_path: Path) -> None:
     dav.watch.faults += [Fault("GET", 302, headers={"Location": "/remote.php/dav/out/a"})] * 9
-    with pytest.raises(ExplainedError, match="in circles"):
+    with pytest.raises(ExplainedError, match="redirects in a loop"):
         webdav_place(dav).download("out/a", tmp_path / "down")
 
 

@@ -90,7 +90,7 @@ def test_what_cannot_be_sent_is_named_before_anything_is_sent(tmp_path: Path) ->
 def test_a_key_that_is_too_long_for_s3_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert plan((tmp_path / "a",), "ü" * 511)[0].key.endswith("/a")
-    with pytest.raises(UserError, match="1025 bytes; S3 accepts 1024"):
+    with pytest.raises(UserError, match="1025 bytes long; S3 accepts 1024"):
         plan((tmp_path / "a",), "ü" * 511 + "x")
 
 

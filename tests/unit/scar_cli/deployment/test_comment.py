@@ -76,7 +76,7 @@ def test_what_is_destroyed_comes_first_then_permissions_then_the_rest_and_helper
 
 **Destructive changes**
 
-- bucket `pictures`: Removed from the stack and kept with its files. Nothing in the stack uses it any more.
+- bucket `pictures`: Removed from the stack and kept with its files. Nothing in the stack uses it any longer.
 - queue `FunctionsfFailureQueue`: Deleted with the messages in it, such as failed events.
 - log group `/aws/lambda/f`: Deleted with its log lines.
 

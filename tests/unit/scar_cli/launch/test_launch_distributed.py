@@ -41,7 +41,7 @@ def test_a_launch_that_failed_says_why_and_how_to_go_on() -> None:
 
 def test_nothing_to_send() -> None:
     outcome = DistributedOutcome("f", "", "SUCCEEDED", first=0, listed=0)
-    assert list(told(outcome)) == ["There is no file in the input folder of f to send."]
+    assert list(told(outcome)) == ["There are no files to send in the input folder of f."]
     assert outcome.exit_code == 0
 
 

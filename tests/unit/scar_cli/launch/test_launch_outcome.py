@@ -68,7 +68,7 @@ def test_what_was_left_out_is_counted() -> None:
     nothing = nothing_to_send("f", Listing(None, Selection((), ())))
     told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j"), nothing=nothing).told())
     assert told == [
-        "There is no file in the input folder of f to send.",
+        "There are no files to send in the input folder of f.",
         "Skipped: 1 file of zero bytes, on which functions do not run.",
         "Skipped: 2 files whose output already exists.",
         "Journal: /j",
@@ -77,9 +77,10 @@ def test_what_was_left_out_is_counted() -> None:
 
 def test_events_that_are_perhaps_sent_twice_are_named_without_control_characters() -> None:
     told = list(Outcome("f", sent=9, perhaps_twice=["in/a\x1b[2J", *"bcdefg"]).told())
-    assert told[1] == r"Perhaps sent twice: 7 events, whose responses were lost: in/a\x1b[2J, b, c, d, e, ..."
+    names = r"in/a\x1b[2J, b, c, d, e, ..."
+    assert told[1] == f"Possibly sent twice: 7 events, whose responses were lost: {names}"
     told = list(Outcome("f", sent=9, perhaps_twice=["a"]).told())
-    assert told[1] == "Perhaps sent twice: 1 event, whose response was lost: a"
+    assert told[1] == "Possibly sent twice: 1 event, whose response was lost: a"
     assert Outcome("f", perhaps_twice=["a"] * 2000).as_json()["perhaps_twice_count"] == 2000
 
 
