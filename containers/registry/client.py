@@ -167,7 +167,7 @@ class RegistryRepository:
                 kind=ErrorKind.IMAGE_PRIVATE,
             )
         return ExplainedError(
-            f"registry {self._host} answered HTTP {error.status} for {self._what}"
+            f"registry {self._host} returned HTTP {error.status} for {self._what}"
             + _server_message(error.body),
             advice="Check the name in container.image and that this host is a container registry",
             kind=ErrorKind.REGISTRY_ERROR,

@@ -50,7 +50,7 @@ _FORMATS = {
 def command(file: str, output: str | None, kind: str | None, direction: str | None) -> int:
     """Draw the workflow of an FDL file: folders, functions, filters, and loops in red; `-` is standard input.
 
-    A file with errors is drawn as far as it can be read.
+    If the file has errors, the drawing may be incomplete.
     """
     kind = kind or _format_of(output)
     if output is None and kind == "png" and sys.stdout.isatty():
@@ -122,6 +122,6 @@ def _checked(file: str) -> CheckResult:
         raise UserError(f"{printable(file)} cannot be parsed", "Correct it first")
     if result.errors:
         errors = counted(len(result.errors), "error")
-        text = f"{printable(file)} has {errors}, and is drawn as far as it can be read"
+        text = f"{printable(file)} has {errors}, so the drawing may be incomplete"
         click.echo(f"scar: {text}. `scar validate` lists them.", err=True)
     return result

@@ -254,8 +254,8 @@ def _is_there(s3: Any, bucket: str) -> bool:
                 ask_why(s3, bucket)
             if error_code(error) == "403":
                 raise UserError(
-                    f"The bucket name {bucket} is taken, maybe by another account: bucket names are unique "
-                    "across AWS",
+                    f"The bucket name {bucket} is taken, possibly by another account: bucket names are "
+                    "unique across AWS",
                     "Choose another name, or add --bucket-suffix",
                 ) from error
             if error_code(error) == _ANOTHER_REGION:

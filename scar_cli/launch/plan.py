@@ -226,7 +226,7 @@ def choose(workflow: Workflow, name: str | None) -> Function:
         )
     names = ", ".join(head.name for head in heads)
     raise UserError(
-        f"The input of several functions is not written by another one: {names}", "Choose one with -n"
+        f"Several functions have inputs that no other function writes: {names}", "Choose one with -n"
     )
 
 

@@ -28,7 +28,7 @@ _IN_JSON = 1000
 _NAMED = 5
 _REASON_LENGTH = 200
 _LEFT_OUT = {
-    "empty": "of zero bytes, on which functions do not run",
+    "empty": "of zero bytes, which functions skip",
     "done": "whose output already exists",
     "gone": "that were deleted since the launch was interrupted",
 }

@@ -111,7 +111,7 @@ def download(urls: Sequence[str], digest: str | None, cache: Path) -> Path:
         if digest is None:
             pin = f"pin it with -c {UDOCKER_TOOLS}=sha256:{found}"
             print(
-                f"udocker's tools: fetched {url} into {kept}; to use the same file again, {pin}",
+                f"udocker's tools: downloaded {url} to {kept}; to use the same file again, {pin}",
                 file=sys.stderr,
             )
         return kept

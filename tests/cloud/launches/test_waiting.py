@@ -34,7 +34,7 @@ def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_o
     output, _errors = deployed.launch("-n", "launch-copy", "--skip-done", "--wait")
     assert output.splitlines()[:2] == [
         "There are no files to send in the input folder of launch-copy.",
-        "Skipped: 1 file of zero bytes, on which functions do not run.",
+        "Skipped: 1 file of zero bytes, which functions skip.",
     ]
     assert "Skipped: 4 files whose output already exists." in output
     deployed.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/bad.json")

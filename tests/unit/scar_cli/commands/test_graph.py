@@ -377,7 +377,7 @@ def test_file_with_mistakes_is_drawn_and_says_so(tmp_path: Path) -> None:
     done = run("-", stdin=LOOP)
     assert done.exit_code == 0
     assert done.stderr == (
-        "scar: - has 1 error, and is drawn as far as it can be read. `scar validate` lists them.\n"
+        "scar: - has 1 error, so the drawing may be incomplete. `scar validate` lists them.\n"
     )
     assert len(groups(done.stdout, "node")) == 6
 

@@ -55,7 +55,7 @@ def test_the_function_that_no_other_one_feeds_is_run() -> None:
         (
             (SPLIT, function("other", "elsewhere/in")),
             None,
-            "several functions .*split, other.*Choose one with -n",
+            "Several functions .*split, other.*Choose one with -n",
         ),
         ((SPLIT,), "none", "There is no function none.*: split"),
         ((SPLIT, function("api", None)), "api", "has no input on S3.*: split"),

@@ -69,7 +69,7 @@ def test_what_was_left_out_is_counted() -> None:
     told = list(Outcome("f", left_out={"empty": 1, "done": 2}, journal=Path("/j"), nothing=nothing).told())
     assert told == [
         "There are no files to send in the input folder of f.",
-        "Skipped: 1 file of zero bytes, on which functions do not run.",
+        "Skipped: 1 file of zero bytes, which functions skip.",
         "Skipped: 2 files whose output already exists.",
         "Journal: /j",
     ]
