@@ -97,7 +97,7 @@ def _prepare(content: Any) -> None:
     for key in _values_of("S3Key", content):
         s3.put_object(Bucket=_ASSETS, Key=key, Body=_package())
     bootstrap = {"Name": "/cdk-bootstrap/hnb659fds/version", "Value": "30", "Type": "String"}
-    boto3.client("ssm", REGION).put_parameter(**bootstrap)  # type: ignore[arg-type]
+    boto3.client("ssm", REGION).put_parameter(**bootstrap)
     given = re.findall(rf"arn:aws:iam::{ACCOUNT}:role/([\w+=,.@-]+)", json.dumps(content))
     for role in {_BATCH_ROLE, *given}:
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=_TRUST)
@@ -163,7 +163,7 @@ def _gaps_filled() -> Iterator[None]:
         generate = parsing.generate_resource_name
 
         def name(kind: str, stack: str, logical_id: str) -> str:
-            generated = generate(kind, stack, logical_id)
+            generated: str = generate(kind, stack, logical_id)
             return generated.lower() if kind == "AWS::ECR::Repository" else generated
 
         replace(parsing, "generate_resource_name", name)
@@ -205,7 +205,7 @@ def _gaps_filled() -> Iterator[None]:
         yield
 
 
-def _custom_resource(_: Any, name: str, _content: Any, account: str, region: str, **more: Any) -> Any:
+def _custom_resource(_: Any, /, name: str, _content: Any, account: str, region: str, **more: Any) -> Any:
     from moto.cloudformation.custom_model import CustomModel
 
     if more["ResourceType"] == _SECRET:
