@@ -45,7 +45,7 @@ _GROUPS = {
     },
     "Inspect": {
         "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
-        "status": ("scar_cli.commands.status", "Count queued, running, done and failed runs, with reasons."),
+        "status": ("scar_cli.commands.status", "Show the number of runs in each state, and why runs failed."),
         "log": ("scar_cli.commands.log", "Show the logs of functions, from Lambda and Batch."),
     },
     "Local": {
@@ -134,7 +134,7 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
     help="Show the version and exit.",
 )
 def scar() -> None:
-    """Run containers on files, on AWS Lambda and AWS Batch.
+    """Process files in containers on AWS Lambda and AWS Batch.
 
     Describe a workflow in a YAML file and deploy it with `scar init -f FILE`. To try it without an AWS
     account, use the embedded cloud: `scar local start`, then `eval "$(scar local env)"`.

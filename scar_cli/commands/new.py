@@ -39,7 +39,7 @@ _RUN = "run.md"
     help="One function, two functions in sequence, a Batch job, or an HTTP endpoint.",
 )
 def command(name: str, template: str) -> None:
-    """Create a folder NAME with a workflow, its image, and CI pipelines, ready to deploy.
+    """Create the folder NAME with a workflow, its image, and CI pipelines, ready to deploy.
 
     NAME is also the name of the stack, and part of the names of functions and buckets.
     """

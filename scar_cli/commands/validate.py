@@ -35,7 +35,7 @@ _STDOUT = "-"
     is_flag=False,
     flag_value=_STDOUT,
     metavar="[FILE.sarif]",
-    help="Print SARIF 2.1.0, for code hosts, or write it to a file whose name ends in .sarif.",
+    help="Print SARIF 2.1.0, for code hosting platforms, or write it to a file whose name ends in .sarif.",
 )
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 def command(files: tuple[str, ...], as_json: bool, sarif: str | None, strict: bool) -> int:

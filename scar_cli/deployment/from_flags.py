@@ -48,7 +48,7 @@ _OPTIONS: tuple[tuple[str, str, str | None, str, Mapping[str, Any]], ...] = (
     ("-em", "--execution-mode", "MODE", "Run in lambda, lambda-batch or batch.  [default: lambda]", {}),
     ("-bm", "--batch-memory", "MIB", "Set the memory of Batch jobs.  [default: 1024]", _WHOLE),
     ("-bc", "--batch-vcpus", "N", "Set the vCPUs of Batch jobs.  [default: 1]", {"type": float}),
-    ("-g", "--enable-gpu", None, "Request a GPU for Batch jobs (not supported yet).", _SWITCH),
+    ("-g", "--enable-gpu", None, "Request a GPU for Batch jobs.", _SWITCH),
     ("-r", "--iam-role", "ARN", "Use an existing role.", {}),
     ("-l", "--layers", "ARN", "Add a Lambda layer. Can be repeated.", _SEVERAL),
     ("-ll", "--log-level", "LEVEL", "Set the log level.  [default: INFO]", {}),
