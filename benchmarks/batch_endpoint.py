@@ -63,7 +63,7 @@ class TokenBucket:
 
 
 class BatchEndpoint(Endpoint):
-    """Answers the requests of `scar-launch` for a function in mode `batch`, and counts them."""
+    """Answers the requests of `scar-launch` for a function in `batch` mode, and counts them."""
 
     def __init__(self, keys: int) -> None:
         super().__init__(keys)

@@ -14,7 +14,9 @@ _BUCKET_LENGTHS: Final = range(3, 64)
 _RESERVED_BUCKET_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_BUCKET_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
-BUCKET_RULE: Final = "3 to 63 lowercase letters, digits, `-` and `.`, with a letter or digit at both ends"
+BUCKET_RULE: Final = (
+    "3 to 63 lowercase letters, digits, `-` and `.`, starting and ending with a letter or digit"
+)
 
 # The grammar of github.com/distribution/reference, in parts, so that a message can name the wrong part.
 _REGISTRY = re.compile(

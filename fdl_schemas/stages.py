@@ -22,5 +22,6 @@ def stage_problem(stage: str) -> str | None:
     if _STAGE.fullmatch(stage):
         return None
     return (
-        "expected lowercase letters, digits and hyphens, with a letter or digit at both ends, such as `dev`"
+        "expected lowercase letters, digits and hyphens, starting and ending with a letter or digit, "
+        "such as `dev`"
     )

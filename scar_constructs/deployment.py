@@ -48,7 +48,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     ),
     "bucket_suffix": (
         re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"),
-        "lowercase letters, digits and hyphens, with a letter or digit at both ends",
+        "lowercase letters, digits and hyphens, starting and ending with a letter or digit",
     ),
     "existing_buckets": (
         re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),

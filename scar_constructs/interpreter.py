@@ -1,7 +1,7 @@
 """Makes sure that the CDK app of a checkout runs in a Python that has the CDK.
 
 The cdk command starts `python3 app.py` with the first `python3` in the PATH. In an activated virtual
-environment, that is the right one. Outside of one, the repository's own `.venv` (created by `make`) is used.
+environment, that is the right one. Outside one, the repository's own `.venv` (created by `make`) is used.
 This file must load in any Python 3, so that an old one prints a message instead of a syntax error.
 """
 

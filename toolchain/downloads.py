@@ -1,4 +1,4 @@
-"""The folder of what was fetched: below the virtual environment, or the user's cache outside of one."""
+"""The folder of what was fetched: below the virtual environment, or the user's cache outside one."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def lookalike_problem(character: str, position: Position, document: Document) ->
         f"unexpected {name}",
         position,
         expected=plain,
-        help="retype the character; to keep it, put the whole value in plain quotes",
+        help="retype the character; to keep it, put the whole value in straight quotes",
     )
 
 

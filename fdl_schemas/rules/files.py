@@ -25,7 +25,7 @@ _RELATIVE: Final = "correct the path, which is relative to the FDL file, or crea
 _INLINE: Final = (
     "is not a path",
     "the path of a file",
-    "save the text in a file, and set its path here",
+    "save the text in a file, and write the path of that file here",
 )
 _TOO_LARGE: Final = "let the script download large files, use a file system, or put them into the image"
 

@@ -100,7 +100,7 @@ def new_jobs(request: Record, queue: Record, definition: Record) -> list[Record]
 
 
 def _with_children(job: Record, size: int) -> list[Record]:
-    """An array job, and its children, which wait for what it waits for, index by index where it says so."""
+    """An array job and its children, which have the dependencies of the array, or those of their index."""
     template = json.dumps(job)
     job["arrayProperties"] = {"size": size, "statusSummary": dict.fromkeys(STATES, 0)}
     jobs = [job]

@@ -76,6 +76,7 @@ def said_about(fdl: str, folder: Path) -> str:
 def test_bad_file_gets_exactly_this_text(case: Case, tmp_path: Path) -> None:
     said = said_about(case.fdl, tmp_path)
     if os.environ.get("UPDATE_FDL_DIAGNOSTICS"):
+        assert "PYTEST_XDIST_WORKER" not in os.environ, "use one process: several overwrite the file"
         old = f"## {case.name}\n\n```yaml\n{case.fdl}```\n\n```text\n{case.text}```\n"
         new = old.replace(f"```text\n{case.text}```", f"```text\n{said}```")
         case.file.write_text(case.file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
