@@ -5,8 +5,8 @@ invokes itself asynchronously with the same event (marked, so that it does so on
 the request id of that run in the log. If that run fails, it is retried and kept in the failure queue like any
 other event. (In `batch` mode, every request is submitted as a job at once.)
 
-The run of any other request is stopped in time to answer 504, with the advice to send that header; in mode
-`lambda-batch` Batch takes over instead.
+The run of any other request is stopped in time to answer 504, with the advice to send that header; in
+`lambda-batch` mode Batch takes over instead.
 """
 
 from __future__ import annotations
