@@ -148,7 +148,7 @@ def in_job(guarded: Guarded, role: str | None, wanted: list[Attempt]) -> dict[st
         type="container",
         containerProperties={
             "image": job_image(guarded.cloud),
-            "command": ["env"],
+            "command": ["sh", "-c", "env; echo ready; exec sleep 300"],
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "512"}],
             **({"jobRoleArn": role} if role else {}),
         },
@@ -156,14 +156,22 @@ def in_job(guarded: Guarded, role: str | None, wanted: list[Attempt]) -> dict[st
     job_id = batch.submit_job(
         jobName="probe", jobQueue=queue["jobQueueArn"], jobDefinition=definition["jobDefinitionArn"]
     )["jobId"]
-    job = finished(guarded.cloud, job_id)
-    lines = log_of(guarded.cloud, job)
-    assert job["status"] == "SUCCEEDED", lines
+
+    def printed() -> list[str]:
+        (job,) = batch.describe_jobs(jobs=[job_id])["jobs"]
+        return log_of(guarded.cloud, job) if "logStreamName" in job["container"] else []
+
+    # The address of its credentials is valid as long as it runs.
+    *lines, _ready = until(printed, lambda lines: "ready" in lines)
     script = f"{PROBE}\nprint(json.dumps(attempts(json.loads({json.dumps(wanted)!r}))))"
     environment = dict(line.split("=", 1) for line in lines)
-    probed = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
+    try:
+        probed = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+    finally:
+        batch.terminate_job(jobId=job_id, reason="The test has seen its credentials")
+        finished(guarded.cloud, job_id)
     answer = json.loads(probed.stdout)
     assert isinstance(answer, dict)
     return answer
