@@ -21,7 +21,7 @@ def of_stage(command: _Command) -> _Command:
         "--stage",
         metavar="STAGE",
         callback=_checked_stage,
-        help="Use this stage, such as dev.",
+        help="Select a stage, such as dev.",
     )(command)
 
 

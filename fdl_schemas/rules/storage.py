@@ -284,7 +284,7 @@ def _check_address(text: str, path: PathInFile, findings: Findings) -> None:
             f"{quoted(str(path[-1]))} {problem}",
             path,
             expected="`HOST`, `HOST:PORT`, or a URL that starts with `https://` or `http://`",
-            help="write only the server's address; the login has its own keys",
+            help="write only the server's address; user name and password have keys of their own",
         )
 
 

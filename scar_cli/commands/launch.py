@@ -41,7 +41,7 @@ _MOST_FROM_HERE = 256
     "-n",
     "--name",
     metavar="FUNCTION",
-    help="Function to run.  [default: the first one of the workflow]",
+    help="Function to run.  [default: the first function in the workflow]",
 )
 @of_stage
 @click.option("--bucket-path", metavar="BUCKET/FOLDER", help="Select only files in this folder of the input.")

@@ -76,7 +76,7 @@ def command() -> None:
     "--port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="Listen on this port of 127.0.0.1.  [default: the previous port, or a free one]",
+    help="Listen on this port on 127.0.0.1.  [default: the previous port, or a free one]",
 )
 @click.option(
     "--parallel",

@@ -70,7 +70,7 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Upload files, or all files in folders.
+    """Upload files or folders.
 
     The bucket is on AWS, or on the embedded cloud after eval "$(scar local env)".
     """

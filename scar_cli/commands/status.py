@@ -93,7 +93,7 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     OLDEST         how long the oldest of them has been waiting
     RUNNING        runs in progress, on Lambda or Batch
     DONE           runs that succeeded
-    FAILED         runs that failed; an event can fail several times, as each retry is a
+    FAILED         runs that failed; an event can fail several times, because each retry is a
                    run of its own
     FAILURE QUEUE  events that failed on their last attempt; `scar retry` sends them again
     """
