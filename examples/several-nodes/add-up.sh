@@ -15,10 +15,13 @@ if [ "$node" -ne "$AWS_BATCH_JOB_MAIN_NODE_INDEX" ]; then
     exit
 fi
 
+# An input that never ends: at its end, nc would close the connection before the other node has sent its sum.
+open=$(mktemp -u)
+mkfifo "$open"
 other=0
 while [ "$other" -lt "$nodes" ]; do
     if [ "$other" -ne "$node" ]; then
-        sum=$((sum + $(nc -l -p $((7000 + other)) < /dev/null)))
+        sum=$((sum + $(nc -l -p $((7000 + other)) <> "$open")))
     fi
     other=$((other + 1))
 done

@@ -415,8 +415,9 @@ me=$AWS_BATCH_JOB_NODE_INDEX
 address=$(ip -o -4 addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/')
 if [ $me = $AWS_BATCH_JOB_MAIN_NODE_INDEX ]; then
     [ -z "$AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS" ] || exit 9
-    nc -l -p 22
-    nc -l -p 5002
+    mkfifo /tmp/open  # at the end of its input, nc closes the connection, before the other node has written
+    nc -l -p 22 <>/tmp/open
+    nc -l -p 5002 <>/tmp/open
 else
     port=5002; [ $me = 2 ] || port=22
     nc -l -p 22 </dev/null &  # the same port as the main node's
