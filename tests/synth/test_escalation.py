@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +17,7 @@ from aws_cdk.assertions import Match, Template
 from fdl_schemas.model import JobSize
 from scar_constructs.batch.escalation import Escalation
 from scar_constructs.functions.handler_function import handler_file
+from tests.aws_handler import AwsHandler, aws_endpoint
 
 EXITED = "Essential container in task exited"
 SIZES = [
@@ -41,51 +40,29 @@ class Aws:
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     aws = Aws()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(AwsHandler):
+        def do_POST(self) -> None:  # noqa: N802 (the name that http.server calls)
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path != "/v1/submitjob":
                 aws.kept.append(json.loads(request["MessageBody"]))
-                self.answer(200, {"MessageId": "m"})
+                self.answer(200, b'{"MessageId": "m"}')
             elif aws.refusals:
                 code = aws.refusals.pop(0)
-                self.answer(429 if code == "TooManyRequestsException" else 400, {"message": "no"}, code)
+                self.answer(429 if code == "TooManyRequestsException" else 400, b'{"message": "no"}', code)
             else:
                 aws.jobs.append(request)
-                self.answer(200, {"jobId": "next", "jobName": request["jobName"]})
+                self.answer(200, json.dumps({"jobId": "next", "jobName": request["jobName"]}).encode())
 
-        def answer(self, status: int, content: dict[str, str], error: str = "") -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            if error:
-                self.send_header("x-amzn-ErrorType", error)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    variables = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "SIZES": json.dumps(SIZES),
-        "JOB_QUEUE": "queue",
-        "JOB_DEFINITION": "definition",
-        "FAILURE_QUEUE": f"{endpoint}/1/failures",
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    yield aws
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with aws_endpoint(Handler, monkeypatch) as endpoint:
+        variables = {
+            "SIZES": json.dumps(SIZES),
+            "JOB_QUEUE": "queue",
+            "JOB_DEFINITION": "definition",
+            "FAILURE_QUEUE": f"{endpoint}/1/failures",
+        }
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield aws
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from scar_cli.launch.arrays import ArrayLaunch
 from scar_cli.launch.files import InputFile
 from scar_cli.launch.journal import Journal, accepted_files, read
 from scar_cli.launch.pace import Patience
+from tests.aws_handler import AwsHandler, aws_endpoint
 
 QUICK = Patience(answer_s=5, first_pause_s=0.01, longest_pause_s=0.01, give_up_s=0.3)
 FUNCTION = DeployedFunction(
@@ -54,14 +53,14 @@ class Cloud:
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     cloud = Cloud()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(AwsHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_PUT(self) -> None:
+        def do_PUT(self) -> None:  # noqa: N802 (the name that http.server calls)
             cloud.objects[self.path.lstrip("/")] = self.rfile.read(int(self.headers["Content-Length"]))
             self.answer(200, b"")
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802 (the name that http.server calls)
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/v1/listjobs":
                 (name,) = request["filters"][0]["values"]
@@ -79,32 +78,9 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             else:
                 self.answer(200, json.dumps(cloud.jobs[-1]).encode())
 
-        def answer(self, status: int, body: bytes, error: str = "") -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            if error:
-                self.send_header("x-amzn-ErrorType", error)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(arrays, "_VISIBLE_AFTER_S", 0.01)
-    yield cloud
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with aws_endpoint(Handler, monkeypatch):
+        yield cloud
 
 
 @pytest.fixture
