@@ -126,3 +126,9 @@ class ExplainedError(Exception):
         self.cause, self.advice = shown(cause), shown(advice)
         super().__init__(f"{self.cause}. {self.advice}".strip() if advice else self.cause)
         self.kind = kind
+
+
+def store_unusable(problem: str, error: OSError) -> ExplainedError:
+    """The error for a folder below SCAR_STORE that cannot be used."""
+    advice = "Set SCAR_STORE to a folder that this user may write to"
+    return ExplainedError(f"{problem}: {error.strerror}", advice=advice, kind=ErrorKind.STORE_UNUSABLE)

@@ -15,7 +15,6 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import IO, Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,7 +28,7 @@ NETWORK_ERRORS = (OSError, http.client.HTTPException)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PIECE_BYTES = 256 << 10
 """The most that is read or sent at a time."""
-Body = bytes | bytearray | IO[bytes]
+Body = bytes | bytearray | IO[bytes] | None
 _MAXIMUM_REDIRECTS = 5
 _MAXIMUM_REDIRECT_BODY = 64 << 10
 _KEPT_CONNECTIONS = 8  # for each server: as many as are in use at once
@@ -86,9 +85,7 @@ class Response:
     def __enter__(self) -> Response:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -115,7 +112,7 @@ class HttpClient:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: Body | None = None,
+        body: Body = None,
         *,
         secrets: Mapping[str, str],
         redirected: Callable[[Response, str], str],
@@ -143,7 +140,7 @@ class HttpClient:
         for manager in (self._direct, *self._by_proxy.values()):
             manager.clear()
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Response:
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from containers.errors import ErrorKind, ExplainedError
+from containers.errors import store_unusable
 from containers.removal import remove_tree
 
 _STARTING_S = 60.0
@@ -33,11 +33,7 @@ def scratch_folder(store: Path) -> Iterator[Path]:
         lock = base / f"{name}.lock"
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ExplainedError(
-            f"the folder {base} cannot be used: {error.strerror}",
-            advice="Set SCAR_STORE to a folder that this user may write to",
-            kind=ErrorKind.STORE_UNUSABLE,
-        ) from error
+        raise store_unusable(f"the folder {base} cannot be used", error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         folder = base / name

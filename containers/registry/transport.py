@@ -18,7 +18,7 @@ from urllib3 import HTTPHeaderDict
 
 from containers.asking import asker
 from containers.errors import ErrorKind, ExplainedError
-from containers.http_client import NETWORK_ERRORS, REDIRECTS, HttpClient, Response
+from containers.http_client import NETWORK_ERRORS, REDIRECTS, Body, HttpClient, Response
 from containers.patience import ServerPatience
 from containers.registry.token_server import is_internal
 
@@ -52,14 +52,9 @@ class Transport:
         self._client.close()
 
     def open(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        authorization: str | None,
-        method: str = "GET",
-        body: bytes | bytearray | None = None,
+        self, url: str, headers: Mapping[str, str], login: str | None, method: str = "GET", body: Body = None
     ) -> Response:
-        """The response (2xx) for `url`.
+        """The response (2xx) for `url`; `login` is the value of an Authorization header.
 
         Raises HttpStatusError for an error to be explained by the caller, ExplainedError (kinds
         `RegistryUnavailable`, `PullLimit`) when the server cannot be reached or does not recover.
@@ -68,7 +63,7 @@ class Transport:
         while True:
             retry_after = None
             try:
-                return self.open_once(url, headers, authorization, method, body)
+                return self.open_once(url, headers, login, method, body)
             except HttpStatusError as problem:
                 retry_after = problem.headers.get("Retry-After")
                 if problem.status not in RETRIED:
@@ -86,16 +81,11 @@ class Transport:
             time.sleep(self.patience.pause_s(failures, retry_after))
 
     def open_once(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        authorization: str | None,
-        method: str = "GET",
-        body: bytes | bytearray | None = None,
+        self, url: str, headers: Mapping[str, str], login: str | None, method: str = "GET", body: Body = None
     ) -> Response:
-        """The response (2xx) after all redirects, without retries; the Authorization header is sent only to
-        the first server. Raises HttpStatusError or one of NETWORK_ERRORS."""
-        secrets = {"Authorization": authorization} if authorization else {}
+        """The response (2xx) after all redirects, without retries; `login` is sent only to the first server.
+        Raises HttpStatusError or one of NETWORK_ERRORS."""
+        secrets = {"Authorization": login} if login else {}
         response = self._client.request(method, url, headers, body, secrets=secrets, redirected=_redirected)
         if response.status >= _ERRORS_FROM or response.status in REDIRECTS:
             content = response.read_rest(_MAXIMUM_ERROR_BODY)
@@ -147,7 +137,7 @@ def _redirected(response: Response, location: str) -> str:
     except ValueError:
         raise HttpStatusError(response.status, response.headers, b"", response.url) from None
     # A registry over TLS must not redirect to unencrypted servers, and a remote one not to plain HTTP
-    # services of # this machine or its network (169.254.169.254).
+    # services of this machine or its network (169.254.169.254).
     inside = is_internal(new.hostname or "") and not is_internal(old.hostname or "")
     if new.scheme != "https" and not (new.scheme == "http" and old.scheme == "http" and not inside):
         raise HttpStatusError(response.status, response.headers, b"", target)

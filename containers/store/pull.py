@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from containers.errors import ErrorKind, ExplainedError
+from containers.errors import ErrorKind, ExplainedError, store_unusable
 from containers.image.origin import FoundImage, find_image
 from containers.layers.unpack import Unpacker
 from containers.registry.mirrors import Answer, Place
@@ -117,8 +117,4 @@ def new_image(images: ImageStore, digest: str, what: str, budget: DiskBudget) ->
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise budget.disk_full() from error
-            raise ExplainedError(
-                f"{what} cannot be unpacked into {images.folder}: {error.strerror}",
-                advice="Set SCAR_STORE to a folder that this user may write to",
-                kind=ErrorKind.STORE_UNUSABLE,
-            ) from error
+            raise store_unusable(f"{what} cannot be unpacked into {images.folder}", error) from error

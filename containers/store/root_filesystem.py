@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from containers.image.config import ImageConfig
 from containers.store.store import Lease
@@ -32,7 +31,5 @@ class RootFilesystem:
     def __enter__(self) -> RootFilesystem:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.bounded_json import read_json
-from containers.errors import ErrorKind, ExplainedError
+from containers.errors import ErrorKind, ExplainedError, store_unusable
 from containers.image.config import ImageConfig
 from containers.image.manifests import is_digest
 from containers.removal import remove_tree
@@ -62,11 +62,7 @@ class ImageStore:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             owners = {store: store.stat().st_uid, self.folder: self.folder.stat().st_uid}
         except OSError as error:
-            raise ExplainedError(
-                f"the image store {self.folder} cannot be used: {error.strerror}",
-                advice="Set SCAR_STORE to a folder that this user may write to",
-                kind=ErrorKind.STORE_UNUSABLE,
-            ) from error
+            raise store_unusable(f"the image store {self.folder} cannot be used", error) from error
         # In a shared /tmp, another user could have created the folder, and put their own programs into "our"
         # images, or swap it for another one later.
         for folder, owner in owners.items():
@@ -76,8 +72,8 @@ class ImageStore:
                     advice="Set SCAR_STORE to a folder of your own",
                     kind=ErrorKind.STORE_UNUSABLE,
                 )
-        # It contains images of private registries, and layers may contain secrets. `mkdir` does not change a
-        # folder is that an earlier version or a person has made.
+        # It contains images of private registries, and layers may contain secrets. `mkdir` does not change
+        # an existing folder.
         with contextlib.suppress(OSError):
             self.folder.chmod(0o700)
 
