@@ -17,7 +17,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 
-from containers.engines.helper.kernel import CLONE_NEWNET, CLONE_NEWUSER, StepFailed, libc, unshare
+from containers.engines.helper.kernel import CLONE_NEWNET, CLONE_NEWUSER, StepFailed, libc, map_user, unshare
 
 _BRIDGE, _INTERFACE = b"bridge", b"eth0"
 _PREFIX_LENGTH = 16
@@ -51,14 +51,9 @@ class NodeNetwork:
         """Make it. This process must have a single thread. Raises NodeNetworkError."""
         try:
             if os.geteuid() != 0:
-                user, group = os.geteuid(), os.getegid()
+                user = os.geteuid(), os.getegid()
                 unshare(CLONE_NEWUSER, "a user namespace is")
-                for name, text in (
-                    ("setgroups", "deny"),
-                    ("uid_map", f"{user} {user} 1"),
-                    ("gid_map", f"{group} {group} 1"),
-                ):
-                    _write(f"/proc/self/{name}", text)
+                map_user(*user, outside=user)
             return NodeNetwork(_namespace_with_bridge())
         except (OSError, StepFailed) as error:
             raise NodeNetworkError(f"the network of the nodes cannot be created: {error}") from error
@@ -201,11 +196,3 @@ def _request(kind: int, body: bytes, flags: int = 0) -> None:
         (error,) = struct.unpack_from("=i", channel.recv(65536), 16)
     if error:
         raise OSError(-error, os.strerror(-error))
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

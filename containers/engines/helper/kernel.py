@@ -87,6 +87,17 @@ def remount_read_only(path: str, flags: int) -> None:
     remount(path, flags | MS_RDONLY)
 
 
+def map_user(uid: int, gid: int, outside: tuple[int, int]) -> None:
+    """Map a user and a group to those of the caller, as the only ones of this user namespace, or OSError."""
+    files = {"setgroups": "deny", "uid_map": f"{uid} {outside[0]} 1", "gid_map": f"{gid} {outside[1]} 1"}
+    for name, text in files.items():
+        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        try:
+            os.write(descriptor, text.encode())  # one write, as the kernel requires
+        finally:
+            os.close(descriptor)
+
+
 def limit_capabilities(kept: frozenset[int] = KEPT_CAPABILITIES) -> None:
     """No program started from here on can gain more than the kept ones."""
     for number in range(LAST_CAPABILITY + 1):
