@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypedDict
 
 from fdl_schemas.diagnostics.codes import explanations
 
@@ -54,6 +54,14 @@ class Position:
     line: int
     column: int
     length: int = 1
+
+
+class Details(TypedDict, total=False):
+    """Further arguments of a diagnostic."""
+
+    expected: str | None
+    help: str | None
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)

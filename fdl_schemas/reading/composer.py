@@ -8,11 +8,11 @@ of two equal keys.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import yaml
 
-from fdl_schemas.diagnostics.diagnostic import Diagnostic, FdlError, Position, quoted
+from fdl_schemas.diagnostics.diagnostic import Details, Diagnostic, FdlError, Position, quoted
 from fdl_schemas.reading import lookalikes
 from fdl_schemas.reading.document import Document, DocumentNode, is_secret
 from fdl_schemas.reading.other_formats import other_format
@@ -309,15 +309,13 @@ class _Composer:
             "FDL009", f"the key is {what}", key.position, expected="a string as the key", help=advice
         )
 
-    def _report(self, code: str, message: str, position: Position, *, expected: str, help: str) -> None:
+    def _report(self, code: str, message: str, position: Position, **details: Unpack[Details]) -> None:
         if len(self._problems) < _PROBLEMS_AT_MOST:
-            self._problems.append(
-                self._document.diagnostic(code, message, position, expected=expected, help=help)
-            )
+            self._problems.append(self._document.diagnostic(code, message, position, **details))
 
-    def _fail(self, code: str, message: str, position: Position, *, expected: str, help: str) -> None:
+    def _fail(self, code: str, message: str, position: Position, **details: Unpack[Details]) -> None:
         """Reports a problem and stops."""
-        self._report(code, message, position, expected=expected, help=help)
+        self._report(code, message, position, **details)
         raise FdlError(self._problems)
 
 

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
-from fdl_schemas.diagnostics.diagnostic import Diagnostic, Position, Severity
+from fdl_schemas.diagnostics.diagnostic import Details, Diagnostic, Position
 from fdl_schemas.model import SECRET_SETTINGS
 
 PathInFile = tuple[str | int, ...]
@@ -151,28 +151,11 @@ class Document:
         return rest.strip() if rest.lstrip().startswith("#") else None
 
     def diagnostic(
-        self,
-        code: str,
-        message: str,
-        position: Position,
-        *,
-        expected: str | None = None,
-        help: str | None = None,
-        severity: Severity = Severity.ERROR,
+        self, code: str, message: str, position: Position, **details: Unpack[Details]
     ) -> Diagnostic:
         """A diagnostic at a place of this file, with the source line."""
-        return Diagnostic(
-            code=code,
-            message=message,
-            file=self.file,
-            line=position.line,
-            column=position.column,
-            length=position.length,
-            source_line=self._line(position.line - 1),
-            expected=expected,
-            help=help,
-            severity=severity,
-        )
+        place = position.line, position.column, position.length, self._line(position.line - 1)
+        return Diagnostic(code, message, self.file, *place, **details)
 
     def _line(self, index: int) -> str:
         """A line of the file with secrets hidden. Cached, because one long line may have all the mistakes."""

@@ -8,9 +8,9 @@ consequences (an `image` of the wrong type is not also a missing image).
 from __future__ import annotations
 
 from functools import partialmethod
-from typing import Final
+from typing import Final, Unpack
 
-from fdl_schemas.diagnostics.diagnostic import SHOWN_OF_A_VALUE, Diagnostic, Severity
+from fdl_schemas.diagnostics.diagnostic import SHOWN_OF_A_VALUE, Details, Diagnostic, Severity
 from fdl_schemas.reading.document import Document, PathInFile, is_secret
 
 MOST: Final = 200
@@ -48,15 +48,7 @@ class Findings:
         return len(self._diagnostics) >= MOST
 
     def error(
-        self,
-        code: str,
-        message: str,
-        path: PathInFile,
-        *,
-        expected: str | None = None,
-        help: str | None = None,
-        on_key: bool = False,
-        severity: Severity = Severity.ERROR,
+        self, code: str, message: str, path: PathInFile, *, on_key: bool = False, **details: Unpack[Details]
     ) -> None:
         """Records an error at the value of `path`, or at its key."""
         position = self._document.key_position(path) if on_key else self._document.value_position(path)
@@ -65,12 +57,12 @@ class Findings:
         ):
             # Messages show the start of a long value.
             shown = value[: SHOWN_OF_A_VALUE - 1] if len(value) >= SHOWN_OF_A_VALUE else value
-            message, help = message.replace(shown, "***"), help and help.replace(shown, "***")
+            message = message.replace(shown, "***")
+            if advice := details.get("help"):
+                details["help"] = advice.replace(shown, "***")
         identity = (code, position, message)
         if identity not in self._diagnostics:
-            self._diagnostics[identity] = self._document.diagnostic(
-                code, message, position, expected=expected, help=help, severity=severity
-            )
+            self._diagnostics[identity] = self._document.diagnostic(code, message, position, **details)
 
     warning = partialmethod(error, severity=Severity.WARNING)
     """Records a warning, like `error`."""
