@@ -40,31 +40,20 @@ class Workspace:
     """The paths, on this machine and in the container alike."""
 
     path: Path
+    input: Path
+    """TMP_INPUT_DIR."""
+    output: Path
+    """TMP_OUTPUT_DIR."""
+    home: Path
+    """A writable home folder."""
+    temporary: Path
+    """TMPDIR."""
+    script: Path
 
-    @property
-    def input(self) -> Path:
-        """TMP_INPUT_DIR."""
-        return self.path / "input"
-
-    @property
-    def output(self) -> Path:
-        """TMP_OUTPUT_DIR."""
-        return self.path / "output"
-
-    @property
-    def home(self) -> Path:
-        """A writable home folder."""
-        return self.path / "home"
-
-    @property
-    def temporary(self) -> Path:
-        """TMPDIR."""
-        return self.path / "tmp"
-
-    @property
-    def script(self) -> Path:
-        """Path of the script."""
-        return self.path / "script"
+    @classmethod
+    def at(cls, path: Path) -> Workspace:
+        """The paths below `path`."""
+        return cls(path, *(path / name for name in ("input", "output", "home", "tmp", "script")))
 
 
 @contextmanager
@@ -80,7 +69,7 @@ def new_workspace(store: Path) -> Iterator[Workspace]:
             runs.chmod(0o711)
         with _locked(runs / ".lock"):
             abandoned = _set_aside_abandoned(runs)
-            workspace = Workspace(runs / secrets.token_hex(16))
+            workspace = Workspace.at(runs / secrets.token_hex(16))
             for folder, mode in (
                 (workspace.path, 0o711),
                 (workspace.input, 0o755),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 _DEFAULT_GROUP = "/aws/batch/job"
@@ -55,9 +54,7 @@ class JobLog:
     def __enter__(self) -> JobLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._partial:
             self._add(self._partial)
             self._partial = b""

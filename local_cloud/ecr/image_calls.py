@@ -7,7 +7,7 @@ The calls here replace its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ministack.core.responses import get_account_id
@@ -134,13 +134,11 @@ def put_image(repository: Repository, request: Record) -> Record:
 
 def batch_get_image(repository: Repository, request: Record) -> Record:
     """BatchGetImage: manifests."""
-    found, failures = [], []
-    for identity in request.get("imageIds", []):
-        image = repository.find(_reference(identity))
-        if image is None:
-            failures.append(_not_found(identity))
-        else:
-            found.append(_image(repository, image, identity.get("imageTag")))
+    failures: list[Record] = []
+    found = [
+        _image(repository, image, identity.get("imageTag"))
+        for identity, image in _named(repository, request, failures)
+    ]
     return {"images": found, "failures": failures}
 
 
@@ -156,22 +154,14 @@ def _image(repository: Repository, image: StoredImage, tag: str | None) -> Recor
 
 def batch_delete_image(repository: Repository, request: Record) -> Record:
     """BatchDeleteImage: by digest the image; by tag the tag, and with the last one the image."""
-    deleted, failures = [], []
-    for identity in request.get("imageIds", []):
-        image = repository.find(_reference(identity))
-        if image is None:
-            failures.append(_not_found(identity))
-            continue
+    deleted: list[Record] = []
+    failures: list[Record] = []
+    for identity, image in _named(repository, request, failures):
         tag = None if identity.get("imageDigest") else identity.get("imageTag")
         goes = tag is None or image.tags == [tag]
         if goes and image.digest in repository.parts_of_indexes():
-            failures.append(
-                {
-                    "imageId": identity,
-                    "failureCode": "ImageReferencedByManifestList",
-                    "failureReason": "Requested image referenced by manifest list",
-                }
-            )
+            reason = "Requested image referenced by manifest list"
+            failures.append(_failed(identity, "ImageReferencedByManifestList", reason))
             continue
         deleted += [
             {"imageDigest": image.digest, **({"imageTag": gone} if gone else {})}
@@ -189,12 +179,20 @@ def _shown(identity: Record) -> str:
     return "{" + ", ".join(f"{key}:'{value}'" for key, value in identity.items()) + "}"
 
 
-def _not_found(identity: Record) -> Record:
-    return {
-        "imageId": identity,
-        "failureCode": "ImageNotFound",
-        "failureReason": "Requested image not found",
-    }
+def _named(
+    repository: Repository, request: Record, failures: list[Record]
+) -> Iterator[tuple[Record, StoredImage]]:
+    """The images that a request names, one at a time; those that do not exist are added to `failures`."""
+    for identity in request.get("imageIds", []):
+        image = repository.find(_reference(identity))
+        if image is None:
+            failures.append(_failed(identity, "ImageNotFound", "Requested image not found"))
+        else:
+            yield identity, image
+
+
+def _failed(identity: Record, code: str, reason: str) -> Record:
+    return {"imageId": identity, "failureCode": code, "failureReason": reason}
 
 
 def _filtered(images: Iterable[StoredImage], request: Record) -> list[StoredImage]:

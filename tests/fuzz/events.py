@@ -98,7 +98,7 @@ def _events(folder: Path) -> Iterator[Check]:
     (folder / "function_config.json").write_text(json.dumps(CONFIG))
     environ = {"SCAR_FUNCTION_DIR": str(folder), "SCAR_STORE": str(folder), "AWS_REGION": "us-east-1"}
     config = load_config(environ)
-    workspace = Workspace(folder / "w")
+    workspace = Workspace.at(folder / "w")
 
     def run(invocation: Invocation, setting: JobSetting) -> JobResult:
         """What a run does with the words of its event, without a container."""
