@@ -22,6 +22,7 @@ from scar_cli.errors import UserError
 from scar_cli.table import printable
 from toolchain.downloads import DownloadError
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 _GROUPS = {
     "Deploy": {
         "new": ("scar_cli.commands.new", "Create a folder with a workflow that is ready to deploy."),
@@ -122,7 +123,7 @@ def _show_version(ctx: click.Context, _option: click.Parameter, value: bool) -> 
 
 @click.command(
     cls=_Verbs,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
     epilog="Use `scar COMMAND -h` for a command's options and examples.",
 )
 @click.option(

@@ -1,7 +1,8 @@
-"""Options that several commands have in common."""
+"""Options that several commands have in common, and the question that `--yes` answers."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypedDict, TypeVar
 
@@ -13,6 +14,7 @@ from scar_cli.errors import UserError
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 prints_json = click.option("-j", "--json", "as_json", is_flag=True, help="Print the result as JSON.")
+confirms = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 def of_stage(command: _Command) -> _Command:
@@ -43,8 +45,44 @@ class Choice(TypedDict):
 def selects_functions(command: _Command) -> _Command:
     """Add the options -f, -n, --stack and --stage, the arguments of `scar_cli.aws.deployed.selected`."""
     command = of_stage(command)
-    command = click.option("--stack", metavar="STACK", help="Select the functions in this stack.")(command)
+    command = click.option("--stack", metavar="STACK", help="Select this stack.")(command)
     command = click.option("-n", "--name", metavar="FUNCTION", help="Select this function.")(command)
     return click.option(
-        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Select the functions of this FDL file."
+        "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Select the workflow of this FDL file."
     )(command)
+
+
+def transfers_files(verb: str) -> Callable[[_Command], _Command]:
+    """Add the options --concurrency, --stage and --dry-run of a command that can `verb` files."""
+
+    def add(command: _Command) -> _Command:
+        dry_run = click.option("--dry-run", is_flag=True, help=f"Only show what would be {verb}ed.")
+        return click.option(
+            "--concurrency",
+            type=click.IntRange(1, 64),
+            metavar="N",
+            default=8,
+            help=f"Number of files to {verb} at once.",
+        )(of_stage(dry_run(command)))
+
+    return add
+
+
+def confirm(question: str) -> None:
+    """Ask for confirmation; no ends the command.
+
+    Raises:
+        UserError: standard input is not a terminal.
+        click.exceptions.Exit: the answer is no.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UserError(
+            "Cannot prompt: standard input is not a terminal", "Use -y to skip the confirmation"
+        ) from None
+    if not agreed:
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)

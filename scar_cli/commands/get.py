@@ -18,7 +18,7 @@ from scar_cli.aws.transfers import Download, client_of, objects_below, receive, 
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.options import of_stage, prints_json
+from scar_cli.options import prints_json, transfers_files
 from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
 
@@ -35,24 +35,13 @@ _LOOK_EVERY_S = 2.0
 @click.option(
     "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder or file to download."
 )
-@click.option(
-    "-p", "--path", metavar="PATH", default=".", show_default=True, help="Folder or file to write to."
-)
+@click.option("-p", "--path", metavar="PATH", default=".", help="Folder or file to write to.")
 @click.option("--watch", is_flag=True, help="Wait for new files, until Ctrl-C, --expect or --within.")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="With --watch: stop after N files.")
 @click.option(
     "--within", type=click.FloatRange(0), metavar="SECONDS", help="With --watch: stop after this time."
 )
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    default=8,
-    show_default=True,
-    help="Number of files to download at once.",
-)
-@of_stage
-@click.option("--dry-run", is_flag=True, help="Only show what would be downloaded.")
+@transfers_files("download")
 @prints_json
 def command(
     *,

@@ -46,14 +46,7 @@ def command() -> None:
     ),
 )
 @click.argument("folder", required=False, metavar="[FOLDER]")
-@click.option(
-    "-o",
-    "--output",
-    default="image.tar",
-    show_default=True,
-    metavar="FILE",
-    help="Write the image to this file.",
-)
+@click.option("-o", "--output", default="image.tar", metavar="FILE", help="Write the image to this file.")
 @click.option("--python", is_flag=True, help="Add the Python that runs scar, as /usr/bin/python3.")
 @click.option(
     "--pip",

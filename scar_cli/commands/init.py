@@ -23,7 +23,7 @@ from scar_cli.deployment.changes import as_json as in_json
 from scar_cli.deployment.from_flags import InSections, check_flags, describes_function, fdl_of, given
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.options import of_stage, prints_json
+from scar_cli.options import confirm, confirms, of_stage, prints_json
 from scar_cli.progress import activity
 from scar_cli.table import takes_colours
 
@@ -65,7 +65,7 @@ def decides_where(command: _Command) -> _Command:
 @describes_function
 @decides_where
 @click.option("--refresh-images", is_flag=True, help="Resolve the tags of all images again.")
-@click.option("-y", "--yes", is_flag=True, help="Deploy without asking.")
+@confirms
 @click.option("-v", "--verbose", is_flag=True, help="Show every change, and the output of the CDK.")
 @prints_json
 def command(
@@ -152,26 +152,6 @@ def context_of(
     if stage is not None:
         context["stage"] = stage
     return context
-
-
-def confirm(question: str) -> None:
-    """Ask for confirmation; no ends the command.
-
-    Raises:
-        UserError: standard input is not a terminal.
-        click.exceptions.Exit: the answer is no.
-    """
-    try:
-        agreed = click.confirm(question, err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise UserError(
-            "Cannot prompt: standard input is not a terminal", "Use -y to skip the confirmation"
-        ) from None
-    if not agreed:
-        click.echo("Nothing was changed.", err=True)
-        raise click.exceptions.Exit(1)
 
 
 @contextmanager

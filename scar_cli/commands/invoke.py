@@ -51,9 +51,7 @@ _FORBIDDEN = 403
     help="Add query parameters: NAME=VALUE, or a JSON object. Can be repeated.",
 )
 @click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the run to finish.")
-@click.option(
-    "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the response to this file."
-)
+@click.option("-o", "--output", "--output-file", metavar="FILE", help="Write the response to this file.")
 @prints_json
 def command(
     *,

@@ -20,7 +20,7 @@ from scar_cli.launch.files import Listing
 from scar_cli.launch.plan import CONCURRENCY, LaunchOptions, Plan, plan_launch
 from scar_cli.launch.report import nothing_to_send
 from scar_cli.launch.send import files_to_send, send
-from scar_cli.main import run
+from scar_cli.main import SETTINGS, run
 from scar_cli.options import of_stage, prints_json
 from scar_cli.table import counted, printable
 
@@ -29,7 +29,7 @@ _MOST_FROM_HERE = 256
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
     epilog=examples(
         "scar-launch -f workflow.yaml --dry-run",
         "scar-launch -f workflow.yaml --match '*.jpg' --wait",
@@ -66,7 +66,6 @@ _MOST_FROM_HERE = 256
     type=click.IntRange(1, 250_000),
     metavar="N",
     default=CONCURRENCY,
-    show_default=True,
     help="Number of events to send at once; with --distributed, the default is 500.",
 )
 @click.option("--rate", metavar="N/s", help="Limit the rate: 50/s, 3000/min, 100000/h.")

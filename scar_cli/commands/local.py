@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ import click
 from local_cloud.cloud import Cloud, CloudError, Running
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.options import prints_json
+from scar_cli.options import confirm, confirms, prints_json
 from toolchain.node import bundled_node
 
 _NOT_RUNNING = 3
@@ -146,7 +145,7 @@ def status(cloud: Cloud, as_json: bool) -> int:
 
 @command.command()
 @_state_option
-@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@confirms
 @prints_json
 def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
     """Stop the cloud and delete all of its data.
@@ -154,12 +153,7 @@ def reset(cloud: Cloud, yes: bool, as_json: bool) -> None:
     This includes uploaded files.
     """
     if not yes:
-        if not sys.stdin.isatty():
-            raise UserError(
-                "Cannot ask for confirmation: standard input is not a terminal",
-                f"Add --yes to delete everything in {cloud.state}",
-            )
-        click.confirm(f"Delete everything in {cloud.state}, including uploaded files?", abort=True)
+        confirm(f"Delete everything in {cloud.state}, including uploaded files?")
     _checked(cloud.reset)
     _say(as_json, {"reset": True, "state": str(cloud.state)}, "The embedded cloud is empty.")
 

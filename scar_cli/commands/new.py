@@ -35,7 +35,6 @@ _RUN = "run.md"
     "--template",
     type=click.Choice(KINDS),
     default=KINDS[0],
-    show_default=True,
     help="One function, two functions in sequence, a Batch job, or an HTTP endpoint.",
 )
 def command(name: str, template: str) -> None:

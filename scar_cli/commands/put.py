@@ -23,7 +23,7 @@ from scar_cli.aws.deployed import DeployedFunction, stacks
 from scar_cli.aws.transfers import FileToPut, client_of, send
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.options import of_stage, prints_json
+from scar_cli.options import prints_json, transfers_files
 from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
 
@@ -50,16 +50,7 @@ _LARGEST = 5 * 1024**4
     metavar="PATH",
     help="File or folder to upload. Can be repeated.",
 )
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    default=8,
-    show_default=True,
-    help="Number of files to upload at once.",
-)
-@of_stage
-@click.option("--dry-run", is_flag=True, help="Only show what would be uploaded.")
+@transfers_files("upload")
 @prints_json
 def command(
     *,

@@ -6,17 +6,16 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, DeployedStack, selected, selected_stacks
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.session import client, explained
-from scar_cli.commands.init import confirm
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
-from scar_cli.options import of_stage, prints_json
+from scar_cli.options import Choice, confirm, confirms, prints_json, selects_functions
 from scar_cli.table import counted, table
 
 _LOOK_EVERY_S = 1.0
@@ -24,35 +23,20 @@ _LONGEST_S = 3600.0
 
 
 @click.command("rm", epilog=examples("scar rm -f workflow.yaml", "scar rm -n scar-cowsay", "scar rm -a"))
-@click.option(
-    "-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Delete the workflow of this FDL file."
-)
-@click.option("-n", "--name", metavar="FUNCTION", help="Delete this function.")
-@click.option("--stack", metavar="STACK", help="Delete this stack.")
-@of_stage
+@selects_functions
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
-@click.option("-y", "--yes", is_flag=True, help="Delete without asking.")
+@confirms
 @click.option("-v", "--verbose", is_flag=True, help="Show all resources that are deleted.")
 @prints_json
-def command(
-    *,
-    fdl: str | None,
-    name: str | None,
-    stack: str | None,
-    stage: str | None,
-    everything: bool,
-    yes: bool,
-    verbose: bool,
-    as_json: bool,
-) -> int:
+def command(*, everything: bool, yes: bool, verbose: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Delete deployed workflows.
 
     Buckets and their files are kept, unless the stack was deployed with -c removal=destroy. Events in failure
     queues are deleted.
     """
-    if sum((fdl is not None, name is not None, stack is not None, everything)) != 1:
+    if sum(choice[key] is not None for key in ("fdl", "name", "stack")) + everything != 1:
         raise UserError("Exactly one of -f, -n, --stack and -a is required", "Choose what to delete")
-    chosen = _chosen(fdl, name, stack, stage, everything=everything)
+    chosen = _chosen(everything=everything, **choice)
     if not chosen:
         click.echo("No workflow is deployed here.", err=True)
     failed = {function: number for one in chosen for function, number in _failed_events(one)}

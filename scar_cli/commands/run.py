@@ -65,17 +65,10 @@ class RunResult:
 )
 @selects_functions
 @click.option(
-    "-s",
-    "--script",
-    "--run-script",
-    "script",
-    metavar="FILE",
-    help="Run this script instead of the function's own.",
+    "-s", "--script", "--run-script", metavar="FILE", help="Run this script instead of the function's own."
 )
 @click.option("-a", "--asynchronous", is_flag=True, help="Do not wait for the run to finish.")
-@click.option(
-    "-o", "--output", "--output-file", "output", metavar="FILE", help="Write the output to this file."
-)
+@click.option("-o", "--output", "--output-file", metavar="FILE", help="Write the output to this file.")
 @click.option(
     "-ib",
     "--input-bucket",

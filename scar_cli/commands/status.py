@@ -77,7 +77,6 @@ class Status:
 @click.option(
     "--since",
     default="24h",
-    show_default=True,
     metavar="TIME",
     help="Count runs in the last 10m, 2h or 1d, or since 2026-01-31T12:00.",
 )
