@@ -128,7 +128,7 @@ class ExplainedError(Exception):
         self.kind = kind
 
 
-def store_unusable(problem: str, error: OSError) -> ExplainedError:
+def store_unusable(problem: str, error: OSError, advice: str = "") -> ExplainedError:
     """The error for a folder below SCAR_STORE that cannot be used."""
-    advice = "Set SCAR_STORE to a folder that this user may write to"
+    advice = advice or "Set SCAR_STORE to a folder that this user may write to"
     return ExplainedError(f"{problem}: {error.strerror}", advice=advice, kind=ErrorKind.STORE_UNUSABLE)

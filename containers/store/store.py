@@ -253,11 +253,8 @@ class ImageStore:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise ExplainedError(
-                f"the image store {self.folder} is damaged: {path} cannot be opened ({error.strerror})",
-                advice="Remove the folder: its images are pulled again",
-                kind=ErrorKind.STORE_UNUSABLE,
-            ) from error
+            problem = f"the image store {self.folder} is damaged: {path} cannot be opened"
+            raise store_unusable(problem, error, "Remove the folder: its images are pulled again") from error
 
 
 class DiskBudget:

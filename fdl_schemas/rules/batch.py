@@ -71,13 +71,12 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
             help="raise `max_v_cpus`, or lower the others",
             on_key=True,
         )
-    if job.multi_node is not None and job.multi_node.main_node_index >= job.multi_node.number_nodes:
+    if (node := job.multi_node) is not None and node.main_node_index >= node.number_nodes:
         findings.error(
             "FDL035",
-            f"main node {job.multi_node.main_node_index} does not exist: "
-            f"there are {job.multi_node.number_nodes} nodes",
+            f"main node {node.main_node_index} does not exist: there are {node.number_nodes} nodes",
             entry.at("batch", "multi_node_parallel", "main_node_index"),
-            expected=f"an index from 0 to {job.multi_node.number_nodes - 1}",
+            expected=f"an index from 0 to {node.number_nodes - 1}",
             help="nodes are counted from 0",
         )
 

@@ -198,21 +198,15 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
         path = (*paths[step], "output", output, "path")
         what = "triggers itself" if len(loop.path) == 1 else "trigger each other in a loop"
         names = " and ".join(quoted(name) for name in loop.names[:1] if len(loop.path) == 1) or "functions"
-        if loop.sure and not draft.allow_loops:
-            findings.error(
-                "FDL020",
-                f"{names} {what}: {loop}",
-                path,
-                expected="an output folder that no function in the loop reads",
-                help="write to another folder; if the loop ends by itself, set `allow_loops: true`",
-            )
-        elif loop.sure:
-            findings.warning(
-                "FDL020",
-                f"{names} {what}: {loop}",
-                path,
-                help="`allow_loops` permits it; AWS bills every invocation",
-            )
+        if loop.sure:
+            message = f"{names} {what}: {loop}"
+            if draft.allow_loops:
+                advice = "`allow_loops` permits it; AWS bills every invocation"
+                findings.warning("FDL020", message, path, help=advice)
+            else:
+                expected = "an output folder that no function in the loop reads"
+                advice = "write to another folder; if the loop ends by itself, set `allow_loops: true`"
+                findings.error("FDL020", message, path, expected=expected, help=advice)
         elif not draft.allow_loops:
             findings.warning(
                 "FDL052",

@@ -230,21 +230,15 @@ def check_providers(draft: Draft, findings: Findings) -> None:
 
 def _check_secret(setting: Setting, path: PathInFile, findings: Findings) -> None:
     allowed = {"environment": _ENVIRONMENT_NAME, "secret": _SECRET_NAME}.get(setting.kept_in)
-    if allowed is not None and not allowed.fullmatch(setting.value):
+    invalid = not allowed.fullmatch(setting.value) if allowed else setting.value.startswith("${")
+    if invalid:
+        names = "write the name of the environment variable, or of the Secrets Manager secret"
         findings.error(
             "FDL036",
             f"invalid reference in {quoted(str(path[-1]))}",
             path,
             expected="${ENV:NAME} or ${SECRET:name-or-arn}",
-            help="write the name of the environment variable, or of the Secrets Manager secret",
-        )
-    elif allowed is None and setting.value.startswith("${"):
-        findings.error(
-            "FDL036",
-            f"invalid reference in {quoted(str(path[-1]))}",
-            path,
-            expected="${ENV:NAME} or ${SECRET:name-or-arn}",
-            help="correct the reference",
+            help=names if allowed else "correct the reference",
         )
     elif allowed is None and path[-1] == "login" and ":" in setting.value:
         findings.error(
