@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from fdl_schemas import fargate, instances
@@ -16,6 +17,7 @@ from fdl_schemas.reading.findings import Findings
 
 def check_batch(entry: FunctionEntry, findings: Findings) -> None:
     """Checks the `batch` part of one entry of `functions.aws`."""
+    error = partial(findings.error, "FDL035")
     job = entry.function.batch
     if job is None:
         return
@@ -24,8 +26,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
         _check_fargate_size(entry, findings)
         if job.gpus or job.multi_node is not None:
             what = "a GPU" if job.gpus else "several nodes"
-            findings.error(
-                "FDL035",
+            error(
                 f"Fargate does not support jobs with {what}",
                 entry.at("batch", "compute_resources", "type"),
                 expected="type EC2" if job.multi_node is not None else "type EC2 or SPOT",
@@ -39,8 +40,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
         and not resources.security_group_ids
         and findings.is_whole(entry.at("batch", "compute_resources", "security_group_ids"))
     ):
-        findings.error(
-            "FDL035",
+        error(
             "`subnets` requires `security_group_ids`",
             entry.at("batch", "compute_resources", "subnets"),
             expected="both keys, or neither",
@@ -50,8 +50,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
     if resources.max_v_cpus < job.most_vcpus:
         nodes = 1 if job.multi_node is None else job.multi_node.number_nodes
         size = f"{job.most_vcpus / nodes:g} vCPUs"
-        findings.error(
-            "FDL035",
+        error(
             f"a job with {size if nodes == 1 else f'{nodes} nodes of {size}'} never starts with "
             f"`max_v_cpus: {resources.max_v_cpus}`",
             entry.at("batch", "compute_resources", "max_v_cpus"),
@@ -63,8 +62,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
         <= max(resources.desired_v_cpus, resources.min_v_cpus)
         <= resources.max_v_cpus
     ):
-        findings.error(
-            "FDL035",
+        error(
             "`min_v_cpus` and `desired_v_cpus` cannot be above `max_v_cpus`",
             entry.at("batch", "compute_resources"),
             expected=f"at most `max_v_cpus` ({resources.max_v_cpus})",
@@ -72,8 +70,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
             on_key=True,
         )
     if (node := job.multi_node) is not None and node.main_node_index >= node.number_nodes:
-        findings.error(
-            "FDL035",
+        error(
             f"main node {node.main_node_index} does not exist: there are {node.number_nodes} nodes",
             entry.at("batch", "multi_node_parallel", "main_node_index"),
             expected=f"an index from 0 to {node.number_nodes - 1}",
@@ -83,9 +80,9 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
 
 def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
     """What Batch requires of jobs on EC2 instances."""
+    error = partial(findings.error, "FDL035")
     if job.compute_resources.type == "SPOT" and job.multi_node is not None:
-        findings.error(
-            "FDL035",
+        error(
             "Batch does not run jobs with several nodes on Spot instances",
             entry.at("batch", "compute_resources", "type"),
             expected="type EC2",
@@ -96,8 +93,7 @@ def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) ->
         *((("retry", number, "vcpus"), size.vcpus) for number, size in enumerate(job.retry)),
     ):
         if vcpus != int(vcpus) and _value_at(entry, *steps) is not None:
-            findings.error(
-                "FDL035",
+            error(
                 f"jobs on EC2 instances have whole vCPUs, not {vcpus:g}",
                 entry.at("batch", *steps),
                 expected="a whole number",
@@ -111,8 +107,7 @@ def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) ->
     usual = ", ".join(default_types(architecture, gpu=job.gpus > 0))
     for number, instance_type in enumerate(given):
         if instances.architecture(instance_type) != architecture:
-            findings.error(
-                "FDL035",
+            error(
                 f"{quoted(instance_type)} has no {architecture} processors, which the image requires",
                 entry.at(*path, number),
                 expected=f"instance types for {architecture}, such as `{usual}`",
@@ -120,8 +115,7 @@ def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) ->
             )
             return
     if job.gpus and not any(instances.has_gpu(instance_type) for instance_type in given):
-        findings.error(
-            "FDL035",
+        error(
             "none of the instance types has a GPU",
             entry.at(*path),
             expected=f"instance types with a GPU, such as `{usual}`",
@@ -131,6 +125,7 @@ def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) ->
 
 
 def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
+    error = partial(findings.error, "FDL035")
     if not findings.is_whole(entry.at("batch")):
         return  # a size depends on the one before
     before = JobSize(job.vcpus, job.memory_mib, job.timeout_s)
@@ -149,8 +144,7 @@ def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings
         )
         for key, value, least in values:
             if value < least:
-                findings.error(
-                    "FDL035",
+                error(
                     f"`{key}: {value:g}` is less than in the size before",
                     entry.at("batch", "retry", number, key),
                     expected=f"at least {least:g}",
@@ -158,8 +152,7 @@ def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings
                 )
                 return
         if size == before:
-            findings.error(
-                "FDL035",
+            error(
                 "this size is not larger than the size before",
                 entry.at("batch", "retry", number),
                 expected="a larger `memory`, `vcpus` or `timeout`",

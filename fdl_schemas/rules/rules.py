@@ -208,13 +208,10 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
                 advice = "write to another folder; if the loop ends by itself, set `allow_loops: true`"
                 findings.error("FDL020", message, path, expected=expected, help=advice)
         elif not draft.allow_loops:
-            findings.warning(
-                "FDL052",
-                f"{names} may {what.replace('triggers', 'trigger')}: {loop}",
-                path,
-                expected="an output folder outside the input folders",
-                help="outputs keep their subfolders, and one may be an input; use a separate folder",
-            )
+            message = f"{names} may {what.replace('triggers', 'trigger')}: {loop}"
+            expected = "an output folder outside the input folders"
+            advice = "outputs keep their subfolders, and one may be an input; use a separate folder"
+            findings.warning("FDL052", message, path, expected=expected, help=advice)
 
 
 def _whole_part(step: _Step, path: PathInFile, findings: Findings) -> _Step:
