@@ -50,9 +50,9 @@ def assembled_image(function_dir: Path) -> EnclosingImage | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _wrong(path, str(error)) from None
+        raise wrong(path, str(error)) from None
     if not isinstance(data, dict) or data.get("version") != _VERSION:
-        raise _wrong(path, f"expected an object of version {_VERSION}")
+        raise wrong(path, f"expected an object of version {_VERSION}")
     return EnclosingImage(
         ImageConfig(
             env=_texts(path, data, "env"),
@@ -75,18 +75,19 @@ def writable_folder(working_dir: str, workspace: Workspace) -> str:
 def _texts(path: Path, data: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = data.get(key)
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong(path, f"{key}: expected a list of strings")
+        raise wrong(path, f"{key}: expected a list of strings")
     return tuple(value)
 
 
 def _text(path: Path, data: Mapping[str, Any], key: str) -> str:
     value = data.get(key)
     if not isinstance(value, str):
-        raise _wrong(path, f"{key}: expected a string")
+        raise wrong(path, f"{key}: expected a string")
     return value
 
 
-def _wrong(path: Path, what: str) -> ExplainedError:
+def wrong(path: Path, what: str) -> ExplainedError:
+    """The error for a file of the function's package that cannot be used."""
     return ExplainedError(
         f"{path}: {what}", advice="Deploy the function again.", kind=ErrorKind.MISCONFIGURED
     )

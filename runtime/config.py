@@ -37,7 +37,7 @@ from typing import Any
 
 from containers.bounded_json import read_json
 from containers.errors import ErrorKind, ExplainedError
-from runtime.assembled import EnclosingImage, assembled_image
+from runtime.assembled import EnclosingImage, assembled_image, wrong
 
 FILE_NAME = "function_config.json"
 VERSION = 1
@@ -165,16 +165,10 @@ def load_config(environ: Mapping[str, str]) -> FunctionConfig:
     try:
         data = read_json(path.read_bytes())
     except FileNotFoundError:
-        raise _wrong(path, "the file does not exist") from None
+        raise wrong(path, "the file does not exist") from None
     except (OSError, ValueError) as error:
-        raise _wrong(path, f"it cannot be read as JSON ({error})") from None
+        raise wrong(path, f"it cannot be read as JSON ({error})") from None
     return _Reader(path, data).function()
-
-
-def _wrong(path: Path, what: str) -> ExplainedError:
-    return ExplainedError(
-        f"{path}: {what}", advice="Deploy the function again.", kind=ErrorKind.MISCONFIGURED
-    )
 
 
 class _Reader:
@@ -185,7 +179,7 @@ class _Reader:
         self._data = self._is(data, dict, "the whole", "an object")
         version = self._take(self._data, "version", int, "a number")
         if version != VERSION:
-            raise _wrong(path, f"it has version {version}; this runner supports version {VERSION}")
+            raise wrong(path, f"it has version {version}; this runner supports version {VERSION}")
 
     def function(self) -> FunctionConfig:
         data = self._data
@@ -220,12 +214,12 @@ class _Reader:
 
     def _is(self, value: Any, kind: type, where: str, expected: str) -> Any:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise _wrong(self._path, f"{where}: expected {expected}, found {type(value).__name__}")
+            raise wrong(self._path, f"{where}: expected {expected}, found {type(value).__name__}")
         return value
 
     def _take(self, data: dict[str, Any], key: str, kind: type, expected: str, where: str = "") -> Any:
         if key not in data:
-            raise _wrong(self._path, f"{where}{key} is missing; expected {expected}")
+            raise wrong(self._path, f"{where}{key} is missing; expected {expected}")
         return self._is(data[key], kind, where + key, expected)
 
     def _optional(self, data: dict[str, Any], key: str, kind: type, expected: str) -> Any:
@@ -234,7 +228,7 @@ class _Reader:
     def _one_of(self, data: dict[str, Any], key: str, values: tuple[str, ...], where: str = "") -> str:
         value: str = self._take(data, key, str, " or ".join(values), where)
         if value not in values:
-            raise _wrong(self._path, f"{where}{key}: expected one of {', '.join(values)}, found {value!r}")
+            raise wrong(self._path, f"{where}{key}: expected one of {', '.join(values)}, found {value!r}")
         return value
 
     def _file(self, data: dict[str, Any], key: str) -> Path | None:
@@ -245,7 +239,7 @@ class _Reader:
             return None
         path = self._path.parent / name
         if not path.exists():
-            raise _wrong(self._path, f"{key}: {path} does not exist")
+            raise wrong(self._path, f"{key}: {path} does not exist")
         return path
 
     def _variables(self, data: dict[str, Any], key: str) -> dict[str, str]:
@@ -263,10 +257,10 @@ class _Reader:
         data = self._is(entry, dict, where, "an object")
         kind = self._one_of(data, "kind", tuple(REQUIRED), where + ".")
         if not name.startswith(f"{kind}.") or name == f"{kind}.":
-            raise _wrong(self._path, f"{where}: expected a name like {kind}.NAME")
+            raise wrong(self._path, f"{where}: expected a name like {kind}.NAME")
         known = (*REQUIRED[kind], *OPTIONAL.get(kind, ()))
         if unknown := sorted(data.keys() - {"kind", *known}):
-            raise _wrong(self._path, f"{where}.{unknown[0]}: unknown; expected {', '.join(known)}")
+            raise wrong(self._path, f"{where}.{unknown[0]}: unknown; expected {', '.join(known)}")
         settings = {
             key: self._field(data, key, where)
             for key in known
@@ -288,7 +282,7 @@ class _Reader:
                 return SecretField(None)
         texts = () if key in MUST_BE_SECRET else ("a string",)
         places = ('{"secret": NAME-OR-ARN}', '{"stack_secret": true}') if key in MAY_BE_SECRET else ()
-        raise _wrong(self._path, f"{where}.{key}: expected {' or '.join((*texts, *places))}")
+        raise wrong(self._path, f"{where}.{key}: expected {' or '.join((*texts, *places))}")
 
     def _folders(
         self, data: dict[str, Any], key: str, providers: Mapping[str, StorageConnection]
@@ -301,7 +295,7 @@ class _Reader:
         provider = self._take(data, "provider", str, "a string", where + ".")
         if provider != "s3" and provider not in providers:
             known = ", ".join(("s3", *providers))
-            raise _wrong(self._path, f"{where}.provider: expected one of {known}, found {provider!r}")
+            raise wrong(self._path, f"{where}.provider: expected one of {known}, found {provider!r}")
         return StorageFolder(
             provider=provider,
             bucket=self._take(data, "bucket", str, "a string", where + "."),

@@ -2,7 +2,7 @@
 
     archive.py          all of this in one step: an image archive
     errors.py           errors of a build
-    root_filesystem.py  the plan of a layer: the source of each path
+    layer_files.py      the plan of a layer: the source of each path
     host_folder.py      a folder of the host, placed from `/`
     python_packages.py  packages that pip installs
     host_files.py       a small Linux user land, Python and shared libraries of the host

@@ -11,9 +11,9 @@ from containers.building.bytecode import with_bytecode
 from containers.building.errors import BuildError
 from containers.building.host_files import add_python, base_system
 from containers.building.host_folder import SEARCH_PATH, find_program, folder_layer, merged
+from containers.building.layer_files import LayerFiles
 from containers.building.layout import ImageSettings, architecture, write_archive, write_layout
 from containers.building.python_packages import packages_layer
-from containers.building.root_filesystem import RootFilesystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,12 @@ def build_archive(content: ImageContent, output: Path, progress: Callable[[str],
     return BuiltArchive(output, size, digest, architecture())
 
 
-def _layers(content: ImageContent, scratch: Path, progress: Callable[[str], None]) -> list[RootFilesystem]:
+def _layers(content: ImageContent, scratch: Path, progress: Callable[[str], None]) -> list[LayerFiles]:
     """The layers from bottom to top; those that seldom change are the lower ones."""
     layers = [base_system()]
     packages = bool(content.packages or content.requirements)
     if content.python or packages:
-        python = RootFilesystem()
+        python = LayerFiles()
         program = add_python(python)
         above = []
         if packages:
@@ -107,6 +107,6 @@ def _layers(content: ImageContent, scratch: Path, progress: Callable[[str], None
         layers.append(folder_layer(content.folder, layers))
     working_dir = content.working_dir.strip("/")
     if working_dir and working_dir not in merged(layers):
-        layers.append(RootFilesystem())
+        layers.append(LayerFiles())
         layers[-1].add_folder(working_dir)
     return layers

@@ -17,10 +17,10 @@ import sys
 from pathlib import Path
 
 from containers.building.errors import BuildError
-from containers.building.root_filesystem import RootFilesystem
+from containers.building.layer_files import LayerFiles
 
 
-def with_bytecode(layer: RootFilesystem, scratch: Path) -> RootFilesystem:
+def with_bytecode(layer: LayerFiles, scratch: Path) -> LayerFiles:
     """The layer with the bytecode of each `.py` file that it has from the host, compiled into `scratch`."""
     work: list[tuple[str, str, str]] = []
     for path, entry in sorted(layer.entries.items()):
@@ -44,7 +44,7 @@ def with_bytecode(layer: RootFilesystem, scratch: Path) -> RootFilesystem:
         raise BuildError(
             f"Python files cannot be compiled: {said[-1]}", "Make room on the disk, or try again"
         )
-    whole = RootFilesystem(dict(layer.entries))
+    whole = LayerFiles(dict(layer.entries))
     for _, compiled, path in work:
         if Path(compiled).exists():
             whole.add_file(importlib.util.cache_from_source(path), Path(compiled), 0o644)

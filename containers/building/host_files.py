@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from containers.building.errors import BuildError
-from containers.building.root_filesystem import RootFilesystem
+from containers.building.layer_files import LayerFiles
 
 PROGRAMS = (
     "sh", "bash", "awk", "base64", "basename", "cat", "chmod", "cmp", "comm", "cp", "cut", "date", "diff",
@@ -45,13 +45,13 @@ class HostFilesError(BuildError):
     """The host lacks a program or library that the image needs."""
 
 
-def base_system() -> RootFilesystem:
+def base_system() -> LayerFiles:
     """A small Linux user land: shell, small programs, users and `/tmp`; `/bin` and `/lib` link to `/usr`.
 
     Raises:
         HostFilesError: A program or a library is missing.
     """
-    root = RootFilesystem()
+    root = LayerFiles()
     for link in ("bin", "sbin", "lib", "lib64"):
         root.add_link(link, f"usr/{link}" if link != "sbin" else "usr/bin")
     for folder in ("dev", "proc", "sys", "root", "etc", "opt", "var", "usr/bin", "usr/lib", "usr/lib64"):
@@ -72,7 +72,7 @@ def base_system() -> RootFilesystem:
     return root
 
 
-def add_python(root: RootFilesystem) -> str:
+def add_python(root: LayerFiles) -> str:
     """Add the host's Python without tests, tools and installed packages; returns its path in the image."""
     version = _VERSION
     program = Path(sys.base_prefix) / "bin" / version
@@ -99,7 +99,7 @@ def python_library() -> str:
 
 
 def add_libraries(
-    root: RootFilesystem, programs: Iterable[Path], own: Path | None = None, search: Sequence[Path] = ()
+    root: LayerFiles, programs: Iterable[Path], own: Path | None = None, search: Sequence[Path] = ()
 ) -> None:
     """Add the shared libraries that `programs` need, except those below `own`, which the caller adds.
 

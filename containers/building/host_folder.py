@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from containers.building.errors import BuildError
 from containers.building.host_files import add_libraries
-from containers.building.root_filesystem import Entry, RootFilesystem
+from containers.building.layer_files import FileEntry, LayerFiles
 
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin"
 """`PATH` of images."""
@@ -28,7 +28,7 @@ _MAXIMUM_LINKS = 40
 _LONGEST_SHEBANG = 256
 
 
-def folder_layer(folder: Path, below: Sequence[RootFilesystem]) -> RootFilesystem:
+def folder_layer(folder: Path, below: Sequence[LayerFiles]) -> LayerFiles:
     """The files below `folder`, and the shared libraries that its programs need from the host.
 
     Args:
@@ -40,11 +40,11 @@ def folder_layer(folder: Path, below: Sequence[RootFilesystem]) -> RootFilesyste
         HostFilesError: A shared library is missing on the host.
     """
     base = merged(below)
-    layer = RootFilesystem()
+    layer = LayerFiles()
     files = [(_place(base, path), file) for path, file in _walk(folder)]
     for path, file in files:
         _add(layer, path, file, folder, base)
-    libraries = RootFilesystem()
+    libraries = LayerFiles()
     own = folder.resolve()
     search = [own / name for name in _library_folders(own)]
     add_libraries(
@@ -53,7 +53,7 @@ def folder_layer(folder: Path, below: Sequence[RootFilesystem]) -> RootFilesyste
         own=own,
         search=search,
     )
-    for path, entry in libraries.without(RootFilesystem(dict(base))).entries.items():
+    for path, entry in libraries.without(LayerFiles(dict(base))).entries.items():
         layer.entries.setdefault(path, entry)
     whole = merged([*below, layer])
     for path, file in files:
@@ -61,12 +61,12 @@ def folder_layer(folder: Path, below: Sequence[RootFilesystem]) -> RootFilesyste
     return layer
 
 
-def merged(layers: Sequence[RootFilesystem]) -> dict[str, Entry]:
+def merged(layers: Sequence[LayerFiles]) -> dict[str, FileEntry]:
     """Every path of an image, folders included."""
     return {path: entry for layer in layers for path, entry in layer.with_parents().items()}
 
 
-def resolved(entries: Mapping[str, Entry], path: str) -> str | None:
+def resolved(entries: Mapping[str, FileEntry], path: str) -> str | None:
     """The path with links followed as inside the image, or None if it does not exist there."""
     waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
     done: list[str] = []
@@ -92,13 +92,13 @@ def resolved(entries: Mapping[str, Entry], path: str) -> str | None:
     return "/".join(done)
 
 
-def find_program(entries: Mapping[str, Entry], name: str, search_path: str = SEARCH_PATH) -> str | None:
+def find_program(entries: Mapping[str, FileEntry], name: str, search_path: str = SEARCH_PATH) -> str | None:
     """The path of a program in the image, by its path or by its name, or None."""
     candidates = [name] if "/" in name else [f"{folder}/{name}" for folder in search_path.split(":")]
     return next((found for one in candidates if (found := resolved(entries, one))), None)
 
 
-def _place(base: Mapping[str, Entry], path: PurePosixPath) -> str:
+def _place(base: Mapping[str, FileEntry], path: PurePosixPath) -> str:
     """Where a path of the folder is in the image: `/bin` and `/lib` are links to folders below `/usr`.
 
     A folder `bin` in a layer would replace the link, and with it the shell.
@@ -147,7 +147,7 @@ def _check_name(path: PurePosixPath, file: Path) -> None:
         raise BuildError(f"{_shown(file)}: the folder /{_RESERVED} is reserved for the runner", "Rename it")
 
 
-def _add(layer: RootFilesystem, path: str, file: Path, folder: Path, base: Mapping[str, Entry]) -> None:
+def _add(layer: LayerFiles, path: str, file: Path, folder: Path, base: Mapping[str, FileEntry]) -> None:
     try:
         mode = file.lstat().st_mode
         in_base = base.get(path)
@@ -188,12 +188,12 @@ def _target(file: Path, folder: Path, moved: bool) -> str:
     return f"/{inside}" if moved and not target.startswith("/") else target
 
 
-def _expect_no_folder(entry: Entry | None, path: str, file: Path) -> None:
+def _expect_no_folder(entry: FileEntry | None, path: str, file: Path) -> None:
     if entry is not None and (entry.is_folder or (entry.link_to or "").startswith("usr/")):
         raise BuildError(f"{_shown(file)} would replace the folder /{path} of the base system", "Rename it")
 
 
-def _check(path: str, file: Path, whole: Mapping[str, Entry]) -> None:
+def _check(path: str, file: Path, whole: Mapping[str, FileEntry]) -> None:
     entry = whole[path]
     if entry.link_to is not None and resolved(whole, path) is None:
         raise BuildError(
@@ -204,7 +204,7 @@ def _check(path: str, file: Path, whole: Mapping[str, Entry]) -> None:
         _check_interpreter(file, whole)
 
 
-def _check_interpreter(file: Path, whole: Mapping[str, Entry]) -> None:
+def _check_interpreter(file: Path, whole: Mapping[str, FileEntry]) -> None:
     with file.open("rb") as stream:
         line = stream.readline(_LONGEST_SHEBANG)
     if not line.startswith(b"#!"):

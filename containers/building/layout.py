@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from containers.building.root_filesystem import RootFilesystem
+from containers.building.layer_files import LayerFiles
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -60,7 +60,7 @@ def architecture() -> str:
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
-def write_layout(folder: Path, layers: Sequence[RootFilesystem], settings: ImageSettings) -> str:
+def write_layout(folder: Path, layers: Sequence[LayerFiles], settings: ImageSettings) -> str:
     """Write the image into `folder`, which must not exist; returns the manifest's digest."""
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -137,7 +137,7 @@ class _Hashing(io.RawIOBase):
         return f"sha256:{self.sha256.hexdigest()}"
 
 
-def _write_layer(unfinished: Path, layer: RootFilesystem) -> _Blob:
+def _write_layer(unfinished: Path, layer: LayerFiles) -> _Blob:
     with unfinished.open("wb") as file:
         compressed = _Hashing(file)
         with gzip.GzipFile("", "wb", _COMPRESSION, compressed, mtime=0) as stream:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from containers.building.errors import BuildError
 from containers.building.host_files import add_libraries, python_library
-from containers.building.root_filesystem import RootFilesystem
+from containers.building.layer_files import LayerFiles
 
 _SCRIPTS = "usr/local/bin"
 _NOT_IN_AN_IMAGE = {"direct_url.json", "REQUESTED"}
@@ -23,7 +23,7 @@ _SHOWN_LINES = 5
 
 def packages_layer(
     packages: Sequence[str], requirements: Sequence[Path], python: str, scratch: Path
-) -> RootFilesystem:
+) -> LayerFiles:
     """The packages and their dependencies, below the `site-packages` of the image's Python.
 
     Args:
@@ -41,7 +41,7 @@ def packages_layer(
         if package.startswith("-"):
             raise BuildError(f"'{package}' is not a package", "Specify a package, a path or a URL")
     _install([*packages, *(word for file in requirements for word in ("-r", str(file)))], scratch)
-    layer = RootFilesystem()
+    layer = LayerFiles()
     library = f"{python_library()}/site-packages"
     for file in sorted(scratch.rglob("*")):
         path = PurePosixPath(file.relative_to(scratch).as_posix())

@@ -8,7 +8,7 @@ from typing import Any
 from containers.errors import ErrorKind
 from local_cloud.batch.properties import requirement
 from local_cloud.containers.processes import ContainerFailedError
-from local_cloud.containers.task import ContainerTask, Mount, Node
+from local_cloud.containers.task import ContainerTask, JobNode, Mount
 from local_cloud.ecr.references import parse_uri
 from local_cloud.ecr.store import RepositoryStore
 
@@ -18,7 +18,7 @@ def container_task(
     container: Mapping[str, Any],
     environment: Mapping[str, str],
     mounts: Sequence[Mount],
-    node: Node | None = None,
+    node: JobNode | None = None,
 ) -> ContainerTask:
     """What to run for a job's `container` (see DescribeJobs). `USER` is the image's, and the root is writable
     unless the job definition says otherwise.

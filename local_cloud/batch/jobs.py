@@ -33,7 +33,7 @@ from local_cloud.batch.records import Environment, Record, Scope
 from local_cloud.batch.retries import may_retry
 from local_cloud.batch.volumes import mounts
 from local_cloud.containers.node_network import address_of
-from local_cloud.containers.task import ContainerTask, Node
+from local_cloud.containers.task import ContainerTask, JobNode
 from local_cloud.ecr.store import RepositoryStore
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -301,7 +301,7 @@ class JobRunner(BackgroundWork):
             node = None
             if "nodeProperties" in job:
                 network = None if index == run.main else run.parts[run.main][1].network
-                node = Node(address_of(index), network)
+                node = JobNode(address_of(index), network)
             mounted = mounts(scope, container, self._file_systems)
             return container_task(self._images, container, variables, mounted, node)
 

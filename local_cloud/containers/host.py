@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from containers.errors import ErrorKind, ExplainedError
 from local_cloud import leash
 from local_cloud.containers.memory import MemoryLimit
-from local_cloud.containers.task import ContainerTask, Mount, Node
+from local_cloud.containers.task import ContainerTask, JobNode, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         **{
             **told,
             "mounts": [Mount(**mount) for mount in told["mounts"]],
-            "node": told["node"] and Node(**told["node"]),
+            "node": told["node"] and JobNode(**told["node"]),
         }
     )
     network = None

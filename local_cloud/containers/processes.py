@@ -56,7 +56,7 @@ class RunningContainer:
         self._status = status
         self._lines = b""
         self.network: Mapping[str, str] | None = None
-        """Of the main node of a multi-node job: see `Node.main`."""
+        """Of the main node of a multi-node job: see `JobNode.main`."""
         try:
             self.process = subprocess.Popen(
                 [

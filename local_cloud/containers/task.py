@@ -16,7 +16,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Node:
+class JobNode:
     """A node of a multi-node job."""
 
     address: str
@@ -52,7 +52,7 @@ class ContainerTask:
     """A container that uses more is killed."""
     host_ports: Sequence[tuple[str, int]] = ()
     """What the container can reach on this machine's loopback interface."""
-    node: Node | None = None
+    node: JobNode | None = None
     """Only for a node of a multi-node job."""
     mounts: Sequence[Mount] = ()
     """Folders that other containers may use, too; they keep their owners and modes."""

@@ -30,8 +30,8 @@ from containers import building
 from containers.building.bytecode import with_bytecode
 from containers.building.errors import BuildError
 from containers.building.host_files import add_libraries, add_python, base_system
+from containers.building.layer_files import LayerFiles
 from containers.building.layout import ImageSettings, write_layout
-from containers.building.root_filesystem import RootFilesystem
 from images.wheels import WheelError, fetch_wheels
 
 _HERE = Path(__file__).resolve().parent
@@ -79,15 +79,15 @@ def _ffmpeg_of(wheels: Mapping[str, Path]) -> Path:
     return program
 
 
-def _ffmpeg(base: RootFilesystem, wheels: Mapping[str, Path]) -> RootFilesystem:
-    root = RootFilesystem()
+def _ffmpeg(base: LayerFiles, wheels: Mapping[str, Path]) -> LayerFiles:
+    root = LayerFiles()
     root.add_file("usr/bin/ffmpeg", _ffmpeg_of(wheels), 0o755)
     return root.without(base)
 
 
-def _darknet(base: RootFilesystem, wheels: Mapping[str, Path]) -> list[RootFilesystem]:
+def _darknet(base: LayerFiles, wheels: Mapping[str, Path]) -> list[LayerFiles]:
     """Two layers: Python with its packages, which rarely change, and the detector."""
-    packages, detector = RootFilesystem(), RootFilesystem()
+    packages, detector = LayerFiles(), LayerFiles()
     python = add_python(packages)
     for name in ("numpy", "opencv_python_headless"):
         packages.add_tree(f"{_DARKNET}/lib", wheels[name], _is_of_a_wheel)
@@ -119,9 +119,7 @@ def _zip(files: Sequence[Path]) -> bytes:
     return content.getvalue()
 
 
-def _build(
-    folder: Path, name: str, layers: Sequence[RootFilesystem], log: Callable[[str], None]
-) -> BuiltImage:
+def _build(folder: Path, name: str, layers: Sequence[LayerFiles], log: Callable[[str], None]) -> BuiltImage:
     target, note = folder / name, folder / ".inputs" / name
     inputs = "\n".join([*(layer.fingerprint() for layer in layers), _program_fingerprint()])
     reused = target.is_dir() and note.is_file() and note.read_text() == inputs
@@ -139,7 +137,7 @@ def _build(
     return BuiltImage(name, target, size, reused)
 
 
-def _compiled(layers: Sequence[RootFilesystem], scratch: Path) -> list[RootFilesystem]:
+def _compiled(layers: Sequence[LayerFiles], scratch: Path) -> list[LayerFiles]:
     whole = []
     for number, layer in enumerate(layers):
         (scratch / str(number)).mkdir()

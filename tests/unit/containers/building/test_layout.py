@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from containers.building.host_files import add_libraries, base_system
+from containers.building.layer_files import LayerFiles
 from containers.building.layout import ImageSettings, write_layout
-from containers.building.root_filesystem import RootFilesystem
 
 SETTINGS = ImageSettings({"PATH": "/usr/bin:/bin"}, ["/bin/sh"], tag="1.2")
 
 
-def tiny_layers(program: Path) -> list[RootFilesystem]:
-    base, top = RootFilesystem(), RootFilesystem()
+def tiny_layers(program: Path) -> list[LayerFiles]:
+    base, top = LayerFiles(), LayerFiles()
     base.add_folder("tmp", 0o1777)
     base.add_file("usr/bin/program", program)
     base.add_link("bin", "usr/bin")
@@ -93,7 +93,7 @@ def test_layer_belongs_to_root_is_dated_1970_and_names_folders_before_their_file
 @pytest.mark.parametrize("path", ["/etc/passwd", "../etc/passwd", "usr/../../etc", ""])
 def test_path_that_leaves_the_image_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="relative to its root"):
-        RootFilesystem().add_content(path, "x")
+        LayerFiles().add_content(path, "x")
 
 
 def test_fingerprint_changes_with_an_input_and_only_then(program: Path) -> None:
@@ -104,7 +104,7 @@ def test_fingerprint_changes_with_an_input_and_only_then(program: Path) -> None:
 
 
 def test_libraries_of_a_program_come_with_its_loader() -> None:
-    root = RootFilesystem()
+    root = LayerFiles()
     add_libraries(root, [Path("/bin/sh")])
     names = {path.rpartition("/")[2] for path in root.entries}
     assert "libc.so.6" in names

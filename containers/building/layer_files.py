@@ -19,7 +19,7 @@ _FOLDER = 0o755
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """One path of an image: exactly one of `source`, `content`, `link_to` is set, or none for a folder."""
 
     mode: int
@@ -36,29 +36,30 @@ class Entry:
 
 
 @dataclass(slots=True)
-class RootFilesystem:
+class LayerFiles:
     """The files of one image layer, by their path in the image without the leading `/`."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, FileEntry] = field(default_factory=dict)
 
     def add_folder(self, path: str, mode: int = _FOLDER) -> None:
         """Add an empty folder."""
-        self._put(path, Entry(mode))
+        self._put(path, FileEntry(mode))
 
     def add_file(self, path: str, source: Path, mode: int | None = None) -> None:
         """Add a file of the host, with links followed; without `mode`, executable if the file is."""
         source = source.resolve(strict=True)
-        executable = source.stat().st_mode & 0o111
-        self._put(path, Entry(mode if mode is not None else (0o755 if executable else 0o644), source=source))
+        if mode is None:
+            mode = 0o755 if source.stat().st_mode & 0o111 else 0o644
+        self._put(path, FileEntry(mode, source=source))
 
     def add_content(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Add a file with this content."""
         data = content.encode() if isinstance(content, str) else content
-        self._put(path, Entry(mode, content=data))
+        self._put(path, FileEntry(mode, content=data))
 
     def add_link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
-        self._put(path, Entry(0o777, link_to=target))
+        self._put(path, FileEntry(0o777, link_to=target))
 
     def add_tree(self, path: str, source: Path, keep: Callable[[PurePosixPath], bool]) -> None:
         """Add the files below `source`, without files and folders whose relative path `keep` rejects."""
@@ -70,9 +71,9 @@ class RootFilesystem:
                 if keep(inside / name) and file.is_file():
                     self.add_file(f"{path}/{inside / name}", file)
 
-    def without(self, other: RootFilesystem) -> RootFilesystem:
+    def without(self, other: LayerFiles) -> LayerFiles:
         """Only what `other`, a layer below this one, does not have already."""
-        return RootFilesystem({path: e for path, e in self.entries.items() if other.entries.get(path) != e})
+        return LayerFiles({path: e for path, e in self.entries.items() if other.entries.get(path) != e})
 
     def fingerprint(self) -> str:
         """Changes when an entry changes; a file's path, size and time represent its bytes."""
@@ -105,19 +106,19 @@ class RootFilesystem:
                     member.type = tarfile.DIRTYPE
                     archive.addfile(member)
 
-    def _put(self, path: str, entry: Entry) -> None:
+    def _put(self, path: str, entry: FileEntry) -> None:
         parts = PurePosixPath(path).parts
         if not parts or path.startswith("/") or ".." in parts:
             raise ValueError(f"a path in an image is relative to its root, without '..': {path!r}")
         self.entries[str(PurePosixPath(path))] = entry
 
-    def with_parents(self) -> dict[str, Entry]:
+    def with_parents(self) -> dict[str, FileEntry]:
         """The entries and their folders: a tar without folders leaves their mode to the program that unpacks
         it."""
         whole = dict(self.entries)
         for path in self.entries:
             parent = posixpath.dirname(path)
             while parent and parent not in whole:
-                whole[parent] = Entry(_FOLDER)
+                whole[parent] = FileEntry(_FOLDER)
                 parent = posixpath.dirname(parent)
         return whole
