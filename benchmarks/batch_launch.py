@@ -125,9 +125,9 @@ def _in_arrays(files: int) -> _Launch:
         return _Launch(seconds, endpoint.calls, endpoint.throttled, endpoint.jobs)
 
 
-def one_by_one(files: int, seed: int = 0) -> _Launch:
+def one_by_one(files: int) -> _Launch:
     """The simulation: one invocation of a Lambda function, and one call of SubmitJob, for each file."""
-    chance = random.Random(seed)
+    chance = random.Random(0)
     limit = TokenBucket(CALLS_PER_S, CALLS_PER_S)
     launch = _Launch()
     free = [_Environment() for _ in range(_CONCURRENCY)]

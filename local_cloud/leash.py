@@ -83,7 +83,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(128 + signal.SIGKILL)
 
 
-def fork_keeper(*, owner: int = 0, grace_s: float = 0.0) -> None:
+def fork_keeper(*, grace_s: float = 0.0) -> None:
     """Fork: this returns in the child, in a session of its own; the parent becomes its keeper."""
     become_subreaper()
     keeper = os.getpid()
@@ -93,7 +93,7 @@ def fork_keeper(*, owner: int = 0, grace_s: float = 0.0) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        os._exit(keep(child, owner=owner, grace_s=grace_s))
+        os._exit(keep(child, grace_s=grace_s))
     die_with_parent(keeper)
     os.setsid()
 

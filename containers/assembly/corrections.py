@@ -69,10 +69,10 @@ class _Correction:
 
     def users(self) -> None:
         """Lines for Lambda's user, so that programs that ask who they are get an answer."""
-        self._add_line("etc/passwd", 2, USER_ID, f"{USER}:x:{USER_ID}:{GROUP_ID}::{_HOME}:/bin/sh")
-        self._add_line("etc/group", 2, GROUP_ID, f"{USER}:x:{GROUP_ID}:")
+        self._add_line("etc/passwd", USER_ID, f"{USER}:x:{USER_ID}:{GROUP_ID}::{_HOME}:/bin/sh")
+        self._add_line("etc/group", GROUP_ID, f"{USER}:x:{GROUP_ID}:")
 
-    def _add_line(self, path: str, column: int, number: int, line: str) -> None:
+    def _add_line(self, path: str, number: int, line: str) -> None:
         text = self._tree.text(path)
         if text is None:
             if self._tree.look_up(path) is not None or not isinstance(
@@ -81,7 +81,7 @@ class _Correction:
                 return  # a link, or larger than any such file: it is not changed
             text = "root:x:0:0:root:/root:/bin/sh\n" if path == "etc/passwd" else "root:x:0:\n"
         rows = [row.split(":") for row in text.splitlines()]
-        if any(len(row) > column and (row[column] == str(number) or row[0] == USER) for row in rows):
+        if any(row[2:] and (row[2] == str(number) or row[0] == USER) for row in rows):
             return
         text += "" if not text or text.endswith("\n") else "\n"
         content = f"{text}{line}\n".encode("utf-8", "surrogateescape")

@@ -271,7 +271,7 @@ class DiskBudget:
         self._unchecked = 0
         self._free_before = store.free_bytes()
         # A manifest may claim any size: images are evicted only for received bytes (`charge`). An image that
-        # cannot # fit after evicting all others is rejected before the download.
+        # cannot fit after evicting all others is rejected before the download.
         needed = compressed_bytes + RESERVE_BYTES
         if self._free_before < needed and self._free_before + store.evictable_bytes() < needed:
             raise self.disk_full()

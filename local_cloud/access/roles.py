@@ -126,7 +126,7 @@ def also_needed(  # noqa: PLR0917 (as ministack gives it)
     name = action.partition(":")[2]
     if (service in _UNCHECKED and not name.startswith(_UNCHECKED[service])) or action in _EVENT_SOURCES:
         # The emulator does not check permissions for the actions of a stack or a state machine: only callers
-        # with all # permissions may use them. Otherwise, cloudformation:CreateStack would be equivalent to
+        # with all permissions may use them. Otherwise, cloudformation:CreateStack would be equivalent to
         # root.
         return [("*:*", "*"), ("iam:PassRole", "*")]
     if service in _NO_ROLES_PASSED or name.startswith("Invoke"):
