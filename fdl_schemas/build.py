@@ -25,6 +25,7 @@ from fdl_schemas.model import (
     FileSystem,
     Function,
     HttpAuth,
+    InputQueue,
     JobSize,
     MultiNode,
     OscarService,
@@ -36,6 +37,13 @@ from fdl_schemas.model import (
     Workflow,
 )
 from fdl_schemas.reading.document import PathInFile
+
+_LEAST_CONCURRENCY, _MOST_CONCURRENCY = 2, 1000
+"""Of `MaximumConcurrency` (https://docs.aws.amazon.com/lambda/latest/api/API_ScalingConfig.html). The lowest
+value is the default in `batch` mode, because each invocation submits thousands of files."""
+_CONCURRENCY = 10
+"""Default for functions whose container runs in Lambda: the whole concurrency of a new account."""
+_WINDOW_S = 20
 
 _REFERENCES = (("${ENV:", "environment"), ("${SECRET:", "secret"))
 
@@ -139,7 +147,7 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
         container=_container(_map(settings.get("container")), folder),
         init_script=_file(settings.get("init_script"), folder),
         environment=_variables(settings.get("environment")),
-        inputs=_storage_entries(settings.get("input")),
+        inputs=_inputs(settings),
         outputs=_storage_entries(settings.get("output")),
         role_arn=_map(entry.get("iam")).get("role") or None,
         layer_arns=_texts(settings.get("layers")),
@@ -159,7 +167,7 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
             **_given(settings, "asynchronous", "invocation_type", "log_type"),
         ),
         **_given({"first": next(iter(_texts(settings.get("architectures"))), None)}, architecture="first"),
-        **_given(settings, "description", "region", "log_level", "preheat"),
+        **_given(settings, "description", "region", "log_level", "preheat", "once"),
         **_given(settings, "execution_mode", read=ExecutionMode),
         **_given(
             settings,
@@ -272,7 +280,7 @@ def _oscar_service(cluster: str, settings: Mapping[str, Any]) -> OscarService:
         name=settings.get("name", ""),
         script=settings.get("script"),
         environment=_variables(settings.get("environment")),
-        inputs=_storage_entries(settings.get("input")),
+        inputs=_inputs(settings),
         outputs=_storage_entries(settings.get("output")),
         **_given(settings, "image", "memory", "log_level"),
         **_given(settings, "cpu", read=str),
@@ -303,6 +311,14 @@ def _setting(value: str) -> Setting:
     return Setting(value)
 
 
+def _inputs(settings: Mapping[str, Any]) -> tuple[StorageEntry, ...]:
+    given = settings.get("input")
+    return tuple(
+        replace(entry, queue=_queue(_map(one).get("queue"), settings))
+        for entry, one in zip(_storage_entries(given), given or (), strict=True)
+    )
+
+
 def _storage_entries(entries: list[Any] | None) -> tuple[StorageEntry, ...]:
     # A removed entry is replaced, because the rules use the indexes of the file.
     return tuple(storage_entry(_map(entry)) for entry in entries or ())
@@ -318,6 +334,23 @@ def storage_entry(settings: Mapping[str, Any]) -> StorageEntry:
         suffixes=_filter(settings.get("suffix")),
         topic_arn=settings.get("topic"),
         **_given(settings, provider="storage_provider"),
+    )
+
+
+def _queue(settings: Any, function: Mapping[str, Any]) -> InputQueue | None:
+    """The queue of an input; its defaults depend on the function."""
+    if not isinstance(settings, dict):
+        return None
+    in_batch = function.get("execution_mode") == ExecutionMode.BATCH
+    most = _LEAST_CONCURRENCY
+    if not in_batch:
+        reserved = int(function.get("reserved_concurrency") or _CONCURRENCY)
+        most = max(_LEAST_CONCURRENCY, min(reserved, _MOST_CONCURRENCY))
+    return InputQueue(
+        **{"max_concurrency": most, **_given(settings, "max_concurrency", read=int)},
+        batch_window_s=int(settings.get("batch_window", _WINDOW_S)) if in_batch else 0,
+        arn=settings.get("arn"),
+        **_given(settings, "retention_days", read=int),
     )
 
 

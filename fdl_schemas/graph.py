@@ -178,7 +178,7 @@ def overlapping_inputs(steps: Sequence[Step]) -> tuple[tuple[tuple[int, int], tu
     readers: dict[str, list[tuple[tuple[str, ...], int, int]]] = defaultdict(list)
     for index, step in enumerate(steps):
         for number, entry in enumerate(step.inputs):
-            if entry.bucket and entry.topic_arn is None:
+            if entry.bucket and not entry.is_notified_elsewhere:
                 readers[_bucket_of(entry)].append((_segments(entry.folder), index, number))
     found = []
     for places in readers.values():

@@ -27,6 +27,20 @@ class ExecutionMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class InputQueue:
+    """The SQS queue in which the new files of an input wait."""
+
+    max_concurrency: int
+    """Maximum number of concurrent invocations of the function for this queue."""
+    batch_window_s: int = 0
+    """For how long files are collected for one invocation, which submits them together; 0 unless the function
+    runs in `batch` mode, because each invocation is for one file then."""
+    retention_days: int = 14
+    arn: str | None = None
+    """ARN of an existing queue; None: a queue is created for the function."""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageEntry:
     """One entry of `input` or `output`: a folder of a bucket, and filters on the base names of its files."""
 
@@ -41,6 +55,14 @@ class StorageEntry:
     """`KIND` or `KIND.NAME`; `s3` alone is the function's own account and role."""
     topic_arn: str | None = None
     """Only for inputs: the SNS topic that delivers the bucket's notifications, if they are not direct."""
+    queue: InputQueue | None = None
+    """Only for inputs: the queue in which new files wait; None: they invoke the function directly."""
+
+    @property
+    def is_notified_elsewhere(self) -> bool:
+        """Whether a topic or an existing queue delivers the notifications of a bucket that is not part of the
+        workflow."""
+        return self.topic_arn is not None or (self.queue is not None and self.queue.arn is not None)
 
     @property
     def key_prefix(self) -> str:
@@ -234,6 +256,8 @@ class Function:
     """Limit of concurrent runs; None: the account's limit."""
     retry_attempts: int = 2
     """Retries of asynchronous invocations."""
+    once: bool = False
+    """Whether each input object is processed only once, even if its event is delivered several times."""
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     """The user's tags; `createdby: scar` is added to them."""
     preheat: bool = False
@@ -339,10 +363,12 @@ class Workflow:
     def buckets(self) -> tuple[str, ...]:
         """Names of all buckets in the function's own account, in the order of their first use.
 
-        A bucket whose notifications a topic delivers belongs to another account."""
+        A bucket whose notifications a topic or an existing queue delivers is not part of the workflow."""
         entries = (entry for function in self.functions for entry in (*function.inputs, *function.outputs))
         return tuple(
             dict.fromkeys(
-                entry.bucket for entry in entries if entry.provider == "s3" and entry.topic_arn is None
+                entry.bucket
+                for entry in entries
+                if entry.provider == "s3" and not entry.is_notified_elsewhere
             )
         )

@@ -147,6 +147,8 @@ class FunctionConfig:
     function's role)."""
     assembled: EnclosingImage | None = None
     """The user's image, if the runner is part of it; None: the runner pulls `image`."""
+    once: bool = False
+    """Whether each input object is processed only once."""
 
 
 def load_config(environ: Mapping[str, str]) -> FunctionConfig:
@@ -200,6 +202,7 @@ class _Reader:
             outputs=self._folders(data, "outputs", providers),
             storage_providers=providers,
             assembled=assembled_image(self._path.parent),
+            once=self._is(data.get("once", False), bool, "once", "true or false"),
             file_systems=tuple(map(Path, self._strings(data.get("file_systems", []), "file_systems"))),
             batch=None
             if batch is None

@@ -230,8 +230,8 @@ def with_real_names(
     def renamed(entries: tuple[StorageEntry, ...]) -> tuple[StorageEntry, ...]:
         return tuple(
             replace(entry, bucket=names[entry.bucket])
-            if entry.provider == "s3" and entry.topic_arn is None
-            else entry  # of another account
+            if entry.provider == "s3" and not entry.is_notified_elsewhere
+            else entry  # of another account, or not of this workflow
             for entry in entries
         )
 

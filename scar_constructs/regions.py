@@ -112,7 +112,7 @@ def _owners(by_region: Mapping[str | None, Sequence[Function]]) -> Mapping[str, 
 
 def _own(entries: Sequence[StorageEntry]) -> Iterator[StorageEntry]:
     """Those in buckets of the function's own account."""
-    return (entry for entry in entries if entry.provider == "s3" and entry.topic_arn is None)
+    return (entry for entry in entries if entry.provider == "s3" and not entry.is_notified_elsewhere)
 
 
 def _named(region: str | None) -> str:

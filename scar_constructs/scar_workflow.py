@@ -185,7 +185,7 @@ class ScarWorkflow(Construct):
             entry
             for definition in chosen
             for entry in entries_of(definition)
-            if entry.provider == "s3" and entry.topic_arn is None
+            if entry.provider == "s3" and not entry.is_notified_elsewhere
         ]
         if not own:
             raise ValueError(f"{self.node.path}: {function or 'no function'} has no {what} folder on S3")

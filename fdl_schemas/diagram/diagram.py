@@ -87,7 +87,7 @@ class _Drawing:
         self._steps = steps
         self._nodes: list[Node] = []
         self._edges: dict[tuple[int, int, bool], Edge] = {}
-        self._folders: dict[tuple[str, str, str | None], int] = {}
+        self._folders: dict[tuple[str, str, str | None, str | None], int] = {}
         self._buckets: dict[str, int] = {}
 
     def diagram(self, title: str) -> Diagram:
@@ -131,13 +131,16 @@ class _Drawing:
 
     def _folder(self, entry: StorageEntry) -> int:
         provider = "s3" if entry.provider.partition(".")[0] == "s3" else entry.provider
-        key = (f"{provider}:{entry.bucket}", entry.folder, entry.topic_arn)
+        given_queue = None if entry.queue is None else entry.queue.arn
+        key = (f"{provider}:{entry.bucket}", entry.folder, entry.topic_arn, given_queue)
         if key not in self._folders:
             lines = [f"/{entry.folder}" if entry.folder else "the whole bucket"]
             if entry.provider != "s3":
                 lines.append(f"on {entry.provider}")
             if entry.topic_arn is not None:
                 lines.append(f"by topic {entry.topic_arn.rpartition(':')[2]}")
+            if given_queue is not None:
+                lines.append(f"by queue {given_queue.rpartition(':')[2]}")
             group = self._buckets.setdefault(key[0], len(self._buckets))
             self._folders[key] = self._add(
                 Node(Kind.FOLDER, printable(entry.bucket), tuple(map(printable, lines)), group)
@@ -184,7 +187,7 @@ def _texts(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def _filters(entry: StorageEntry) -> str:
-    """`frame-*, *.jpg`: the filters on file names."""
+    """`frame-*, *.jpg, queue`: the filters on file names, and whether files wait in a queue."""
     parts = []
     for patterns in (
         [f"{prefix}*" for prefix in entry.prefixes],
@@ -193,4 +196,7 @@ def _filters(entry: StorageEntry) -> str:
         shown = patterns[:_FILTERS_SHOWN] + ["…"] * (len(patterns) > _FILTERS_SHOWN)
         if shown:
             parts.append(", ".join(shown))
-    return printable(" and ".join(parts))
+    label = " and ".join(parts)
+    if entry.queue is not None:
+        label += ", queue" if label else "queue"
+    return printable(label)

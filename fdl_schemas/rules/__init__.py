@@ -9,6 +9,7 @@ files.py              files that the FDL file names
 images.py             image functions on AWS Lambda
 marks.py              text that the CDK or CloudFormation replaces
 patterns.py           `*` in names
+queues.py             queues of inputs, and warnings for inputs that may need one
 regions.py            regions
 storage.py            paths, buckets and storage providers
 tags.py               tags

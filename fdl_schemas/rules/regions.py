@@ -1,4 +1,4 @@
-"""The rules about regions: layers, file systems and notifications must be in the function's region."""
+"""The rules about regions: layers, file systems, queues and notifications are in the function's region."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ _NAME_OF_LAYER: Final = 6
 
 
 def check_region_of_parts(entry: FunctionEntry, findings: Findings) -> None:
-    """Checks that layers and file systems are in the function's region, and that no layer is listed twice.
+    """Checks that layers, file systems and queues are in the function's region, and that no layer is listed
+    twice.
 
-    Source: AWS Lambda developer guide, "Adding layers to functions" and "Configuring file system access".
+    Source: AWS Lambda developer guide, "Adding layers to functions", "Configuring file system access" and
+    "Using Lambda with Amazon SQS".
     """
     if not findings.is_whole(entry.at("lambda", "region")):
         return
@@ -58,6 +60,9 @@ def _parts(entry: FunctionEntry) -> Iterator[tuple[str, PathInFile, str]]:
     for index, system in enumerate(systems):
         if isinstance(system, dict) and "Arn" in system:
             yield "file system", entry.at("lambda", "file_system", index, "Arn"), system["Arn"]
+    for index, read in enumerate(entry.function.inputs):
+        if read.queue is not None and read.queue.arn is not None:
+            yield "queue", entry.at("lambda", "input", index, "queue", "arn"), read.queue.arn
 
 
 def check_region_of_readers(draft: Draft, findings: Findings) -> None:
@@ -72,7 +77,7 @@ def check_region_of_readers(draft: Draft, findings: Findings) -> None:
             continue
         for index, read in enumerate(entry.function.inputs):
             at = entry.at("lambda", "input", index)
-            if read.provider != "s3" or read.topic_arn is not None or not findings.is_whole(at):
+            if read.provider != "s3" or read.is_notified_elsewhere or not findings.is_whole(at):
                 continue
             other = first.setdefault(read.bucket, entry).function
             if other.region != region and findings.is_first_mention("FDL035", read.bucket):

@@ -26,6 +26,7 @@ from fdl_schemas.rules.files import check_files
 from fdl_schemas.rules.images import check_image_function
 from fdl_schemas.rules.marks import refuse_marks
 from fdl_schemas.rules.patterns import warn_of_patterns
+from fdl_schemas.rules.queues import check_queues, check_shared_queues, warn_of_direct_events, warn_of_fan_out
 from fdl_schemas.rules.regions import check_region_of_parts, check_region_of_readers
 from fdl_schemas.rules.storage import check_providers, check_storage
 from fdl_schemas.rules.tags import check_tags
@@ -58,6 +59,8 @@ def check_rules(draft: Draft, findings: Findings) -> None:
     refuse_marks(findings)
     _check_unique_names(draft, findings)
     _check_loops(draft, findings)
+    check_shared_queues(draft, findings)
+    warn_of_fan_out(draft, findings)
     _warn_of_oscar(draft, findings)
 
 
@@ -146,6 +149,8 @@ _FUNCTION_RULES: Final = (
     _check_file_system,
     check_region_of_parts,
     check_image_function,
+    check_queues,
+    warn_of_direct_events,
 )
 
 

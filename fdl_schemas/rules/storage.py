@@ -25,6 +25,8 @@ _AROUND_A_FOLDER: Final = 20  # of its ARN
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _LONGEST_FUNCTION_POLICY: Final = 20_480
 _STATEMENT: Final = 450  # that lets one bucket, rule or topic invoke a function, but for the function's name
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
+_MOST_SENDERS: Final = 25  # the policy of a queue has at most 8,192 bytes, and the ARN of a topic about 300
 _METHODS: Final = 2  # of an HTTP endpoint, with a statement each
 _ADDRESSES: Final = frozenset({"endpoint", "hostname", "oneprovider_host"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -87,7 +89,24 @@ def _check_rights(function: Function, path: PathInFile, findings: Findings) -> N
 
 
 def _check_sources(function: Function, path: PathInFile, findings: Findings) -> None:
-    sources = {entry.topic_arn or entry.bucket for entry in function.inputs if entry.provider == "s3"}
+    sources, queued = (
+        {
+            entry.topic_arn or entry.bucket
+            for entry in function.inputs
+            if entry.provider == "s3" and (entry.queue is not None) is in_queue
+            if entry.queue is None or entry.queue.arn is None
+        }
+        for in_queue in (False, True)
+    )
+    if len(queued) > _MOST_SENDERS:
+        findings.error(
+            "FDL017",
+            f"{len(queued)} buckets and topics send to the queue of the function",
+            (*path, "input"),
+            expected=f"at most {_MOST_SENDERS}; the policy that allows it has at most 8 KiB",
+            help="read from fewer buckets, or split the function",
+            on_key=True,
+        )
     most = _LONGEST_FUNCTION_POLICY // (_STATEMENT + len(function.name))
     most -= _METHODS if function.api_gateway is not None else 0
     if len(sources) > most:

@@ -59,6 +59,7 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
                 on_key=True,
             )
     _warn_of_batch(entry, findings)
+    _warn_of_queues(entry, findings)
     if (
         entry.get("api_gateway")
         and entry.get("api_gateway", "name") is None
@@ -101,6 +102,22 @@ def warn_of_keys_without_meaning(entry: FunctionEntry, findings: Findings) -> No
         _no_effect(entry, ("lambda", "preheat"), reason, findings)
 
 
+def _warn_of_queues(entry: FunctionEntry, findings: Findings) -> None:
+    for index, read in enumerate(entry.function.inputs):
+        path = entry.at("lambda", "input", index, "queue")
+        if read.queue is None or not findings.is_whole(path):
+            continue
+        given = entry.get("lambda", "input")[index]["queue"]
+        reasons = {}
+        if entry.function.execution_mode is not ExecutionMode.BATCH:
+            reasons["batch_window"] = "remove the key; it only applies to `execution_mode: batch`"
+        if read.queue.arn is not None:
+            reasons["retention_days"] = "remove the key; the existing queue has its own retention"
+        for key, reason in reasons.items():
+            if given.get(key) is not None:
+                _no_effect(entry, ("lambda", "input", index, "queue", key), reason, findings)
+
+
 def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
     settings = entry.get("batch")
     if not isinstance(settings, dict):
@@ -131,7 +148,7 @@ def _warn_of_batch(entry: FunctionEntry, findings: Findings) -> None:
             _no_effect(entry, steps, reason, findings)
 
 
-def _no_effect(entry: FunctionEntry, steps: tuple[str, ...], reason: str, findings: Findings) -> None:
+def _no_effect(entry: FunctionEntry, steps: tuple[str | int, ...], reason: str, findings: Findings) -> None:
     findings.warning(
-        "FDL051", f"{quoted(steps[-1])} has no effect here", entry.at(*steps), help=reason, on_key=True
+        "FDL051", f"{quoted(str(steps[-1]))} has no effect here", entry.at(*steps), help=reason, on_key=True
     )

@@ -123,7 +123,7 @@ def _object_arns(
 ) -> list[str]:
     def arn(entry: StorageEntry) -> str:
         objects = f"{in_policy(entry.key_prefix)}*"
-        if entry.topic_arn is None:
+        if not entry.is_notified_elsewhere:
             return buckets[entry.bucket].arn_for_objects(objects)
         return Stack.of(role).format_arn(
             service="s3", region="", account="", resource=entry.bucket, resource_name=objects

@@ -98,6 +98,7 @@ def function_config(definition: Function, providers: Sequence[StorageProvider] =
             "attempts": batch.attempts,
             "multi_node": batch.multi_node is not None,
         },
+        **({"once": True} if definition.once else {}),
     }
 
 

@@ -130,4 +130,6 @@ class DistributedLaunch(Construct):
 
 def launchable(definition: Function) -> tuple[StorageEntry, ...]:
     """The input folders of a function whose files can be listed: those of this account's buckets."""
-    return tuple(entry for entry in definition.inputs if entry.provider == "s3" and entry.topic_arn is None)
+    return tuple(
+        entry for entry in definition.inputs if entry.provider == "s3" and not entry.is_notified_elsewhere
+    )

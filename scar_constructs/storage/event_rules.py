@@ -42,7 +42,7 @@ def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
         (entry.bucket, sum(1 for _ in key_filters(entry)))
         for function in functions
         for entry in function.inputs
-        if entry.topic_arn is None
+        if not entry.is_notified_elsewhere
     )
     for bucket, found in groupby(own, key=lambda pair: pair[0]):
         if sum(count for _, count in found) > _NOTIFICATIONS_OF_A_BUCKET:

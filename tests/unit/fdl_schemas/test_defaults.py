@@ -23,13 +23,21 @@ PLAIN: dict[str, Any] = {
                     "name": "f",
                     "execution_mode": "lambda-batch",
                     "container": {"image": "busybox"},
-                    "input": [{"path": "bucket/in"}],
+                    "input": [{"path": "bucket/in", "queue": {}}],
                     "output": [{"path": "bucket/out"}],
                 },
                 "api_gateway": {"name": "api"},
             }
         ],
-        "oscar": [{"cluster": {"name": "o", "input": [{"path": "b/in"}], "output": [{"path": "b/out"}]}}],
+        "oscar": [
+            {
+                "cluster": {
+                    "name": "o",
+                    "input": [{"path": "b/in", "queue": {}}],
+                    "output": [{"path": "b/out"}],
+                }
+            }
+        ],
     },
     "storage_providers": {"minio": {"lab": {"endpoint": "https://minio.example.org"}}},
 }

@@ -8,7 +8,7 @@ import pytest
 
 from fdl_schemas.build import storage_entry
 from fdl_schemas.graph import edges, loops, overlapping_inputs
-from fdl_schemas.model import Container, Function, StorageEntry
+from fdl_schemas.model import Container, Function, InputQueue, StorageEntry
 
 
 def entry(path: str, suffix: str = "", prefix: str = "", provider: str = "s3") -> StorageEntry:
@@ -161,8 +161,14 @@ def test_whole_bucket_overlaps_all_its_folders() -> None:
     }
 
 
-def test_input_fed_by_a_topic_overlaps_nothing_but_can_be_triggered() -> None:
-    fed = StorageEntry("b", "in", topic_arn="arn:aws:sns:us-east-1:123456789012:t")
+@pytest.mark.parametrize(
+    "fed",
+    [
+        StorageEntry("b", "in", topic_arn="arn:aws:sns:us-east-1:123456789012:t"),
+        StorageEntry("b", "in", queue=InputQueue(2, arn="arn:aws:sqs:us-east-1:123456789012:q")),
+    ],
+)
+def test_input_fed_from_elsewhere_overlaps_nothing_but_can_be_triggered(fed: StorageEntry) -> None:
     steps = [function("a", [fed], []), function("b", "b/in", []), function("c", [], "b/in")]
     assert overlapping_inputs(steps) == ()
     assert edges(steps) == (("c", "a"), ("c", "b"))

@@ -18,6 +18,7 @@ from fdl_schemas.model import (
     FileSystem,
     Function,
     HttpAuth,
+    InputQueue,
     JobSize,
     MultiNode,
     OscarService,
@@ -287,6 +288,7 @@ def test_a_workflow_cannot_be_changed(tmp_path: Path) -> None:
         workflow.functions[0].environment["A"] = "b"  # type: ignore[index]
 
 
+QUEUE_ARN = "arn:aws:sqs:eu-west-1:123456789012:q"
 EVERY_KEY = """\
 functions:
   aws:
@@ -314,7 +316,10 @@ functions:
         environment: {Variables: {C: d}}
         registry_credentials: login
       input:
-      - {path: inputs/in, prefix: a, topic: "arn:aws:sns:eu-west-1:123456789012:new"}
+      - path: inputs/in
+        prefix: a
+        topic: arn:aws:sns:eu-west-1:123456789012:new
+        queue: {max_concurrency: 4, retention_days: 3}
       output:
       - {storage_provider: minio.lab, path: results/out, suffix: [jpg]}
       deployment: {bucket: staging}
@@ -324,6 +329,7 @@ functions:
         LocalMountPath: /mnt/data
       reserved_concurrency: 5
       retry_attempts: 0
+      once: true
       tags: {project: vision}
       preheat: true
       asynchronous: true
@@ -392,7 +398,11 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
             ),
             inputs=(
                 StorageEntry(
-                    "inputs", "in", prefixes=("a",), topic_arn="arn:aws:sns:eu-west-1:123456789012:new"
+                    "inputs",
+                    "in",
+                    prefixes=("a",),
+                    topic_arn="arn:aws:sns:eu-west-1:123456789012:new",
+                    queue=InputQueue(max_concurrency=4, retention_days=3),
                 ),
             ),
             outputs=(StorageEntry("results", "out", suffixes=("jpg",), provider="minio.lab"),),
@@ -406,6 +416,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
             ),
             reserved_concurrency=5,
             retry_attempts=0,
+            once=True,
             tags={"project": "vision"},
             preheat=True,
             role_arn="arn:aws:iam::123456789012:role/mine",
@@ -454,6 +465,24 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
     )
     assert workflow.allow_loops
     assert workflow.buckets == ()  # one is fed by a topic, the other is on MinIO
+
+
+@pytest.mark.parametrize(
+    ("function", "queue", "expected"),
+    [
+        ("", "{}", InputQueue(10, 0, 14)),
+        ("reserved_concurrency: 50", "{}", InputQueue(50, 0, 14)),
+        ("reserved_concurrency: 5000", "{}", InputQueue(1000, 0, 14)),
+        ("execution_mode: batch", "{}", InputQueue(2, 20, 14)),
+        ("execution_mode: batch, reserved_concurrency: 50", "{batch_window: 0}", InputQueue(2, 0, 14)),
+        ("", '{arn: "arn:aws:sqs:eu-west-1:123456789012:q"}', InputQueue(10, arn=QUEUE_ARN)),
+    ],
+)
+def test_defaults_of_a_queue(function: str, queue: str, expected: InputQueue, tmp_path: Path) -> None:
+    settings = f"name: f, container: {{image: a}}, input: [{{path: inputs/in, queue: {queue}}}], {function}"
+    workflow = load(f"functions: {{aws: [{{lambda: {{{settings}}}}}]}}", tmp_path)
+    assert workflow.functions[0].inputs == (StorageEntry("inputs", "in", queue=expected),)
+    assert workflow.buckets == (() if expected.arn else ("inputs",))
 
 
 def job_of(batch: str, folder: Path, more: str = "") -> BatchJob:

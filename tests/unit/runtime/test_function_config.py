@@ -115,6 +115,7 @@ def expected(folder: Path) -> dict[str, FunctionConfig]:
             ),
         },
         registry_credentials="team/registry",
+        once=True,
     )
     return {config.name: config for config in (smallest, mounted, everything)}
 
