@@ -6,9 +6,11 @@ environment: `SCAR_EVENT` as JSON, or `SCAR_EVENT_GZ` (base64 of gzip) if it is 
 are limited to 8 192 characters, including those that AWS adds. An event that does not fit is stored in the
 stack's bucket of events (`SCAR_EVENT_BUCKET`), and `SCAR_EVENT_URI` names the object.
 
-The events of an array job, which `scar-launch` submits, are the lines of one object: `SCAR_EVENTS_URI` names
-it, and each line has `SCAR_EVENTS_WIDTH` bytes, so that a job reads only its own. The index of the line is
-the job's index in the array or, in a single job, `SCAR_EVENTS_INDEX`.
+The files that an input queue delivers together become one array job, as do those of `scar-launch`: AWS Batch
+accepts 50 calls of SubmitJob a second in an account. The events of an array job are the lines of one object
+in the bucket of events: `SCAR_EVENTS_URI` names it, and each line has `SCAR_EVENTS_WIDTH` bytes, so that a
+job reads only its own. The index of the line is the job's index in the array or, in a single job,
+`SCAR_EVENTS_INDEX`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import gzip
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from containers import aws
 from containers.bounded_json import JsonError, read_json
@@ -31,10 +34,34 @@ INLINE_LIMIT = 4 * 1024
 UNPACKED_LIMIT = 8 * 1024 * 1024
 """No event of Lambda is longer than 6 MB."""
 NAME_LIMIT = 128
+ARRAY_LIMIT = 10_000
+"""Maximum size of an array job."""
 
 
-def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str, str]) -> str:
-    """Submit it to the function's queue; return the job's id. Raises `ExplainedError`."""
+def together(invocations: Sequence[Invocation], config: FunctionConfig) -> Iterator[Sequence[Invocation]]:
+    """The invocations in groups, of which `submit` makes one job each.
+
+    A job on several nodes cannot be part of an array. An event that is too long for a job's environment is
+    not part of one either, because it would make the lines of all others as long.
+    """
+    some: list[Invocation] = []
+    for invocation in invocations:
+        if (config.batch is not None and config.batch.multi_node) or not _is_short(invocation):
+            yield [invocation]
+            continue
+        some.append(invocation)
+        if len(some) == ARRAY_LIMIT:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def submit(invocations: Sequence[Invocation], config: FunctionConfig, environ: Mapping[str, str]) -> str:
+    """Submit one job for all of them, of the groups of `together`, to the function's queue; return its id.
+
+    Raises `ExplainedError`: nothing was submitted, or it is unknown whether it was.
+    """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -47,24 +74,25 @@ def submit(invocation: Invocation, config: FunctionConfig, environ: Mapping[str,
             kind=ErrorKind.MISCONFIGURED,
         )
     try:
-        name, value = _variable(invocation, environ)
-        overrides = {"environment": [{"name": name, "value": value}]}
+        several = len(invocations) > 1
         answer = aws.client("batch").submit_job(
-            jobName=job_name(config.name, invocation),
             jobQueue=queue,
             jobDefinition=definition,
-            **_for_all_nodes(overrides)
-            if config.batch is not None and config.batch.multi_node
-            else {"containerOverrides": overrides},
+            **_array(invocations, config, environ) if several else _single(invocations[0], config, environ),
         )
     except (ClientError, BotoCoreError, Boto3Error) as error:
         raise ExplainedError(
-            f"The job of {invocation.subject} could not be submitted: {error}",
+            f"The job of {subject(invocations)} could not be submitted: {error}",
             advice="The event will be retried; check the state of the job queue and the role of the "
             "function.",
             kind=ErrorKind.SUBMIT_FAILED,
         ) from None
     return str(answer["jobId"])
+
+
+def subject(invocations: Sequence[Invocation]) -> str:
+    """The name of a group for people."""
+    return invocations[0].subject if len(invocations) == 1 else f"{len(invocations)} files"
 
 
 def event_of_job(environ: Mapping[str, str]) -> object:
@@ -101,6 +129,41 @@ def job_name(function: str, invocation: Invocation) -> str:
     return f"{function}-{safe}"[:NAME_LIMIT].strip("-_") or "job"
 
 
+def _single(invocation: Invocation, config: FunctionConfig, environ: Mapping[str, str]) -> dict[str, Any]:
+    overrides = _environment(dict([_variable(invocation, environ)]))
+    in_nodes = config.batch is not None and config.batch.multi_node
+    return {
+        "jobName": job_name(config.name, invocation),
+        **(_for_all_nodes(overrides) if in_nodes else {"containerOverrides": overrides}),
+    }
+
+
+def _array(
+    invocations: Sequence[Invocation], config: FunctionConfig, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    lines = [event_json(invocation.event).encode() for invocation in invocations]
+    width = max(map(len, lines)) + 1
+    content = b"".join(line.ljust(width - 1) + b"\n" for line in lines)
+    digest, uri = _store(content, "jsonl", "application/jsonl", subject(invocations), environ)
+    variables = {"SCAR_EVENTS_URI": uri, "SCAR_EVENTS_WIDTH": str(width)}
+    return {
+        "jobName": f"{config.name}-{digest[:16]}",
+        "arrayProperties": {"size": len(invocations)},
+        "containerOverrides": _environment(variables),
+    }
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, object]:
+    return {"environment": [{"name": name, "value": value} for name, value in variables.items()]}
+
+
+def _is_short(invocation: Invocation) -> bool:
+    try:
+        return len(event_json(invocation.event)) <= INLINE_LIMIT
+    except ExplainedError:
+        return False  # `submit` raises it for this invocation only
+
+
 def _for_all_nodes(overrides: object) -> dict[str, object]:
     node_overrides = [{"targetNodes": "0:", "containerOverrides": overrides}]
     return {"nodeOverrides": {"nodePropertyOverrides": node_overrides}}
@@ -114,18 +177,25 @@ def _variable(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, 
     packed = base64.b64encode(content).decode()
     if len(packed) <= INLINE_LIMIT:
         return "SCAR_EVENT_GZ", packed
+    return "SCAR_EVENT_URI", _store(content, "json.gz", "application/gzip", invocation.subject, environ)[1]
+
+
+def _store(
+    content: bytes, ending: str, content_type: str, what: str, environ: Mapping[str, str]
+) -> tuple[str, str]:
+    """Store events in the bucket of events; return their digest and URI."""
     bucket = environ.get("SCAR_EVENT_BUCKET")
     if not bucket:
         raise ExplainedError(
-            f"The event of {invocation.subject} is {len(text)} characters long, "
-            "and SCAR_EVENT_BUCKET is not set",
+            f"The event of {what} is too long for a job's environment, and SCAR_EVENT_BUCKET is not set",
             advice="Deploy the function again.",
             kind=ErrorKind.MISCONFIGURED,
         )
-    # Named after its content: a retried event is stored only once.
-    key = f"{hashlib.sha256(content).hexdigest()}.json.gz"
-    aws.client("s3").put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/gzip")
-    return "SCAR_EVENT_URI", f"s3://{bucket}/{key}"
+    # Named after their content: retried events are stored only once.
+    digest = hashlib.sha256(content).hexdigest()
+    key = f"{digest}.{ending}"
+    aws.client("s3").put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
+    return digest, f"s3://{bucket}/{key}"
 
 
 def _line(uri: str, environ: Mapping[str, str]) -> str:

@@ -1,7 +1,8 @@
 """The entry point of AWS Lambda: `handle(event, context)`.
 
 `lambda` mode: each invocation of the event runs here. `lambda-batch` mode: the same, but one that runs out of
-time or memory is submitted to Batch. `batch` mode: each is submitted to Batch. Filters are applied first.
+time or memory is submitted to Batch. `batch` mode: each is submitted to Batch, those of a queue together as
+an array job. Filters are applied first.
 
 How callers are answered:
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,9 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             uploads_until=started + own_time + seconds_for_uploads(config.timeout_threshold_s),
             log=log,
             cold=cold,
-            delegate=None if config.execution_mode == "lambda" else _delegate(config, log),
+            delegate=(lambda invocation: _submit([invocation], config, log))
+            if config.execution_mode == "lambda-batch"
+            else None,
         )
         if event == PREHEAT:
             return {"status": "ok", "request_id": request_id, **preheat(setting)}
@@ -120,34 +123,32 @@ def _run_all(
     work: Work, setting: JobSetting
 ) -> tuple[list[JobResult], list[tuple[Invocation, ExplainedError]]]:
     results, failures = [], []
-    for invocation in work.invocations:
+    groups: Iterable[Sequence[Invocation]] = ([invocation] for invocation in work.invocations)
+    if work.kind == "queue" and setting.config.execution_mode == "batch":
+        groups = delegation.together(work.invocations, setting.config)
+    for group in groups:
         try:
-            results.append(_run(invocation, setting))
-        except ExplainedError as error:
-            failures.append((invocation, error))
-            setting.log.failure(error, subject=invocation.subject)
+            results.append(_run(group, setting))
         except Exception as error:  # the other records must still run
-            setting.log.failure(error, subject=invocation.subject)
-            unforeseen = f"The runner failed with an internal error: {type(error).__name__}"
-            failures.append(
-                (invocation, ExplainedError(unforeseen, advice=_TO_REPORT, kind=ErrorKind.INTERNAL_ERROR))
-            )
+            setting.log.failure(error, subject=delegation.subject(group))
+            if not isinstance(error, ExplainedError):
+                unforeseen = f"The runner failed with an internal error: {type(error).__name__}"
+                error = ExplainedError(unforeseen, advice=_TO_REPORT, kind=ErrorKind.INTERNAL_ERROR)
+            failures += [(invocation, error) for invocation in group]
     return results, failures
 
 
-def _run(invocation: Invocation, setting: JobSetting) -> JobResult:
-    if setting.config.execution_mode == "batch" and setting.delegate is not None:
-        return JobResult(invocation.subject, status="delegated", job_id=setting.delegate(invocation))
-    return run_job(invocation, setting)
+def _run(group: Sequence[Invocation], setting: JobSetting) -> JobResult:
+    if setting.config.execution_mode == "batch":
+        job_id = _submit(group, setting.config, setting.log)
+        return JobResult(delegation.subject(group), status="delegated", job_id=job_id)
+    return run_job(group[0], setting)
 
 
-def _delegate(config: FunctionConfig, log: Log) -> Callable[[Invocation], str]:
-    def delegate(invocation: Invocation) -> str:
-        job_id = delegation.submit(invocation, config, os.environ)
-        log.info("submitted", subject=invocation.subject, job_id=job_id)
-        return job_id
-
-    return delegate
+def _submit(group: Sequence[Invocation], config: FunctionConfig, log: Log) -> str:
+    job_id = delegation.submit(group, config, os.environ)
+    log.info("submitted", subject=delegation.subject(group), job_id=job_id)
+    return job_id
 
 
 def _answer(

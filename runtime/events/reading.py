@@ -5,6 +5,7 @@
 | S3 notification | one invocation for each record; the key is URL-decoded (`+` is a space) |
 | EventBridge "Object Created" | one invocation; its key is not encoded |
 | SNS or SQS message that contains one of these, also SQS around SNS | the same, for each wrapped record |
+| SQS message with Lambda's record of a failed invocation of one of these (a redrive) | the same |
 | delegated event (`storage_provider`, `event`) that contains one of these | the same |
 | API Gateway proxy request (payload 1.0 or 2.0), function URL, ALB | one invocation (`http_events`) |
 | event of another service or storage (`unsupported`) | rejected |
@@ -193,6 +194,9 @@ def _unwrap(event: object, depth: int) -> Iterator[Invocation | Skipped]:
     elif isinstance(event.get("Records"), list):
         for record in event["Records"]:
             yield from _from_record(record, depth)
+    elif "requestPayload" in event and "requestContext" in event:
+        # The failure queue contains these, and its messages can be moved to the input queue.
+        yield from _unwrap(event["requestPayload"], depth - 1)
     elif isinstance(event.get("Message"), str) and "TopicArn" in event:
         yield from _unwrap(_parsed(event["Message"], "SNS"), depth - 1)
     elif _is_delegated(event):

@@ -72,6 +72,23 @@ def sqs(*bodies: object) -> dict[str, Any]:
     }
 
 
+def failed_invocation(event: object) -> dict[str, Any]:
+    """What Lambda sends to the failure queue about an event whose last retry failed."""
+    return {
+        "version": "1.0",
+        "timestamp": "2026-11-22T08:10:00.000Z",
+        "requestContext": {
+            "requestId": "7a5c3d",
+            "functionArn": "arn:aws:lambda:us-east-1:1:function:f:$LATEST",
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": 3,
+        },
+        "requestPayload": event,
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "responsePayload": {"errorMessage": "no", "errorType": "InvocationError"},
+    }
+
+
 def rest_request(
     method: str = "GET",
     body: str | None = None,

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from containers import aws
-from runtime import handler, memory
+from runtime import delegation, handler, memory
 from runtime.config import StorageFolder
+from runtime.delegation import event_of_job
 from runtime.environment import input_folder
 from runtime.errors import InvocationError
 from runtime.events import http_async
@@ -605,6 +606,76 @@ def test_batch_that_refuses_the_job_fails_the_invocation(function: Function, bat
     batch_api.refuse = True
     with pytest.raises(InvocationError, match="SubmitFailed"):
         function.invoke(s3_event(function.bucket.name, "in/a"))
+
+
+def test_files_of_a_queue_become_one_array_job_with_a_line_for_each(
+    function: Function, batch_api: BatchApi, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    monkeypatch.setenv("SCAR_EVENT_BUCKET", function.bucket.name)
+    function.deploy(COPY, execution_mode="batch", batch={"timeout_s": 600, "attempts": 2})
+    names = ["in/a", "in/ü +.jpg", "in/" + "x" * 200]
+    events = [s3_event(function.bucket.name, name) for name in names]
+    assert function.invoke(sqs(*events, "rubbish", s3_event(function.bucket.name, "in/"))) == {
+        "batchItemFailures": [{"itemIdentifier": "m3"}]
+    }
+    (request,) = batch_api.requests
+    assert request["arrayProperties"] == {"size": 3}
+    jobs = [{**batch_api.environment(), "AWS_BATCH_JOB_ARRAY_INDEX": str(index)} for index in range(3)]
+    assert [event_of_job(job) for job in jobs] == events
+    (line,) = (line for line in log_lines() if line["message"] == "submitted")
+    assert (line["subject"], line["job_id"]) == ("3 files", "job-1")
+    # The same files again have the same name and the same object.
+    function.invoke(sqs(*events))
+    assert batch_api.requests[1] == request
+    assert len(function.bucket.keys("")) == 1
+
+
+def test_single_file_of_a_queue_and_long_events_have_jobs_of_their_own(
+    function: Function, batch_api: BatchApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCAR_EVENT_BUCKET", function.bucket.name)
+    function.deploy(COPY, execution_mode="batch", batch={"timeout_s": 600, "attempts": 2})
+    event = s3_event(function.bucket.name, "in/a")
+    long = {**event_bridge(function.bucket.name, "in/b"), "noise": "x" * 5000}
+    assert function.invoke(sqs(event, long)) == {"batchItemFailures": []}
+    assert [request.get("arrayProperties") for request in batch_api.requests] == [None, None]
+    assert event_of_job(batch_api.environment()) == event
+
+
+def test_files_of_a_queue_for_several_nodes_are_submitted_one_by_one(
+    function: Function, batch_api: BatchApi
+) -> None:
+    batch = {"timeout_s": 600, "attempts": 2, "multi_node": True}
+    function.deploy(COPY, execution_mode="batch", batch=batch)
+    function.invoke(sqs(*(s3_event(function.bucket.name, name) for name in ("in/a", "in/b"))))
+    assert [set(request) for request in batch_api.requests] == [
+        {"jobName", "jobQueue", "jobDefinition", "nodeOverrides"}
+    ] * 2
+
+
+def test_more_files_than_an_array_holds_become_two(
+    function: Function, batch_api: BatchApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCAR_EVENT_BUCKET", function.bucket.name)
+    monkeypatch.setattr(delegation, "ARRAY_LIMIT", 2)
+    function.deploy(COPY, execution_mode="batch", batch={"timeout_s": 600, "attempts": 2})
+    function.invoke(sqs(s3_event(function.bucket.name, *(f"in/{number}" for number in range(5)))))
+    sizes = [request.get("arrayProperties", {}).get("size") for request in batch_api.requests]
+    assert sizes == [2, 2, None]
+
+
+def test_batch_of_a_queue_that_is_not_accepted_fails_as_a_whole(
+    function: Function, batch_api: BatchApi, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    monkeypatch.setenv("SCAR_EVENT_BUCKET", function.bucket.name)
+    function.deploy(COPY, execution_mode="batch", batch={"timeout_s": 600, "attempts": 2})
+    batch_api.refuse = True
+    events = [s3_event(function.bucket.name, f"in/{number}") for number in range(3)]
+    assert function.invoke(sqs(*events)) == {
+        "batchItemFailures": [{"itemIdentifier": f"m{number}"} for number in range(3)]
+    }
+    (line,) = (line for line in log_lines() if line["message"] == "failed")
+    assert (line["kind"], line["subject"]) == ("SubmitFailed", "3 files")
 
 
 def test_unknown_event_fails_and_says_what_was_expected(function: Function) -> None:

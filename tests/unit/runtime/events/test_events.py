@@ -14,6 +14,7 @@ from runtime.events.invocation import VARIABLE_LIMIT
 from runtime.events.reading import Work, read_event
 from tests.unit.runtime.event_shapes import (
     event_bridge,
+    failed_invocation,
     http_request,
     rest_request,
     s3_event,
@@ -68,6 +69,8 @@ def test_each_record_is_one_invocation_with_an_event_of_its_own(config: Function
         sqs,
         lambda event: sqs(sns_in_a_queue(event)),
         lambda event: sqs(sns(event)),
+        lambda event: sqs(failed_invocation(event)),
+        lambda event: sqs(failed_invocation(sns(event))),
     ],
 )
 def test_wrapped_notification_is_unwrapped(wrap: Any, config: FunctionConfig) -> None:
@@ -76,12 +79,13 @@ def test_wrapped_notification_is_unwrapped(wrap: Any, config: FunctionConfig) ->
 
 
 def test_message_that_cannot_be_read_does_not_hold_up_the_others(config: FunctionConfig) -> None:
-    work = read_event(sqs("no JSON", s3_event("bucket", "in/a"), {"hello": 1}, "[1]"), config)
+    direct = failed_invocation({"hello": 1})
+    work = read_event(sqs("no JSON", s3_event("bucket", "in/a"), {"hello": 1}, "[1]", direct), config)
     assert work.kind == "queue"
     assert [(invocation.item, invocation.subject) for invocation in work.invocations] == [
         ("m1", "s3://bucket/in/a")
     ]
-    assert [item for item, _ in work.unreadable] == ["m0", "m2", "m3"]
+    assert [item for item, _ in work.unreadable] == ["m0", "m2", "m3", "m4"]
 
 
 def test_endless_wrapping_is_refused(config: FunctionConfig) -> None:
