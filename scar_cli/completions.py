@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from scar_cli.aws.deployed import DeployedFunction, DeployedStack
 
 _Values = Callable[[click.Context], Iterable[str]]
@@ -39,6 +40,8 @@ class _File(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(incomplete, type="file")]
 
 
@@ -51,6 +54,8 @@ class _Name(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[Any]]:
+        from click.shell_completion import CompletionItem
+
         found: set[str] = set()
         with suppress(Exception):  # without credentials, for example: an error would garble the command line
             found.update(self._values(ctx))

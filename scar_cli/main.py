@@ -20,7 +20,7 @@ import click
 from scar_cli.completions import add_completion
 from scar_cli.errors import UserError
 from scar_cli.table import printable
-from toolchain.downloads import DownloadError
+from toolchain.errors import DownloadError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 _GROUPS = {

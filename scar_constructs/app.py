@@ -13,7 +13,7 @@ from fdl_schemas.load import check
 from scar_constructs.deployment import Deployment, DeploymentError, cdk_context
 from scar_constructs.functions.provider_settings import with_environment_values
 from scar_constructs.functions.udocker_tarball import find_udocker_tools
-from toolchain.downloads import DownloadError
+from toolchain.errors import DownloadError
 from toolchain.node import choose_node
 
 

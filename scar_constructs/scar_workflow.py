@@ -25,7 +25,7 @@ from scar_constructs.functions.provider_settings import with_environment_values
 from scar_constructs.functions.udocker_tarball import UdockerTools, find_udocker_tools
 from scar_constructs.template_checks import accept_literal_text
 from scar_constructs.workflow_resources import OUTPUT, WorkflowResources
-from toolchain.downloads import DownloadError
+from toolchain.errors import DownloadError
 
 __all__ = ["DeploymentError", "DownloadError", "FdlError", "ScarWorkflow"]
 

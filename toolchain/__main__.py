@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from toolchain.downloads import DownloadError
+from toolchain.errors import DownloadError
 from toolchain.node_packages import node_packages
 from toolchain.runner_libraries import runner_libraries
 

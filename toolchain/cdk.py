@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain.downloads import DownloadError
+from toolchain.errors import DownloadError
 from toolchain.node import any_node
 from toolchain.node_packages import node_packages
 

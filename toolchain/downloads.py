@@ -11,9 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-
-class DownloadError(Exception):
-    """A download failed; the text contains what, why, and what to do."""
+from toolchain.errors import DownloadError
 
 
 def fetched(

@@ -6,7 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from toolchain.downloads import DownloadError, fetched, run_download
+from toolchain.downloads import fetched, run_download
+from toolchain.errors import DownloadError
 from toolchain.node import bundled_node, npm_program
 
 _HERE = Path(__file__).resolve().parent

@@ -10,7 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from toolchain.downloads import DownloadError, fetched, run_download
+from toolchain.downloads import fetched, run_download
+from toolchain.errors import DownloadError
 
 PYTHON_VERSION = "3.13"
 """The Python that the wheels are built for, which the functions run on."""

@@ -8,7 +8,8 @@ from threading import Barrier
 import pytest
 
 from toolchain import downloads, node_packages
-from toolchain.downloads import DownloadError, downloads_folder, fetched, run_download
+from toolchain.downloads import downloads_folder, fetched, run_download
+from toolchain.errors import DownloadError
 
 
 @pytest.fixture
