@@ -17,7 +17,14 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 
-from containers.engines.helper.kernel import CLONE_NEWNET, CLONE_NEWUSER, StepFailed, libc, map_user, unshare
+from containers.engines.helper.kernel import (
+    CLONE_NEWNET,
+    CLONE_NEWUSER,
+    StepFailed,
+    libc,
+    map_one_user,
+    unshare,
+)
 
 _BRIDGE, _INTERFACE = b"bridge", b"eth0"
 _PREFIX_LENGTH = 16
@@ -53,7 +60,7 @@ class NodeNetwork:
             if os.geteuid() != 0:
                 user = os.geteuid(), os.getegid()
                 unshare(CLONE_NEWUSER, "a user namespace is")
-                map_user(*user, outside=user)
+                map_one_user(*user, outside=user)
             return NodeNetwork(_namespace_with_bridge())
         except (OSError, StepFailed) as error:
             raise NodeNetworkError(f"the network of the nodes cannot be created: {error}") from error

@@ -87,7 +87,7 @@ def remount_read_only(path: str, flags: int) -> None:
     remount(path, flags | MS_RDONLY)
 
 
-def map_user(uid: int, gid: int, outside: tuple[int, int]) -> None:
+def map_one_user(uid: int, gid: int, outside: tuple[int, int]) -> None:
     """Map a user and a group to those of the caller, as the only ones of this user namespace, or OSError."""
     files = {"setgroups": "deny", "uid_map": f"{uid} {outside[0]} 1", "gid_map": f"{gid} {outside[1]} 1"}
     for name, text in files.items():
