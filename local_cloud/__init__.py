@@ -16,7 +16,7 @@
     s3/                Amazon S3
     cloudformation/    AWS CloudFormation
     logs/              Amazon CloudWatch Logs
-    messages/          Amazon SQS and SNS
+    messages/          Amazon SQS, SNS and EventBridge
     step_functions/    AWS Step Functions
 
 Public API: `cloud.py` (`Cloud`, `CloudError`, `Running`).

@@ -90,7 +90,8 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.lambda_functions.zip_workers import prepare_workers
         from local_cloud.logs.events import LogEvents
         from local_cloud.logs.running import RunningLogs
-        from local_cloud.messages import topics
+        from local_cloud.messages import rule_targets, topics
+        from local_cloud.messages.move_tasks import MoveTasks
         from local_cloud.messages.queues import QueueMessages
         from local_cloud.s3 import filters as s3_filters
         from local_cloud.s3 import reads as s3_reads
@@ -117,14 +118,15 @@ def install(  # noqa: PLR0915 (a line for each extension)
             file_systems=file_systems,
         )
         batch.install()
-        logs, messages = LogEvents(store), QueueMessages(store)
+        logs, messages = LogEvents(store), QueueMessages(store, events.wake)
         running_logs = RunningLogs(store, logs)
         logs.install()
         running_logs.install()
         messages.install()
+        MoveTasks(store).install()
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
-            *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes),
+            *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
         ):
             extension.install()
         answers.install(store)

@@ -7,8 +7,8 @@
 - `iam:PassRole` is not checked.
 - `aws:SecureTransport` rejects all plain HTTP. Here, a request over loopback counts as secure.
 - The ARN of an object lost the `/` at the end of its key, and one of two in `a//b`.
-- Batch's calls, and DescribeAccessPoints of EFS, had the resource `*` only. Here, they have those of AWS's
-  Service Authorization Reference.
+- Batch's calls, DescribeAccessPoints of EFS, and message move tasks of SQS had the resource `*` only. Here,
+  they have those of AWS's Service Authorization Reference.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from typing import Any
 import ministack.app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.iam_evaluator import AuthError, EvalResult
+from ministack.services import iam
 
 from local_cloud.access import callers, roles
 from local_cloud.batch.errors import ClientError
 from local_cloud.batch.records import find_definition
+from local_cloud.messages.move_tasks import source_of
 from local_cloud.patches import Original, replaces
 
 _also: contextvars.ContextVar[tuple[tuple[str, str], ...]] = contextvars.ContextVar(
@@ -80,6 +82,9 @@ def install() -> None:
         if service == "elasticfilesystem" and (name := query_params.get("AccessPointId")):
             name = name[0] if isinstance(name, list) else name
             return f"arn:aws:elasticfilesystem:{region}:{account}:access-point/{name}"
+        if service == "sqs" and (moved := moved_queues(_action.get(), body)):
+            _also.set((*needed, *((action, arn) for arn, action in moved[1:])))
+            return moved[0][0]
         found: str = extract(*request)
         return found
 
@@ -131,6 +136,25 @@ def install() -> None:
             for service, handler in ministack.app.SERVICE_HANDLERS.items()
         }
     )
+
+
+def role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
+    """Whether a role may do this, by its own policies or the resource's."""
+    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    context = iam_evaluator.EvalContext(
+        principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/check",
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource_arn,
+        region=resource_arn.split(":")[3],
+    )
+    limits = iam_evaluator._permissions_boundary(iam._roles, name, account)
+    found = iam_evaluator.evaluate(context, iam_evaluator._gather_role_policies(name, account), *limits)
+    policy = iam_evaluator._resource_policy(resource_arn.split(":")[2], resource_arn)
+    if policy is not None:
+        found = iam_evaluator.combine_resource_policy(found, context, *policy, required=False, limits=limits)
+    return bool(found.decision == "Allow")
 
 
 def _trust_loopback() -> None:
@@ -188,6 +212,26 @@ def batch_resources(path: str, body: bytes, region: str, account: str) -> list[s
         for kind, field in _RESOURCES.get(call, ())
         if isinstance(request, dict) and isinstance(request.get(field), str)
     ]
+
+
+def moved_queues(action: str, body: bytes) -> list[tuple[str, str]]:
+    """The queues of a call for message move tasks, each with the action that the caller needs on it."""
+    try:
+        request = json.loads(body or b"{}")
+    except ValueError:
+        return []
+    name = action.partition(":")[2]
+    if not isinstance(request, dict) or not name.endswith(("MessageMoveTask", "MessageMoveTasks")):
+        return []
+    source = request.get("SourceArn") or source_of(str(request.get("TaskHandle", ""))) or "*"
+    if name == "ListMessageMoveTasks":
+        return [(str(source), action)]
+    # "Configure a dead-letter queue redrive" in the guide of Amazon SQS.
+    reading = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    found = [(str(source), action), *((str(source), f"sqs:{needed}") for needed in reading)]
+    if isinstance(target := request.get("DestinationArn"), str):
+        found.append((target, "sqs:SendMessage"))
+    return found
 
 
 _RESOURCES = {

@@ -9,6 +9,8 @@ events when it stops. Here, S3, SNS, EventBridge and calls put their events into
   and passes it on after the last attempt (`event_failures.py`);
 - is on disk before the caller is answered, and keeps an event until its function has succeeded or its failure
   was passed on, in one transaction: at-least-once delivery, as on AWS.
+
+Its workers also invoke functions with messages of SQS queues (`queue_sources.py`), in turn with events.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
 from local_cloud.lambda_functions import event_failures, request_ids
+from local_cloud.lambda_functions.queue_sources import Batch, QueueSources
 from local_cloud.patches import Original, replaces
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -67,6 +70,8 @@ class EventQueue(BackgroundWork):
         self._delayed: list[tuple[float, int, QueuedEvent]] = []
         self._no_room_until: dict[str, float] = {}
         self._sequence = 0
+        self._queues = QueueSources()
+        self._events_next = True
         for number in range(parallel):
             threading.Thread(target=self._work, daemon=True, name=f"lambda-events-{number}").start()
 
@@ -77,9 +82,13 @@ class EventQueue(BackgroundWork):
         sns._lambda_svc = _AsynchronousDoor(self.put)
 
         @replaces(lambda_svc, "_ensure_poller")
-        def poll_unless_paused(poll_sources: Original) -> None:
-            if not self._paused:
+        def poll_streams_unless_paused(poll_sources: Original) -> None:
+            mappings = lambda_svc._esms.all_values()
+            if not self._paused and any(":sqs:" not in mapping["EventSourceArn"] for mapping in mappings):
                 poll_sources()
+            self.wake()  # a mapping of a queue may be new
+
+        self._queues.install()
 
         @replaces(lambda_svc, "reset")
         def reset_all(reset: Original) -> None:
@@ -109,16 +118,21 @@ class EventQueue(BackgroundWork):
                 self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
 
     def resume(self) -> None:
-        """Start working, when everything is loaded and the server answers; queues are polled from now on."""
+        """Start working, when everything is loaded and the server answers; streams are polled from now on."""
         super().resume()
-        if lambda_svc._esms.has_any():
-            lambda_svc._ensure_poller()
+        lambda_svc._ensure_poller()
+
+    def wake(self) -> None:
+        """Look again for what can run: a message can be received, or a mapping has changed."""
+        with self._changed:
+            self._changed.notify()
 
     def forget_all(self) -> None:
         """Drop everything that waits."""
         with self._store.transaction():
             self._waiting.clear()
             self._delayed.clear()
+            self._queues.forget_all()
             self._store.remove_below(_KIND, "")
 
     def _add(self, invocation: QueuedEvent) -> None:
@@ -134,44 +148,60 @@ class EventQueue(BackgroundWork):
     def _work(self) -> None:
         while True:
             with self._changed:
-                invocation = self._next()
-                self._running[id(invocation)] = invocation
+                work = self._next()
+                self._running[id(work)] = work
             try:
-                conclude = self._run(invocation)
+                conclude = self._queues.run(work) if isinstance(work, Batch) else self._run(work)
             except Exception:
-                _log.exception("event for %s: retrying", invocation.function_arn)
-                conclude = partial(self._delay, invocation, RETRY_AFTER_S[-1])
+                _log.exception("trying again: %s", work)
+                if isinstance(work, Batch):
+                    conclude = partial(self._queues.give_back, work)
+                else:
+                    conclude = partial(self._delay, work, RETRY_AFTER_S[-1])
             with self._store.transaction():
-                del self._running[id(invocation)]
+                del self._running[id(work)]
                 if not self._abandoned:
-                    with request_scope(invocation.account, invocation.region):
+                    with request_scope(work.account, work.region):
                         conclude()
                 self._changed.notify_all()
 
-    def _next(self) -> QueuedEvent:
-        """Wait for an event whose function has room. The lock is held."""
+    def _next(self) -> QueuedEvent | Batch:
+        """Wait for an event, or a batch of messages, whose function has room. The lock is held."""
         while True:
             if self._paused:
                 self._changed.wait()
                 continue
             now = time.monotonic()
-            while self._delayed and self._delayed[0][0] <= now:
-                invocation = heapq.heappop(self._delayed)[2]
-                self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
-            wake_at = [self._delayed[0][0]] if self._delayed else []
-            for arn in list(self._waiting):
-                no_room_until = self._no_room_until.get(arn, 0.0)
-                if no_room_until > now:
-                    wake_at.append(no_room_until)
-                    continue
-                queue = self._waiting.pop(arn)
-                invocation = queue.popleft()
-                if queue:
-                    self._waiting[arn] = (
-                        queue  # at the end: its next event follows one of each other function
-                    )
-                return invocation
-            self._changed.wait(None if not wake_at else max(0.0, min(wake_at) - now))
+            takers: list[Callable[[float], tuple[QueuedEvent | Batch | None, float | None]]] = [
+                self._next_event,
+                self._queues.take,
+            ]
+            wake_at: list[float] = []
+            for take in takers if self._events_next else reversed(takers):
+                work, at = take(now)
+                if work is not None:
+                    self._events_next = isinstance(work, Batch)
+                    return work
+                wake_at += [] if at is None else [at]
+            self._changed.wait(max(0.0, min(wake_at) - now) if wake_at else None)
+
+    def _next_event(self, now: float) -> tuple[QueuedEvent | None, float | None]:
+        """An event, or else when to look again (None: after a change)."""
+        while self._delayed and self._delayed[0][0] <= now:
+            invocation = heapq.heappop(self._delayed)[2]
+            self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
+        wake_at = [self._delayed[0][0]] if self._delayed else []
+        for arn in list(self._waiting):
+            no_room_until = self._no_room_until.get(arn, 0.0)
+            if no_room_until > now:
+                wake_at.append(no_room_until)
+                continue
+            queue = self._waiting.pop(arn)
+            invocation = queue.popleft()
+            if queue:
+                self._waiting[arn] = queue  # at the end: its next event follows one of each other function
+            return invocation, None
+        return None, min(wake_at, default=None)
 
     def _run(self, invocation: QueuedEvent) -> Callable[[], None]:
         """Invoke the function once. Returns what must be done afterwards, in one transaction."""

@@ -1,5 +1,8 @@
-"""Amazon SQS and SNS on the embedded cloud.
+"""Amazon SQS, SNS and EventBridge on the embedded cloud.
 
-queues.py  messages of queues, in the database
-topics.py  topics of other accounts, and filters
+queues.py           queues whose messages are in the database
+queued_messages.py  the messages of one queue
+move_tasks.py       dead-letter queue redrive
+rule_targets.py     queues as targets of EventBridge rules
+topics.py           topics of other accounts, and filters
 """

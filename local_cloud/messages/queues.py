@@ -1,12 +1,11 @@
-"""Messages of SQS queues, each an item of the store; snapshots contain only the queues.
+"""SQS queues whose messages are kept in the database; snapshots contain only the queues.
 
-ministack changes messages in many places. Each of them then compares the messages with the stored ones, and
-commits the difference before it answers.
+`QueuedMessages` takes the place of the list of messages in each queue's record, and of all functions of
+ministack that search that list.
 """
 
 from __future__ import annotations
 
-import contextvars
 import json
 import logging
 from collections.abc import Callable
@@ -14,119 +13,186 @@ from typing import Any
 
 from ministack.core import persistence
 from ministack.core.responses import AccountRegionScopedDict
-from ministack.services import eventbridge, s3, sns, sqs
+from ministack.services import sqs
+from ministack.services.cloudformation import provisioners
 
+from local_cloud.messages.queued_messages import KIND, QueuedMessages
 from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
 _Queue = dict[str, Any]
-_KIND = "message"
-_DELIVERIES = (
-    (sqs, "_act_send_message"),
-    (sqs, "_receive_messages_for_esm"),
-    (sqs, "_delete_messages_for_esm"),
-    (s3, "_deliver_event_to_sqs"),
-    (sns, "_deliver_to_sqs"),
-    (eventbridge, "_dispatch_to_sqs"),
-)
-"""Functions that change messages, other than the API calls."""
-_touched: contextvars.ContextVar[list[_Queue] | None] = contextvars.ContextVar("touched", default=None)
-"""Queues that this context has looked up, and may have changed."""
+_UUID_LENGTH = 36
 _log = logging.getLogger("sqs")
 
 
 class QueueMessages:
-    """The messages in the store."""
+    """The messages of all queues, in the store. `changed` is called with the lock of the store held when a
+    message can be received."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, changed: Callable[[], None]) -> None:
         self._store = store
-        self._find: Callable[[str], _Queue | None] = sqs._queue_by_arn
-        self._kept: dict[str, dict[str, tuple[float, int]]] = {}
-        """By queue ARN and message: when it becomes visible, and how often it was received."""
+        self._changed = changed
 
     def install(self) -> None:
-        """Put ourselves around everything that changes messages."""
-        for name in ("_get_q", "_queue_by_arn"):
-            replaces(sqs, name)(_find_noted)
-
-        @replaces(sqs, "_dispatch")
-        async def dispatch_kept(dispatch: Original, *request: Any) -> Any:
-            queues: list[_Queue] = []
-            token = _touched.set(queues)
-            try:
-                return await dispatch(*request)
-            finally:
-                _touched.reset(token)
-                self._keep(queues)
+        """Take the place of ministack's lists of messages."""
+        sqs._queues = _Queues(self._made, self._gone)
+        sqs.get_state = _state_without_messages
+        sqs._expire_retained = sqs._dlq_sweep = lambda _queue: None
+        sqs._collect_msgs = lambda queue, most, visibility_s: queue["messages"].receive(most, visibility_s)
+        sqs._refresh_counts = _refresh_counts
+        for action, handler in (
+            ("DeleteMessage", _delete_message),
+            ("DeleteMessageBatch", self._in_one_commit(_delete_message_batch)),
+            ("ChangeMessageVisibility", _change_visibility),
+            ("ChangeMessageVisibilityBatch", self._in_one_commit(_change_visibility_batch)),
+            ("SendMessageBatch", self._in_one_commit(sqs._act_send_message_batch)),
+            ("PurgeQueue", self._in_one_commit(sqs._act_purge_queue)),
+        ):
+            sqs._HANDLERS[action] = handler
+        _refuse_existing_names()
 
         @replaces(sqs, "reset")
         def reset_all(reset: Original) -> None:
             with self._store.transaction():
-                self._kept.clear()
-                self._store.remove_below(_KIND, "")
-            reset()
-
-        for module, name in _DELIVERIES:
-            replaces(module, name)(self._change_kept)
-        sqs.get_state = self._state_without_messages
+                reset()
+                self._store.remove_below(KIND, "")
 
     def restore(self) -> None:
         """Put all messages back into their queues, when the snapshot is loaded."""
-        for key, value in self._store.items(_KIND):
+        for key, value in self._store.items(KIND):
             arn = key.rpartition(" ")[0]
-            queue = self._find(arn)
+            queue = sqs._queue_by_arn(arn)
             if queue is None:
                 _log.warning("a message is dropped: its queue %s no longer exists", arn)
-                self._store.remove(_KIND, key)
+                self._store.remove(KIND, key)
                 continue
-            message = json.loads(value, object_hook=persistence._json_object_hook)
-            queue["messages"].append(message)
-            self._kept.setdefault(arn, {})[message["id"]] = _version(message)
+            queue["messages"].load(json.loads(value, object_hook=persistence._json_object_hook))
 
-    def _change_kept(self, change: Original, *arguments: Any, **options: Any) -> Any:
-        queues: list[_Queue] = []
-        with self._store.transaction():
-            token = _touched.set(queues)
-            try:
-                return change(*arguments, **options)
-            finally:
-                _touched.reset(token)
-                self._keep(queues)
+    def _made(self, queue: _Queue) -> _Queue:
+        if not isinstance(queue["messages"], QueuedMessages):
+            queue["messages"] = QueuedMessages(queue, self._store, self._changed)
+        return queue
 
-    def _keep(self, queues: list[_Queue]) -> None:
-        """Update the store to the current messages of these queues."""
-        with self._store.transaction():
-            for arn, queue in {queue["attributes"]["QueueArn"]: queue for queue in queues}.items():
-                known, self._kept[arn] = self._kept.get(arn, {}), {}
-                for message in queue["messages"] if self._find(arn) is queue else []:
-                    version = self._kept[arn][message["id"]] = _version(message)
-                    if known.pop(message["id"], None) != version:
-                        self._store.put(
-                            _KIND,
-                            f"{arn} {message['id']}",
-                            json.dumps(message, default=persistence._json_default),
-                        )
-                for gone in known:
-                    self._store.remove(_KIND, f"{arn} {gone}")
+    def _gone(self, queue: _Queue) -> None:
+        queue["messages"].close()
 
-    def _state_without_messages(self) -> dict[str, Any]:
-        self._keep(list(sqs._queues._data.values()))
-        for arn in set(self._kept) - {
-            queue["attributes"]["QueueArn"] for queue in sqs._queues._data.values()
-        }:
-            self._store.remove_below(_KIND, f"{arn} ")  # CloudFormation deletes queues by a way of its own
-            del self._kept[arn]
-        queues = AccountRegionScopedDict()
-        queues._data = {key: {**queue, "messages": []} for key, queue in sqs._queues._data.items()}
-        return {"queues": queues, "queue_name_to_url": sqs._queue_name_to_url}
+    def _in_one_commit(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def act_at_once(*arguments: Any) -> Any:
+            with self._store.transaction():
+                return act(*arguments)
+
+        return act_at_once
 
 
-def _find_noted(find: Original, *reference: Any) -> Any:
-    queue = find(*reference)
-    if queue is not None and (touched := _touched.get()) is not None:
-        touched.append(queue)
-    return queue
+class _Queues(AccountRegionScopedDict):  # type: ignore[misc]
+    """ministack's records of queues, each with our collection of messages."""
+
+    def __init__(self, made: Callable[[_Queue], _Queue], gone: Callable[[_Queue], None]) -> None:
+        super().__init__()
+        self._made = made
+        self._gone = gone
+
+    def __setitem__(self, key: str, queue: _Queue) -> None:
+        if (before := self.get(key)) is not None and before is not queue:
+            self._gone(before)
+        super().__setitem__(key, self._made(queue))
+
+    def update(self, other: Any) -> None:
+        super().update(other)
+        for queue in self.all_values():
+            self._made(queue)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        return self._popped(super().pop(key, *default))
+
+    def pop_scoped(self, account: str, region: str, key: str, *default: Any) -> Any:
+        return self._popped(super().pop_scoped(account, region, key, *default))
+
+    def _popped(self, queue: Any) -> Any:
+        if isinstance(queue, dict):
+            self._gone(queue)
+        return queue
 
 
-def _version(message: dict[str, Any]) -> tuple[float, int]:
-    return message.get("visible_at", 0.0), message.get("receive_count", 0)
+def _state_without_messages() -> dict[str, Any]:
+    queues = AccountRegionScopedDict()
+    queues._data = {key: {**queue, "messages": []} for key, queue in sqs._queues.all_items()}
+    return {"queues": queues, "queue_name_to_url": sqs._queue_name_to_url}
+
+
+def _refresh_counts(queue: _Queue) -> None:
+    names = ("", "NotVisible", "Delayed")
+    for name, count in zip(names, queue["messages"].counts(), strict=True):
+        queue["attributes"][f"ApproximateNumberOfMessages{name}"] = str(count)
+
+
+def _delete(queue: _Queue, entry: dict[str, Any]) -> None:
+    """Delete a message. As on AWS, a message that was deleted before is not an error."""
+    receipt = _receipt(entry)
+    if not queue["messages"].delete(receipt) and len(receipt) != _UUID_LENGTH:
+        raise _invalid_receipt()
+
+
+def _change(queue: _Queue, entry: dict[str, Any]) -> None:
+    if not queue["messages"].change_visibility(_receipt(entry), int(entry.get("VisibilityTimeout", 30))):
+        raise _invalid_receipt()
+
+
+def _receipt(entry: dict[str, Any]) -> str:
+    if not entry.get("ReceiptHandle"):
+        raise sqs._Err("MissingParameter", "The request must contain the parameter ReceiptHandle.")
+    return str(entry["ReceiptHandle"])
+
+
+def _invalid_receipt() -> Exception:
+    error: Exception = sqs._Err("ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
+    return error
+
+
+def _delete_message(data: dict[str, Any], url: str) -> dict[str, Any]:
+    _delete(sqs._get_q(data.get("QueueUrl", url), "sqs:DeleteMessage"), data)
+    return {}
+
+
+def _change_visibility(data: dict[str, Any], url: str) -> dict[str, Any]:
+    _change(sqs._get_q(data.get("QueueUrl", url), "sqs:ChangeMessageVisibility"), data)
+    return {}
+
+
+def _delete_message_batch(data: dict[str, Any], url: str) -> dict[str, Any]:
+    queue = sqs._get_q(data.get("QueueUrl", url), "sqs:DeleteMessage")
+    return _each(data, "DeleteMessageBatchRequestEntry", lambda entry: _delete(queue, entry))
+
+
+def _change_visibility_batch(data: dict[str, Any], url: str) -> dict[str, Any]:
+    queue = sqs._get_q(data.get("QueueUrl", url), "sqs:ChangeMessageVisibility")
+    return _each(data, "ChangeMessageVisibilityBatchRequestEntry", lambda entry: _change(queue, entry))
+
+
+def _each(data: dict[str, Any], entry_name: str, act: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    entries = data.get("Entries", [])
+    sqs._validate_batch_entries(entries, entry_name)
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    for entry in entries:
+        try:
+            act(entry)
+            done.append({"Id": entry["Id"]})
+        except sqs._Err as error:
+            told = {"Code": error.code, "Message": error.message, "SenderFault": True}
+            failed.append({"Id": entry["Id"], **told})
+    return {"Successful": done, "Failed": failed}
+
+
+def _refuse_existing_names() -> None:
+    """As on AWS, a stack cannot create a queue that exists. ministack would replace it, and its messages."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::SQS::Queue"]
+    create = handlers["create"]
+
+    def create_queue(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+        name = props.get("QueueName")
+        if name and sqs._queue_url(name) in sqs._queues:
+            raise ValueError(f"Resource of type 'AWS::SQS::Queue' with identifier '{name}' already exists.")
+        return create(logical_id, props, stack)
+
+    handlers["create"] = create_queue

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from local_cloud.iam.policies import batch_resources, object_arn, wildcard
+from local_cloud.iam.policies import batch_resources, moved_queues, object_arn, wildcard
+from local_cloud.messages.move_tasks import MoveTask
 
 QUEUE = "arn:aws:batch:us-east-1:000000000000:job-queue/q"
 DEFINITION = "arn:aws:batch:us-east-1:000000000000:job-definition/d:3"
@@ -65,3 +66,19 @@ def test_ending_a_job_needs_a_right_on_it_and_looking_at_jobs_on_nothing() -> No
     assert needed("terminatejob", jobId="1234") == needed("canceljob", jobId="1234") == [arn]
     assert needed("describejobs", jobs=["1234"]) == []
     assert batch_resources("/v1/submitjob", b"no JSON", "us-east-1", "000000000000") == []
+
+
+def test_moving_messages_needs_rights_on_both_queues() -> None:
+    source, target = "arn:aws:sqs:us-east-1:000000000000:dead", "arn:aws:sqs:us-east-1:000000000000:q"
+
+    def moved(call: str, **request: object) -> list[tuple[str, str]]:
+        return moved_queues(f"sqs:{call}", json.dumps(request).encode())
+
+    reading = [(source, f"sqs:{name}") for name in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")]
+    start = moved("StartMessageMoveTask", SourceArn=source, DestinationArn=target)
+    assert start == [(source, "sqs:StartMessageMoveTask"), *reading, (target, "sqs:SendMessage")]
+    assert moved("ListMessageMoveTasks", SourceArn=source) == [(source, "sqs:ListMessageMoveTasks")]
+    handle = MoveTask(source, None, None, 0).handle
+    assert moved("CancelMessageMoveTask", TaskHandle=handle)[0] == (source, "sqs:CancelMessageMoveTask")
+    assert moved("CancelMessageMoveTask", TaskHandle="?")[0] == ("*", "sqs:CancelMessageMoveTask")
+    assert moved("SendMessage", QueueUrl="q") == []
