@@ -17,6 +17,7 @@
     cloudformation/    AWS CloudFormation
     logs/              Amazon CloudWatch Logs
     messages/          Amazon SQS, SNS and EventBridge
+    dynamodb/          Amazon DynamoDB
     step_functions/    AWS Step Functions
 
 Public API: `cloud.py` (`Cloud`, `CloudError`, `Running`).

@@ -82,6 +82,8 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.batch import volumes
         from local_cloud.batch.api import Batch
         from local_cloud.cloudformation import change_sets, custom_resources, secrets, security_group_rules
+        from local_cloud.dynamodb import stack as dynamodb_stack
+        from local_cloud.dynamodb.items import TableItems
         from local_cloud.ecr import Ecr
         from local_cloud.iam import policies
         from local_cloud.lambda_functions import request_ids
@@ -119,6 +121,8 @@ def install(  # noqa: PLR0915 (a line for each extension)
         )
         batch.install()
         logs, messages = LogEvents(store), QueueMessages(store, events.wake)
+        items = TableItems(store)
+        items.install()
         running_logs = RunningLogs(store, logs)
         logs.install()
         running_logs.install()
@@ -127,12 +131,16 @@ def install(  # noqa: PLR0915 (a line for each extension)
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
             *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
+            dynamodb_stack,
         ):
             extension.install()
         answers.install(store)
         snapshots = Snapshots(store)
         snapshots.install(
-            [logs.restore, running_logs.restore, messages.restore, events.restore, batch.restore]
+            [
+                *(logs.restore, running_logs.restore, messages.restore, items.restore),
+                *(events.restore, batch.restore),
+            ]
         )
         disk_space.install()
         # Pushes pass the others by, but for the gatekeeper.

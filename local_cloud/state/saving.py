@@ -29,7 +29,8 @@ _AFTER_S = 0.5
 _AT_LEAST_EVERY_S = 10.0
 """For what changes without a request."""
 _FREQUENT = re.compile(
-    r"(Describe|Get|List|Filter|Receive|SendMessage|DeleteMessage|ChangeMessage|PutLogEvents|CreateLogStream)"
+    r"(Describe|Get|List|Filter|Receive|SendMessage|DeleteMessage|ChangeMessage|PutLogEvents|CreateLogStream"
+    r"|(Put|Update|Delete)Item|Batch(Get|Write)Item|Transact|Query|Scan)"
 )
 """Calls by `X-Amz-Target` that change nothing, or only what is not part of a snapshot."""
 _SHARE = 0.05
@@ -150,7 +151,7 @@ class Snapshots:
 
 def changes_a_service(scope: Scope) -> bool:
     """Whether a request may change the content of a snapshot. The most frequent ones do not: objects are
-    files, and events, jobs, messages and log lines are items of the store.
+    files, and events, jobs, messages, items of tables and log lines are items of the store.
     """
     path: str = scope["path"]
     headers = dict(scope["headers"])

@@ -2,7 +2,7 @@
 
 - Snapshots of the emulator's services (`saving.py`), committed in one transaction shortly after a change.
 - Frequently changing data, one entry each, committed before any answer: asynchronous events, Batch jobs,
-  messages of queues, log lines.
+  messages of queues, items of DynamoDB tables, log lines.
 
 The latter are changed inside of `transaction`, which holds the cloud's only lock and commits at its end: one
 transaction removes a failed event from Lambda's queue and puts its record into the failure queue.
