@@ -81,7 +81,13 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.batch import stack as batch_stack
         from local_cloud.batch import volumes
         from local_cloud.batch.api import Batch
-        from local_cloud.cloudformation import change_sets, custom_resources, secrets, security_group_rules
+        from local_cloud.cloudformation import (
+            change_sets,
+            custom_resources,
+            nested_stacks,
+            secrets,
+            security_group_rules,
+        )
         from local_cloud.dynamodb import stack as dynamodb_stack
         from local_cloud.dynamodb.items import TableItems
         from local_cloud.ecr import Ecr
@@ -131,7 +137,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
             *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
-            dynamodb_stack,
+            *(dynamodb_stack, nested_stacks),
         ):
             extension.install()
         answers.install(store)
