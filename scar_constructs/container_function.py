@@ -40,6 +40,7 @@ from scar_constructs.images.assembled_image import AssembledImage
 from scar_constructs.images.image_code import ImageCode
 from scar_constructs.images.image_file import ImageFile
 from scar_constructs.images.images import WorkflowImages
+from scar_constructs.storage.input_queue import InputQueue
 from scar_constructs.storage.secret import StorageSecret
 
 HANDLER = "runtime.handler.handle"
@@ -92,6 +93,7 @@ class ContainerFunction(Construct):
         self.log_group = log_group(
             self, "Logs", retention(definition.log_retention_days), f"/aws/lambda/{definition.name}"
         )
+        self.input_queues = self._input_queues()
         package = FunctionAsset(self, "Package", definition=definition, providers=providers)
         image_file = self._image_file(buckets)
         self.assembled: AssembledImage | None = None
@@ -129,6 +131,8 @@ class ContainerFunction(Construct):
         )
         if secret is not None:
             self.function.node.add_dependency(secret.stored)
+        for queue in self.input_queues.values():
+            queue.trigger(self.function)
         self.endpoint = self._endpoint()
         self._set_options([package.asset, runner.asset], image_file)
         for key, value in definition.tags.items():
@@ -254,7 +258,24 @@ class ContainerFunction(Construct):
             _grant_storage(role, providers, secret)
         if self.definition.pulls_image:
             grant_image(role, self.definition.container)
+        for queue in self.input_queues.values():
+            queue.grant_consume(role)
         return role
+
+    def _input_queues(self) -> Mapping[str | None, InputQueue]:
+        """The queues of the inputs by their ARN in the FDL file; None: the one that is created."""
+        queues = [entry.queue for entry in self.definition.inputs if entry.queue is not None]
+        return {
+            queue.arn: InputQueue(
+                self,
+                # By its ARN: Lambda allows only one mapping of a queue to a function.
+                "InputQueue" if queue.arn is None else f"From-{queue.arn}",
+                settings=queue,
+                definition=self.definition,
+                failure_queue=self.failure_queue,
+            )
+            for queue in dict.fromkeys(queues)
+        }
 
 
 def _needed_secret(

@@ -9,6 +9,9 @@ from typing import TypedDict
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_notifications as s3_notifications
 from constructs import Construct
 
 from fdl_schemas.model import BatchJob, StorageEntry, Workflow
@@ -143,26 +146,37 @@ class WorkflowResources:
         )
 
     def _connect(self, function: ContainerFunction) -> None:
-        """Let the function's inputs trigger it: by S3's notifications, by EventBridge, by topics."""
+        """Let the function's inputs trigger it, or fill its queue: by S3's notifications, by EventBridge, by
+        topics. An existing queue is filled by its owner."""
+        queue = function.input_queues.get(None)
+        notified: list[StorageEntry] = []
         by_bucket: dict[str, list[StorageEntry]] = defaultdict(list)
         by_topic: dict[str, list[StorageEntry]] = defaultdict(list)
         for entry in function.definition.inputs:
             if entry.topic_arn is not None:
                 by_topic[entry.topic_arn].append(entry)
+            elif entry.is_notified_elsewhere:
+                continue
             elif entry.bucket in self._event_bridge:
                 by_bucket[entry.bucket].append(entry)
             else:
-                member = self.buckets.members[entry.bucket]
-                # Folders first: on destroy, notifications then end before a bucket is emptied.
-                notify(member.bucket, function.function, entry, after=[member.folders])
+                notified.append(entry)
+        destination: s3.IBucketNotificationDestination = s3_notifications.LambdaDestination(function.function)
+        if queue is not None and notified:
+            destination = queue.destination(list(dict.fromkeys(entry.bucket for entry in notified)))
+        for entry in notified:
+            member = self.buckets.members[entry.bucket]
+            # Folders first: on destroy, notifications then end before a bucket is emptied.
+            notify(member.bucket, destination, entry, after=[member.folders])
         for name, entries in by_bucket.items():
             ObjectCreatedRule(
                 function,
                 f"From-{name}",
                 bucket=self.buckets.by_name[name],
-                function=function.function,
+                target=targets.LambdaFunction(function.function, dead_letter_queue=function.failure_queue)
+                if queue is None
+                else targets.SqsQueue(queue.queue, dead_letter_queue=function.failure_queue),
                 entries=entries,
-                failure_queue=function.failure_queue,
             )
             wait_for(self.buckets.by_name[name], self.buckets.members[name].folders)
         for number, (topic_arn, entries) in enumerate(by_topic.items()):
@@ -170,7 +184,7 @@ class WorkflowResources:
                 function,
                 f"Topic{number}",
                 topic_arn=topic_arn,
-                function=function.function,
+                target=function.function if queue is None else queue.queue,
                 entries=entries,
                 failure_queue=function.failure_queue,
                 region=self._known_region,
@@ -244,6 +258,10 @@ def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> M
         summary["job_definition"] = function.batch.job_definition.ref
         summary["batch_log_group"] = f"/aws/batch/{definition.name}"
         summary["event_bucket"] = function.batch.event_store.bucket.bucket_name
+    if (queue := function.input_queues.get(None)) is not None:
+        summary["input_queue_url"] = queue.queue.queue_url
+    if given := [queue.queue.queue_url for arn, queue in function.input_queues.items() if arn is not None]:
+        summary["given_queue_urls"] = given
     if function.endpoint is not None:
         summary["api_url"] = function.endpoint.url
         if function.endpoint.api_key_id is not None:

@@ -30,21 +30,29 @@ _CONCURRENCY_OF_AN_ACCOUNT: Final = 1000
 
 def check_queues(entry: FunctionEntry, findings: Findings) -> None:
     """Checks the queues of one function's inputs."""
-    sources: dict[str | None, InputQueue] = {}
+    sources: dict[str | None, InputQueue | None] = {}
     for index, read in enumerate(entry.function.inputs):
         path = entry.at("lambda", "input", index, "queue")
-        if read.queue is None or not findings.is_whole(path[:-1]):
+        if read.provider != "s3" or not findings.is_whole(path[:-1]):
             continue
-        first = sources.setdefault(read.queue.arn, read.queue)
+        first = sources.setdefault(None if read.queue is None else read.queue.arn, read.queue)
         if first != read.queue:
+            # Inputs may overlap: a file must not arrive both directly and through the queue.
+            what = (
+                "has no queue, and another one has" if None in (first, read.queue) else "has other settings"
+            )
             findings.error(
                 "FDL035",
-                "the inputs of a function share one queue, but this one has other settings",
-                path,
+                f"the inputs of a function share one queue, but this one {what}",
+                path if read.queue is not None else path[:-1],
                 expected="the same `queue` for all inputs, unless `arn` is different",
-                help="repeat the settings of the first one",
-                on_key=True,
+                help="repeat the settings of the first one"
+                if first
+                else "remove it, or add it to all inputs",
+                on_key=read.queue is not None,
             )
+        if read.queue is None:
+            continue
         if read.topic_arn is not None and read.queue.arn is not None:
             findings.error(
                 "FDL035",
@@ -54,8 +62,8 @@ def check_queues(entry: FunctionEntry, findings: Findings) -> None:
                 help="remove `topic` if the queue receives its messages; else remove `arn`",
                 on_key=True,
             )
-    if sources:
-        _check_concurrency(entry, list(sources.values()), findings)
+    if queues := [queue for queue in sources.values() if queue is not None]:
+        _check_concurrency(entry, queues, findings)
 
 
 def _check_concurrency(entry: FunctionEntry, queues: list[InputQueue], findings: Findings) -> None:

@@ -33,7 +33,7 @@ _DESCRIPTION = re.compile(r"SCAR workflow (?P<workflow>.*?)(?: \(stage (?P<stage
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
 _NAMES_SHOWN = 20
 _TEXTS = ("name", "mode", "log_group", "failure_queue_url")
-_PATHS = ("inputs", "outputs")
+_LISTS = ("inputs", "outputs", "given_queue_urls")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ class DeployedFunction:
     """URI, with its digest, of the image that Lambda or Batch runs."""
     image_digest: str | None = None
     """Digest of the image that it was assembled from."""
+    input_queue_url: str | None = None
+    """Queue in which new files wait."""
+    given_queue_urls: tuple[str, ...] = ()
+    """Existing queues of the user with the same purpose."""
     launch: str | None = None
     """ARN of the state machine of `scar-launch --distributed`."""
     stage: str | None = None
@@ -281,7 +285,7 @@ def _read_output(
 
 def _function(entry: dict[str, Any], stack: str, region: str, stage: str | None) -> DeployedFunction:
     content: dict[str, Any] = {one.name: entry.get(one.name) for one in fields(DeployedFunction)}
-    content |= {key: str(entry[key]) for key in _TEXTS} | {key: tuple(entry.get(key, ())) for key in _PATHS}
+    content |= {key: str(entry[key]) for key in _TEXTS} | {key: tuple(entry.get(key, ())) for key in _LISTS}
     return DeployedFunction(**{**content, "stack": stack, "region": region, "stage": stage})
 
 

@@ -41,6 +41,17 @@ def depth(sqs: Any, url: str) -> int:
     return sum(int(told[name]) for name in names)
 
 
+def waiting(sqs: Any, url: str) -> int:
+    """Number of messages in a queue that nobody has received.
+
+    Raises:
+        UserError: the call to AWS fails.
+    """
+    name = "ApproximateNumberOfMessages"
+    with explained():
+        return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+
+
 def looked_at(sqs: Any, url: str, number: int) -> Iterator[dict[str, Any]]:
     """Up to `number` messages of a queue, each once. All of them stay in the queue.
 
@@ -105,8 +116,8 @@ def event_of(body: str, fetch: Fetch) -> object:
 
     In a destination record of Lambda it is `requestPayload`. In a state change of a Batch job it is in the
     environment of the job: `SCAR_EVENT`, compressed in `SCAR_EVENT_GZ`, or in the S3 object `SCAR_EVENT_URI`,
-    which `fetch` reads. The event of a job of an array is its line of `SCAR_EVENTS_URI`. A message that
-    EventBridge or SNS could not deliver is the event itself.
+    which `fetch` reads. The event of a job of an array is its line of `SCAR_EVENTS_URI`. A message from the
+    input queue, or one that EventBridge or SNS could not deliver, is the event itself.
 
     Raises:
         UnreadableMessageError: the message is none of these.
@@ -122,7 +133,8 @@ def event_of(body: str, fetch: Fetch) -> object:
         return _event_of_job(payload, fetch)  # also of the function that submits the next size
     if "requestPayload" in message:
         return payload
-    if message.get("source") == "aws.s3" and "detail" in message:
+    from_s3 = isinstance(message.get("Records"), list)
+    if from_s3 or (message.get("source") == "aws.s3" and "detail" in message):
         return message
     if message.get("Type") == "Notification" and "Message" in message:
         return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": message}]}

@@ -118,6 +118,7 @@ def _show_function(function: DeployedFunction, *, as_json: bool) -> int:
         "Stage": function.stage or "",
         "Region": function.region,
         "Log groups": ", ".join(groups(function)),
+        "Input queue": ", ".join((function.input_queue_url or "", *function.given_queue_urls)).strip(", "),
         "Failure queue": function.failure_queue_url,
         "Job queue": function.job_queue or "",
         "Job definition": function.job_definition or "",

@@ -1,7 +1,10 @@
 """`scar retry`: send the events in failure queues again.
 
-A message is deleted only after Lambda has accepted its event. An interruption may therefore send an event
-twice, as Lambda itself may, but never loses one. Invalid messages stay in the queue.
+Events of files of a function with an input queue are sent to that queue, which Lambda reads at the pace that
+the FDL file allows. All others are sent to Lambda.
+
+A message is deleted only after Lambda or the queue has accepted its event. An interruption may therefore send
+an event twice, as Lambda itself may, but never loses one. Invalid messages stay in the queue.
 """
 
 from __future__ import annotations
@@ -74,7 +77,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
         except UnreadableMessageError as reason:
             return message, "", str(reason)
         if not dry_run:
-            reason_not = _send(lambda_, function, event)
+            reason_not = _send(lambda_, sqs, function, event)
             if reason_not is not None:
                 return message, "", reason_not
             with explained():
@@ -104,16 +107,29 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
     return {"function": function.name, "events": events, "kept": kept}
 
 
-def _send(lambda_: Any, function: DeployedFunction, event: object) -> str | None:
-    """Send an event. Returns why Lambda did not accept it, or None."""
+def _send(lambda_: Any, sqs: Any, function: DeployedFunction, event: object) -> str | None:
+    """Send an event. Returns why it was not accepted, or None."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
+        if function.input_queue_url is not None and _is_of_a_file(event):
+            sqs.send_message(QueueUrl=function.input_queue_url, MessageBody=json.dumps(event))
+            return None
         lambda_.invoke(FunctionName=function.name, InvocationType="Event", Payload=json.dumps(event))
     except (ClientError, BotoCoreError) as error:
         told = explain(error)
         return told.cause if told is not None else str(error)
     return None
+
+
+def _is_of_a_file(event: object) -> bool:
+    """Whether a message with this event does the same as an invocation. The function ignores scripts in
+    messages."""
+    return (
+        isinstance(event, dict)
+        and not {"script", "cmd_args"} & event.keys()
+        and ("Records" in event or event.get("source") == "aws.s3")
+    )
 
 
 def _messages(sqs: Any, url: str, limit: int | None) -> Iterator[list[dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Unpack
 
@@ -31,8 +31,8 @@ _LONGEST_S = 3600.0
 def command(*, everything: bool, yes: bool, verbose: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Delete deployed workflows.
 
-    Buckets and their files are kept, unless the stack was deployed with -c removal=destroy. Events in failure
-    queues are deleted.
+    Buckets and their files are kept, unless the stack was deployed with -c removal=destroy. Events in input
+    and failure queues are deleted.
     """
     if sum(choice[key] is not None for key in ("fdl", "name", "stack")) + everything != 1:
         raise UserError("Exactly one of -f, -n, --stack and -a is required", "Choose what to delete")
@@ -41,7 +41,7 @@ def command(*, everything: bool, yes: bool, verbose: bool, as_json: bool, **choi
         click.echo("No workflow is deployed here.", err=True)
     failed = {function: number for one in chosen for function, number in _failed_events(one)}
     if chosen and not yes:
-        _ask(chosen, failed)
+        _ask(chosen, failed, _waiting_files(chosen))
     deleted: list[dict[str, Any]] = []
     try:
         for one in reversed(chosen):
@@ -70,7 +70,11 @@ def command(*, everything: bool, yes: bool, verbose: bool, as_json: bool, **choi
     return 0
 
 
-def _ask(chosen: list[DeployedStack], failed: Mapping[DeployedFunction, int]) -> None:
+def _ask(
+    chosen: list[DeployedStack],
+    failed: Mapping[DeployedFunction, int],
+    waiting: Mapping[DeployedFunction, int],
+) -> None:
     """Show what would be deleted, and ask; no ends the command."""
     for one in chosen:
         functions = ", ".join(function.name for function in one.functions) or "no functions"
@@ -80,6 +84,12 @@ def _ask(chosen: list[DeployedStack], failed: Mapping[DeployedFunction, int]) ->
                 click.echo(
                     f"  The failure queue of {function.name} holds {counted(number, 'failed event')}, and is "
                     f"deleted, too. To run them again first: scar retry -n {function.name}",
+                    err=True,
+                )
+            if number := waiting.get(function):
+                click.echo(
+                    f"  The input queue of {function.name} holds {counted(number, 'event')} of new files, "
+                    "and is deleted, too.",
                     err=True,
                 )
     confirm("Delete this?" if len(chosen) == 1 else f"Delete these {len(chosen)} stacks?")
@@ -159,6 +169,18 @@ def _failed_events(stack: DeployedStack) -> Iterator[tuple[DeployedFunction, int
     for function in stack.functions:
         with suppress(UserError):
             yield function, depth(sqs, function.failure_queue_url)
+
+
+def _waiting_files(stacks: Iterable[DeployedStack]) -> dict[DeployedFunction, int]:
+    """Number of messages in the input queue of each function, as far as the queues can be read."""
+    found = {}
+    for stack in stacks:
+        for function in stack.functions:
+            if function.input_queue_url is not None:
+                with suppress(UserError):
+                    sqs = client("sqs", region=stack.region)
+                    found[function] = depth(sqs, function.input_queue_url)
+    return found
 
 
 def _resources(stack: DeployedStack) -> Iterator[str]:

@@ -13,16 +13,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Unpack
 
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, selected
-from scar_cli.aws.failure_queues import depth
+from scar_cli.aws.failure_queues import depth, waiting
 from scar_cli.aws.jobs import Jobs, jobs_of
 from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
 from scar_cli.aws.session import client
+from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import counted, iso_time, local_time, printable, table, takes_colours
@@ -53,7 +55,10 @@ class Status:
     function: str
     mode: str
     queued: int | None = None
-    """Jobs that wait in Batch; None for Lambda, which does not report its queue."""
+    """Files that wait in input queues, and jobs that wait in Batch; None for Lambda without such a queue,
+    which does not report its events."""
+    input_queue: int | None = None
+    """The files among them."""
     oldest_queued_s: int | None = None
     """Seconds since the oldest of them was submitted."""
     running: int = 0
@@ -88,8 +93,9 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     The exit code is 1 if a failure queue is not empty.
 
     \b
-    QUEUED         jobs waiting in AWS Batch; ? for Lambda, which does not report it
-    OLDEST         how long the oldest of them has been waiting
+    QUEUED         files waiting in the input queue, and jobs waiting in AWS Batch; ? for Lambda
+                   without an input queue, which does not report it
+    OLDEST         how long the oldest of these jobs has been waiting
     RUNNING        runs in progress, on Lambda or Batch
     DONE           runs that succeeded
     FAILED         runs that failed; an event can fail several times, because each retry is a
@@ -188,10 +194,23 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
         status.done += jobs.done
         reasons += Counter(_reasons_of_batch(logs, jobs, function, start_ms))
         status.larger = _larger(logs, function, start_ms)
+    sqs = client("sqs", region=function.region)
+    status.input_queue = _input_queue(sqs, function)
+    if status.input_queue is not None:
+        status.queued = (status.queued or 0) + status.input_queue
     status.failed = reasons.total()
     status.reasons = dict(reasons.most_common())
-    status.failure_queue = depth(client("sqs", region=function.region), function.failure_queue_url)
+    status.failure_queue = depth(sqs, function.failure_queue_url)
     return status
+
+
+def _input_queue(sqs: Any, function: DeployedFunction) -> int | None:
+    """Files that wait for the function, as far as its queues can be read."""
+    numbers = [] if function.input_queue_url is None else [waiting(sqs, function.input_queue_url)]
+    for url in function.given_queue_urls:
+        with suppress(UserError):
+            numbers.append(waiting(sqs, url))
+    return sum(numbers) if numbers else None
 
 
 def _reasons_of_lambda(logs: Any, function: DeployedFunction, start_ms: int) -> Iterator[str]:

@@ -12,10 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from fdl_schemas.graph import overlapping_inputs
@@ -51,12 +48,11 @@ def buckets_for_event_bridge(functions: Sequence[Function]) -> frozenset[str]:
 
 
 class ObjectCreatedRule(Construct):
-    """Invokes a function for every object that is created in one of some folders of a bucket, once for each
+    """Sends the event of every object that is created in one of some folders of a bucket, once for each
     object, even if the folders overlap.
 
-    An event that cannot be delivered to the function is sent to the failure queue.
-
     :param bucket: the bucket; its events to EventBridge are turned on.
+    :param target: the function, or its queue.
     :param entries: what the function reads of it.
     """
 
@@ -66,9 +62,8 @@ class ObjectCreatedRule(Construct):
         construct_id: str,
         *,
         bucket: s3.IBucket,
-        function: lambda_.IFunction,
+        target: events.IRuleTarget,
         entries: Sequence[StorageEntry],
-        failure_queue: sqs.IQueue,
     ) -> None:
         super().__init__(scope, construct_id)
         bucket.enable_event_bridge_notification()
@@ -85,7 +80,7 @@ class ObjectCreatedRule(Construct):
                     **({"object": {"key": patterns}} if patterns else {}),
                 },
             ),
-            targets=[targets.LambdaFunction(function, dead_letter_queue=failure_queue)],
+            targets=[target],
         )
 
 

@@ -14,9 +14,7 @@ from urllib.parse import quote_plus
 
 from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_s3_notifications as s3_notifications
 from constructs import Construct, IDependable
 
 from fdl_schemas.model import StorageEntry
@@ -27,17 +25,19 @@ _PLAIN_SUFFIX = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def notify(
-    bucket: s3.IBucket, function: lambda_.IFunction, entry: StorageEntry, *, after: Sequence[IDependable] = ()
+    bucket: s3.IBucket,
+    destination: s3.IBucketNotificationDestination,
+    entry: StorageEntry,
+    *,
+    after: Sequence[IDependable] = (),
 ) -> None:
-    """Invoke a function for every object that is created in an input folder.
+    """Notify a function, or its queue, of every object that is created in an input folder.
 
     :param after: what must exist before the first notification.
     """
     for filter_ in key_filters(entry):
         bucket.add_event_notification(
-            s3.EventType.OBJECT_CREATED,
-            s3_notifications.LambdaDestination(function),
-            *([filter_] if filter_ else []),
+            s3.EventType.OBJECT_CREATED, destination, *([filter_] if filter_ else [])
         )
     wait_for(bucket, *after)
 

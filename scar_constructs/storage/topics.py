@@ -1,4 +1,4 @@
-"""Functions with an SNS topic as input: public data sets announce their new objects in this way.
+"""SNS topics as inputs of functions, or of their queues: public data sets announce new objects in this way.
 
 The topic and the bucket belong to another account. The subscription filters the messages (S3 notifications)
 by bucket and key; the runner checks both again.
@@ -25,12 +25,13 @@ _LEVELS = 4
 
 
 class TopicTrigger(Construct):
-    """Subscribes a function to a topic with S3 notifications, in any account.
+    """Subscribes a function, or its queue, to a topic with S3 notifications, in any account.
 
-    A message that cannot be delivered to the function is sent to the failure queue, if topic and function are
-    in one region (SNS does not support such queues across regions).
+    A message that cannot be delivered is sent to the failure queue, if topic and function are in one region
+    (SNS does not support such queues across regions).
 
     :param topic_arn: the topic. Its owner must allow this account to subscribe.
+    :param target: the function or the queue.
     :param entries: the inputs of the topic.
     :param region: the function's, if it is known.
     """
@@ -41,7 +42,7 @@ class TopicTrigger(Construct):
         construct_id: str,
         *,
         topic_arn: str,
-        function: lambda_.IFunction,
+        target: lambda_.IFunction | sqs.IQueue,
         entries: Sequence[StorageEntry],
         failure_queue: sqs.IQueue,
         region: str | None = None,
@@ -50,11 +51,15 @@ class TopicTrigger(Construct):
         same = region in (None, Arn.split(topic_arn, ArnFormat.NO_RESOURCE_NAME).region)
         # A function's subscriptions bear the ids of their topics.
         topic = sns.Topic.from_topic_arn(self, f"{construct_id}Source", topic_arn)
+        dead_letter_queue = failure_queue if same else None
+        filter_policy = message_filter(entries)
         self.subscription = topic.add_subscription(
             subscriptions.LambdaSubscription(
-                function,
-                dead_letter_queue=failure_queue if same else None,
-                filter_policy_with_message_body=message_filter(entries),
+                target, dead_letter_queue=dead_letter_queue, filter_policy_with_message_body=filter_policy
+            )
+            if isinstance(target, lambda_.Function)
+            else subscriptions.SqsSubscription(
+                target, dead_letter_queue=dead_letter_queue, filter_policy_with_message_body=filter_policy
             )
         )
 

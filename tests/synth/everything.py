@@ -112,6 +112,28 @@ functions:
             topic: arn:aws:sns:us-east-1:987654321098:new-maps
         output: [{storage_provider: s3, path: pictures/satellite}]
     - lambda:
+        name: with-a-queue
+        timeout: 60
+        container: {image: alpine}
+        input:
+          - {path: waiting/in, suffix: [.jpg, .png], queue: &six {max_concurrency: 6, retention_days: 4}}
+          - {path: waiting-too, queue: *six}
+          - {path: shared/in/queued, queue: *six}
+          - path: public-satellite/clouds
+            topic: arn:aws:sns:us-east-1:987654321098:new-clouds
+            queue: *six
+    - lambda:
+        name: with-a-queue-in-batch
+        execution_mode: batch
+        container: {image: alpine}
+        input: [{path: waiting/jobs, queue: {batch_window: 60}}]
+    - lambda:
+        name: fed-by-their-queue
+        container: {image: alpine}
+        input:
+          - path: their-bucket/in
+            queue: {arn: "arn:aws:sqs:us-east-1:987654321098:new-objects"}
+    - lambda:
         name: writes-elsewhere
         container: {image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tools:7"}
         execution_mode: lambda-batch

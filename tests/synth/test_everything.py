@@ -254,16 +254,18 @@ def test_only_the_shared_bucket_goes_over_event_bridge(every: Synthesized) -> No
         json.dumps(found["BucketName"]): set(found["NotificationConfiguration"])
         for found in every.of_type("Custom::S3BucketNotifications").values()
     }
-    assert {name.split("Buckets")[1][:6]: kind for name, kind in kinds.items()} == {
-        "shared": {"EventBridgeConfiguration"},
-        "pictur": {"LambdaFunctionConfigurations"},
-        "wordsB": {"LambdaFunctionConfigurations"},
+    assert {name.split("Buckets")[1][:8]: kind for name, kind in kinds.items()} == {
+        "sharedBu": {"EventBridgeConfiguration"},
+        "waitingB": {"QueueConfigurations"},
+        "waitingt": {"QueueConfigurations"},
+        "pictures": {"LambdaFunctionConfigurations"},
+        "wordsBuc": {"LambdaFunctionConfigurations"},
     }
 
 
 def test_a_topic_feeds_a_function(every: Synthesized) -> None:
     found = every.one("AWS::SNS::Subscription", TopicArn="arn:aws:sns:us-east-1:987654321098:new-scenes")
-    assert len(every.of_type("AWS::SNS::Subscription")) == 2
+    assert len(every.of_type("AWS::SNS::Subscription")) == 3
     assert found["Protocol"] == "lambda"
     assert found["Region"] == "us-east-1"
     assert found["FilterPolicyScope"] == "MessageBody"
@@ -276,6 +278,64 @@ def test_a_topic_feeds_a_function(every: Synthesized) -> None:
     assert "public-satellite/scenes/*" in json.dumps(every.statements("FunctionsfedbytopicRole"))
     assert "public-satellite" not in json.dumps(list(every.of_type("AWS::S3::Bucket").values()))
     assert config(every, "fed-by-topic")["inputs"][0]["bucket"] == "public-satellite"
+
+
+def test_queue_of_a_function(every: Synthesized) -> None:
+    queue = every.one("AWS::SQS::Queue", VisibilityTimeout=360)
+    assert queue["MessageRetentionPeriod"] == 4 * 86400
+    assert queue["SqsManagedSseEnabled"] is True
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert "withaqueueFailureQueue" in json.dumps(queue["RedrivePolicy"]["deadLetterTargetArn"])
+    mapping = every.one("AWS::Lambda::EventSourceMapping", ScalingConfig={"MaximumConcurrency": 6})
+    assert mapping["BatchSize"] == 1
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert "MaximumBatchingWindowInSeconds" not in mapping
+    (statement,) = [
+        statement
+        for statement in every.statements("FunctionswithaqueueRole")
+        if "sqs:ReceiveMessage" in statement["Action"]
+    ]
+    assert statement["Action"] == ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    assert statement["Resource"] == mapping["EventSourceArn"]
+
+
+def test_queue_in_batch_mode_is_read_in_large_batches(every: Synthesized) -> None:
+    mapping = every.one("AWS::Lambda::EventSourceMapping", MaximumBatchingWindowInSeconds=60)
+    assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (10_000, {"MaximumConcurrency": 2})
+    assert every.one("AWS::SQS::Queue", VisibilityTimeout=6 * 300 + 60)
+
+
+def test_only_the_sources_of_a_queue_may_send_to_it(every: Synthesized) -> None:
+    (policy,) = [
+        found["PolicyDocument"]["Statement"]
+        for name, found in every.of_type("AWS::SQS::QueuePolicy").items()
+        if name.startswith("FunctionswithaqueueInputQueue")
+    ]
+    allowed = [statement for statement in policy if statement["Effect"] == "Allow"]
+    by_service = {statement["Principal"]["Service"].partition(".")[0]: statement for statement in allowed}
+    assert set(by_service) == {"s3", "events", "sns"}
+    condition = by_service["s3"]["Condition"]
+    assert condition["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert [arn["Fn::Join"][1][-1] for arn in condition["ArnEquals"]["aws:SourceArn"]] == [
+        ":s3:::waiting",
+        ":s3:::waiting-too",
+    ]
+    assert "FunctionswithaqueueFromshared" in json.dumps(by_service["events"]["Condition"])
+    assert "new-clouds" in json.dumps(by_service["sns"]["Condition"])
+    assert len(allowed) == 3
+    notifications = every.template["Resources"]["BucketswaitingBucketNotifications2C0CE5E5"]
+    policies = [name for name in notifications["DependsOn"] if "InputQueuePolicy" in name]
+    assert len(policies) == 2  # S3 refuses a destination that it may not send to
+
+
+def test_existing_queue_is_read_and_not_changed(every: Synthesized) -> None:
+    arn = "arn:aws:sqs:us-east-1:987654321098:new-objects"
+    mapping = every.one("AWS::Lambda::EventSourceMapping", EventSourceArn=arn)
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 10}
+    assert "their-bucket/in/*" in json.dumps(every.statements("FunctionsfedbytheirqueueRole"))
+    assert "their-bucket" not in json.dumps(list(every.of_type("AWS::S3::Bucket").values()))
+    for kind in ("AWS::SQS::QueuePolicy", "AWS::SQS::Queue"):
+        assert "new-objects" not in json.dumps(list(every.of_type(kind).values()))
 
 
 def test_storage_providers_are_packaged_without_secrets(every: Synthesized) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, subject_of
-from scar_cli.commands.retry import _messages
+from scar_cli.commands.retry import _messages, _send
 
 EVENT = {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "in/a+b%2B.txt"}}}]}
 
@@ -58,6 +59,7 @@ def packed(content: bytes) -> str:
         job(SCAR_EVENTS_URI="s3://events/launches/1", SCAR_EVENTS_WIDTH="200", SCAR_EVENTS_INDEX="7"),
         json.dumps({"requestPayload": json.loads(job(SCAR_EVENT=json.dumps(EVENT))), "responsePayload": {}}),
         on_nodes(SCAR_EVENT=json.dumps(EVENT)),
+        json.dumps(EVENT),
     ],
 )
 def test_the_event_is_found(body: str) -> None:
@@ -146,3 +148,36 @@ def test_no_more_is_taken_than_the_limit(limit: int | None, taken: str, asked: l
     answers = ("a",) if limit == 1 else ("ab", "c") if limit == 3 else ("ab", "cd")
     queue = Queue(4, *answers)
     assert (received(queue, limit), queue.asked) == (taken, asked)
+
+
+class Aws:
+    """Lambda and SQS, which accept everything."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, object]] = []
+
+    def invoke(self, **request: Any) -> None:
+        self.sent.append((request["FunctionName"], json.loads(request["Payload"])))
+
+    def send_message(self, **request: Any) -> None:
+        self.sent.append((request["QueueUrl"], json.loads(request["MessageBody"])))
+
+
+@pytest.mark.parametrize(
+    ("event", "queue_url", "receiver"),
+    [
+        (EVENT, "http://input", "http://input"),
+        ({"source": "aws.s3", "detail": {}}, "http://input", "http://input"),
+        (EVENT, None, "f"),
+        ({**EVENT, "script": "IyEvYmluL3No"}, "http://input", "f"),
+        ({"hello": "world"}, "http://input", "f"),
+        ([1], "http://input", "f"),
+    ],
+)
+def test_the_input_queue_gets_what_the_function_accepts_from_it(
+    event: object, queue_url: str | None, receiver: str
+) -> None:
+    aws = Aws()
+    function = DeployedFunction("f", "s", "r", "lambda", "/aws/lambda/f", "q", input_queue_url=queue_url)
+    assert _send(aws, aws, function, event) is None
+    assert aws.sent == [(receiver, event)]

@@ -123,6 +123,23 @@ def test_runs_of_lambda_are_counted_with_the_reasons_of_failures(monkeypatch: py
     }
 
 
+@pytest.mark.parametrize(
+    ("function", "queued", "waiting"),
+    [
+        (LAMBDA, None, None),
+        (replace(LAMBDA, input_queue_url="http://input"), 1, 1),
+        (replace(LAMBDA, given_queue_urls=("http://theirs", "http://others")), 2, 2),
+        (replace(BATCH, input_queue_url="http://input"), 2, 1),
+    ],
+)
+def test_files_that_wait_in_input_queues_are_queued(
+    function: DeployedFunction, queued: int | None, waiting: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = Aws({}, {"RUNNABLE": [{"jobId": "1", "createdAt": 1, "jobDefinition": f"{ARN}/b:3"}]})
+    found = counted(monkeypatch, aws, function)
+    assert (found["queued"], found["input_queue"]) == (queued, waiting)
+
+
 def test_runs_of_lambda_that_have_not_ended_are_running(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the container writes; a retry has the id of its first attempt."""
     lines = [
