@@ -27,6 +27,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "first-image",
         "scripts",
         "images",
+        "queues",
         "batch",
         "launch",
         "stages",

@@ -132,7 +132,7 @@ functions:
         container: {image: alpine}
         input:
           - path: their-bucket/in
-            queue: {arn: "arn:aws:sqs:us-east-1:987654321098:new-objects"}
+            queue: {arn: "arn:aws:sqs:us-east-1:123456789012:new-objects"}
     - lambda:
         name: writes-elsewhere
         container: {image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tools:7"}

@@ -101,6 +101,8 @@ def _prepare(content: Any) -> None:
     given = re.findall(rf"arn:aws:iam::{ACCOUNT}:role/([\w+=,.@-]+)", json.dumps(content))
     for role in {_BATCH_ROLE, *given}:
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=_TRUST)
+    for queue in set(re.findall(rf"arn:aws:sqs:{REGION}:{ACCOUNT}:([\w-]+)", json.dumps(content))):
+        boto3.client("sqs", REGION).create_queue(QueueName=queue)
     _make_given_network(json.dumps(content))
 
 
