@@ -112,28 +112,6 @@ functions:
             topic: arn:aws:sns:us-east-1:987654321098:new-maps
         output: [{storage_provider: s3, path: pictures/satellite}]
     - lambda:
-        name: with-a-queue
-        timeout: 60
-        container: {image: alpine}
-        input:
-          - {path: waiting/in, suffix: [.jpg, .png], queue: &six {max_concurrency: 6, retention_days: 4}}
-          - {path: waiting-too, queue: *six}
-          - {path: shared/in/queued, queue: *six}
-          - path: public-satellite/clouds
-            topic: arn:aws:sns:us-east-1:987654321098:new-clouds
-            queue: *six
-    - lambda:
-        name: with-a-queue-in-batch
-        execution_mode: batch
-        container: {image: alpine}
-        input: [{path: waiting/jobs, queue: {batch_window: 60}}]
-    - lambda:
-        name: fed-by-their-queue
-        container: {image: alpine}
-        input:
-          - path: their-bucket/in
-            queue: {arn: "arn:aws:sqs:us-east-1:123456789012:new-objects"}
-    - lambda:
         name: writes-elsewhere
         container: {image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/tools:7"}
         execution_mode: lambda-batch
@@ -187,6 +165,31 @@ storage_providers:
       space: My Space
 """
 
+QUEUES = """
+    - lambda:
+        name: with-a-queue
+        timeout: 60
+        container: {image: alpine}
+        input:
+          - {path: waiting/in, suffix: [.jpg, .png], queue: &six {max_concurrency: 6, retention_days: 4}}
+          - {path: waiting-too, queue: *six}
+          - {path: shared/in/queued, queue: *six}
+          - path: public-satellite/clouds
+            topic: arn:aws:sns:us-east-1:987654321098:new-clouds
+            queue: *six
+    - lambda:
+        name: with-a-queue-in-batch
+        execution_mode: batch
+        container: {image: alpine}
+        input: [{path: waiting/jobs, queue: {batch_window: 60}}]
+    - lambda:
+        name: fed-by-their-queue
+        container: {image: alpine}
+        input:
+          - path: their-bucket/in
+            queue: {arn: "arn:aws:sqs:us-east-1:123456789012:new-objects"}
+"""
+
 KINDS_OF_JOBS = """
 functions:
   aws:
@@ -238,7 +241,7 @@ ENVIRONMENT = {"LAB_SECRET_KEY": "key-of-the-lab", "HOME_SERVER": "https://dav.e
 SECRETS = ("minio-access-key", "key-of-the-lab", "webdav-login", "webdav-password-in-the-clear")
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, *, queues: bool = True) -> Path:
     """The FDL file and what it names, in a folder."""
     (folder / "run.sh").write_text("#!/bin/sh\nexit 0\n")
     (folder / "models" / "sub").mkdir(parents=True)
@@ -246,5 +249,6 @@ def write(folder: Path) -> Path:
     (folder / "models" / "sub" / "labels.txt").write_text("cat\ndog\n")
     docker_save(folder / "image.tar", Image([], architecture=""))
     file = folder / "everything.yaml"
-    file.write_text(FDL)
+    more = QUEUES.lstrip("\n") if queues else ""
+    file.write_text(FDL.replace("\nstorage_providers:", f"\n{more}storage_providers:"))
     return file

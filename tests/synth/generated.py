@@ -24,6 +24,7 @@ from tests.synth.generated_values import (
     TEXTS,
     WORDS,
     filters,
+    numbers,
     rarely,
     some_of,
 )
@@ -59,6 +60,18 @@ def _entry(draw: st.DrawFn, /, bucket: str, top: str, **more: Any) -> dict[str, 
     if "storage_provider" not in more and draw(st.booleans()):
         entry["storage_provider"] = "s3"
     return entry
+
+
+def _queues(reserved_concurrency: int | None) -> st.SearchStrategy[dict[str, Any]]:
+    most = min(reserved_concurrency or 1000, 1000)
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "max_concurrency": numbers(2, most),
+            "batch_window": numbers(0, 300),
+            "retention_days": numbers(1, 14),
+        },
+    )
 
 
 def _secrets() -> st.SearchStrategy[str]:
@@ -169,6 +182,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         ):
             if found or rarely(draw, 4):
                 entry["lambda"][key] = found
+        if entry["lambda"].get("reserved_concurrency", 2) >= 2 and rarely(draw, 3):
+            queue = draw(_queues(entry["lambda"].get("reserved_concurrency")))
+            inputs = entry["lambda"].get("input", ())
+            here = region in (None, "us-east-1") and not any("topic" in one for one in inputs)
+            if here and rarely(draw, 4):
+                queue["arn"] = f"arn:aws:sqs:us-east-1:123456789012:queue-{number}"
+            for one in inputs:
+                one["queue"] = queue
         entries.append(entry)
     functions: dict[str, Any] = {"aws": entries}
     if rarely(draw, 10) and "on-premises" not in names:

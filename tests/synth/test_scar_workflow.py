@@ -66,7 +66,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Synthe
         outdir=str(folder / "cdk.out"), analytics_reporting=False, builtin_cloud_formation_validation=False
     )
     first, second = Stack(app, "Media"), Stack(app, "Second")
-    every = everything.write(folder / "fdl")
+    every = everything.write(folder / "fdl", queues=False)  # a stack has at most 500 resources
     with mock.patch.dict("os.environ", everything.ENVIRONMENT):
         ScarWorkflow(first, "Every", fdl=every, distributed_launch=True, udocker_tools="none")
         ScarWorkflow(first, "Every-2", fdl=every, stage="two", udocker_tools="none")
