@@ -14,6 +14,9 @@ GROUPS: Final = {"optimal": "x86_64", "default_x86_64": "x86_64", "default_arm64
 
 _ARM: Final = re.compile(r"a1|[a-z]+[0-9]+g[a-z]*")
 _GPU: Final = re.compile(r"(p|g|gr)[0-9]+[a-z]*")
+_WITHOUT_DRIVER: Final = re.compile(r"p[23](dn)?|g[23]s?|g4ad")
+"""GPU families that the machine image ECS_AL2023_NVIDIA does not support. It exists only for x86_64
+(https://docs.aws.amazon.com/batch/latest/APIReference/API_Ec2Configuration.html)."""
 
 
 def architecture(instance_type: str) -> str:
@@ -26,6 +29,12 @@ def architecture(instance_type: str) -> str:
 def has_gpu(instance_type: str) -> bool:
     """Whether instances of this type have a GPU."""
     return instance_type not in GROUPS and _GPU.match(_family(instance_type)) is not None
+
+
+def has_gpu_driver(instance_type: str) -> bool:
+    """Whether the machine image of Batch contains a driver for the GPU of this type."""
+    family = _family(instance_type)
+    return architecture(instance_type) == "x86_64" and _WITHOUT_DRIVER.fullmatch(family) is None
 
 
 def default_types(architecture: str, *, gpu: bool) -> tuple[str, ...]:

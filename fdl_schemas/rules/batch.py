@@ -34,6 +34,7 @@ def check_batch(entry: FunctionEntry, findings: Findings) -> None:
             )
     else:
         _check_instances(entry, job, findings)
+        _warn_of_gpu_drivers(entry, job, findings)
     _check_further_sizes(entry, job, findings)
     if (
         resources.subnets
@@ -122,6 +123,27 @@ def _check_instances(entry: FunctionEntry, job: BatchJob, findings: Findings) ->
             help=f"remove `instance_types`; the default with a GPU is `{usual}`",
             on_key=True,
         )
+
+
+def _warn_of_gpu_drivers(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
+    """A launch template may name another machine image, which has precedence."""
+    resources = job.compute_resources
+    if not job.gpus or resources.launch_template_name is not None:
+        return
+    given = entry.get("batch", "compute_resources", "instance_types")
+    for number, instance_type in enumerate(resources.instance_types):
+        if instances.has_gpu(instance_type) and not instances.has_gpu_driver(instance_type):
+            findings.warning(
+                "FDL059",
+                f"AWS Batch has no machine image with a GPU driver for {quoted(instance_type)}",
+                entry.at("batch", "compute_resources", "instance_types", number)
+                if given
+                else entry.at("batch", "enable_gpu"),
+                expected="x86_64 instance types such as `g4dn`, `g5` or `g6`",
+                help="use other instance types, or a launch template with your own machine image "
+                "(`launch_template_name`)",
+            )
+            return
 
 
 def _check_further_sizes(entry: FunctionEntry, job: BatchJob, findings: Findings) -> None:
