@@ -36,8 +36,8 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
     UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "
     "or `sha256:DIGEST` downloads them; default: they are downloaded for a deployment to AWS",
-    DISTRIBUTED_LAUNCH: "`true` creates, for each function that reads from S3, the state machine that "
-    "`scar-launch --distributed` starts; default: `false`",
+    DISTRIBUTED_LAUNCH: "`true` creates, for each function that reads from S3 and is not in `batch` mode, "
+    "the state machine that `scar-launch --distributed` starts; default: `false`",
 }
 """Every context key that this app reads, with its description."""
 

@@ -63,7 +63,8 @@ class WorkflowResources:
     :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is
         destroyed.
     :param registry_mirrors: see `ContainerFunction`.
-    :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3.
+    :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3 and is not in
+        `batch` mode.
     :param udocker_tarball: see `RunnerAsset`.
     :param vpc: of Batch jobs if the function sets no subnets; None: one is created.
     :raises DeploymentError: a function sets subnets without security groups.

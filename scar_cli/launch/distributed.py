@@ -90,9 +90,17 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
     `batches` of 25 events are sent at once; None: the default of the state machine.
 
     Raises:
-        UserError: it could not be started.
+        UserError: it could not be started, or the function is in `batch` mode.
         KeyboardInterrupt: the launch continues, and the message says how to follow it.
     """
+    if plan.is_batch:
+        # One call of SubmitJob for each event would exceed what Batch accepts.
+        raise UserError(
+            f"{plan.function.name} is in batch mode, which does not support --distributed",
+            "Omit --distributed: array jobs submit up to 10,000 files with one call"
+            if plan.in_arrays
+            else "Omit --distributed",
+        )
     function = one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
     steps = client("stepfunctions", region=plan.region, session=plan.session)
     machine = function.launch

@@ -28,6 +28,8 @@ from scar_cli.launch.journal import head_of
 from scar_cli.launch.pace import rate_of
 
 CONCURRENCY = 32
+_SUBMITTED_PER_S = 40.0
+"""Jobs that Lambda submits one by one. Batch accepts 50 calls of SubmitJob a second in an account."""
 _REMEMBERED = ("stage", "bucket_suffix", "bucket_path", "match", "newer_than", "skip_done", "limit")
 """Options that select files: a resumed launch reads them from its journal."""
 _HAS_TO_FIT = {
@@ -119,11 +121,15 @@ class Plan:
         return self.options.resume is not None
 
     @property
+    def is_batch(self) -> bool:
+        """Whether each event becomes a job of AWS Batch."""
+        return self.function.execution_mode == ExecutionMode.BATCH
+
+    @property
     def in_arrays(self) -> bool:
         """Whether the events are submitted to Batch as array jobs: not for jobs on several nodes."""
         batch = self.function.batch
-        is_batch = self.function.execution_mode == ExecutionMode.BATCH
-        return is_batch and batch is not None and batch.multi_node is None
+        return self.is_batch and batch is not None and batch.multi_node is None
 
     @property
     def resume_command(self) -> str:
@@ -194,6 +200,8 @@ def plan_launch(options: LaunchOptions) -> Plan:
     )
     if head is not None:
         _require_the_same(head, plan.described(), str(options.resume))
+    if plan.is_batch and not plan.in_arrays:
+        plan = replace(plan, rate=min(rate or _SUBMITTED_PER_S, _SUBMITTED_PER_S))
     return plan
 
 

@@ -13,7 +13,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
-from fdl_schemas.model import Function, StorageEntry
+from fdl_schemas.model import ExecutionMode, Function, StorageEntry
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
 from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.retention import log_group
@@ -129,7 +129,13 @@ class DistributedLaunch(Construct):
 
 
 def launchable(definition: Function) -> tuple[StorageEntry, ...]:
-    """The input folders of a function whose files can be listed: those of this account's buckets."""
+    """The input folders of a function whose files can be listed: those of this account's buckets.
+
+    Nothing in `batch` mode: `scar-launch` submits array jobs, and one call of SubmitJob for each event would
+    exceed what Batch accepts.
+    """
+    if definition.execution_mode == ExecutionMode.BATCH:
+        return ()
     return tuple(
         entry for entry in definition.inputs if entry.provider == "s3" and not entry.is_notified_elsewhere
     )

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
 import jsonata  # type: ignore[import-untyped]
 import pytest
 
-from fdl_schemas.model import StorageEntry, Workflow
+from fdl_schemas.model import ExecutionMode, StorageEntry, Workflow
 from scar_cli.launch.distributed import EVENTS_IN_A_BATCH
 from scar_constructs.deployment import Deployment, DeploymentError
+from scar_constructs.launch.distributed_launch import launchable
 from scar_constructs.launch.states import AT_ONCE_IN_A_BATCH, launch_states, wanted
 from tests.synth.synthesized import Synthesize, Synthesized
 
@@ -31,6 +33,12 @@ def test_every_function_that_reads_from_s3_has_one(launched: Synthesized) -> Non
     assert names == {
         f"scar-launch-{name}" for name in ("filtered", "whole_bucket", "from_file", "given_role")
     }
+
+
+def test_a_function_in_batch_mode_has_none(rich_workflow: Workflow) -> None:
+    (function,) = [one for one in rich_workflow.functions if one.name == "from_file"]
+    assert launchable(function) == function.inputs
+    assert launchable(replace(function, execution_mode=ExecutionMode.BATCH)) == ()
 
 
 def test_none_is_made_if_nobody_asks(rich: Synthesized) -> None:

@@ -13,6 +13,7 @@ from scar_cli.aws import deployed
 from scar_cli.aws.deployed import DeployedFunction, DeployedStack
 from scar_cli.commands import launch as command
 from scar_cli.errors import UserError
+from scar_cli.launch.distributed import launch_distributed
 from scar_cli.launch.journal import Journal
 from scar_cli.launch.plan import LaunchOptions, Plan, explained_end, plan_launch
 from tests.loopback_aws import FDL
@@ -96,6 +97,42 @@ def test_a_launch_in_a_stage_takes_the_names_of_what_is_deployed_there(
     with pytest.raises(UserError, match="The inputs or outputs of fan-qa as deployed differ"):
         planned(tmp_path, stage="qa")
     listener.close()
+
+
+@pytest.mark.parametrize(("rate", "planned_rate"), [(None, 40.0), ("120/s", 40.0), ("5/s", 5.0)])
+def test_jobs_that_lambda_submits_one_by_one_stay_below_the_limit_of_batch(
+    rate: str | None, planned_rate: float, listener: socket.socket, tmp_path: Path
+) -> None:
+    (tmp_path / "fan.yaml").write_text(
+        FDL.replace("name: fan", "name: fan\n      execution_mode: batch")
+        + "    batch: {multi_node_parallel: {enabled: true, number_nodes: 2}}\n"
+    )
+    plan = planned(tmp_path, rate=rate)
+    listener.close()
+    assert (plan.in_arrays, plan.rate) == (False, planned_rate)
+
+
+@pytest.mark.parametrize(
+    ("several", "advice"),
+    [
+        (False, "Omit --distributed: array jobs submit up to 10,000 files with one call"),
+        (True, "Omit --distributed"),
+    ],
+)
+def test_a_function_in_batch_mode_has_no_distributed_launch(
+    several: bool, advice: str, listener: socket.socket, tmp_path: Path
+) -> None:
+    nodes = "    batch: {multi_node_parallel: {enabled: true, number_nodes: 2}}\n" if several else ""
+    (tmp_path / "fan.yaml").write_text(
+        FDL.replace("name: fan", "name: fan\n      execution_mode: batch") + nodes
+    )
+    plan = planned(tmp_path)
+    listener.close()
+    with pytest.raises(
+        UserError, match=r"^fan is in batch mode, which does not support --distributed"
+    ) as caught:
+        launch_distributed(plan, None, shown=False)
+    assert caught.value.advice == advice
 
 
 def test_an_interruption_between_two_steps_says_how_to_go_on_once_there_is_a_journal(
