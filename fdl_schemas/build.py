@@ -24,7 +24,6 @@ from fdl_schemas.model import (
     ExecutionMode,
     FileSystem,
     Function,
-    HttpAuth,
     InputQueue,
     JobSize,
     MultiNode,
@@ -160,7 +159,7 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
             if item
         ),
         tags=MappingProxyType(dict(_map(settings.get("tags")))),
-        api_gateway=ApiGateway(api["name"], **_given(api, "auth", read=HttpAuth)) if "name" in api else None,
+        api_gateway=ApiGateway(api["name"], **_given(api, "auth")) if "name" in api else None,
         run=RunOptions(
             run_script=_file(settings.get("run_script"), folder),
             payload=settings.get("payload"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -184,20 +185,13 @@ class FileSystem:
     """Below `/mnt/`."""
 
 
-class HttpAuth(StrEnum):
-    """Who may call a function's HTTP endpoint."""
-
-    NONE = "NONE"
-    AWS_IAM = "AWS_IAM"
-    API_KEY = "API_KEY"
-
-
 @dataclass(frozen=True, slots=True)
 class ApiGateway:
     """The HTTP endpoint of one function."""
 
     name: str
-    auth: HttpAuth = HttpAuth.NONE
+    auth: Literal["NONE", "AWS_IAM", "API_KEY"] = "NONE"
+    """Who may call it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def keep_spare(helper: str, preparation: Preparation | None = None) -> None:
 @functools.cache
 def _code(helper: str) -> list[tuple[str, CodeType]]:
     """The helper's modules, compiled; read once in the life of this process."""
-    modules: list[tuple[str, CodeType]] = []
+    modules = [(_PACKAGE, compile("", _PACKAGE, "exec"))]
     for name in (f"{_PACKAGE}.{module}" for module in _MODULES[helper]):
         spec = importlib.util.find_spec(name)
         assert spec is not None and isinstance(spec.loader, SourceFileLoader)  # noqa: S101 - our own package

@@ -6,7 +6,6 @@ AWS allows 50 of each in a region.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass
 from typing import Self
 
 from aws_cdk import Aws, Fn, Stack, Tags
@@ -21,26 +20,6 @@ from scar_constructs.deployment import DeploymentError
 
 _LONGEST_UPDATE_MINUTES = 360
 """How long jobs may run on when their instances are replaced; the most that Batch accepts."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What jobs must have in common to share a compute environment."""
-
-    type: str
-    architecture: str
-    state: str
-    service_role_arn: str | None
-    network: str
-    """The path of the deployment's network, if the function sets no subnets."""
-    subnets: tuple[str, ...]
-    security_group_ids: tuple[str, ...]
-    instance_types: tuple[str, ...] = ()
-    instance_role: str | None = None
-    launch_template_name: str | None = None
-    gpu: bool = False
-    several_nodes: bool = False
-    """Nodes can connect to each other, other jobs cannot."""
 
 
 class SharedQueue(Construct):
@@ -93,9 +72,9 @@ class SharedQueue(Construct):
         """
         if definition.batch is None:
             raise ValueError(f"function {definition.name} has no batch settings")
-        kind = _kind(definition, definition.batch, network)
+        kind = repr(_kind(definition, definition.batch, network))
         queues = _queues_of(Stack.of(scope))
-        name = f"{kind.type}-{hashlib.sha256(repr(astuple(kind)).encode()).hexdigest()[:8]}"
+        name = f"{definition.batch.compute_resources.type}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
         found = queues.node.try_find_child(name)
         queue = found if isinstance(found, cls) else cls(queues, name, job=definition.batch, network=network)
         queue._add(definition.batch.compute_resources)
@@ -161,7 +140,8 @@ class SharedQueue(Construct):
         )
 
 
-def _kind(definition: Function, job: BatchJob, network: JobNetwork | None) -> _Kind:
+def _kind(definition: Function, job: BatchJob, network: JobNetwork | None) -> tuple[object, ...]:
+    """What jobs must have in common to share a compute environment. Its text is part of deployed names."""
     resources = job.compute_resources
     if resources.subnets and not resources.security_group_ids:
         raise DeploymentError(
@@ -169,7 +149,8 @@ def _kind(definition: Function, job: BatchJob, network: JobNetwork | None) -> _K
         )
     if not resources.subnets and network is None:
         raise ValueError("a function without subnets needs a network")
-    common = (
+    instances = (resources.instance_types, resources.instance_role, resources.launch_template_name)
+    return (
         resources.type,
         definition.architecture,
         job.state,
@@ -177,16 +158,10 @@ def _kind(definition: Function, job: BatchJob, network: JobNetwork | None) -> _K
         "" if resources.subnets or network is None else network.node.path,
         resources.subnets,
         resources.security_group_ids if resources.subnets else (),
-    )
-    if job.on_fargate:
-        return _Kind(*common)
-    return _Kind(
-        *common,
-        instance_types=resources.instance_types,
-        instance_role=resources.instance_role,
-        launch_template_name=resources.launch_template_name,
-        gpu=job.gpus > 0,
-        several_nodes=job.multi_node is not None,
+        *(((), None, None) if job.on_fargate else instances),
+        not job.on_fargate and job.gpus > 0,
+        # Nodes can connect to each other, other jobs cannot.
+        not job.on_fargate and job.multi_node is not None,
     )
 
 

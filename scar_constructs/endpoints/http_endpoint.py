@@ -13,7 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from fdl_schemas.model import ApiGateway, HttpAuth
+from fdl_schemas.model import ApiGateway
 from scar_constructs.findings import acknowledge
 from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.network import function_arn
@@ -86,12 +86,12 @@ class HttpEndpoint(Construct):
             resource.add_method(
                 method,
                 integration,
-                api_key_required=api.auth is HttpAuth.API_KEY,
+                api_key_required=api.auth == "API_KEY",
                 authorization_type=apigateway.AuthorizationType.IAM
-                if api.auth is HttpAuth.AWS_IAM
+                if api.auth == "AWS_IAM"
                 else apigateway.AuthorizationType.NONE,
             )
-        self.api_key_id = self._api_key() if api.auth is HttpAuth.API_KEY else None
+        self.api_key_id = self._api_key() if api.auth == "API_KEY" else None
         self.url = self.api.url_for_path(f"/{PATH}")
         self._acknowledge(api.auth)
 
@@ -109,16 +109,16 @@ class HttpEndpoint(Construct):
         plan.add_api_stage(stage=self.api.deployment_stage)
         return key.key_id
 
-    def _acknowledge(self, auth: HttpAuth) -> None:
+    def _acknowledge(self, auth: str) -> None:
         reasons = {
             "AwsSolutions-APIG2": "The function validates requests, and its answers explain errors.",
             "AwsSolutions-APIG3": "A web ACL costs every month, used or not. One can be attached.",
             "AwsSolutions-APIG6": "Each request is in the access log, and its run in the function's log.",
         }
         about_callers = {
-            HttpAuth.NONE: "The workflow's author asked for a public endpoint. It is throttled.",
-            HttpAuth.API_KEY: "Callers must send an API key.",
-            HttpAuth.AWS_IAM: "Callers must sign their requests with AWS IAM credentials.",
+            "NONE": "The workflow's author asked for a public endpoint. It is throttled.",
+            "API_KEY": "Callers must send an API key.",
+            "AWS_IAM": "Callers must sign their requests with AWS IAM credentials.",
         }
         reasons |= dict.fromkeys(("AwsSolutions-APIG4", "AwsSolutions-COG4"), about_callers[auth])
         for rule, reason in reasons.items():

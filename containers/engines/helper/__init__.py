@@ -11,6 +11,5 @@
 
 The runner sends their compiled code through a pipe (see supervise.py): nothing is read from disk or compiled
 again for each run. They import only modules that are very small or written in C, because a run waits for each
-millisecond of it, and nothing of the runner outside this package. The
-package itself does not exist in that process: import names from its modules, not the modules.
+millisecond of it, and nothing of the runner outside this package.
 """

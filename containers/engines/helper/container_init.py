@@ -16,21 +16,9 @@ from __future__ import annotations
 
 import os
 
+from containers.engines.helper import kernel
 from containers.engines.helper.filesystem import build_root, probe_root
-from containers.engines.helper.kernel import (
-    CLONE_NEWIPC,
-    CLONE_NEWPID,
-    CLONE_NEWUSER,
-    CLONE_NEWUTS,
-    StepFailed,
-    die_with_parent,
-    drop_capabilities,
-    forbid_privileges,
-    leave_session_keyring,
-    limit_capabilities,
-    map_one_user,
-    unshare,
-)
+from containers.engines.helper.kernel import StepFailed
 from containers.engines.helper.network import await_network, enter_network
 from containers.engines.helper.program import become, failed, report, report_status, wait_for
 from containers.engines.helper.seccomp import confine
@@ -49,9 +37,9 @@ def prepare(preparation: dict[str, Any], report_fd: int) -> None:
     Without privileges, this needs a user namespace, whose users are in the task.
     """
     try:
-        leave_session_keyring()
-        flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS
-        unshare(flags | (CLONE_NEWUSER if preparation["user_namespace"] else 0), "namespaces")
+        kernel.leave_session_keyring()
+        flags = kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+        kernel.unshare(flags | (kernel.CLONE_NEWUSER if preparation["user_namespace"] else 0), "namespaces")
         if preparation["host_ports"] is not None:
             enter_network(preparation["host_ports"], report_fd)
     except (StepFailed, OSError) as error:
@@ -60,7 +48,7 @@ def prepare(preparation: dict[str, Any], report_fd: int) -> None:
 
 def main(task: dict[str, Any], report_fd: int) -> int:
     """The keeper."""
-    die_with_parent()
+    kernel.die_with_parent()
     if os.getppid() != task["parent"]:
         return 0  # the caller died before the death signal was set
     try:
@@ -73,7 +61,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
         return failed(report_fd, error, "namespace")
     if init == 0:
         os.close(alive_write)
-        die_with_parent()
+        kernel.die_with_parent()
         try:
             os.read(alive_read, 1)
             os._exit(125)  # end of file: the keeper died before the death signal was set
@@ -96,9 +84,9 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
         os.setsid()
         build_root(task)
         close_from(3, keep=report_fd)
-        limit_capabilities()
+        kernel.limit_capabilities()
         # For this process, too: the program may trace it, and could make it act on its behalf.
-        forbid_privileges()
+        kernel.forbid_privileges()
         confine()
         if task["probe"]:
             probe_root()
@@ -113,7 +101,7 @@ def run_init(task: dict[str, Any], report_fd: int) -> int:
         return failed(report_fd, error, "setup")
     if program == 0:
         os._exit(become(task, report_fd, lambda: give_up_privileges(task)))
-    drop_capabilities()
+    kernel.drop_capabilities()
     signal.signal(signal.SIGTERM, lambda *_: terminate_all())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
     report_status(report_fd, wait_for(program))
@@ -133,16 +121,16 @@ def give_up_privileges(task: dict[str, Any]) -> None:
         os.setgroups(user["groups"])
         os.setresgid(user["gid"], user["gid"], user["gid"])
         os.setresuid(user["uid"], user["uid"], user["uid"])
-    drop_capabilities()
+    kernel.drop_capabilities()
 
 
 def map_user(user: dict[str, Any]) -> None:
     """The user namespace knows one user: us."""
     try:
-        map_one_user(user["uid"], user["gid"], user["outside"])
+        kernel.map_one_user(user["uid"], user["gid"], user["outside"])
     except OSError as error:
         raise StepFailed("namespace", f"mapping users refused: {error.strerror}") from error
-    die_with_parent()  # changing credentials may have reset it
+    kernel.die_with_parent()  # changing credentials may have reset it
 
 
 def probe_users() -> None:

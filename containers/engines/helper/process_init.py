@@ -10,14 +10,8 @@ from __future__ import annotations
 
 import os
 
-from containers.engines.helper.kernel import (
-    StepFailed,
-    adopt_orphans,
-    die_with_parent,
-    drop_capabilities,
-    forbid_privileges,
-    limit_capabilities,
-)
+from containers.engines.helper import kernel
+from containers.engines.helper.kernel import StepFailed
 from containers.engines.helper.processes import descendants, end_descendants, parent_and_session, signal_each
 from containers.engines.helper.program import become, failed, report_status, wait_for
 
@@ -34,11 +28,11 @@ _LOOK_S = 0.02
 def main(task: dict[str, Any], report_fd: int) -> int:
     """The helper."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP})
-    die_with_parent(signal.SIGHUP)
+    kernel.die_with_parent(signal.SIGHUP)
     if os.getppid() != task["parent"]:
         return 0  # the caller died before the death signal was set
     try:
-        adopt_orphans()
+        kernel.adopt_orphans()
         program = os.fork()
     except (StepFailed, OSError) as error:
         return failed(report_fd, error, "setup")
@@ -92,8 +86,8 @@ def signal_all(number: int) -> None:
 
 def give_up_privileges() -> None:
     """Without them even root keeps to the image's read-only modes."""
-    die_with_parent(signal.SIGKILL)
-    forbid_privileges()
+    kernel.die_with_parent(signal.SIGKILL)
+    kernel.forbid_privileges()
     if os.geteuid() == 0:
-        limit_capabilities(frozenset())
-    drop_capabilities(frozenset())
+        kernel.limit_capabilities(frozenset())
+    kernel.drop_capabilities(frozenset())

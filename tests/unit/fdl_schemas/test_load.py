@@ -17,7 +17,6 @@ from fdl_schemas.model import (
     ExecutionMode,
     FileSystem,
     Function,
-    HttpAuth,
     InputQueue,
     JobSize,
     MultiNode,
@@ -421,7 +420,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
             preheat=True,
             role_arn="arn:aws:iam::123456789012:role/mine",
             log_retention_days=7,
-            api_gateway=ApiGateway("api", HttpAuth.API_KEY),
+            api_gateway=ApiGateway("api", "API_KEY"),
             run=RunOptions(tmp_path / "s.sh", True, "Event", "None", {"any": ["thing"]}),
             batch=BatchJob(
                 vcpus=4,
