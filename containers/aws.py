@@ -15,30 +15,33 @@ _CONTAINER_ADDRESSES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER
 _TOKENS = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 
 
-def client(service: str, region: str | None = None) -> Any:
+def client(service: str, region: str | None = None, **settings: int) -> Any:
     """A client that retries errors that AWS declares as retryable, with increasing delays; in the
-    environment's region, or in another one."""
-    return _client(service, own_endpoint(os.environ, service), os.environ.get("AWS_ACCESS_KEY_ID"), region)
+    environment's region, or in another one. `settings` are those of `client_config`."""
+    key_id = os.environ.get("AWS_ACCESS_KEY_ID")
+    return _client(service, own_endpoint(os.environ, service), key_id, region, **settings)
 
 
 @cache
-def _client(service: str, endpoint: str | None, _: str | None, region: str | None) -> Any:
+def _client(service: str, endpoint: str | None, _: str | None, region: str | None, **settings: int) -> Any:
     """One for each place and identity that the environment names; boto3 reads the rest by itself."""
     import boto3
 
     # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
     return boto3.session.Session().client(
-        service, region_name=region, config=client_config(path_style=endpoint is not None)
+        service, region_name=region, config=client_config(path_style=endpoint is not None, **settings)
     )
 
 
-def client_config(*, path_style: bool = False, attempts: int = 6, **more: Any) -> Any:
+def client_config(
+    *, path_style: bool = False, attempts: int = 6, read_timeout_s: int = 60, **more: Any
+) -> Any:
     """botocore's `Config` of every client here."""
     from botocore.config import Config
 
     return Config(
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=read_timeout_s,
         max_pool_connections=16,
         retries={"mode": "standard", "total_max_attempts": attempts},
         s3={"addressing_style": "path"} if path_style else None,

@@ -96,6 +96,8 @@ class ErrorKind(StrEnum):
     ANSWER_TOO_LARGE = "AnswerTooLarge"
     HAND_ON_FAILED = "HandOnFailed"
     SUBMIT_FAILED = "SubmitFailed"
+    IN_PROGRESS = "InProgress"
+    CLAIM_UNAVAILABLE = "ClaimUnavailable"
     INTERNAL_ERROR = "InternalError"
 
     # Of storage

@@ -8,6 +8,7 @@ The same code runs in AWS Lambda, in AWS Batch jobs and on the embedded cloud. I
     config.py       what was deployed: `function_config.json`
     events/         events to invocations, which are to be run
     job.py          runs one invocation: stage in, run, stage out
+    once.py         claims: each input is processed once (`once`)
     workspace.py    the folder of one invocation
     assembled.py    the image that the runner is part of
     command.py      what runs in the container

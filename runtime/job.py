@@ -45,6 +45,7 @@ from runtime.workspace import Workspace, explain_os_error, file_name, new_worksp
 
 if TYPE_CHECKING:
     from containers.engines import ContainerResult, Engine
+    from runtime.once import Claim
     from runtime.storage.contract import Upload
 
 ReadyImage = EnclosingImage | RootFilesystem
@@ -87,7 +88,8 @@ class JobResult:
 
     subject: str
     status: str = "done"
-    """`done`, `skipped` (the object turned out to be empty), `delegated`, or `node done`: without uploads."""
+    """`done`, `skipped` (the object turned out to be empty), `duplicate` (`once`), `delegated`, or `node
+    done`: without uploads."""
     exit_code: int | None = None
     uploaded: list[str] = field(default_factory=list)
     """Complete URIs."""
@@ -96,6 +98,10 @@ class JobResult:
     """The last lines of the container's output."""
     stdout: bytes = b""
     """All of its standard output, for an HTTP request."""
+
+
+class DuplicateInput(Exception):  # noqa: N818 (not an error: the way out of a run with `once`)
+    """The input was already processed, or another run is at work on it; the text is the reason."""
 
 
 class EmptyInput(Exception):  # noqa: N818 (not an error: the way out of stage-in)
@@ -170,11 +176,16 @@ class _Job:
         self.log = log
         self.found: dict[str, object] = {}
         """Facts for the summary, which is also written if a stage fails."""
+        self.claim: Claim | None = None
+        """The claim on the input, with `once`."""
 
     def run(self) -> JobResult:
         with ExitStack() as held:
             try:
                 result = self._stages(held)
+            except DuplicateInput as duplicate:
+                self.found["reason"] = str(duplicate)
+                result = JobResult(self.invocation.subject, status="duplicate")
             except EmptyInput:
                 self.log.info("skipped", reason=EMPTY)
                 result = JobResult(self.invocation.subject, status="skipped")
@@ -186,6 +197,7 @@ class _Job:
         return result
 
     def _stages(self, held: ExitStack) -> JobResult:
+        self._take_claim(held)
         workspace = held.enter_context(new_workspace(self.setting.store))
         input_file = self._stage_in(workspace)
         if input_file is not None:
@@ -216,6 +228,28 @@ class _Job:
             output=ran.output.last_lines,
             stdout=ran.stdout,
         )
+
+    def _take_claim(self, held: ExitStack) -> None:
+        """Claim the input of a function with `once`. Raises `DuplicateInput` if there is nothing to do."""
+        source = self.invocation.source
+        if not self.config.once or source is None or not self.setting.uploads:
+            return
+        from runtime.once import Claim, Claimant
+
+        setting, message = self.setting, self.invocation.item
+        if "AWS_BATCH_JOB_ID" in setting.environ:
+            claimant = Claimant("job", setting.request_id)
+        else:
+            claimant = Claimant("message", message) if message else Claimant("request", setting.request_id)
+        claim = Claim.of(source, setting.environ, function=self.config.name, claimant=claimant, log=self.log)
+        if claim is None:
+            self.log.warning("not claimed", reason="the event has neither a version nor a sequencer")
+            return
+        with self.log.stage("claim"), interrupted_at(setting.deadline):
+            reason = claim.take(setting.deadline - 1)
+        if reason is not None:
+            raise DuplicateInput(reason)
+        self.claim = held.enter_context(claim)
 
     def _stage_in(self, workspace: Workspace) -> Path | None:
         source, body = self.invocation.source, self.invocation.body
@@ -340,12 +374,16 @@ class _Job:
         return prepare_argv(root.path, root.config, script, self.invocation.arguments, environment)
 
     def _stage_out(self, workspace: Workspace) -> list[tuple[str, Upload]]:
+        until, claim = self.setting.uploads_until, self.claim
+        if claim is not None and (reason := claim.confirm(min(until, self.setting.deadline))) is not None:
+            raise DuplicateInput(reason)
         with self.log.stage("stage-out") as stage:
-            plan = outputs.plan_uploads(workspace.output, self.config.outputs, self.log)
+            claim_id = None if claim is None else claim.id
+            plan = outputs.plan_uploads(workspace.output, self.config.outputs, self.log, claim_id)
             uploads = [(provider, upload) for provider, some in plan.items() for upload in some]
             stage.bytes = sum(upload.size for _, upload in uploads)
             stage.extra["files"] = len(uploads)
-            outputs.upload_all(plan, self.config.storage_providers, self.setting.uploads_until)
+            outputs.upload_all(plan, self.config.storage_providers, until)
         return uploads
 
 

@@ -27,8 +27,13 @@ KEY_LIMIT = 1024
 """Bytes of a key (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)."""
 
 
-def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> dict[str, list[Upload]]:
-    """What to upload, by storage provider. Raises `ExplainedError` (`OutputName`, `OutputFolderGone`)."""
+def plan_uploads(
+    folder: Path, outputs: Sequence[StorageFolder], log: Log, claim: str | None = None
+) -> dict[str, list[Upload]]:
+    """What to upload, by storage provider; on provider `s3` under a claim (`once`), if there is one.
+
+    Raises `ExplainedError` (`OutputName`, `OutputFolderGone`).
+    """
     if folder.is_symlink() or not folder.is_dir():
         raise ExplainedError(
             "The container removed TMP_OUTPUT_DIR, or replaced it",
@@ -45,7 +50,8 @@ def plan_uploads(folder: Path, outputs: Sequence[StorageFolder], log: Log) -> di
             key = target.key_prefix + name
             if len(key.encode()) > KEY_LIMIT:
                 raise _too_deep(f"The output file {name!r}", f"a key of {len(key.encode())} bytes")
-            upload = Upload(file, target.bucket, key, file.stat().st_size)
+            own_claim = claim if target.provider == "s3" else None
+            upload = Upload(file, target.bucket, key, file.stat().st_size, own_claim)
             # Two outputs may be the same folder, with different filters.
             plan.setdefault(target.provider, {})[target.bucket, key] = upload
     if homeless:

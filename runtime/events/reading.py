@@ -237,7 +237,7 @@ def _from_s3(record: dict[str, Any]) -> Invocation | Skipped:
         bucket = record["s3"]["bucket"]["name"]
         entry = record["s3"]["object"]
         key = unquote_plus(entry["key"], errors="strict")
-        source = _object(bucket, key, entry.get("size"), entry.get("versionId"), entry.get("eTag"))
+        source = _object(bucket, key, entry, entry.get("versionId"), entry.get("eTag"))
     except (KeyError, TypeError, AttributeError):
         raise _bad("A record of the S3 notification has no s3.bucket.name or no s3.object.key") from None
     except UnicodeDecodeError:
@@ -257,11 +257,7 @@ def _from_event_bridge(event: dict[str, Any]) -> Invocation | Skipped:
         detail = event["detail"]
         entry = detail["object"]
         source = _object(
-            detail["bucket"]["name"],
-            entry["key"],
-            entry.get("size"),
-            entry.get("version-id"),
-            entry.get("etag"),
+            detail["bucket"]["name"], entry["key"], entry, entry.get("version-id"), entry.get("etag")
         )
     except (KeyError, TypeError, AttributeError):
         raise _bad("The EventBridge event has no detail.bucket.name or no detail.object.key") from None
@@ -270,10 +266,20 @@ def _from_event_bridge(event: dict[str, Any]) -> Invocation | Skipped:
     return Invocation(event, _time(event.get("time")), source)
 
 
-def _object(bucket: object, key: object, size: object, version: object, etag: object) -> StoredObject:
+def _object(
+    bucket: object, key: object, entry: dict[str, Any], version: object, etag: object
+) -> StoredObject:
+    size, sequencer = entry.get("size"), entry.get("sequencer")
     if size is not None and not (type(size) is int and 0 <= size < _SIZES_END):
         raise _bad("The size in the event is not a valid object size in bytes")
-    return StoredObject(_name(bucket, "bucket"), _name(key, "key"), size, _word(version), _word(etag))
+    return StoredObject(
+        _name(bucket, "bucket"),
+        _name(key, "key"),
+        size,
+        _word(version),
+        _word(etag),
+        sequencer=_word(sequencer),
+    )
 
 
 def _name(value: object, what: str) -> str:
@@ -291,7 +297,7 @@ def _name(value: object, what: str) -> str:
 
 
 def _word(value: object) -> str | None:
-    """A version id or ETag; one that S3 would not send is ignored."""
+    """A version id, ETag or sequencer; one that S3 would not send is ignored."""
     return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
 
 

@@ -5,6 +5,7 @@ kinds.py        the kinds, by the provider's name in the FDL file, and connectio
 s3.py           `s3`: the function's own account and role
 s3_keyed.py     `s3.NAME`, another account, and `minio.NAME`, any S3-compatible server
 s3_upload.py    many files to S3
+s3_once.py      files that are written once (`once`)
 webdav.py       `webdav.NAME`
 onedata.py      `onedata.NAME`
 file_server.py  common to file servers over HTTP: folders, temporary names

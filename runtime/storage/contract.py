@@ -23,6 +23,8 @@ class StoredObject:
     version_id: str | None = None
     etag: str | None = None
     provider: str = "s3"
+    sequencer: str | None = None
+    """Distinguishes this event from others about the same key."""
 
     @property
     def base_name(self) -> str:
@@ -43,6 +45,8 @@ class Upload:
     bucket: str
     key: str
     size: int
+    claim: str | None = None
+    """Id of the claim (`once`) under which the file is written only once; None: it is always written."""
 
 
 class Storage(Protocol):

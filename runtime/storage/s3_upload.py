@@ -11,6 +11,8 @@ S3 has no transactions over several objects. The closest is:
 
 A failure in the burst leaves the files that were uploaded before it. Incomplete uploads are aborted; those of
 a killed run are invisible, and removed by the bucket's lifecycle rule.
+
+With `once`, each file is written once for each input (`s3_once`).
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
 from runtime.storage.contract import Upload, content_type
+from runtime.storage.s3_once import METADATA, Condition, condition_now, write_once
 from runtime.storage.upload_time import UploadPace, cut_short, seconds_left, too_much
 
 Item = TypeVar("Item")
@@ -55,6 +58,8 @@ class _Begun:
 
     upload: Upload
     id: str
+    condition: Condition | None = None
+    """Of the completion, with `once`."""
     parts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -101,15 +106,17 @@ class S3Uploader:
 
     # -- requests, one each
 
-    def _begin(self, upload: Upload) -> _Begun:
+    def _begin(self, upload: Upload) -> _Begun | None:
+        """None: it was already written under its claim."""
         with self._explained(upload):
-            answer = self._client.create_multipart_upload(
-                Bucket=upload.bucket,
-                Key=upload.key,
-                ContentType=content_type(upload.key),
-                **self._algorithm,
-            )
-        begun = _Begun(upload, answer["UploadId"])
+            condition = None
+            if upload.claim is not None:
+                condition = condition_now(upload)
+                if condition is None:
+                    self._visible += 1
+                    return None
+            answer = self._client.create_multipart_upload(**_target(upload), **self._algorithm)
+        begun = _Begun(upload, answer["UploadId"], condition)
         self._begun[upload.bucket, upload.key] = begun
         return begun
 
@@ -129,19 +136,28 @@ class S3Uploader:
 
     def _finish(self, begun: _Begun) -> None:
         parts = sorted(begun.parts, key=lambda part: int(part["PartNumber"]))
+
+        def complete(client: Any, condition: Condition) -> None:
+            client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **begun.place, **condition)
+
         with self._explained(begun.upload):
-            self._client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **begun.place)
-        del self._begun[begun.upload.bucket, begun.upload.key]
+            if begun.upload.claim is None:
+                complete(self._client, {})
+            elif not write_once(begun.upload, complete, begun.condition):
+                self._abort(begun)
+        self._begun.pop((begun.upload.bucket, begun.upload.key), None)
         self._visible += 1
 
     def _put(self, upload: Upload) -> None:
-        with self._explained(upload), upload.file.open("rb") as body:
-            self._client.put_object(
-                Bucket=upload.bucket,
-                Key=upload.key,
-                Body=body,
-                ContentType=content_type(upload.key),
-            )
+        def put(client: Any, condition: Condition) -> None:
+            with upload.file.open("rb") as body:
+                client.put_object(**_target(upload), Body=body, **condition)
+
+        with self._explained(upload):
+            if upload.claim is None:
+                put(self._client, {})
+            else:
+                write_once(upload, put)
         self._visible += 1
 
     def _abort(self, begun: _Begun) -> None:
@@ -214,10 +230,12 @@ class S3Uploader:
     def _measured(self, uploads: Sequence[Upload]) -> UploadPace | None:
         """The speed of requests and bytes, measured with multipart uploads that are then aborted."""
         probe = S3Uploader(self._client, self._failed)
-        chosen = sorted(uploads, key=lambda upload: upload.size)[-_PROBED:]
+        largest = sorted(uploads, key=lambda upload: upload.size)[-_PROBED:]
+        chosen = [replace(upload, claim=None) for upload in largest]
         with ThreadPoolExecutor(PARALLEL) as pool:
             try:
-                begun = list(pool.map(probe._begin, chosen))  # opens the connections, too
+                # Opens the connections, too.
+                begun = [one for one in pool.map(probe._begin, chosen) if one is not None]
                 sent_s = _timed(pool, lambda one: probe._send_part((one, 1), _PROBED_BYTES), begun)
                 asked_s = _timed(pool, probe._abort, begun)
             except (ExplainedError, KeyError):
@@ -245,6 +263,13 @@ def _wait_for(futures: Sequence[Future[None]], until: float) -> None:
             future.result(None if until == math.inf else max(0.0, until - time.monotonic()) + _TO_STOP_S)
         except TimeoutError:
             raise _TimeIsUpError from None
+
+
+def _target(upload: Upload) -> dict[str, Any]:
+    """Place and properties of the object."""
+    claimed = {} if upload.claim is None else {"Metadata": {METADATA: upload.claim}}
+    kind = content_type(upload.key)
+    return {"Bucket": upload.bucket, "Key": upload.key, "ContentType": kind, **claimed}
 
 
 def _requests(upload: Upload) -> int:
