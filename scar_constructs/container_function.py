@@ -23,6 +23,7 @@ from scar_constructs.batch.jobs import FunctionJobs
 from scar_constructs.batch.network import JobNetwork
 from scar_constructs.endpoints.http_endpoint import HttpEndpoint
 from scar_constructs.findings import acknowledge
+from scar_constructs.functions.claims import Claims
 from scar_constructs.functions.data_access import (
     grant_data_access,
     grant_image,
@@ -68,6 +69,7 @@ class ContainerFunction(Construct):
     :param storage_secret: contains their secrets, except for those that the user stores.
     :param images: assembles the function's image.
     :param event_store: passes long events to jobs; needed in the `batch` and `lambda-batch` modes.
+    :param claims: records which inputs were processed; needed with `once`.
     :param registry_mirrors: mirrors that the runner pulls images from, `REGISTRY=BASE,…`.
     """
 
@@ -84,6 +86,7 @@ class ContainerFunction(Construct):
         storage_secret: StorageSecret | None = None,
         images: WorkflowImages,
         event_store: EventStore | None = None,
+        claims: Claims | None = None,
         registry_mirrors: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -102,7 +105,8 @@ class ContainerFunction(Construct):
                 self, definition=definition, package=package, image_file=image_file
             )
         image_uri = self.assembled.uri if self.assembled is not None else definition.container.image or ""
-        variables = _variables(definition, secret)
+        self._claims = _needed_claims(definition, claims)
+        variables = _variables(definition, secret, self._claims)
         self.batch: FunctionJobs | None = None
         if definition.batch is not None:
             self.batch = FunctionJobs(
@@ -118,6 +122,8 @@ class ContainerFunction(Construct):
                 network=network,
             )
             _grant_storage(self.batch.job_role, providers, secret)
+            if self._claims is not None:
+                self._claims.grant_use(self.batch.job_role)
         self.role = self._role(buckets, image_file, providers, secret)
         self.function = self._lambda_function(
             package=package,
@@ -256,6 +262,8 @@ class ContainerFunction(Construct):
             self.batch.grant_submit(role)
         if self.definition.runs_in_lambda:
             _grant_storage(role, providers, secret)
+            if self._claims is not None:
+                self._claims.grant_use(role)
         if self.definition.pulls_image:
             grant_image(role, self.definition.container)
         for queue in self.input_queues.values():
@@ -289,9 +297,22 @@ def _needed_secret(
     return ours
 
 
-def _variables(definition: Function, secret: StorageSecret | None) -> Mapping[str, str]:
+def _needed_claims(definition: Function, ours: Claims | None) -> Claims | None:
+    """The stack's table of claims, if the function uses it."""
+    if not definition.once:
+        return None
+    if ours is None:
+        raise ValueError(f"function {definition.name} needs a table of claims")
+    return ours
+
+
+def _variables(
+    definition: Function, secret: StorageSecret | None, claims: Claims | None
+) -> Mapping[str, str]:
     """Variables of the function and of its jobs."""
     ours = {} if secret is None else {"SCAR_STORAGE_SECRET": secret.secret.secret_arn}
+    if claims is not None:
+        ours["SCAR_CLAIMS_TABLE"] = claims.table.table_name
     return {**definition.environment, **ours}
 
 

@@ -19,6 +19,7 @@ from scar_constructs.batch.event_store import EventStore
 from scar_constructs.batch.network import JobNetwork
 from scar_constructs.construct_names import id_for
 from scar_constructs.container_function import ContainerFunction
+from scar_constructs.functions.claims import Claims
 from scar_constructs.functions.provider_settings import providers_of, stack_values
 from scar_constructs.functions.retention import retention
 from scar_constructs.functions.runner_asset import RunnerAsset
@@ -109,6 +110,7 @@ class WorkflowResources:
         )
         has_jobs = any(definition.batch is not None for definition in workflow.functions)
         event_store = EventStore(scope, "Events") if has_jobs else None
+        claims = Claims(scope, "Claims") if any(one.once for one in workflow.functions) else None
         functions = Construct(scope, "Functions")
         self.functions = [
             ContainerFunction(
@@ -123,6 +125,7 @@ class WorkflowResources:
                 registry_mirrors=registry_mirrors,
                 images=images,
                 event_store=event_store,
+                claims=claims,
             )
             for definition in workflow.functions
         ]

@@ -333,6 +333,7 @@ _WORDS = {
     "AWS::Lambda::Function": "function",
     "AWS::S3::Bucket": "bucket",
     "AWS::SQS::Queue": "queue",
+    "AWS::DynamoDB::Table": "table",
     "AWS::Batch::JobQueue": "job queue",
     "AWS::Batch::JobDefinition": "job definition",
     "AWS::Batch::ComputeEnvironment": "compute environment",

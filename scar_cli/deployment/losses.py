@@ -19,6 +19,7 @@ _QUEUE = "AWS::SQS::Queue"
 _CONTENTS = {
     "AWS::S3::Bucket": "all files in it",
     "AWS::SQS::Queue": "the messages in it, such as failed events",
+    "AWS::DynamoDB::Table": "the record of processed inputs: repeated events of `once` functions run again",
     "AWS::Lambda::Function": "the events that are waiting for it",
     "AWS::Logs::LogGroup": "its log lines",
     "AWS::ECR::Repository": "the images in it",
@@ -31,6 +32,7 @@ _CONTENTS = {
 REPLACING: Mapping[str, tuple[str, ...]] = {
     "AWS::S3::Bucket": ("BucketName",),
     "AWS::SQS::Queue": ("QueueName", "FifoQueue"),
+    "AWS::DynamoDB::Table": ("TableName",),
     "AWS::Lambda::Function": ("FunctionName", "PackageType"),
     "AWS::Logs::LogGroup": ("LogGroupName",),
     "AWS::ECR::Repository": ("RepositoryName",),

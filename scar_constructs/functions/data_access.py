@@ -1,7 +1,7 @@
 """The permissions of functions and jobs, each as narrow as possible.
 
 On data: read the input folders (in a versioned bucket, also the version in the event), write the output
-folders, nothing else.
+folders (with `once`, also read them), nothing else.
 
 `grant_read` and `grant_write` of the CDK's buckets are not used here: they add listing the bucket, reading
 its settings and tags, and deleting objects. There is no permission to list; S3 therefore answers 403 instead
@@ -45,7 +45,9 @@ def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[st
         allow(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
     if outputs := _object_arns(role, definition.outputs, buckets):
         # AbortMultipartUpload: a large file whose upload failed must not stay there, and be billed, in parts.
-        allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], outputs)
+        # GetObject: an output shows which claim it was written under.
+        look = ["s3:GetObject"] if definition.once else []
+        allow(role, ["s3:PutObject", "s3:AbortMultipartUpload", *look], outputs)
     for arn in dict.fromkeys((*inputs, *outputs)):
         acknowledge_wildcard(role, arn, _FOLDER)
 

@@ -85,6 +85,7 @@ def launch_states(
                 "size": _expression(f"{_FILE}.Size"),
                 "etag": _expression(f"$exists({_FILE}.Etag) ? $replace({_FILE}.Etag, '\"', '') : ''"),
                 "wanted": _expression(wanted(entry, before)),
+                "launch": _expression("$states.context.Execution.Name"),
             },
             "ItemBatcher": {"MaxItemsPerBatch": FILES_IN_A_BATCH, "MaxInputBytesPerBatch": _BYTES_IN_A_BATCH},
             "MaxConcurrency": _expression(
@@ -181,6 +182,8 @@ def _event(bucket: str, *, region: str, partition: str) -> State:
                 "key": _expression("$replace($encodeUrlComponent($states.input.key), '%2F', '/')"),
                 "size": _expression("$states.input.size"),
                 "eTag": _expression("$states.input.etag"),
+                # A function with `once` runs again on the files of a new launch.
+                "sequencer": _expression("$states.input.launch"),
             },
         },
     }

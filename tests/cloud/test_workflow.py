@@ -21,6 +21,7 @@ from tests import oci_images
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
+from tests.unit.runtime.event_shapes import s3_event
 
 Found = TypeVar("Found")
 
@@ -68,12 +69,12 @@ def fdl(registry: str) -> str:
     image = f"image: {registry}/scar/tools:1"
     return "functions:\n  aws:" + "".join(
         (
-            function("odd-copy", "copy.sh", "in", image),
+            function("odd-copy", "copy.sh", "in", image, "once: true"),
             function("odd-shout", "shout.sh", "mid", "image: scar/tools:1"),
             function("odd-fails", "fails.sh", "fails", image),
             function("odd-killed", "killed.sh", "killed", image),
             function("odd-archive", "copy.sh", "archive", "image_file: tools.tar"),
-            function("odd-job", "flaky.sh", "job", image, "execution_mode: batch"),
+            function("odd-job", "flaky.sh", "job", image, "execution_mode: batch\n        once: true"),
             function("odd-bad-job", "fails.sh", "bad-job", image, "execution_mode: batch"),
         )
     )
@@ -277,6 +278,29 @@ def test_batch_job_that_uses_up_its_attempts_is_kept_in_the_failure_queue(deploy
     variables = {pair["name"]: pair["value"] for pair in message["detail"]["container"]["environment"]}
     assert json.loads(variables["SCAR_EVENT"])["Records"][0]["s3"]["object"]["key"] == "bad-job/input.txt"
     assert deployed.keys("bad-job-out") == {}
+
+
+def test_an_event_that_is_delivered_twice_writes_its_output_once(deployed: Deployed) -> None:
+    deployed.put("again/job", b"")
+    lambda_ = deployed.cloud.client("lambda")
+    expected = {
+        "odd-copy": ("in", "/aws/lambda/odd-copy", "mid"),
+        "odd-job": ("job", "/aws/batch/odd-job", "job-out"),
+    }
+    for function, (folder, _, _) in expected.items():
+        deployed.put(f"{folder}/twice.txt", b"twice")  # an event, too
+        event = json.dumps(s3_event(BUCKET, f"{folder}/twice.txt"))
+        for _ in range(2):
+            lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=event)
+    for folder, group, target in expected.values():
+        subject = f"s3://{BUCKET}/{folder}/twice.txt"
+
+        def statuses(group: str = group, subject: str = subject) -> bool:
+            found = [one["status"] for one in deployed.summaries(group) if one["subject"] == subject]
+            return sorted(found) == ["done", "done", "duplicate"]
+
+        eventually(statuses, f"the end of three runs of {subject}", 120)
+        assert deployed.keys(target)[f"{target}/twice.txt"] == 2
 
 
 def processes_with_argument(argument: str) -> list[int]:

@@ -97,6 +97,7 @@ def rich_workflow(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
                 inputs=(mine,),
                 outputs=(StorageEntry("data", "in-b"),),
                 execution_mode=ExecutionMode.LAMBDA_BATCH,
+                once=True,
                 batch=BatchJob(
                     vcpus=0.5, memory_mib=3072, timeout_s=120, attempts=3, environment={"JOB": "1"}
                 ),

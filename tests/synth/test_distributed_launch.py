@@ -139,7 +139,7 @@ def test_folders_inside_each_other_send_a_file_once() -> None:
 def test_keys_are_encoded_so_that_the_runner_finds_them(key: str) -> None:
     batch = states_of("in")["States"]["Folder0"]["ItemProcessor"]["States"]["Batch"]
     event = batch["ItemProcessor"]["States"]["Event"]["Output"]
-    file = {"key": key, "size": 3, "etag": "e"}
+    file = {"key": key, "size": 3, "etag": "e", "launch": "run 1"}
 
     def filled(value: Any) -> Any:
         if isinstance(value, dict):
@@ -152,6 +152,7 @@ def test_keys_are_encoded_so_that_the_runner_finds_them(key: str) -> None:
     assert record["s3"]["bucket"] == {"name": "bucket", "arn": "arn:aws:s3:::bucket"}
     assert unquote_plus(record["s3"]["object"]["key"], errors="strict") == key  # as the runner does
     assert re.fullmatch("[!-~]+", record["s3"]["object"]["key"])
+    assert record["s3"]["object"]["sequencer"] == "run 1"  # another launch runs functions with `once` again
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,24 @@ def test_failure_queue_is_encrypted_and_keeps_events_for_14_days(rich: Synthesiz
     )
 
 
+def test_functions_with_once_and_their_jobs_have_the_table_of_claims(rich: Synthesized) -> None:
+    ((name, table),) = rich.of_type("AWS::DynamoDB::Table").items()
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+    assert rich.template["Resources"][name]["DeletionPolicy"] == "Delete"
+    functions = rich.of_type("AWS::Lambda::Function").values()
+    has_it = {
+        one["FunctionName"]
+        for one in functions
+        if one.get("Environment", {}).get("Variables", {}).get("SCAR_CLAIMS_TABLE") == {"Ref": name}
+    }
+    assert has_it == {"from_file"}
+    given = {"Name": "SCAR_CLAIMS_TABLE", "Value": {"Ref": name}}
+    jobs = rich.of_type("AWS::Batch::JobDefinition").values()
+    assert [given in job["ContainerProperties"]["Environment"] for job in jobs].count(True) == 1
+
+
 def test_an_image_file_is_uploaded_and_named_to_who_needs_it(rich: Synthesized) -> None:
     pulling = rich.one("AWS::Lambda::Function", FunctionName="pulling_file")["Environment"]["Variables"]
     for uri in (pulling["SCAR_IMAGE_FILE"]["Fn::Sub"], rich.image("from_file")["Archive"]["Fn::Sub"]):

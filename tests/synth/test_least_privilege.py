@@ -160,6 +160,17 @@ def test_an_image_file_may_be_read_by_who_runs_it(rich: Synthesized) -> None:
     assert not reads_tar("FunctionsfilteredRole")
 
 
+def test_claims_are_taken_by_functions_with_once_and_their_jobs_alone(rich: Synthesized) -> None:
+    claiming = ("Allow", ("dynamodb:GetItem", "dynamodb:UpdateItem"), ("<ClaimsTable>",))
+    reading_outputs = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject")
+    for role in ("FunctionsfromfileRole", "FunctionsfromfileBatchJobRole"):
+        found = rights(rich, role)
+        assert claiming in found
+        assert ("Allow", reading_outputs, ("<Bucketsdatax1Bucket>/in-b/*",)) in found
+    others = [name for name in rich.of_type("AWS::IAM::Role") if claiming in rights(rich, name)]
+    assert len(others) == 2
+
+
 def test_deleting_is_allowed_only_to_empty_a_bucket_that_is_to_be_destroyed(rich: Synthesized) -> None:
     deleting = [
         (name, normalized(statement))
