@@ -242,7 +242,8 @@ def fits(entry: StorageEntry, key: str) -> bool:
 def event_for(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -> dict[str, Any]:
     """The event that S3 would send for the file, its key encoded as S3 does.
 
-    `launch_id` replaces the name of the bucket notification.
+    `launch_id` replaces the name of the bucket notification, and the sequencer: a function with `once` runs
+    again on the files of a new launch, but only once on those of the same launch.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record = {
@@ -255,7 +256,12 @@ def event_for(file: InputFile, region: str, launch_id: str = CONFIGURATION_ID) -
             "s3SchemaVersion": "1.0",
             "configurationId": launch_id,
             "bucket": {"name": file.bucket, "arn": f"arn:aws:s3:::{file.bucket}"},
-            "object": {"key": quote_plus(file.key, safe="/*"), "size": file.size, "eTag": file.etag},
+            "object": {
+                "key": quote_plus(file.key, safe="/*"),
+                "size": file.size,
+                "eTag": file.etag,
+                "sequencer": launch_id,
+            },
         },
     }
     return {"Records": [record]}

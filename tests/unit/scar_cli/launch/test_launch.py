@@ -99,6 +99,11 @@ def test_the_key_in_the_event_is_encoded_as_s3_does(key: str) -> None:
     )
 
 
+def test_functions_with_once_distinguish_launches() -> None:
+    events = [event_for(InputFile("b", "in/a", 7, "etag"), "eu-west-1", launch) for launch in ("x", "y")]
+    assert [event["Records"][0]["s3"]["object"]["sequencer"] for event in events] == ["x", "y"]
+
+
 class Bucket:
     """Three pages of a listing, of which it is known how many were asked for."""
 
