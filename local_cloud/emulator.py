@@ -157,6 +157,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         raise UnknownEmulatorError(f"ministack {MINISTACK_VERSION} is not as expected: {error}") from error
 
     def resume() -> None:
+        answers.deliver_interrupted(store)
         events.resume()
         batch.runner.resume()
 

@@ -1,12 +1,16 @@
 """A request is answered after all its effects are on disk.
 
 The notifications of a request are delivered after the object is written and before the answer is sent.
-(ministack does it in a thread of its own, after the answer.) If the disk is full, the answer is an error.
+(ministack does it in a thread of its own, after the answer.) They are in the store before the object is
+written: if the cloud is killed in between, they are delivered at the next start. If the disk is full, the
+answer is an error.
 """
 
 from __future__ import annotations
 
 import contextvars
+import json
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import ministack.app
+from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import s3, sns
 
 from local_cloud.asgi import Message, Receive, Scope, Send
@@ -21,21 +26,28 @@ from local_cloud.patches import Original, replaces
 from local_cloud.state.disk_space import refuse
 from local_cloud.state.store import Store, not_saved
 
+_KIND = "notification"
+_log = logging.getLogger("s3-notifications")
+
 
 @dataclass
 class _ServedRequest:
     """A request that is being served."""
 
-    notifications: list[Callable[[], None]] = field(default_factory=list)
-    """Still to be delivered."""
+    notifications: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    """Still to be delivered, with their keys in the store."""
     answered: bool = False
     """Background tasks of the request send their own notifications from then on."""
 
     def deliver(self, store: Store) -> None:
         self.answered = True
+        if not self.notifications:
+            return
         with store.transaction():
             while self.notifications:
-                self.notifications.pop(0)()
+                key, deliver = self.notifications.pop(0)
+                deliver()
+                store.remove(_KIND, key)
 
 
 _request: contextvars.ContextVar[_ServedRequest | None] = contextvars.ContextVar("request", default=None)
@@ -70,11 +82,32 @@ def install(store: Store) -> None:
         finally:
             request.deliver(store)  # of a caller who has disconnected
 
-    s3._fire_s3_event_async = _notify
+    s3._fire_s3_event_async = partial(_notify, store)
     sns._threading = _InlineDelivery()
 
 
-def _notify(bucket: str, key: str, event: str, *details: Any, **more: Any) -> None:
+def deliver_interrupted(store: Store) -> None:
+    """Deliver the notifications of objects that a killed cloud had written, but not yet notified of."""
+    for item, text in store.items(_KIND):
+        account, region, arguments, more = json.loads(text)
+        with request_scope(account, region), store.transaction():
+            if _is_written(*arguments[:3], **more):
+                _log.info("notification of %s/%s is delivered now", *arguments[:2])
+                s3._fire_s3_event(*arguments, **more)
+            store.remove(_KIND, item)
+
+
+def _is_written(bucket: str, key: str, event: str, **more: Any) -> bool:
+    """Whether the request came as far as writing the object."""
+    record = s3._buckets.get(bucket, {}).get("objects", {}).get(key)
+    if not event.startswith("s3:ObjectCreated:"):
+        return True
+    if version := more.get("version_id"):
+        return any(one["version_id"] == version for one in s3._object_versions.get((bucket, key), []))
+    return record is not None and record["etag"] == more.get("etag")
+
+
+def _notify(store: Store, bucket: str, key: str, event: str, *details: Any, **more: Any) -> None:
     """Notify of a change of an object, when the request that made it is about to be answered."""
     if bucket not in s3._bucket_notifications:
         return
@@ -83,8 +116,10 @@ def _notify(bucket: str, key: str, event: str, *details: Any, **more: Any) -> No
     request = _request.get()
     if request is None or request.answered:
         deliver()
-    else:
-        request.notifications.append(deliver)
+        return
+    item = store.new_key()
+    store.put(_KIND, item, json.dumps([get_account_id(), get_region(), [bucket, key, event, *details], more]))
+    request.notifications.append((item, deliver))
 
 
 class _InlineDelivery:
