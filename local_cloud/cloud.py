@@ -21,7 +21,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from local_cloud.access import credentials
 from local_cloud.access.credentials import Credentials
@@ -84,6 +84,9 @@ def _past_proxies() -> dict[str, str]:
 
 class Cloud:
     """The embedded cloud whose state is in `state`, an absolute path."""
+
+    program: ClassVar[Path] = Path(__file__).parent
+    """What runs the cloud's processes: `python PROGRAM supervise …`."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -205,7 +208,7 @@ class Cloud:
     def _supervise(self, options: list[str], *, tied: bool) -> tuple[dict[str, Any], list[str]]:
         """Start a supervisor. Returns its message, and the lines of its errors."""
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent), "supervise", "--state", str(self.state), *options],
+            [sys.executable, str(self.program), "supervise", "--state", str(self.state), *options],
             stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

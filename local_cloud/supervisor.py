@@ -24,6 +24,8 @@ from local_cloud.access import credentials
 from local_cloud.emulator import environment
 from local_cloud.state.privacy import write_private
 
+PROGRAM = Path(__file__).parent
+"""What runs the emulator: `python PROGRAM emulate …`."""
 LOCK = "cloud.lock"
 RUNNING = "running.json"
 LOG = "cloud.log"
@@ -118,7 +120,7 @@ def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes
         emulator = subprocess.Popen(
             [
                 sys.executable,
-                str(Path(__file__).parent),
+                str(PROGRAM),
                 "emulate",
                 "--parallel",
                 str(options.parallel),
