@@ -61,6 +61,8 @@ class _Launch:
     calls: int = 0
     throttled: int = 0
     jobs: int = 0
+    billed_s: float = 0.0
+    """Time in Lambda; only of the simulation."""
 
 
 @dataclass
@@ -89,6 +91,7 @@ class _Event:
     """Calls that were repeated in the current invocation."""
     environment: _Environment | None = None
     """None: not yet running."""
+    started: float = 0.0
 
 
 def compare() -> Iterator[Comparison]:
@@ -125,7 +128,7 @@ def _in_arrays(files: int) -> _Launch:
         return _Launch(seconds, endpoint.calls, endpoint.throttled, endpoint.jobs)
 
 
-def one_by_one(files: int) -> _Launch:
+def one_by_one(files: int, events_per_s: float = _EVENTS_PER_S) -> _Launch:
     """The simulation: one invocation of a Lambda function, and one call of SubmitJob, for each file."""
     chance = random.Random(0)
     limit = TokenBucket(CALLS_PER_S, CALLS_PER_S)
@@ -142,7 +145,7 @@ def one_by_one(files: int) -> _Launch:
         heapq.heappush(agenda, (moment, next(order), event))
 
     for number in range(files):
-        later(number / _EVENTS_PER_S, _Event())
+        later(number / events_per_s, _Event())
     while agenda:
         now, _, event = heapq.heappop(agenda)
         if event.environment is None:
@@ -154,6 +157,7 @@ def one_by_one(files: int) -> _Launch:
                 launch.jobs += 1
                 event.environment.succeeded(event.repeated)
                 free.append(event.environment)
+                launch.billed_s += now - event.started
             else:
                 launch.throttled += 1
                 if event.repeated < len(_PAUSES_S) and event.environment.may_repeat():
@@ -161,10 +165,12 @@ def one_by_one(files: int) -> _Launch:
                     event.repeated += 1
                 else:
                     free.append(event.environment)
+                    launch.billed_s += now - event.started
                     if event.failed < len(_LAMBDA_PAUSES_S):
                         later(now + _LAMBDA_PAUSES_S[event.failed], _Event(event.failed + 1))
         while waiting and free:
             event = waiting.popleft()
             event.environment = free.pop()
+            event.started = now
             later(now + call_s(), event)
     return launch

@@ -3,8 +3,9 @@
     running = Cloud(Path("~/.local/state/scar-cdk/cloud").expanduser()).start()
     subprocess.run(["cdk", "deploy"], env={**os.environ, **running.environment()})
 
-All data of the cloud is in its folder. The cloud runs if the supervisor holds a lock there, so an old process
-id in a file is never mistaken for a running cloud. This module does not load the emulator.
+All data of the cloud is in its folder. Supervisor and emulator hold a lock there, so an old process id in a
+file is never mistaken for a running cloud, and the next start waits until a cloud without its supervisor has
+ended. This module does not load the emulator.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ class Cloud:
         Raises:
             CloudError: the folder cannot be read.
         """
-        if self._holder() is None:
+        holder = self._holder()
+        if holder is None or not self._is_alive(holder):
             return None
         try:
             facts = json.loads((self.state / "running.json").read_text())
@@ -166,14 +168,14 @@ class Cloud:
             with suppress(OSError):
                 (self.state / "running.json").unlink()  # of a cloud that was killed
             return False
-        os.kill(pid, signal.SIGTERM)
+        _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_WITHIN_S
         killed = False
         while self._holder() is not None:
             if time.monotonic() > deadline:
                 if killed:
                     raise CloudError(f"The embedded cloud (process {pid}) did not stop", "Kill that process")
-                os.kill(pid, signal.SIGKILL)
+                _signal(pid, signal.SIGKILL)
                 killed, deadline = True, time.monotonic() + 5.0
             time.sleep(0.02)
         if self._process is not None:
@@ -244,6 +246,15 @@ class Cloud:
             raise self._unusable(error) from error
         return None
 
+    def _is_alive(self, supervisor: int) -> bool:
+        if self._process is not None:
+            self._process.poll()  # a child process that has ended exists until then
+        try:
+            os.kill(supervisor, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def _claim_folder(self) -> None:
         try:
             self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -295,6 +306,11 @@ class Cloud:
         except OSError:
             return ""
         return lines[-1][:300] if lines else ""
+
+
+def _signal(process: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 def _is_free(port: int) -> bool:

@@ -1,8 +1,8 @@
 """The main process of a running cloud.
 
-It holds the state folder's lock while the cloud runs, starts the emulator with a clean environment, and waits
-for its end. It is a child subreaper: orphans of the emulator become its children, and are killed. If the
-supervisor itself is killed, the emulator notices it on its standard input, and workers and jobs on theirs.
+It starts the emulator with a clean environment, and waits for its end. Both hold the state folder's lock
+while they run. The supervisor is a child subreaper: orphans of the emulator become its children, and are killed. If
+it is killed itself, the emulator notices it on its standard input, and workers and jobs on theirs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _hold_together(options: argparse.Namespace) -> None:
     shutil.rmtree(state / "tmp", ignore_errors=True)
     # Another start, which will find this cloud running, may be quicker.
     (state / "tmp").mkdir(mode=0o700, exist_ok=True)
-    emulator, report = _start_emulator(options)
+    emulator, report = _start_emulator(options, lock)
     message = _await_report(report)
     if "ready" not in message:
         leash.end_descendants()
@@ -109,7 +109,7 @@ def _hold_together(options: argparse.Namespace) -> None:
     shutil.rmtree(state / "tmp", ignore_errors=True)
 
 
-def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes], int]:
+def _start_emulator(options: argparse.Namespace, lock: int) -> tuple[subprocess.Popen[bytes], int]:
     reader, writer = os.pipe()
     state: Path = options.state
     log_path = state / LOG
@@ -130,7 +130,7 @@ def _start_emulator(options: argparse.Namespace) -> tuple[subprocess.Popen[bytes
             stdin=subprocess.PIPE,  # never written: the emulator ends when it is closed
             stdout=log,
             stderr=log,
-            pass_fds=[writer],
+            pass_fds=[writer, lock],
             start_new_session=True,
             env={
                 **_inherited(),

@@ -1,9 +1,7 @@
-"""The stack that works while the cloud is stopped and killed, and what has become of its files.
+"""A stack that works while faults are injected, and what has become of its files.
 
-    in ─► chaos-first (Lambda) ─► a ─► chaos-middle (Batch) ─► b ─► chaos-last (Lambda) ─► out
-    jobs ─► chaos-jobs (Batch) ─► jobs-out
-
-The container is a static busybox, so that a run takes as little time as possible.
+Its bucket is versioned: each version of a file is one write. The container is a static busybox, so that a run
+takes as little time as possible.
 """
 
 from __future__ import annotations
@@ -23,44 +21,48 @@ from local_cloud.cloud import Cloud, Running
 from tests import oci_images
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest
+from tests.faults.injected.cloud import spared_client
 
-BUCKET = "chaos-files"
-_STACK = "chaos"
-_FUNCTIONS = (
-    ("chaos-first", "in", "a", "lambda"),
-    ("chaos-middle", "a", "b", "batch"),
-    ("chaos-last", "b", "out", "lambda"),
-    ("chaos-jobs", "jobs", "jobs-out", "batch"),
-)
+UNREACHABLE = (BotoCoreError, ClientError, OSError)
 _SCRIPT = '#!/bin/sh\necho "$STORAGE_OBJECT_KEY"\ncp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\n'
-_UNREACHABLE = (BotoCoreError, ClientError, OSError)
 
 
 class Workload:
-    """The deployed stack in a cloud that comes and goes."""
+    """The deployed stack in a cloud that is killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self.cloud = Cloud(folder / "cloud")
+    def __init__(self, cloud: Cloud, folder: Path, stack: str, bucket: str) -> None:
+        self.cloud = cloud
+        self.bucket = bucket
+        self.fdl = folder / f"{stack}.yaml"
+        self._stack = stack
         self._folder = folder
         self._running: Running | None = None
+        self._clients: dict[tuple[str, int], Any] = {}
 
     def start(self) -> Running:
         """Start the cloud, or start it again."""
         self._running = self.cloud.start()
         return self._running
 
-    def client(self, service: str) -> Any:
-        """A client of the cloud as it runs now."""
+    @property
+    def running(self) -> Running:
+        """The cloud as it was started last."""
         assert self._running is not None
-        return CloudUnderTest(self.cloud, self._running).client(service)
+        return self._running
+
+    def client(self, service: str) -> Any:
+        """A client whose requests are spared from faults; of this thread."""
+        key = (service, threading.get_ident())
+        if key not in self._clients:
+            self._clients[key] = spared_client(self.running, service)
+        return self._clients[key]
 
     def environment(self) -> dict[str, str]:
-        """Of a program that is to talk to the cloud as it runs now."""
-        assert self._running is not None
-        return CloudUnderTest(self.cloud, self._running).environment()
+        """Of a program that is to talk to the cloud."""
+        return CloudUnderTest(self.cloud, self.running).environment()
 
-    def deploy(self) -> None:
-        """Deploy the four functions.
+    def deploy(self, fdl: str) -> None:
+        """Deploy an FDL file whose functions use `copy.sh`, `busybox.tar` and the bucket, which exists.
 
         Raises:
             RuntimeError: there is no static busybox to make an image of.
@@ -70,37 +72,53 @@ class Workload:
             raise RuntimeError("A static busybox is needed (Debian: apt install busybox-static)")
         oci_images.docker_save(self._folder / "busybox.tar", oci_images.Image([layer]))
         (self._folder / "copy.sh").write_text(_SCRIPT)
-        fdl = self._folder / f"{_STACK}.yaml"
-        fdl.write_text("functions:\n  aws:" + "".join(_function(*entry) for entry in _FUNCTIONS))
-        Cdk(self.environment(), self._folder / "cdk.out")("deploy", fdl)
+        self.fdl.write_text(fdl)
+        output = self._folder / f"{self._stack}.out"
+        Cdk(self.environment(), output)("deploy", self.fdl, existing_buckets=self.bucket)
 
     def upload(self, keys: Iterable[str]) -> None:
-        """Upload a file for each key; one that is not answered is sent again until it is."""
+        """Upload a file for each key, exactly once, even if an answer is lost."""
         for key in keys:
             while True:
                 try:
-                    self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=key.encode())
-                except _UNREACHABLE:
+                    self.client("s3").put_object(
+                        Bucket=self.bucket, Key=key, Body=key.encode(), IfNoneMatch="*"
+                    )
+                except ClientError as error:
+                    if error.response["Error"]["Code"] == "PreconditionFailed":
+                        break
+                    time.sleep(0.1)
+                except UNREACHABLE:
                     time.sleep(0.1)
                 else:
                     break
 
-    def uploading(self, keys: Iterable[str]) -> threading.Thread:
-        """Upload in a thread of its own."""
-        thread = threading.Thread(target=self.upload, args=(list(keys),), daemon=True)
-        thread.start()
-        return thread
-
-    def names(self, folder: str) -> set[str]:
-        """Names of the files in a folder."""
+    def versions(self, folder: str) -> Counter[str]:
+        """How often each file of a folder was written, by the rest of its key."""
         pages = (
-            self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{folder}/")
+            self.client("s3")
+            .get_paginator("list_object_versions")
+            .paginate(Bucket=self.bucket, Prefix=f"{folder}/")
         )
-        keys = {entry["Key"].rpartition("/")[2] for page in pages for entry in page.get("Contents", [])}
-        return keys - {""}
+        found = Counter(
+            version["Key"].removeprefix(f"{folder}/")
+            for page in pages
+            for version in page.get("Versions", [])
+        )
+        del found[""]
+        return found
+
+    def failed(self) -> int:
+        """Messages in the failure queues."""
+        sqs = self.client("sqs")
+        name = "ApproximateNumberOfMessages"
+        return sum(
+            int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+            for url in self._failure_queues()
+        )
 
     def given_up(self, pattern: str) -> set[str]:
-        """Names of the files whose events are in a failure queue."""
+        """Names of the files whose events are in a failure queue; the messages are hidden for an hour."""
         sqs = self.client("sqs")
         found: set[str] = set()
         for url in self._failure_queues():
@@ -122,29 +140,7 @@ class Workload:
             for event in page["events"]
         )
 
-    def unfinished_jobs(self) -> int:
-        """Jobs that have neither succeeded nor failed."""
-        batch = self.client("batch")
-        queues = [queue["jobQueueArn"] for queue in batch.describe_job_queues()["jobQueues"]]
-        return sum(
-            len(batch.list_jobs(jobQueue=queue, jobStatus=state)["jobSummaryList"])
-            for queue in queues
-            for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-        )
-
     def _failure_queues(self) -> list[str]:
-        (stack,) = self.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"]
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
         return [function["failure_queue_url"] for function in json.loads(value)["functions"]]
-
-
-def _function(name: str, source: str, target: str, mode: str) -> str:
-    return f"""
-    - lambda:
-        name: {name}
-        init_script: copy.sh
-        execution_mode: {mode}
-        timeout: 120
-        container: {{image_file: busybox.tar}}
-        input: [{{storage_provider: s3, path: {BUCKET}/{source}}}]
-        output: [{{storage_provider: s3, path: {BUCKET}/{target}}}]"""

@@ -1,0 +1,152 @@
+"""Files go through three functions while faults are injected.
+
+in ─► chaos-first (Lambda) ─► a ─► chaos-middle (Batch) ─► b ─► chaos-last (Lambda) ─► out
+launch ─► chaos-launched (Lambda) ─► launched
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from local_cloud.cloud import Cloud
+from tests.chaos.launches import Launches
+from tests.chaos.sequence import Event, Planned, Sequence, plan
+from tests.chaos.workload import UNREACHABLE, Workload
+from tests.faults.injected.proxy import Proxy
+
+_BUCKET = "chaos-files"
+_STAGES = ("a", "b", "out")
+_FUNCTIONS = (
+    ("chaos-first", "in", "a", "lambda"),
+    ("chaos-middle", "a", "b", "batch"),
+    ("chaos-last", "b", "out", "lambda"),
+    ("chaos-launched", "launch", "launched", "lambda"),
+)
+_NO_PROGRESS_FOR_S = 90.0
+_ON_THEIR_WAY = 30
+"""Files in the chain at once."""
+_AT_ONCE = 5
+
+
+class Chain:
+    """The chain, and the faults that are planned for it."""
+
+    def __init__(self, cloud: Cloud, proxy: Proxy, folder: Path, seed: int) -> None:
+        self.workload = Workload(cloud, folder, "chaos", _BUCKET)
+        self._proxy = proxy
+        self._launches = Launches(self.workload, folder)
+        self._seed = seed
+        self._planned: list[Planned] = []
+
+    def deploy(self, faults: int, *, once: bool) -> None:
+        """Start the cloud, deploy the chain and plan its faults."""
+        self._planned = plan(faults, self._seed)
+        self.workload.start()
+        s3 = self.workload.client("s3")
+        s3.create_bucket(Bucket=_BUCKET)
+        s3.put_bucket_versioning(Bucket=_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self._launches.prepare(sum(fault.kind is Event.LAUNCHER for fault in self._planned))
+        functions = "".join(_function(*entry, once=once) for entry in _FUNCTIONS)
+        self.workload.deploy(f"functions:\n  aws:{functions}")
+
+    def run(self, disk: Path | None, clock: Path | None) -> int:
+        """Inject the faults, and wait until all files have ended: how many were lost, doubled or otherwise
+        wrong. One line for each count."""
+        started = time.monotonic()
+        feeder = Feeder(self.workload)
+        sequence = Sequence(self.workload, self._proxy, self._launches, disk, clock)
+        sequence.run(self._planned)
+        _until(lambda: self._proxy.pending == 0, self.workload)
+        names = feeder.stop()
+        launched = self._launches.finish()
+        self._proxy.forget_pending()
+        for kind, count in [*self._proxy.injected.items(), *sequence.done.items()]:
+            print(f"{count:5} times {kind.value}")
+        faults = self._proxy.injected.total() + sequence.done.total()
+        print(f"{faults} faults ({sequence.instead.total()} of them cuts because no process could be killed)")
+        return self._count(names, launched, sequence, faults, time.monotonic() - started)
+
+    def _count(
+        self, names: set[str], launched: set[str], sequence: Sequence, faults: int, seconds: float
+    ) -> int:
+        workload = self.workload
+        _until(lambda: self._ended() >= len(names), workload)
+        _until(lambda: launched <= set(workload.versions("launched")) or workload.failed() > 0, workload)
+        written = {stage: workload.versions(stage) for stage in (*_STAGES, "launched")}
+        failed = workload.given_up(r"file-\d{5}\.txt|\d\d/\d\d\.txt")
+        results = set(written["out"]) | set(written["launched"])
+        lost = (names | launched) - results - failed
+        doubled = {
+            f"{stage}/{name}": count
+            for stage, versions in written.items()
+            for name, count in versions.items()
+            if count > 1 and not (stage == "launched" and name in self._launches.anew)
+        }
+        print(
+            f"{len(names)} files in a chain of three, {len(launched)} in killed launches, {faults} faults "
+            f"in {seconds / 60:.0f} minutes:\n"
+            f"  {len(results)} results, {len(failed)} in failure queues ({len(results & failed)} in both), "
+            f"{len(lost)} lost, {len(doubled)} written more than once, {sequence.lines_lost} log lines lost"
+        )
+        for told in (*sorted(lost)[:10], *sorted(doubled)[:10], *self._launches.wrong):
+            print(f"  WRONG: {told}")
+        return len(lost) + len(doubled) + sequence.lines_lost + len(self._launches.wrong)
+
+    def _ended(self) -> int:
+        return len(self.workload.versions("out")) + self.workload.failed()
+
+
+def _function(name: str, source: str, target: str, mode: str, *, once: bool) -> str:
+    return f"""
+  - lambda:
+      name: {name}
+      init_script: copy.sh
+      execution_mode: {mode}
+      timeout: 120
+      {"once: true" if once else ""}
+      container: {{image_file: busybox.tar}}
+      input: [{{storage_provider: s3, path: {_BUCKET}/{source}}}]
+      output: [{{storage_provider: s3, path: {_BUCKET}/{target}}}]"""
+
+
+class Feeder:
+    """Uploads files in a thread, so that a few are always on their way."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._names: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> set[str]:
+        """Upload no more: the names of all files."""
+        self._stopping.set()
+        self._thread.join()
+        return self._names
+
+    def _feed(self) -> None:
+        while not self._stopping.wait(0.2):
+            try:
+                ended = len(self._workload.versions("out")) + self._workload.failed()
+            except UNREACHABLE:
+                continue
+            if len(self._names) - ended < _ON_THEIR_WAY:
+                names = [f"file-{len(self._names) + more:05}.txt" for more in range(_AT_ONCE)]
+                self._workload.upload(f"in/{name}" for name in names)
+                self._names.update(names)
+
+
+def _until(wanted: Callable[[], bool], workload: Workload) -> None:
+    """Wait until it is so, or until nothing has been written for a while."""
+    last: Any = None
+    since = time.monotonic()
+    while not wanted() and time.monotonic() - since < _NO_PROGRESS_FOR_S:
+        time.sleep(0.5)
+        now = [sum(workload.versions(stage).values()) for stage in (*_STAGES, "launched")]
+        if now != last:
+            last, since = now, time.monotonic()
