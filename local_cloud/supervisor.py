@@ -1,8 +1,8 @@
 """The main process of a running cloud.
 
 It starts the emulator with a clean environment, and waits for its end. Both hold the state folder's lock
-while they run. The supervisor is a child subreaper: orphans of the emulator become its children, and are killed. If
-it is killed itself, the emulator notices it on its standard input, and workers and jobs on theirs.
+while they run. The supervisor is a child subreaper: orphans of the emulator become its children, and are
+killed. If it is killed itself, the emulator notices it on its standard input, and workers and jobs on theirs.
 """
 
 from __future__ import annotations

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from local_cloud.cloud import Cloud
 from tests.chaos.launches import Launches
@@ -26,7 +24,7 @@ _FUNCTIONS = (
     ("chaos-last", "b", "out", "lambda"),
     ("chaos-launched", "launch", "launched", "lambda"),
 )
-_NO_PROGRESS_FOR_S = 90.0
+_LAST_FAULT_WITHIN_S = 60.0
 _ON_THEIR_WAY = 30
 """Files in the chain at once."""
 _AT_ONCE = 5
@@ -60,10 +58,12 @@ class Chain:
         feeder = Feeder(self.workload)
         sequence = Sequence(self.workload, self._proxy, self._launches, disk, clock)
         sequence.run(self._planned)
-        _until(lambda: self._proxy.pending == 0, self.workload)
+        until = time.monotonic() + _LAST_FAULT_WITHIN_S
+        while self._proxy.pending and time.monotonic() < until:
+            time.sleep(0.1)
         names = feeder.stop()
         launched = self._launches.finish()
-        self._proxy.forget_pending()
+        self.workload.until_idle()
         for kind, count in [*self._proxy.injected.items(), *sequence.done.items()]:
             print(f"{count:5} times {kind.value}")
         faults = self._proxy.injected.total() + sequence.done.total()
@@ -74,8 +74,6 @@ class Chain:
         self, names: set[str], launched: set[str], sequence: Sequence, faults: int, seconds: float
     ) -> int:
         workload = self.workload
-        _until(lambda: self._ended() >= len(names), workload)
-        _until(lambda: launched <= set(workload.versions("launched")) or workload.failed() > 0, workload)
         written = {stage: workload.versions(stage) for stage in (*_STAGES, "launched")}
         failed = workload.given_up(r"file-\d{5}\.txt|\d\d/\d\d\.txt")
         results = set(written["out"]) | set(written["launched"])
@@ -95,9 +93,6 @@ class Chain:
         for told in (*sorted(lost)[:10], *sorted(doubled)[:10], *self._launches.wrong):
             print(f"  WRONG: {told}")
         return len(lost) + len(doubled) + sequence.lines_lost + len(self._launches.wrong)
-
-    def _ended(self) -> int:
-        return len(self.workload.versions("out")) + self.workload.failed()
 
 
 def _function(name: str, source: str, target: str, mode: str, *, once: bool) -> str:
@@ -139,14 +134,3 @@ class Feeder:
                 names = [f"file-{len(self._names) + more:05}.txt" for more in range(_AT_ONCE)]
                 self._workload.upload(f"in/{name}" for name in names)
                 self._names.update(names)
-
-
-def _until(wanted: Callable[[], bool], workload: Workload) -> None:
-    """Wait until it is so, or until nothing has been written for a while."""
-    last: Any = None
-    since = time.monotonic()
-    while not wanted() and time.monotonic() - since < _NO_PROGRESS_FOR_S:
-        time.sleep(0.5)
-        now = [sum(workload.versions(stage).values()) for stage in (*_STAGES, "launched")]
-        if now != last:
-            last, since = now, time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from pathlib import Path
 
@@ -39,8 +38,7 @@ def double_events(folder: Path, events: int, seed: int, *, once: bool) -> int:
         started = time.monotonic()
         names = {f"file-{number:06}.txt" for number in range(events)}
         workload.upload(f"in/{name}" for name in sorted(names))
-        while _waiting(cloud.state):
-            time.sleep(1)
+        workload.until_idle()
         seconds = time.monotonic() - started
         written, failed = workload.versions("out"), workload.given_up(r"file-\d{6}\.txt")
     finally:
@@ -54,10 +52,3 @@ def double_events(folder: Path, events: int, seed: int, *, once: bool) -> int:
         flush=True,
     )
     return len(missing) + len(doubled)
-
-
-def _waiting(state: Path) -> int:
-    """Events that have not been processed."""
-    with sqlite3.connect(state / "state.db") as store:
-        (count,) = store.execute("SELECT count(*) FROM item WHERE kind = 'event'").fetchone()
-    return int(count)

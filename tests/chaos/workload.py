@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,26 @@ class Workload:
             for group in groups
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group)
             for event in page["events"]
+        )
+
+    def until_idle(self) -> None:
+        """Wait until no event waits, and no job is unfinished. Each is stored before what caused it ends."""
+        while self.events() or self._unfinished_jobs() or self.events():
+            time.sleep(0.5)
+
+    def events(self) -> int:
+        """Events of Lambda functions that have not been processed."""
+        with closing(sqlite3.connect(self.cloud.state / "state.db")) as store:
+            (count,) = store.execute("SELECT count(*) FROM item WHERE kind = 'event'").fetchone()
+        return int(count)
+
+    def _unfinished_jobs(self) -> int:
+        batch = self.client("batch")
+        queues = [queue["jobQueueArn"] for queue in batch.describe_job_queues()["jobQueues"]]
+        return sum(
+            len(batch.list_jobs(jobQueue=queue, jobStatus=state)["jobSummaryList"])
+            for queue in queues
+            for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
         )
 
     def _failure_queues(self) -> list[str]:

@@ -119,10 +119,6 @@ class Proxy:
         """Faults that have not hit a request yet."""
         return len(self._waiting)
 
-    def forget_pending(self) -> None:
-        """Inject none of the faults that are still waiting."""
-        self._waiting.clear()
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back: _Stream | None = None
         front = _Stream(reader, writer)
@@ -131,6 +127,8 @@ class Proxy:
                 back = await self._serve_one(request, front, back)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, _Cut):
             pass
+        except asyncio.CancelledError:
+            return  # asyncio would print the traceback of a cancelled connection
         finally:
             for stream in (front, back):
                 if stream is not None:
