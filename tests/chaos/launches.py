@@ -18,6 +18,11 @@ _LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; mai
 _TRIES = 20
 
 
+def name_of(launch: int, file: int) -> str:
+    """Of a file."""
+    return f"launch-{launch:02}-{file:02}.txt"
+
+
 class Launches:
     """Each launch processes a folder of its own."""
 
@@ -37,7 +42,7 @@ class Launches:
         for number in range(launches):
             for file in range(FILES):
                 s3.put_object(
-                    Bucket=self._workload.bucket, Key=f"launch/{number:02}/{file:02}.txt", Body=b"x"
+                    Bucket=self._workload.bucket, Key=f"launch/{number:02}/{name_of(number, file)}", Body=b"x"
                 )
 
     def kill_one(self, chance: random.Random) -> None:
@@ -51,7 +56,7 @@ class Launches:
         """Wait for the end of all launches: the files that they were for."""
         for thread in self._threads:
             thread.join(300)
-        return {f"{number:02}/{file:02}.txt" for number in range(len(self._threads)) for file in range(FILES)}
+        return {name_of(number, file) for number in range(len(self._threads)) for file in range(FILES)}
 
     def _launch(self, number: int, after_s: float) -> None:
         state = self._folder / f"launch-{number:02}"
@@ -66,7 +71,7 @@ class Launches:
             for _ in range(_TRIES):
                 journals = list((state / "scar-cdk" / "launches").glob("*"))
                 if not journals:
-                    self.anew.add(f"{number:02}/00.txt")
+                    self.anew.add(name_of(number, 0))
                 arguments = ["--resume", str(journals[0])] if journals else new
                 if self._start(arguments, state, output).wait(300) == 0:
                     return

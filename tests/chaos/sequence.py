@@ -56,7 +56,7 @@ _PER_THOUSAND: dict[Kind, int] = {
     Fault.ERROR: 60,
     Fault.THROTTLED: 50,
 }
-_REQUESTS_BETWEEN = (5, 40)
+_REQUESTS_BETWEEN = (3, 20)
 _LONGEST_PAUSE_S = 3.0
 """Without any request."""
 _VICTIM_WITHIN_S = 10.0
