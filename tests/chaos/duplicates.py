@@ -51,4 +51,4 @@ def double_events(folder: Path, events: int, seed: int, *, once: bool) -> int:
         f"({len(failed & set(written))} in both), {len(missing)} lost, {len(doubled)} written more than once",
         flush=True,
     )
-    return len(missing) + len(doubled)
+    return len(missing) + len(doubled) + len(failed)
