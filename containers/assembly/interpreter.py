@@ -39,7 +39,9 @@ PACKAGES = {
 }
 """Modules and packages in the layer, and their distributions."""
 
-AWS_SERVICES = frozenset({"batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"})
+AWS_SERVICES = frozenset(
+    {"batch", "dynamodb", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts"}
+)
 """Services whose descriptions botocore keeps in the layer: those that `runtime` calls.
 
 `scar_constructs.functions.runner_asset`, which may not import this, has the same ones; a test compares them.

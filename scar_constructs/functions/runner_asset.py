@@ -30,7 +30,7 @@ from toolchain.runner_libraries import runner_libraries
 RUNNER_LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3")
 """Distributions in the layer."""
 
-AWS_SERVICES = ("batch", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
+AWS_SERVICES = ("batch", "dynamodb", "ecr", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts")
 """Services whose descriptions botocore keeps in the layer."""
 
 _PACKAGES = [Path(__file__).resolve().parents[2] / name for name in ("containers", "runtime")]
