@@ -90,14 +90,15 @@ class Chain:
             f"{len(names)} files in a chain of three, {len(launched)} in killed launches, {faults} faults "
             f"in {seconds / 60:.0f} minutes:\n"
             f"  {len(results)} results, {len(failed)} in failure queues ({len(results & failed)} in both), "
-            f"{len(lost)} lost, {len(doubled)} written more than once, {sequence.lines_lost} log lines lost"
+            f"{len(lost)} lost, {len(doubled)} written more than once, {sequence.lines_lost.total()} log lines lost"
         )
         if len(results) < _RESULTS * len(names | launched):
             print("  WRONG: most files have to succeed: three attempts hardly ever fail")
             lost |= failed
-        for told in (*sorted(lost)[:10], *sorted(doubled)[:10], *self._launches.wrong):
+        some = [*sorted(lost)[:10], *sorted(doubled)[:10], *sorted(sequence.lines_lost)[:10]]
+        for told in (*some, *self._launches.wrong):
             print(f"  WRONG: {told}")
-        return len(lost) + len(doubled) + sequence.lines_lost + len(self._launches.wrong)
+        return len(lost) + len(doubled) + sequence.lines_lost.total() + len(self._launches.wrong)
 
 
 def _function(name: str, source: str, target: str, mode: str, *, once: bool) -> str:

@@ -102,7 +102,8 @@ class Sequence:
     """Faults that were injected; cuts are counted by the proxy."""
     instead: Counter[Kind] = field(default_factory=Counter)
     """Faults for which there was no victim: a request was cut instead."""
-    lines_lost: int = 0
+    lines_lost: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By log stream and text."""
 
     def run(self, planned: list[Planned]) -> None:
         """Inject all faults, and print each restart of the cloud."""
@@ -151,7 +152,7 @@ class Sequence:
             kill_emulator(self.workload.cloud)
             self.workload.start()
             if check:
-                self.lines_lost += (before - self.workload.log_lines()).total()
+                self.lines_lost += before - self.workload.log_lines()
         elif event is Event.SUPERVISOR:
             kill_supervisor(self.workload.cloud)
             self.workload.start()
