@@ -90,7 +90,8 @@ class Chain:
             f"{len(names)} files in a chain of three, {len(launched)} in killed launches, {faults} faults "
             f"in {seconds / 60:.0f} minutes:\n"
             f"  {len(results)} results, {len(failed)} in failure queues ({len(results & failed)} in both), "
-            f"{len(lost)} lost, {len(doubled)} written more than once, {sequence.lines_lost.total()} log lines lost"
+            f"{len(lost)} lost, {len(doubled)} written more than once, "
+            f"{sequence.lines_lost.total()} log lines lost"
         )
         if len(results) < _RESULTS * len(names | launched):
             print("  WRONG: most files have to succeed: three attempts hardly ever fail")
