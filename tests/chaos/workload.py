@@ -132,7 +132,8 @@ class Workload:
         return found
 
     def log_lines(self) -> Counter[tuple[str, str]]:
-        """Every line in the functions' and jobs' log groups."""
+        """Every line that functions and jobs have written. (The platform's lines about an invocation are
+        those of its last attempt.)"""
         logs = self.client("logs")
         groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
         return Counter(
@@ -140,6 +141,7 @@ class Workload:
             for group in groups
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group)
             for event in page["events"]
+            if not event["message"].startswith(("START RequestId", "END RequestId", "REPORT RequestId"))
         )
 
     def until_idle(self) -> None:
