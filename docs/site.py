@@ -37,7 +37,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "from-scar",
     ),
     "Reference": ("fdl", "diagnostics/index", "contract", "examples/index"),
-    "Embedded cloud": ("local-cloud", "performance"),
+    "Embedded cloud": ("local-cloud", "performance", "reliability"),
     "Project": ("architecture", "dependencies", "contributing", "security", "changelog"),
 }
 """Sphinx warns of a page that is missing here."""
