@@ -8,6 +8,7 @@ Public API:
     graph.py         which function triggers which, and loops
     names.py         naming rules: buckets, images, environment variables
     stages.py        names in a stage, such as `thumbnails-dev`
+    places.py        where a file mentions a bucket
     payload.py       which files of `extra_payload` are packaged
     diagnostics/     the problems of a file: where, what was expected, what to do
     diagram/         a workflow as a diagram: DOT and Mermaid

@@ -17,6 +17,7 @@ from typing import Any
 from fdl_schemas import fargate
 from fdl_schemas.instances import default_types, vcpus_of_instance
 from fdl_schemas.model import (
+    EPHEMERAL_STORAGE_OF_PULLED_IMAGES_MIB,
     ApiGateway,
     BatchJob,
     ComputeResources,
@@ -181,6 +182,8 @@ def _function(entry: Mapping[str, Any], folder: Path) -> Function:
         **_given(_map(entry.get("cloudwatch")), read=int, log_retention_days="log_retention_policy_in_days"),
         **_given(_map(entry.get("ecr")), delete_ecr_image="delete_image"),
     )
+    if function.pulls_image and settings.get("ephemeral_storage") is None:
+        function = replace(function, ephemeral_storage_mib=EPHEMERAL_STORAGE_OF_PULLED_IMAGES_MIB)
     if function.execution_mode is ExecutionMode.LAMBDA:
         return function
     return replace(function, batch=_batch(_map(entry.get("batch")), function))

@@ -118,6 +118,24 @@ def test_video_document_of_the_documentation(tmp_path: Path) -> None:
     assert check(tmp_path / "scar-video-process.yaml").diagnostics == ()
 
 
+@pytest.mark.parametrize(
+    ("settings", "size_mib"),
+    [
+        ("runtime: python3.13", 10240),
+        ("runtime: python3.13, execution_mode: lambda-batch", 10240),
+        ("runtime: python3.13, ephemeral_storage: 600", 600),
+        ("runtime: python3.13, execution_mode: batch", 512),
+        ("runtime: image", 512),
+    ],
+)
+def test_tmp_is_large_by_default_where_an_image_is_unpacked(
+    settings: str, size_mib: int, tmp_path: Path
+) -> None:
+    text = f"functions: {{aws: [{{lambda: {{name: f, container: {{image: a}}, {settings}}}}}]}}"
+    (function,) = load(text, tmp_path).functions
+    assert function.ephemeral_storage_mib == size_mib
+
+
 def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
     workflow = load("functions: {aws: [{lambda: {name: f, container: {image: a}}}]}", tmp_path)
     (function,) = workflow.functions
