@@ -48,7 +48,8 @@ def main() -> int:
         # every construct and on generated workflows, and the validation on examples/own-cdk-app.
         app = App(auto_synth=False, context=feature_flags(), builtin_cloud_formation_validation=False)
         region, account = os.environ.get("CDK_DEFAULT_REGION"), os.environ.get("CDK_DEFAULT_ACCOUNT")
-        add_stacks(app, workflow, deployment, region, tools, account=account)
+        keys = deployment.keys_of_buckets(checked.workflow)
+        add_stacks(app, workflow, deployment, region, tools, account=account, bucket_keys=keys)
         app.synth()
     except ModuleNotFoundError as problem:
         if problem.name not in ("aws_cdk", "constructs"):

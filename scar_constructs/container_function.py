@@ -8,6 +8,7 @@ python3.13`, which pulls and unpacks the image at run time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from aws_cdk import Duration, Size, Tags
 from aws_cdk import aws_iam as iam
@@ -37,6 +38,7 @@ from scar_constructs.functions.preheating import Preheating
 from scar_constructs.functions.provider_settings import foreign_secrets, stack_values
 from scar_constructs.functions.retention import log_group, retention
 from scar_constructs.functions.runner_asset import RunnerAsset
+from scar_constructs.functions.service_principal import service_principal
 from scar_constructs.images.assembled_image import AssembledImage
 from scar_constructs.images.image_code import ImageCode
 from scar_constructs.images.image_file import ImageFile
@@ -47,6 +49,10 @@ from scar_constructs.storage.secret import StorageSecret
 HANDLER = "runtime.handler.handle"
 """The runner's entry point, in the shared layer."""
 
+PERMISSIONS = "scar:permissions"
+"""Metadata of a function with a given role: the policy that the role needs. `scar init` checks it."""
+
+_GIVEN_POLICY = "Policy"
 _ARCHITECTURES = {"x86_64": lambda_.Architecture.X86_64, "arm64": lambda_.Architecture.ARM_64}
 
 _LONGEST_DESCRIPTION = 256
@@ -71,6 +77,11 @@ class ContainerFunction(Construct):
     :param event_store: passes long events to jobs; needed in the `batch` and `lambda-batch` modes.
     :param claims: records which inputs were processed; needed with `once`.
     :param registry_mirrors: mirrors that the runner pulls images from, `REGISTRY=BASE,…`.
+    :param allow_loops: whether Lambda lets the function trigger itself through its outputs. Otherwise it
+        stops a loop after about 16 invocations
+        (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+    :param bucket_keys: ARNs of KMS keys, by the name of their bucket.
+    :param destroy: delete the failure queue, with its events, when it leaves the stack.
     """
 
     def __init__(
@@ -88,11 +99,18 @@ class ContainerFunction(Construct):
         event_store: EventStore | None = None,
         claims: Claims | None = None,
         registry_mirrors: str | None = None,
+        allow_loops: bool = False,
+        bucket_keys: Mapping[str, str] = MappingProxyType({}),
+        destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         self.definition = definition
+        self._allow_loops = allow_loops
+        self._bucket_keys = bucket_keys
         secret = _needed_secret(definition, providers, storage_secret)
-        self.failure_queue = FailureQueue(self, "FailureQueue").queue
+        self.failure_queue = FailureQueue(
+            self, "FailureQueue", function_name=definition.name, destroy=destroy
+        ).queue
         self.log_group = log_group(
             self, "Logs", retention(definition.log_retention_days), f"/aws/lambda/{definition.name}"
         )
@@ -166,12 +184,18 @@ class ContainerFunction(Construct):
             environment=environment,
             log_group=self.log_group,
             retry_attempts=definition.retry_attempts,
+            recursive_loop=lambda_.RecursiveLoop.ALLOW
+            if self._allow_loops
+            else lambda_.RecursiveLoop.TERMINATE,
             reserved_concurrent_executions=definition.reserved_concurrency,
             on_failure=destinations.SqsDestination(self.failure_queue),
         )
         resource = function.node.default_child
         if isinstance(resource, lambda_.CfnFunction):
             resource.add_metadata("scar:files", package.files)
+            if (permissions := self._permissions_of_given_role()) is not None:
+                # Later permissions are added to the same document.
+                resource.add_metadata(PERMISSIONS, permissions)
         if zipped and isinstance(resource, lambda_.CfnFunction):
             package.asset.add_resource_metadata(resource, "Code")
             acknowledge(
@@ -186,7 +210,7 @@ class ContainerFunction(Construct):
             place_in_vpc(self.function, definition.vpc, function_name=definition.name)
         if definition.file_systems and definition.runs_in_lambda:
             mount(self.function, definition.file_systems)
-        if self.batch is not None:
+        if self.batch is not None and self.batch.event_store.contents is not None:
             self.function.node.add_dependency(self.batch.event_store.contents)
         if image_file is not None and image_file.staged is not None:
             self.function.node.add_dependency(image_file.staged)
@@ -229,6 +253,7 @@ class ContainerFunction(Construct):
             path=definition.container.image_file,
             function_name=definition.name,
             bucket_name=definition.deployment_bucket,
+            bucket_key_arn=self._bucket_keys.get(definition.deployment_bucket or ""),
         )
         ours = buckets.get(definition.deployment_bucket or "")
         made = ours.node.default_child if ours is not None else None
@@ -244,14 +269,17 @@ class ContainerFunction(Construct):
         providers: Sequence[StorageProvider],
         secret: StorageSecret | None,
     ) -> iam.IRole:
-        if self.definition.role_arn is not None:
-            # Its owner decides on its permissions: nothing is added.
-            return iam.Role.from_role_arn(self, "Role", self.definition.role_arn, mutable=False)
-        role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"Permissions of function {self.definition.name}",
+        role: iam.IRole = (
+            iam.Role(
+                self,
+                "Role",
+                assumed_by=service_principal("lambda.amazonaws.com"),
+                description=f"Permissions of function {self.definition.name}",
+            )
+            if self.definition.role_arn is None
+            else iam.Role.from_role_arn(
+                self, "Role", self.definition.role_arn, default_policy_name=_GIVEN_POLICY
+            )
         )
         role.add_to_principal_policy(write_log_statement(self.log_group))
         if self.definition.runs_in_lambda:
@@ -284,6 +312,17 @@ class ContainerFunction(Construct):
             )
             for queue in dict.fromkeys(queues)
         }
+
+    def _permissions_of_given_role(self) -> iam.PolicyDocument | None:
+        """The permissions that a given role needs. They are removed from the template: its owner grants them.
+
+        None if the role is created, or if it belongs to another account.
+        """
+        policy = self.role.node.try_find_child(_GIVEN_POLICY)
+        if self.definition.role_arn is None or not isinstance(policy, iam.Policy):
+            return None
+        self.role.node.try_remove_child(_GIVEN_POLICY)
+        return policy.document
 
 
 def _needed_secret(

@@ -30,7 +30,9 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "`thumbnails-STAGE`, and so do buckets and the stack",
     "bucket_suffix": "makes the names of new buckets unique: `scar-video` becomes `scar-video-SUFFIX`",
     "existing_buckets": "comma-separated names of existing buckets",
-    "removal": "`retain` (default) keeps the stack's buckets when it is destroyed, `destroy` deletes them",
+    "bucket_keys": "comma-separated BUCKET=ARN pairs: customer-managed KMS keys of existing or new buckets",
+    "removal": "`retain` (default) keeps the stack's buckets and failure queues when it is destroyed, "
+    "`destroy` deletes them",
     "vpc": "VPC of Batch jobs without subnets of their own: `new` (default) creates one, `default` is the "
     "account's default VPC, and an ID is that of another existing VPC",
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
@@ -53,6 +55,12 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "existing_buckets": (
         re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
         "names of S3 buckets, separated by commas",
+    ),
+    "bucket_keys": (
+        re.compile(
+            r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]=arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+"
+        ),
+        "BUCKET=ARN, with the ARN of a key, `arn:aws:kms:REGION:ACCOUNT:key/ID`",
     ),
     "removal": (re.compile(r"retain|destroy"), "`retain` or `destroy`"),
     "vpc": (re.compile(r"new|default|vpc-[0-9a-f]{8,17}"), "`new`, `default`, or the ID of a VPC"),
@@ -86,6 +94,8 @@ class Deployment:
     stage: str | None = None
     bucket_suffix: str | None = None
     existing_buckets: tuple[str, ...] = ()
+    bucket_keys: tuple[tuple[str, str], ...] = ()
+    """Names of buckets, as in `existing_buckets`, and ARNs of KMS keys."""
     destroy_buckets: bool = False
     registry_mirrors: str | None = None
     udocker_tools: str | None = None
@@ -109,6 +119,7 @@ class Deployment:
             raise DeploymentError(f"-c stage={stage}: {problem}")
         suffix = _text(context, "bucket_suffix")
         existing = _names(context, "existing_buckets")
+        keys = _names(context, "bucket_keys")
         removal = _text(context, "removal")
         vpc = _text(context, "vpc")
         mirrors = _names(context, "registry_mirrors")
@@ -117,6 +128,7 @@ class Deployment:
             ("stack", (stack_name,)),
             ("bucket_suffix", (suffix,)),
             ("existing_buckets", existing),
+            ("bucket_keys", keys),
             ("removal", (removal,)),
             ("vpc", (vpc,)),
             ("registry_mirrors", mirrors),
@@ -134,6 +146,7 @@ class Deployment:
             stage=stage,
             bucket_suffix=suffix,
             existing_buckets=existing,
+            bucket_keys=tuple((bucket, arn) for bucket, _, arn in (pair.partition("=") for pair in keys)),
             destroy_buckets=removal == "destroy",
             registry_mirrors=",".join(mirrors) or None,
             udocker_tools=udocker_tools,
@@ -149,6 +162,27 @@ class Deployment:
             bucket_suffix=self.bucket_suffix,
             existing_buckets=self.existing_buckets,
         )
+
+    def keys_of_buckets(self, workflow: Workflow) -> Mapping[str, str]:
+        """The ARN of the KMS key of each bucket that has one, by final name.
+
+        :param workflow: with the names of the FDL file.
+        :raises DeploymentError: a bucket is not used by the workflow.
+        """
+        names = real_bucket_names(
+            workflow,
+            stage=self.stage,
+            bucket_suffix=self.bucket_suffix,
+            existing_buckets=self.existing_buckets,
+        )
+        staging = {function.deployment_bucket for function in workflow.functions}
+        keys = {names.get(bucket, bucket): arn for bucket, arn in self.bucket_keys}
+        if unknown := sorted(set(keys) - set(names.values()) - staging):
+            raise DeploymentError(
+                f"-c bucket_keys: {', '.join(unknown)} not used by {workflow.source.name}; "
+                f"its buckets are {', '.join(names.values()) or 'none'}"
+            )
+        return keys
 
 
 def cdk_context(environ: Mapping[str, str]) -> Mapping[str, object]:

@@ -44,8 +44,10 @@ class ScarWorkflow(Construct):
         Lowercase letters, digits and hyphens.
     :param bucket_suffix: added to the names of new buckets, before the stage.
     :param existing_buckets: names of existing buckets, which are used and not created. They keep their names.
-    :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is
-        destroyed. By default they are retained.
+    :param bucket_keys: ARNs of customer-managed KMS keys, by the name of their bucket: those that encrypt
+        existing buckets, or that new buckets are to be encrypted with.
+    :param destroy_buckets: delete the buckets that this construct creates, with all files, and the failure
+        queues, with all events, when the stack is destroyed. By default they are retained.
     :param registry_mirrors: mirrors to try before the registries: `REGISTRY=BASE,…`, such as
         `docker.io=https://mirror.example.org`.
     :param distributed_launch: create what `scar-launch --distributed` needs.
@@ -68,6 +70,7 @@ class ScarWorkflow(Construct):
         stage: str | None = None,
         bucket_suffix: str | None = None,
         existing_buckets: Sequence[str] = (),
+        bucket_keys: Mapping[str, str] = MappingProxyType({}),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
@@ -84,6 +87,7 @@ class ScarWorkflow(Construct):
                     "stage": stage,
                     "bucket_suffix": bucket_suffix,
                     "existing_buckets": list(existing_buckets),
+                    "bucket_keys": [f"{bucket}={arn}" for bucket, arn in bucket_keys.items()],
                     "registry_mirrors": registry_mirrors,
                     "udocker_tools": udocker_tools,
                 }
@@ -95,6 +99,7 @@ class ScarWorkflow(Construct):
                 workflow=final,
                 region=region,
                 existing_buckets=deployment.existing_buckets,
+                bucket_keys=deployment.keys_of_buckets(workflow),
                 destroy_buckets=destroy_buckets,
                 registry_mirrors=deployment.registry_mirrors,
                 distributed_launch=distributed_launch,

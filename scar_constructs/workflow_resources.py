@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypedDict
 
 from aws_cdk import CfnOutput, Stack
@@ -42,6 +43,7 @@ class ResourceOptions(TypedDict, total=False):
     folders: Mapping[str, Sequence[str]]
     foreign_buckets: Sequence[str]
     existing_buckets: Sequence[str]
+    bucket_keys: Mapping[str, str]
     destroy_buckets: bool
     registry_mirrors: str | None
     distributed_launch: bool
@@ -61,8 +63,9 @@ class WorkflowResources:
     :param folders: folders of the buckets, if other stacks use some, too.
     :param foreign_buckets: names of the buckets that other stacks create.
     :param existing_buckets: names of existing buckets.
-    :param destroy_buckets: delete the buckets that this construct creates, with all files, when the stack is
-        destroyed.
+    :param bucket_keys: ARNs of the KMS keys of buckets, by their final names.
+    :param destroy_buckets: delete the buckets that this construct creates, with all files, and the failure
+        queues, with all events, when the stack is destroyed.
     :param registry_mirrors: see `ContainerFunction`.
     :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3 and is not in
         `batch` mode.
@@ -80,6 +83,7 @@ class WorkflowResources:
         folders: Mapping[str, Sequence[str]] | None = None,
         foreign_buckets: Sequence[str] = (),
         existing_buckets: Sequence[str] = (),
+        bucket_keys: Mapping[str, str] = MappingProxyType({}),
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
@@ -94,6 +98,7 @@ class WorkflowResources:
             folders=folders_of(workflow) if folders is None else folders,
             existing=existing_buckets,
             foreign=foreign_buckets,
+            keys=bucket_keys,
             destroy=destroy_buckets,
         )
         runner = RunnerAsset(scope, "Runner", udocker_tarball=udocker_tarball)
@@ -109,7 +114,7 @@ class WorkflowResources:
             keep=not all(definition.delete_ecr_image for definition in workflow.functions),
         )
         has_jobs = any(definition.batch is not None for definition in workflow.functions)
-        event_store = EventStore(scope, "Events") if has_jobs else None
+        event_store = EventStore(scope, "Events", destroy=destroy_buckets) if has_jobs else None
         claims = Claims(scope, "Claims") if any(one.once for one in workflow.functions) else None
         functions = Construct(scope, "Functions")
         self.functions = [
@@ -123,6 +128,9 @@ class WorkflowResources:
                 providers=providers_of(definition, workflow),
                 storage_secret=storage_secret,
                 registry_mirrors=registry_mirrors,
+                allow_loops=workflow.allow_loops,
+                bucket_keys=bucket_keys,
+                destroy=destroy_buckets,
                 images=images,
                 event_store=event_store,
                 claims=claims,

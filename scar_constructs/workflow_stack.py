@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Unpack
 
 from aws_cdk import Annotations, App, Environment, Stack, Tags, Token
@@ -25,6 +27,7 @@ def add_stacks(
     udocker_tools: UdockerTools | None = None,
     *,
     account: str | None = None,
+    bucket_keys: Mapping[str, str] = MappingProxyType({}),
 ) -> list[WorkflowStack]:
     """Add the stack of a workflow to an app, or one for each region that its functions name.
 
@@ -32,6 +35,7 @@ def add_stacks(
     :param deployment_region: the region that the cdk command deploys to, if it is known.
     :param udocker_tools: the result of `find_udocker_tools`; default: none are packaged.
     :param account: that the cdk command deploys to, if it is known.
+    :param bucket_keys: the result of `Deployment.keys_of_buckets`.
     :raises DeploymentError: this workflow cannot be deployed.
     """
     tools = udocker_tools or UdockerTools()
@@ -46,6 +50,7 @@ def add_stacks(
             folders=folders_of(workflow),
             foreign_buckets=part.foreign_buckets,
             existing_buckets=deployment.existing_buckets,
+            bucket_keys=bucket_keys,
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
             distributed_launch=deployment.distributed_launch,

@@ -19,6 +19,7 @@ from scar_constructs.findings import acknowledge
 from scar_constructs.functions.data_access import allow, write_log_statement
 from scar_constructs.functions.handler_function import handler_file
 from scar_constructs.functions.retention import log_group
+from scar_constructs.functions.service_principal import service_principal
 
 _TIMEOUT = Duration.minutes(5)
 """Enough for SubmitJob to be throttled many times."""
@@ -54,7 +55,7 @@ class Escalation(Construct):
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=service_principal("lambda.amazonaws.com"),
             description=description,
             inline_policies={"Log": iam.PolicyDocument(statements=[write_log_statement(log)])},
         )

@@ -1,7 +1,8 @@
 """The bucket for events that are too long for the environment of a Batch job.
 
 Examples are HTTP requests with a body and invocations with a script. Each event is written once, and read by
-its job, and by `scar retry` if the job failed. It expires after the messages of the failure queue.
+its job, and by `scar retry` if the job failed. It expires after the messages of the failure queue. The bucket
+is kept with the failure queues, whose messages may refer to it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ _DAYS = 30
 
 
 class EventStore(Construct):
-    """An encrypted, private bucket whose objects expire. It is deleted with the stack."""
+    """An encrypted, private bucket whose objects expire.
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    :param destroy: delete it with the stack. Otherwise `scar rm` deletes it.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, destroy: bool = False) -> None:
         super().__init__(scope, construct_id)
         self.bucket = s3.Bucket(
             self,
@@ -35,10 +39,15 @@ class EventStore(Construct):
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(_DAYS))],
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=RemovalPolicy.DESTROY if destroy else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
-        self.contents = BucketFolders(
-            self, "Contents", bucket=self.bucket, folders=[], on_delete=OnDelete.EMPTY
+        if self.bucket.policy is not None and not destroy:
+            # A retained bucket keeps its policy: its events still require TLS.
+            self.bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
+        self.contents = (
+            BucketFolders(self, "Contents", bucket=self.bucket, folders=[], on_delete=OnDelete.EMPTY)
+            if destroy
+            else None
         )
         """Empties the bucket when the stack is deleted. Functions depend on it, so none writes by then."""
         acknowledge(

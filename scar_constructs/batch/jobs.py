@@ -27,6 +27,7 @@ from scar_constructs.batch.retries import retry_strategy
 from scar_constructs.batch.volumes import mounted
 from scar_constructs.functions.data_access import allow, grant_data_access, grant_ecr_login, grant_image
 from scar_constructs.functions.retention import log_group, retention
+from scar_constructs.functions.service_principal import service_principal
 
 COMMAND = ("batch",)
 """The argument of the runner, which is the entry point of assembled images (`runtime/__main__.py`)."""
@@ -79,7 +80,7 @@ class FunctionJobs(Construct):
         self.job_role = iam.Role(
             self,
             "JobRole",
-            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+            assumed_by=service_principal("ecs-tasks.amazonaws.com"),
             description=f"Permissions of the jobs of {definition.name}",
         )
         grant_data_access(self.job_role, definition, buckets)
@@ -87,7 +88,7 @@ class FunctionJobs(Construct):
         execution_role = iam.Role(
             self,
             "ExecutionRole",
-            assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
+            assumed_by=service_principal("ecs-tasks.amazonaws.com"),
             description=f"Starts jobs of {definition.name} and writes their logs",
         )
         self.log_group.grant_write(execution_role)

@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
@@ -27,6 +28,10 @@ _ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?/"
     r"(?P<repository>[^:@]+)"
 )
+READING = ("kms:Decrypt",)
+WRITING = ("kms:Decrypt", "kms:GenerateDataKey")
+"""On the key of a bucket. An upload in parts also needs to decrypt
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html)."""
 _FOLDER = "The names of the objects are not known at deployment; the permission is limited to the folder."
 
 
@@ -43,13 +48,28 @@ def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[st
     """
     if inputs := _object_arns(role, definition.inputs, buckets):
         allow(role, ["s3:GetObject", "s3:GetObjectVersion"], inputs)
+        _grant_keys(role, READING, definition.inputs, buckets)
     if outputs := _object_arns(role, definition.outputs, buckets):
         # AbortMultipartUpload: a large file whose upload failed must not stay there, and be billed, in parts.
         # GetObject: an output shows which claim it was written under.
         look = ["s3:GetObject"] if definition.once else []
         allow(role, ["s3:PutObject", "s3:AbortMultipartUpload", *look], outputs)
+        _grant_keys(role, WRITING, definition.outputs, buckets)
     for arn in dict.fromkeys((*inputs, *outputs)):
         acknowledge_wildcard(role, arn, _FOLDER)
+
+
+def key_statement(key: kms.IKey, actions: Sequence[str]) -> iam.PolicyStatement:
+    """A statement that lets a role use the KMS key of a bucket, through S3 only.
+
+    The key's own policy must allow it, too; the default one leaves it to IAM.
+    """
+    region = str(Stack.of(key).split_arn(key.key_arn, ArnFormat.SLASH_RESOURCE_NAME).region)
+    return iam.PolicyStatement(
+        actions=list(actions),
+        resources=[key.key_arn],
+        conditions={"StringEquals": {"kms:ViaService": f"s3.{region}.{Aws.URL_SUFFIX}"}},
+    )
 
 
 def grant_secrets(role: iam.IRole, names: Sequence[str]) -> None:
@@ -118,6 +138,18 @@ def write_log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     """A statement that lets a role write into one log group, but make none (deleted logs stay so)."""
     actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
     return iam.PolicyStatement(actions=actions, resources=[log_group.log_group_arn])
+
+
+def _grant_keys(
+    role: iam.IRole,
+    actions: Sequence[str],
+    entries: Iterable[StorageEntry],
+    buckets: Mapping[str, s3.IBucket],
+) -> None:
+    used = dict.fromkeys(entry.bucket for entry in entries if entry.provider == "s3")
+    keys = [buckets[bucket].encryption_key for bucket in used if bucket in buckets]
+    for key in {key.key_arn: key for key in keys if key is not None}.values():
+        role.add_to_principal_policy(key_statement(key, actions))
 
 
 def _object_arns(

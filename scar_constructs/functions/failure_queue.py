@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration, Fn, RemovalPolicy, Tags
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge
 
+FUNCTION_TAG = "scar:failures-of"
+"""Tag with the function's name. `scar` finds queues by it that no stack contains any longer."""
+
 
 class FailureQueue(Construct):
     """Keeps the events of one function whose last retry failed, for 14 days (the longest that SQS offers).
 
-    Encrypted with a key that SQS manages, reached over TLS only.
+    Encrypted with a key that SQS manages, reached over TLS only. It is kept when it leaves the stack, because
+    it may contain events: `scar retry` sends them to the function of that name, and `scar rm` deletes the
+    queue.
+
+    Its name starts with `failed-NAME-`, so that the owner of a given role can allow access to it before the
+    deployment. It ends with a part of the stack's ID, so that a queue that was kept does not block the next
+    deployment.
+
+    :param function_name: the function.
+    :param destroy: delete it, with its events, when it leaves the stack.
     """
 
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, function_name: str, destroy: bool = False
+    ) -> None:
         super().__init__(scope, construct_id)
         self.queue = sqs.Queue(
             self,
             "Queue",
+            # Exactly the 80 characters that SQS allows, with the longest name of a function.
+            queue_name=f"failed-{function_name}-{_of_the_stack()}",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),
+            removal_policy=RemovalPolicy.DESTROY if destroy else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
+        Tags.of(self.queue).add(FUNCTION_TAG, function_name)
         acknowledge(
             self.queue,
             "AwsSolutions-SQS3",
             "This queue is the dead-letter queue: failed events are kept here.",
         )
+
+
+def _of_the_stack() -> str:
+    """Eight characters that no other stack has, also none of the same name: `stack/NAME/UUID` has a UUID."""
+    return Fn.select(0, Fn.split("-", Fn.select(2, Fn.split("/", Aws.STACK_ID))))

@@ -14,6 +14,7 @@ from constructs import Construct
 from scar_constructs.findings import acknowledge
 from scar_constructs.functions.data_access import write_log_statement
 from scar_constructs.functions.retention import log_group
+from scar_constructs.functions.service_principal import service_principal
 
 _IMPORT = "from scar_constructs.handlers.answering import Wish, respond\n\n"
 _SERVICE_TIMEOUT = Duration.minutes(17)
@@ -47,7 +48,7 @@ class HandlerFunction(Construct):
         self.role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=service_principal("lambda.amazonaws.com"),
             description=description,
             # An inline policy: it exists before the function runs, and until after its last run.
             inline_policies={"Rights": self._policy},

@@ -15,6 +15,7 @@ from scar_constructs.functions.data_access import allow, grant_ecr_login, write_
 from scar_constructs.functions.network import function_arn
 from scar_constructs.functions.retention import log_group
 from scar_constructs.functions.runner_asset import RunnerAsset
+from scar_constructs.functions.service_principal import service_principal
 from scar_constructs.images.assembler_asset import assembler_folder
 
 _MEMORY_MIB = 2048
@@ -58,7 +59,7 @@ class ImageAssembler(Construct):
         self.role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=service_principal("lambda.amazonaws.com"),
             description="Assembles images and pushes them to the repository of the stack",
         )
         self.role.add_to_principal_policy(write_log_statement(log))

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from aws_cdk import CustomResource
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge_wildcard
-from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.data_access import READING, WRITING, allow, key_statement
 from scar_constructs.functions.handler_function import HandlerFunction
 
 _FOLDER = "scar-images"
@@ -28,6 +29,7 @@ class ImageFile(Construct):
     :param path: the file, made by `docker save` or an OCI archive.
     :param function_name: whose image it is.
     :param bucket_name: of the user's own bucket; default: it stays with the assets.
+    :param bucket_key_arn: of the KMS key of that bucket.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class ImageFile(Construct):
         path: Path,
         function_name: str,
         bucket_name: str | None = None,
+        bucket_key_arn: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.asset = s3_assets.Asset(self, "Asset", path=str(path))
@@ -45,7 +48,10 @@ class ImageFile(Construct):
         self._bucket: s3.IBucket = self.asset.bucket
         self._key = self.asset.s3_object_key
         if bucket_name is not None:
-            self._bucket = s3.Bucket.from_bucket_name(self, "Bucket", bucket_name)
+            key = None if bucket_key_arn is None else kms.Key.from_key_arn(self, "Key", bucket_key_arn)
+            self._bucket = s3.Bucket.from_bucket_attributes(
+                self, "Bucket", bucket_name=bucket_name, encryption_key=key
+            )
             self._key = f"{_FOLDER}/{function_name}/{self.asset.asset_hash}{path.suffix}"
             self.staged = self._copy(function_name)
 
@@ -57,6 +63,8 @@ class ImageFile(Construct):
     def grant_get(self, role: iam.IRole) -> None:
         """Let a role read exactly this object."""
         allow(role, ["s3:GetObject"], [self._bucket.arn_for_objects(self._key)])
+        if self._bucket.encryption_key is not None:
+            role.add_to_principal_policy(key_statement(self._bucket.encryption_key, READING))
 
     def _copy(self, function_name: str) -> CustomResource:
         provider = HandlerFunction.of(
@@ -75,6 +83,8 @@ class ImageFile(Construct):
                 resources=[copies],
             ),
         )
+        if self._bucket.encryption_key is not None:
+            provider.allow(key_statement(self._bucket.encryption_key, WRITING))
         acknowledge_wildcard(
             provider.role, copies, "The copies of one function's image, named by their content."
         )

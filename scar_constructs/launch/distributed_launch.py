@@ -17,6 +17,7 @@ from fdl_schemas.model import ExecutionMode, Function, StorageEntry
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
 from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.retention import log_group
+from scar_constructs.functions.service_principal import service_principal
 from scar_constructs.launch.states import launch_states
 
 _LOG = "Log deliveries do not support resources; Step Functions creates this log's own one with them."
@@ -53,7 +54,7 @@ class DistributedLaunch(Construct):
         self.role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("states.amazonaws.com"),
+            assumed_by=service_principal("states.amazonaws.com", source_arn=_state_machines(stack)),
             description=f"Permissions of the launch of {definition.name}",
         )
         self._grant_folders(entries, buckets)
@@ -126,6 +127,16 @@ class DistributedLaunch(Construct):
         )
         for arn in (f"{executions}:*", f"{executions}/*"):
             acknowledge_wildcard(policy, arn, _OWN_RUNS)
+
+
+def _state_machines(stack: Stack) -> str:
+    """Pattern for the ARNs of all state machines of the stack's account and region.
+
+    The executions of a distributed map run under names of their own.
+    """
+    return stack.format_arn(
+        service="states", resource="stateMachine", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )
 
 
 def launchable(definition: Function) -> tuple[StorageEntry, ...]:

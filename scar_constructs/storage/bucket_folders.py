@@ -15,7 +15,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge_wildcard
-from scar_constructs.functions.data_access import in_policy
+from scar_constructs.functions.data_access import WRITING, in_policy, key_statement
 from scar_constructs.functions.handler_function import HandlerFunction
 
 
@@ -75,6 +75,8 @@ class _Provider(HandlerFunction):
             markers = self._markers(bucket, folders)
             actions = ["s3:PutObject", *(["s3:DeleteObject"] if on_delete is OnDelete.TIDY else [])]
             self.allow(iam.PolicyStatement(actions=actions, resources=markers))
+            if bucket.encryption_key is not None:
+                self.allow(key_statement(bucket.encryption_key, WRITING))
         if folders and on_delete is OnDelete.TIDY:
             self.allow(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
         if on_delete is OnDelete.EMPTY:

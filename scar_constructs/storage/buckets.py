@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -23,14 +24,15 @@ _KEEP = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 class WorkflowBucket(Construct):
     """One bucket with its folders.
 
-    A new bucket is encrypted (SSE-S3), not public, reachable over TLS only, owned by its account, and removes
-    uploads that were not completed within a day. It is kept when the stack is destroyed, unless `destroy` is
-    set: then it is deleted with its content. If the deployment that creates it fails, it is deleted, too, as
-    it is still empty: otherwise its name would block the next attempt.
+    A new bucket is encrypted (SSE-S3, or with a KMS key), not public, reachable over TLS only, owned by its
+    account, and removes uploads that were not completed within a day. It is kept when the stack is destroyed,
+    unless `destroy` is set: then it is deleted with its content. If the deployment that creates it fails, it
+    is deleted, too, as it is still empty: otherwise its name would block the next attempt.
 
     :param bucket_name: the final name.
     :param folders: paths below the bucket, created if they are missing.
     :param existing: the bucket already exists. Only its folders and notifications are changed.
+    :param key_arn: the KMS key that encrypts its objects. None: that of S3.
     :param destroy: delete the bucket, with all objects, when the stack is destroyed. Has no effect on an
         existing bucket.
     """
@@ -43,18 +45,20 @@ class WorkflowBucket(Construct):
         bucket_name: str,
         folders: Sequence[str] = (),
         existing: bool = False,
+        key_arn: str | None = None,
         destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         handler = NotificationsHandler.of(self)
         role = None if handler is None else handler.role
+        key = None if key_arn is None else kms.Key.from_key_arn(self, "Key", key_arn)
         self.bucket: s3.IBucket
         if existing:
             self.bucket = s3.Bucket.from_bucket_attributes(
-                self, "Bucket", bucket_name=bucket_name, notifications_handler_role=role
+                self, "Bucket", bucket_name=bucket_name, encryption_key=key, notifications_handler_role=role
             )
         else:
-            self.bucket = self._made(bucket_name, role, destroy=destroy)
+            self.bucket = self._made(bucket_name, role, key, destroy=destroy)
         if handler is not None:
             handler.allow(self.bucket, existing=existing)
         on_delete = OnDelete.KEEP if existing else OnDelete.EMPTY if destroy else OnDelete.TIDY
@@ -62,12 +66,17 @@ class WorkflowBucket(Construct):
             self, "Folders", bucket=self.bucket, folders=folders, on_delete=on_delete
         )
 
-    def _made(self, bucket_name: str, role: iam.IRole | None, *, destroy: bool) -> s3.Bucket:
+    def _made(
+        self, bucket_name: str, role: iam.IRole | None, key: kms.IKey | None, *, destroy: bool
+    ) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Bucket",
             bucket_name=bucket_name,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.S3_MANAGED if key is None else s3.BucketEncryption.KMS,
+            encryption_key=key,
+            # One call to KMS for many objects, instead of one for each.
+            bucket_key_enabled=None if key is None else True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
@@ -94,6 +103,7 @@ class WorkflowBuckets(Construct):
     :param folders: of each bucket, including those of functions in other stacks.
     :param existing: final names of existing buckets.
     :param foreign: final names of those that another stack creates.
+    :param keys: ARNs of KMS keys, by the final name of their bucket.
     :param destroy: see `WorkflowBucket`.
     """
 
@@ -106,6 +116,7 @@ class WorkflowBuckets(Construct):
         folders: Mapping[str, Sequence[str]],
         existing: Sequence[str] = (),
         foreign: Sequence[str] = (),
+        keys: Mapping[str, str] = MappingProxyType({}),
         destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -117,6 +128,7 @@ class WorkflowBuckets(Construct):
                     bucket_name=name,
                     folders=folders[name],
                     existing=name in existing,
+                    key_arn=keys.get(name),
                     destroy=destroy,
                 )
                 for name in workflow.buckets
@@ -125,5 +137,10 @@ class WorkflowBuckets(Construct):
         )
         self.by_name: Mapping[str, s3.IBucket] = MappingProxyType(
             {name: member.bucket for name, member in self.members.items()}
-            | {name: s3.Bucket.from_bucket_name(self, id_for(name), name) for name in foreign}
+            | {name: _imported(self, name, keys.get(name)) for name in foreign}
         )
+
+
+def _imported(scope: Construct, name: str, key_arn: str | None) -> s3.IBucket:
+    key = None if key_arn is None else kms.Key.from_key_arn(scope, f"{id_for(name)}Key", key_arn)
+    return s3.Bucket.from_bucket_attributes(scope, id_for(name), bucket_name=name, encryption_key=key)

@@ -20,6 +20,7 @@ from constructs import Construct, IDependable
 from fdl_schemas.model import StorageEntry
 from scar_constructs.functions.data_access import write_log_statement
 from scar_constructs.functions.retention import log_group
+from scar_constructs.functions.service_principal import service_principal
 
 _PLAIN_SUFFIX = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -89,7 +90,7 @@ class NotificationsHandler(Construct):
         role = iam.Role(
             self,
             "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=service_principal("lambda.amazonaws.com"),
             description="Writes the notifications of the workflow's buckets",
             inline_policies={"Notifications": self._policy},
         )

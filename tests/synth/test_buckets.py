@@ -5,7 +5,75 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.synth.synthesized import Synthesized
+import pytest
+
+from fdl_schemas.load import load_workflow
+from tests.oci_images import Image, docker_save
+from tests.synth.synthesized import Synthesize, Synthesized
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+ANOTHER_KEY = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+FDL = """
+functions:
+  aws:
+  - lambda:
+      name: encrypted
+      deployment: {bucket: images}
+      container: {image_file: image.tar}
+      execution_mode: lambda-batch
+      input: [{storage_provider: s3, path: ours/in}]
+      output: [{storage_provider: s3, path: theirs/out}, {storage_provider: s3, path: plain/out}]
+"""
+
+
+@pytest.fixture(scope="module")
+def encrypted(synthesize: Synthesize, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    """Buckets with KMS keys: a new one, an existing one, and the one that the image is copied to."""
+    folder = tmp_path_factory.mktemp("encrypted")
+    docker_save(folder / "image.tar", Image([]))
+    (folder / "w.yaml").write_text(FDL)
+    keys = {"ours": KEY, "theirs": ANOTHER_KEY, "images": KEY}
+    return synthesize(load_workflow(folder / "w.yaml"), existing_buckets=["theirs"], bucket_keys=keys)
+
+
+def keys_of(synthesized: Synthesized, role: str) -> dict[str, list[str]]:
+    """What a role may do with each key, through S3 of its region only."""
+    found: dict[str, list[str]] = {}
+    for statement in synthesized.statements(role):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        if actions[0].startswith("kms:"):
+            via = {"Fn::Join": ["", ["s3.eu-west-1.", {"Ref": "AWS::URLSuffix"}]]}
+            assert statement["Condition"] == {"StringEquals": {"kms:ViaService": via}}
+            keys = statement["Resource"]
+            found |= dict.fromkeys(keys if isinstance(keys, list) else [keys], actions)
+    return found
+
+
+@pytest.mark.parametrize("role", ["encryptedRole", "encryptedBatchJobRole"])
+def test_functions_and_jobs_may_use_the_keys_of_their_buckets(encrypted: Synthesized, role: str) -> None:
+    assert keys_of(encrypted, role) == {
+        KEY: ["kms:Decrypt"],
+        ANOTHER_KEY: ["kms:Decrypt", "kms:GenerateDataKey"],
+    }
+
+
+def test_helpers_may_use_the_keys_of_the_buckets_that_they_write_to(encrypted: Synthesized) -> None:
+    writing = ["kms:Decrypt", "kms:GenerateDataKey"]
+    assert keys_of(encrypted, "BucketFoldersProvider") == {KEY: writing, ANOTHER_KEY: writing}
+    assert keys_of(encrypted, "StagedFilesProvider") == {KEY: writing}
+    assert keys_of(encrypted, "ImagesAssembler") == {KEY: ["kms:Decrypt"]}
+
+
+def test_a_new_bucket_is_encrypted_with_its_key(encrypted: Synthesized) -> None:
+    encryption = encrypted.one("AWS::S3::Bucket", BucketName="ours")["BucketEncryption"]
+    (rule,) = encryption["ServerSideEncryptionConfiguration"]
+    assert rule["BucketKeyEnabled"] is True
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+
+
+def test_policies_with_keys_have_no_findings(encrypted: Synthesized) -> None:
+    assert encrypted.findings() == []
+    assert encrypted.second_opinion() == []
 
 
 def resources(synthesized: Synthesized, kind: str) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from scar_constructs.deployment import (
     with_real_names,
 )
 
+KEY = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+
 
 def workflow(*paths: str) -> Workflow:
     parts = [path.partition("/") for path in paths]
@@ -46,6 +48,7 @@ def test_all_keys_are_read() -> None:
             "stage": "dev",
             "bucket_suffix": "prod-7",
             "existing_buckets": "one, two,,one",
+            "bucket_keys": f"one={KEY}",
             "removal": "destroy",
             "registry_mirrors": "docker.io=https://mirror.example.org/hub, ghcr.io=file:///images",
         }
@@ -54,6 +57,7 @@ def test_all_keys_are_read() -> None:
     assert found.stage == "dev"
     assert found.bucket_suffix == "prod-7"
     assert found.existing_buckets == ("one", "two")
+    assert found.bucket_keys == (("one", KEY),)
     assert found.destroy_buckets
     assert found.registry_mirrors == "docker.io=https://mirror.example.org/hub,ghcr.io=file:///images"
 
@@ -69,6 +73,7 @@ def test_lists_of_a_cdk_json_are_taken() -> None:
         ({}, "add -c fdl=FILE"),
         ({"fdl": ""}, "add -c fdl=FILE"),
         ({"fdl": 7}, "context fdl: expected text"),
+        ({"fdl": "w.yaml", "bucket_keys": "one=alias/mine"}, "expected BUCKET=ARN, with the ARN of a key"),
         ({"fdl": "w.yaml", "removal": "keep"}, "expected `retain` or `destroy`"),
         ({"fdl": "w.yaml", "stack": "a_b"}, "-c stack=a_b: expected letters, digits and hyphens"),
         ({"fdl": "w.yaml", "stack": "x" * 129}, "at most 128"),
@@ -121,6 +126,26 @@ def test_a_bucket_that_exists_may_be_named_with_or_without_the_suffix() -> None:
 def test_an_unused_existing_bucket_is_refused_with_the_buckets_that_are_used() -> None:
     with pytest.raises(DeploymentError, match=r"other not used by w\.yaml; its buckets are a-x, b-x"):
         with_real_names(workflow("a/in", "b"), bucket_suffix="x", existing_buckets=["other"])
+
+
+def test_keys_are_found_by_both_names_of_a_bucket() -> None:
+    staging = replace(workflow("a/in", "b").functions[0], deployment_bucket="images")
+    found = Deployment(
+        Path("w.yaml"),
+        "w",
+        bucket_suffix="x",
+        existing_buckets=("a",),
+        bucket_keys=(("a", KEY), ("b-x", KEY), ("images", KEY)),
+    ).keys_of_buckets(replace(workflow("a/in", "b"), functions=(staging,)))
+    assert found == {"a": KEY, "b-x": KEY, "images": KEY}
+
+
+def test_the_key_of_a_bucket_that_is_not_used_is_refused() -> None:
+    deployment = Deployment(Path("w.yaml"), "w", bucket_keys=(("other", KEY),))
+    with pytest.raises(
+        DeploymentError, match=r"-c bucket_keys: other not used by w\.yaml; its buckets are a"
+    ):
+        deployment.keys_of_buckets(workflow("a/in"))
 
 
 def test_a_suffix_that_makes_a_name_too_long_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fdl_schemas.load import check
 from scar_constructs.functions.provider_settings import with_environment_values
 from tests.linting import lint
 from tests.synth import everything
+from tests.synth.service_trusts import unconditional_trusts
 from tests.synth.synthesized import Synthesize, Synthesized
 
 
@@ -48,6 +50,7 @@ def test_settings_of_the_function(every: Synthesized) -> None:
     assert (found["MemorySize"], found["Timeout"]) == (1024, 60)
     assert found["EphemeralStorage"] == {"Size": 2048}
     assert found["ReservedConcurrentExecutions"] == 4
+    assert found["RecursiveLoop"] == "Terminate"
     assert {"Key": "team", "Value": "blue"} in found["Tags"]
     assert {"Key": "createdby", "Value": "scar"} in found["Tags"]
 
@@ -180,6 +183,53 @@ def test_a_given_role_is_used_as_it_is(every: Synthesized) -> None:
     assert not [
         policy for policy in every.of_type("AWS::IAM::Policy").values() if "theirs" in json.dumps(policy)
     ]
+
+
+def test_names_of_failure_queues_start_with_the_function_s_and_differ_for_each_stack(
+    every: Synthesized,
+) -> None:
+    ends = {"Fn::Split": ["-", {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}]}
+    names = [queue["QueueName"] for queue in every.of_type("AWS::SQS::Queue").values()]
+    assert {"Fn::Join": ["", ["failed-given-role-", {"Fn::Select": [0, ends]}]]} in names
+    assert len(names) == 12
+
+
+def test_permissions_that_a_given_role_needs_are_in_the_template(every: Synthesized) -> None:
+    (metadata,) = (
+        resource["Metadata"]
+        for resource in every.template["Resources"].values()
+        if "scar:permissions" in resource.get("Metadata", {})
+    )
+    allowed = {
+        action: json.dumps(statement["Resource"])
+        for statement in metadata["scar:permissions"]["Statement"]
+        for action in _listed(statement["Action"])
+    }
+    assert "FunctionsgivenroleFailureQueue" in allowed["sqs:SendMessage"]
+    assert "FunctionsgivenroleLogs" in allowed["logs:PutLogEvents"]
+    assert "/small/*" in allowed["s3:GetObject"]
+
+
+def test_every_service_is_trusted_for_this_account_only(every: Synthesized) -> None:
+    assert list(unconditional_trusts(every.template)) == []
+
+
+def test_failure_queues_outlive_the_stack(every: Synthesized) -> None:
+    queues = [found for found in every.template["Resources"].values() if found["Type"] == "AWS::SQS::Queue"]
+    assert queues
+    for queue in queues:
+        assert queue["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert queue["UpdateReplacePolicy"] == "Retain"
+    (of_public,) = (
+        queue["Properties"]["Tags"]
+        for queue in queues
+        if {"Key": "scar:failures-of", "Value": "public"} in queue["Properties"]["Tags"]
+    )
+    assert {"Key": "createdby", "Value": "scar"} in of_public
+
+
+def _listed(actions: str | list[str]) -> list[str]:
+    return actions if isinstance(actions, list) else [actions]
 
 
 def test_lambda_batch_has_data_image_and_job(every: Synthesized) -> None:
@@ -539,7 +589,10 @@ def test_every_kind_of_batch_jobs_can_be_deployed(synthesize: Synthesize, tmp_pa
     file.write_text(everything.KINDS_OF_JOBS)
     checked = check(file)
     assert checked.workflow is not None, [diagnostic.render() for diagnostic in checked.diagnostics]
-    found = synthesize(checked.workflow)
+    found = synthesize(replace(checked.workflow, allow_loops=True))
+    named = [one for one in found.of_type("AWS::Lambda::Function").values() if "FunctionName" in one]
+    assert {one["RecursiveLoop"] for one in named} == {"Allow"}
+    assert list(unconditional_trusts(found.template)) == []
     kinds = [
         one["ComputeResources"]["Type"] for one in found.of_type("AWS::Batch::ComputeEnvironment").values()
     ]

@@ -139,8 +139,6 @@ def test_the_helpers_may_do_their_one_thing(seed: Synthesized) -> None:
             (f"{BUCKET}/input/", f"{BUCKET}/output/", f"{BUCKET}/split-images/"),
         ),
         ("Allow", ("s3:ListBucket",), (BUCKET,)),
-        ("Allow", ("s3:DeleteObject", "s3:DeleteObjectVersion"), ("<EventsBucket>/*",)),
-        ("Allow", ("s3:ListBucketVersions",), ("<EventsBucket>",)),
     }
     assert rights(seed, "BucketNotificationsRole") == {
         ("Allow", LOG_RIGHTS, ("<BucketNotificationsLogs>",)),
