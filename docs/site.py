@@ -32,6 +32,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "once",
         "launch",
         "stages",
+        "roles",
         "pipelines",
         "construct",
         "from-scar",

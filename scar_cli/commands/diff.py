@@ -11,6 +11,7 @@ from scar_cli.deployment.cdk import cdk, synthesized
 from scar_cli.deployment.changes import as_json as in_json
 from scar_cli.deployment.changes import changes_of, show
 from scar_cli.deployment.comment import comment
+from scar_cli.deployment.given_roles import given_roles
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.options import prints_json
@@ -49,8 +50,13 @@ def command(
             return cdk("diff", "--app", str(folder), "--method", "template", *(["--fail"] if fail else []))
         with activity("Comparing with what is deployed"):
             found = [changes_of(one) for one in made]
+        roles = [given for one in made for given in given_roles(one)] if as_json else []
     if as_json:
-        click.echo(json.dumps({"Stacks": [in_json(changes) for changes in found]}))
+        answer = {
+            "Stacks": [in_json(changes) for changes in found],
+            "Roles": [{"Function": one.function, "Role": one.role, "Policy": one.policy} for one in roles],
+        }
+        click.echo(json.dumps(answer))
     elif markdown:
         click.echo(comment(found), nl=False)
     else:

@@ -21,6 +21,7 @@ from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
 from scar_cli.deployment.changes import Changes, changes_of, show
 from scar_cli.deployment.changes import as_json as in_json
 from scar_cli.deployment.from_flags import InSections, check_flags, describes_function, fdl_of, given
+from scar_cli.deployment.given_roles import check_given_roles
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
 from scar_cli.options import confirm, confirms, of_stage, prints_json
@@ -95,6 +96,7 @@ def command(
     with _file(fdl, flags) as file, synthesized(file, context) as (folder, made):
         with activity("Comparing with what is deployed"):
             refuse_what_is_taken(made)
+            check_given_roles(made)
             changes = [changes_of(one) for one in made]
         _show(changes, folder, verbose=verbose, as_json=as_json)
         refreshed = list(_refreshed(made)) if refresh_images else []

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, selected
+from scar_cli.aws.deployed import DeployedFunction, one_selected, selected, stacks
 from scar_cli.aws.failure_queues import (
     AT_ONCE,
     UnreadableMessageError,
@@ -26,6 +26,7 @@ from scar_cli.aws.failure_queues import (
     stored_event,
     subject_of,
 )
+from scar_cli.aws.kept_queues import kept_queues
 from scar_cli.aws.session import client, error_code, explain, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -35,22 +36,43 @@ from scar_cli.table import counted, printable
 _HELD_S = 120
 
 
-@click.command("retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --limit 1"))
+@click.command(
+    "retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --from my-former-function")
+)
 @selects_functions
+@click.option(
+    "--from",
+    "other",
+    metavar="OTHER",
+    help="Send the events of this function, which is not deployed any longer, to the selected one.",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send at most N events.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, without sending it.")
 @prints_json
-def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
+def command(
+    *, other: str | None, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack[Choice]
+) -> int:
     """Send the events in failure queues to their functions again.
+
+    Events that an earlier deployment of a function has left in its failure queue are sent, too.
 
     The exit code is 1 if an event could not be sent. The event stays in its queue.
     """
+    functions = selected(**choice) if other is None else [one_selected(**choice)]
     answers: list[dict[str, Any]] = []
-    for function in selected(**choice):
-        left = None if limit is None else limit - sum(len(answer["events"]) for answer in answers)
-        if left is not None and left <= 0:
+    left = limit
+    for function in functions:
+        if left == 0:
             break
-        answers.append(_retry(function, left, dry_run=dry_run, shown=not as_json))
+        answer: dict[str, Any] = {"function": function.name, "events": [], "kept": []}
+        for url in _queues(function, other):
+            if left == 0:
+                break
+            events, kept = _retry(function, url, left, dry_run=dry_run, shown=not as_json)
+            answer["events"] += events
+            answer["kept"] += kept
+            left = None if left is None else left - len(events)
+        answers.append(answer)
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, "functions": answers}))
     else:
@@ -60,11 +82,34 @@ def command(*, limit: int | None, dry_run: bool, as_json: bool, **choice: Unpack
     return 1 if any(answer["kept"] for answer in answers) else 0
 
 
-def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, shown: bool) -> dict[str, Any]:
-    """Send all events that are in the function's queue now."""
+def _queues(function: DeployedFunction, other: str | None) -> list[str]:
+    """The function's queue, and those of its earlier deployments; or those of another function.
+
+    Raises:
+        UserError: the other function has none with events.
+    """
+    if other is None:
+        kept = kept_queues(function.region, [function], [function.name])
+        return [function.failure_queue_url, *(one.failure_queue_url for one in kept)]
+    deployed = [one for stack in stacks([function.region]) for one in stack.functions]
+    kept = kept_queues(function.region, deployed, [other])
+    if not kept:
+        raise UserError(
+            f"No events of a former function {other} were found",
+            "To list the failure queues of functions that are not deployed any longer: scar status",
+        )
+    return [one.failure_queue_url for one in kept]
+
+
+def _retry(
+    function: DeployedFunction, url: str, limit: int | None, *, dry_run: bool, shown: bool
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Send all events that are in a queue now.
+
+    Returns descriptions of the events that were sent, and the messages that stay.
+    """
     sqs = client("sqs", region=function.region)
     lambda_ = client("lambda", region=function.region)
-    url = function.failure_queue_url
     fetch = partial(stored_event, client("s3", region=function.region))
     events: list[str] = []
     kept: list[dict[str, str]] = []
@@ -104,7 +149,7 @@ def _retry(function: DeployedFunction, limit: int | None, *, dry_run: bool, show
             f"scar: {function.name}: message {one['message_id']} is kept: {printable(one['reason'])}",
             err=True,
         )
-    return {"function": function.name, "events": events, "kept": kept}
+    return events, kept
 
 
 def _send(lambda_: Any, sqs: Any, function: DeployedFunction, event: object) -> str | None:

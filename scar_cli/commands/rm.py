@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Unpack
 
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, DeployedStack, selected, selected_stacks
 from scar_cli.aws.failure_queues import depth
+from scar_cli.aws.kept_queues import NO_SUCH_QUEUE
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -96,7 +98,9 @@ def _ask(
 
 
 def delete(stack: DeployedStack) -> None:
-    """Delete a stack, and wait until it is deleted.
+    """Delete a stack with its failure queues and the bucket of their events, and wait until it is deleted.
+
+    CloudFormation keeps queues and bucket, so that `cdk destroy` loses no events.
 
     Raises:
         UserError: it cannot be deleted; with CloudFormation's reasons.
@@ -112,6 +116,32 @@ def delete(stack: DeployedStack) -> None:
     except KeyboardInterrupt:
         click.echo(f"CloudFormation continues to delete {stack.name}.", err=True)
         raise
+    for function in stack.functions:
+        _try_to_delete("failure queue", function.failure_queue_url, partial(_delete_queue, function))
+    for bucket in {function.event_bucket: None for function in stack.functions if function.event_bucket}:
+        _try_to_delete("bucket of events", bucket, partial(_delete_bucket, stack.region, bucket))
+
+
+def _try_to_delete(what: str, name: str, delete_it: Callable[[], None]) -> None:
+    """Delete what remains of a stack. It costs nothing, so a failure is only reported."""
+    try:
+        delete_it()
+    except UserError as error:
+        click.echo(f"scar: the {what} {name} is kept: {error.cause}", err=True)
+
+
+def _delete_queue(function: DeployedFunction) -> None:
+    with explained(*NO_SUCH_QUEUE):
+        client("sqs", region=function.region).delete_queue(QueueUrl=function.failure_queue_url)
+
+
+def _delete_bucket(region: str, bucket: str) -> None:
+    s3 = client("s3", region=region)
+    with explained("NoSuchBucket", "404"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            if keys := [{"Key": found["Key"]} for found in page.get("Contents", ())]:
+                s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        s3.delete_bucket(Bucket=bucket)
 
 
 def _wait_until_gone(cloudformation: Any, stack: DeployedStack, identity: str) -> None:

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -22,6 +22,7 @@ import click
 from scar_cli.aws.deployed import DeployedFunction, selected
 from scar_cli.aws.failure_queues import depth, waiting
 from scar_cli.aws.jobs import Jobs, jobs_of
+from scar_cli.aws.kept_queues import KeptQueue, kept_queues
 from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
@@ -90,7 +91,8 @@ class Status:
 def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Show queued, running, done and failed runs of functions, and why runs failed.
 
-    The exit code is 1 if a failure queue is not empty.
+    The exit code is 1 if a failure queue is not empty. Failure queues that `cdk destroy` has kept are
+    included.
 
     \b
     QUEUED         files waiting in the input queue, and jobs waiting in AWS Batch; ? for Lambda
@@ -104,18 +106,43 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     """
     functions = selected(**choice)
     start = moment_ms(since)
+    everything = not any(choice.values())
     while True:
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda function: _status(function, start), functions))
+        kept = _kept(functions, everything=everything)
         if as_json:
-            click.echo(json.dumps({"functions": [asdict(one) for one in found]}))
+            answer = {"functions": [asdict(one) for one in found], "kept_queues": list(map(asdict, kept))}
+            click.echo(json.dumps(answer))
         else:
             if follow:
                 click.clear()
             _print(found)
+            _print_kept(kept, {one.function for one in found})
         if not follow:
-            return 1 if any(one.failure_queue for one in found) else 0
+            return 1 if kept or any(one.failure_queue for one in found) else 0
         time.sleep(_LOOK_EVERY_S)
+
+
+def _kept(functions: list[DeployedFunction], *, everything: bool) -> list[KeptQueue]:
+    """Queues that no stack contains any longer: of the functions, or of all functions in these regions."""
+    regions = {function.region for function in functions}
+    if everything:
+        regions.add(client("cloudformation").meta.region_name)
+    names = None if everything else {function.name for function in functions}
+    return [one for region in sorted(regions) for one in kept_queues(region, functions, names)]
+
+
+def _print_kept(kept: list[KeptQueue], deployed: Set[str]) -> None:
+    for one in kept:
+        events = counted(one.failure_queue, "failed event")
+        if one.function in deployed:
+            click.echo(f"{one.function}: {events} of an earlier deployment. To send again: scar retry")
+        else:
+            click.echo(
+                f"{one.function}, which is not deployed any longer: {events} in {one.failure_queue_url}. "
+                f"To send to another function: scar retry -n FUNCTION --from {one.function}"
+            )
 
 
 def _print(found: list[Status]) -> None:

@@ -10,12 +10,16 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
+from fdl_schemas.places import place_of_bucket
 from fdl_schemas.stages import staged
 from scar_cli.aws.deployed import stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
@@ -28,6 +32,9 @@ _APP = f'"{sys.executable}" -m scar_constructs.app'
 """The app that the cdk runs, regardless of cdk.json in the working directory."""
 _INTERRUPTED_S = 15
 _ANOTHER_REGION = "301"
+_NO_KEY = ("ServerSideEncryptionConfigurationNotFoundError", "NoSuchBucket", "404")
+_DENIED = ("AccessDenied", "403")
+_KEY_ARN = re.compile(r"arn:[^:]+:kms:[^:]+:[0-9]+:key/")
 _PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} (?P<name>\S+)")
 """A line such as `stack | 12/20 | 11:35:30 AM | CREATE_COMPLETE | AWS::S3::Bucket | path (id)`."""
 
@@ -61,15 +68,21 @@ def synthesized(fdl: str, context: Mapping[str, str]) -> Iterator[tuple[Path, li
             _synthesize(given, named, guessed, folder)
             made = _stacks(folder)
             own = {bucket for stack in made for bucket in _owned(stack)}
-            right = (guessed | set(existing_buckets(made))) - own
+            right = (guessed | set(existing_buckets(made, partial(_place, fdl, context)))) - own
             if right != guessed:
                 folder = Path(name) / "cdk.out.2"
                 _synthesize(given, named, right, folder)
         yield folder, _stacks(folder)
 
 
-def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
+def existing_buckets(
+    made: Sequence[SynthesizedStack], place: Callable[[str], str] = lambda _bucket: ""
+) -> list[str]:
     """Buckets of the stacks that already exist outside these stacks.
+
+    Args:
+        made: the stacks.
+        place: the beginning of a message about a bucket, such as `FILE:LINE:COLUMN: `.
 
     Raises:
         UserError: one belongs to someone else, or is in another region.
@@ -80,7 +93,7 @@ def existing_buckets(made: Sequence[SynthesizedStack]) -> list[str]:
             continue
         own = _owned(stack)
         s3 = client("s3", region=stack.region)
-        found += [bucket for bucket in stack.buckets if bucket not in own and _is_there(s3, bucket)]
+        found += [bucket for bucket in stack.buckets if bucket not in own and _is_there(s3, bucket, place)]
     return found
 
 
@@ -173,7 +186,7 @@ def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterat
     """
     from botocore.exceptions import ClientError
 
-    suffix, stage = context.get("bucket_suffix"), context.get("stage") or None
+    stage = context.get("stage") or None
     workflow = workflow_of(fdl)
     names = {staged(function.name, stage) for function in workflow.functions}
     own = {
@@ -184,7 +197,7 @@ def _guess(fdl: str, context: Mapping[str, str], named: Sequence[str]) -> Iterat
     }
     s3 = client("s3")
     for bucket in workflow.buckets:
-        name = staged(f"{bucket}-{suffix}" if suffix else bucket, stage)
+        name = _final_name(bucket, context)
         if name not in own and not {bucket, name} & set(named):
             with explained():
                 try:
@@ -198,9 +211,63 @@ def _synthesize(given: Mapping[str, str], named: Sequence[str], found: set[str],
     context = dict(given)
     if named or found:
         context["existing_buckets"] = ",".join([*named, *sorted(found)])
+    pairs = context.get("bucket_keys", "").split(",")
+    known = {pair.partition("=")[0] for pair in pairs}
+    keys = {bucket: key_of_bucket(bucket) for bucket in (*named, *sorted(found)) if bucket not in known}
+    pairs += [f"{bucket}={arn}" for bucket, arn in keys.items() if arn is not None]
+    if any(pairs):
+        context["bucket_keys"] = ",".join(filter(None, pairs))
     values = [word for key, value in context.items() for word in ("-c", f"{key}={value}")]
     if _synth(("synth", "--quiet", "--app", _APP, "--output", str(folder), *values)) != 0:
         raise UserError("The workflow cannot be synthesized", "See the messages above")
+
+
+def key_of_bucket(bucket: str) -> str | None:
+    """ARN of the customer-managed KMS key that encrypts new objects of an existing bucket, if there is one.
+
+    None, after a note, if the caller may not read the bucket's settings.
+
+    Raises:
+        UserError: the key's ARN cannot be found.
+    """
+    from botocore.exceptions import ClientError
+
+    s3 = client("s3")
+    with explained(*_NO_KEY):
+        try:
+            answer = s3.get_bucket_encryption(Bucket=bucket)
+        except ClientError as error:
+            if error_code(error) in _DENIED:
+                click.echo(
+                    f"scar: The encryption of the bucket {bucket} was not looked up: "
+                    "s3:GetEncryptionConfiguration is not allowed. If it has a KMS key of its own, add "
+                    f"-c bucket_keys={bucket}=ARN",
+                    err=True,
+                )
+                return None
+            raise
+        rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        defaults = [rule.get("ApplyServerSideEncryptionByDefault", {}) for rule in rules]
+        for named in (one.get("KMSMasterKeyID") for one in defaults):
+            if named:
+                return _arn_of_key(bucket, named)
+    return None
+
+
+def _arn_of_key(bucket: str, named: str) -> str | None:
+    """The ARN of a key by its ARN, ID or alias; None for that of AWS, which needs no permission."""
+    if _KEY_ARN.match(named):
+        return named
+    region = named.split(":")[3] if named.startswith("arn:") else None
+    try:
+        with explained():
+            found = client("kms", region=region).describe_key(KeyId=named)["KeyMetadata"]
+    except UserError as error:
+        raise UserError(
+            f"The KMS key {named} of the bucket {bucket} cannot be looked up: {error.cause}",
+            f"Add -c bucket_keys={bucket}=ARN, with the ARN of the key",
+        ) from error
+    return None if found["KeyManager"] == "AWS" else str(found["Arn"])
 
 
 def _stacks(folder: Path) -> list[SynthesizedStack]:
@@ -243,7 +310,21 @@ def _owned(stack: SynthesizedStack) -> set[str]:
     return set()
 
 
-def _is_there(s3: Any, bucket: str) -> bool:
+def _place(fdl: str, context: Mapping[str, str], bucket: str) -> str:
+    """Where the FDL file mentions a bucket; empty if a function was described by flags."""
+    if "from_flags" in context:
+        return ""
+    names = {_final_name(name, context): name for name in workflow_of(fdl).buckets}
+    found = place_of_bucket(fdl, names.get(bucket, bucket))
+    return "" if found is None else f"{found}: "
+
+
+def _final_name(bucket: str, context: Mapping[str, str]) -> str:
+    suffix = context.get("bucket_suffix")
+    return staged(f"{bucket}-{suffix}" if suffix else bucket, context.get("stage") or None)
+
+
+def _is_there(s3: Any, bucket: str, place: Callable[[str], str]) -> bool:
     from botocore.exceptions import ClientError
 
     with explained("404", "NoSuchBucket"):
@@ -254,13 +335,14 @@ def _is_there(s3: Any, bucket: str) -> bool:
                 ask_why(s3, bucket)
             if error_code(error) == "403":
                 raise UserError(
-                    f"The bucket name {bucket} is taken, possibly by another account: bucket names are "
-                    "unique across AWS",
+                    f"{place(bucket)}The bucket name {bucket} is taken, possibly by another account: bucket "
+                    "names are unique across AWS",
                     "Choose another name, or add --bucket-suffix",
                 ) from error
             if error_code(error) == _ANOTHER_REGION:
                 raise UserError(
-                    f"The bucket {bucket} is in another region, and triggers only work within a region",
+                    f"{place(bucket)}The bucket {bucket} is in another region, and triggers only work within "
+                    "a region",
                     "Deploy to its region with AWS_REGION, or add --bucket-suffix",
                 ) from error
             raise

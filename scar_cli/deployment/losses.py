@@ -61,7 +61,10 @@ def what_is_lost(
         return None
     lost = _lost(kind, was, will)
     if kind == _QUEUE and lost is not None and (number := messages()) is not None:
-        events = f"the {counted(number, 'failed event')} in it. To keep them, run scar retry first"
+        events = counted(number, "failed event")
+        if _CONTENTS[kind] not in lost:
+            return f"{lost} It contains {events}. To see them, run scar status." if number else None
+        events = f"the {events} in it. To keep them, run scar retry first"
         return lost.replace(_CONTENTS[kind], events) if number else None
     return lost
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -87,6 +88,44 @@ def test_a_limit_counts_for_all_functions_together(
     assert seen(cloud, urls) == [1, 2, 0]
     assert sent(scar.json("retry", "--stack", "retrying", "--limit", "2")) == {"retry-one": 1, "retry-two": 1}
     assert seen(cloud, urls) == [0, 1, 0]
+
+
+@pytest.fixture
+def kept(cloud: CloudUnderTest) -> Iterator[dict[str, str]]:
+    """Failure queues with an event each that no stack contains any longer: of a function that is deployed
+    again, of one that has another name now, and an empty one."""
+    sqs = cloud.client("sqs")
+    urls = {}
+    for function in ("retry-two", "renamed", "idle"):
+        name = f"failed-{function}-0a1b2c3d"
+        tags = {"scar:failures-of": function, "createdby": "scar"}
+        urls[function] = sqs.create_queue(QueueName=name, tags=tags)["QueueUrl"]
+    fail(cloud, urls["retry-two"], "early")
+    fail(cloud, urls["renamed"], "former")
+    yield urls
+    for url in urls.values():
+        sqs.delete_queue(QueueUrl=url)
+
+
+def test_events_of_earlier_deployments_are_shown_and_sent_too(
+    cloud: CloudUnderTest, scar: Scar, urls: dict[str, str], kept: dict[str, str]
+) -> None:
+    fail(cloud, urls["retry-two"], "late")
+    status = scar("status", code=1).stdout
+    assert "retry-two: 1 failed event of an earlier deployment. To send again: scar retry" in status
+    assert f"renamed, which is not deployed any longer: 1 failed event in {kept['renamed']}." in status
+    assert "idle" not in status
+    answer = scar.json("retry")
+    assert sent(answer) == {"retry-one": 0, "retry-two": 2, "retry-gone": 0}
+    assert "retry-two" not in [one["function"] for one in scar.json("status", code=1)["kept_queues"]]
+
+
+def test_events_of_a_former_function_are_sent_to_the_selected_one(scar: Scar, kept: dict[str, str]) -> None:
+    assert sent(scar.json("retry", "-n", "retry-one", "--from", "renamed")) == {"retry-one": 1}
+    again = scar("retry", "-n", "retry-one", "--from", "renamed", code=2).stderr
+    assert "No events of a former function renamed were found" in again
+    deployed = scar("retry", "-n", "retry-one", "--from", "retry-gone", code=2).stderr
+    assert "No events of a former function retry-gone were found" in deployed
 
 
 def test_what_is_not_accepted_stays_and_others_see_it_at_once(

@@ -62,7 +62,9 @@ def deploying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploying]:
     embedded.stop()
 
 
-def stack_without_synthesis(scar: Scar, name: str, *functions: str, queue: str = "http://none") -> None:
+def stack_without_synthesis(
+    scar: Scar, name: str, *functions: str, queue: str = "http://none", **more: str
+) -> None:
     """A stack as ours are to CloudFormation, made at once."""
     told = [
         {
@@ -70,6 +72,7 @@ def stack_without_synthesis(scar: Scar, name: str, *functions: str, queue: str =
             "mode": "lambda",
             "log_group": f"/aws/lambda/{function}",
             "failure_queue_url": queue,
+            **more,
         }
         for function in functions
     ]
@@ -179,11 +182,16 @@ def test_rm_tells_and_counts_failed_events_that_are_deleted_with_a_queue(deployi
     queue = sqs.create_queue(QueueName="holding")["QueueUrl"]
     for number in range(2):
         sqs.send_message(QueueUrl=queue, MessageBody=str(number))
-    stack_without_synthesis(scar, "failing", "fails", queue=queue)
+    s3 = scar.cloud.client("s3")
+    s3.create_bucket(Bucket="events-of-failing")
+    s3.put_object(Bucket="events-of-failing", Key="event.json.gz", Body=b"of a job")
+    stack_without_synthesis(scar, "failing", "fails", queue=queue, event_bucket="events-of-failing")
     asked = scar.process("rm", "-n", "fails", answers="\n", code=1).stderr
     assert "The failure queue of fails holds 2 failed events, and is deleted, too." in asked
     assert "Nothing was changed" in asked
     assert scar("rm", "-n", "fails", "-y").stdout.startswith("Deleted failing with 2 failed events.\n")
+    assert not sqs.list_queues(QueueNamePrefix="holding").get("QueueUrls")
+    assert "events-of-failing" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
 
 
 def test_rm_with_a_file_needs_none_of_its_variables(deploying: Deploying) -> None:

@@ -181,6 +181,27 @@ def test_supporting_resources_and_their_permissions_are_counted() -> None:
     ("messages", "said"),
     [
         (
+            1,
+            "Removed from the stack and kept. Nothing in the stack uses it any longer. It contains 1 failed "
+            "event. To see them, run scar status.",
+        ),
+        (0, None),
+        (None, "Removed from the stack and kept. Nothing in the stack uses it any longer."),
+    ],
+)
+def test_failed_events_that_outlive_a_removed_function_are_counted(
+    messages: int | None, said: str | None
+) -> None:
+    old = copy.deepcopy(TEMPLATE)
+    old["Resources"]["Queue"] = {"Type": "AWS::SQS::Queue", "DeletionPolicy": "RetainExceptOnCreate"}
+    (change,) = compare("s", "us-east-1", old, TEMPLATE, messages={"Queue": messages}.get).resources
+    assert change.lost == said
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (
             3,
             "Deleted with the 3 failed events in it. To keep them, run scar retry first.",
         ),
