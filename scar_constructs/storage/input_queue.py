@@ -128,7 +128,7 @@ class QueueDestination:
         self._queue_arn = queue_arn
         self._policy = policy
 
-    def bind(self, _scope: Construct, _bucket: s3.IBucket) -> s3.BucketNotificationDestinationConfig:
+    def bind(self, scope: Construct, bucket: s3.IBucketRef) -> s3.BucketNotificationDestinationConfig:
         """Called by the CDK for each notification."""
         return s3.BucketNotificationDestinationConfig(
             arn=self._queue_arn,

@@ -42,7 +42,7 @@ class TopicTrigger(Construct):
         construct_id: str,
         *,
         topic_arn: str,
-        target: lambda_.IFunction | sqs.IQueue,
+        target: lambda_.Function | sqs.IQueue,
         entries: Sequence[StorageEntry],
         failure_queue: sqs.IQueue,
         region: str | None = None,

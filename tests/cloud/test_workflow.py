@@ -1,6 +1,6 @@
 """From an FDL file to processed files, the whole way: real cdk, CloudFormation, events, runner, containers.
 
-One stack serves all tests here, since a deployment takes its time: seven functions on one bucket.
+One stack serves all tests here, since a deployment takes its time: nine functions on one bucket.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +56,9 @@ cp -- "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"
 
 
 def fdl(registry: str) -> str:
-    def function(name: str, script: str, source: str, container: str, more: str = "") -> str:
+    def function(
+        name: str, script: str, source: str, container: str, more: str = "", *, queue: str = ""
+    ) -> str:
         target = {"in": "mid", "mid": "out"}.get(source, f"{source}-out")
         return f"""
     - lambda:
@@ -62,7 +67,7 @@ def fdl(registry: str) -> str:
         timeout: 120
         container:
           {container}
-        input: [{{storage_provider: s3, path: {BUCKET}/{source}}}]
+        input: [{{storage_provider: s3, path: {BUCKET}/{source}{queue}}}]
         output: [{{storage_provider: s3, path: {BUCKET}/{target}}}]
         {more}"""
 
@@ -76,6 +81,15 @@ def fdl(registry: str) -> str:
             function("odd-archive", "copy.sh", "archive", "image_file: tools.tar"),
             function("odd-job", "flaky.sh", "job", image, "execution_mode: batch\n        once: true"),
             function("odd-bad-job", "fails.sh", "bad-job", image, "execution_mode: batch"),
+            function("odd-waiting", "waiting.sh", "waiting", image, queue=", queue: {max_concurrency: 2}"),
+            function(
+                "odd-array",
+                "copy.sh",
+                "array",
+                image,
+                "execution_mode: batch",
+                queue=", queue: {batch_window: 2}",
+            ),
         )
     )
 
@@ -121,6 +135,18 @@ class Deployed:
         content = json.loads(message["Body"])
         assert isinstance(content, dict)
         return content
+
+    def queue(self, function: str, which: str) -> tuple[str, str]:
+        """URL and ARN of the `input` or the `failure` queue of a function."""
+        (url,) = [one[f"{which}_queue_url"] for one in self.outputs() if one["name"] == function]
+        answer = self.cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return url, answer["Attributes"]["QueueArn"]
+
+    def messages(self, url: str) -> int:
+        """Number of visible messages in a queue."""
+        name = "ApproximateNumberOfMessages"
+        answer = self.cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
 
     def outputs(self) -> list[dict[str, Any]]:
         (stack,) = self.cloud.client("cloudformation").describe_stacks(StackName="odd")["Stacks"]
@@ -180,6 +206,7 @@ def once_scripts(cloud: CloudUnderTest) -> Mapping[str, str]:
 
     return {
         "killed.sh": script("killed", f"exec sleep {SLEEP}"),
+        "waiting.sh": script("waiting", "case $INPUT_FILE_PATH in */bad*) exit 7;; *) sleep 0.5;; esac"),
         "flaky.sh": script("job", f"until again; do sleep {SHORT_SLEEP}; done; exit 3"),
     }
 
@@ -301,6 +328,44 @@ def test_an_event_that_is_delivered_twice_writes_its_output_once(deployed: Deplo
 
         eventually(statuses, f"the end of three runs of {subject}", 120)
         assert deployed.keys(target)[f"{target}/twice.txt"] == 2
+
+
+def test_files_of_a_queue_are_processed_two_at_a_time(deployed: Deployed) -> None:
+    for number in range(8):
+        deployed.put(f"waiting/{number}.txt", b"x")
+    eventually(lambda: len(deployed.keys("waiting-out")) == 8, "the output of each file", 120)
+    events = [
+        (datetime.fromisoformat(line["time"]).timestamp() * 1000 - started, change)
+        for line in deployed.summaries("/aws/lambda/odd-waiting")
+        for started, change in ((line["total_ms"], 1), (0, -1))
+    ]
+    running = list(accumulate(change for _moment, change in sorted(events)))
+    assert (len(running), max(running)) == (16, 2)
+
+
+def test_file_that_fails_five_times_is_kept_and_can_be_sent_again_by_sqs(deployed: Deployed) -> None:
+    failures, source = deployed.queue("odd-waiting", "failure")
+    _, target = deployed.queue("odd-waiting", "input")
+    deployed.put("waiting/bad.txt", b"late")
+    eventually(lambda: deployed.messages(failures) == 1, "the message in the failure queue", 120)
+    ends = [one for one in deployed.summaries("/aws/lambda/odd-waiting") if "bad.txt" in one["subject"]]
+    assert [one["exit_code"] for one in ends] == [7] * 5
+    deployed.put("again/waiting", b"")
+    deployed.cloud.client("sqs").start_message_move_task(SourceArn=source, DestinationArn=target)
+    eventually(lambda: "waiting-out/bad.txt" in deployed.keys("waiting-out"), "the output", 120)
+    assert deployed.messages(failures) == 0
+
+
+def test_files_of_a_queue_become_a_handful_of_array_jobs(deployed: Deployed) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: deployed.put(f"array/{number}.txt", b"x"), range(12)))
+    eventually(lambda: len(deployed.keys("array-out")) == 12, "the output of each file", 240)
+    assert set(deployed.keys("array-out").values()) == {1}
+    (queue,) = [one["job_queue"] for one in deployed.outputs() if one["name"] == "odd-array"]
+    named = [{"name": "JOB_NAME", "values": ["odd-array*"]}]
+    jobs = deployed.cloud.client("batch").list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]
+    assert sum(job.get("arrayProperties", {}).get("size", 1) for job in jobs) == 12
+    assert len(jobs) <= 4
 
 
 def processes_with_argument(argument: str) -> list[int]:
