@@ -59,7 +59,7 @@ class Chain:
         started = time.monotonic()
         feeder = Feeder(self.workload)
         sequence = Sequence(self.workload, self._proxy, self._launches, disk, clock)
-        sequence.run(self._planned)
+        sequence.run(self._planned, self._so_far)
         until = time.monotonic() + _LAST_FAULT_WITHIN_S
         while self._proxy.pending and time.monotonic() < until:
             time.sleep(0.1)
@@ -71,6 +71,14 @@ class Chain:
         faults = self._proxy.injected.total() + sequence.done.total()
         print(f"{faults} faults ({sequence.instead.total()} of them cuts because no process could be killed)")
         return self._count(names, launched, sequence, faults, time.monotonic() - started)
+
+    def _so_far(self) -> str:
+        written = {stage: self.workload.versions(stage) for stage in _STAGES}
+        doubled = sum(count > 1 for versions in written.values() for count in versions.values())
+        return (
+            f"{len(written['out'])} files are through, {self.workload.failed()} messages in failure queues, "
+            f"{doubled} outputs written more than once"
+        )
 
     def _count(
         self, names: set[str], launched: set[str], sequence: Sequence, faults: int, seconds: float

@@ -47,7 +47,7 @@ def double_events(folder: Path, events: int, seed: int, *, once: bool) -> int:
     doubled = {name for name, count in written.items() if count > 1}
     print(
         f"{events} files, {SHARE:.0%} of their events doubled and {SHARE:.0%} reordered, "
-        f"in {seconds / 60:.0f} minutes:\n  {len(written)} results, {len(failed)} in the failure queue "
+        f"in {seconds:.0f} s:\n  {len(written)} results, {len(failed)} in the failure queue "
         f"({len(failed & set(written))} in both), {len(missing)} lost, {len(doubled)} written more than once",
         flush=True,
     )

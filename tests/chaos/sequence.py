@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,7 @@ _REQUESTS_BETWEEN = (3, 20)
 _LONGEST_PAUSE_S = 3.0
 """Without any request."""
 _VICTIM_WITHIN_S = 10.0
+_TOLD_EVERY = 50
 _CLOCK_MOVES_S = 600
 """Signatures are valid for fifteen minutes."""
 
@@ -105,15 +106,15 @@ class Sequence:
     lines_lost: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By log stream and text."""
 
-    def run(self, planned: list[Planned]) -> None:
-        """Inject all faults, and print each restart of the cloud."""
+    def run(self, planned: list[Planned], told: Callable[[], str]) -> None:
+        """Inject all faults, and print what has become of the files meanwhile (`told`)."""
         for number, fault in enumerate(planned, start=1):
             self._await(fault.after)
             chance = random.Random(fault.seed)
             time.sleep(chance.random() * 0.05)
             self._inject(fault.kind, chance)
-            if isinstance(fault.kind, Event):
-                print(f"fault {number:4} of {len(planned)}: {fault.kind.value}", flush=True)
+            if number % _TOLD_EVERY == 0:
+                print(f"{number} of {len(planned)} faults: {told()}", flush=True)
 
     def _await(self, requests: int) -> None:
         """Wait until the workload has sent so many requests, or does nothing."""
