@@ -3,7 +3,7 @@
 # Lambda's, the parts of udocker's engines, a browser, and tools that check assembled images. Needs root and apt.
 # A test whose program is missing is skipped, with a reason. With CI=true, a missing program is a failure.
 missing=""
-for pair in docker-registry:docker-registry busybox:busybox-static bwrap:bubblewrap fakechroot:fakechroot patchelf:patchelf proot:proot musl-gcc:musl-tools chromium:chromium slirp4netns:slirp4netns pasta:passt skopeo:skopeo umoci:umoci faketime:faketime; do
+for pair in docker-registry:docker-registry busybox:busybox-static bwrap:bubblewrap fakechroot:fakechroot patchelf:patchelf proot:proot musl-gcc:musl-tools chromium:chromium slirp4netns:slirp4netns pasta:passt skopeo:skopeo umoci:umoci; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0

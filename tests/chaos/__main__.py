@@ -15,7 +15,7 @@ from tests.chaos.assemblies import kill_assemblers
 from tests.chaos.chain import Chain
 from tests.chaos.duplicates import double_events
 from tests.chaos.uploads import upload_many
-from tests.faults.injected import clock
+from tests.faults.injected.clock import Clock
 from tests.faults.injected.cloud import behind_proxy
 
 _DISK_MB = 3000
@@ -62,13 +62,12 @@ def _run(folder: Path, disk: Path | None, options: argparse.Namespace) -> int:
     os.environ["SCAR_STORE"] = str(folder / "store")
     wrong = 0
     if options.faults or options.assemblies:
-        file = folder / "clock"
-        file.write_text("+0s\n")
-        moved = {clock.VARIABLE: str(file)} if clock.library() else {}
+        clock = Clock.make(folder)
+        moved = clock.variables if clock is not None else {}
         with behind_proxy(folder / "cloud", options.seed, **moved) as (cloud, proxy):
             chain = Chain(cloud, proxy, folder, options.seed)
             chain.deploy(options.faults, once=not options.without_once)
-            wrong += chain.run(disk, file if moved else None)
+            wrong += chain.run(disk, clock)
             wrong += sum(kill_assemblers(chain.workload, folder, options.assemblies, options.seed))
     if options.events:
         wrong += double_events(folder, options.events, options.seed, once=not options.without_once)

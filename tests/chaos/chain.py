@@ -14,6 +14,7 @@ from local_cloud.cloud import Cloud
 from tests.chaos.launches import Launches
 from tests.chaos.sequence import Event, Planned, Sequence, plan
 from tests.chaos.workload import UNREACHABLE, Workload
+from tests.faults.injected.clock import Clock
 from tests.faults.injected.proxy import Proxy
 
 _BUCKET = "chaos-files"
@@ -53,7 +54,7 @@ class Chain:
         functions = "".join(_function(*entry, once=once) for entry in _FUNCTIONS)
         self.workload.deploy(f"functions:\n  aws:{functions}")
 
-    def run(self, disk: Path | None, clock: Path | None) -> int:
+    def run(self, disk: Path | None, clock: Clock | None) -> int:
         """Inject the faults, and wait until all files have ended: how many were lost, doubled or otherwise
         wrong. One line for each count."""
         started = time.monotonic()

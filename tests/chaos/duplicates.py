@@ -11,6 +11,7 @@ from tests.faults.injected.events import VARIABLE
 
 SHARE = 0.1
 """Of the events: so many are doubled, and as many reordered."""
+_TOLD_EVERY_S = 60.0
 _STACK, _BUCKET = "doubled", "doubled-files"
 _FDL = """functions:
   aws:
@@ -38,7 +39,9 @@ def double_events(folder: Path, events: int, seed: int, *, once: bool) -> int:
         started = time.monotonic()
         names = {f"file-{number:06}.txt" for number in range(events)}
         workload.upload(f"in/{name}" for name in sorted(names))
-        workload.until_idle()
+        while left := workload.events():
+            print(f"{left} events are waiting after {time.monotonic() - started:.0f} s", flush=True)
+            time.sleep(min(_TOLD_EVERY_S, 1 + left / 100))
         seconds = time.monotonic() - started
         written, failed = workload.versions("out"), workload.given_up(r"file-\d{6}\.txt")
     finally:

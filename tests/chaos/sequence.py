@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.chaos.launches import Launches
 from tests.chaos.workload import Workload
 from tests.faults.injected import kills
+from tests.faults.injected.clock import Clock
 from tests.faults.injected.cloud import kill_emulator, kill_supervisor
 from tests.faults.injected.kills import Victim
 from tests.faults.injected.proxy import Fault, Proxy
@@ -97,8 +98,7 @@ class Sequence:
     launches: Launches
     disk: Path | None
     """A folder on the small disk with the cloud's state, or None: the disk is never full."""
-    clock: Path | None
-    """The file that moves the emulator's clock, or None."""
+    clock: Clock | None
     done: Counter[Kind] = field(default_factory=Counter)
     """Faults that were injected; cuts are counted by the proxy."""
     instead: Counter[Kind] = field(default_factory=Counter)
@@ -170,7 +170,7 @@ class Sequence:
         elif event is Event.CLOCK:
             if self.clock is None:
                 return False
-            self.clock.write_text(f"{chance.randint(-_CLOCK_MOVES_S, _CLOCK_MOVES_S):+d}s\n")
+            self.clock.move(chance.randint(-_CLOCK_MOVES_S, _CLOCK_MOVES_S))
         return True
 
 

@@ -58,7 +58,11 @@ def proxied() -> Iterator[tuple[Server, Proxy]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class QuietServer(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A connection that is cut is nothing to report."""
+
+    http = QuietServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, args=(0.02,))
     thread.start()

@@ -19,8 +19,7 @@ else:
     from local_cloud import emulator
     from tests.faults.injected import clock, events
 
-    if clock.VARIABLE in os.environ:
-        clock.run_with(os.environ[clock.VARIABLE], [sys.executable, *sys.argv])
+    clock.run_with_clock([sys.executable, *sys.argv])
     os.environ["BIND_HOST"] = os.environ.get("SCAR_TEST_ADDRESS", "127.0.0.1")
     events.double_and_reorder(emulator)
     emulator.main(sys.argv[2:])
