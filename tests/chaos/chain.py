@@ -26,9 +26,6 @@ _FUNCTIONS = (
     ("chaos-launched", "launch", "launched", "lambda"),
 )
 _LAST_FAULT_WITHIN_S = 60.0
-_ON_THEIR_WAY = 30
-"""Files in the chain at once."""
-_AT_ONCE = 5
 _RESULTS = 0.8
 """Share of the files that have to succeed in spite of all faults."""
 
@@ -36,10 +33,14 @@ _RESULTS = 0.8
 class Chain:
     """The chain, and the faults that are planned for it."""
 
-    def __init__(self, cloud: Cloud, proxy: Proxy, folder: Path, seed: int) -> None:
+    def __init__(
+        self, cloud: Cloud, proxy: Proxy, folder: Path, seed: int, *, at_once: int = 30, launched: int = 20
+    ) -> None:
+        """`at_once`: so many files are on their way; `launched`: files of each launch."""
         self.workload = Workload(cloud, folder, "chaos", _BUCKET)
+        self._at_once = at_once
         self._proxy = proxy
-        self._launches = Launches(self.workload, folder)
+        self._launches = Launches(self.workload, folder, launched)
         self._seed = seed
         self._planned: list[Planned] = []
 
@@ -58,7 +59,7 @@ class Chain:
         """Inject the faults, and wait until all files have ended: how many were lost, doubled or otherwise
         wrong. One line for each count."""
         started = time.monotonic()
-        feeder = Feeder(self.workload)
+        feeder = Feeder(self.workload, self._at_once)
         sequence = Sequence(self.workload, self._proxy, self._launches, disk, clock)
         sequence.run(self._planned, self._so_far)
         until = time.monotonic() + _LAST_FAULT_WITHIN_S
@@ -127,8 +128,9 @@ def _function(name: str, source: str, target: str, mode: str, *, once: bool) -> 
 class Feeder:
     """Uploads files in a thread, so that a few are always on their way."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, at_once: int) -> None:
         self._workload = workload
+        self._at_once = at_once
         self._names: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._feed, daemon=True)
@@ -146,7 +148,7 @@ class Feeder:
                 ended = len(self._workload.versions("out")) + self._workload.failed()
             except UNREACHABLE:
                 continue
-            if len(self._names) - ended < _ON_THEIR_WAY:
-                names = [f"file-{len(self._names) + more:05}.txt" for more in range(_AT_ONCE)]
+            if (missing := self._at_once - (len(self._names) - ended)) > 0:
+                names = [f"file-{len(self._names) + more:05}.txt" for more in range(missing)]
                 self._workload.upload(f"in/{name}" for name in names)
                 self._names.update(names)

@@ -12,8 +12,6 @@ from typing import IO
 
 from tests.chaos.workload import Workload
 
-FILES = 20
-"""Of each launch."""
 _LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; main()"]
 _TRIES = 20
 
@@ -26,8 +24,10 @@ def name_of(launch: int, file: int) -> str:
 class Launches:
     """Each launch processes a folder of its own."""
 
-    def __init__(self, workload: Workload, folder: Path) -> None:
+    def __init__(self, workload: Workload, folder: Path, files: int) -> None:
+        """`files`: of each launch."""
         self._workload = workload
+        self._files = files
         self._folder = folder
         self._threads: list[threading.Thread] = []
         self.wrong: list[str] = []
@@ -40,7 +40,7 @@ class Launches:
         """Upload the files of the launches; the function is not yet deployed, so no event is sent."""
         s3 = self._workload.client("s3")
         for number in range(launches):
-            for file in range(FILES):
+            for file in range(self._files):
                 s3.put_object(
                     Bucket=self._workload.bucket, Key=f"launch/{number:02}/{name_of(number, file)}", Body=b"x"
                 )
@@ -56,7 +56,7 @@ class Launches:
         """Wait for the end of all launches: the files that they were for."""
         for thread in self._threads:
             thread.join(300)
-        return {name_of(number, file) for number in range(len(self._threads)) for file in range(FILES)}
+        return {name_of(number, file) for number in range(len(self._threads)) for file in range(self._files)}
 
     def _launch(self, number: int, after_s: float) -> None:
         state = self._folder / f"launch-{number:02}"

@@ -24,7 +24,7 @@ def test_files_come_through_a_chain_of_three_functions_whatever_fails(
 ) -> None:
     monkeypatch.setenv("SCAR_STORE", str(tmp_path / "store"))
     with behind_proxy(tmp_path / "cloud", SEED) as (cloud, proxy):
-        chain = Chain(cloud, proxy, tmp_path, SEED)
+        chain = Chain(cloud, proxy, tmp_path, SEED, at_once=6, launched=6)
         chain.deploy(FAULTS, once=True)
         assert chain.run(disk=None, clock=None) == 0
 
