@@ -71,29 +71,13 @@ class FunctionEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class OscarEntry:
-    """One entry of `functions.oscar`."""
-
-    path: PathInFile
-    """The path of the service, below the name of its cluster."""
-    service: OscarService
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderEntry:
-    """One entry of `storage_providers`."""
-
-    path: PathInFile
-    provider: StorageProvider
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """The parts of a file without errors."""
 
     functions: tuple[FunctionEntry, ...]
-    oscar_services: tuple[OscarEntry, ...]
-    providers: tuple[ProviderEntry, ...]
+    oscar_services: Mapping[PathInFile, OscarService]
+    """By the path of the service, below the name of its cluster."""
+    providers: Mapping[PathInFile, StorageProvider]
     allow_loops: bool
     connections: Mapping[str, StorageProvider]
     """`storage_providers` by the reference that storage entries use, `KIND.NAME`."""
@@ -105,8 +89,8 @@ class Draft:
         return Workflow(
             source=source,
             functions=tuple(entry.function for entry in self.functions),
-            oscar_services=tuple(entry.service for entry in self.oscar_services),
-            storage_providers=tuple(entry.provider for entry in self.providers),
+            oscar_services=tuple(self.oscar_services.values()),
+            storage_providers=tuple(self.providers.values()),
             allow_loops=self.allow_loops,
         )
 
@@ -114,26 +98,26 @@ class Draft:
 def build(data: Any, folder: Path) -> Draft:
     """Creates the objects of the model; paths in the file are relative to `folder`."""
     functions = _map(_map(data).get("functions"))
-    providers = tuple(
-        ProviderEntry(("storage_providers", kind, name), _storage_provider(kind, name, _map(settings)))
+    providers: dict[PathInFile, StorageProvider] = {
+        ("storage_providers", kind, name): _storage_provider(kind, name, _map(settings))
         for kind, connections in _map(_map(data).get("storage_providers")).items()
         if kind != "rucio"
         for name, settings in _map(connections).items()
-    )
+    }
     return Draft(
         functions=tuple(
             FunctionEntry(("functions", "aws", index), entry, _function(entry, folder), folder)
             for index, entry in enumerate(functions.get("aws") or ())
             if isinstance(entry, dict) and isinstance(entry.get("lambda"), dict)
         ),
-        oscar_services=tuple(
-            OscarEntry(("functions", "oscar", index, cluster), _oscar_service(cluster, service))
+        oscar_services={
+            ("functions", "oscar", index, cluster): _oscar_service(cluster, service)
             for index, entry in enumerate(functions.get("oscar") or ())
             for cluster, service in _map(entry).items()
-        ),
+        },
         providers=providers,
         allow_loops=bool(_map(data).get("allow_loops")),
-        connections={entry.provider.reference: entry.provider for entry in providers},
+        connections={provider.reference: provider for provider in providers.values()},
         rucio="rucio" in _map(_map(data).get("storage_providers")),
     )
 

@@ -73,7 +73,7 @@ def diagram(draft: Draft, title: str) -> Diagram:
     """
     steps: list[Function | OscarService] = [
         *(entry.function for entry in draft.functions),
-        *(entry.service for entry in draft.oscar_services),
+        *draft.oscar_services.values(),
     ]
     if len(steps) > MAX_STEPS or most_comparisons(steps) > MAX_COMPARISONS:
         raise TooLargeError

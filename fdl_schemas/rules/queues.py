@@ -98,13 +98,13 @@ def _check_concurrency(entry: FunctionEntry, queues: list[InputQueue], findings:
 
 def check_shared_queues(draft: Draft, findings: Findings) -> None:
     """Checks that no two functions read one existing queue, and warns of queues of OSCAR services."""
-    for service in draft.oscar_services:
-        for index, read in enumerate(service.service.inputs):
+    for path, service in draft.oscar_services.items():
+        for index, read in enumerate(service.inputs):
             if read.queue is not None:
                 findings.warning(
                     "FDL051",
                     "`queue` has no effect here",
-                    (*service.path, "input", index, "queue"),
+                    (*path, "input", index, "queue"),
                     help="remove the key; OSCAR services are not deployed",
                     on_key=True,
                 )

@@ -50,10 +50,10 @@ def check_rules(draft: Draft, findings: Findings) -> None:
         warn_of_comments(entry.function, entry.at("lambda"), findings)
         warn_of_patterns(entry.function, entry.at("lambda"), findings)
         warn_of_keys_without_meaning(entry, findings)
-    for service in draft.oscar_services:
-        check_storage(service.service, service.path, draft, findings)
-        warn_of_comments(service.service, service.path, findings)
-        warn_of_patterns(service.service, service.path, findings)
+    for path, service in draft.oscar_services.items():
+        check_storage(service, path, draft, findings)
+        warn_of_comments(service, path, findings)
+        warn_of_patterns(service, path, findings)
     check_providers(draft, findings)
     check_region_of_readers(draft, findings)
     refuse_marks(findings)
@@ -159,7 +159,7 @@ _FUNCTION_RULES: Final = (
 
 def _check_unique_names(draft: Draft, findings: Findings) -> None:
     named = [(entry.function.name, entry.at("lambda", "name")) for entry in draft.functions]
-    named += [(entry.service.name, (*entry.path, "name")) for entry in draft.oscar_services]
+    named += [(service.name, (*path, "name")) for path, service in draft.oscar_services.items()]
     first: dict[str, PathInFile] = {}
     for name, path in named:
         if not name:
@@ -181,7 +181,7 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
         return
     steps: list[Step] = [
         *(_whole_part(entry.function, entry.at("lambda"), findings) for entry in draft.functions),
-        *(_whole_part(entry.service, entry.path, findings) for entry in draft.oscar_services),
+        *(_whole_part(service, path, findings) for path, service in draft.oscar_services.items()),
     ]
     if most_comparisons(steps) > MAX_COMPARISONS:
         findings.error(
@@ -195,7 +195,7 @@ def _check_loops(draft: Draft, findings: Findings) -> None:
         return
     paths: Sequence[PathInFile] = [
         *(entry.at("lambda") for entry in draft.functions),
-        *(entry.path for entry in draft.oscar_services),
+        *draft.oscar_services,
     ]
     for loop in loops(steps):
         # The last step is the one that closes the loop.
@@ -235,11 +235,11 @@ def _whole_part(step: _Step, path: PathInFile, findings: Findings) -> _Step:
 
 
 def _warn_of_oscar(draft: Draft, findings: Findings) -> None:
-    for entry in draft.oscar_services:
+    for path, service in draft.oscar_services.items():
         findings.warning(
             "FDL054",
-            f"OSCAR service {quoted(entry.service.name)} is checked, but not deployed",
-            entry.path,
+            f"OSCAR service {quoted(service.name)} is checked, but not deployed",
+            path,
             help="deploy it with oscar-cli; its outputs to S3 are part of the workflow",
             on_key=True,
         )

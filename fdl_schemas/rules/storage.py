@@ -98,26 +98,22 @@ def _check_sources(function: Function, path: PathInFile, findings: Findings) -> 
         }
         for in_queue in (False, True)
     )
-    if len(queued) > _MOST_SENDERS:
-        findings.error(
-            "FDL017",
-            f"{len(queued)} buckets and topics send to the queue of the function",
-            (*path, "input"),
-            expected=f"at most {_MOST_SENDERS}; the policy that allows it has at most 8 KiB",
-            help="read from fewer buckets, or split the function",
-            on_key=True,
-        )
     most = _LONGEST_FUNCTION_POLICY // (_STATEMENT + len(function.name))
     most -= _METHODS if function.api_gateway is not None else 0
-    if len(sources) > most:
-        findings.error(
-            "FDL017",
-            f"{len(sources)} buckets and topics trigger the function",
-            (*path, "input"),
-            expected=f"at most {most}; the policy that lets them invoke the function has at most 20 KiB",
-            help="read from fewer buckets, or split the function",
-            on_key=True,
-        )
+    allows = "the policy that lets them invoke the function has at most 20 KiB"
+    for found, limit, verb, reason in (
+        (queued, _MOST_SENDERS, "send to the queue of", "the policy that allows it has at most 8 KiB"),
+        (sources, most, "trigger", allows),
+    ):
+        if len(found) > limit:
+            findings.error(
+                "FDL017",
+                f"{len(found)} buckets and topics {verb} the function",
+                (*path, "input"),
+                expected=f"at most {limit}; {reason}",
+                help="read from fewer buckets, or split the function",
+                on_key=True,
+            )
 
 
 def _check_provider(
@@ -220,9 +216,9 @@ def check_providers(draft: Draft, findings: Findings) -> None:
     """Checks `storage_providers`: references to secrets, and secrets in plain text."""
     if draft.rucio:
         _refuse_rucio(("storage_providers", "rucio"), findings)
-    for entry in draft.providers:
-        for key, setting in entry.provider.settings.items():
-            path = (*entry.path, key)
+    for place, provider in draft.providers.items():
+        for key, setting in provider.settings.items():
+            path = (*place, key)
             if not findings.is_whole(path):
                 continue
             if key in SECRET_SETTINGS or setting.kept_in == "environment":

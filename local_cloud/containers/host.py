@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     task = ContainerTask(
         **{
             **told,
-            "mounts": [Mount(**mount) for mount in told["mounts"]],
+            "mounts": [Mount(*mount) for mount in told["mounts"]],
             "node": told["node"] and JobNode(**told["node"]),
         }
     )
