@@ -7,7 +7,6 @@ of two equal keys.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final, Unpack
 
 import yaml
@@ -74,7 +73,7 @@ class _Composer:
                         self._fail(
                             "FDL007",
                             "a second YAML document starts here",
-                            replace(_position(event), length=3),
+                            _position(event)._replace(length=3),
                             expected="one document per file",
                             help="put each workflow in its own file, or remove the `---`",
                         )

@@ -154,8 +154,7 @@ class Document:
         self, code: str, message: str, position: Position, **details: Unpack[Details]
     ) -> Diagnostic:
         """A diagnostic at a place of this file, with the source line."""
-        place = position.line, position.column, position.length, self._line(position.line - 1)
-        return Diagnostic(code, message, self.file, *place, **details)
+        return Diagnostic(code, message, self.file, *position, self._line(position.line - 1), **details)
 
     def _line(self, index: int) -> str:
         """A line of the file with secrets hidden. Cached, because one long line may have all the mistakes."""

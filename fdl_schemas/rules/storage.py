@@ -288,13 +288,9 @@ def _check_address(text: str, path: PathInFile, findings: Findings) -> None:
     elif parts.username is not None or parts.password is not None:
         problem = "contains a user name or a password"
     if problem:
-        findings.error(
-            "FDL016",
-            f"{quoted(str(path[-1]))} {problem}",
-            path,
-            expected="`HOST`, `HOST:PORT`, or a URL that starts with `https://` or `http://`",
-            help="write only the server's address; user name and password have keys of their own",
-        )
+        expected = "`HOST`, `HOST:PORT`, or a URL that starts with `https://` or `http://`"
+        advice = "write only the server's address; user name and password have keys of their own"
+        findings.error("FDL016", f"{quoted(str(path[-1]))} {problem}", path, expected=expected, help=advice)
 
 
 def _refuse_rucio(path: PathInFile, findings: Findings) -> None:

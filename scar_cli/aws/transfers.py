@@ -14,9 +14,8 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -28,8 +27,7 @@ _PART = 8 * 1024**2
 _File = TypeVar("_File")
 
 
-@dataclass(frozen=True)
-class FileToPut:
+class FileToPut(NamedTuple):
     """A file, and the key to upload it to."""
 
     path: Path
@@ -37,8 +35,7 @@ class FileToPut:
     size: int
 
 
-@dataclass(frozen=True)
-class Download:
+class Download(NamedTuple):
     """An object, and the path below the target to download it to."""
 
     key: str

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _DETECTION = re.compile(r"^(?P<label>[^:\n]+): (?P<percent>\d{1,3})%$", re.MULTILINE)
 _NUMBER = re.compile(r"(\d+)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(NamedTuple):
     """A detected object and its confidence."""
 
     label: str
