@@ -204,7 +204,8 @@ class Claim:
 
     def _attempt(self, condition: str, more: Mapping[str, str | int] | None = None) -> _Found | None:
         """Take the claim if the condition is true; else return what the table has."""
-        values = {**self._values(RUNNING), **(more or {})}
+        values = self._values(RUNNING)
+        values.update(more or {})
         if ":free" in condition:
             values[":free"] = FREE
         return self._update(_TAKE, condition, values)
@@ -225,7 +226,7 @@ class Claim:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
-            values = {":run_id": self._run_id, ":beat_ms": self._next_beat()}
+            values: dict[str, str | int] = {":run_id": self._run_id, ":beat_ms": self._next_beat()}
             try:
                 self._update("SET beat_ms = :beat_ms", "run_id = :run_id", values)
             except ExplainedError as error:
@@ -247,12 +248,13 @@ class Claim:
                     **conditional,
                 )
         except ClientError as error:
-            return _found(error.response.get("Item"))
+            response: dict[str, Any] = {**error.response}
+            return _found(response.get("Item"))
         return None
 
     def _read(self) -> _Found:
         with _explained(self._table):
-            answer = _client().get_item(
+            answer: dict[str, Any] = _client().get_item(
                 TableName=self._table, Key={"id": {"S": self.id}}, ConsistentRead=True
             )
         return _found(answer.get("Item"))

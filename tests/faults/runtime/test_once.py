@@ -1,4 +1,4 @@
-"""Runs with `once` that die: each is a process that is killed at one moment of its life."""
+"""Jobs with `once` that are killed at one moment of their lives, and what other deliveries do then."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from runtime import handler
-from tests.unit.runtime.conftest import BatchApi, Context, Function
+from runtime.storage import s3_upload
+from tests.unit.runtime.conftest import BatchApi, Function
 from tests.unit.runtime.event_shapes import s3_event
-from tests.unit.runtime.test_once import keep_versions, make_claims, versions
+from tests.unit.runtime.test_once import deliver, keep_versions, make_claims, versions
 
 ROOT = Path(__file__).parents[3]
 BATCH: dict[str, Any] = {
@@ -26,9 +26,9 @@ BATCH: dict[str, Any] = {
 }
 SCRIPT = """#!/bin/sh
 sleep 0.3
-date +%N > "$TMP_OUTPUT_DIR/a"
-date +%N > "$TMP_OUTPUT_DIR/b"
-head -c 6000000 /dev/zero > "$TMP_OUTPUT_DIR/large"
+echo $REQUEST_ID > "$TMP_OUTPUT_DIR/a"
+echo $REQUEST_ID > "$TMP_OUTPUT_DIR/b"
+printf '%06000000d' 0 > "$TMP_OUTPUT_DIR/large"
 """
 RUNNER = """
 import os, signal, sys, threading
@@ -36,7 +36,7 @@ from runtime import batch_job, job, once
 from runtime.storage import s3_upload
 
 s3_upload.LARGE_BYTES = 5_000_000
-once.SILENT_S, once.BEAT_S, once._LOOK_S = 0.6, 0.1, 0.02
+once.SILENT_S, once.BEAT_S, once._LOOK_S = 1.0, 0.1, 0.02
 uploader, taking = s3_upload.S3Uploader, threading.Lock()
 
 def die(*_):
@@ -63,7 +63,6 @@ match sys.argv[1:]:
             return run(*arguments)
         job._Job._run = dying_run
     case ["before the uploads"]: after(once.Claim, "confirm")
-    case ["after the parts of a large file"]: before(uploader, "_finish")
     case ["after a large file"]: after(uploader, "_finish")
     case ["after a small file"]: after(uploader, "_put")
     case ["after the uploads"]: before(once.Claim, "__exit__")
@@ -75,7 +74,6 @@ MOMENTS = (
     "after the claim",
     "during the run",
     "before the uploads",
-    "after the parts of a large file",
     "after a large file",
     "after a small file",
     "after the uploads",
@@ -86,6 +84,7 @@ MOMENTS = (
 @pytest.fixture
 def deployed(function: Function, monkeypatch: pytest.MonkeyPatch) -> Function:
     make_claims(monkeypatch)
+    monkeypatch.setattr(s3_upload, "LARGE_BYTES", 5_000_000)
     keep_versions(function.bucket)
     function.deploy(SCRIPT, **BATCH)
     function.bucket.put("in/x")
@@ -125,9 +124,8 @@ def test_a_run_that_is_killed_is_completed_and_no_output_is_written_twice(
     killed = start(deployed, "job-1", moment)
     output, _ = killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL, output
-    statuses = [status_of(start(deployed, job)) for job in ("job-2", "job-1")]
-    first = "duplicate" if moment == "after the claim is done" else "done"
-    assert statuses == [first, "duplicate"]
+    done = "duplicate" if moment == "after the claim is done" else "done"
+    assert deliver(deployed, s3_event(deployed.bucket.name, "in/x"), "r1") == done
     assert versions(deployed.bucket) == {"a": 1, "b": 1, "large": 1}
 
 
@@ -138,7 +136,7 @@ def test_the_second_attempt_of_a_job_does_not_wait(deployed: Function) -> None:
 
 
 def test_two_jobs_for_the_same_event_run_once(deployed: Function) -> None:
-    deployed.deploy(SCRIPT.replace("0.3", "2"), **BATCH)
+    deployed.deploy(SCRIPT.replace("0.3", "1"), **BATCH)
     jobs = [start(deployed, job) for job in ("job-1", "job-2")]
     assert sorted(map(status_of, jobs)) == ["done", "duplicate"]
     assert versions(deployed.bucket) == {"a": 1, "b": 1, "large": 1}
@@ -159,12 +157,10 @@ def test_a_job_that_is_terminated_frees_its_input(deployed: Function) -> None:
 def test_what_lambda_hands_over_to_batch_is_free_for_the_job(deployed: Function, batch_api: BatchApi) -> None:
     deployed.deploy("#!/bin/sh\nsleep 60\n", **BATCH)
     event = s3_event(deployed.bucket.name, "in/x")
-    (result,) = handler.handle(event, Context("r1", 5800))["results"]
-    assert result["status"] == "delegated"
+    assert deliver(deployed, event, "r1", remaining_ms=5800) == "delegated"
     deployed.deploy(SCRIPT, **BATCH)
     started = time.monotonic()
-    assert status_of(start(deployed, str(result["job_id"]))) == "done"
+    assert status_of(start(deployed, "job-1")) == "done"
     assert time.monotonic() - started < 10
-    (result,) = handler.handle(event, Context("r2"))["results"]
-    assert result["status"] == "duplicate"
+    assert deliver(deployed, event, "r2") == "duplicate"
     assert versions(deployed.bucket) == {"a": 1, "b": 1, "large": 1}

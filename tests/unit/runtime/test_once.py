@@ -34,7 +34,7 @@ from runtime.storage.s3 import S3Storage
 from tests.unit.runtime.conftest import Bucket, Context, Function
 from tests.unit.runtime.event_shapes import event_bridge, s3_event, sqs
 
-COPY = '#!/bin/sh\ncp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/"\ndate +%N > "$TMP_OUTPUT_DIR/when"\n'
+COPY = '#!/bin/sh\ncat "$INPUT_FILE_PATH" > "$TMP_OUTPUT_DIR/a"\necho $REQUEST_ID > "$TMP_OUTPUT_DIR/by"\n'
 LogLines = Callable[[], list[dict[str, Any]]]
 
 
@@ -53,7 +53,7 @@ def make_claims(monkeypatch: pytest.MonkeyPatch) -> str:
         BillingMode="PAY_PER_REQUEST",
     )
     monkeypatch.setenv("SCAR_CLAIMS_TABLE", table)
-    for name, seconds in (("BEAT_S", 0.1), ("SILENT_S", 0.6), ("_LOOK_S", 0.02)):
+    for name, seconds in (("BEAT_S", 0.1), ("SILENT_S", 1.0), ("_LOOK_S", 0.02)):
         monkeypatch.setattr(once, name, seconds)
     return table
 
@@ -102,13 +102,13 @@ def test_a_repeated_event_runs_once_and_a_new_upload_runs_again(
     assert deliver(versioned, event, "r1") == "done"
     assert deliver(versioned, event, "r2") == "duplicate"
     assert deliver(versioned, event, "r1") == "duplicate"
-    assert versions(versioned.bucket) == {"a": 1, "when": 1}
+    assert versions(versioned.bucket) == {"a": 1, "by": 1}
     summaries = [line for line in log_lines() if line["message"] == "summary"]
     assert [line["status"] for line in summaries] == ["done", "duplicate", "duplicate"]
     assert summaries[1]["reason"] == "the input was already processed (request r1)"
     event["Records"][0]["s3"]["object"]["sequencer"] = "0B"
     assert deliver(versioned, event, "r3") == "done"
-    assert versions(versioned.bucket) == {"a": 2, "when": 2}
+    assert versions(versioned.bucket) == {"a": 2, "by": 2}
 
 
 def test_a_message_of_sqs_that_is_delivered_again_is_deleted_without_a_run(versioned: Function) -> None:
@@ -116,7 +116,7 @@ def test_a_message_of_sqs_that_is_delivered_again_is_deleted_without_a_run(versi
     event = sqs(s3_event(versioned.bucket.name, "in/a"))
     for request in ("r1", "r2"):
         assert handler.handle(event, Context(request)) == {"batchItemFailures": []}
-    assert versions(versioned.bucket) == {"a": 1, "when": 1}
+    assert versions(versioned.bucket) == {"a": 1, "by": 1}
 
 
 def test_the_next_attempt_of_a_failed_run_starts_at_once(versioned: Function) -> None:
@@ -149,7 +149,7 @@ def test_an_upload_that_fails_in_the_middle_is_completed_by_the_next_attempt(
             deliver(versioned, event, "r1")
     assert versions(versioned.bucket) == {"a": 1}
     assert deliver(versioned, event, "r2") == "done"
-    assert versions(versioned.bucket) == {"a": 1, "when": 1}
+    assert versions(versioned.bucket) == {"a": 1, "by": 1}
 
 
 def test_an_event_that_nothing_distinguishes_from_another_upload_is_not_claimed(
@@ -207,7 +207,7 @@ def test_two_deliveries_at_once_run_once(versioned: Function) -> None:
     for run in runs:
         run.join()
     assert sorted(statuses) == ["done", "duplicate", "duplicate"]
-    assert versions(versioned.bucket) == {"a": 1, "when": 1}
+    assert versions(versioned.bucket) == {"a": 1, "by": 1}
 
 
 def test_runner_does_not_load_claims_without_once() -> None:
@@ -253,7 +253,7 @@ def test_a_living_run_is_waited_for(claims: str) -> None:
     first, second = claim(claims), claim(claims)
     assert first.take(soon()) is None
     with first:
-        threading.Timer(2 * once.SILENT_S, first.__exit__, (None, None, None)).start()
+        threading.Timer(1.2 * once.SILENT_S, first.__exit__, (None, None, None)).start()
         started = time.monotonic()
         reason = second.take(soon())
         assert reason is not None
@@ -314,7 +314,7 @@ def test_a_dead_run_is_found_by_its_silence(claims: str, claimant: str, uploadin
 def test_a_run_that_died_long_ago_is_not_waited_for(claims: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dead(claims)
     later = time.time() + 2 * once.OLD_S
-    monkeypatch.setattr(once.time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: later)
     started = time.monotonic()
     with claim(claims) as own:
         assert own.take(soon()) is None
@@ -329,7 +329,7 @@ def test_only_one_of_many_takes_the_claim_of_a_dead_run(claims: str) -> None:
         own = claim(claims)
         if own.take(soon()) is None:
             taken.append(own)
-            time.sleep(3 * once.SILENT_S)
+            time.sleep(1.5 * once.SILENT_S)
             own.__exit__(None, None, None)
 
     runs = [threading.Thread(target=take) for _ in range(8)]
