@@ -92,7 +92,8 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.dynamodb.items import TableItems
         from local_cloud.ecr import Ecr
         from local_cloud.iam import policies
-        from local_cloud.lambda_functions import destinations, request_ids
+        from local_cloud.lambda_functions import destinations, loops, request_ids
+        from local_cloud.lambda_functions import stack as lambda_stack
         from local_cloud.lambda_functions.events import EventQueue
         from local_cloud.lambda_functions.image_functions import ImageFunctions
         from local_cloud.lambda_functions.zip_workers import prepare_workers
@@ -113,6 +114,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         events = EventQueue(parallel=parallel, store=store)
         events.install()
         request_ids.install()
+        loops.install()
         endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
         ecr = Ecr(endpoint)
         ecr.install()
@@ -137,7 +139,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
             *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
-            *(dynamodb_stack, nested_stacks, destinations),
+            *(dynamodb_stack, nested_stacks, destinations, lambda_stack),
         ):
             extension.install()
         answers.install(store)

@@ -30,7 +30,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
-from local_cloud.lambda_functions import event_failures, request_ids
+from local_cloud.lambda_functions import event_failures, loops, request_ids
 from local_cloud.lambda_functions.queue_sources import Batch, QueueSources
 from local_cloud.patches import Original, replaces
 from local_cloud.state.stopping import BackgroundWork
@@ -53,7 +53,8 @@ class QueuedEvent:
     function_arn: str
     event: Event
     queued_at: float
-    depth: int = 0
+    chain: dict[str, int] = field(default_factory=dict)
+    """The invocations that led to it (`loops.py`)."""
     attempts: int = 0
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The same for each attempt, as on AWS: programs recognize a retry by it."""
@@ -105,7 +106,7 @@ class EventQueue(BackgroundWork):
                 function_arn=config["FunctionArn"],
                 event=event,
                 queued_at=time.time(),
-                depth=lambda_svc._invoke_depth.get(),
+                chain=dict(loops.current.get()),
                 request_id=request_ids.current.get() or str(uuid.uuid4()),
             )
         )
@@ -114,7 +115,10 @@ class EventQueue(BackgroundWork):
         """Queue the stored events; they wait for `resume`."""
         with self._changed:
             for _key, value in self._store.items(_KIND):
-                invocation = QueuedEvent(**json.loads(value))
+                known = QueuedEvent.__dataclass_fields__  # an earlier version has stored others, too
+                invocation = QueuedEvent(
+                    **{name: one for name, one in json.loads(value).items() if name in known}
+                )
                 self._waiting.setdefault(invocation.function_arn, deque()).append(invocation)
 
     def resume(self) -> None:
@@ -216,10 +220,15 @@ class EventQueue(BackgroundWork):
                 record, {**config, "FunctionArn": invocation.function_arn}
             )
             settings = event_invoke_config(record, invocation.function_arn)
-            depth = lambda_svc._invoke_depth.set(invocation.depth)
+            chain = loops.current.set(invocation.chain)
             request_id = request_ids.current.set(invocation.request_id)
+            is_loop = loops.is_loop(invocation.chain, function)
             try:
-                result = lambda_svc._execute_function(function, invocation.event)
+                result = (
+                    loops.stopped(function)
+                    if is_loop
+                    else lambda_svc._execute_function(function, invocation.event)
+                )
             except Exception as error:
                 _log.exception("invocation of %s", name)
                 result = {
@@ -227,7 +236,7 @@ class EventQueue(BackgroundWork):
                     "body": {"errorMessage": str(error), "errorType": type(error).__name__},
                 }
             finally:
-                lambda_svc._invoke_depth.reset(depth)
+                loops.current.reset(chain)
                 request_ids.current.reset(request_id)
             if result.get("throttle"):
                 return partial(self._put_back, invocation)
@@ -237,7 +246,7 @@ class EventQueue(BackgroundWork):
             if not result.get("error"):
                 return done
             condition = event_failures.RETRIES_EXHAUSTED
-            if invocation.attempts <= retries_of(settings):
+            if invocation.attempts <= retries_of(settings) and not is_loop:
                 delay_s = RETRY_AFTER_S[min(invocation.attempts, len(RETRY_AFTER_S)) - 1]
                 age_s = time.time() - invocation.queued_at + delay_s
                 if age_s <= float(settings.get("MaximumEventAgeInSeconds") or 21600):

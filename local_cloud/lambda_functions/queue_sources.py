@@ -30,6 +30,7 @@ from ministack.services import lambda_svc, sqs
 from ministack.services.cloudformation import provisioners
 
 from local_cloud.iam.policies import role_allows
+from local_cloud.lambda_functions import loops
 from local_cloud.messages.queued_messages import Message, QueuedMessages
 from local_cloud.patches import Original, replaces
 
@@ -72,7 +73,8 @@ class Batch:
     """Receipt handles by message."""
     hidden_until: float
     """On the monotonic clock, as `again_at`."""
-    depth: int = 0
+    chains: dict[str, dict[str, int]]
+    """Of messages: the invocations that led to them (`loops.py`)."""
     again_at: float = 0.0
     """When it was throttled."""
     received: int = 1
@@ -132,22 +134,28 @@ class QueueSources:
             if not record or not config:
                 return partial(self._finish, batch, set(batch.receipts), "PROBLEM: Function not found")
             function = lambda_svc._execution_record_for_config(record, config)
-            depth = lambda_svc._invoke_depth.set(batch.depth)
+            in_loop = {message for message, chain in batch.chains.items() if loops.is_loop(chain, function)}
+            records = [record for record in batch.records if record["messageId"] not in in_loop]
+            chain = loops.current.set(_merged(batch.chains, in_loop))
             try:
-                result = lambda_svc._execute_function(function, {"Records": batch.records})
+                result = (
+                    lambda_svc._execute_function(function, {"Records": records})
+                    if records
+                    else loops.stopped(function)
+                )
             except Exception as error:
                 _log.exception("invocation of %s", name)
                 result = {"error": True, "body": {"errorMessage": str(error)}}
             finally:
-                lambda_svc._invoke_depth.reset(depth)
+                loops.current.reset(chain)
         if result.get("throttle"):
             return partial(self._hold, batch)
         if result.get("error"):
             _log.warning("%d messages for %s failed: %s", len(batch.records), name, result.get("body"))
             return partial(self._finish, batch, set(batch.receipts), "PROBLEM: Function call failed")
-        failed: set[str] = set()
+        failed = in_loop
         if "ReportBatchItemFailures" in (mapping.get("FunctionResponseTypes") or []):
-            failed = failed_items(result.get("body"), set(batch.receipts))
+            failed = in_loop | failed_items(result.get("body"), set(batch.receipts) - in_loop)
             if failed:
                 _log.info("%d of %d messages for %s failed", len(failed), len(batch.records), name)
         return partial(self._finish, batch, failed, "OK")
@@ -198,7 +206,7 @@ class QueueSources:
             records=wanted,
             receipts={record["messageId"]: record["receiptHandle"] for record in wanted},
             hidden_until=now + visibility_s,
-            depth=max(int(message.get("depth") or 0) for message in received),
+            chains={message["id"]: message["chain"] for message in received if message.get("chain")},
             received=max(int(message["receive_count"]) for message in received),
         ), None
 
@@ -220,6 +228,15 @@ class QueueSources:
         self._in_flight[batch.mapping["UUID"]] -= 1
         if self._in_flight[batch.mapping["UUID"]] <= 0:
             del self._in_flight[batch.mapping["UUID"]]
+
+
+def _merged(chains: dict[str, dict[str, int]], without: set[str]) -> dict[str, int]:
+    """The chain of an invocation with several messages."""
+    merged: dict[str, int] = {}
+    for message, chain in chains.items():
+        if message not in without:
+            merged |= {name: max(count, merged.get(name, 0)) for name, count in chain.items()}
+    return merged
 
 
 def _most_in_flight(mapping: Mapping, queue: dict[str, Any]) -> int:

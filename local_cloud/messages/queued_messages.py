@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ministack.core import persistence
-from ministack.services import lambda_svc, sqs
+from ministack.services import sqs
 
+from local_cloud.lambda_functions import loops
 from local_cloud.state.store import Store
 
 KIND = "message"
@@ -67,8 +68,8 @@ class QueuedMessages:
     def append(self, message: Message) -> None:
         """Add a message that a service of ministack has made."""
         sqs._ensure_msg_fields(message)
-        if depth := lambda_svc._invoke_depth.get():
-            message.setdefault("depth", depth)
+        if chain := loops.current.get():
+            message.setdefault("chain", dict(chain))
         with self._store.transaction():
             self.load(message)
             self._keep(message)

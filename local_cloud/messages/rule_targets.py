@@ -14,6 +14,7 @@ from typing import Any
 from ministack.core.responses import get_account_id
 from ministack.services import eventbridge, sqs
 
+from local_cloud.lambda_functions import loops
 from local_cloud.patches import Original, replaces
 
 _rule_arn: contextvars.ContextVar[str] = contextvars.ContextVar("rule_arn", default="")
@@ -21,17 +22,18 @@ _log = logging.getLogger("event-rules")
 
 
 def install() -> None:
-    """Check deliveries, and keep no events."""
+    """Check deliveries, keep no events, and end chains of invocations, as on AWS."""
     nothing_kept: deque[Any] = deque(maxlen=0)
     eventbridge._events_log_list = lambda: nothing_kept
 
     @replaces(eventbridge, "_invoke_target")
     def invoke_target(invoke: Original, target: Any, event: Any, rule: dict[str, Any], *more: Any) -> None:
-        token = _rule_arn.set(str(rule.get("Arn", "")))
+        token, chain = _rule_arn.set(str(rule.get("Arn", ""))), loops.current.set({})
         try:
             invoke(target, event, rule, *more)
         finally:
             _rule_arn.reset(token)
+            loops.current.reset(chain)
 
     @replaces(eventbridge, "_dispatch_to_sqs")
     def send_if_allowed(send: Original, queue: Any, *message: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from ministack.core.responses import request_scope
 from ministack.services import iam, lambda_svc, sqs
 
-from local_cloud.lambda_functions import queue_sources
+from local_cloud.lambda_functions import loops, queue_sources
 from local_cloud.lambda_functions.events import EventQueue
 from local_cloud.lambda_functions.queue_sources import failed_items, problem_of
 from local_cloud.messages.queued_messages import KIND, QueuedMessages
@@ -289,6 +289,18 @@ def test_a_disabled_mapping_receives_nothing(cloud: Cloud) -> None:
     assert cloud.events is not None
     cloud.events.wake()
     until(lambda: not queue)
+
+
+def test_a_message_of_a_recursive_loop_fails_and_the_others_do_not(cloud: Cloud) -> None:
+    dead = cloud.queue("dead")
+    queue = cloud.queue(RedrivePolicy={"maxReceiveCount": 1, "deadLetterTargetArn": f"{SQS}dead"})
+    cloud.map(BatchSize=2, MaximumBatchingWindowInSeconds=1)
+    send(queue, "loop", chain=dict.fromkeys(loops.longer({}, f"{LAMBDA}f"), 16))
+    send(queue, "first", chain=dict.fromkeys(loops.longer({}, f"{LAMBDA}f"), 15))
+    cloud.work()
+    until(lambda: len(dead))
+    assert cloud.calls == [["first"]]
+    assert [message["body"] for message in dead] == ["loop"]
 
 
 # What AWS rejects.
