@@ -99,7 +99,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.lambda_functions.zip_workers import prepare_workers
         from local_cloud.logs.events import LogEvents
         from local_cloud.logs.running import RunningLogs
-        from local_cloud.messages import rule_targets, topics
+        from local_cloud.messages import chains, rule_targets, topics
         from local_cloud.messages.move_tasks import MoveTasks
         from local_cloud.messages.queues import QueueMessages
         from local_cloud.s3 import filters as s3_filters
@@ -115,6 +115,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         events.install()
         request_ids.install()
         loops.install()
+        chains.install()
         endpoint = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
         ecr = Ecr(endpoint)
         ecr.install()

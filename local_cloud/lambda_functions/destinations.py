@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ministack.core import iam_evaluator
-from ministack.core.responses import error_response_json, get_account_id, get_region
+from ministack.core.responses import error_response_json
 from ministack.services import iam, lambda_svc
 
+from local_cloud.iam.policies import role_allows
 from local_cloud.patches import Original, replaces
 
 _ACTIONS = {"sqs": "SendMessage", "sns": "Publish", "lambda": "InvokeFunction", "events": "PutEvents"}
@@ -36,22 +36,12 @@ def _rejected(function_name: str, data: dict[str, Any]) -> Iterator[tuple[str, s
     """Destinations without permission, and the missing action. Roles that do not exist here may do
     everything."""
     config = lambda_svc._functions.get(function_name, {}).get("config", {})
-    role, account = str(config.get("Role", "")), get_account_id()
-    role_name = role.rpartition("/")[2]
-    if iam._roles.get_scoped(account, None, role_name) is None:
+    role = str(config.get("Role", ""))
+    if iam._roles.get(role.rpartition("/")[2]) is None:
         return
-    policies = iam_evaluator._gather_role_policies(role_name, account)
     for kind in ("OnSuccess", "OnFailure"):
         destination = str(((data.get("DestinationConfig") or {}).get(kind) or {}).get("Destination") or "")
         service = destination.split(":")[2] if destination.startswith("arn:") else ""
-        if service in _ACTIONS:
-            request = iam_evaluator.EvalContext(
-                principal_arn=role,
-                principal_type="AssumedRole",
-                principal_account=account,
-                action=f"{service}:{_ACTIONS[service]}",
-                resource_arn=destination,
-                region=get_region(),
-            )
-            if iam_evaluator.evaluate(request, policies).decision != "Allow":
-                yield _ACTIONS[service], destination
+        action = _ACTIONS.get(service)
+        if action and not role_allows(role, f"{service}:{action}", destination):
+            yield action, destination

@@ -32,6 +32,7 @@ from ministack.services import eventbridge, lambda_svc, sns
 
 from local_cloud.lambda_functions import event_failures, loops, request_ids
 from local_cloud.lambda_functions.queue_sources import Batch, QueueSources
+from local_cloud.messages import chains
 from local_cloud.patches import Original, replaces
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -54,7 +55,7 @@ class QueuedEvent:
     event: Event
     queued_at: float
     chain: dict[str, int] = field(default_factory=dict)
-    """The invocations that led to it (`loops.py`)."""
+    """The invocations that led to it (`messages/chains.py`)."""
     attempts: int = 0
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The same for each attempt, as on AWS: programs recognize a retry by it."""
@@ -106,7 +107,7 @@ class EventQueue(BackgroundWork):
                 function_arn=config["FunctionArn"],
                 event=event,
                 queued_at=time.time(),
-                chain=dict(loops.current.get()),
+                chain=dict(chains.current.get()),
                 request_id=request_ids.current.get() or str(uuid.uuid4()),
             )
         )
@@ -220,7 +221,7 @@ class EventQueue(BackgroundWork):
                 record, {**config, "FunctionArn": invocation.function_arn}
             )
             settings = event_invoke_config(record, invocation.function_arn)
-            chain = loops.current.set(invocation.chain)
+            chain = chains.current.set(invocation.chain)
             request_id = request_ids.current.set(invocation.request_id)
             is_loop = loops.is_loop(invocation.chain, function)
             try:
@@ -236,7 +237,7 @@ class EventQueue(BackgroundWork):
                     "body": {"errorMessage": str(error), "errorType": type(error).__name__},
                 }
             finally:
-                loops.current.reset(chain)
+                chains.current.reset(chain)
                 request_ids.current.reset(request_id)
             if result.get("throttle"):
                 return partial(self._put_back, invocation)

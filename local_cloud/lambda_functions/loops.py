@@ -1,62 +1,46 @@
 """Recursive loops: Lambda stops a function that is invoked for the 17th time in one chain of requests.
 
 Source: "Use Lambda recursive loop detection to prevent infinite loops" in the guide of AWS Lambda. As on AWS,
-the chain is in the X-Ray trace header, which SDKs pass on from a function to S3, SQS, SNS and Lambda, and it
-counts the invocations of each function. EventBridge and Batch do not pass it on. ministack counts the
-invocations of all functions together, and only in direct calls.
+the invocations of each function are counted (`messages/chains.py`). ministack counts those of all functions
+together, and only in direct calls.
 
 `RecursiveLoop: Allow` of a function turns this off for it.
 """
 
 from __future__ import annotations
 
-import contextvars
 import hashlib
-import re
-import secrets
-import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-import ministack.app
 from ministack.services import lambda_svc
 
-from local_cloud.asgi import Receive, Scope, Send
+from local_cloud.messages import chains
+from local_cloud.messages.chains import Chain
 from local_cloud.patches import Original, replaces
 
 MOST_INVOCATIONS = 16
-Chain = dict[str, int]
-"""How often each function was invoked, by the hash of its ARN."""
-current: contextvars.ContextVar[Mapping[str, int]] = contextvars.ContextVar("chain", default={})  # noqa: B039
-"""The chain of the request, or the invocation, in this context; it is replaced, never changed."""
-_LINEAGE = re.compile(r"Lineage=([0-9a-f]{8}:\d{1,4}(?:\|[0-9a-f]{8}:\d{1,4})*)")
 
 
 def install() -> None:
-    """Put ourselves around requests and invocations."""
-
-    @replaces(ministack.app, "app")
-    async def with_chain(serve: Original, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            header = dict(scope["headers"]).get(b"x-amzn-trace-id", b"")
-            current.set(chain_in(header.decode("latin-1")))
-        await serve(scope, receive, send)
+    """Put ourselves around invocations."""
 
     @replaces(lambda_svc, "_execute_function_dispatch")
     def execute(dispatch: Original, function: Any, config: Any, *more: Any) -> Any:
-        token = current.set(longer(current.get(), config["FunctionArn"]))
+        token = chains.current.set(longer(chains.current.get(), config["FunctionArn"]))
         try:
             return dispatch(function, config, *more)
         finally:
-            current.reset(token)
+            chains.current.reset(token)
 
     @replaces(lambda_svc, "_recursive_loop_drop")
     def drop(refuse: Original, name: str, function: dict[str, Any], _depth: int) -> Any:
-        stopped = is_loop(current.get(), function)
+        stopped = is_loop(chains.current.get(), function)
         return refuse(name, function, lambda_svc.MAX_INVOKE_DEPTH + 1) if stopped else None
 
-    lambda_svc._xray_trace_id_for_invocation = lambda _config, _header=None: trace_header(current.get())
+    lambda_svc._xray_trace_id_for_invocation = lambda _config, _header=None: chains.trace_header(
+        chains.current.get()
+    )
 
 
 def is_loop(chain: Mapping[str, int], function: dict[str, Any]) -> bool:
@@ -82,20 +66,6 @@ def longer(chain: Mapping[str, int], function_arn: str) -> Chain:
     """The chain with one more invocation of a function."""
     name = _hash(function_arn)
     return {**chain, name: chain.get(name, 0) + 1}
-
-
-def trace_header(chain: Mapping[str, int]) -> str:
-    """The trace header of an invocation."""
-    header = f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
-    lineage = "|".join(f"{name}:{count}" for name, count in chain.items())
-    return f"{header};Lineage={lineage}" if lineage else header
-
-
-def chain_in(header: str) -> Chain:
-    """The chain in a trace header."""
-    found = _LINEAGE.search(unquote(header))
-    pairs = found[1].split("|") if found else []
-    return {pair.partition(":")[0]: int(pair.partition(":")[2]) for pair in pairs}
 
 
 def _hash(function_arn: str) -> str:

@@ -31,6 +31,7 @@ from ministack.services.cloudformation import provisioners
 
 from local_cloud.iam.policies import role_allows
 from local_cloud.lambda_functions import loops
+from local_cloud.messages import chains
 from local_cloud.messages.queued_messages import Message, QueuedMessages
 from local_cloud.patches import Original, replaces
 
@@ -74,7 +75,7 @@ class Batch:
     hidden_until: float
     """On the monotonic clock, as `again_at`."""
     chains: dict[str, dict[str, int]]
-    """Of messages: the invocations that led to them (`loops.py`)."""
+    """Of messages: the invocations that led to them (`messages/chains.py`)."""
     again_at: float = 0.0
     """When it was throttled."""
     received: int = 1
@@ -136,7 +137,7 @@ class QueueSources:
             function = lambda_svc._execution_record_for_config(record, config)
             in_loop = {message for message, chain in batch.chains.items() if loops.is_loop(chain, function)}
             records = [record for record in batch.records if record["messageId"] not in in_loop]
-            chain = loops.current.set(_merged(batch.chains, in_loop))
+            chain = chains.current.set(_merged(batch.chains, in_loop))
             try:
                 result = (
                     lambda_svc._execute_function(function, {"Records": records})
@@ -147,7 +148,7 @@ class QueueSources:
                 _log.exception("invocation of %s", name)
                 result = {"error": True, "body": {"errorMessage": str(error)}}
             finally:
-                loops.current.reset(chain)
+                chains.current.reset(chain)
         if result.get("throttle"):
             return partial(self._hold, batch)
         if result.get("error"):
@@ -230,10 +231,10 @@ class QueueSources:
             del self._in_flight[batch.mapping["UUID"]]
 
 
-def _merged(chains: dict[str, dict[str, int]], without: set[str]) -> dict[str, int]:
+def _merged(led: dict[str, dict[str, int]], without: set[str]) -> dict[str, int]:
     """The chain of an invocation with several messages."""
     merged: dict[str, int] = {}
-    for message, chain in chains.items():
+    for message, chain in led.items():
         if message not in without:
             merged |= {name: max(count, merged.get(name, 0)) for name, count in chain.items()}
     return merged

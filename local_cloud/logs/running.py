@@ -76,7 +76,12 @@ class RunningLogs:
         if not isinstance(worker, ImageWorker) or worker.is_ready:
             self._start(invocation, worker.log_stream)
         try:
-            return invoke(worker, event, request_id, **options)
+            result = invoke(worker, event, request_id, **options)
+            problem = str(result.get("error") or "")
+            if problem.startswith("Task timed out") and not isinstance(worker, ImageWorker):
+                now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                self._keep(worker, f"{now} {request_id} {problem}")
+            return result
         finally:
             _ended.set(invocation)
 

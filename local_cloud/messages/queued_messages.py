@@ -19,7 +19,7 @@ from typing import Any
 from ministack.core import persistence
 from ministack.services import sqs
 
-from local_cloud.lambda_functions import loops
+from local_cloud.messages import chains
 from local_cloud.state.store import Store
 
 KIND = "message"
@@ -68,7 +68,7 @@ class QueuedMessages:
     def append(self, message: Message) -> None:
         """Add a message that a service of ministack has made."""
         sqs._ensure_msg_fields(message)
-        if chain := loops.current.get():
+        if chain := chains.current.get():
             message.setdefault("chain", dict(chain))
         with self._store.transaction():
             self.load(message)

@@ -14,7 +14,7 @@ from typing import Any
 from ministack.core.responses import get_account_id
 from ministack.services import eventbridge, sqs
 
-from local_cloud.lambda_functions import loops
+from local_cloud.messages import chains
 from local_cloud.patches import Original, replaces
 
 _rule_arn: contextvars.ContextVar[str] = contextvars.ContextVar("rule_arn", default="")
@@ -28,12 +28,12 @@ def install() -> None:
 
     @replaces(eventbridge, "_invoke_target")
     def invoke_target(invoke: Original, target: Any, event: Any, rule: dict[str, Any], *more: Any) -> None:
-        token, chain = _rule_arn.set(str(rule.get("Arn", ""))), loops.current.set({})
+        token, chain = _rule_arn.set(str(rule.get("Arn", ""))), chains.current.set({})
         try:
             invoke(target, event, rule, *more)
         finally:
             _rule_arn.reset(token)
-            loops.current.reset(chain)
+            chains.current.reset(chain)
 
     @replaces(eventbridge, "_dispatch_to_sqs")
     def send_if_allowed(send: Original, queue: Any, *message: Any) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from ministack.services import lambda_svc
 
-from local_cloud.lambda_functions import loops
 from local_cloud.lambda_functions.events import EventQueue
-from local_cloud.lambda_functions.loops import chain_in, is_loop, longer, trace_header
+from local_cloud.lambda_functions.loops import is_loop, longer
+from local_cloud.messages import chains
+from local_cloud.messages.chains import chain_in, trace_header
 from local_cloud.state.store import Store
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -61,20 +62,20 @@ def test_an_event_of_a_loop_goes_to_the_failure_destination_without_an_attempt(
     queue: EventQueue, monkeypatch: pytest.MonkeyPatch, setting: str, invoked: list[str]
 ) -> None:
     calls: list[tuple[str, Any]] = []
-    chains: list[Any] = []
+    seen: list[Any] = []
 
     def execute(record: dict[str, Any], event: Any) -> dict[str, Any]:
         calls.append((record["config"]["FunctionName"], event))
-        chains.append(dict(loops.current.get()))
+        seen.append(dict(chains.current.get()))
         return {"body": "done"}
 
     monkeypatch.setattr(lambda_svc, "_execute_function", execute)
     destination = {"DestinationConfig": {"OnFailure": {"Destination": f"{ARN}keeper"}}}
     record = function("f", event_invoke_config=destination, recursive_loop=setting)
     lambda_svc._functions["f"], lambda_svc._functions["keeper"] = record, function("keeper")
-    token = loops.current.set(chain_of(*["f"] * 16))
+    token = chains.current.set(chain_of(*["f"] * 16))
     queue.put(record, "event")
-    loops.current.reset(token)
+    chains.current.reset(token)
     queue.resume()
     until = time.monotonic() + 10
     while queue._store.items("event"):
@@ -85,12 +86,12 @@ def test_an_event_of_a_loop_goes_to_the_failure_destination_without_an_attempt(
         assert calls[0][1]["requestPayload"] == "event"
         assert calls[0][1]["responsePayload"]["errorType"] == "RecursiveInvocationException"
     else:
-        assert chains == [chain_of(*["f"] * 16)], "the invocation continues the chain of its event"
+        assert seen == [chain_of(*["f"] * 16)], "the invocation continues the chain of its event"
 
 
 def test_the_chain_of_an_event_is_on_disk(queue: EventQueue) -> None:
-    token = loops.current.set(chain_of("a"))
+    token = chains.current.set(chain_of("a"))
     queue.put(function("f"), "event")
-    loops.current.reset(token)
+    chains.current.reset(token)
     ((_key, stored),) = queue._store.items("event")
     assert json.loads(stored)["chain"] == chain_of("a")
