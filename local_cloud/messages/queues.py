@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -190,9 +191,14 @@ def _refuse_existing_names() -> None:
     create = handlers["create"]
 
     def create_queue(logical_id: str, props: dict[str, Any], stack: str) -> Any:
-        name = props.get("QueueName")
-        if name and sqs._queue_url(name) in sqs._queues:
-            raise ValueError(f"Resource of type 'AWS::SQS::Queue' with identifier '{name}' already exists.")
+        name, _is_fifo = provisioners._sqs_queue_name(props, stack, logical_id)
+        if sqs._queue_url(name) in sqs._queues:
+            if props.get("QueueName"):
+                raise ValueError(
+                    f"Resource of type 'AWS::SQS::Queue' with identifier '{name}' already exists."
+                )
+            # A queue that the stack has kept: as on AWS, the new one gets another generated name.
+            provisioners._NAME_SEED.set(str(uuid.uuid4()))
         return create(logical_id, props, stack)
 
     handlers["create"] = create_queue

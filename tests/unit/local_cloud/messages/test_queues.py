@@ -111,8 +111,14 @@ try:
     result = []
 except ValueError as error:
     result = [str(error), count(url)]
+kept, _attributes = create("Queue", {}, "stack")
+call("SendMessage", QueueUrl=kept, MessageBody="one")
+again, _attributes = create("Queue", {}, "stack")
+result += [again != kept, count(kept), count(again)]
+update = provisioners._RESOURCE_HANDLERS["AWS::SQS::Queue"]["update"]
+result.append(update(again, {}, {"VisibilityTimeout": 60}, "stack", "Queue")[0] == again)
 """,
-    ) == ["Resource of type 'AWS::SQS::Queue' with identifier 'q' already exists.", 1]
+    ) == ["Resource of type 'AWS::SQS::Queue' with identifier 'q' already exists.", 1, True, 1, 0, True]
 
 
 REDRIVE = """
