@@ -81,7 +81,7 @@ class ContainerFunction(Construct):
         stops a loop after about 16 invocations
         (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
     :param bucket_keys: ARNs of KMS keys, by the name of their bucket.
-    :param destroy: delete the failure queue, with its events, when it leaves the stack.
+    :param destroy: delete the input and failure queues, with their events, when they leave the stack.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ContainerFunction(Construct):
         self.log_group = log_group(
             self, "Logs", retention(definition.log_retention_days), f"/aws/lambda/{definition.name}"
         )
-        self.input_queues = self._input_queues()
+        self.input_queues = self._input_queues(destroy=destroy)
         package = FunctionAsset(self, "Package", definition=definition, providers=providers)
         image_file = self._image_file(buckets)
         self.assembled: AssembledImage | None = None
@@ -298,7 +298,7 @@ class ContainerFunction(Construct):
             queue.grant_consume(role)
         return role
 
-    def _input_queues(self) -> Mapping[str | None, InputQueue]:
+    def _input_queues(self, *, destroy: bool) -> Mapping[str | None, InputQueue]:
         """The queues of the inputs by their ARN in the FDL file; None: the one that is created."""
         queues = [entry.queue for entry in self.definition.inputs if entry.queue is not None]
         return {
@@ -309,6 +309,7 @@ class ContainerFunction(Construct):
                 settings=queue,
                 definition=self.definition,
                 failure_queue=self.failure_queue,
+                destroy=destroy,
             )
             for queue in dict.fromkeys(queues)
         }

@@ -133,7 +133,7 @@ def event_of(body: str, fetch: Fetch) -> object:
         return _event_of_job(payload, fetch)  # also of the function that submits the next size
     if "requestPayload" in message:
         return payload
-    from_s3 = isinstance(message.get("Records"), list)
+    from_s3 = isinstance(message.get("Records"), list) or message.get("Event") == "s3:TestEvent"
     if from_s3 or (message.get("source") == "aws.s3" and "detail" in message):
         return message
     if message.get("Type") == "Notification" and "Message" in message:

@@ -1,4 +1,4 @@
-"""Failure queues that no stack contains any longer, and that still contain events.
+"""Input and failure queues that no stack contains any longer, and that still contain events.
 
 `cdk destroy` and the removal of a function from an FDL file keep them. Their tag names the function. Finding
 them needs the permission `tag:GetResources`; without it, none is found.
@@ -48,7 +48,8 @@ def kept_queues(
     Raises:
         UserError: a call to AWS fails.
     """
-    known = {function.failure_queue_url.rpartition("/")[2] for function in deployed}
+    queues = ((function.failure_queue_url, function.input_queue_url) for function in deployed)
+    known = {url.rpartition("/")[2] for urls in queues for url in urls if url is not None}
     sqs = client("sqs", region=region)
     found = []
     for arn, function in _tagged(client("resourcegroupstaggingapi", region=region), functions):

@@ -98,7 +98,7 @@ def _ask(
 
 
 def delete(stack: DeployedStack) -> None:
-    """Delete a stack with its failure queues and the bucket of their events, and wait until it is deleted.
+    """Delete a stack with its queues and the bucket of their events, and wait until it is deleted.
 
     CloudFormation keeps queues and bucket, so that `cdk destroy` loses no events.
 
@@ -117,7 +117,9 @@ def delete(stack: DeployedStack) -> None:
         click.echo(f"CloudFormation continues to delete {stack.name}.", err=True)
         raise
     for function in stack.functions:
-        _try_to_delete("failure queue", function.failure_queue_url, partial(_delete_queue, function))
+        for what, url in (("input", function.input_queue_url), ("failure", function.failure_queue_url)):
+            if url is not None:
+                _try_to_delete(f"{what} queue", url, partial(_delete_queue, function.region, url))
     for bucket in {function.event_bucket: None for function in stack.functions if function.event_bucket}:
         _try_to_delete("bucket of events", bucket, partial(_delete_bucket, stack.region, bucket))
 
@@ -130,9 +132,9 @@ def _try_to_delete(what: str, name: str, delete_it: Callable[[], None]) -> None:
         click.echo(f"scar: the {what} {name} is kept: {error.cause}", err=True)
 
 
-def _delete_queue(function: DeployedFunction) -> None:
+def _delete_queue(region: str, url: str) -> None:
     with explained(*NO_SUCH_QUEUE):
-        client("sqs", region=function.region).delete_queue(QueueUrl=function.failure_queue_url)
+        client("sqs", region=region).delete_queue(QueueUrl=url)
 
 
 def _delete_bucket(region: str, bucket: str) -> None:

@@ -91,8 +91,7 @@ class Status:
 def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Show queued, running, done and failed runs of functions, and why runs failed.
 
-    The exit code is 1 if a failure queue is not empty. Failure queues that `cdk destroy` has kept are
-    included.
+    The exit code is 1 if a failure queue is not empty. Queues that `cdk destroy` has kept are included.
 
     \b
     QUEUED         files waiting in the input queue, and jobs waiting in AWS Batch; ? for Lambda
@@ -135,7 +134,7 @@ def _kept(functions: list[DeployedFunction], *, everything: bool) -> list[KeptQu
 
 def _print_kept(kept: list[KeptQueue], deployed: Set[str]) -> None:
     for one in kept:
-        events = counted(one.failure_queue, "failed event")
+        events = counted(one.failure_queue, "event")
         if one.function in deployed:
             click.echo(f"{one.function}: {events} of an earlier deployment. To send again: scar retry")
         else:

@@ -36,6 +36,7 @@ _ARNS = {
 _NAMES = ("BucketName", "FunctionName", "LogGroupName", "QueueName", "TableName")
 _REF_IS_ARN = ("AWS::Batch::JobDefinition", "AWS::Batch::JobQueue", "AWS::SecretsManager::Secret")
 _BUCKET = "AWS::S3::Bucket"
+_QUEUE = "AWS::SQS::Queue"
 _CERTAIN = 15
 """Characters of the stack's name that are in the name of a bucket in any case."""
 _ANY = "*"
@@ -177,8 +178,9 @@ class _Values:
     def _of_resource(self, identity: str, attribute: str) -> str:
         resource = self._resources.get(identity, {})
         kind, properties = resource.get("Type"), resource.get("Properties", {})
-        # CloudFormation generates names of buckets that begin with the stack's, if need be shortened.
-        generated = f"{self._pseudo['AWS::StackName'].lower()[:_CERTAIN]}*" if kind == _BUCKET else _ANY
+        # CloudFormation generates names that begin with the stack's, if need be shortened.
+        stack = self._pseudo["AWS::StackName"][:_CERTAIN]
+        generated = {_BUCKET: f"{stack.lower()}*", _QUEUE: f"{stack}*"}.get(str(kind), _ANY)
         name = next((self.plain(properties[key]) for key in _NAMES if key in properties), generated)
         if kind not in _ARNS or (attribute == "Ref" and kind not in _REF_IS_ARN):
             return str(name)

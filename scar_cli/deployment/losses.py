@@ -61,10 +61,14 @@ def what_is_lost(
         return None
     lost = _lost(kind, was, will)
     if kind == _QUEUE and lost is not None and (number := messages()) is not None:
-        events = counted(number, "failed event")
+        # Only input queues move messages to another queue.
+        is_input = _property(was, "RedrivePolicy") is not None
+        events = counted(number, "event" if is_input else "failed event")
         if _CONTENTS[kind] not in lost:
             return f"{lost} It contains {events}. To see them, run scar status." if number else None
-        events = f"the {events} in it. To keep them, run scar retry first"
+        events = f"the {events} in it"
+        if not is_input:
+            events += ". To keep them, run scar retry first"
         return lost.replace(_CONTENTS[kind], events) if number else None
     return lost
 

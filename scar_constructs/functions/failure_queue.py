@@ -9,7 +9,8 @@ from constructs import Construct
 from scar_constructs.findings import acknowledge
 
 FUNCTION_TAG = "scar:failures-of"
-"""Tag with the function's name. `scar` finds queues by it that no stack contains any longer."""
+"""Tag with the function's name, also of input queues. `scar` finds queues by it that no stack contains any
+longer."""
 
 
 class FailureQueue(Construct):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jsii
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -19,6 +19,7 @@ from constructs import Construct, IDependable
 from fdl_schemas import model
 from fdl_schemas.model import ExecutionMode, Function
 from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.failure_queue import FUNCTION_TAG
 
 _CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 """To poll a queue (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)."""
@@ -36,11 +37,13 @@ class InputQueue(Construct):
     """A queue of one function: a new one, or an existing one of the user.
 
     A new one is encrypted with a key that SQS manages, and reached over TLS only. A message that was received
-    five times moves to the failure queue.
+    five times moves to the failure queue. When it leaves the stack, it is kept like a failure queue, because
+    files may wait in it.
 
     :param settings: of the input.
     :param definition: the function.
     :param failure_queue: the function's.
+    :param destroy: delete the queue, with its messages, when it leaves the stack.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class InputQueue(Construct):
         settings: model.InputQueue,
         definition: Function,
         failure_queue: sqs.IQueue,
+        destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = settings
@@ -68,7 +72,9 @@ class InputQueue(Construct):
             retention_period=Duration.days(settings.retention_days),
             visibility_timeout=Duration.seconds(invisible_s),
             dead_letter_queue=sqs.DeadLetterQueue(max_receive_count=_TRIES, queue=failure_queue),
+            removal_policy=RemovalPolicy.DESTROY if destroy else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
+        Tags.of(self.queue).add(FUNCTION_TAG, definition.name)
 
     def grant_consume(self, role: iam.IRole) -> None:
         """Let the function's role receive and delete messages of this queue."""

@@ -18,14 +18,24 @@ FUNCTIONS = ("retry-one", "retry-two", "retry-gone")
 
 
 @pytest.fixture(scope="module")
-def urls(cloud: CloudUnderTest) -> dict[str, str]:
+def input_url(cloud: CloudUnderTest) -> str:
+    """The input queue of `retry-two`."""
+    tags = {"scar:failures-of": "retry-two"}
+    url: str = cloud.client("sqs").create_queue(QueueName="retry-input", tags=tags)["QueueUrl"]
+    return url
+
+
+@pytest.fixture(scope="module")
+def urls(cloud: CloudUnderTest, input_url: str) -> dict[str, str]:
     """The failure queues of the functions of the stack `retrying`."""
     urls = {name: cloud.client("sqs").create_queue(QueueName=name)["QueueUrl"] for name in FUNCTIONS}
+    more = {"retry-two": {"input_queue_url": input_url}}
     for name in FUNCTIONS[:2]:
         make_function(cloud, name, "def handle(event, context):\n    print(event)\n")
     told = {
         "functions": [
             {"name": name, "mode": "lambda", "log_group": f"/aws/lambda/{name}", "failure_queue_url": url}
+            | more.get(name, {})
             for name, url in urls.items()
         ],
         "buckets": [],
@@ -112,12 +122,27 @@ def test_events_of_earlier_deployments_are_shown_and_sent_too(
 ) -> None:
     fail(cloud, urls["retry-two"], "late")
     status = scar("status", code=1).stdout
-    assert "retry-two: 1 failed event of an earlier deployment. To send again: scar retry" in status
-    assert f"renamed, which is not deployed any longer: 1 failed event in {kept['renamed']}." in status
+    assert "retry-two: 1 event of an earlier deployment. To send again: scar retry" in status
+    assert f"renamed, which is not deployed any longer: 1 event in {kept['renamed']}." in status
     assert "idle" not in status
     answer = scar.json("retry")
     assert sent(answer) == {"retry-one": 0, "retry-two": 2, "retry-gone": 0}
     assert "retry-two" not in [one["function"] for one in scar.json("status", code=1)["kept_queues"]]
+
+
+def test_events_of_files_are_sent_to_the_input_queue(
+    cloud: CloudUnderTest, scar: Scar, urls: dict[str, str], input_url: str
+) -> None:
+    sqs = cloud.client("sqs")
+    event = json.dumps({"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "in/a"}}}]})
+    sqs.send_message(QueueUrl=urls["retry-two"], MessageBody=event)
+    (answer,) = scar.json("retry", "-n", "retry-two")["functions"]
+    assert answer["events"] == ["b/in/a"]
+    status = scar.json("status")
+    assert [one["queued"] for one in status["functions"]] == [None, 1, None]
+    assert status["kept_queues"] == []
+    (message,) = sqs.receive_message(QueueUrl=input_url, WaitTimeSeconds=5)["Messages"]
+    assert message["Body"] == event
 
 
 def test_events_of_a_former_function_are_sent_to_the_selected_one(scar: Scar, kept: dict[str, str]) -> None:

@@ -332,6 +332,12 @@ def test_a_topic_feeds_a_function(every: Synthesized) -> None:
 
 def test_queue_of_a_function(every: Synthesized) -> None:
     queue = every.one("AWS::SQS::Queue", VisibilityTimeout=360)
+    assert {"Key": "scar:failures-of", "Value": "with-a-queue"} in queue["Tags"]
+    (resource,) = (one for one in every.template["Resources"].values() if one.get("Properties") == queue)
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (
+        "RetainExceptOnCreate",
+        "Retain",
+    )
     assert queue["MessageRetentionPeriod"] == 4 * 86400
     assert queue["SqsManagedSseEnabled"] is True
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5

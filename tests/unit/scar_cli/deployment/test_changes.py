@@ -224,6 +224,28 @@ def test_failed_events_that_go_with_a_removed_function_are_counted(
     assert list(shown(changes))[2:] == told
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (
+            True,
+            "Removed from the stack and kept. Nothing in the stack uses it any longer. It contains 3 events. "
+            "To see them, run scar status.",
+        ),
+        (False, "Deleted with the 3 events in it."),
+    ],
+)
+def test_files_that_wait_in_a_removed_input_queue_are_counted(kept: bool, said: str) -> None:
+    old = copy.deepcopy(TEMPLATE)
+    old["Resources"]["Queue"] = {
+        "Type": "AWS::SQS::Queue",
+        "Properties": {"RedrivePolicy": {"maxReceiveCount": 5}},
+        **({"DeletionPolicy": "RetainExceptOnCreate"} if kept else {}),
+    }
+    (change,) = compare("s", "us-east-1", old, TEMPLATE, messages={"Queue": 3}.get).resources
+    assert change.lost == said
+
+
 def test_a_right_that_is_widened_is_told_as_one_that_comes_and_one_that_goes() -> None:
     path = "Policy.Properties.PolicyDocument.Statement"
     wider = [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
