@@ -21,6 +21,7 @@ from scar_cli.deployment.cdk import SynthesizedStack, cdk, deploy, synthesized
 from scar_cli.deployment.changes import Changes, changes_of, show
 from scar_cli.deployment.changes import as_json as in_json
 from scar_cli.deployment.from_flags import InSections, check_flags, describes_function, fdl_of, given
+from scar_cli.deployment.given_queues import check_given_queues
 from scar_cli.deployment.given_roles import check_given_roles
 from scar_cli.errors import UserError
 from scar_cli.examples import examples
@@ -97,6 +98,7 @@ def command(
         with activity("Comparing with what is deployed"):
             refuse_what_is_taken(made)
             check_given_roles(made)
+            check_given_queues(made)
             changes = [changes_of(one) for one in made]
         _show(changes, folder, verbose=verbose, as_json=as_json)
         refreshed = list(_refreshed(made)) if refresh_images else []

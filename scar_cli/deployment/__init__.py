@@ -2,6 +2,7 @@
 
 cdk.py         the CDK CLI as a process, and the templates that it synthesizes
 from_flags.py  a function described by options instead of an FDL file
+given_queues.py the existing queues that an FDL file names
 given_roles.py the permissions of the roles that an FDL file names
 changes.py     the changes of a deployment, in words
 losses.py      the data that is lost with a removed or replaced resource
