@@ -34,5 +34,6 @@ def _storage_paths(data: Any) -> Iterator[PathInFile]:
     for number, function in enumerate(data["functions"].get("aws") or ()):
         for key in ("input", "output"):
             for index, entry in enumerate(function["lambda"].get(key) or ()):
-                if entry.get("storage_provider", "s3") == "s3" and "topic" not in entry:
+                elsewhere = "topic" in entry or "arn" in (entry.get("queue") or {})
+                if entry.get("storage_provider", "s3") == "s3" and not elsewhere:
                     yield ("functions", "aws", number, "lambda", key, index, "path")

@@ -38,12 +38,9 @@ _REF_IS_ARN = ("AWS::Batch::JobDefinition", "AWS::Batch::JobQueue", "AWS::Secret
 _BUCKET = "AWS::S3::Bucket"
 _QUEUE = "AWS::SQS::Queue"
 _CERTAIN = 15
-"""Characters of the stack's name that are in the name of a bucket in any case."""
+"""Characters of the stack's name that are in the name of a bucket or queue in any case."""
+_LONGEST_QUEUE_NAME = 80
 _ANY = "*"
-_STACK_ID = "AWS::StackId"
-_SOME_STACK_ID = (
-    "arn:aws:cloudformation:us-east-1:000000000000:stack/name/00000000-0000-0000-0000-000000000000"
-)
 
 
 @dataclass(frozen=True)
@@ -133,17 +130,16 @@ class _Values:
             "AWS::StackName": stack.name,
             "AWS::URLSuffix": "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com",
         }
-        with explained("ValidationError"):  # the stack does not exist
-            found = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
-            self._pseudo[_STACK_ID] = str(found["StackId"])
+        self._queues: Mapping[str, str] = {}
+        self._stack = (cloudformation, stack.name)
 
     def exact(self, policy: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
         """The allowed actions of a policy, with each resource that contains no generated name.
 
-        The names of failure queues end with a part of the stack's ID. That of a new stack is made up.
+        Queues of a new stack are given names such as CloudFormation generates.
         """
         assumed = copy(self)
-        assumed._pseudo = {_STACK_ID: _SOME_STACK_ID, **self._pseudo}
+        assumed._queues = self._names_of_queues()
         for statement in policy["Statement"]:
             if statement["Effect"] == "Allow":
                 for resource in _listed(statement["Resource"]):
@@ -175,12 +171,27 @@ class _Values:
             case _:
                 return {key: self.plain(one) for key, one in value.items()}
 
+    def _names_of_queues(self) -> Mapping[str, str]:
+        cloudformation, stack = self._stack
+        deployed = {}
+        with explained("ValidationError"):  # the stack does not exist
+            for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
+                for resource in page["StackResourceSummaries"]:
+                    name = str(resource.get("PhysicalResourceId", "")).rpartition("/")[2]
+                    deployed[str(resource["LogicalResourceId"])] = name
+        return {
+            identity: deployed.get(identity) or f"{stack}-{identity}-0"[:_LONGEST_QUEUE_NAME]
+            for identity, resource in self._resources.items()
+            if resource.get("Type") == _QUEUE
+        }
+
     def _of_resource(self, identity: str, attribute: str) -> str:
         resource = self._resources.get(identity, {})
         kind, properties = resource.get("Type"), resource.get("Properties", {})
         # CloudFormation generates names that begin with the stack's, if need be shortened.
         stack = self._pseudo["AWS::StackName"][:_CERTAIN]
         generated = {_BUCKET: f"{stack.lower()}*", _QUEUE: f"{stack}*"}.get(str(kind), _ANY)
+        generated = self._queues.get(identity, generated)
         name = next((self.plain(properties[key]) for key in _NAMES if key in properties), generated)
         if kind not in _ARNS or (attribute == "Ref" and kind not in _REF_IS_ARN):
             return str(name)
@@ -197,7 +208,7 @@ class _Values:
             case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), _]} if name in self._resources:
                 properties = self._resources[name].get("Properties", {})
                 names = [properties[key] for key in _NAMES if key in properties]
-                return bool(names) and all(map(self._is_known, names))
+                return name in self._queues or (bool(names) and all(map(self._is_known, names)))
             case {"Ref": str(name)}:
                 return name in self._pseudo
             case _:

@@ -8,6 +8,7 @@ udocker_tools.py       udocker's tools in the runner layer, for pulled images
 udocker_tarball.py     finds or downloads those tools
 data_access.py         the permissions of functions and jobs
 claims.py              the table of processed inputs, for functions with `once`
+service_principal.py   services that assume roles
 failure_queue.py       the queue of events that failed after all retries
 network.py             VPC and EFS of a function
 preheating.py          functions that are invoked once after their deployment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, Duration, Fn, RemovalPolicy, Tags
+from aws_cdk import Duration, RemovalPolicy, Tags
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -20,9 +20,7 @@ class FailureQueue(Construct):
     it may contain events: `scar retry` sends them to the function of that name, and `scar rm` deletes the
     queue.
 
-    Its name starts with `failed-NAME-`, so that the owner of a given role can allow access to it before the
-    deployment. It ends with a part of the stack's ID, so that a queue that was kept does not block the next
-    deployment.
+    CloudFormation generates its name: a queue that was kept must not block the return of its function.
 
     :param function_name: the function.
     :param destroy: delete it, with its events, when it leaves the stack.
@@ -35,8 +33,6 @@ class FailureQueue(Construct):
         self.queue = sqs.Queue(
             self,
             "Queue",
-            # Exactly the 80 characters that SQS allows, with the longest name of a function.
-            queue_name=f"failed-{function_name}-{_of_the_stack()}",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),
@@ -48,8 +44,3 @@ class FailureQueue(Construct):
             "AwsSolutions-SQS3",
             "This queue is the dead-letter queue: failed events are kept here.",
         )
-
-
-def _of_the_stack() -> str:
-    """Eight characters that no other stack has, also none of the same name: `stack/NAME/UUID` has a UUID."""
-    return Fn.select(0, Fn.split("-", Fn.select(2, Fn.split("/", Aws.STACK_ID))))

@@ -35,6 +35,7 @@ FREE_TEXT = {
     "layers",
     "match",
     "newer_than",
+    "other",
     "packages",
     "parameters",
     "rate",

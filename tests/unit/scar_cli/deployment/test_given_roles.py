@@ -12,12 +12,6 @@ from scar_cli.deployment.cdk import SynthesizedStack
 from scar_cli.errors import UserError
 
 ROLE = "arn:aws:iam::123456789012:role/team/theirs"
-OF_THE_STACK = {
-    "Fn::Select": [
-        0,
-        {"Fn::Split": ["-", {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}]},
-    ]
-}
 OBJECTS = {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":s3:::pictures/in/*"]]}
 STORED = {"Fn::Join": ["", [{"Fn::GetAtt": ["Events", "Arn"]}, "/*"]]}
 NEEDED = {
@@ -43,7 +37,7 @@ TEMPLATE = {
         },
         "Queue": {
             "Type": "AWS::SQS::Queue",
-            "Properties": {"QueueName": {"Fn::Join": ["", ["failed-f-", OF_THE_STACK]]}},
+            "Properties": {},
         },
         "Events": {"Type": "AWS::S3::Bucket", "Properties": {}},
         "JobQueue": {"Type": "AWS::Batch::JobQueue", "Properties": {}},
@@ -60,16 +54,21 @@ class Aws:
     class meta:  # noqa: N801 (as boto3 calls it)
         region_name = "eu-west-1"
 
-    def __init__(self, *allowed: str, stack_id: str | None = None, refusal: str | None = None) -> None:
+    def __init__(self, *allowed: str, queue: str | None = None, refusal: str | None = None) -> None:
         self.allowed = allowed
-        self.stack_id = stack_id
+        self.queue = queue
         self.refusal = refusal
         self.asked: list[tuple[str, str]] = []
 
-    def describe_stacks(self, **_request: Any) -> dict[str, Any]:
-        if self.stack_id is None:
-            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStacks")
-        return {"Stacks": [{"StackId": self.stack_id}]}
+    def get_paginator(self, operation: str) -> Aws:
+        assert operation == "list_stack_resources"
+        return self
+
+    def paginate(self, **_request: Any) -> list[dict[str, Any]]:
+        if self.queue is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, "ListStackResources")
+        queue = {"LogicalResourceId": "Queue", "PhysicalResourceId": f"https://sqs/123456789012/{self.queue}"}
+        return [{"StackResourceSummaries": [queue]}]
 
     def get_role(self, **_request: Any) -> dict[str, Any]:
         if self.refusal is not None:
@@ -101,17 +100,16 @@ def test_only_resources_with_known_names_are_simulated(monkeypatch: pytest.Monke
     aws = Aws("sqs:SendMessage", "s3:GetObject")
     check(monkeypatch, aws)
     assert aws.asked == [
-        ("sqs:SendMessage", f"arn:aws:sqs:{REGION}:failed-f-00000000"),
+        ("sqs:SendMessage", f"arn:aws:sqs:{REGION}:workflow-Queue-0"),
         ("s3:GetObject", "arn:aws:s3:::pictures/in/*"),
         ("s3:GetObjectVersion", "arn:aws:s3:::pictures/in/*"),
     ]
 
 
 def test_the_queue_of_a_deployed_stack_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    stack_id = f"arn:aws:cloudformation:{REGION}:stack/workflow/51af3dc0-da77-11e4-872e-1234567db123"
-    aws = Aws("sqs:SendMessage", "s3:GetObject", stack_id=stack_id)
+    aws = Aws("sqs:SendMessage", "s3:GetObject", queue="workflow-Queue-51AF3DC0")
     check(monkeypatch, aws)
-    assert aws.asked[0] == ("sqs:SendMessage", f"arn:aws:sqs:{REGION}:failed-f-51af3dc0")
+    assert aws.asked[0] == ("sqs:SendMessage", f"arn:aws:sqs:{REGION}:workflow-Queue-51AF3DC0")
 
 
 def test_a_missing_permission_is_reported_with_the_whole_policy(
@@ -121,9 +119,9 @@ def test_a_missing_permission_is_reported_with_the_whole_policy(
         check(monkeypatch, Aws("s3:GetObject"))
     assert caught.value.cause == (
         f"The role {ROLE} lacks permissions that the function f needs: "
-        f"sqs:SendMessage on arn:aws:sqs:{REGION}:failed-f-00000000"
+        f"sqs:SendMessage on arn:aws:sqs:{REGION}:workflow-Queue-0"
     )
-    assert f'"Resource": "arn:aws:sqs:{REGION}:failed-f-*"' in capsys.readouterr().err
+    assert f'"Resource": "arn:aws:sqs:{REGION}:workflow*"' in capsys.readouterr().err
 
 
 def test_the_policy_has_a_star_for_each_generated_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +129,7 @@ def test_the_policy_has_a_star_for_each_generated_name(monkeypatch: pytest.Monke
     (given,) = given_roles.given_roles(MADE[0])
     assert (given.function, given.role) == ("f", ROLE)
     assert [statement["Resource"] for statement in given.policy["Statement"]] == [
-        f"arn:aws:sqs:{REGION}:failed-f-*",
+        f"arn:aws:sqs:{REGION}:workflow*",
         "arn:aws:s3:::pictures/in/*",
         "arn:aws:s3:::workflow*/*",
         [f"arn:aws:batch:{REGION}:job-queue/*", f"arn:aws:batch:{REGION}:job-definition/*"],
