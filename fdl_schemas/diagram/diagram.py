@@ -179,6 +179,9 @@ def _step_node(step: Function | OscarService, danger: Danger) -> Node:
         ExecutionMode.BATCH: [f"Batch: {in_batch}"],
         ExecutionMode.LAMBDA_BATCH: [f"Lambda: {in_lambda}", f"then Batch: {in_batch}"],
     }[step.execution_mode]
+    queues = {entry.queue for entry in step.inputs if entry.queue is not None}
+    if queues:
+        lines.append(f"queue: {sum(queue.max_concurrency for queue in queues)} at a time")
     return Node(Kind(step.execution_mode.value), name, _texts([*lines, image]), danger=danger)
 
 
@@ -187,7 +190,7 @@ def _texts(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def _filters(entry: StorageEntry) -> str:
-    """`frame-*, *.jpg, queue`: the filters on file names, and whether files wait in a queue."""
+    """`frame-*, *.jpg`: the filters on file names."""
     parts = []
     for patterns in (
         [f"{prefix}*" for prefix in entry.prefixes],
@@ -196,7 +199,4 @@ def _filters(entry: StorageEntry) -> str:
         shown = patterns[:_FILTERS_SHOWN] + ["…"] * (len(patterns) > _FILTERS_SHOWN)
         if shown:
             parts.append(", ".join(shown))
-    label = " and ".join(parts)
-    if entry.queue is not None:
-        label += ", queue" if label else "queue"
-    return printable(label)
+    return printable(" and ".join(parts))

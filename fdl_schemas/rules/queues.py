@@ -38,17 +38,18 @@ def check_queues(entry: FunctionEntry, findings: Findings) -> None:
         first = sources.setdefault(None if read.queue is None else read.queue.arn, read.queue)
         if first != read.queue:
             # Inputs may overlap: a file must not arrive both directly and through the queue.
-            what = (
-                "has no queue, and another one has" if None in (first, read.queue) else "has other settings"
-            )
+            message = "the inputs of a function share one queue, but this one has other settings"
+            advice = "repeat the settings of the first one"
+            if read.queue is None or first is None:
+                which = "this one has not" if read.queue is None else "the first one has not"
+                message = f"one input of the function has a queue, but {which}"
+                advice = "write the same `queue` in all inputs, or in none"
             findings.error(
                 "FDL035",
-                f"the inputs of a function share one queue, but this one {what}",
+                message,
                 path if read.queue is not None else path[:-1],
                 expected="the same `queue` for all inputs, unless `arn` is different",
-                help="repeat the settings of the first one"
-                if first
-                else "remove it, or add it to all inputs",
+                help=advice,
                 on_key=read.queue is not None,
             )
         if read.queue is None:

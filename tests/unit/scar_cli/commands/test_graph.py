@@ -153,6 +153,15 @@ def test_other_providers_topics_endpoints_and_services_are_drawn() -> None:
     assert nodes["blur"].lines == ("OSCAR, lab",)
 
 
+def test_queues_are_shown_at_their_function() -> None:
+    theirs = "{path: other, queue: {arn: 'arn:aws:sqs:us-east-1:123456789012:new-objects'}}"
+    entry = f"      input: [{{path: media, queue: {{max_concurrency: 5}}}}, {theirs}]\n"
+    found = drawn(workflow(function("f", more=entry)))
+    nodes = {node.title: node for node in found.nodes}
+    assert nodes["other"].lines == ("the whole bucket", "by queue new-objects")
+    assert nodes["f"].lines == ("Lambda: 512 MiB, 300 s", "queue: 15 at a time", "grycap/ffmpeg")
+
+
 def test_loop_is_red_and_nothing_else_is(tmp_path: Path) -> None:
     found = drawn(LOOP)
     red = {
