@@ -31,6 +31,9 @@ _TIMEOUTS_INVISIBLE = 6
 _MOST_MESSAGES = 10_000
 _MOST_WITHOUT_WINDOW = 10
 """Maximum batch sizes of Lambda, with and without a batching window."""
+_MEMORY_FOR_MOST_MIB = 256
+_MOST_WITH_LITTLE_MEMORY = 1000
+"""An event of 6 MB takes about 150 MB in the runner."""
 
 
 class InputQueue(Construct):
@@ -100,7 +103,9 @@ class InputQueue(Construct):
             return 1
         in_arrays = definition.batch is not None and definition.batch.multi_node is None
         # Jobs on several nodes are submitted one by one, which takes its time.
-        return _MOST_MESSAGES if in_arrays and self._settings.batch_window_s else _MOST_WITHOUT_WINDOW
+        if not (in_arrays and self._settings.batch_window_s):
+            return _MOST_WITHOUT_WINDOW
+        return _MOST_MESSAGES if definition.memory_mib >= _MEMORY_FOR_MOST_MIB else _MOST_WITH_LITTLE_MEMORY
 
     def destination(self, bucket_names: Sequence[str]) -> QueueDestination:
         """The destination of the notifications of these buckets, of this account. Call it once."""

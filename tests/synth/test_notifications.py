@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fdl_schemas.model import StorageEntry
+from fdl_schemas.model import (
+    BatchJob,
+    Container,
+    ExecutionMode,
+    Function,
+    InputQueue,
+    MultiNode,
+    StorageEntry,
+    Workflow,
+)
 from scar_constructs.storage.notifications import key_filters
-from tests.synth.synthesized import Synthesized
+from tests.synth.synthesized import Synthesize, Synthesized
 
 
 def filters(entry: StorageEntry) -> list[tuple[str | None, str | None] | None]:
@@ -72,3 +83,39 @@ def test_several_inputs_and_filters_of_one_function_reach_the_template(rich: Syn
     assert all(kinds == ["s3:ObjectCreated:*"] for kinds in events)
     assert rules(rich, "whole_bucket") == [None]
     assert rules(rich, "file_in_batch") == []
+
+
+def test_events_of_a_queue_are_read_in_batches_that_the_function_can_submit(
+    synthesize: Synthesize, tmp_path: Path
+) -> None:
+    def function(name: str, *, window_s: int = 20, memory_mib: int = 512, nodes: int = 1) -> Function:
+        job = BatchJob()
+        if nodes > 1:
+            resources = replace(job.compute_resources, type="EC2", max_v_cpus=nodes)
+            job = replace(job, multi_node=MultiNode(nodes), compute_resources=resources)
+        return Function(
+            name=name,
+            container=Container(image="alpine"),
+            execution_mode=ExecutionMode.BATCH,
+            memory_mib=memory_mib,
+            inputs=(StorageEntry("data", name, queue=InputQueue(2, window_s)),),
+            batch=job,
+        )
+
+    workflow = Workflow(
+        source=tmp_path / "w.yaml",
+        functions=(
+            function("all"),
+            function("small", memory_mib=128),
+            function("immediate", window_s=0),
+            function("nodes", nodes=2),
+        ),
+    )
+    found = synthesize(workflow).of_type("AWS::Lambda::EventSourceMapping")
+    sizes = {name.removeprefix("Functions").partition("Input")[0]: one for name, one in found.items()}
+    assert {name: one["BatchSize"] for name, one in sizes.items()} == {
+        "all": 10_000,
+        "small": 1000,
+        "immediate": 10,
+        "nodes": 10,
+    }
