@@ -413,7 +413,9 @@ def _check_templates() -> None:
         if existing is not None:
             raise ValueError(_already_exists(existing))
         made = create(logical_id, typed, stack)
-        lambda_svc._esms[made[0]]["State"] = "Enabled" if typed["Enabled"] else "Disabled"
+        mapping = lambda_svc._esms[made[0]]
+        mapping["State"] = "Enabled" if typed["Enabled"] else "Disabled"
+        mapping.pop("StartingPosition", None)  # of streams only
         return made
 
     def update_mapping(physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Any:

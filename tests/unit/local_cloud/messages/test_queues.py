@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 START = """
 import asyncio, json, os, sys, time
 from pathlib import Path
@@ -84,10 +86,21 @@ result = [queue["messages"] is not None and len(queue["messages"]), [one["Body"]
     assert again == [2, ["two", "three"]]
 
 
-def test_a_message_that_was_deleted_before_is_not_an_error(tmp_path: Path) -> None:
-    assert in_emulator(
-        tmp_path,
-        """
+REDRIVE = """
+dead = call("CreateQueue", QueueName="dead")["QueueUrl"]
+policy = json.dumps({"maxReceiveCount": 1, "deadLetterTargetArn": arn("dead")})
+attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+url = call("CreateQueue", QueueName="q", Attributes=attributes)["QueueUrl"]
+for number in range(250):
+    call("SendMessage", QueueUrl=url, MessageBody=str(number))
+while call("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10):
+    pass
+assert (count(url), count(dead)) == (0, 250)
+"""
+
+
+SCENARIOS = {
+    "a_message_that_was_deleted_before_is_not_an_error": """
 url = call("CreateQueue", QueueName="q")["QueueUrl"]
 call("SendMessage", QueueUrl=url, MessageBody="one")
 (message,) = call("ReceiveMessage", QueueUrl=url)["Messages"]
@@ -96,13 +109,7 @@ result = [call("DeleteMessage", QueueUrl=url, ReceiptHandle=receipt) for _ in ra
 result.append(refused("DeleteMessage", QueueUrl=url, ReceiptHandle="x")[0])
 result.append(refused("ChangeMessageVisibility", QueueUrl=url, ReceiptHandle=receipt)[0])
 """,
-    ) == [{}, {}, "ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid"]
-
-
-def test_a_stack_does_not_replace_a_queue_that_exists(tmp_path: Path) -> None:
-    assert in_emulator(
-        tmp_path,
-        """
+    "a_stack_does_not_replace_a_queue_that_exists": """
 url = call("CreateQueue", QueueName="q")["QueueUrl"]
 call("SendMessage", QueueUrl=url, MessageBody="one")
 create = provisioners._RESOURCE_HANDLERS["AWS::SQS::Queue"]["create"]
@@ -118,26 +125,7 @@ result += [again != kept, count(kept), count(again)]
 update = provisioners._RESOURCE_HANDLERS["AWS::SQS::Queue"]["update"]
 result.append(update(again, {}, {"VisibilityTimeout": 60}, "stack", "Queue")[0] == again)
 """,
-    ) == ["Resource of type 'AWS::SQS::Queue' with identifier 'q' already exists.", 1, True, 1, 0, True]
-
-
-REDRIVE = """
-dead = call("CreateQueue", QueueName="dead")["QueueUrl"]
-policy = json.dumps({"maxReceiveCount": 1, "deadLetterTargetArn": arn("dead")})
-attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "0"}
-url = call("CreateQueue", QueueName="q", Attributes=attributes)["QueueUrl"]
-for number in range(250):
-    call("SendMessage", QueueUrl=url, MessageBody=str(number))
-while call("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10):
-    pass
-assert (count(url), count(dead)) == (0, 250)
-"""
-
-
-def test_a_dead_letter_queue_is_redriven_to_the_source(tmp_path: Path) -> None:
-    assert in_emulator(
-        tmp_path,
-        f"""
+    "a_dead_letter_queue_is_redriven_to_the_source": f"""
 {REDRIVE}
 handle = call("StartMessageMoveTask", SourceArn=arn("dead"))["TaskHandle"]
 wait_for(lambda: call("ListMessageMoveTasks", SourceArn=arn("dead"))["Results"][0]["Status"] != "RUNNING")
@@ -148,13 +136,7 @@ result += [len(sqs._queues[url]["messages"])]
 result += [moved["ApproximateReceiveCount"], "DeadLetterQueueSourceArn" in moved]
 result.append(refused("CancelMessageMoveTask", TaskHandle=handle)[0])
 """,
-    ) == ["COMPLETED", 250, 0, 250, "1", False, "ResourceNotFoundException"]
-
-
-def test_a_redrive_is_slowed_down_and_canceled(tmp_path: Path) -> None:
-    status, cancelled, left, again = in_emulator(
-        tmp_path,
-        f"""
+    "a_redrive_is_slowed_down_and_canceled": f"""
 {REDRIVE}
 other = call("CreateQueue", QueueName="other")["QueueUrl"]
 start = dict(SourceArn=arn("dead"), DestinationArn=arn("other"))
@@ -165,32 +147,11 @@ cancelled = call("CancelMessageMoveTask", TaskHandle=handle)["ApproximateNumberO
 status = call("ListMessageMoveTasks", SourceArn=arn("dead"))["Results"][0]["Status"]
 result = [status, cancelled, count(dead), again]
 """,
-    )
-    assert (status, again) == ("CANCELLED", "UnsupportedOperation")
-    assert 1 <= cancelled < 250
-    assert left == 250 - cancelled
-
-
-def test_a_redrive_that_is_not_possible_is_rejected(tmp_path: Path) -> None:
-    assert in_emulator(
-        tmp_path,
-        """
+    "a_redrive_that_is_not_possible_is_rejected": """
 call("CreateQueue", QueueName="q")
 result = [refused("StartMessageMoveTask", SourceArn=arn(name)) for name in ("q", "missing")]
 """,
-    ) == [
-        ["InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue."],
-        [
-            "ResourceNotFoundException",
-            "The resource that you specified for the SourceArn parameter doesn't exist.",
-        ],
-    ]
-
-
-def test_a_message_without_a_source_queue_needs_a_destination(tmp_path: Path) -> None:
-    assert in_emulator(
-        tmp_path,
-        f"""
+    "a_message_without_a_source_queue_needs_a_destination": f"""
 {REDRIVE}
 call("PurgeQueue", QueueUrl=dead)
 call("SendMessage", QueueUrl=dead, MessageBody="sent by Lambda")
@@ -199,13 +160,7 @@ wait_for(lambda: call("ListMessageMoveTasks", SourceArn=arn("dead"))["Results"][
 (task,) = call("ListMessageMoveTasks", SourceArn=arn("dead"))["Results"]
 result = [task["Status"], task["FailureReason"], count(dead)]
 """,
-    ) == ["FAILED", "CouldNotDetermineMessageSource", 1]
-
-
-def test_services_send_to_a_queue_only_if_its_policy_allows_the_source(tmp_path: Path) -> None:
-    assert in_emulator(
-        tmp_path,
-        """
+    "services_send_to_a_queue_only_if_its_policy_allows_the_source": """
 from ministack.services import eventbridge, s3, sns
 from local_cloud.iam import policies
 from local_cloud.messages import rule_targets
@@ -248,4 +203,74 @@ for service, source, send in (
         result.append(received())
 result.append(len(eventbridge._events_log_list()))
 """,
-    ) == [*[1, 0, 0, 0] * 3, 0]
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The result of each scenario, all in one process."""
+    statements = ["results = {}"]
+    for name, scenario in SCENARIOS.items():
+        statements += ["sqs.reset()", scenario.strip(), f"results[{name!r}] = result"]
+    return in_emulator(tmp_path_factory.mktemp("state"), "\n".join([*statements, "result = results"]))
+
+
+def test_a_message_that_was_deleted_before_is_not_an_error(found: Any) -> None:
+    assert found["a_message_that_was_deleted_before_is_not_an_error"] == [
+        {},
+        {},
+        "ReceiptHandleIsInvalid",
+        "ReceiptHandleIsInvalid",
+    ]
+
+
+def test_a_stack_does_not_replace_a_queue_that_exists(found: Any) -> None:
+    assert found["a_stack_does_not_replace_a_queue_that_exists"] == [
+        "Resource of type 'AWS::SQS::Queue' with identifier 'q' already exists.",
+        1,
+        True,
+        1,
+        0,
+        True,
+    ]
+
+
+def test_a_dead_letter_queue_is_redriven_to_the_source(found: Any) -> None:
+    assert found["a_dead_letter_queue_is_redriven_to_the_source"] == [
+        "COMPLETED",
+        250,
+        0,
+        250,
+        "1",
+        False,
+        "ResourceNotFoundException",
+    ]
+
+
+def test_a_redrive_is_slowed_down_and_canceled(found: Any) -> None:
+    status, cancelled, left, again = found["a_redrive_is_slowed_down_and_canceled"]
+    assert (status, again) == ("CANCELLED", "UnsupportedOperation")
+    assert 1 <= cancelled < 250
+    assert left == 250 - cancelled
+
+
+def test_a_redrive_that_is_not_possible_is_rejected(found: Any) -> None:
+    assert found["a_redrive_that_is_not_possible_is_rejected"] == [
+        ["InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue."],
+        [
+            "ResourceNotFoundException",
+            "The resource that you specified for the SourceArn parameter doesn't exist.",
+        ],
+    ]
+
+
+def test_a_message_without_a_source_queue_needs_a_destination(found: Any) -> None:
+    assert found["a_message_without_a_source_queue_needs_a_destination"] == [
+        "FAILED",
+        "CouldNotDetermineMessageSource",
+        1,
+    ]
+
+
+def test_services_send_to_a_queue_only_if_its_policy_allows_the_source(found: Any) -> None:
+    assert found["services_send_to_a_queue_only_if_its_policy_allows_the_source"] == [*[1, 0, 0, 0] * 3, 0]
