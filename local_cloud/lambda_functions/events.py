@@ -127,9 +127,10 @@ class EventQueue(BackgroundWork):
         super().resume()
         lambda_svc._ensure_poller()
 
-    def wake(self) -> None:
-        """Look again for what can run: a message can be received, or a mapping has changed."""
+    def wake(self, queue_arn: str = "") -> None:
+        """Look again for what can run: a message of this queue may be received, or mappings have changed."""
         with self._changed:
+            self._queues.look_again(queue_arn)
             self._changed.notify()
 
     def forget_all(self) -> None:

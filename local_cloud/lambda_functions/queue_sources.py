@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -89,6 +90,8 @@ class QueueSources:
         self._in_flight: Counter[str] = Counter()
         """Batches of each mapping, with the throttled ones."""
         self._throttled: list[Batch] = []
+        self._nothing_until: dict[str, float] = {}
+        """When to look at a queue again, on the monotonic clock."""
         self._turn: dict[str, int] = {}
         """When each mapping was served last."""
         self._served = 0
@@ -114,18 +117,31 @@ class QueueSources:
                 self._throttled.remove(held)
                 return held, None
             wake_at.append(held.again_at)
-        scoped = [
-            (account, region, mapping)
-            for (account, region, _id), mapping in list(lambda_svc._esms._data.items())
-            if mapping.get("Enabled", True) and ":sqs:" in mapping["EventSourceArn"]
-        ]
+        scoped = []
+        for (account, region, _id), mapping in list(lambda_svc._esms._data.items()):
+            arn = mapping["EventSourceArn"]
+            if (until := self._nothing_until.get(arn, 0.0)) > now:
+                wake_at.append(until)
+            elif mapping.get("Enabled", True) and ":sqs:" in arn:
+                scoped.append((account, region, mapping))
+        for _account, _region, mapping in scoped:
+            self._nothing_until.pop(mapping["EventSourceArn"], None)
         for account, region, mapping in sorted(scoped, key=lambda one: self._turn.get(one[2]["UUID"], 0)):
             batch, at = self._batch_of(account, region, mapping, now)
             if batch is not None:
                 return batch, None
-            if at is not None:
-                wake_at.append(at)
-        return None, min(wake_at, default=None)
+            arn = mapping["EventSourceArn"]
+            self._nothing_until[arn] = min(at or math.inf, self._nothing_until.get(arn, math.inf))
+            wake_at.append(self._nothing_until[arn])
+        first = min(wake_at, default=math.inf)
+        return None, None if first == math.inf else first
+
+    def look_again(self, queue_arn: str) -> None:
+        """Look at a queue, or at all without an ARN: it has changed. The lock of the store is held."""
+        if queue_arn:
+            self._nothing_until.pop(queue_arn, None)
+        else:
+            self._nothing_until.clear()
 
     def run(self, batch: Batch) -> Callable[[], None]:
         """Invoke the function once. Returns what must be done afterwards, in one transaction."""
@@ -226,6 +242,7 @@ class QueueSources:
         self._end(batch)
 
     def _end(self, batch: Batch) -> None:
+        self.look_again(batch.mapping["EventSourceArn"])
         self._in_flight[batch.mapping["UUID"]] -= 1
         if self._in_flight[batch.mapping["UUID"]] <= 0:
             del self._in_flight[batch.mapping["UUID"]]
@@ -382,7 +399,9 @@ def _check_calls() -> None:
             function = _arn_of(data.get("FunctionName") or mapping["FunctionArn"])
             if problem := problem_of(_mapping_like({**mapping, **data}, function)):
                 return error_response_json("InvalidParameterValueException", problem, 400)
-        return update(mapping_id, data)
+        answer = update(mapping_id, data)
+        lambda_svc._ensure_poller()  # wakes the workers
+        return answer
 
 
 def _check_templates() -> None:
@@ -423,6 +442,8 @@ def _check_templates() -> None:
             return update(physical_id, old, new, stack)
         # ministack leaves a removed property as it was.
         defaults = {name: value for name, value in _DEFAULTS.items() if name in old}
-        return update(physical_id, old, {**defaults, **checked(new)}, stack)
+        made = update(physical_id, old, {**defaults, **checked(new)}, stack)
+        lambda_svc._ensure_poller()  # wakes the workers
+        return made
 
     handlers.update(create=create_mapping, update=update_mapping)

@@ -132,6 +132,8 @@ class QueuedMessages:
             if identity is None:
                 return False
             self._forget(identity)
+            if self._queue.get("is_fifo"):
+                self._changed()  # another message of the group
             return True
 
     def change_visibility(self, receipt_handle: str, seconds: float) -> bool:

@@ -10,6 +10,7 @@ import json
 import logging
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ministack.core import persistence
@@ -27,10 +28,10 @@ _log = logging.getLogger("sqs")
 
 
 class QueueMessages:
-    """The messages of all queues, in the store. `changed` is called with the lock of the store held when a
-    message can be received."""
+    """The messages of all queues, in the store. `changed` is called with a queue's ARN, and with the lock of
+    the store held, when a message may be received."""
 
-    def __init__(self, store: Store, changed: Callable[[], None]) -> None:
+    def __init__(self, store: Store, changed: Callable[[str], None]) -> None:
         self._store = store
         self._changed = changed
 
@@ -71,7 +72,8 @@ class QueueMessages:
 
     def _made(self, queue: _Queue) -> _Queue:
         if not isinstance(queue["messages"], QueuedMessages):
-            queue["messages"] = QueuedMessages(queue, self._store, self._changed)
+            arn = queue["attributes"]["QueueArn"]
+            queue["messages"] = QueuedMessages(queue, self._store, partial(self._changed, arn))
         return queue
 
     def _gone(self, queue: _Queue) -> None:

@@ -49,7 +49,9 @@ class Cloud:
         told = {key: one if isinstance(one, str) else json.dumps(one) for key, one in attributes.items()}
         queue: dict[str, Any] = {"name": name, "url": url, "is_fifo": name.endswith(".fifo")}
         queue["attributes"] = {"QueueArn": SQS + name, "VisibilityTimeout": "30", **told}
-        messages = QueuedMessages(queue, self.store, lambda: self.events.wake() if self.events else None)
+        messages = QueuedMessages(
+            queue, self.store, lambda: self.events.wake(SQS + name) if self.events else None
+        )
         sqs._queues[url] = {**queue, "messages": messages}
         sqs._queue_name_to_url[name] = url
         return messages
@@ -150,6 +152,32 @@ def test_a_batch_waits_for_its_window_or_until_it_is_full(cloud: Cloud) -> None:
     until(lambda: not queue)
     assert cloud.calls == [list("abcd"), ["e"]]
     assert time.monotonic() - started >= 0.3
+
+
+def test_idle_workers_look_at_a_queue_only_after_a_change(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    available = QueuedMessages.available
+
+    def count(messages: QueuedMessages) -> Any:
+        looks.append("")
+        return available(messages)
+
+    monkeypatch.setattr(QueuedMessages, "available", count)
+    queue = cloud.queue()
+    cloud.map(BatchSize=4, MaximumBatchingWindowInSeconds=0.2)
+    cloud.work()
+    assert cloud.events is not None
+    send(queue, "a")
+    for _ in range(50):
+        cloud.events.wake(f"{SQS}other")
+        time.sleep(0.001)
+    until(lambda: not queue)
+    for _ in range(50):
+        cloud.events.wake(f"{SQS}other")
+        time.sleep(0.001)
+    assert len(looks) < 10
 
 
 def test_a_batch_has_at_most_six_megabytes(cloud: Cloud) -> None:

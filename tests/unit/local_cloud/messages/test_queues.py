@@ -21,7 +21,7 @@ from local_cloud.messages.move_tasks import MoveTasks
 from local_cloud.messages.queues import QueueMessages
 from local_cloud.state.store import Store
 store = Store(Path(sys.argv[1]) / "state.db")
-messages = QueueMessages(store, lambda: None)
+messages = QueueMessages(store, lambda _arn: None)
 messages.install()
 MoveTasks(store).install()
 def call(action, **data):
