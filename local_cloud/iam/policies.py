@@ -140,7 +140,8 @@ def install() -> None:
 
 def role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
     """Whether a role may do this, by its own policies or the resource's."""
-    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    parts = role_arn.split(":")
+    account, name = parts[4] if len(parts) > 4 else "", role_arn.rpartition("/")[2]  # noqa: PLR2004 (an ARN)
     context = iam_evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/check",
         principal_type="AssumedRole",
