@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 
 _SHELLS = ("bash", "zsh", "fish")
 _PROGRAMS = {"scar": "_SCAR_COMPLETE", "scar-launch": "_SCAR_LAUNCH_COMPLETE"}
 """Commands, and the variables by which click recognizes a request for completions."""
 
 
-@click.command(
+@with_examples(
     "completion",
-    epilog=examples(
-        'eval "$(scar completion bash)"', 'eval "$(scar completion zsh)"', "scar completion fish | source"
-    ),
+    'eval "$(scar completion bash)"',
+    'eval "$(scar completion zsh)"',
+    "scar completion fish | source",
 )
 @click.argument("shell", type=click.Choice(_SHELLS), required=False, metavar="[SHELL]")
 def command(shell: str | None) -> int:

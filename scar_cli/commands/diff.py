@@ -13,15 +13,12 @@ from scar_cli.deployment.changes import changes_of, show
 from scar_cli.deployment.comment import comment
 from scar_cli.deployment.given_roles import given_roles
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import prints_json
 from scar_cli.progress import activity
 
 
-@click.command(
-    "diff",
-    epilog=examples("scar diff -f workflow.yaml", "scar diff -f workflow.yaml --markdown > comment.md"),
-)
+@with_examples("diff", "scar diff -f workflow.yaml", "scar diff -f workflow.yaml --markdown > comment.md")
 @click.option(
     "-f", "--file", "--conf-file", "fdl", required=True, metavar="FILE", help="FDL file to compare."
 )

@@ -8,13 +8,13 @@ import sys
 import click
 
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.table import table, takes_colours
 
 _WIDEST = 100
 
 
-@click.command("explain", epilog=examples("scar explain FDL012", "scar explain"))
+@with_examples("explain", "scar explain FDL012", "scar explain")
 @click.argument("codes", nargs=-1, metavar="[CODE]...")
 def command(codes: tuple[str, ...]) -> None:
     """Explain diagnostic codes, with examples.

@@ -17,7 +17,7 @@ from scar_cli.aws.session import explained
 from scar_cli.aws.transfers import Download, client_of, objects_below, receive, safe_path
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import prints_json, transfers_files
 from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
@@ -25,12 +25,10 @@ from scar_cli.table import counted, printable
 _LOOK_EVERY_S = 2.0
 
 
-@click.command(
+@with_examples(
     "get",
-    epilog=examples(
-        "scar get -b my-bucket/output -p results/",
-        "scar get -b my-bucket/output --watch --expect 68 --within 600",
-    ),
+    "scar get -b my-bucket/output -p results/",
+    "scar get -b my-bucket/output --watch --expect 68 --within 600",
 )
 @click.option(
     "-b", "--bucket", "source", required=True, metavar="BUCKET/FOLDER", help="Folder or file to download."

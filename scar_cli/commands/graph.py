@@ -13,7 +13,7 @@ import click
 
 from scar_cli.commands.validate import check_file
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.files import write_file
 from scar_cli.table import counted
 
@@ -30,7 +30,7 @@ _FORMATS = {
 }
 
 
-@click.command("graph", epilog=examples("scar graph workflow.yaml -o workflow.svg"))
+@with_examples("graph", "scar graph workflow.yaml -o workflow.svg")
 @click.argument("file")
 @click.option(
     "-o", "--output", metavar="FILE", help="Write the picture to this file.  [default: standard output]"

@@ -24,7 +24,7 @@ from scar_cli.deployment.from_flags import InSections, check_flags, describes_fu
 from scar_cli.deployment.given_queues import check_given_queues
 from scar_cli.deployment.given_roles import check_given_roles
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import confirm, confirms, of_stage, prints_json
 from scar_cli.progress import activity
 from scar_cli.table import takes_colours
@@ -54,14 +54,12 @@ def decides_where(command: _Command) -> _Command:
     )(command)
 
 
-@click.command(
+@with_examples(
     "init",
+    "scar init -f workflow.yaml",
+    "scar init -n scar-cowsay -i grycap/cowsay",
+    "scar init -n thumbs -i dpokidov/imagemagick -s thumb.sh -ib pictures/in -ob pictures/out",
     cls=InSections,
-    epilog=examples(
-        "scar init -f workflow.yaml",
-        "scar init -n scar-cowsay -i grycap/cowsay",
-        "scar init -n thumbs -i dpokidov/imagemagick -s thumb.sh -ib pictures/in -ob pictures/out",
-    ),
 )
 @click.option("-f", "--file", "--conf-file", "fdl", metavar="FILE", help="Deploy this FDL file.")
 @describes_function

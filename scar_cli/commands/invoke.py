@@ -20,7 +20,7 @@ import click
 from scar_cli.aws.deployed import DeployedFunction, one_selected, reachable_url
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.files import read_file, require_writable, write_file
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import printable_lines
@@ -32,13 +32,11 @@ _FAILED = 400
 _FORBIDDEN = 403
 
 
-@click.command(
+@with_examples(
     "invoke",
-    epilog=examples(
-        "scar invoke -n my-function -p name=value",
-        "scar invoke -n my-function -db photo.jpg -o response.png",
-        "scar invoke -n my-function -jd '{\"a\": 1}'",
-    ),
+    "scar invoke -n my-function -p name=value",
+    "scar invoke -n my-function -db photo.jpg -o response.png",
+    "scar invoke -n my-function -jd '{\"a\": 1}'",
 )
 @selects_functions
 @click.option("-db", "--data-binary", metavar="FILE", help="POST this file.")

@@ -34,7 +34,7 @@ from scar_cli.aws.logs import (
 )
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import Choice, selects_functions
 from scar_cli.table import printable_line
 
@@ -47,15 +47,13 @@ _WINDOWS_MIN = (10, 2 * 60, 24 * 60, 7 * 24 * 60)
 """How far to look back for the last lines, before the whole log is read: CloudWatch reads forward only."""
 
 
-@click.command(
+@with_examples(
     "log",
-    epilog=examples(
-        "scar log -n my-function",
-        "scar log -n my-function --follow",
-        "scar log -f workflow.yaml --errors --since 1h",
-        "scar log -n my-function --script > output.txt",
-        "scar log -n my-function -ri 4f1c9e3f-dc75-43e6-81a0-78f0145fbedb",
-    ),
+    "scar log -n my-function",
+    "scar log -n my-function --follow",
+    "scar log -f workflow.yaml --errors --since 1h",
+    "scar log -n my-function --script > output.txt",
+    "scar log -n my-function -ri 4f1c9e3f-dc75-43e6-81a0-78f0145fbedb",
 )
 @selects_functions
 @click.option(

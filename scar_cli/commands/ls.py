@@ -18,7 +18,7 @@ from scar_cli.aws.session import client, explained
 from scar_cli.aws.transfers import client_of, objects_below
 from scar_cli.commands.put import parse_target, readable_size
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import iso_time, local_time, printable, table, takes_colours
 
@@ -28,11 +28,8 @@ _OPTIONAL_COLUMNS = ("STAGE", "API URL")
 """Omitted if no function has one."""
 
 
-@click.command(
-    "ls",
-    epilog=examples(
-        "scar ls", "scar ls my-function", "scar ls my-bucket/output", "scar ls -f workflow.yaml -j"
-    ),
+@with_examples(
+    "ls", "scar ls", "scar ls my-function", "scar ls my-bucket/output", "scar ls -f workflow.yaml -j"
 )
 @click.argument("thing", required=False, metavar="[FUNCTION|BUCKET/FOLDER]")
 @selects_functions

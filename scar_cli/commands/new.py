@@ -14,7 +14,7 @@ import click
 from fdl_schemas.names import bucket_problem
 from scar_cli.commands.image import build_image, can_build_images, ended_by_sigterm
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 """Its README.md describes how its files become those of a project."""
@@ -28,7 +28,7 @@ _FDL = "FDL: workflow.yaml"
 _RUN = "run.md"
 
 
-@click.command("new", epilog=examples("scar new word-count", "scar new nightly-report --template batch"))
+@with_examples("new", "scar new word-count", "scar new nightly-report --template batch")
 @click.argument("name")
 @click.option(
     "-t",

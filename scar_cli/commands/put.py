@@ -22,7 +22,7 @@ from fdl_schemas.stages import staged
 from scar_cli.aws.deployed import DeployedFunction, stacks
 from scar_cli.aws.transfers import FileToPut, client_of, send
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import prints_json, transfers_files
 from scar_cli.progress import BYTES, terminal_line
 from scar_cli.table import counted, printable
@@ -34,11 +34,8 @@ _KEY_LIMIT = 1024
 _LARGEST = 5 * 1024**4
 
 
-@click.command(
-    "put",
-    epilog=examples(
-        "scar put -b my-bucket/input -p video.avi", "scar put -b my-bucket/input -p photos/ -p more/"
-    ),
+@with_examples(
+    "put", "scar put -b my-bucket/input -p video.avi", "scar put -b my-bucket/input -p photos/ -p more/"
 )
 @click.option("-b", "--bucket", "target", required=True, metavar="BUCKET/FOLDER", help="Folder to upload to.")
 @click.option(

@@ -29,16 +29,14 @@ from scar_cli.aws.failure_queues import (
 from scar_cli.aws.kept_queues import kept_queues
 from scar_cli.aws.session import client, error_code, explain, explained
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import counted, printable
 
 _HELD_S = 120
 
 
-@click.command(
-    "retry", epilog=examples("scar retry --dry-run", "scar retry -n my-function --from my-former-function")
-)
+@with_examples("retry", "scar retry --dry-run", "scar retry -n my-function --from my-former-function")
 @selects_functions
 @click.option(
     "--from",

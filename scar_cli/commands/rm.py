@@ -16,7 +16,7 @@ from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.kept_queues import NO_SUCH_QUEUE
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import Choice, confirm, confirms, prints_json, selects_functions
 from scar_cli.table import counted, table
 
@@ -24,7 +24,7 @@ _LOOK_EVERY_S = 1.0
 _LONGEST_S = 3600.0
 
 
-@click.command("rm", epilog=examples("scar rm -f workflow.yaml", "scar rm -n scar-cowsay", "scar rm -a"))
+@with_examples("rm", "scar rm -f workflow.yaml", "scar rm -n scar-cowsay", "scar rm -a")
 @selects_functions
 @click.option("-a", "--all", "everything", is_flag=True, help="Delete all workflows.")
 @confirms

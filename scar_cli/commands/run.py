@@ -20,7 +20,7 @@ import click
 from scar_cli.aws.deployed import DeployedFunction, one_selected, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.files import read_file, require_writable, write_file
 from scar_cli.options import prints_json, selects_functions
 from scar_cli.table import printable, printable_lines
@@ -53,15 +53,13 @@ class RunResult:
     """The end of the run's log, if it was requested."""
 
 
-@click.command(
+@with_examples(
     "run",
+    "scar run -n scar-cowsay",
+    "scar run -n my-function ls -l /",
+    "scar run -n my-function -s script.sh -o output.txt",
+    "scar run -f workflow.yaml",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog=examples(
-        "scar run -n scar-cowsay",
-        "scar run -n my-function ls -l /",
-        "scar run -n my-function -s script.sh -o output.txt",
-        "scar run -f workflow.yaml",
-    ),
 )
 @selects_functions
 @click.option(

@@ -26,7 +26,7 @@ from scar_cli.aws.kept_queues import KeptQueue, kept_queues
 from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import counted, iso_time, local_time, printable, table, takes_colours
 
@@ -75,10 +75,7 @@ class Status:
     last_activity: str | None = None
 
 
-@click.command(
-    "status",
-    epilog=examples("scar status", "scar status -f workflow.yaml --follow", "scar status --since 1h"),
-)
+@with_examples("status", "scar status", "scar status -f workflow.yaml --follow", "scar status --since 1h")
 @selects_functions
 @click.option(
     "--since",

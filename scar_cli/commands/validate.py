@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scar_cli.errors import UserError
-from scar_cli.examples import examples
+from scar_cli.examples import with_examples
 from scar_cli.files import write_file
 from scar_cli.table import counted, takes_colours
 
@@ -27,7 +27,7 @@ _STDIN = "-"
 _STDOUT = "-"
 
 
-@click.command("validate", epilog=examples("scar validate workflow.yaml", "scar validate --json *.yaml"))
+@with_examples("validate", "scar validate workflow.yaml", "scar validate --json *.yaml")
 @click.argument("files", nargs=-1, metavar="FILE...")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print the results as JSON, one entry per file.")
 @click.option(
