@@ -34,7 +34,7 @@ class Event(enum.Enum):
     STOP = "cloud stopped"
     LAUNCHER = "scar-launch killed"
     DISK_FULL = "disk full for a second"
-    CLOCK = "clock of the emulator moved by up to ten minutes"
+    CLOCK = "clock of the emulator moved by up to a minute"
 
 
 Kind = Fault | Victim | Event
@@ -57,13 +57,13 @@ _PER_THOUSAND: dict[Kind, int] = {
     Fault.ERROR: 60,
     Fault.THROTTLED: 50,
 }
-_REQUESTS_BETWEEN = (3, 20)
+_REQUESTS_BETWEEN = (2, 10)
 _LONGEST_PAUSE_S = 3.0
 """Without any request."""
 _VICTIM_WITHIN_S = 10.0
 _TOLD_EVERY = 50
-_CLOCK_MOVES_S = 600
-"""Signatures are valid for fifteen minutes."""
+_CLOCK_MOVES_S = 60
+"""Lambda tells a function until what time of day it may run, and containers have the real clock."""
 
 
 @dataclass(frozen=True)
