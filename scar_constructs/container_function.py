@@ -13,7 +13,6 @@ from types import MappingProxyType
 from aws_cdk import Duration, Size, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
@@ -26,14 +25,17 @@ from scar_constructs.endpoints.http_endpoint import HttpEndpoint
 from scar_constructs.findings import acknowledge
 from scar_constructs.functions.claims import Claims
 from scar_constructs.functions.data_access import (
+    allow,
+    grant,
     grant_data_access,
     grant_image,
     grant_secrets,
     write_log_statement,
 )
-from scar_constructs.functions.failure_queue import FailureQueue
+from scar_constructs.functions.failure_queue import FailureQueue, KeptEvents
 from scar_constructs.functions.function_asset import FunctionAsset
 from scar_constructs.functions.network import mount, place_in_vpc
+from scar_constructs.functions.own_role import OwnRole
 from scar_constructs.functions.preheating import Preheating
 from scar_constructs.functions.provider_settings import foreign_secrets, stack_values
 from scar_constructs.functions.retention import log_group, retention
@@ -188,7 +190,7 @@ class ContainerFunction(Construct):
             if self._allow_loops
             else lambda_.RecursiveLoop.TERMINATE,
             reserved_concurrent_executions=definition.reserved_concurrency,
-            on_failure=destinations.SqsDestination(self.failure_queue),
+            on_failure=KeptEvents(self.failure_queue),
         )
         resource = function.node.default_child
         if isinstance(resource, lambda_.CfnFunction):
@@ -270,7 +272,7 @@ class ContainerFunction(Construct):
         secret: StorageSecret | None,
     ) -> iam.IRole:
         role: iam.IRole = (
-            iam.Role(
+            OwnRole(
                 self,
                 "Role",
                 assumed_by=service_principal("lambda.amazonaws.com"),
@@ -281,7 +283,8 @@ class ContainerFunction(Construct):
                 self, "Role", self.definition.role_arn, default_policy_name=_GIVEN_POLICY
             )
         )
-        role.add_to_principal_policy(write_log_statement(self.log_group))
+        grant(role, write_log_statement(self.log_group))
+        allow(role, ["sqs:SendMessage"], [self.failure_queue.queue_arn])
         if self.definition.runs_in_lambda:
             grant_data_access(role, self.definition, buckets)
         if self.definition.pulls_image and image_file is not None:

@@ -12,7 +12,6 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_s3_notifications as s3_notifications
 from constructs import Construct
 
 from fdl_schemas.model import BatchJob, StorageEntry, Workflow
@@ -29,7 +28,7 @@ from scar_constructs.launch.distributed_launch import DistributedLaunch, launcha
 from scar_constructs.regions import folders_of
 from scar_constructs.storage.buckets import WorkflowBuckets
 from scar_constructs.storage.event_rules import ObjectCreatedRule, buckets_for_event_bridge
-from scar_constructs.storage.notifications import notify, wait_for
+from scar_constructs.storage.notifications import FunctionDestination, notify, wait_for
 from scar_constructs.storage.secret import StorageSecret
 from scar_constructs.storage.topics import TopicTrigger
 
@@ -173,11 +172,12 @@ class WorkflowResources:
                 by_bucket[entry.bucket].append(entry)
             else:
                 notified.append(entry)
-        destination: s3.IBucketNotificationDestination = s3_notifications.LambdaDestination(function.function)
+        to_queue: s3.IBucketNotificationDestination | None = None
         if queue is not None and notified:
-            destination = queue.destination(list(dict.fromkeys(entry.bucket for entry in notified)))
+            to_queue = queue.destination(list(dict.fromkeys(entry.bucket for entry in notified)))
         for entry in notified:
             member = self.buckets.members[entry.bucket]
+            destination = to_queue or FunctionDestination(function.function, entry.bucket)
             # Folders first: on destroy, notifications then end before a bucket is emptied.
             notify(member.bucket, destination, entry, after=[member.folders])
         for name, entries in by_bucket.items():

@@ -10,14 +10,15 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from fdl_schemas.model import JobSize
 from scar_constructs.findings import acknowledge
-from scar_constructs.functions.data_access import allow, write_log_statement
+from scar_constructs.functions.data_access import allow, grant, write_log_statement
+from scar_constructs.functions.failure_queue import KeptEvents
 from scar_constructs.functions.handler_function import handler_file
+from scar_constructs.functions.own_role import OwnRole
 from scar_constructs.functions.retention import log_group
 from scar_constructs.functions.service_principal import service_principal
 
@@ -52,15 +53,15 @@ class Escalation(Construct):
         super().__init__(scope, construct_id)
         log = log_group(self, "Logs")
         description = f"Submits failed jobs of {function_name} with the next size"
-        role = iam.Role(
+        role = OwnRole(
             self,
             "Role",
             assumed_by=service_principal("lambda.amazonaws.com"),
             description=description,
-            inline_policies={"Log": iam.PolicyDocument(statements=[write_log_statement(log)])},
         )
+        grant(role, write_log_statement(log))
         allow(role, ["batch:SubmitJob"], [job_queue_arn, job_definition_arn])
-        failure_queue.grant_send_messages(role)
+        allow(role, ["sqs:SendMessage"], [failure_queue.queue_arn])
         self.function = lambda_.Function(
             self,
             "Function",
@@ -78,7 +79,7 @@ class Escalation(Construct):
                 "JOB_DEFINITION": job_definition_arn,
                 "FAILURE_QUEUE": failure_queue.queue_url,
             },
-            on_failure=destinations.SqsDestination(failure_queue),
+            on_failure=KeptEvents(failure_queue),
         )
         acknowledge(
             self.function, "AwsSolutions-L1", "Python 3.13 is the version that this code is tested with."

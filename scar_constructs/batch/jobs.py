@@ -25,13 +25,22 @@ from scar_constructs.batch.network import JobNetwork
 from scar_constructs.batch.queues import SharedQueue
 from scar_constructs.batch.retries import retry_strategy
 from scar_constructs.batch.volumes import mounted
-from scar_constructs.functions.data_access import allow, grant_data_access, grant_ecr_login, grant_image
+from scar_constructs.functions.data_access import (
+    allow,
+    grant,
+    grant_data_access,
+    grant_ecr_login,
+    grant_image,
+    write_log_statement,
+)
+from scar_constructs.functions.own_role import OwnRole
 from scar_constructs.functions.retention import log_group, retention
 from scar_constructs.functions.service_principal import service_principal
 
 COMMAND = ("batch",)
 """The argument of the runner, which is the entry point of assembled images (`runtime/__main__.py`)."""
 
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _EVERY_NODE = "0:"
 
 
@@ -77,7 +86,7 @@ class FunctionJobs(Construct):
         self.log_group = log_group(
             self, "Logs", retention(definition.log_retention_days), f"/aws/batch/{definition.name}"
         )
-        self.job_role = iam.Role(
+        self.job_role = OwnRole(
             self,
             "JobRole",
             assumed_by=service_principal("ecs-tasks.amazonaws.com"),
@@ -85,15 +94,15 @@ class FunctionJobs(Construct):
         )
         grant_data_access(self.job_role, definition, buckets)
         event_store.grant_read(self.job_role)
-        execution_role = iam.Role(
+        execution_role = OwnRole(
             self,
             "ExecutionRole",
             assumed_by=service_principal("ecs-tasks.amazonaws.com"),
             description=f"Starts jobs of {definition.name} and writes their logs",
         )
-        self.log_group.grant_write(execution_role)
+        grant(execution_role, write_log_statement(self.log_group))
         if repository is not None:
-            repository.grant_pull(execution_role)
+            allow(execution_role, _PULL, [repository.repository_arn])
             grant_ecr_login(execution_role)
         else:
             grant_image(execution_role, definition.container)

@@ -6,6 +6,7 @@ compiled_libraries.py  the runner's compiled libraries for AWS Lambda
 asset_code.py          an asset as the code of a function or layer
 udocker_tools.py       udocker's tools in the runner layer, for pulled images
 udocker_tarball.py     finds or downloads those tools
+own_role.py            roles that contain their permissions
 data_access.py         the permissions of functions and jobs
 claims.py              the table of processed inputs, for functions with `once`
 service_principal.py   services that assume roles

@@ -23,6 +23,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from fdl_schemas.model import Container, Function, StorageEntry
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
+from scar_constructs.functions.own_role import OwnRole
 
 _ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?/"
@@ -37,7 +38,15 @@ _FOLDER = "The names of the objects are not known at deployment; the permission 
 
 def allow(role: iam.IRole, actions: Sequence[str], resources: Sequence[str]) -> None:
     """Let a role do `actions` on `resources`, which are ARNs."""
-    role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+    grant(role, iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+
+def grant(role: iam.IRole, statement: iam.PolicyStatement) -> None:
+    """Add a statement to a role."""
+    if isinstance(role, OwnRole):
+        role.allow(statement)
+    else:
+        role.add_to_principal_policy(statement)
 
 
 def grant_data_access(role: iam.IRole, definition: Function, buckets: Mapping[str, s3.IBucket]) -> None:

@@ -14,7 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from fdl_schemas.model import FileSystem, Vpc
 from scar_constructs.findings import acknowledge
-from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.data_access import allow, grant
 
 _INTERFACES = (
     "ec2:AssignPrivateIpAddresses",
@@ -41,7 +41,8 @@ def place_in_vpc(function: lambda_.Function, vpc: Vpc, *, function_name: str) ->
     if role is None:
         raise ValueError("a function without a role cannot be in a VPC")
     allow(role, _INTERFACES, ["*"])
-    role.add_to_principal_policy(
+    grant(
+        role,
         iam.PolicyStatement(
             effect=iam.Effect.DENY,
             actions=list(_INTERFACES),
@@ -49,7 +50,7 @@ def place_in_vpc(function: lambda_.Function, vpc: Vpc, *, function_name: str) ->
             conditions={
                 "ArnEquals": {"lambda:SourceFunctionArn": function_arn(Stack.of(function), function_name)}
             },
-        )
+        ),
     )
     acknowledge(
         role,
@@ -78,12 +79,13 @@ def grant_mount(role: iam.IRole, system: FileSystem) -> None:
     """
     parts = Stack.of(role).split_arn(system.arn, ArnFormat.SLASH_RESOURCE_NAME)
     every = f"arn:{parts.partition}:elasticfilesystem:{parts.region}:{parts.account}:file-system/*"
-    role.add_to_principal_policy(
+    grant(
+        role,
         iam.PolicyStatement(
             actions=["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
             resources=[every],
             conditions={"StringEquals": {"elasticfilesystem:AccessPointArn": system.arn}},
-        )
+        ),
     )
     acknowledge(
         role,

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from urllib.parse import quote_plus
 
-from aws_cdk import CfnResource, Stack
+import jsii
+from aws_cdk import Aws, CfnResource, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct, IDependable
 
@@ -41,6 +43,47 @@ def notify(
             s3.EventType.OBJECT_CREATED, destination, *([filter_] if filter_ else [])
         )
     wait_for(bucket, *after)
+
+
+@jsii.implements(s3.IBucketNotificationDestination)
+class FunctionDestination:
+    """A function as the destination of a bucket's notifications.
+
+    `LambdaDestination` of the CDK would put S3's permission into the stack of the bucket, where the
+    permissions of hundreds of functions have no room.
+
+    :param bucket_name: the final name of the bucket.
+    """
+
+    def __init__(self, function: lambda_.IFunction, bucket_name: str) -> None:
+        self._function = function
+        self._bucket_name = bucket_name
+
+    def bind(self, _scope: Construct, _bucket: s3.IBucket) -> s3.BucketNotificationDestinationConfig:
+        """Called by the CDK."""
+        return s3.BucketNotificationDestinationConfig(
+            type=s3.BucketNotificationDestinationType.LAMBDA,
+            arn=self._function.function_arn,
+            dependencies=[self._permission()],
+        )
+
+    def _permission(self) -> IDependable:
+        """S3's permission to invoke the function for this bucket."""
+        name = f"Notified-{self._bucket_name}"
+        found = self._function.node.try_find_child(name)
+        if found is not None:
+            return found
+        return lambda_.CfnPermission(
+            self._function,
+            name,
+            action="lambda:InvokeFunction",
+            function_name=self._function.function_arn,
+            principal="s3.amazonaws.com",
+            source_account=Aws.ACCOUNT_ID,
+            source_arn=Stack.of(self._function).format_arn(
+                service="s3", region="", account="", resource=self._bucket_name
+            ),
+        )
 
 
 def wait_for(bucket: s3.IBucket, *before: IDependable) -> None:
