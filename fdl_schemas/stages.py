@@ -17,6 +17,11 @@ def staged(name: str, stage: str | None) -> str:
     return name if stage is None else f"{name}-{stage}"
 
 
+def unstaged(name: str, stage: str | None) -> str:
+    """The name in the FDL file of a function, bucket or stack in a stage."""
+    return name if stage is None else name.removesuffix(f"-{stage}")
+
+
 def stage_problem(stage: str) -> str | None:
     """The expected form of a stage if this one is invalid, or None."""
     if _STAGE.fullmatch(stage):

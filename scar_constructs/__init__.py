@@ -9,6 +9,11 @@ else in this package is internal and can change at any time.
     scar_workflow.py    `ScarWorkflow`: a workflow in any stack
     workflow_stack.py   the stack of one workflow in one region
     workflow_resources.py  what both of them contain
+    workflow_part.py    a nested stack with functions for which these have no room
+    parts.py            which functions are in nested stacks
+    resource_counts.py  how many resources a workflow needs
+    quotas.py           warnings about quotas of AWS that a workflow exceeds
+    main_stack.py       the stack that all functions share
     deployment.py       the settings of a deployment (`-c KEY=VALUE`), and the final names
     container_function.py  a function that runs the user's container in AWS Lambda, or delegates to AWS Batch
     regions.py          which functions belong to which region

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Acknowledgment, Names, Reference, Stack, Tokenization, Validations
 from constructs import IConstruct
 
 _NO_PART_OF_AN_ID = re.compile(r"[\s()\[\]{}$]")
@@ -29,10 +29,22 @@ def acknowledge_wildcard(construct: IConstruct, arn: str, reason: str) -> None:
     :param arn: the resource as in the policy's statement; may contain tokens.
     """
     resource = _flat(Stack.of(construct).resolve(arn))
+    if Stack.of(construct).nested:
+        resource = _with_parameters(construct, arn, resource)
     # The CDK rejects an id with single brackets, and one with a space matches nothing. Folders can have such
     # # names; their findings remain for those who run cdk-nag.
     if not _NO_PART_OF_AN_ID.search(resource):
         acknowledge(construct, f"AwsSolutions-IAM5[Resource::{resource}]", reason)
+
+
+def _with_parameters(construct: IConstruct, arn: str, flat: str) -> str:
+    """In a nested stack, attributes of resources of other stacks are parameters."""
+    here = Stack.of(construct).node.path
+    for token in Tokenization.reverse_string(arn).tokens:
+        if isinstance(token, Reference) and Stack.of(token.target).node.path != here:
+            name = f"referenceto{Names.node_unique_id(token.target.node)}{token.display_name}"
+            flat = flat.replace(_flat(Stack.of(construct).resolve(token)), f"<{name}>")
+    return flat
 
 
 def _flat(value: Any) -> str:

@@ -122,7 +122,8 @@ class ScarWorkflow(Construct):
             {name: resources.buckets.by_name[real] for name, real in names.items()}
         )
         # `scar` finds the workflows of a stack by the names of their outputs.
-        resources.output.override_logical_id(f"{OUTPUT}{self.node.addr[-_HASH_LENGTH:]}")
+        for output in resources.outputs:
+            output.override_logical_id(f"{OUTPUT}{self.node.addr[-_HASH_LENGTH:]}")
         accept_literal_text(self)
         Tags.of(self).add("createdby", "scar")
 

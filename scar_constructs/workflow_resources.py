@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypedDict
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import Annotations, CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
@@ -25,15 +25,18 @@ from scar_constructs.functions.retention import retention
 from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.images import WorkflowImages
 from scar_constructs.launch.distributed_launch import DistributedLaunch, launchable
+from scar_constructs.parts import MAIN, parts_of
+from scar_constructs.quotas import exceeded_quotas
 from scar_constructs.regions import folders_of
 from scar_constructs.storage.buckets import WorkflowBuckets
-from scar_constructs.storage.event_rules import ObjectCreatedRule, buckets_for_event_bridge
+from scar_constructs.storage.event_rules import ObjectCreatedRule, buckets_for_event_bridge, wildcards_fit
 from scar_constructs.storage.notifications import FunctionDestination, notify, wait_for
 from scar_constructs.storage.secret import StorageSecret
 from scar_constructs.storage.topics import TopicTrigger
+from scar_constructs.workflow_part import WorkflowPart
 
 OUTPUT = "ScarWorkflow"
-"""Name of the output with the deployed resources, as JSON, for command-line tools."""
+"""Name of the output with the deployed resources, as JSON, for `scar`. Nested stacks have one, too."""
 
 
 class ResourceOptions(TypedDict, total=False):
@@ -115,13 +118,27 @@ class WorkflowResources:
         has_jobs = any(definition.batch is not None for definition in workflow.functions)
         event_store = EventStore(scope, "Events", destroy=destroy_buckets) if has_jobs else None
         claims = Claims(scope, "Claims") if any(one.once for one in workflow.functions) else None
-        functions = Construct(scope, "Functions")
-        self.functions = [
-            ContainerFunction(
-                functions,
+        numbers = parts_of(workflow, distributed_launch=distributed_launch)
+        for code, text in exceeded_quotas(
+            workflow, len({MAIN, *numbers.values()}), distributed_launch=distributed_launch
+        ):
+            Annotations.of(scope).add_warning_v2(f"scar:{code}", text)
+        parts = {MAIN: _Part(scope, self.buckets.by_name, images)}
+        for number in sorted({*numbers.values()} - {MAIN}):
+            own = [definition for definition in workflow.functions if numbers[definition.name] == number]
+            nested = WorkflowPart(scope, number, functions=own, buckets=self.buckets)
+            of_part = WorkflowImages(
+                nested, "Images", runner=runner, registry_mirrors=registry_mirrors, main=images
+            )
+            parts[number] = _Part(nested, nested.buckets, of_part)
+        self.functions = []
+        for definition in workflow.functions:
+            part = parts[numbers[definition.name]]
+            function = ContainerFunction(
+                part.functions,
                 id_for(definition.name),
                 definition=definition,
-                buckets=self.buckets.by_name,
+                buckets=part.buckets,
                 runner=runner,
                 network=network,
                 providers=providers_of(definition, workflow),
@@ -130,12 +147,12 @@ class WorkflowResources:
                 allow_loops=workflow.allow_loops,
                 bucket_keys=bucket_keys,
                 destroy=destroy_buckets,
-                images=images,
+                images=part.images,
                 event_store=event_store,
                 claims=claims,
             )
-            for definition in workflow.functions
-        ]
+            part.members.append(function)
+            self.functions.append(function)
         for function in self.functions:
             if function.endpoint is not None:
                 CfnOutput(
@@ -146,17 +163,23 @@ class WorkflowResources:
                 )
         self._known_region = region
         self._event_bridge = buckets_for_event_bridge(workflow.functions)
-        for function in self.functions:
-            self._connect(function)
-        self.launches = self._launches() if distributed_launch else {}
-        self.output = CfnOutput(
-            scope,
-            OUTPUT,
-            value=Stack.of(scope).to_json_string(self._summary()),
-            description="The deployed resources, for scar",
-        )
+        self._wildcards = wildcards_fit(workflow.functions)
+        for part in parts.values():
+            for function in part.members:
+                self._connect(function, part.buckets)
+                if distributed_launch and launchable(function.definition):
+                    part.launches[function.definition.name] = _launch(function, part.buckets)
+        self.outputs = [
+            CfnOutput(
+                part.scope,
+                OUTPUT,
+                value=Stack.of(part.scope).to_json_string(self._summary(part)),
+                description="The deployed resources, for scar",
+            )
+            for part in parts.values()
+        ]
 
-    def _connect(self, function: ContainerFunction) -> None:
+    def _connect(self, function: ContainerFunction, buckets: Mapping[str, s3.IBucket]) -> None:
         """Let the function's inputs trigger it, or fill its queue: by S3's notifications, by EventBridge, by
         topics. An existing queue is filled by its owner."""
         queue = function.input_queues.get(None)
@@ -181,14 +204,16 @@ class WorkflowResources:
             # Folders first: on destroy, notifications then end before a bucket is emptied.
             notify(member.bucket, destination, entry, after=[member.folders])
         for name, entries in by_bucket.items():
+            self.buckets.by_name[name].enable_event_bridge_notification()
             ObjectCreatedRule(
                 function,
                 f"From-{name}",
-                bucket=self.buckets.by_name[name],
+                bucket=buckets[name],
                 target=targets.LambdaFunction(function.function, dead_letter_queue=function.failure_queue)
                 if queue is None
                 else targets.SqsQueue(queue.queue, dead_letter_queue=function.failure_queue),
                 entries=entries,
+                wildcards=self._wildcards,
             )
             wait_for(self.buckets.by_name[name], self.buckets.members[name].folders)
         for number, (topic_arn, entries) in enumerate(by_topic.items()):
@@ -202,32 +227,33 @@ class WorkflowResources:
                 region=self._known_region,
             )
 
-    def _launches(self) -> Mapping[str, DistributedLaunch]:
-        """By the function's name."""
-        return {
-            function.definition.name: DistributedLaunch(
-                function,
-                "Launch",
-                definition=function.definition,
-                function=function.function,
-                failure_queue=function.failure_queue,
-                buckets=self.buckets.by_name,
-                retention=retention(function.definition.log_retention_days),
-            )
-            for function in self.functions
-            if launchable(function.definition)
-        }
-
-    def _summary(self) -> Mapping[str, object]:
+    def _summary(self, part: _Part) -> Mapping[str, object]:
         stage = self._workflow.stage
         return {
             "workflow": self._workflow.name,
             **({} if stage is None else {"stage": stage}),
             "functions": [
-                _summary(function, self.launches.get(function.definition.name)) for function in self.functions
+                _summary(function, part.launches.get(function.definition.name)) for function in part.members
             ],
-            "buckets": list(self.buckets.members),
+            "buckets": [] if isinstance(part.scope, WorkflowPart) else list(self.buckets.members),
         }
+
+
+class _Part:
+    """Functions in one stack, and what they use of it.
+
+    :param scope: the parent of the constructs.
+    :param buckets: the buckets of the workflow, as functions of this stack name them.
+    :param images: assembles their images.
+    """
+
+    def __init__(self, scope: Construct, buckets: Mapping[str, s3.IBucket], images: WorkflowImages) -> None:
+        self.scope = scope
+        self.buckets = buckets
+        self.images = images
+        self.functions = Construct(scope, "Functions")
+        self.members: list[ContainerFunction] = []
+        self.launches: dict[str, DistributedLaunch] = {}
 
 
 def needs_vpc(workflow: Workflow) -> bool:
@@ -249,6 +275,18 @@ def _network(scope: Construct, workflow: Workflow, vpc: ec2.IVpc | None) -> JobN
     if not all(job.on_fargate for job in jobs):
         network.allow_instances()
     return network
+
+
+def _launch(function: ContainerFunction, buckets: Mapping[str, s3.IBucket]) -> DistributedLaunch:
+    return DistributedLaunch(
+        function,
+        "Launch",
+        definition=function.definition,
+        function=function.function,
+        failure_queue=function.failure_queue,
+        buckets=buckets,
+        retention=retention(function.definition.log_retention_days),
+    )
 
 
 def _summary(function: ContainerFunction, launch: DistributedLaunch | None) -> Mapping[str, object]:

@@ -97,11 +97,19 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
     for region in regions:
         cloudformation = client("cloudformation", region=region)
         here = cloudformation.meta.region_name
+        nested: dict[str, list[dict[str, Any]]] = {}
+        outer = []
         with explained():
             for page in cloudformation.get_paginator("describe_stacks").paginate():
                 for stack in page["Stacks"]:
-                    if stack["StackStatus"] not in _GONE:
-                        found[here, stack["StackName"]] = _read(stack, here)
+                    if stack["StackStatus"] in _GONE:
+                        continue
+                    if parent := stack.get("ParentId"):
+                        nested.setdefault(parent, []).append(stack)
+                    else:
+                        outer.append(stack)
+        for stack in outer:
+            found[here, stack["StackName"]] = _read(stack, here, nested.get(stack["StackId"], []))
     return [one for key in sorted(found) for one in found[key]]
 
 
@@ -251,22 +259,31 @@ def workflow_of(fdl: str) -> Workflow:
         raise click.exceptions.Exit(2) from error
 
 
-def _read(stack: dict[str, Any], region: str) -> list[DeployedStack]:
-    """The workflows of a stack. A stack of this project whose creation failed has no outputs, but a tag."""
+def _read(stack: dict[str, Any], region: str, nested: Sequence[dict[str, Any]] = ()) -> list[DeployedStack]:
+    """The workflows of a stack, some of whose functions may be in nested stacks.
+
+    A stack of this project whose creation failed has no outputs, but a tag.
+    """
     described = _DESCRIPTION.match(str(stack.get("Description", "")))
-    outputs = {output["OutputKey"]: str(output["OutputValue"]) for output in stack.get("Outputs", [])}
-    summaries = {key: value for key, value in sorted(outputs.items()) if _OUTPUTS.fullmatch(key)}
+    summaries: dict[str, list[str]] = {}
+    for one in [stack, *sorted(nested, key=lambda one: str(one["StackName"]))]:
+        for output in one.get("Outputs", []):
+            if _OUTPUTS.fullmatch(output["OutputKey"]):
+                summaries.setdefault(output["OutputKey"], []).append(str(output["OutputValue"]))
     if not summaries and described and {"Key": "createdby", "Value": "scar"} in stack.get("Tags", []):
-        summaries = {OUTPUT: '{"functions": [], "buckets": []}'}
-    return [_read_output(stack, region, key, summary, described) for key, summary in summaries.items()]
+        summaries = {OUTPUT: ['{"functions": [], "buckets": []}']}
+    return [_read_output(stack, region, key, texts, described) for key, texts in sorted(summaries.items())]
 
 
 def _read_output(
-    stack: dict[str, Any], region: str, output: str, summary: str, described: re.Match[str] | None
+    stack: dict[str, Any], region: str, output: str, texts: list[str], described: re.Match[str] | None
 ) -> DeployedStack:
+    """`texts` are the values of the output, first that of the stack itself, then those of nested stacks."""
     name = str(stack["StackName"])
     try:
-        content = json.loads(summary)
+        content, *others = map(json.loads, texts)
+        for other in others:
+            content["functions"] += other["functions"]
         # Stacks of older versions have the workflow's name only in their description.
         workflow = content.get("workflow", described["workflow"] if described else "")
         stage = content.get("stage", described["stage"] if described else None)

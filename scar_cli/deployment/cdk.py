@@ -24,6 +24,7 @@ from fdl_schemas.stages import staged
 from scar_cli.aws.deployed import stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.aws.transfers import ask_why
+from scar_cli.deployment.nested import flattened
 from scar_cli.errors import UserError
 from scar_cli.progress import activity
 from toolchain.cdk import cdk_command
@@ -35,6 +36,7 @@ _ANOTHER_REGION = "301"
 _NO_KEY = ("ServerSideEncryptionConfigurationNotFoundError", "NoSuchBucket", "404")
 _DENIED = ("AccessDenied", "403")
 _KEY_ARN = re.compile(r"arn:[^:]+:kms:[^:]+:[0-9]+:key/")
+_TEMPLATE_FILE = "aws:asset:path"
 _PROGRESS = re.compile(r"(?P<stack>\S+) \| +(?P<count>\d+/\d+) \|(?:[^|]*\|){3} (?P<name>\S+)")
 """A line such as `stack | 12/20 | 11:35:30 AM | CREATE_COMPLETE | AWS::S3::Bucket | path (id)`."""
 
@@ -49,6 +51,7 @@ class SynthesizedStack:
     buckets: tuple[str, ...]
     """Names of the buckets that it creates."""
     template: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """With the resources of its nested stacks, see `nested.flattened`."""
 
 
 @contextmanager
@@ -276,7 +279,7 @@ def _stacks(folder: Path) -> list[SynthesizedStack]:
     for name, artifact in manifest.get("artifacts", {}).items():
         if artifact.get("type") == "aws:cloudformation:stack":
             properties = artifact["properties"]
-            template = json.loads((folder / properties["templateFile"]).read_text(encoding="utf-8"))
+            template = flattened(_template(folder, properties["templateFile"]), partial(_nested, folder))
             region = str(artifact.get("environment", "")).rpartition("/")[2]
             found.append(
                 SynthesizedStack(
@@ -287,6 +290,17 @@ def _stacks(folder: Path) -> list[SynthesizedStack]:
                 )
             )
     return found
+
+
+def _template(folder: Path, name: str) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+    return content
+
+
+def _nested(folder: Path, _identity: str, resource: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The template of a nested stack, which the CDK names in the metadata of the stack."""
+    name = (resource.get("Metadata") or {}).get(_TEMPLATE_FILE)
+    return None if name is None else _template(folder, name)
 
 
 def _buckets(template: Mapping[str, Any]) -> Iterator[str]:

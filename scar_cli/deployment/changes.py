@@ -24,6 +24,7 @@ from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.session import client, explained
 from scar_cli.deployment.cdk import SynthesizedStack
 from scar_cli.deployment.losses import what_is_lost
+from scar_cli.deployment.nested import flattened
 from scar_cli.deployment.rights import rights_of
 from scar_cli.deployment.template import Names
 from scar_cli.errors import UserError
@@ -91,14 +92,18 @@ def changes_of(stack: SynthesizedStack) -> Changes:
     """What deploying the stack would change.
 
     Raises:
-        UserError: the deployed template cannot be read.
+        UserError: the deployed template cannot be read, or a function would move to another stack.
     """
     cloudformation = client("cloudformation", region=stack.region)
-    deployed = _deployed(cloudformation, stack.name)
+    ids = {"": stack.name}
+    deployed = _deployed(cloudformation, stack.name, ids)
+    if deployed is not None:
+        _refuse_moves(deployed, stack)
 
     def messages(identity: str) -> int | None:
+        nested, _slash, own = identity.rpartition("/")
         with suppress(UserError), explained():
-            answer = cloudformation.describe_stack_resource(StackName=stack.name, LogicalResourceId=identity)
+            answer = cloudformation.describe_stack_resource(StackName=ids[nested], LogicalResourceId=own)
             url = str(answer["StackResourceDetail"]["PhysicalResourceId"])
             return depth(client("sqs", region=stack.region), url)
         return None
@@ -231,14 +236,50 @@ def as_json(changes: Changes) -> dict[str, Any]:
     }
 
 
-def _deployed(cloudformation: Any, stack: str) -> Mapping[str, Any] | None:
+def _deployed(cloudformation: Any, stack: str, ids: dict[str, str]) -> Mapping[str, Any] | None:
+    """The deployed template with the resources of nested stacks; adds the ids of these to `ids`, by logical
+    id."""
+
+    def nested(identity: str, _resource: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        with explained("ValidationError"):  # its creation failed
+            answer = cloudformation.describe_stack_resource(StackName=stack, LogicalResourceId=identity)
+            ids[identity] = str(answer["StackResourceDetail"]["PhysicalResourceId"])
+            return _body(cloudformation, ids[identity])
+        return None
+
     with explained("ValidationError"):  # the stack does not exist
         status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
         if status in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_COMPLETE"):
             return None  # the cdk deletes what a failed creation has left
-        body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
-        return body if isinstance(body, Mapping) else {}
+        return flattened(_body(cloudformation, stack), nested)
     return None
+
+
+def _body(cloudformation: Any, stack: str) -> Mapping[str, Any]:
+    body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    return body if isinstance(body, Mapping) else {}
+
+
+def _refuse_moves(deployed: Mapping[str, Any], stack: SynthesizedStack) -> None:
+    """CloudFormation creates a function in its new stack before it deletes the old one of the same name."""
+    before, after = _stacks_of_functions(deployed), _stacks_of_functions(stack.template)
+    moved = [name for name in after if name in before and before[name] != after[name]]
+    if moved:
+        raise UserError(
+            f"{', '.join(moved[:_DETAILS_LIMIT])} would move to another stack inside {stack.name}, which "
+            "CloudFormation cannot do",
+            "Restore the file that ends in .stacks.json, beside the FDL file, from version control",
+        )
+
+
+def _stacks_of_functions(template: Mapping[str, Any]) -> Mapping[str, str]:
+    """Logical id of the nested stack of each function, by the function's name."""
+    return {
+        str(name): identity.rpartition("/")[0]
+        for identity, resource in (template.get("Resources") or {}).items()
+        if resource.get("Type") == "AWS::Lambda::Function"
+        and (name := (resource.get("Properties") or {}).get("FunctionName")) is not None
+    }
 
 
 def _differences(

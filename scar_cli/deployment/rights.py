@@ -8,6 +8,7 @@ from typing import Any
 from scar_cli.deployment.template import Names
 
 _SERVICES = "Service"
+_QUEUE_POLICY = "AWS::SQS::QueuePolicy"
 
 
 def rights_of(names: Names) -> Iterator[str]:
@@ -23,6 +24,10 @@ def rights_of(names: Names) -> Iterator[str]:
         for policy in properties.get("ManagedPolicyArns") or ():
             yield f"{names.of(identity)} has the policy {_last(names.text(policy))}"
         for statement in _statements(properties):
+            if kind == _QUEUE_POLICY and statement.get("Resource") == "*":
+                for queue in properties.get("Queues") or ():  # it means the queue that has the policy
+                    yield _sentence(names, {**statement, "Resource": queue}, names.of(identity))
+                continue
             for holder in holders:
                 yield _sentence(names, statement, holder)
 

@@ -42,7 +42,8 @@ class Names:
         if any(isinstance(properties.get(key), str) for key in _NAMES):
             return False
         path = str((resource.get("Metadata") or {}).get(_PATH, "")).split("/")
-        return not identity.startswith(_OF_THE_FILE) and not any(one in path for one in _OF_THE_FILE)
+        own = identity.rpartition("/")[2]  # without the nested stack
+        return not own.startswith(_OF_THE_FILE) and not any(one in path for one in _OF_THE_FILE)
 
     def text(self, value: object) -> str:
         """A value of the template, on one line."""

@@ -17,6 +17,7 @@ from scar_constructs.batch.instances import BatchInstances
 from scar_constructs.batch.network import JobNetwork
 from scar_constructs.batch.retries import time_limits
 from scar_constructs.deployment import DeploymentError
+from scar_constructs.main_stack import main_stack
 
 _LONGEST_UPDATE_MINUTES = 360
 """How long jobs may run on when their instances are replaced; the most that Batch accepts."""
@@ -73,7 +74,7 @@ class SharedQueue(Construct):
         if definition.batch is None:
             raise ValueError(f"function {definition.name} has no batch settings")
         kind = repr(_kind(definition, definition.batch, network))
-        queues = _queues_of(Stack.of(scope))
+        queues = _queues_of(main_stack(scope))
         name = f"{definition.batch.compute_resources.type}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}"
         found = queues.node.try_find_child(name)
         queue = found if isinstance(found, cls) else cls(queues, name, job=definition.batch, network=network)

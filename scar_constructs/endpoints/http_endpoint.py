@@ -18,6 +18,7 @@ from scar_constructs.findings import acknowledge
 from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.network import function_arn
 from scar_constructs.functions.retention import log_group
+from scar_constructs.main_stack import main_stack
 
 STAGE = "scar"
 PATH = "launch"
@@ -158,6 +159,6 @@ class _LogRole(Construct):
 
     @classmethod
     def of(cls, scope: Construct) -> _LogRole:
-        stack = Stack.of(scope)
+        stack = main_stack(scope)
         found = stack.node.try_find_child("ApiGatewayLogs")
         return found if isinstance(found, _LogRole) else cls(stack, "ApiGatewayLogs")

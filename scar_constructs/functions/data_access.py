@@ -158,7 +158,7 @@ def _grant_keys(
     used = dict.fromkeys(entry.bucket for entry in entries if entry.provider == "s3")
     keys = [buckets[bucket].encryption_key for bucket in used if bucket in buckets]
     for key in {key.key_arn: key for key in keys if key is not None}.values():
-        role.add_to_principal_policy(key_statement(key, actions))
+        grant(role, key_statement(key, actions))
 
 
 def _object_arns(

@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 _ROOM = 9_000
-"""Characters for statements. AWS IAM allows 10 240 for all inline policies of a role; users may add their own."""
+"""Characters for statements. AWS IAM allows 10 240 for all inline policies of a role, also those of users."""
 _OF_A_TOKEN = 70
 """Characters that a token, such as an ARN, has at deployment, beyond those that it has here."""
 
@@ -16,8 +16,8 @@ _OF_A_TOKEN = 70
 class OwnRole(iam.Role):
     """A role with an inline policy for the statements of this package.
 
-    Statements that others add (`grant_…` of the CDK), and those for which the role has no room, are in policies
-    that the CDK creates and splits.
+    Statements that others add (`grant_…` of the CDK), and those for which the role has no room, are in
+    policies that the CDK creates and splits.
 
     :param assumed_by: who may assume it.
     :param description: what it is for.

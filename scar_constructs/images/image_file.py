@@ -17,7 +17,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge_wildcard
-from scar_constructs.functions.data_access import READING, WRITING, allow, key_statement
+from scar_constructs.functions.data_access import READING, WRITING, allow, grant, key_statement
 from scar_constructs.functions.handler_function import HandlerFunction
 
 _FOLDER = "scar-images"
@@ -64,7 +64,7 @@ class ImageFile(Construct):
         """Let a role read exactly this object."""
         allow(role, ["s3:GetObject"], [self._bucket.arn_for_objects(self._key)])
         if self._bucket.encryption_key is not None:
-            role.add_to_principal_policy(key_statement(self._bucket.encryption_key, READING))
+            grant(role, key_statement(self._bucket.encryption_key, READING))
 
     def _copy(self, function_name: str) -> CustomResource:
         provider = HandlerFunction.of(

@@ -120,6 +120,7 @@ class WorkflowBuckets(Construct):
         destroy: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
+        self._keys = keys
         self.members: Mapping[str, WorkflowBucket] = MappingProxyType(
             {
                 name: WorkflowBucket(
@@ -137,10 +138,11 @@ class WorkflowBuckets(Construct):
         )
         self.by_name: Mapping[str, s3.IBucket] = MappingProxyType(
             {name: member.bucket for name, member in self.members.items()}
-            | {name: _imported(self, name, keys.get(name)) for name in foreign}
+            | {name: self.named(self, name) for name in foreign}
         )
 
-
-def _imported(scope: Construct, name: str, key_arn: str | None) -> s3.IBucket:
-    key = None if key_arn is None else kms.Key.from_key_arn(scope, f"{id_for(name)}Key", key_arn)
-    return s3.Bucket.from_bucket_attributes(scope, id_for(name), bucket_name=name, encryption_key=key)
+    def named(self, scope: Construct, name: str) -> s3.IBucket:
+        """A bucket that is known by its name only, as a child of `scope`."""
+        arn = self._keys.get(name)
+        key = None if arn is None else kms.Key.from_key_arn(scope, f"{id_for(name)}Key", arn)
+        return s3.Bucket.from_bucket_attributes(scope, id_for(name), bucket_name=name, encryption_key=key)

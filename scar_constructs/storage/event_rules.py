@@ -23,6 +23,9 @@ _NOTIFICATIONS_OF_A_BUCKET = 100
 """The maximum of S3 (https://docs.aws.amazon.com/general/latest/gr/s3.html)."""
 _MOST_WILDCARDS = 5
 """EventBridge rejects rules that are \"too complex\", and does not document the limit."""
+_RULES_WITH_WILDCARDS = 15
+"""Of a workflow. AWS allows 30 for each event bus, and does not raise that quota
+(https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html)."""
 _ROOM_FOR_KEYS = 1800
 """An event pattern has at most 2048 characters (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html);
 the rest is for the name of the bucket and the surrounding pattern."""
@@ -51,9 +54,10 @@ class ObjectCreatedRule(Construct):
     """Sends the event of every object that is created in one of some folders of a bucket, once for each
     object, even if the folders overlap.
 
-    :param bucket: the bucket; its events to EventBridge are turned on.
+    :param bucket: the bucket, which sends its events to EventBridge.
     :param target: the function, or its queue.
     :param entries: what the function reads of it.
+    :param wildcards: whether the rule may compare both ends of keys. AWS allows 30 such rules in a region.
     """
 
     def __init__(
@@ -64,10 +68,10 @@ class ObjectCreatedRule(Construct):
         bucket: s3.IBucket,
         target: events.IRuleTarget,
         entries: Sequence[StorageEntry],
+        wildcards: bool = True,
     ) -> None:
         super().__init__(scope, construct_id)
-        bucket.enable_event_bridge_notification()
-        patterns = key_patterns(entries)
+        patterns = key_patterns(entries, wildcards=wildcards)
         self.rule = events.Rule(
             self,
             "Rule",
@@ -84,14 +88,26 @@ class ObjectCreatedRule(Construct):
         )
 
 
-def key_patterns(entries: Sequence[StorageEntry]) -> list[Mapping[str, str]]:
+def wildcards_fit(functions: Sequence[Function]) -> bool:
+    """Whether the rules of a workflow may have wildcards: those of another one have to fit, too."""
+    through_event_bridge = buckets_for_event_bridge(functions)
+    return (
+        sum(
+            any(entry.bucket in through_event_bridge and any(entry.suffixes) for entry in function.inputs)
+            for function in functions
+        )
+        <= _RULES_WITH_WILDCARDS
+    )
+
+
+def key_patterns(entries: Sequence[StorageEntry], *, wildcards: bool = True) -> list[Mapping[str, str]]:
     """EventBridge's patterns, one of which must match a key; empty for every key.
 
     If they would be too long for a rule, the runner checks suffixes, and then the ends of prefixes, instead.
     """
     found: list[Mapping[str, str]] = []
     for entry in entries:
-        of_entry = _patterns(entry)
+        of_entry = _patterns(entry, wildcards=wildcards)
         if not of_entry:
             return []
         found += [pattern for pattern in of_entry if pattern not in found]
@@ -106,8 +122,10 @@ def key_patterns(entries: Sequence[StorageEntry]) -> list[Mapping[str, str]]:
     return found
 
 
-def _patterns(entry: StorageEntry) -> list[Mapping[str, str]]:
+def _patterns(entry: StorageEntry, *, wildcards: bool) -> list[Mapping[str, str]]:
     prefix = entry.key_prefix
+    if prefix and not wildcards:
+        return [{"prefix": prefix}]
     if not all(entry.suffixes) or len(entry.suffixes) > _MOST_WILDCARDS or not entry.suffixes:
         return [{"prefix": prefix}] if prefix else []
     if not prefix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
     from scar_constructs.app import feature_flags
     from scar_constructs.workflow_stack import WorkflowStack
 
-    def run(workflow: Workflow, **options: Any) -> Synthesized:
+    def run(
+        workflow: Workflow, *, context: Mapping[str, object] | None = None, **options: Any
+    ) -> Synthesized:
         folder = tmp_path_factory.mktemp("cdk.out")
         app = App(
             outdir=str(folder),
-            context=feature_flags(),
+            context={**feature_flags(), **(context or {})},
             analytics_reporting=False,
             builtin_cloud_formation_validation=False,
         )

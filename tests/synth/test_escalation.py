@@ -238,5 +238,6 @@ def test_what_neither_the_rule_nor_the_function_can_handle_is_kept() -> None:
         {"FunctionName": {"Ref": name}, "DestinationConfig": {"OnFailure": {"Destination": kept}}},
     )
     statement = {"Action": "batch:SubmitJob", "Resource": ["arn:queue", "arn:definition:1"]}
-    policies = {"PolicyDocument": {"Statement": Match.array_with([Match.object_like(statement)])}}
-    template.has_resource_properties("AWS::IAM::Policy", policies)
+    document = {"Statement": Match.array_with([Match.object_like(statement)])}
+    policies = [Match.object_like({"PolicyDocument": document})]
+    template.has_resource_properties("AWS::IAM::Role", {"Policies": policies})

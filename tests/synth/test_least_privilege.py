@@ -51,7 +51,7 @@ def rights(synthesized: Synthesized, role: str) -> set[Right]:
     return {normalized(statement) for statement in synthesized.statements(role)}
 
 
-QUEUE_RIGHTS = ("sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage")
+QUEUE_RIGHTS = ("sqs:SendMessage",)
 LOG_RIGHTS = ("logs:CreateLogStream", "logs:PutLogEvents")
 READ_RIGHTS = ("s3:GetObject", "s3:GetObjectVersion")
 BUCKET = "<BucketsscarvideoBucket>"

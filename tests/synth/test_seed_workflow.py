@@ -22,7 +22,7 @@ EXPECTED_RESOURCES = {
     "AWS::EC2::VPCGatewayAttachment": 1,
     "AWS::ECR::Repository": 1,
     "AWS::Events::Rule": 1,
-    "AWS::IAM::Policy": 6,
+    "AWS::IAM::Policy": 2,
     "AWS::IAM::Role": 7,
     "AWS::Lambda::EventInvokeConfig": 3,
     "AWS::Lambda::Function": 5,
