@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from scar_cli.aws.deployed import DeployedFunction, stacks
 from scar_cli.aws.failure_queues import (
@@ -43,6 +44,8 @@ class NewFailures:
     since_ms: int = field(default_factory=lambda: int(time.time() * 1000) - _EARLIER_MS)
     depths: dict[str, int] = field(default_factory=dict)
     """Messages in each failure queue at the last look."""
+    clients: dict[str, Any] = field(default_factory=dict)
+    """Of SQS, by region: creating one takes longer than a look."""
 
     @classmethod
     def of(cls, bucket: str, folder: str) -> NewFailures:
@@ -71,7 +74,9 @@ class NewFailures:
         return None
 
     def _look(self, function: DeployedFunction) -> NewFailure | None:
-        sqs, url = client("sqs", region=function.region), function.failure_queue_url
+        if (region := function.region) not in self.clients:
+            self.clients[region] = client("sqs", region=region)
+        sqs, url = self.clients[region], function.failure_queue_url
         number = depth(sqs, url)
         if number == self.depths.get(url, 0):
             return None

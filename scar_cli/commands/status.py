@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -103,9 +103,10 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     functions = selected(**choice)
     start = moment_ms(since)
     everything = not any(choice.values())
+    clients = _clients(functions)
     while True:
         with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda function: _status(function, start), functions))
+            found = list(pool.map(lambda function: _status(function, start, clients), functions))
         kept = _kept(functions, everything=everything)
         if as_json:
             answer = {"functions": [asdict(one) for one in found], "kept_queues": list(map(asdict, kept))}
@@ -198,9 +199,16 @@ def _duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def _status(function: DeployedFunction, start_ms: int) -> Status:
+def _clients(functions: list[DeployedFunction]) -> Mapping[tuple[str, str], Any]:
+    """Clients by service and region: creating one takes as long as all of its calls for a function."""
+    needed = {(service, function.region) for function in functions for service in ("logs", "sqs")}
+    needed |= {("batch", function.region) for function in functions if function.job_queue is not None}
+    return {(service, region): client(service, region=region) for service, region in sorted(needed)}
+
+
+def _status(function: DeployedFunction, start_ms: int, clients: Mapping[tuple[str, str], Any]) -> Status:
     status = Status(function.name, function.mode)
-    logs = client("logs", region=function.region)
+    logs = clients["logs", function.region]
     status.last_activity = iso_time(last_activity(logs, function))
     for line in lines_of_group(logs, function, function.log_group, start_ms, pattern='"summary"'):
         own = parsed(line.text)
@@ -209,7 +217,7 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
     reasons = Counter(_reasons_of_lambda(logs, function, start_ms))
     status.running = _running(logs, function)
     if function.job_queue is not None:
-        jobs = jobs_of(client("batch", region=function.region), function, start_ms)
+        jobs = jobs_of(clients["batch", function.region], function, start_ms)
         status.queued = jobs.queued
         if jobs.oldest_queued_ms is not None:
             status.oldest_queued_s = max(0, int(time.time() - jobs.oldest_queued_ms / 1000))
@@ -217,7 +225,7 @@ def _status(function: DeployedFunction, start_ms: int) -> Status:
         status.done += jobs.done
         reasons += Counter(_reasons_of_batch(logs, jobs, function, start_ms))
         status.larger = _larger(logs, function, start_ms)
-    sqs = client("sqs", region=function.region)
+    sqs = clients["sqs", function.region]
     status.input_queue = _input_queue(sqs, function)
     if status.input_queue is not None:
         status.queued = (status.queued or 0) + status.input_queue
