@@ -29,6 +29,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "images",
         "queues",
         "batch",
+        "large-workflows",
         "once",
         "launch",
         "stages",
