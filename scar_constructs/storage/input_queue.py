@@ -78,6 +78,10 @@ class InputQueue(Construct):
             removal_policy=RemovalPolicy.DESTROY if destroy else RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
         )
         Tags.of(self.queue).add(FUNCTION_TAG, definition.name)
+        policy = self.queue.node.find_child("Policy")
+        if isinstance(policy, sqs.QueuePolicy) and not destroy:
+            # A queue that is kept still requires TLS.
+            policy.apply_removal_policy(RemovalPolicy.RETAIN)
 
     def grant_consume(self, role: iam.IRole) -> None:
         """Let the function's role receive and delete messages of this queue."""

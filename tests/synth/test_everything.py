@@ -337,6 +337,12 @@ def test_queue_of_a_function(every: Synthesized) -> None:
     assert queue["SqsManagedSseEnabled"] is True
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
     assert "withaqueueFailureQueue" in json.dumps(queue["RedrivePolicy"]["deadLetterTargetArn"])
+    (policy,) = (
+        found
+        for name, found in every.template["Resources"].items()
+        if name.startswith("FunctionswithaqueueInputQueuePolicy")
+    )
+    assert policy["DeletionPolicy"] == "Retain"
     mapping = every.one("AWS::Lambda::EventSourceMapping", ScalingConfig={"MaximumConcurrency": 6})
     assert mapping["BatchSize"] == 1
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
