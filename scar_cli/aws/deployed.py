@@ -31,6 +31,7 @@ _OUTPUTS = re.compile(OUTPUT + "([0-9a-f]{8})?")
 _DESCRIPTION = re.compile(r"SCAR workflow (?P<workflow>.*?)(?: \(stage (?P<stage>[a-z0-9-]+)\))?: ")
 """The beginning of a stack's description. The workflow is the FDL file's stem."""
 _GONE = ("DELETE_COMPLETE", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
+NESTED_STACK = "AWS::CloudFormation::Stack"
 _NAMES_SHOWN = 20
 _TEXTS = ("name", "mode", "log_group", "failure_queue_url")
 _LISTS = ("inputs", "outputs", "given_queue_urls")
@@ -111,6 +112,18 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
         for stack in outer:
             found[here, stack["StackName"]] = _read(stack, here, nested.get(stack["StackId"], []))
     return [one for key in sorted(found) for one in found[key]]
+
+
+def resources_of_stack(cloudformation: Any, name: str) -> list[dict[str, Any]]:
+    """The resources of a deployed stack; none if it does not exist. A nested stack is one resource.
+
+    Raises:
+        UserError: a call to AWS fails.
+    """
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    with explained("ValidationError"):  # the stack does not exist
+        return [resource for page in pages for resource in page["StackResourceSummaries"]]
+    return []
 
 
 def selected_stacks(

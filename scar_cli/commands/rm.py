@@ -11,7 +11,14 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, DeployedStack, selected, selected_stacks
+from scar_cli.aws.deployed import (
+    NESTED_STACK,
+    DeployedFunction,
+    DeployedStack,
+    resources_of_stack,
+    selected,
+    selected_stacks,
+)
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.kept_queues import NO_SUCH_QUEUE
 from scar_cli.aws.session import client, explained
@@ -216,13 +223,15 @@ def _waiting_files(stacks: Iterable[DeployedStack]) -> dict[DeployedFunction, in
 
 
 def _resources(stack: DeployedStack) -> Iterator[str]:
-    pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
-    with explained():
-        rows = [
-            (resource["ResourceType"], str(resource.get("PhysicalResourceId", "-")))
-            for page in pages.paginate(StackName=stack.name)
-            for resource in page["StackResourceSummaries"]
-        ]
+    """A line for each resource, also of nested stacks."""
+    cloudformation = client("cloudformation", region=stack.region)
+    left, rows = [stack.name], []
+    while left:
+        for resource in resources_of_stack(cloudformation, left.pop(0)):
+            identity = str(resource.get("PhysicalResourceId", "-"))
+            rows.append((resource["ResourceType"], identity))
+            if resource["ResourceType"] == NESTED_STACK and identity != "-":
+                left.append(identity)
     yield from table(("RESOURCE", "NAME"), rows)
 
 

@@ -21,7 +21,7 @@ import click
 
 from fdl_schemas.places import place_of_bucket
 from fdl_schemas.stages import staged
-from scar_cli.aws.deployed import stacks, workflow_of
+from scar_cli.aws.deployed import resources_of_stack, stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.aws.transfers import ask_why
 from scar_cli.deployment.nested import flattened
@@ -312,16 +312,12 @@ def _buckets(template: Mapping[str, Any]) -> Iterator[str]:
 
 def _owned(stack: SynthesizedStack) -> set[str]:
     """Buckets of the deployed stack."""
-    pages = client("cloudformation", region=stack.region).get_paginator("list_stack_resources")
-    with explained("ValidationError"):  # the stack does not exist
-        return {
-            str(resource.get("PhysicalResourceId"))
-            for page in pages.paginate(StackName=stack.name)
-            for resource in page["StackResourceSummaries"]
-            if resource["ResourceType"] == "AWS::S3::Bucket"
-            and not resource["ResourceStatus"].startswith("DELETE_")
-        }
-    return set()
+    return {
+        str(resource.get("PhysicalResourceId"))
+        for resource in resources_of_stack(client("cloudformation", region=stack.region), stack.name)
+        if resource["ResourceType"] == "AWS::S3::Bucket"
+        and not resource["ResourceStatus"].startswith("DELETE_")
+    }
 
 
 def _place(fdl: str, context: Mapping[str, str], bucket: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-STACK = "AWS::CloudFormation::Stack"
+from scar_cli.aws.deployed import NESTED_STACK
+
 _PATH = "aws:cdk:path"
 _OUTPUT = "Outputs."
 
@@ -51,7 +52,7 @@ class _Stack:
         self._resources: Mapping[str, Any] = template.get("Resources") or {}
         self.nested: dict[str, _Stack] = {}
         for identity, resource in self._resources.items():
-            inner = nested(identity, resource) if resource.get("Type") == STACK else None
+            inner = nested(identity, resource) if resource.get("Type") == NESTED_STACK else None
             if inner is not None:
                 self.nested[identity] = _Stack(
                     inner,

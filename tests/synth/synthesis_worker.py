@@ -46,6 +46,8 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
     from scar_constructs.app import feature_flags
     from scar_constructs.deployment import Deployment
     from scar_constructs.functions.provider_settings import with_environment_values
+    from scar_constructs.regions import split_by_region
+    from scar_constructs.resource_counts import resources_of, shared_resources
     from scar_constructs.workflow_stack import add_stacks
 
     for file in folder.glob("*.json"):
@@ -61,10 +63,12 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
     app.synth()
     yield from _said(folder)
     functions: list[object] = []
+    resources = 0
     for template in sorted(folder.glob("*.template.json")):
         yield from (f"cfn-lint {found}" for found in lint(template))
         content = json.loads(template.read_text())
         yield from _over_a_limit(content)
+        resources += len(content["Resources"])
         functions += [
             resource["Properties"]["FunctionName"]
             for resource in content["Resources"].values()
@@ -72,6 +76,13 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
         ]
     if sorted(map(str, functions)) != sorted(function.name for function in workflow.functions):
         yield f"functions of the templates: {functions}"
+    counted = sum(
+        shared_resources(part.workflow)
+        + sum(resources_of(one, distributed_launch=False) for one in part.workflow.functions)
+        for part in split_by_region(workflow, REGION)
+    )
+    if resources > counted:
+        yield f"{resources} resources, and only {counted} were counted"
 
 
 def _said(folder: Path) -> Iterator[str]:

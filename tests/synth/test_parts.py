@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 
 from fdl_schemas.load import check
 from fdl_schemas.model import BatchJob, Container, ExecutionMode, Function, StorageEntry, Workflow
 from scar_cli.deployment.cdk import SynthesizedStack, _stacks
 from scar_cli.deployment.changes import compare
+from scar_cli.deployment.nested import flattened
 from scar_cli.deployment.rights import rights_of
 from scar_cli.deployment.template import Names
+from scar_constructs import ScarWorkflow
 from scar_constructs.deployment import DeploymentError, with_real_names
 from scar_constructs.functions.provider_settings import with_environment_values
 from scar_constructs.parts import MAIN, parts_of
@@ -235,3 +240,56 @@ def test_changes_of_nested_stacks_are_seen(every: Workflow, split: Synthesized) 
     (queue,) = (one for one in removed.values() if one.kind == QUEUE)
     assert queue.name == f"Functions/{name}/FailureQueue/Queue"
     assert re.fullmatch(r"Part1NestedStack\w+/Functions\w+FailureQueue\w+", asked[0])
+
+
+def test_nested_stacks_contain_nothing_that_functions_share(split: Synthesized) -> None:
+    """AWS allows 50 compute environments and 50 job queues in a region, and 5 VPCs."""
+    shared = (
+        "AWS::Batch::ComputeEnvironment",
+        "AWS::Batch::JobQueue",
+        "AWS::EC2::VPC",
+        "AWS::ECR::Repository",
+    )
+    for file in split.folder.glob("*.nested.template.json"):
+        kinds = {resource["Type"] for resource in json.loads(file.read_text())["Resources"].values()}
+        assert not kinds & {
+            *shared,
+            "AWS::S3::Bucket",
+            "AWS::Lambda::LayerVersion",
+            "AWS::ApiGateway::Account",
+        }
+
+
+def test_a_construct_in_an_own_app_is_split_too(tmp_path: Path) -> None:
+    """Other resources of the app refer to functions in nested stacks as to any other."""
+    (tmp_path / "many.yaml").write_text(
+        "functions:\n  aws:\n"
+        + "".join(
+            f"  - lambda: {{name: {name}, container: {{image: alpine}}, "
+            f"input: [{{storage_provider: s3, path: data/{name}}}]}}\n"
+            for name in ("here", "there")
+        )
+    )
+    (tmp_path / "many.stacks.json").write_text('{"functions": {"here": 0, "there": 1}}')
+    app = App(
+        outdir=str(tmp_path / "out"), analytics_reporting=False, builtin_cloud_formation_validation=False
+    )
+    stack = Stack(app, "Media")
+    many = ScarWorkflow(stack, "Many", fdl=tmp_path / "many.yaml", udocker_tools="none")
+    caller = iam.Role(stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    many.grant_invoke(caller)
+    s3.Bucket(stack, "Own").grant_read(many.functions["there"])
+    app.synth()
+    main, nested = (
+        json.loads(file.read_text())
+        for file in (tmp_path / "out" / "Media.template.json", *(tmp_path / "out").glob("*.nested.*.json"))
+    )
+    (output,) = (key for key in nested["Outputs"] if key.startswith("ScarWorkflow"))
+    assert output in main["Outputs"]
+    assert "there" in json.dumps(nested["Outputs"][output])
+    assert "there" not in json.dumps(main["Outputs"][output])
+    names = Names(flattened(main, lambda _identity, _resource: nested))
+    rights = set(rights_of(names))
+    assert "Caller may lambda:InvokeFunction on there, there:*" in {
+        right for right in rights if right.startswith("Caller") and " there" in right
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
@@ -122,6 +123,43 @@ def test_workflows_in_stacks_of_other_apps_are_found() -> None:
     ]
     assert [function.name for one in found for function in one.functions] == ["one", "two-dev"]
     assert deployed._read({"StackName": "x", "StackStatus": "CREATE_COMPLETE", "Outputs": []}, "r") == []
+
+
+def test_functions_of_nested_stacks_belong_to_the_workflow_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def listed(name: str, key: str, *functions: str, **more: str) -> dict[str, Any]:
+        told = [
+            {"name": one, "mode": "lambda", "log_group": "g", "failure_queue_url": "q"} for one in functions
+        ]
+        content = {"workflow": "w", "functions": told, "buckets": ["b"] if "ParentId" not in more else []}
+        outputs = [{"OutputKey": key, "OutputValue": json.dumps(content)}]
+        return {"StackName": name, "StackStatus": "CREATE_COMPLETE", "StackId": f"id-{name}", **more} | {
+            "Outputs": outputs
+        }
+
+    pages = [
+        {
+            "Stacks": [
+                listed("w-Part2-X", "ScarWorkflow", "d", ParentId="id-w"),
+                listed("w", "ScarWorkflow", "a"),
+            ]
+        },
+        {"Stacks": [listed("w-Part1-X", "ScarWorkflow", "b", "c", ParentId="id-w")]},
+        {"Stacks": [listed("media", "ScarWorkflow0a1b2c3d", "e")]},
+        {"Stacks": [listed("m-P", "ScarWorkflow0a1b2c3d", "f", ParentId="id-media")]},
+        {"Stacks": [{"StackName": "theirs", "StackStatus": "CREATE_COMPLETE", "ParentId": "id-other"}]},
+    ]
+    cloudformation = mock.Mock()
+    cloudformation.meta.region_name = "us-east-1"
+    cloudformation.get_paginator.return_value.paginate.return_value = pages
+    monkeypatch.setattr(deployed, "client", lambda _service, region: cloudformation)
+    found = deployed.stacks()
+    assert [(one.name, [function.name for function in one.functions], one.buckets) for one in found] == [
+        ("media", ["e", "f"], ("b",)),
+        ("w", ["a", "b", "c", "d"], ("b",)),
+    ]
+    assert {function.stack for function in found[1].functions} == {"w"}
 
 
 @pytest.mark.parametrize("words", [["-n", "f"], ["--stack", "media"]])
