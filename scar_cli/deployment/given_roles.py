@@ -180,7 +180,8 @@ class _Values:
                     name = str(resource.get("PhysicalResourceId", "")).rpartition("/")[2]
                     deployed[str(resource["LogicalResourceId"])] = name
         return {
-            identity: deployed.get(identity) or f"{stack}-{identity}-0"[:_LONGEST_QUEUE_NAME]
+            identity: deployed.get(identity)
+            or f"{stack}-{identity}-0".replace("/", "-")[:_LONGEST_QUEUE_NAME]  # of a nested stack
             for identity, resource in self._resources.items()
             if resource.get("Type") == _QUEUE
         }

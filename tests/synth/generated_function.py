@@ -181,7 +181,7 @@ def _lambda_settings() -> dict[str, st.SearchStrategy[Any]]:
         "supervisor": st.just({"version": "latest"}),
         "reserved_concurrency": numbers(0, 100_000),
         "retry_attempts": st.integers(0, 2),
-        "tags": st.one_of(few_tags, st.just({f"tag-{number}": "x" for number in range(49)})),
+        "tags": st.one_of(few_tags, st.just({f"tag-{number}": "x" for number in range(48)})),
         "preheat": st.booleans(),
         "asynchronous": st.booleans(),
         "invocation_type": st.sampled_from(["RequestResponse", "Event", "DryRun"]),
