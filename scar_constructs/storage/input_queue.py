@@ -14,6 +14,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
+from aws_cdk.interfaces.aws_s3 import IBucketRef
 from constructs import Construct, IDependable
 
 from fdl_schemas import model
@@ -143,7 +144,7 @@ class QueueDestination:
         self._queue_arn = queue_arn
         self._policy = policy
 
-    def bind(self, scope: Construct, bucket: s3.IBucketRef) -> s3.BucketNotificationDestinationConfig:
+    def bind(self, scope: Construct, bucket: IBucketRef) -> s3.BucketNotificationDestinationConfig:
         """Called by the CDK for each notification."""
         return s3.BucketNotificationDestinationConfig(
             arn=self._queue_arn,

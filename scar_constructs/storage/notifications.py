@@ -17,6 +17,7 @@ from aws_cdk import Aws, CfnResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk.interfaces.aws_s3 import IBucketRef
 from constructs import Construct, IDependable
 
 from fdl_schemas.model import StorageEntry
@@ -55,11 +56,11 @@ class FunctionDestination:
     :param bucket_name: the final name of the bucket.
     """
 
-    def __init__(self, function: lambda_.IFunction, bucket_name: str) -> None:
+    def __init__(self, function: lambda_.Function, bucket_name: str) -> None:
         self._function = function
         self._bucket_name = bucket_name
 
-    def bind(self, _scope: Construct, _bucket: s3.IBucket) -> s3.BucketNotificationDestinationConfig:
+    def bind(self, scope: Construct, bucket: IBucketRef) -> s3.BucketNotificationDestinationConfig:
         """Called by the CDK."""
         return s3.BucketNotificationDestinationConfig(
             type=s3.BucketNotificationDestinationType.LAMBDA,
