@@ -35,7 +35,7 @@ EXPECTED_RESOURCES = {
     "AWS::SQS::QueuePolicy": 2,
     "Custom::S3BucketNotifications": 1,
     "Custom::ScarAssembledImage": 2,
-    "Custom::ScarBucketFolders": 2,
+    "Custom::ScarBucketFolders": 1,
 }
 
 
