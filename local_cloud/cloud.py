@@ -100,7 +100,7 @@ class Cloud:
             CloudError: the folder cannot be read.
         """
         holder = self._holder()
-        if holder is None or not self._is_alive(holder):
+        if holder is None or _has_ended(holder):
             return None
         try:
             facts = json.loads((self.state / "running.json").read_text())
@@ -246,15 +246,6 @@ class Cloud:
             raise self._unusable(error) from error
         return None
 
-    def _is_alive(self, supervisor: int) -> bool:
-        if self._process is not None:
-            self._process.poll()  # a child process that has ended exists until then
-        try:
-            os.kill(supervisor, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
     def _claim_folder(self) -> None:
         try:
             self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -311,6 +302,17 @@ class Cloud:
 def _signal(process: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, number)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether a process does not exist, or its parent has only not waited for it yet (Linux only)."""
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
 
 
 def _is_free(port: int) -> bool:
