@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import warnings
 import zipfile
@@ -23,7 +24,6 @@ from tests.synth.policy_findings import policy_findings
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
-_ASSETS = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 _STACK, _TEMPLATE = "workflow", "template.json"
 _TRUST = json.dumps(
     {
@@ -53,8 +53,10 @@ NOT_IN_MOTO = {
 """Types that moto's CloudFormation skips."""
 
 
-def problems(template: Path) -> list[str]:
+def problems(template: Path, region: str = REGION) -> list[str]:
     """Resources that moto does not create in an empty account, and findings in the policies of the roles.
+
+    `region` is one of the partition `aws`.
 
     Raises `ClientError` if moto rejects the template.
     """
@@ -62,13 +64,18 @@ def problems(template: Path) -> list[str]:
     from moto import mock_aws
     from moto.iam.models import iam_backends
 
-    content = json.loads(template.read_text())
+    # Generated documents name roles of any account, but AWS accepts only those of the stack's.
+    content = json.loads(
+        re.sub("arn:aws:iam::[0-9]+:role/", f"arn:aws:iam::{ACCOUNT}:role/", template.read_text())
+    )
     config: Any = {"lambda": {"use_docker": False}, "batch": {"use_docker": False}}
     with mock_aws(config=config), _gaps_filled(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about NOT_IN_MOTO
-        _prepare(content)
-        cloudformation = boto3.client("cloudformation", REGION)
-        location = f"https://{_ASSETS}.s3.amazonaws.com/{_TEMPLATE}"
+        logging.getLogger("moto").setLevel(logging.ERROR)  # the same, outside of pytest
+        assets = f"cdk-hnb659fds-assets-{ACCOUNT}-{region}"
+        _prepare(content, region, assets)
+        cloudformation = boto3.client("cloudformation", region)
+        location = f"https://{assets}.s3.amazonaws.com/{_TEMPLATE}"
         cloudformation.create_stack(StackName=_STACK, TemplateURL=location)
         created = Counter(
             resource["ResourceType"]
@@ -87,23 +94,26 @@ def problems(template: Path) -> list[str]:
     return found + [f"{name}: {one}" for name, policy in policies.items() for one in policy_findings(policy)]
 
 
-def _prepare(content: Any) -> None:
+def _prepare(content: Any, region: str, assets: str) -> None:
     """Create what the template needs of the account: assets, and what it names but does not create."""
     import boto3
 
-    s3, iam = boto3.client("s3", REGION), boto3.client("iam")
-    s3.create_bucket(Bucket=_ASSETS)
-    s3.put_object(Bucket=_ASSETS, Key=_TEMPLATE, Body=json.dumps(content))
+    s3, iam = boto3.client("s3", REGION), boto3.client("iam")  # which creates buckets without a location
+    s3.create_bucket(Bucket=assets)
+    s3.put_object(Bucket=assets, Key=_TEMPLATE, Body=json.dumps(content))
     for key in _values_of("S3Key", content):
-        s3.put_object(Bucket=_ASSETS, Key=key, Body=_package())
+        s3.put_object(Bucket=assets, Key=key, Body=_package())
     bootstrap = {"Name": "/cdk-bootstrap/hnb659fds/version", "Value": "30", "Type": "String"}
-    boto3.client("ssm", REGION).put_parameter(**bootstrap)
-    given = re.findall(rf"arn:aws:iam::{ACCOUNT}:role/([\w+=,.@-]+)", json.dumps(content))
+    boto3.client("ssm", region).put_parameter(**bootstrap)
+    given = re.findall(rf"arn:aws:iam::{ACCOUNT}:role/([\w+=,.@/-]+)", json.dumps(content))
     for role in {_BATCH_ROLE, *given}:
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=_TRUST)
-    for queue in set(re.findall(rf"arn:aws:sqs:{REGION}:{ACCOUNT}:([\w-]+)", json.dumps(content))):
-        boto3.client("sqs", REGION).create_queue(QueueName=queue)
-    _make_given_network(json.dumps(content))
+        path, slash, name = role.rpartition("/")
+        iam.create_role(RoleName=name, Path=f"/{path}{slash}", AssumeRolePolicyDocument=_TRUST)
+    for profile in set(re.findall(r"instance-profile/([\w+=,.@-]+)", json.dumps(content))):
+        iam.create_instance_profile(InstanceProfileName=profile)
+    for queue in set(re.findall(rf"arn:aws:sqs:{region}:{ACCOUNT}:([\w-]+)", json.dumps(content))):
+        boto3.client("sqs", region).create_queue(QueueName=queue)
+    _make_given_network(json.dumps(content), region)
 
 
 def _read(document: str | dict[str, Any]) -> Any:
@@ -133,10 +143,10 @@ def _values_of(key: str, content: Any) -> Iterator[Any]:
             yield from _values_of(key, value)
 
 
-def _make_given_network(template: str) -> None:
+def _make_given_network(template: str, region: str) -> None:
     from moto.ec2.models import ec2_backends
 
-    backend = ec2_backends[ACCOUNT][REGION]
+    backend = ec2_backends[ACCOUNT][region]
     vpc = backend.create_vpc("10.0.0.0/16")
     for number, subnet in enumerate(sorted(set(re.findall(r"\bsubnet-[0-9a-f]+", template)))):
         with mock.patch("moto.ec2.models.subnets.random_subnet_id", return_value=subnet):
@@ -183,15 +193,19 @@ def _gaps_filled() -> Iterator[None]:
         create = BatchBackend.create_compute_environment
 
         def create_environment(self: Any, name: str, kind: str, *about: Any) -> Any:
+            _state, resources, _role = about
+            if resources.get("instanceTypes") == ["default_arm64"]:  # which moto does not know
+                resources["instanceTypes"] = ["optimal"]
             return create(self, name, kind.upper(), *about)
 
         replace(BatchBackend, "create_compute_environment", create_environment)
-        # moto registers every definition of CloudFormation as one of a single container.
+        # moto registers every definition of CloudFormation with a single container, and loses empty tags.
         register = BatchBackend.register_job_definition
 
         def register_definition(self: Any, **about: Any) -> Any:
             kind = "multinode" if about["node_properties"] else "container"
-            return register(self, **about | {"_type": kind})
+            tags = {name: value or "" for name, value in about["tags"].items()}
+            return register(self, **about | {"_type": kind, "tags": tags})
 
         replace(BatchBackend, "register_job_definition", register_definition)
         make = ComputeEnvironment.create_from_cloudformation_json

@@ -47,7 +47,11 @@ def policy_findings(document: dict[str, Any]) -> list[str]:
 
 
 def _parliament_findings(document: dict[str, Any]) -> Iterator[str]:
-    for found in _parliament().analyze_policy_string(json.dumps(document)).findings:
+    # parliament takes colons in the keys of objects for separators of the ARN.
+    text = re.sub(
+        r"(arn:[^:]*:s3:::)([^\"]*)", lambda arn: arn[1] + arn[2].replace(":", "-"), json.dumps(document)
+    )
+    for found in _parliament().analyze_policy_string(text).findings:
         for detail in found.detail if isinstance(found.detail, list) else [found.detail]:
             if isinstance(detail, dict):
                 detail = f"{detail['action']} needs {detail['required_format']}"  # noqa: PLW2901

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.linting import REGION, lint
+from tests.synth.moto_deployment import problems
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _SAID = ("aws:cdk:warning", "aws:cdk:error", "aws:cdk:info")
@@ -22,6 +23,11 @@ _SAID = ("aws:cdk:warning", "aws:cdk:error", "aws:cdk:info")
 # Limits of AWS that the linter does not know.
 _EVENT_PATTERN_CHARACTERS = 2048
 _TAGS = 50
+
+_ANY_REGION = "unknown-region"
+"""Of a stack whose functions name none."""
+_OTHER_PARTITIONS = ("us-gov-", "cn-")
+"""Of regions where the ARNs in generated documents do not exist."""
 
 
 def main() -> None:
@@ -60,7 +66,7 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
         builtin_cloud_formation_validation=False,  # cfn-lint checks more
     )
     add_stacks(app, workflow, Deployment(fdl=fdl, stack_name="workflow"), REGION)
-    app.synth()
+    assembly = app.synth()
     yield from _said(folder)
     functions: list[object] = []
     resources = 0
@@ -83,6 +89,10 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
     )
     if resources > counted:
         yield f"{resources} resources, and only {counted} were counted"
+    for stack in assembly.stacks:
+        region = stack.environment.region
+        if not region.startswith(_OTHER_PARTITIONS):
+            yield from problems(folder / stack.template_file, REGION if region == _ANY_REGION else region)
 
 
 def _said(folder: Path) -> Iterator[str]:

@@ -609,3 +609,4 @@ def test_every_kind_of_batch_jobs_can_be_deployed(synthesize: Synthesize, tmp_pa
     assert found.findings() == []
     assert found.said() == []
     assert [str(match) for match in lint_file(found.folder / "workflow.template.json")] == []
+    assert found.second_opinion() == []

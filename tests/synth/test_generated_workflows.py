@@ -1,4 +1,5 @@
-"""Whatever valid document: it becomes templates that cfn-lint passes, and the CDK has nothing to say.
+"""Whatever valid document: it becomes templates that cfn-lint passes and that deploy in moto, with policies
+without findings, and the CDK has nothing to say.
 
 `FDL_EXAMPLES=2000 pytest tests/synth/test_generated_workflows.py` looks longer.
 """
