@@ -293,6 +293,7 @@ def test_a_gpu_gets_an_instance_that_has_one(synthesize: Synthesize) -> None:
     assert resources["Ec2Configuration"] == [{"ImageType": "ECS_AL2023_NVIDIA"}]
     assert resources["InstanceTypes"] == ["g4dn"]
     assert resources["AllocationStrategy"] == "BEST_FIT_PROGRESSIVE"
+    assert "DesiredvCpus" not in resources, "Batch changes it, and a deployment must not change it back"
 
 
 def test_instances_can_start_containers_and_containers_cannot_use_their_role(synthesize: Synthesize) -> None:
@@ -358,6 +359,34 @@ def test_file_systems_are_mounted_into_jobs(synthesize: Synthesize) -> None:
     assert synthesized.findings() == []
 
 
+_G4DN = ComputeResources(type="EC2", instance_types=("g4dn",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (BatchJob(compute_resources=_G4DN), BatchJob(compute_resources=_G4DN, gpus=1)),
+        (BatchJob(compute_resources=_G4DN), BatchJob(compute_resources=_G4DN, multi_node=MultiNode(2))),
+        (BatchJob(), BatchJob(state="DISABLED")),
+        (
+            BatchJob(compute_resources=ComputeResources(**SUBNETS)),
+            BatchJob(
+                compute_resources=ComputeResources(**SUBNETS | {"subnets": ("subnet-0123456789abcdef9",)})
+            ),
+        ),
+    ],
+)
+def test_jobs_that_need_other_resources_do_not_share_a_queue(one: BatchJob, other: BatchJob) -> None:
+    from aws_cdk import App, Stack
+
+    from scar_constructs.batch.network import JobNetwork
+    from scar_constructs.batch.queues import SharedQueue
+
+    stack = Stack(App(analytics_reporting=False), "workflow")
+    network = JobNetwork.of(stack)
+    assert len({SharedQueue.of(stack, function_with(job), network).arn for job in (one, other)}) == 2
+
+
 def test_a_hundred_functions_share_a_few_queues() -> None:
     from aws_cdk import App, Stack
 
@@ -403,7 +432,12 @@ def test_an_existing_vpc_is_looked_up(vpc: str, looked_up: dict[str, str], synth
     assert missing["props"]["filter"] == looked_up
     assert missing["props"]["region"] == "eu-west-1"
     assert not synthesized.of_type("AWS::EC2::VPC")
-    assert synthesized.one("AWS::EC2::SecurityGroup")["VpcId"] == "vpc-12345"  # until it is looked up
+    # Placeholders until it is looked up: a VPC with two private subnets and two public ones.
+    assert synthesized.one("AWS::EC2::SecurityGroup")["VpcId"] == "vpc-12345"
+    resources = synthesized.one("AWS::Batch::ComputeEnvironment")["ComputeResources"]
+    assert resources["Subnets"] == ["p-12345", "p-67890"]
+    job = synthesized.one("AWS::Batch::JobDefinition")["ContainerProperties"]
+    assert job["NetworkConfiguration"] == {"AssignPublicIp": "DISABLED"}
 
 
 def test_no_vpc_is_looked_up_that_nothing_needs(synthesize: Synthesize) -> None:

@@ -57,6 +57,10 @@ def test_the_first_rule_that_fits_decides(rules: Any, again: bool) -> None:
             "restricted characters",
         ),
         ({"attempts": 2, "evaluateOnExit": [{"onReason": "a(b", "action": "EXIT"}]}, "restricted characters"),
+        (
+            {"attempts": 2, "evaluateOnExit": [{"onStatusReason": "Host * x", "action": "EXIT"}]},
+            "restricted characters",
+        ),
     ],
 )
 def test_a_strategy_that_aws_rejects_is_rejected(strategy: dict[str, Any], said: str) -> None:
