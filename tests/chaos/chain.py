@@ -1,7 +1,7 @@
 """Files go through three functions while faults are injected.
 
 in ─► chaos-first (Lambda) ─► a ─► chaos-middle (Batch) ─► b ─► chaos-last (Lambda) ─► out
-launch ─► chaos-launched (Lambda) ─► launched
+launch ─► chaos-launched (Lambda) ─► launched ◄─ chaos-arrays (array jobs) ◄─ arrays
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _FUNCTIONS = (
     ("chaos-middle", "a", "b", "batch"),
     ("chaos-last", "b", "out", "lambda"),
     ("chaos-launched", "launch", "launched", "lambda"),
+    ("chaos-arrays", "arrays", "launched", "batch"),
 )
 _LAST_FAULT_WITHIN_S = 60.0
 _RESULTS = 0.8

@@ -14,11 +14,19 @@ from tests.chaos.workload import Workload
 
 _LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; main()"]
 _TRIES = 20
+FUNCTIONS = {"chaos-launched": "launch", "chaos-arrays": "arrays"}
+"""Functions that are launched in turn, and their input folders: the second one gets array jobs."""
 
 
 def name_of(launch: int, file: int) -> str:
     """Of a file."""
     return f"launch-{launch:02}-{file:02}.txt"
+
+
+def _function(launch: int) -> tuple[str, str]:
+    """The function of a launch, and the folder of its files."""
+    name, folder = list(FUNCTIONS.items())[launch % len(FUNCTIONS)]
+    return name, f"{folder}/{launch:02}"
 
 
 class Launches:
@@ -40,9 +48,10 @@ class Launches:
         """Upload the files of the launches; the function is not yet deployed, so no event is sent."""
         s3 = self._workload.client("s3")
         for number in range(launches):
+            _name, folder = _function(number)
             for file in range(self._files):
                 s3.put_object(
-                    Bucket=self._workload.bucket, Key=f"launch/{number:02}/{name_of(number, file)}", Body=b"x"
+                    Bucket=self._workload.bucket, Key=f"{folder}/{name_of(number, file)}", Body=b"x"
                 )
 
     def kill_one(self, chance: random.Random) -> None:
@@ -61,8 +70,9 @@ class Launches:
     def _launch(self, number: int, after_s: float) -> None:
         state = self._folder / f"launch-{number:02}"
         state.mkdir()
-        new = ["-f", str(self._workload.fdl), "-n", "chaos-launched", "--rate", "20/s"]
-        new += ["--bucket-path", f"{self._workload.bucket}/launch/{number:02}"]
+        name, folder = _function(number)
+        new = ["-f", str(self._workload.fdl), "-n", name, "--rate", "20/s"]
+        new += ["--bucket-path", f"{self._workload.bucket}/{folder}"]
         with (state / "output.txt").open("w") as output:
             process = self._start(new, state, output)
             time.sleep(after_s)
