@@ -110,7 +110,7 @@ def stacks(regions: Sequence[str | None] = (None,)) -> list[DeployedStack]:
                     else:
                         outer.append(stack)
         for stack in outer:
-            found[here, stack["StackName"]] = _read(stack, here, nested.get(stack["StackId"], []))
+            found[here, stack["StackName"]] = _read(stack, here, nested.get(stack.get("StackId", ""), []))
     return [one for key in sorted(found) for one in found[key]]
 
 

@@ -8,5 +8,6 @@ changes.py     the changes of a deployment, in words
 losses.py      the data that is lost with a removed or replaced resource
 comment.py     the changes as Markdown, for a comment on a pull request
 template.py    templates as people read them
+nested.py      the templates of nested stacks as one template
 rights.py      the permissions that a template grants, one sentence each
 """
