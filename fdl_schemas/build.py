@@ -25,10 +25,10 @@ from fdl_schemas.model import (
     ExecutionMode,
     FileSystem,
     Function,
-    InputQueue,
     JobSize,
     MultiNode,
     OscarService,
+    QueueSettings,
     RunOptions,
     Setting,
     StorageEntry,
@@ -323,7 +323,7 @@ def storage_entry(settings: Mapping[str, Any]) -> StorageEntry:
     )
 
 
-def _queue(settings: Any, function: Mapping[str, Any]) -> InputQueue | None:
+def _queue(settings: Any, function: Mapping[str, Any]) -> QueueSettings | None:
     """The queue of an input; its defaults depend on the function."""
     if not isinstance(settings, dict):
         return None
@@ -332,7 +332,7 @@ def _queue(settings: Any, function: Mapping[str, Any]) -> InputQueue | None:
     if not in_batch:
         reserved = int(function.get("reserved_concurrency") or _CONCURRENCY)
         most = max(_LEAST_CONCURRENCY, min(reserved, _MOST_CONCURRENCY))
-    return InputQueue(
+    return QueueSettings(
         **{"max_concurrency": most, **_given(settings, "max_concurrency", read=int)},
         batch_window_s=int(settings.get("batch_window", _WINDOW_S)) if in_batch else 0,
         arn=settings.get("arn"),

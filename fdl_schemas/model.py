@@ -33,8 +33,8 @@ class ExecutionMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class InputQueue:
-    """The SQS queue in which the new files of an input wait."""
+class QueueSettings:
+    """Settings of the SQS queue in which the new files of an input wait."""
 
     max_concurrency: int
     """Maximum number of concurrent invocations of the function for this queue."""
@@ -61,7 +61,7 @@ class StorageEntry:
     """`KIND` or `KIND.NAME`; `s3` alone is the function's own account and role."""
     topic_arn: str | None = None
     """Only for inputs: the SNS topic that delivers the bucket's notifications, if they are not direct."""
-    queue: InputQueue | None = None
+    queue: QueueSettings | None = None
     """Only for inputs: the queue in which new files wait; None: they invoke the function directly."""
 
     @property

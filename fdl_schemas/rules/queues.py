@@ -13,7 +13,7 @@ from typing import Final
 from fdl_schemas.build import Draft, FunctionEntry
 from fdl_schemas.diagnostics.diagnostic import quoted
 from fdl_schemas.graph import edges
-from fdl_schemas.model import ExecutionMode, Function, InputQueue, StorageEntry
+from fdl_schemas.model import ExecutionMode, Function, QueueSettings, StorageEntry
 from fdl_schemas.reading.document import PathInFile
 from fdl_schemas.reading.findings import Findings
 
@@ -30,7 +30,7 @@ _CONCURRENCY_OF_AN_ACCOUNT: Final = 1000
 
 def check_queues(entry: FunctionEntry, findings: Findings) -> None:
     """Checks the queues of one function's inputs."""
-    sources: dict[str | None, InputQueue | None] = {}
+    sources: dict[str | None, QueueSettings | None] = {}
     for index, read in enumerate(entry.function.inputs):
         path = entry.at("lambda", "input", index, "queue")
         if read.provider != "s3" or not findings.is_whole(path[:-1]):
@@ -67,7 +67,7 @@ def check_queues(entry: FunctionEntry, findings: Findings) -> None:
         _check_concurrency(entry, queues, findings)
 
 
-def _check_concurrency(entry: FunctionEntry, queues: list[InputQueue], findings: Findings) -> None:
+def _check_concurrency(entry: FunctionEntry, queues: list[QueueSettings], findings: Findings) -> None:
     reserved = entry.function.reserved_concurrency
     most = sum(queue.max_concurrency for queue in queues)
     if (

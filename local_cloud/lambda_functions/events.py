@@ -31,7 +31,7 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eventbridge, lambda_svc, sns
 
 from local_cloud.lambda_functions import event_failures, loops, request_ids
-from local_cloud.lambda_functions.queue_sources import Batch, QueueSources
+from local_cloud.lambda_functions.queue_sources import MessageBatch, QueueSources
 from local_cloud.messages import chains
 from local_cloud.patches import Original, replaces
 from local_cloud.state.stopping import BackgroundWork
@@ -157,10 +157,10 @@ class EventQueue(BackgroundWork):
                 work = self._next()
                 self._running[id(work)] = work
             try:
-                conclude = self._queues.run(work) if isinstance(work, Batch) else self._run(work)
+                conclude = self._queues.run(work) if isinstance(work, MessageBatch) else self._run(work)
             except Exception:
                 _log.exception("trying again: %s", work)
-                if isinstance(work, Batch):
+                if isinstance(work, MessageBatch):
                     conclude = partial(self._queues.give_back, work)
                 else:
                     conclude = partial(self._delay, work, RETRY_AFTER_S[-1])
@@ -171,14 +171,14 @@ class EventQueue(BackgroundWork):
                         conclude()
                 self._changed.notify_all()
 
-    def _next(self) -> QueuedEvent | Batch:
+    def _next(self) -> QueuedEvent | MessageBatch:
         """Wait for an event, or a batch of messages, whose function has room. The lock is held."""
         while True:
             if self._paused:
                 self._changed.wait()
                 continue
             now = time.monotonic()
-            takers: list[Callable[[float], tuple[QueuedEvent | Batch | None, float | None]]] = [
+            takers: list[Callable[[float], tuple[QueuedEvent | MessageBatch | None, float | None]]] = [
                 self._next_event,
                 self._queues.take,
             ]
@@ -186,7 +186,7 @@ class EventQueue(BackgroundWork):
             for take in takers if self._events_next else reversed(takers):
                 work, at = take(now)
                 if work is not None:
-                    self._events_next = isinstance(work, Batch)
+                    self._events_next = isinstance(work, MessageBatch)
                     return work
                 wake_at += [] if at is None else [at]
             self._changed.wait(max(0.0, min(wake_at) - now) if wake_at else None)

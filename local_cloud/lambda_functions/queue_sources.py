@@ -63,7 +63,7 @@ _log = logging.getLogger("queue-sources")
 
 
 @dataclass
-class Batch:
+class MessageBatch:
     """Messages that were received together for one invocation."""
 
     mapping: Mapping
@@ -89,7 +89,7 @@ class QueueSources:
     def __init__(self) -> None:
         self._in_flight: Counter[str] = Counter()
         """Batches of each mapping, with the throttled ones."""
-        self._throttled: list[Batch] = []
+        self._throttled: list[MessageBatch] = []
         self._nothing_until: dict[str, float] = {}
         """When to look at a queue again, on the monotonic clock."""
         self._turn: dict[str, int] = {}
@@ -102,7 +102,7 @@ class QueueSources:
         _check_calls()
         _check_templates()
 
-    def take(self, now: float) -> tuple[Batch | None, float | None]:
+    def take(self, now: float) -> tuple[MessageBatch | None, float | None]:
         """A batch to invoke a function with, or else when to look again (None: after a change).
 
         The lock of the store is held.
@@ -143,7 +143,7 @@ class QueueSources:
         else:
             self._nothing_until.clear()
 
-    def run(self, batch: Batch) -> Callable[[], None]:
+    def run(self, batch: MessageBatch) -> Callable[[], None]:
         """Invoke the function once. Returns what must be done afterwards, in one transaction."""
         mapping = batch.mapping
         with request_scope(batch.account, batch.region):
@@ -177,7 +177,7 @@ class QueueSources:
                 _log.info("%d of %d messages for %s failed", len(failed), len(batch.records), name)
         return partial(self._finish, batch, failed, "OK")
 
-    def give_back(self, batch: Batch) -> None:
+    def give_back(self, batch: MessageBatch) -> None:
         """Make the messages of a batch visible again, because it could not be run."""
         self._finish(batch, set(batch.receipts), "PROBLEM: Function call failed")
 
@@ -188,7 +188,7 @@ class QueueSources:
 
     def _batch_of(
         self, account: str, region: str, mapping: Mapping, now: float
-    ) -> tuple[Batch | None, float | None]:
+    ) -> tuple[MessageBatch | None, float | None]:
         queue = sqs._queue_by_arn(mapping["EventSourceArn"])
         if queue is None or self._in_flight[mapping["UUID"]] >= _most_in_flight(mapping, queue):
             return None, None  # the end of a batch is a change
@@ -215,7 +215,7 @@ class QueueSources:
         self._served += 1
         self._turn[mapping["UUID"]] = self._served
         self._in_flight[mapping["UUID"]] += 1
-        return Batch(
+        return MessageBatch(
             mapping=mapping,
             account=account,
             region=region,
@@ -227,11 +227,11 @@ class QueueSources:
             received=max(int(message["receive_count"]) for message in received),
         ), None
 
-    def _hold(self, batch: Batch) -> None:
+    def _hold(self, batch: MessageBatch) -> None:
         batch.again_at = time.monotonic() + _THROTTLED_FOR_S
         self._throttled.append(batch)
 
-    def _finish(self, batch: Batch, failed: set[str], result: str) -> None:
+    def _finish(self, batch: MessageBatch, failed: set[str], result: str) -> None:
         after_s = VISIBLE_AGAIN_AFTER_S[min(batch.received, len(VISIBLE_AGAIN_AFTER_S)) - 1]
         for message, receipt in batch.receipts.items():
             if message in failed:
@@ -241,7 +241,7 @@ class QueueSources:
         batch.mapping["LastProcessingResult"] = result
         self._end(batch)
 
-    def _end(self, batch: Batch) -> None:
+    def _end(self, batch: MessageBatch) -> None:
         self.look_again(batch.mapping["EventSourceArn"])
         self._in_flight[batch.mapping["UUID"]] -= 1
         if self._in_flight[batch.mapping["UUID"]] <= 0:

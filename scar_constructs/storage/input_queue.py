@@ -17,8 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk.interfaces.aws_s3 import IBucketRef
 from constructs import Construct, IDependable
 
-from fdl_schemas import model
-from fdl_schemas.model import ExecutionMode, Function
+from fdl_schemas.model import ExecutionMode, Function, QueueSettings
 from scar_constructs.functions.data_access import allow
 from scar_constructs.functions.failure_queue import FUNCTION_TAG
 
@@ -55,7 +54,7 @@ class InputQueue(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        settings: model.InputQueue,
+        settings: QueueSettings,
         definition: Function,
         failure_queue: sqs.IQueue,
         destroy: bool = False,

@@ -13,8 +13,8 @@ from fdl_schemas.model import (
     Container,
     ExecutionMode,
     Function,
-    InputQueue,
     MultiNode,
+    QueueSettings,
     StorageEntry,
     Workflow,
 )
@@ -98,7 +98,7 @@ def test_events_of_a_queue_are_read_in_batches_that_the_function_can_submit(
             container=Container(image="alpine"),
             execution_mode=ExecutionMode.BATCH,
             memory_mib=memory_mib,
-            inputs=(StorageEntry("data", name, queue=InputQueue(2, window_s)),),
+            inputs=(StorageEntry("data", name, queue=QueueSettings(2, window_s)),),
             batch=job,
         )
 

@@ -8,7 +8,7 @@ import pytest
 
 from fdl_schemas.build import storage_entry
 from fdl_schemas.graph import edges, loops, overlapping_inputs
-from fdl_schemas.model import Container, Function, InputQueue, StorageEntry
+from fdl_schemas.model import Container, Function, QueueSettings, StorageEntry
 
 
 def entry(path: str, suffix: str = "", prefix: str = "", provider: str = "s3") -> StorageEntry:
@@ -165,7 +165,7 @@ def test_whole_bucket_overlaps_all_its_folders() -> None:
     "fed",
     [
         StorageEntry("b", "in", topic_arn="arn:aws:sns:us-east-1:123456789012:t"),
-        StorageEntry("b", "in", queue=InputQueue(2, arn="arn:aws:sqs:us-east-1:123456789012:q")),
+        StorageEntry("b", "in", queue=QueueSettings(2, arn="arn:aws:sqs:us-east-1:123456789012:q")),
     ],
 )
 def test_input_fed_from_elsewhere_overlaps_nothing_but_can_be_triggered(fed: StorageEntry) -> None:

@@ -17,10 +17,10 @@ from fdl_schemas.model import (
     ExecutionMode,
     FileSystem,
     Function,
-    InputQueue,
     JobSize,
     MultiNode,
     OscarService,
+    QueueSettings,
     RunOptions,
     Setting,
     StorageEntry,
@@ -419,7 +419,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
                     "in",
                     prefixes=("a",),
                     topic_arn="arn:aws:sns:eu-west-1:123456789012:new",
-                    queue=InputQueue(max_concurrency=4, retention_days=3),
+                    queue=QueueSettings(max_concurrency=4, retention_days=3),
                 ),
             ),
             outputs=(StorageEntry("results", "out", suffixes=("jpg",), provider="minio.lab"),),
@@ -487,15 +487,15 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "queue", "expected"),
     [
-        ("", "{}", InputQueue(10, 0, 14)),
-        ("reserved_concurrency: 50", "{}", InputQueue(50, 0, 14)),
-        ("reserved_concurrency: 5000", "{}", InputQueue(1000, 0, 14)),
-        ("execution_mode: batch", "{}", InputQueue(2, 20, 14)),
-        ("execution_mode: batch, reserved_concurrency: 50", "{batch_window: 0}", InputQueue(2, 0, 14)),
-        ("", '{arn: "arn:aws:sqs:eu-west-1:123456789012:q"}', InputQueue(10, arn=QUEUE_ARN)),
+        ("", "{}", QueueSettings(10, 0, 14)),
+        ("reserved_concurrency: 50", "{}", QueueSettings(50, 0, 14)),
+        ("reserved_concurrency: 5000", "{}", QueueSettings(1000, 0, 14)),
+        ("execution_mode: batch", "{}", QueueSettings(2, 20, 14)),
+        ("execution_mode: batch, reserved_concurrency: 50", "{batch_window: 0}", QueueSettings(2, 0, 14)),
+        ("", '{arn: "arn:aws:sqs:eu-west-1:123456789012:q"}', QueueSettings(10, arn=QUEUE_ARN)),
     ],
 )
-def test_defaults_of_a_queue(function: str, queue: str, expected: InputQueue, tmp_path: Path) -> None:
+def test_defaults_of_a_queue(function: str, queue: str, expected: QueueSettings, tmp_path: Path) -> None:
     settings = f"name: f, container: {{image: a}}, input: [{{path: inputs/in, queue: {queue}}}], {function}"
     workflow = load(f"functions: {{aws: [{{lambda: {{{settings}}}}}]}}", tmp_path)
     assert workflow.functions[0].inputs == (StorageEntry("inputs", "in", queue=expected),)
