@@ -223,6 +223,8 @@ def test_life_of_a_stack(deploying: Deploying) -> None:
     deploying.cdk("destroy")
     assert deploying.status() is None
     assert deploying.repositories() == []
+    queues = deploying.cloud.client("sqs").list_queues().get("QueueUrls", [])
+    assert [url for url in queues if "FailureQueue" in url], "events of failed runs are kept"
     assert deploying.precious(BUCKET) == b"precious"
     assert deploying.precious(OWN_BUCKET) == b"precious"
     assert "LambdaFunctionConfigurations" not in s3.get_bucket_notification_configuration(Bucket=BUCKET)
