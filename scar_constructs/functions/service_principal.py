@@ -10,7 +10,8 @@ def service_principal(service: str, *, source_arn: str | None = None) -> iam.Ser
     """A service that may assume a role only for resources of the role's account (confused deputy).
 
     Only for services that send `aws:SourceAccount` when they assume a role. With any other service, the
-    condition is never met. These do: Lambda, tasks of ECS
+    condition is never met. These do: Lambda
+    (https://docs.aws.amazon.com/lambda/latest/dg/permissions-managed-policies.html), tasks of ECS
     (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html) and Step Functions
     (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html).
 
