@@ -236,7 +236,10 @@ class Claim:
         """One write. None if it was done, else what the table has instead."""
         from botocore.exceptions import ClientError
 
-        conditional = {"ConditionExpression": condition} if condition is not None else {}
+        conditional = {}
+        if condition is not None:
+            conditional["ConditionExpression"] = condition
+            conditional["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         try:
             with _explained(self._table):
                 _client().update_item(
@@ -244,7 +247,6 @@ class Claim:
                     Key={"id": {"S": self.id}},
                     UpdateExpression=change,
                     ExpressionAttributeValues={name: _typed(value) for name, value in values.items()},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                     **conditional,
                 )
         except ClientError as error:

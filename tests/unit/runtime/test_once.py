@@ -415,6 +415,33 @@ def test_an_output_is_written_once_for_each_claim(bucket: Bucket, outputs: Calla
     assert bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", []) == []
 
 
+def test_two_runs_that_upload_at_the_same_moment_write_each_output_once(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_versions(bucket)
+    monkeypatch.setattr(s3_upload, "LARGE_BYTES", 6 * 1024 * 1024)
+    both, finish = threading.Barrier(2, timeout=30), s3_upload.S3Uploader._finish
+
+    def finish_together(uploader: s3_upload.S3Uploader, begun: Any) -> None:
+        both.wait()
+        finish(uploader, begun)
+
+    monkeypatch.setattr(s3_upload.S3Uploader, "_finish", finish_together)
+    runs = []
+    for content in (b"x", b"y"):
+        file = tmp_path / content.decode()
+        file.write_bytes(content * 6 * 1024 * 1024)
+        upload = Upload(file, bucket.name, "out/large", file.stat().st_size, "1")
+        runs.append(threading.Thread(target=S3Storage().upload, args=([upload],)))
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert not both.broken
+    assert versions(bucket) == {"large": 1}
+    assert bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", []) == []
+
+
 @pytest.mark.parametrize("before", [(), ("0",)], ids=["new", "overwritten"])
 def test_requests_whose_answer_is_lost_write_each_output_once(
     bucket: Bucket, outputs: Callable[..., None], monkeypatch: pytest.MonkeyPatch, cloud: str, before: Any
@@ -443,7 +470,8 @@ def losing_answers(cloud: str) -> Iterator[tuple[str, Counter[str]]]:
             answer = connection.getresponse()
             content = answer.read()
             writes = ("partNumber" not in self.path) if self.command == "PUT" else ("uploadId" in self.path)
-            if writes and self.command in ("PUT", "POST") and not lost[self.command]:
+            written = writes and answer.status == 200 and self.command in ("PUT", "POST")
+            if written and not lost[self.command]:
                 lost[self.command] += 1
                 self.close_connection = True
                 return
