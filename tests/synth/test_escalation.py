@@ -103,6 +103,13 @@ def failed(
     return {"source": "aws.batch", "detail-type": "Batch Job State Change", "detail": detail}
 
 
+def terminated() -> dict[str, Any]:
+    """Of a job that ran out of memory when somebody had terminated it."""
+    event = failed(137, "enough", "OutOfMemoryError: Container killed due to memory usage")
+    event["detail"]["isTerminated"] = True
+    return event
+
+
 def variables_of(overrides: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["value"] for one in overrides["environment"]}
 
@@ -139,6 +146,7 @@ def test_the_last_size_is_followed_by_the_failure_queue(handler: ModuleType, aws
     handler.handler(failed(SCAR_SIZE="1"), None)
     needs = {one["type"]: one["value"] for one in aws.jobs[0]["containerOverrides"]["resourceRequirements"]}
     assert (needs["MEMORY"], needs["VCPU"]) == ("16384", "2")
+    assert variables_of(aws.jobs[0]["containerOverrides"])["SCAR_SIZE"] == "2"
     last = failed(SCAR_SIZE="2")
     handler.handler(last, None)
     assert len(aws.jobs) == 1
@@ -153,6 +161,7 @@ def test_the_last_size_is_followed_by_the_failure_queue(handler: ModuleType, aws
         failed(None, "Task failed to start", "CannotPullContainerError: x"),
         failed(137, "Your Spot Task was interrupted."),
         failed(137, "enough"),  # TerminateJob
+        terminated(),
         failed(None, "Host EC2 (instance i-0123456789abcdef0) terminated."),
     ],
 )
