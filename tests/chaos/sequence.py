@@ -45,11 +45,10 @@ _PER_THOUSAND: dict[Kind, int] = {
     Event.LAUNCHER: 20,
     Event.DISK_FULL: 10,
     Event.CLOCK: 10,
-    Victim.WORKER: 90,
-    Victim.WORKER_KEEPER: 60,
-    Victim.CONTAINER: 80,
+    Victim.FUNCTION: 140,
+    Victim.FUNCTION_KEEPER: 70,
+    Victim.JOB: 110,
     Victim.JOB_KEEPER: 60,
-    Victim.JOB: 90,
     Fault.REFUSED: 80,
     Fault.UNANSWERED: 150,
     Fault.HALF_SENT: 70,
@@ -83,7 +82,7 @@ def plan(count: int, seed: int) -> list[Planned]:
     kinds = [kind for kind, share in _PER_THOUSAND.items() for _ in range(max(1, share * count // 1000))]
     chance.shuffle(kinds)
     while len(kinds) < count:
-        kinds.append(chance.choice((Fault.UNANSWERED, Victim.WORKER, Victim.JOB)))
+        kinds.append(chance.choice((Fault.UNANSWERED, Victim.FUNCTION, Victim.JOB)))
     return [
         Planned(kind, chance.randint(*_REQUESTS_BETWEEN), chance.randrange(1 << 30)) for kind in kinds[:count]
     ]

@@ -13,14 +13,12 @@ from pathlib import Path
 class Victim(enum.Enum):
     """What is killed."""
 
-    WORKER = "Lambda worker"
-    """The process that runs the handler."""
-    WORKER_KEEPER = "keeper of a Lambda worker"
-    CONTAINER = "process in a function's container"
-    JOB_KEEPER = "keeper of a job"
+    FUNCTION = "process of a Lambda function's container"
+    """The container's host, its engine, or a process in it."""
+    FUNCTION_KEEPER = "keeper of a Lambda function's container"
+    JOB = "process of a job's container"
+    JOB_KEEPER = "keeper of a job's container"
     """Its host is lost, as Batch sees it."""
-    JOB = "process of a job"
-    """The container's host, its engine, or a process in the container."""
 
 
 def kill(victim: Victim, emulator: int, chance: random.Random) -> bool:
@@ -36,21 +34,34 @@ def kill(victim: Victim, emulator: int, chance: random.Random) -> bool:
     return False
 
 
+_MARKS = {
+    Victim.FUNCTION: b"AWS_LAMBDA_FUNCTION_NAME",
+    Victim.FUNCTION_KEEPER: b"AWS_LAMBDA_FUNCTION_NAME",
+    Victim.JOB: b"AWS_BATCH_JOB_ID",
+    Victim.JOB_KEEPER: b"AWS_BATCH_JOB_ID",
+}
+"""Variables in the container."""
+
+
 def _find(victim: Victim, emulator: int) -> Iterable[int]:
     children = _children()
-    keepers = children.get(emulator, [])
-    of_jobs = [keeper for keeper in keepers if b"contain" in _command(keeper)]
-    of_workers = [keeper for keeper in keepers if keeper not in of_jobs and children.get(keeper)]
-    workers = [child for keeper in of_workers for child in children[keeper]]
-    if victim is Victim.WORKER_KEEPER:
-        return of_workers
-    if victim is Victim.WORKER:
-        return workers
-    if victim is Victim.CONTAINER:
-        return _below(workers, children)
-    if victim is Victim.JOB_KEEPER:
-        return of_jobs
-    return _below(of_jobs, children)
+    containers = {
+        keeper: _below([keeper], children)
+        for keeper in children.get(emulator, [])
+        if b"contain" in _read(keeper, "cmdline")
+    }
+    wanted = {
+        keeper: processes
+        for keeper, processes in containers.items()
+        if any(
+            variable.startswith(_MARKS[victim])
+            for process in processes
+            for variable in _read(process, "environ")
+        )
+    }
+    if victim in (Victim.FUNCTION_KEEPER, Victim.JOB_KEEPER):
+        return wanted
+    return [process for processes in wanted.values() for process in processes]
 
 
 def _below(processes: Iterable[int], children: dict[int, list[int]]) -> list[int]:
@@ -74,8 +85,9 @@ def _children() -> dict[int, list[int]]:
     return found
 
 
-def _command(process: int) -> list[bytes]:
+def _read(process: int, what: str) -> list[bytes]:
+    """The command line, or the environment, of a process."""
     try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{process}/{what}").read_bytes().split(b"\0")
     except OSError:
         return []

@@ -93,6 +93,7 @@ class Proxy:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._waiting: deque[Fault] = deque()
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
 
     @contextlib.contextmanager
@@ -120,6 +121,9 @@ class Proxy:
         return len(self._waiting)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)  # asyncio itself keeps only a weak reference
+            task.add_done_callback(self._serving.discard)
         back: _Stream | None = None
         front = _Stream(reader, writer)
         try:
