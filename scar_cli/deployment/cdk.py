@@ -19,7 +19,6 @@ from typing import Any
 
 import click
 
-from fdl_schemas.places import place_of_bucket
 from fdl_schemas.stages import staged
 from scar_cli.aws.deployed import resources_of_stack, stacks, workflow_of
 from scar_cli.aws.session import client, error_code, explained
@@ -324,6 +323,8 @@ def _place(fdl: str, context: Mapping[str, str], bucket: str) -> str:
     """Where the FDL file mentions a bucket; empty if a function was described by flags."""
     if "from_flags" in context:
         return ""
+    from fdl_schemas.places import place_of_bucket  # after an error only: it loads the reader of FDL files
+
     names = {_final_name(name, context): name for name in workflow_of(fdl).buckets}
     found = place_of_bucket(fdl, names.get(bucket, bucket))
     return "" if found is None else f"{found}: "

@@ -226,11 +226,23 @@ def make_queue(cloud: Clients, command: list[str], **definition: Any) -> tuple[s
     return queue["jobQueueArn"], registered["jobDefinitionArn"]
 
 
+def queue_for_rules(cloud: Clients, name: str) -> tuple[str, str]:
+    """A new queue to which EventBridge may send: its URL and ARN."""
+    sqs = cloud.client("sqs")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    principal = {"Service": "events.amazonaws.com"}
+    allowed = {"Effect": "Allow", "Principal": principal, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [allowed]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    return url, arn
+
+
 def finished(cloud: CloudUnderTest, job_id: str) -> Any:
     def describe() -> Any:
         return cloud.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
 
-    return until(describe, lambda job: job["status"] in ("SUCCEEDED", "FAILED"))
+    return until(describe, lambda job: job["status"] in ("SUCCEEDED", "FAILED"), within_s=90)
 
 
 def log_of(cloud: CloudUnderTest, job: Any) -> list[str]:

@@ -19,6 +19,7 @@ from tests.cloud.embedded import (
     log_of,
     make_function,
     make_queue,
+    queue_for_rules,
     until,
 )
 
@@ -145,8 +146,7 @@ def test_a_job_waits_for_the_one_that_it_depends_on(cloud: CloudUnderTest) -> No
 def test_a_failed_job_reaches_a_queue_by_an_event_rule(cloud: CloudUnderTest) -> None:
     batch, sqs, events = cloud.client("batch"), cloud.client("sqs"), cloud.client("events")
     job_queue, definition = make_queue(cloud, ["false"])
-    url = sqs.create_queue(QueueName=f"failed-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    url, arn = queue_for_rules(cloud, f"failed-{uuid.uuid4().hex[:8]}")
     pattern = {
         "source": ["aws.batch"],
         "detail-type": ["Batch Job State Change"],

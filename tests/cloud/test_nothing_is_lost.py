@@ -21,7 +21,15 @@ from botocore.exceptions import ClientError
 
 from local_cloud.cloud import Cloud
 from tests.cloud.ecr_images import make_image_function, push, shell_image
-from tests.cloud.embedded import CloudUnderTest, Shell, any_role, make_queue, until, zipped
+from tests.cloud.embedded import (
+    CloudUnderTest,
+    Shell,
+    any_role,
+    make_queue,
+    queue_for_rules,
+    until,
+    zipped,
+)
 
 pytestmark = pytest.mark.cloud
 
@@ -49,7 +57,7 @@ def until_saved(shell: Shell, text: str) -> None:
 
 def queue_for_failed_jobs(shell: Shell) -> str:
     """A queue that receives the failures of all jobs and of the children of array jobs."""
-    url: str = shell.client("sqs").create_queue(QueueName="failed-jobs")["QueueUrl"]
+    url, arn = queue_for_rules(shell, "failed-jobs")
     events = shell.client("events")
     neither_array_nor_node = {
         "arrayProperties": {"size": [{"exists": False}]},
@@ -57,7 +65,6 @@ def queue_for_failed_jobs(shell: Shell) -> str:
     }
     pattern = {"source": ["aws.batch"], "detail": {"status": ["FAILED"], **neither_array_nor_node}}
     events.put_rule(Name="failed-jobs", EventPattern=json.dumps(pattern))
-    arn = "arn:aws:sqs:us-east-1:000000000000:failed-jobs"
     events.put_targets(Rule="failed-jobs", Targets=[{"Id": "queue", "Arn": arn}])
     return url
 

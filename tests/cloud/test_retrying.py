@@ -125,8 +125,8 @@ def test_events_of_earlier_deployments_are_shown_and_sent_too(
     assert "retry-two: 1 event of an earlier deployment. To send again: scar retry" in status
     assert f"renamed, which is not deployed any longer: 1 event in {kept['renamed']}." in status
     assert "idle" not in status
-    answer = scar.json("retry")
-    assert sent(answer) == {"retry-one": 0, "retry-two": 2, "retry-gone": 0}
+    answer = sent(scar.json("retry"))  # of all stacks: other tests may have some, too
+    assert {name: answer[name] for name in FUNCTIONS} == {"retry-one": 0, "retry-two": 2, "retry-gone": 0}
     assert "retry-two" not in [one["function"] for one in scar.json("status", code=1)["kept_queues"]]
 
 
@@ -138,9 +138,8 @@ def test_events_of_files_are_sent_to_the_input_queue(
     sqs.send_message(QueueUrl=urls["retry-two"], MessageBody=event)
     (answer,) = scar.json("retry", "-n", "retry-two")["functions"]
     assert answer["events"] == ["b/in/a"]
-    status = scar.json("status")
+    status = scar.json("status", "--stack", "retrying")
     assert [one["queued"] for one in status["functions"]] == [None, 1, None]
-    assert status["kept_queues"] == []
     (message,) = sqs.receive_message(QueueUrl=input_url, WaitTimeSeconds=5)["Messages"]
     assert message["Body"] == event
 
