@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(busybox_layer() is None, reason="busybox-static is not installed"),
 ]
 
-FAULTS, SEED = 17, 1
+FAULTS, SEED = 10, 3
 
 
 def test_files_come_through_a_chain_of_three_functions_whatever_fails(
