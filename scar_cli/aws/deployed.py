@@ -120,8 +120,8 @@ def resources_of_stack(cloudformation: Any, name: str) -> list[dict[str, Any]]:
     Raises:
         UserError: a call to AWS fails.
     """
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
     with explained("ValidationError"):  # the stack does not exist
+        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
         return [resource for page in pages for resource in page["StackResourceSummaries"]]
     return []
 

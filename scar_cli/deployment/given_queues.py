@@ -13,13 +13,13 @@ from typing import Any
 
 import click
 
+from scar_cli.aws.kept_queues import NO_SUCH_QUEUE
 from scar_cli.aws.session import client, error_code, explained
 from scar_cli.deployment.cdk import SynthesizedStack
 from scar_cli.errors import UserError
 
 _LEAST_TRIES = 5
 """AWS recommends this `maxReceiveCount`, because a throttled invocation counts."""
-_MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _attributes(sqs: Any, given: GivenQueue) -> dict[str, str]:
             wanted = ["VisibilityTimeout", "RedrivePolicy"]
             found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)
         except ClientError as error:
-            if error_code(error) in _MISSING:
+            if error_code(error) in NO_SUCH_QUEUE:
                 return {}
             raise
     return dict(found["Attributes"])

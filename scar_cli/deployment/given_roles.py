@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from scar_cli.aws.deployed import resources_of_stack
 from scar_cli.aws.session import client, explained
 from scar_cli.deployment.cdk import SynthesizedStack
 from scar_cli.errors import UserError
@@ -173,12 +174,10 @@ class _Values:
 
     def _names_of_queues(self) -> Mapping[str, str]:
         cloudformation, stack = self._stack
-        deployed = {}
-        with explained("ValidationError"):  # the stack does not exist
-            for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
-                for resource in page["StackResourceSummaries"]:
-                    name = str(resource.get("PhysicalResourceId", "")).rpartition("/")[2]
-                    deployed[str(resource["LogicalResourceId"])] = name
+        deployed = {
+            str(resource["LogicalResourceId"]): str(resource.get("PhysicalResourceId", "")).rpartition("/")[2]
+            for resource in resources_of_stack(cloudformation, stack)
+        }
         return {
             identity: deployed.get(identity)
             or f"{stack}-{identity}-0".replace("/", "-")[:_LONGEST_QUEUE_NAME]  # of a nested stack

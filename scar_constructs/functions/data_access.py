@@ -20,6 +20,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
+from constructs import IConstruct
 
 from fdl_schemas.model import Container, Function, StorageEntry
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
@@ -134,6 +135,11 @@ def grant_assets(role: iam.IRole, assets: Sequence[s3_assets.Asset]) -> None:
         allow(role, ["s3:GetObject"], [asset.bucket.arn_for_objects(asset.s3_object_key) for asset in assets])
 
 
+def bucket_arn(scope: IConstruct, name: str) -> str:
+    """The ARN of a bucket, in the partition of the scope's stack."""
+    return Stack.of(scope).format_arn(service="s3", region="", account="", resource=name)
+
+
 def in_policy(text: str) -> str:
     """A part of an object's key, escaped for the resource of a policy.
 
@@ -168,8 +174,6 @@ def _object_arns(
         objects = f"{in_policy(entry.key_prefix)}*"
         if not entry.is_notified_elsewhere:
             return buckets[entry.bucket].arn_for_objects(objects)
-        return Stack.of(role).format_arn(
-            service="s3", region="", account="", resource=entry.bucket, resource_name=objects
-        )
+        return f"{bucket_arn(role, entry.bucket)}/{objects}"
 
     return list(dict.fromkeys(arn(entry) for entry in entries if entry.provider == "s3"))

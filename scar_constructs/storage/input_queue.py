@@ -18,7 +18,7 @@ from aws_cdk.interfaces.aws_s3 import IBucketRef
 from constructs import Construct, IDependable
 
 from fdl_schemas.model import ExecutionMode, Function, QueueSettings
-from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.data_access import allow, bucket_arn
 from scar_constructs.functions.failure_queue import FUNCTION_TAG
 
 _CONSUME = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -113,15 +113,14 @@ class InputQueue(Construct):
 
     def destination(self, bucket_names: Sequence[str]) -> QueueDestination:
         """The destination of the notifications of these buckets, of this account. Call it once."""
-        stack = Stack.of(self)
-        arns = [stack.format_arn(service="s3", region="", account="", resource=name) for name in bucket_names]
+        arns = [bucket_arn(self, name) for name in bucket_names]
         result = self.queue.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("s3.amazonaws.com")],
                 actions=["sqs:SendMessage"],
                 resources=[self.queue.queue_arn],
                 conditions={
-                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "StringEquals": {"aws:SourceAccount": Stack.of(self).account},
                     "ArnEquals": {"aws:SourceArn": arns},
                 },
             )

@@ -21,7 +21,7 @@ from aws_cdk.interfaces.aws_s3 import IBucketRef
 from constructs import Construct, IDependable
 
 from fdl_schemas.model import StorageEntry
-from scar_constructs.functions.data_access import write_log_statement
+from scar_constructs.functions.data_access import bucket_arn, write_log_statement
 from scar_constructs.functions.retention import log_group
 from scar_constructs.functions.service_principal import service_principal
 
@@ -81,9 +81,7 @@ class FunctionDestination:
             function_name=self._function.function_arn,
             principal="s3.amazonaws.com",
             source_account=Aws.ACCOUNT_ID,
-            source_arn=Stack.of(self._function).format_arn(
-                service="s3", region="", account="", resource=self._bucket_name
-            ),
+            source_arn=bucket_arn(self._function, self._bucket_name),
         )
 
 

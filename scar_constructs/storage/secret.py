@@ -34,7 +34,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from scar_constructs.findings import acknowledge, acknowledge_wildcard
-from scar_constructs.functions.data_access import allow
+from scar_constructs.functions.data_access import allow, bucket_arn
 from scar_constructs.functions.handler_function import HandlerFunction
 
 
@@ -72,7 +72,7 @@ class StorageSecret(Construct):
         provider = HandlerFunction(
             self, "Provider", handler="storage_secret", description="Stores the settings of storage providers"
         )
-        bucket = stack.format_arn(service="s3", region="", account="", resource=location.bucket_name)
+        bucket = bucket_arn(self, location.bucket_name)
         # Of this stack, with all hashes: objects of older deployments are deleted, too.
         objects = f"{bucket}/{location.object_key.replace(version, '*')}"
         provider.allow(
