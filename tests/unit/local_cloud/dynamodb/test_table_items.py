@@ -4,10 +4,9 @@ own, as ministack is changed for good.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.emulator_programs import result_in_block
 
 START = """
 import asyncio, json, os, sys, time
@@ -53,17 +52,7 @@ with request_scope("000000000000", "us-east-1"):
 
 
 def in_emulator(folder: Path, statements: str) -> object:
-    program = START + "\n".join(f"    {line}" for line in statements.strip().splitlines())
-    done = subprocess.run(
-        [sys.executable, "-c", f"{program}\n    print(json.dumps(result))", str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result: object = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return result_in_block(START, statements, str(folder))
 
 
 def test_items_come_back_after_the_process_was_killed(tmp_path: Path) -> None:

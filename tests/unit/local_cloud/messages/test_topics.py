@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
+
+from tests.emulator_programs import result_of
 
 RECORDS = {
     "Records": [
@@ -33,12 +33,8 @@ handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Subscription"]
 {statements}
 print(json.dumps(result))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result: object = json.loads(done.stdout.splitlines()[-1])
-    return result
+    found: object = result_of(program)
+    return found
 
 
 def test_filters_look_into_each_record_of_a_notification() -> None:
