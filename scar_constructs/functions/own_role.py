@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 _ROOM = 9_000
-"""Characters for statements. AWS IAM allows 10 240 for all inline policies of a role, also those of users."""
+"""Characters for statements. AWS IAM allows 10,240 for all inline policies of a role, also those of users."""
 _OF_A_TOKEN = 70
 """Characters that a token, such as an ARN, has at deployment, beyond those that it has here."""
 

@@ -68,7 +68,7 @@ class _Provider(HandlerFunction):
     """The one function of a stack that makes folders."""
 
     _room = 8000
-    """AWS IAM allows 10 240 characters for a role's inline policies; the rest is for other permissions."""
+    """AWS IAM allows 10,240 characters for a role's inline policies; the rest is for other permissions."""
 
     def allow_on(self, bucket: s3.IBucket, folders: Sequence[str], on_delete: OnDelete) -> None:
         if folders:
