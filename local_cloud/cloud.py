@@ -104,8 +104,10 @@ class Cloud:
             return None
         try:
             facts = json.loads((self.state / "running.json").read_text())
+            if facts["pid"] != holder or _has_ended(facts["emulator_pid"]):
+                return None  # the record of a cloud that was killed
             return Running(**facts, credentials=credentials.load(self.state))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, KeyError):
             return None  # it is starting, or stopping
 
     def start(

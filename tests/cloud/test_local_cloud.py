@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -257,7 +258,12 @@ def sleepers(shell: Shell) -> list[int]:
 def test_a_killed_cloud_leaves_nothing_running(busy: Shell, victim: str) -> None:
     running = json.loads((busy.state / "running.json").read_text())
     others = busy.processes()
+    # A stopped supervisor has not noticed yet that its emulator has ended.
+    os.kill(running["pid"], signal.SIGSTOP)
     os.kill(running[victim], signal.SIGKILL)
+    notice = threading.Timer(2.0, os.kill, (running["pid"], signal.SIGCONT))
+    if victim == "emulator_pid":
+        notice.start()
     # It waits until the rest of the killed cloud has saved its state, and ignores its record.
     assert busy.json("local", "start")["started"] is True
     assert set(others) & set(busy.processes()) == set()
