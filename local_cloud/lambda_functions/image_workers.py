@@ -240,6 +240,9 @@ class _QuietServer(http.server.ThreadingHTTPServer):
 def _guarded(handler: Any) -> Any:
     class GuardedHandler(handler):  # type: ignore[misc]
         path: str
+        wbufsize = -1
+        """Headers and body leave together. With two segments, each event would be 40 ms late: the second one
+        waits until the first one is acknowledged (Nagle's algorithm, delayed acknowledgments)."""
 
         def parse_request(self) -> bool:
             if not super().parse_request():
