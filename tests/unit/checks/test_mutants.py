@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import main
+from tests.mutants.__main__ import LISTS, ROOT, main
+from tests.mutants.mutant import read, subjects
 
 CODE = """def fits(size: int) -> bool:
     return size <= 3
@@ -54,6 +55,10 @@ def run(root: Path, *options: str, **lists: str) -> int:
     for subject, text in lists.items():
         (root / "lists" / f"{subject}.toml").write_text(text)
     return main(["--jobs", "2", *options], root, root / "lists")
+
+
+def test_entries_of_all_lists_fit_the_code() -> None:
+    assert all(read(LISTS, subject, ROOT) for subject in subjects(LISTS))
 
 
 def test_mutants_are_judged_one_by_one_and_never_in_the_working_tree(
