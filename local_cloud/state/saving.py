@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ministack.app
 from ministack.core import persistence
@@ -33,8 +34,11 @@ _FREQUENT = re.compile(
     r"|(Put|Update|Delete)Item|Batch(Get|Write)Item|Transact|Query|Scan)"
 )
 """Calls by `X-Amz-Target` that change nothing, or only what is not part of a snapshot."""
-_SHARE = 0.05
+_SHARE = 0.02
 """Maximum share of one core's time for saving."""
+_LARGE = 65_536
+"""Bytes from which a value, such as the content of a layer, is saved as a file of its own."""
+_FILE = "scar:file"
 _TRIES = 10
 _log = logging.getLogger("saving")
 
@@ -46,7 +50,7 @@ class Snapshots:
         self._store = store
         self._changed = threading.Event()
         self._saved: dict[str, str] = {}
-        self._code = _CodeFiles()
+        self._files = _Files()
 
     def install(self, restore: Sequence[Callable[[], None]]) -> None:
         """Install between the server and the emulator, and replace its own saving and loading.
@@ -74,7 +78,7 @@ class Snapshots:
 
         ministack.app._load_persisted_state = load
         ministack.app.save_all = lambda _services: None
-        self._code.install()
+        self._files.install()
         threading.Thread(target=self._save_after_changes, daemon=True, name="saving").start()
 
     def save(self) -> None:
@@ -99,8 +103,8 @@ class Snapshots:
                 return
         if changed:  # check again, because work continues after a request was answered
             self._changed.set()
-        if not self._store.owes:
-            self._code.remove_unused()
+        if not self._store.owes and self._saved.keys() <= now.keys():
+            self._files.remove_unused()
 
     def save_and_close(self) -> None:
         """Save for the last time. Only on the event loop's thread; later changes are lost."""
@@ -129,10 +133,11 @@ class Snapshots:
 
     def _snapshot(self) -> dict[str, str]:
         texts: dict[str, str] = {}
+        self._files.used.clear()
         for service, get_state in ministack.app._build_persistence_save_dict().items():
             try:
                 if (state := get_state()) is not None:
-                    texts[service] = json.dumps(state, default=persistence._json_default)
+                    texts[service] = json.dumps(state, default=self._files.encoded)
             except (TypeError, ValueError, OSError):
                 _log.exception("%s cannot be saved", service)
         return texts
@@ -143,7 +148,7 @@ class Snapshots:
             if (module := ministack.app._state_map.get(service)) is None:
                 continue
             try:
-                state = json.loads(text, object_hook=persistence._json_object_hook)
+                state = json.loads(text, object_hook=self._files.decoded)
                 ministack.app._get_module(module).load_persisted_state(state)
             except Exception:
                 _log.exception("%s cannot be restored, and starts empty", service)
@@ -165,32 +170,46 @@ def changes_a_service(scope: Scope) -> bool:
     return _FREQUENT.match(action) is None
 
 
-class _CodeFiles:
-    """The code of functions, which ministack keeps in files named by their contents' hashes."""
+class _Files:
+    """Large values, such as the code of functions and the content of layers.
+
+    A value is written once, to a file that is named by the hash of its content, and the snapshot has the
+    hash. ministack has such files for code.
+    """
 
     def __init__(self) -> None:
+        self.used: set[str] = set()
+        """Hashes in the current snapshot."""
         self._hashes: dict[int, tuple[bytes, str]] = {}
-        self._used: set[str] | None = None
 
     def install(self) -> None:
         """Have a file written once, and removed when no snapshot on disk names it any more."""
         self._remove_others = lambda_svc._prune_orphan_code_blobs
 
         @replaces(lambda_svc, "_write_code_blob")
-        def write_once(write: Original, code: bytes) -> str:
-            known = self._hashes.get(id(code))
-            if known is None or known[0] is not code:
-                known = self._hashes[id(code)] = code, write(code)
+        def write_once(write: Original, content: bytes) -> str:
+            known = self._hashes.get(id(content))
+            if known is None or known[0] is not content:
+                known = self._hashes[id(content)] = content, write(content)
             return known[1]
 
-        def note_used(used: set[str]) -> None:
-            self._used = used
-            self._hashes = {key: known for key, known in self._hashes.items() if known[1] in used}
+        lambda_svc._prune_orphan_code_blobs = self.used.update
 
-        lambda_svc._prune_orphan_code_blobs = note_used
+    def encoded(self, value: Any) -> Any:
+        """What JSON contains instead of a value that is not one of JSON's."""
+        if not isinstance(value, bytes) or len(value) < _LARGE:
+            return persistence._json_default(value)
+        name = lambda_svc._write_code_blob(value)
+        self.used.add(name)
+        return {_FILE: name}
+
+    def decoded(self, found: dict[str, Any]) -> Any:
+        """The value for an object of JSON; None, after a message in the log, if its file is missing."""
+        if found.keys() == {_FILE}:
+            return lambda_svc._read_code_blob(found[_FILE])
+        return persistence._json_object_hook(found)
 
     def remove_unused(self) -> None:
         """Remove the files that the last snapshot does not name, once it is committed."""
-        if self._used is not None:
-            self._remove_others(self._used)
-            self._used = None
+        self._hashes = {key: known for key, known in self._hashes.items() if known[1] in self.used}
+        self._remove_others(self.used)
