@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from scar_cli.aws.session import LOOPBACK, explain
+from scar_cli.aws.session import LOOPBACK, botocore_session, explain
 from scar_cli.aws.signing import Signer
 from scar_cli.errors import UserError
 from scar_cli.table import printable
@@ -65,10 +65,11 @@ class LambdaEndpoint:
     ca_bundle: str | None = None
 
     @classmethod
-    def of(cls, lambda_: Any, session: Any) -> LambdaEndpoint:
-        """The endpoint of a boto3 client, with the botocore session that created it."""
+    def of(cls, lambda_: Any) -> LambdaEndpoint:
+        """The endpoint of a boto3 client of `client()`."""
         from botocore.httpsession import where
 
+        session = botocore_session()
         bundle = session.get_config_variable("ca_bundle") or where()
         signer = Signer(session.get_credentials(), lambda_.meta.region_name, "lambda")
         return cls(lambda_.meta.endpoint_url, signer, str(bundle))

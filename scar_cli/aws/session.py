@@ -5,11 +5,14 @@ boto3 takes a third of a second to load, so it is imported when a client is need
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -30,6 +33,8 @@ _DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403"}
 )
 _CONNECT_WITHIN_S = 10
+_creating = threading.Lock()
+"""Sessions are not thread-safe, but the clients are."""
 _LOG_IN = "Log in again, for example with `aws sso login`"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts of the embedded cloud."""
@@ -48,8 +53,59 @@ _THROTTLED = frozenset(
 )
 
 
+def client(service: str, *, region: str | None = None, **settings: Any) -> Any:
+    """A boto3 client with the credentials of the environment, that slows down when it is throttled.
+
+    `settings` are arguments of botocore's Config.
+
+    Raises:
+        UserError: no region is set, the profile does not exist, or the endpoint is not reachable.
+    """
+    with explained():
+        from botocore.config import Config
+        from botocore.exceptions import NoCredentialsError
+
+        settings.setdefault("retries", {"mode": "adaptive", "max_attempts": 10})
+        session = _sessions(frozenset(os.environ.items())).boto3
+        if session.get_credentials() is None:
+            raise NoCredentialsError
+        try:
+            with _creating:
+                made = session.client(service, region, config=Config(**settings))
+                if getproxies() and urlsplit(made.meta.endpoint_url).hostname in LOOPBACK:
+                    made = session.client(service, region, config=Config(**settings, proxies={}))
+        except ValueError as error:  # botocore raises it for an invalid URL
+            raise UserError(
+                str(error).rstrip("."), "Set AWS_ENDPOINT_URL to a URL such as http://127.0.0.1:4566"
+            ) from error
+    _check_that_it_listens(made.meta.endpoint_url)
+    return made
+
+
 def botocore_session() -> Any:
-    """A session for several clients that parses times quickly: a listing has one for each file."""
+    """The session of all clients.
+
+    Raises:
+        UserError: the profile does not exist.
+    """
+    with explained():
+        return _sessions(frozenset(os.environ.items())).botocore
+
+
+class _Sessions(NamedTuple):
+    boto3: Any
+    botocore: Any
+    """The one that boto3's is based on."""
+
+
+@lru_cache(maxsize=1)
+def _sessions(_environment: frozenset[tuple[str, str]]) -> _Sessions:
+    """The sessions of an environment, for all clients.
+
+    The descriptions of AWS's services are read once, which takes longer than most calls, and a profile with
+    MFA asks for one code. Times are parsed quickly, because a listing has one for each file.
+    """
+    import boto3
     import botocore.session
     from botocore.utils import parse_timestamp
 
@@ -60,38 +116,9 @@ def botocore_session() -> Any:
             return parse_timestamp(value)
         return read if read.tzinfo is not None else parse_timestamp(value)
 
-    session = botocore.session.get_session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
-    return session
-
-
-def client(service: str, *, region: str | None = None, session: Any = None, **settings: Any) -> Any:
-    """A boto3 client with the credentials of the environment, that slows down when it is throttled.
-
-    `session` is a botocore session [default: a new one]; `settings` are arguments of botocore's Config.
-
-    Raises:
-        UserError: no region is set, the profile does not exist, or the endpoint is not reachable.
-    """
-    with explained():
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import NoCredentialsError
-
-        settings.setdefault("retries", {"mode": "adaptive", "max_attempts": 10})
-        session = boto3.Session(region_name=region, botocore_session=session)
-        if session.get_credentials() is None:
-            raise NoCredentialsError
-        try:
-            made = session.client(service, config=Config(**settings))
-            if getproxies() and urlsplit(made.meta.endpoint_url).hostname in LOOPBACK:
-                made = session.client(service, config=Config(**settings, proxies={}))
-        except ValueError as error:  # botocore raises it for an invalid URL
-            raise UserError(
-                str(error).rstrip("."), "Set AWS_ENDPOINT_URL to a URL such as http://127.0.0.1:4566"
-            ) from error
-    _check_that_it_listens(made.meta.endpoint_url)
-    return made
+    below = botocore.session.get_session()
+    below.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
+    return _Sessions(boto3.Session(botocore_session=below), below)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any, Unpack
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, one_selected, reachable_url
-from scar_cli.aws.session import client, explained
+from scar_cli.aws.session import botocore_session, client, explained
 from scar_cli.errors import UserError
 from scar_cli.examples import with_examples
 from scar_cli.files import read_file, require_writable, write_file
@@ -186,11 +186,10 @@ def _send(url: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, s
 
 
 def _signed(region: str, url: str, body: bytes | None, headers: dict[str, str]) -> dict[str, str]:
-    import boto3
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
-    credentials = boto3.Session().get_credentials()
+    credentials = botocore_session().get_credentials()
     if credentials is None:
         return headers
     request = AWSRequest("GET" if body is None else "POST", url, data=body, headers=headers)

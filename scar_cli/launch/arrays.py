@@ -41,11 +41,10 @@ class ArrayLaunch:
         journal: Journal,
         *,
         s3: Any,
-        session: Any = None,
         rate: float | None = None,
         patience: Patience | None = None,
     ) -> None:
-        """`rate` is the maximum number of events per second; `s3` and `session` are those of the plan."""
+        """`rate` is the maximum number of events per second; `s3` is the client of the plan."""
         self.sent = 0
         self.jobs: list[str] = []
         """Ids of the submitted jobs."""
@@ -62,7 +61,6 @@ class ArrayLaunch:
         self._batch = client(
             "batch",
             region=deployed.region,
-            session=session,
             read_timeout=self._patience.answer_s,
             retries={"mode": "standard", "total_max_attempts": 1},
         )

@@ -102,7 +102,7 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
             else "Omit --distributed",
         )
     function = one_selected(plan.fdl, plan.options.name, stage=plan.options.stage)
-    steps = client("stepfunctions", region=plan.region, session=plan.session)
+    steps = client("stepfunctions", region=plan.region)
     machine = function.launch
     running = _running(steps, machine) if machine is not None else None
     if machine is None or running is None:
@@ -116,8 +116,8 @@ def launch_distributed(plan: Plan, batches: int | None, *, shown: bool) -> Distr
     first = next(files_to_send(plan, Listing(plan.s3, plan.selection)), None)
     if first is None:
         return DistributedOutcome(plan.function.name, "", "SUCCEEDED", 0, 0)
-    lambda_ = client("lambda", region=plan.region, session=plan.session)
-    run_first(Target(plan.function.name, plan.region, LambdaEndpoint.of(lambda_, plan.session)), first)
+    lambda_ = client("lambda", region=plan.region)
+    run_first(Target(plan.function.name, plan.region, LambdaEndpoint.of(lambda_)), first)
     given = {"skip": f"{first.bucket}/{first.key}", **({"concurrency": batches} if batches else {})}
     with explained():
         started = steps.start_execution(stateMachineArn=machine, input=json.dumps(given))

@@ -106,8 +106,6 @@ class Plan:
     """`aws` or `embedded`."""
     journal: Path
     """Path of the journal; a new launch creates it before its first event."""
-    session: Any = field(repr=False, compare=False)
-    """Session of botocore, for clients with the same credentials."""
     s3: Any = field(repr=False, compare=False)
 
     @property
@@ -184,8 +182,7 @@ def plan_launch(options: LaunchOptions) -> Plan:
             f"{function.name} has no output on S3: it is unknown which files are done",
             "Omit --skip-done",
         )
-    session = botocore_session()
-    s3 = _s3(session, function.region)
+    s3 = _s3(function.region)
     plan = Plan(
         options=options,
         function=function,
@@ -195,7 +192,6 @@ def plan_launch(options: LaunchOptions) -> Plan:
         region=str(s3.meta.region_name),
         cloud="embedded" if urlsplit(s3.meta.endpoint_url).hostname in LOOPBACK else "aws",
         journal=_new_journal(function.name) if options.resume is None else Path(options.resume).absolute(),
-        session=session,
         s3=s3,
     )
     if head is not None:
@@ -289,14 +285,14 @@ def explained_end(how_to_go_on: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def _s3(session: Any, region: str | None) -> Any:
+def _s3(region: str | None) -> Any:
     from botocore.exceptions import NoRegionError
 
-    region = region or session.get_config_variable("region")
+    region = region or botocore_session().get_config_variable("region")
     if region is None:  # S3 needs none, and would use us-east-1
         with explained():
             raise NoRegionError
-    return client("s3", region=region, session=session, retries={"mode": "standard", "total_max_attempts": 4})
+    return client("s3", region=region, retries={"mode": "standard", "total_max_attempts": 4})
 
 
 def _require_the_same(head: dict[str, Any], now: dict[str, Any], path: str) -> None:

@@ -84,8 +84,8 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
             first = next(events, None)
             endpoint = None
             if first is not None and deployed is None:
-                lambda_ = client("lambda", region=plan.region, session=plan.session)
-                endpoint = LambdaEndpoint.of(lambda_, plan.session)
+                lambda_ = client("lambda", region=plan.region)
+                endpoint = LambdaEndpoint.of(lambda_)
             if first is not None and journal is None:
                 launch_id = f"{CONFIGURATION_ID}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
                 head = {"launch": launch_id, "since_ms": now_ms(), **plan.described()}
@@ -161,7 +161,7 @@ def _submit_all(
     """Submit events until all are accepted; returns their number, and the ids of the jobs."""
     with explained_end(partial(_how_to_go_on, plan, journal)):
         try:
-            launch = ArrayLaunch(deployed, journal, s3=plan.s3, session=plan.session, rate=plan.rate)
+            launch = ArrayLaunch(deployed, journal, s3=plan.s3, rate=plan.rate)
             launch.run((event.file for event in events), bar.look)
             journal.finish()
         except BaseException:
