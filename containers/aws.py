@@ -6,6 +6,7 @@ boto3 reads region, credentials and (on the embedded cloud) `AWS_ENDPOINT_URL` f
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _CONTAINER_ADDRESSES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 _TOKENS = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+_creating = threading.Lock()
+"""Sessions are not thread-safe, but the clients are."""
 
 
 def client(service: str, region: str | None = None, **settings: int) -> Any:
@@ -23,14 +26,22 @@ def client(service: str, region: str | None = None, **settings: int) -> Any:
 
 
 @cache
-def _client(service: str, endpoint: str | None, _: str | None, region: str | None, **settings: int) -> Any:
+def _client(
+    service: str, endpoint: str | None, key_id: str | None, region: str | None, **settings: int
+) -> Any:
     """One for each place and identity that the environment names; boto3 reads the rest by itself."""
+    # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
+    config = client_config(path_style=endpoint is not None, **settings)
+    with _creating:
+        return _session(key_id).client(service, region_name=region, config=config)
+
+
+@cache
+def _session(_: str | None) -> Any:
+    """One for each identity: a session takes longer to create than a client."""
     import boto3
 
-    # At an endpoint of one's own, `bucket.endpoint` is rarely a name that resolves.
-    return boto3.session.Session().client(
-        service, region_name=region, config=client_config(path_style=endpoint is not None, **settings)
-    )
+    return boto3.session.Session()
 
 
 def client_config(
