@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,19 +44,7 @@ class CloudUnderTest:
 
     def client(self, service: str) -> Any:
         """A boto3 client of the cloud, whatever this process's own environment says."""
-        environment = self.running.environment()
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=self.running.region,
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(
-                retries={"max_attempts": 10, "mode": "standard"},
-                read_timeout=300,
-                proxies={},
-            ).merge(_signing(service)),
-        )
+        return _client(service, self.running)
 
     def environment(self) -> dict[str, str]:
         """The environment of a process that is to talk to the cloud, such as the CDK CLI."""
@@ -64,9 +53,23 @@ class CloudUnderTest:
         return {**ours, **journals, **self.running.environment()}
 
 
-def _signing(service: str) -> Config:
-    """boto3 would presign S3's URLs by version 2."""
-    return Config(signature_version="s3v4" if service == "s3" else None)
+@cache
+def _client(service: str, running: Running) -> Any:
+    """One for all calls: tests that wait ask often, and a client takes longer to create than to use."""
+    environment = running.environment()
+    return boto3.client(
+        service,
+        endpoint_url=running.endpoint,
+        region_name=running.region,
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        config=Config(
+            signature_version="s3v4" if service == "s3" else None,  # of presigned URLs
+            retries={"max_attempts": 10, "mode": "standard"},
+            read_timeout=300,
+            proxies={},
+        ),
+    )
 
 
 class Shell:
@@ -94,15 +97,10 @@ class Shell:
         return running
 
     def client(self, service: str) -> Any:
-        variables = self.json("local", "env")
-        return boto3.client(
-            service,
-            endpoint_url=variables["AWS_ENDPOINT_URL"],
-            region_name=variables["AWS_REGION"],
-            aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-            config=_signing(service),
-        )
+        """A boto3 client of the cloud that runs now."""
+        running = Cloud(self.state).running()
+        assert running is not None
+        return _client(service, running)
 
     def processes(self) -> list[int]:
         """Every process that carries the mark."""
