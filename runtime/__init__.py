@@ -20,7 +20,8 @@ The same code runs in AWS Lambda, in AWS Batch jobs and on the embedded cloud. I
     memory.py       whether a run ran out of memory
     delegation.py   submits an invocation to AWS Batch
     storage/        downloads inputs and uploads outputs
-    logs.py         log lines and summaries
+    logs.py         log lines
+    summary.py      fields of the summary line of a run
     errors.py       errors that a person reads
 
 boto3 is imported where it is first used, never at module level: every import makes a cold start slower.

@@ -36,6 +36,7 @@ from runtime.errors import ContainerError
 from runtime.events.reading import read_event
 from runtime.job import JobSetting, run_job, seconds_for_uploads
 from runtime.logs import Log
+from runtime.summary import ms_since_process_start
 
 DONE, FAILED, MISCONFIGURED, TIMED_OUT, OUT_OF_MEMORY = 0, 1, 2, 124, 137
 
@@ -97,6 +98,7 @@ def _run(
         uploads_until=deadline + seconds_for_uploads(config.timeout_threshold_s),
         log=log,
         cold=True,
+        init_ms=ms_since_process_start(),
         uploads=_is_main_node(environ),
     )
     failures = [error for _, error in work.unreadable]
@@ -128,9 +130,9 @@ def _is_main_node(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_BATCH_JOB_NODE_INDEX") == environ.get("AWS_BATCH_JOB_MAIN_NODE_INDEX")
 
 
-def _attempt(environ: Mapping[str, str]) -> dict[str, str]:
-    attempt = environ.get("AWS_BATCH_JOB_ATTEMPT")
-    return {"attempt": attempt} if attempt else {}
+def _attempt(environ: Mapping[str, str]) -> dict[str, int]:
+    attempt = environ.get("AWS_BATCH_JOB_ATTEMPT", "")
+    return {"attempt": int(attempt)} if attempt.isdecimal() else {}
 
 
 def _terminate(*_: object) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from containers.errors import ErrorKind, ExplainedError
@@ -34,6 +34,7 @@ from runtime.events.invocation import Invocation
 from runtime.events.reading import Work, read_event
 from runtime.job import JobResult, JobSetting, preheat, run_job, seconds_for_uploads
 from runtime.logs import Log
+from runtime.summary import ms_since_process_start
 
 UPLOADED_SHOWN = 1000
 """Maximum number of keys in an answer: the size of Lambda's answers is limited, the number of outputs is
@@ -50,6 +51,8 @@ class _ExecutionEnvironment:
     """State that is kept between invocations in the same process."""
 
     cold: bool = True
+    init_ms: float | None = field(default_factory=ms_since_process_start)
+    """Milliseconds from the start of the process until this module was loaded."""
 
 
 _here = _ExecutionEnvironment()
@@ -81,6 +84,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             uploads_until=started + own_time + seconds_for_uploads(config.timeout_threshold_s),
             log=log,
             cold=cold,
+            init_ms=_here.init_ms,
             delegate=(lambda invocation: _submit([invocation], config, log))
             if config.execution_mode == "lambda-batch"
             else None,
@@ -126,9 +130,9 @@ def _run_all(
     groups: Iterable[Sequence[Invocation]] = ([invocation] for invocation in work.invocations)
     if work.kind == "queue" and setting.config.execution_mode == "batch":
         groups = delegation.together(work.invocations, setting.config)
-    for group in groups:
+    for number, group in enumerate(groups):
         try:
-            results.append(_run(group, setting))
+            results.append(_run(group, replace(setting, cold=setting.cold and number == 0)))
         except Exception as error:  # the other records must still run
             setting.log.failure(error, subject=delegation.subject(group))
             if not isinstance(error, ExplainedError):

@@ -19,15 +19,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from containers.errors import ErrorKind, ExplainedError
 from containers.store import ImageSource, RootFilesystem, prepare_image
-from runtime import outputs
+from runtime import outputs, summary
 from runtime.answer import AwaitedOutput
 from runtime.assembled import EnclosingImage, writable_folder
 from runtime.command import prepare_argv, script_of, write_script
@@ -37,7 +37,7 @@ from runtime.environment import container_environment
 from runtime.errors import ContainerError
 from runtime.events.invocation import Invocation
 from runtime.events.reading import EMPTY
-from runtime.logs import ContainerOutput, Log
+from runtime.logs import ContainerOutput, Log, Stage
 from runtime.memory import kills_for_memory
 from runtime.reachable import host_ports
 from runtime.storage.kinds import open_storage
@@ -69,6 +69,8 @@ class JobSetting:
     log: Log
     cold: bool
     """The first invocation of this execution environment."""
+    init_ms: float | None = None
+    """Milliseconds that the process took to become ready, if it is `cold`."""
     uploads_until: float = math.inf
     """When uploads must have ended (`time.monotonic`): shortly before the runner is killed."""
     delegate: Callable[[Invocation], str] | None = None
@@ -120,9 +122,9 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
     started = time.monotonic()
 
     def sum_up(status: str, *, level: str = "INFO", **more: object) -> None:
-        total = round((time.monotonic() - started) * 1000, 1)
-        told = {"status": status, "cold": setting.cold, **job.found, **more, "total_ms": total}
-        log.write(level, "summary", told)
+        total_ms = summary.ms_between(started, time.monotonic())
+        told = {"status": status, "cold": setting.cold, **job.found, **more, "total_ms": total_ms}
+        log.write(level, "summary", {name: value for name, value in told.items() if value is not None})
 
     try:
         result = job.run()
@@ -174,8 +176,13 @@ class _Job:
         self.setting = setting
         self.config = setting.config
         self.log = log
-        self.found: dict[str, object] = {}
-        """Facts for the summary, which is also written if a stage fails."""
+        self.found: dict[str, object] = {
+            **summary.where(setting.environ),
+            "attempt": invocation.attempt,
+            "queued_ms": None if invocation.source is None else summary.queued_ms(invocation.time),
+            "init_ms": setting.init_ms if setting.cold else None,
+        }
+        """Facts for the summary, which is also written if a stage fails. None: unknown."""
         self.claim: Claim | None = None
         """The claim on the input, with `once`."""
 
@@ -204,13 +211,15 @@ class _Job:
             self.found["input_bytes"] = input_file.stat().st_size
         root = self.ready_image(held)
         self.found |= _told_of(root)
-        with self.log.stage("run") as stage:
+        with self._stage("run") as stage:
             engine = self.engine()
             stage.extra["engine"] = self.found["engine"] = engine.name
             kills_before = kills_for_memory()
             ran = self._run(engine, workspace, root, input_file)
             stage.bytes = ran.output.bytes
-            stage.extra["exit_code"] = ran.ended.exit_code
+            stage.extra["exit_code"] = self.found["exit_code"] = ran.ended.exit_code
+            self.found["memory_bytes"] = ran.ended.memory_bytes
+            self.found["cpu_ms"] = None if ran.ended.cpu_s is None else round(ran.ended.cpu_s * 1000, 1)
             if ran.ended.network:
                 stage.extra["network"] = ran.ended.network
             require_success(ran.ended, ran.output.last_lines, self.setting.store, kills_before)
@@ -220,6 +229,7 @@ class _Job:
         self.found |= {
             "output_bytes": sum(upload.size for _provider, upload in uploads),
             "output_files": len(uploads),
+            "outputs": summary.shown_outputs(uploads),
         }
         return JobResult(
             self.invocation.subject,
@@ -251,9 +261,20 @@ class _Job:
             raise DuplicateInput(reason)
         self.claim = held.enter_context(claim)
 
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[Stage]:
+        """A stage whose duration is in the summary."""
+        stage = None
+        try:
+            with self.log.stage(name) as stage:
+                yield stage
+        finally:
+            if stage is not None:
+                self.found[f"{name.replace('-', '_')}_ms"] = stage.duration_ms
+
     def _stage_in(self, workspace: Workspace) -> Path | None:
         source, body = self.invocation.source, self.invocation.body
-        with self.log.stage("stage-in") as stage, interrupted_at(self.setting.deadline):
+        with self._stage("stage-in") as stage, interrupted_at(self.setting.deadline):
             if source is None and body is None:
                 return None
             if source is None:
@@ -304,7 +325,7 @@ class _Job:
                 advice="Deploy the function again.",
                 kind=ErrorKind.MISCONFIGURED,
             )
-        with self.log.stage("image") as stage, interrupted_at(self.setting.deadline):
+        with self._stage("image") as stage, interrupted_at(self.setting.deadline):
             root = held.enter_context(
                 prepare_image(
                     source,
@@ -356,6 +377,7 @@ class _Job:
                 # Only standard output is the answer to a request; standard error goes to the log.
                 on_output=answer.feed if self.invocation.awaited else output.feed,
                 on_error_output=output.feed if self.invocation.awaited else None,
+                measured=True,
             )
         )
         if self.invocation.awaited and ended.exit_code != 0:
@@ -377,7 +399,7 @@ class _Job:
         until, claim = self.setting.uploads_until, self.claim
         if claim is not None and (reason := claim.confirm(min(until, self.setting.deadline))) is not None:
             raise DuplicateInput(reason)
-        with self.log.stage("stage-out") as stage:
+        with self._stage("stage-out") as stage:
             claim_id = None if claim is None else claim.id
             plan = outputs.plan_uploads(workspace.output, self.config.outputs, self.log, claim_id)
             uploads = [(provider, upload) for provider, some in plan.items() for upload in some]

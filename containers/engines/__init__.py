@@ -9,6 +9,7 @@ udocker/           fakechroot and proot, if namespaces are not allowed (pulled m
 helper/            programs between the runner and a container
 helper_process.py  starts them
 supervise.py       the caller's side of a run
+usage.py           memory and CPU time of a run
 network/           the network of a container
 user.py            USER of an image, as Docker reads it
 scratch.py         a private folder for one run

@@ -43,7 +43,7 @@ class ContainerProcess:
     /tmp, empty and of this size in MiB, is writable. With `read_only_root`, it is like one of `docker run
     --read-only`: /tmp is part of the read-only root, and only /dev and /dev/shm are writable. `on_network`
     receives the id of a process in the container's own network, before the program starts. Only the
-    namespaces engine supports the last four.
+    namespaces engine supports the last four. With `measured`, the result contains memory and CPU time.
     """
 
     root: Root
@@ -63,6 +63,7 @@ class ContainerProcess:
     lambda_tmp_mib: int | None = None
     read_only_root: bool = False
     on_network: Callable[[int], None] | None = None
+    measured: bool = False
 
     @property
     def all_binds(self) -> dict[Path, str]:
@@ -74,7 +75,8 @@ class ContainerProcess:
 class ContainerResult:
     """How it ended: with `exit_code`, or by `signal`; `timed_out` if because of the deadline.
 
-    `network` describes its network, if `host_ports` were given.
+    `network` describes its network, if `host_ports` were given. If it was `measured`, `cpu_s` is the CPU time
+    of all its processes in seconds, and `memory_bytes` their peak memory (see `usage.py`); None: unknown.
     """
 
     exit_code: int | None
@@ -82,6 +84,8 @@ class ContainerResult:
     timed_out: bool
     duration_s: float
     network: str = ""
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
 
     @property
     def cut_off(self) -> bool:

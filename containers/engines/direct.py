@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -25,8 +26,9 @@ from containers.engines.contract import ContainerProcess, ContainerResult, check
 from containers.engines.helper.kernel import adopt_orphans
 from containers.engines.helper.process_init import signal_all
 from containers.engines.helper.processes import end_descendants
-from containers.engines.helper.program import cannot_start, stop_ignoring_signals
+from containers.engines.helper.program import cannot_start, own_peak_kib, stop_ignoring_signals
 from containers.engines.supervise import Watch
+from containers.engines.usage import MemoryPeak, Usage
 from containers.engines.user import complete_environment, look_up_user
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as Docker and shells have them
@@ -41,6 +43,7 @@ class DirectEngine:
         """Run to the end; see Engine. `root`, `user` and `binds` need no preparation here."""
         check_process(process)
         started = time.monotonic()
+        cpu_before_s = _cpu_s()
         adopt_orphans()
         stop_ignoring_signals()
         user = look_up_user(Path("/"), str(os.geteuid()))
@@ -65,7 +68,8 @@ class DirectEngine:
             finally:
                 for descriptor in {program_output, program_errors}:
                     os.close(descriptor)
-            watch = Watch(program, ended, listeners, process.deadline)
+            memory = MemoryPeak(os.getpid()) if process.measured else None
+            watch = Watch(program, ended, listeners, process.deadline, memory)
             try:
                 watch.until_end()
             finally:
@@ -74,11 +78,17 @@ class DirectEngine:
             for descriptor in (ended, *listeners):
                 os.close(descriptor)
         code = program.wait()
+        cpu_s = memory_bytes = None
+        if memory is not None:
+            cpu_s = _cpu_s() - cpu_before_s
+            memory_bytes = memory.bytes(Usage(cpu_s, program.largest_bytes, own_peak_kib() * 1024))
         return ContainerResult(
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             timed_out=watch.timed_out,
             duration_s=time.monotonic() - started,
+            cpu_s=cpu_s,
+            memory_bytes=memory_bytes,
         )
 
 
@@ -108,6 +118,8 @@ class _Program:
             # If memory runs out, the kernel kills the program and not the runner, which reports it.
             Path(f"/proc/{self._process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
         self.returncode: int | None = None
+        self.largest_bytes = 0
+        """Peak memory of its largest process that has ended, but at least the runner's."""
         self._end = end
         self._reaper = threading.Thread(target=self._reap, daemon=True, name="await-program")
         self._reaper.start()
@@ -130,7 +142,8 @@ class _Program:
     def _reap(self) -> None:
         while True:
             # Of orphans, too: they would stay zombies for as long as the program runs.
-            pid, status = os.wait()
+            pid, status, usage = os.wait4(-1, 0)
+            self.largest_bytes = max(self.largest_bytes, usage.ru_maxrss * 1024)
             if pid == self._process.pid:
                 break
         code = os.waitstatus_to_exitcode(status)
@@ -138,6 +151,12 @@ class _Program:
         end_descendants()
         self.returncode = code
         os.close(self._end)
+
+
+def _cpu_s() -> float:
+    """CPU time of all processes that the runner has reaped, and of those that they have."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _is_writable(folder: Path) -> bool:

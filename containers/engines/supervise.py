@@ -2,9 +2,10 @@
 make sure that it ends.
 
 The helper program receives its task on a pipe and reports on a socket, in lines: `exit 3`, `signal 9`,
-`not_started 127 TEXT`, or `failed STEP TEXT` if the container could not be set up. It understands two
-signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It keeps both pipe and socket
-open, so that their end means that it has ended, together with the whole container.
+`not_started 127 TEXT`, or `failed STEP TEXT` if the container could not be set up. The last line is
+`usage SECONDS KIB KIB`: the CPU time of all processes, and the peak memory of the largest and of the helper.
+The helper understands two signals: SIGTERM asks the container's processes to end, SIGUSR1 kills them all. It
+keeps both pipe and socket open, so that their end means that it has ended, together with the whole container.
 
 It is a program of its own, because setting up namespaces takes a fork without an exec, which is not safe in a
 Python process with threads.
@@ -24,6 +25,7 @@ from typing import Any, Protocol
 
 from containers.engines.contract import ContainerProcess, ContainerResult
 from containers.engines.helper_process import HelperProcess, Preparation, keep_spare, take_spare
+from containers.engines.usage import MemoryPeak, Usage
 from containers.errors import ErrorKind, ExplainedError
 
 GRACE_S = 2.0
@@ -33,6 +35,8 @@ _READ_SIZE = 64 * 1024
 _END_S = 10.0  # a helper that does not end by then is killed itself
 _LAST_OUTPUT_S = 2.0  # reading the rest of the pipes after the helper has ended takes less
 _MAXIMUM_REPORT = 64 * 1024
+_OWN_PROCESSES = {"container_init": 1, "process_init": 0}
+"""Generations below each helper that are not the container's: PID 1 is a fork of the helper."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Report:
     duration_s: float = 0.0
     network: str = ""
     """A description of the requested network."""
+    usage: Usage | None = None
+    """None: the helper was killed."""
+    memory_bytes: int | None = None
+    """Peak memory of all processes, if it was requested."""
 
 
 def run_container(
@@ -69,6 +77,7 @@ def run_container(
         on_error_output=process.on_error_output,
         output=process.output,
         preparation=preparation,
+        measured=process.measured,
     )
     if report.failed is not None:
         raise ExplainedError(
@@ -79,7 +88,13 @@ def run_container(
     if report.not_started:
         (process.on_error_output or process.on_output)(f"{report.not_started}\n".encode())
     return ContainerResult(
-        report.exit_code, report.signal, report.timed_out, report.duration_s, report.network
+        report.exit_code,
+        report.signal,
+        report.timed_out,
+        report.duration_s,
+        report.network,
+        cpu_s=report.usage.cpu_s if report.usage is not None and process.measured else None,
+        memory_bytes=report.memory_bytes,
     )
 
 
@@ -92,6 +107,7 @@ def supervise(
     on_error_output: Callable[[bytes], None] | None = None,
     output: int | None = None,
     preparation: Preparation | None = None,
+    measured: bool = False,
 ) -> Report:
     """Run `helper` (a module of the package) with `task` until it and all its descendants have ended.
 
@@ -102,7 +118,8 @@ def supervise(
         helper, preparation, output
     )
     listeners = dict(zip(helper_process.outputs, (on_output, on_error_output or on_output), strict=False))
-    watch = Watch(helper_process.process, helper_process.report.fileno(), listeners, deadline)
+    memory = MemoryPeak(helper_process.process.pid, _OWN_PROCESSES[helper]) if measured else None
+    watch = Watch(helper_process.process, helper_process.report.fileno(), listeners, deadline, memory)
     try:
         helper_process.send(
             {
@@ -120,11 +137,13 @@ def supervise(
         watch.make_sure_of_end()
         helper_process.close()
         keep_spare(helper, preparation)
+    report = watch.report()
     return replace(
-        watch.report(),
+        report,
         timed_out=watch.timed_out,
         duration_s=time.monotonic() - started,
         network=helper_process.network.text if helper_process.network is not None else "",
+        memory_bytes=memory.bytes(report.usage) if memory is not None else None,
     )
 
 
@@ -155,8 +174,10 @@ class Watch:
         report: int,
         listeners: Mapping[int, Callable[[bytes], None]],
         deadline: float | None,
+        memory: MemoryPeak | None = None,
     ) -> None:
         self._process = process
+        self._memory = memory
         self._report_descriptor = report
         self._listeners = listeners
         self._next_step_at = deadline
@@ -186,9 +207,13 @@ class Watch:
                     return
                 if self._next_step_at is not None and time.monotonic() >= self._next_step_at:
                     self._next_step()
+                if self._memory is not None and time.monotonic() >= self._memory.next_at:
+                    self._memory.measure()
 
     def _timeout(self) -> float | None:
         moments = [moment for moment in (self._next_step_at, self._output_until) if moment is not None]
+        if self._memory is not None:
+            moments.append(self._memory.next_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _read(self, descriptor: int) -> bool:
@@ -233,14 +258,16 @@ class Watch:
 
     def report(self) -> Report:
         """The helper's word; a helper that was killed leaves none."""
-        kind, _, rest = self._report.decode("utf-8", "replace").partition("\n")[0].partition(" ")
+        lines = self._report.decode("utf-8", "replace").splitlines() or [""]
+        kind, _, rest = lines[0].partition(" ")
         first, _, text = rest.partition(" ")
+        usage = _usage(lines[-1])
         if kind == "exit":
-            return Report(exit_code=int(first))
+            return Report(exit_code=int(first), usage=usage)
         if kind == "signal":
-            return Report(signal=int(first))
+            return Report(signal=int(first), usage=usage)
         if kind == "not_started":
-            return Report(exit_code=int(first), not_started=text)
+            return Report(exit_code=int(first), not_started=text, usage=usage)
         if kind == "failed":
             return Report(failed=text, step=first)
         code = self._process.returncode or 0
@@ -255,3 +282,11 @@ class Watch:
             self._process.send_signal(number)
             # Without a PID namespace, the program may have stopped it.
             self._process.send_signal(signal.SIGCONT)
+
+
+def _usage(line: str) -> Usage | None:
+    kind, *numbers = line.split(" ")
+    if kind != "usage":
+        return None
+    cpu_s, largest_kib, helper_kib = numbers
+    return Usage(float(cpu_s), int(largest_kib) * 1024, int(helper_kib) * 1024)

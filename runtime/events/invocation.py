@@ -36,6 +36,8 @@ class Invocation:
     """The caller waits for the standard output as an HTTP answer."""
     item: str | None = None
     """Id of the SQS message that carried it."""
+    attempt: int | None = None
+    """How often that message was received, with this time."""
 
     @property
     def subject(self) -> str:

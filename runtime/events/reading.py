@@ -50,6 +50,7 @@ EXPECTED = (
 )
 _ISO = "Expected, for example, 2026-01-31T12:00:00Z; years have four digits."
 _SIZES_END = 1 << 63
+_LONGEST_COUNT = 9
 WRAPPINGS = 4
 """SQS around SNS around EventBridge is two; more than this is an attack or a mistake."""
 
@@ -180,8 +181,16 @@ def _read_message(message: Any, config: FunctionConfig, work: Work) -> None:
     except ExplainedError as error:
         work.unreadable.append((item, error))
         return
-    work.invocations += [replace(invocation, item=item) for invocation in own.invocations]
+    attempt = _times_received(message)
+    work.invocations += [replace(one, item=item, attempt=attempt) for one in own.invocations]
     work.skipped += own.skipped
+
+
+def _times_received(message: dict[str, Any]) -> int | None:
+    attributes = message.get("attributes")
+    times = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
+    is_count = isinstance(times, str) and times.isdecimal() and len(times) <= _LONGEST_COUNT
+    return int(str(times)) if is_count else None
 
 
 def _unwrap(event: object, depth: int) -> Iterator[Invocation | Skipped]:

@@ -40,6 +40,9 @@ from scar_constructs.functions.service_principal import service_principal
 COMMAND = ("batch",)
 """The argument of the runner, which is the entry point of assembled images (`runtime/__main__.py`)."""
 
+MEMORY = "SCAR_MEMORY_MIB"
+"""Variable of a job with its memory, for the summary line of a run."""
+
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _EVERY_NODE = "0:"
 
@@ -115,7 +118,12 @@ class FunctionJobs(Construct):
             resource_requirements=_requirements(job),
             environment=[
                 properties.EnvironmentProperty(name=name, value=value)
-                for name, value in {**environment, **job.environment, "AWS_REGION": Aws.REGION}.items()
+                for name, value in {
+                    **environment,
+                    **job.environment,
+                    "AWS_REGION": Aws.REGION,
+                    MEMORY: str(job.memory_mib),
+                }.items()
             ],
             job_role_arn=self.job_role.role_arn,
             execution_role_arn=execution_role.role_arn,

@@ -136,6 +136,7 @@ def test_a_job_that_ran_out_of_memory_or_time_goes_on_with_the_next_size(
         "SCAR_PREVIOUS_JOB": "job",
         "SCAR_PREVIOUS_END": end,
         "SCAR_TIMEOUT": "600",
+        "SCAR_MEMORY_MIB": "8192",
     }
     needs = {one["type"]: one["value"] for one in job["containerOverrides"]["resourceRequirements"]}
     assert needs == {"MEMORY": "8192", "VCPU": "1", "GPU": "1"}

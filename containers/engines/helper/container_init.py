@@ -20,7 +20,14 @@ from containers.engines.helper import kernel
 from containers.engines.helper.filesystem import build_root, probe_root
 from containers.engines.helper.kernel import StepFailed
 from containers.engines.helper.network import await_network, enter_network
-from containers.engines.helper.program import become, failed, report, report_status, wait_for
+from containers.engines.helper.program import (
+    become,
+    failed,
+    report,
+    report_status,
+    report_usage,
+    wait_for,
+)
 from containers.engines.helper.seccomp import confine
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
@@ -75,6 +82,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
     _, status = os.waitpid(init, 0)
     if os.WIFSIGNALED(status):
         report_status(report_fd, status)
+    report_usage(report_fd)
     return 0
 
 

@@ -13,7 +13,7 @@ import os
 from containers.engines.helper import kernel
 from containers.engines.helper.kernel import StepFailed
 from containers.engines.helper.processes import descendants, end_descendants, parent_and_session, signal_each
-from containers.engines.helper.program import become, failed, report_status, wait_for
+from containers.engines.helper.program import become, failed, report_status, report_usage, wait_for
 
 TYPE_CHECKING = False  # as typing's, which takes 5 ms to load
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def main(task: dict[str, Any], report_fd: int) -> int:
     signal.setitimer(signal.ITIMER_REAL, 0)
     end_descendants()
     report_status(report_fd, status)
+    report_usage(report_fd)
     return 0
 
 

@@ -1,15 +1,17 @@
-# ruff: noqa: PTH110, SIM105
+# ruff: noqa: PTH110, PTH123, SIM105
 # pathlib and contextlib take longer to load than this program takes to run.
 
 """Becoming the user's program, and telling the caller how things went.
 
-Reports are lines: `exit 3`, `signal 9`, `not_started 127 TEXT`, `failed STEP TEXT`. The first one counts.
+Reports are lines: `exit 3`, `signal 9`, `not_started 127 TEXT`, `failed STEP TEXT`. The first one counts. The
+last one is `usage SECONDS KIB KIB`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import resource  # here: inside of the container, its file cannot be found
 
 from containers.engines.helper.kernel import PTRACE_DETACH, RESERVED_SIGNALS, StepFailed, libc, reset_signal
 
@@ -118,6 +120,25 @@ def report_status(report_fd: int, status: int) -> None:
         report(report_fd, f"signal {os.WTERMSIG(status)}")
     else:
         report(report_fd, f"exit {os.WEXITSTATUS(status)}")
+
+
+def report_usage(report_fd: int) -> None:
+    """Report the CPU time of all processes that have ended below this one, and the peak memory of the largest
+    of them, and of this one."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    report(report_fd, f"usage {usage.ru_utime + usage.ru_stime:.6f} {usage.ru_maxrss} {own_peak_kib()}")
+
+
+def own_peak_kib() -> int:
+    """Peak memory of this process; 0: unknown. getrusage's also counts the process that started it."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
 
 
 def report(descriptor: int, line: str) -> None:

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-# Batch takes 50 calls of SubmitJob a second in an account, and thousands of jobs may fail at once.
+# Batch accepts 50 calls a second in an account, and thousands of jobs may fail at once.
 batch = boto3.client("batch", config=Config(retries={"mode": "standard", "total_max_attempts": 20}))
 sqs = boto3.client("sqs")
 
@@ -21,7 +21,7 @@ ENDS = {124: "TimedOut", 137: "OutOfMemory"}
 
 
 def handler(event: dict[str, Any], context: object) -> None:
-    """Submit the next size, or keep the event."""
+    """Submit the next size or keep the event."""
     job = event["detail"]
     sizes = json.loads(os.environ["SIZES"])
     variables = {pair["name"]: pair["value"] for pair in container_of(job).get("environment", ())}
@@ -38,7 +38,7 @@ def handler(event: dict[str, Any], context: object) -> None:
 
 
 def end_of(job: dict[str, Any]) -> str | None:
-    """Why a larger size may succeed; None if it would not."""
+    """Why a larger size may succeed; None: it would not."""
     last = (job.get("attempts") or [{}])[-1]
     container = job.get("container") or last.get("container") or {}
     reasons = [str(one.get("statusReason", "")) for one in (job, *([] if "container" in job else [last]))]
@@ -48,14 +48,14 @@ def end_of(job: dict[str, Any]) -> str | None:
         return "OutOfMemory"
     if any("exceeded timeout" in reason for reason in reasons):
         return "TimedOut"
-    # A job that was stopped, or whose host was taken back, may have exit code 137, too.
+    # A stopped job, or one whose host was taken back, may have exit code 137, too.
     if not any(reason.startswith("Essential container") for reason in reasons):
         return None
     return ENDS.get(container.get("exitCode", 0))
 
 
 def container_of(job: dict[str, Any]) -> dict[str, Any]:
-    """The container that was submitted: of all nodes, if there are several."""
+    """The submitted container: of all nodes, if there are several."""
     ranges = job.get("nodeProperties", {}).get("nodeRangeProperties")
     return dict(ranges[0].get("container", {}) if ranges else job.get("container", {}))
 
@@ -69,7 +69,7 @@ def request(
     if index is not None:
         kept["SCAR_EVENTS_INDEX"] = str(index)
     kept |= {"SCAR_SIZE": str(number), "SCAR_PREVIOUS_JOB": job["jobId"], "SCAR_PREVIOUS_END": end}
-    kept["SCAR_TIMEOUT"] = str(size["timeout_s"])
+    kept |= {"SCAR_TIMEOUT": str(size["timeout_s"]), "SCAR_MEMORY_MIB": str(size["memory_mib"])}
     needs = {one["type"]: one["value"] for one in container_of(job).get("resourceRequirements", ())}
     needs |= {"MEMORY": str(size["memory_mib"]), "VCPU": f"{size['vcpus']:g}"}
     overrides = {

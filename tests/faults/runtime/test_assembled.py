@@ -31,6 +31,7 @@ READ_ONLY = (
     ),
 )
 """A root file system as on Lambda."""
+BATCH = {"AWS_BATCH_JOB_ID": "job-1", "AWS_BATCH_JOB_ATTEMPT": "2", "SCAR_MEMORY_MIB": "512"}
 needs_bwrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bwrap is not installed")
 
 
@@ -80,6 +81,20 @@ def run_job(
 def summary(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
     return next(line for line in lines if line["message"] == "summary")
+
+
+def test_the_summary_has_the_memory_and_cpu_time_of_the_script(assembled: Function) -> None:
+    grep = "(head -c 150000000 /dev/zero; sleep 0.5) | grep -ac x"
+    alone, both = (
+        summary(run_job(assembled, f"#!/bin/sh\n{script}\ntrue\n", environ=BATCH))
+        for script in ("sleep 0.1", f"({grep}) & {grep}; wait")
+    )
+    assert 0 < alone["memory_bytes"] < 20e6, "without the runner, which is larger"
+    assert both["memory_bytes"] > 300e6
+    assert 0 <= alone["cpu_ms"] < both["cpu_ms"]
+    assert (both["mode"], both["attempt"], both["memory_limit_bytes"]) == ("batch", 2, 512 << 20)
+    assert both["init_ms"] > 0
+    assert both["exit_code"] == 0
 
 
 def variables(content: bytes) -> dict[str, str]:
@@ -185,7 +200,7 @@ def test_how_a_program_ended_is_told(
 ) -> None:
     ran = run_job(assembled, None, image=image)
     assert ran.returncode == 1
-    assert summary(ran)["exit_code"] == code
+    assert summary(ran).get("exit_code") == code
     assert said in ran.stdout
 
 

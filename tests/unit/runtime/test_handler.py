@@ -162,6 +162,7 @@ def test_every_stage_writes_a_line_and_the_whole_a_summary(
 ) -> None:
     monkeypatch.setattr(handler._here, "cold", True)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769")
     function.deploy(COPY, container_environment={"PASSWORD": "pa55word"})
     function.bucket.put("in/a", b"hello")
     for cold in (True, False):
@@ -173,6 +174,15 @@ def test_every_stage_writes_a_line_and_the_whole_a_summary(
         assert (summary["status"], summary["cold"]) == ("done", cold)
         assert (summary["input_bytes"], summary["output_bytes"], summary["output_files"]) == (5, 5, 1)
         assert summary["total_ms"] > 0
+        assert (summary["mode"], summary["exit_code"]) == ("lambda", 0)
+        assert summary["memory_limit_bytes"] == 1769 << 20
+        assert summary["outputs"] == [f"s3://{function.bucket.name}/out/copy of a"]
+        times = ("stage_in_ms", "image_ms", "run_ms", "stage_out_ms")
+        assert sum(summary[name] for name in times) <= summary["total_ms"] + len(times)
+        assert summary["queued_ms"] > 0
+        assert summary["cpu_ms"] > 0
+        assert ("init_ms" in summary) is cold
+        assert None not in summary.values()
         assert all(line["request_id"] == "request-1" for line in lines)
         assert "s3cr3t" not in str(lines)
         assert "pa55word" not in str(lines)
@@ -202,6 +212,8 @@ def test_failed_script_fails_the_invocation_and_uploads_nothing(
     assert function.leftovers() == []
     (summary,) = (line for line in log_lines() if line["message"] == "summary")
     assert (summary["status"], summary["exit_code"], summary["kind"]) == ("failed", 3, "ScriptFailed")
+    assert {"stage_in_ms", "run_ms", "cpu_ms"} < summary.keys()
+    assert not {"stage_out_ms", "outputs", "signal"} & summary.keys()
 
 
 def test_run_that_is_killed_uploads_nothing_and_its_retry_once(function: Function, tmp_path: Path) -> None:
