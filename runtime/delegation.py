@@ -26,6 +26,7 @@ from typing import Any
 from containers import aws
 from containers.bounded_json import JsonError, read_json
 from containers.errors import ErrorKind, ExplainedError
+from runtime import trace
 from runtime.config import FunctionConfig
 from runtime.events.invocation import Invocation, event_json
 
@@ -57,8 +58,12 @@ def together(invocations: Sequence[Invocation], config: FunctionConfig) -> Itera
         yield some
 
 
-def submit(invocations: Sequence[Invocation], config: FunctionConfig, environ: Mapping[str, str]) -> str:
+def submit(
+    invocations: Sequence[Invocation], config: FunctionConfig, environ: Mapping[str, str], request_id: str
+) -> str:
     """Submit one job for all of them, of the groups of `together`, to the function's queue; return its id.
+
+    `request_id` is that of the event; a job without an input object is in the same trace.
 
     Raises `ExplainedError`: nothing was submitted, or it is unknown whether it was.
     """
@@ -78,7 +83,9 @@ def submit(invocations: Sequence[Invocation], config: FunctionConfig, environ: M
         answer = aws.client("batch").submit_job(
             jobQueue=queue,
             jobDefinition=definition,
-            **_array(invocations, config, environ) if several else _single(invocations[0], config, environ),
+            **_array(invocations, config, environ)
+            if several
+            else _single(invocations[0], config, environ, request_id),
         )
     except (ClientError, BotoCoreError, Boto3Error) as error:
         raise ExplainedError(
@@ -129,8 +136,13 @@ def job_name(function: str, invocation: Invocation) -> str:
     return f"{function}-{safe}"[:NAME_LIMIT].strip("-_") or "job"
 
 
-def _single(invocation: Invocation, config: FunctionConfig, environ: Mapping[str, str]) -> dict[str, Any]:
-    overrides = _environment(dict([_variable(invocation, environ)]))
+def _single(
+    invocation: Invocation, config: FunctionConfig, environ: Mapping[str, str], request_id: str
+) -> dict[str, Any]:
+    variables = dict([_variable(invocation, environ)])
+    if invocation.source is None:
+        variables[trace.VARIABLE] = trace.id_of_request(request_id)
+    overrides = _environment(variables)
     in_nodes = config.batch is not None and config.batch.multi_node
     return {
         "jobName": job_name(config.name, invocation),

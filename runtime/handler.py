@@ -85,7 +85,7 @@ def handle(event: object, context: Any) -> dict[str, Any]:
             log=log,
             cold=cold,
             init_ms=_here.init_ms,
-            delegate=(lambda invocation: _submit([invocation], config, log))
+            delegate=(lambda invocation: _submit([invocation], setting))
             if config.execution_mode == "lambda-batch"
             else None,
         )
@@ -144,14 +144,14 @@ def _run_all(
 
 def _run(group: Sequence[Invocation], setting: JobSetting) -> JobResult:
     if setting.config.execution_mode == "batch":
-        job_id = _submit(group, setting.config, setting.log)
+        job_id = _submit(group, setting)
         return JobResult(delegation.subject(group), status="delegated", job_id=job_id)
     return run_job(group[0], setting)
 
 
-def _submit(group: Sequence[Invocation], config: FunctionConfig, log: Log) -> str:
-    job_id = delegation.submit(group, config, os.environ)
-    log.info("submitted", subject=delegation.subject(group), job_id=job_id)
+def _submit(group: Sequence[Invocation], setting: JobSetting) -> str:
+    job_id = delegation.submit(group, setting.config, os.environ, setting.request_id)
+    setting.log.info("submitted", subject=delegation.subject(group), job_id=job_id)
     return job_id
 
 

@@ -41,6 +41,7 @@ from runtime.logs import ContainerOutput, Log, Stage
 from runtime.memory import kills_for_memory
 from runtime.reachable import host_ports
 from runtime.storage.kinds import open_storage
+from runtime.trace import Trace
 from runtime.workspace import Workspace, explain_os_error, file_name, new_workspace, require_space
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
 
     def sum_up(status: str, *, level: str = "INFO", **more: object) -> None:
         total_ms = summary.ms_between(started, time.monotonic())
-        told = {"status": status, "cold": setting.cold, **job.found, **more, "total_ms": total_ms}
+        trace = {} if job.trace is None else job.trace.fields
+        told = {"status": status, "cold": setting.cold, **job.found, **more, **trace, "total_ms": total_ms}
         log.write(level, "summary", {name: value for name, value in told.items() if value is not None})
 
     try:
@@ -183,6 +185,10 @@ class _Job:
             "init_ms": setting.init_ms if setting.cold else None,
         }
         """Facts for the summary, which is also written if a stage fails. None: unknown."""
+        self.trace: Trace | None = None
+        """None: the metadata of the input is not known yet."""
+        if invocation.source is None:
+            self.trace = Trace.of_request(setting.request_id, setting.environ)
         self.claim: Claim | None = None
         """The claim on the input, with `once`."""
 
@@ -294,9 +300,16 @@ class _Job:
                 if source.size is not None:
                     check(source.size)
                 storage = open_storage(source.provider, self.config.storage_providers)
-                stage.bytes = storage.download(source, target, on_size=check)
+                stage.bytes = storage.download(
+                    source, target, on_size=check, on_metadata=self._continue_trace
+                )
             target.chmod(0o644)
         return target
+
+    def _continue_trace(self, metadata: Mapping[str, str]) -> None:
+        """Called with the metadata of the input, several times if its download is repeated."""
+        if self.trace is None and self.invocation.source is not None:
+            self.trace = Trace.of_object(self.invocation.source, metadata)
 
     def ready_image(self, held: ExitStack) -> ReadyImage:
         """The image to run in: the one that contains this process, or one that is pulled and unpacked."""
@@ -401,7 +414,10 @@ class _Job:
             raise DuplicateInput(reason)
         with self._stage("stage-out") as stage:
             claim_id = None if claim is None else claim.id
-            plan = outputs.plan_uploads(workspace.output, self.config.outputs, self.log, claim_id)
+            traceparent = None if self.trace is None else self.trace.header
+            plan = outputs.plan_uploads(
+                workspace.output, self.config.outputs, self.log, claim=claim_id, traceparent=traceparent
+            )
             uploads = [(provider, upload) for provider, some in plan.items() for upload in some]
             stage.bytes = sum(upload.size for _, upload in uploads)
             stage.extra["files"] = len(uploads)

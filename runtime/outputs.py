@@ -28,9 +28,16 @@ KEY_LIMIT = 1024
 
 
 def plan_uploads(
-    folder: Path, outputs: Sequence[StorageFolder], log: Log, claim: str | None = None
+    folder: Path,
+    outputs: Sequence[StorageFolder],
+    log: Log,
+    *,
+    claim: str | None = None,
+    traceparent: str | None = None,
 ) -> dict[str, list[Upload]]:
     """What to upload, by storage provider; on provider `s3` under a claim (`once`), if there is one.
+
+    Objects get the metadata `traceparent`.
 
     Raises `ExplainedError` (`OutputName`, `OutputFolderGone`).
     """
@@ -51,7 +58,7 @@ def plan_uploads(
             if len(key.encode()) > KEY_LIMIT:
                 raise _too_deep(f"The output file {name!r}", f"a key of {len(key.encode())} bytes")
             own_claim = claim if target.provider == "s3" else None
-            upload = Upload(file, target.bucket, key, file.stat().st_size, own_claim)
+            upload = Upload(file, target.bucket, key, file.stat().st_size, own_claim, traceparent)
             # Two outputs may be the same folder, with different filters.
             plan.setdefault(target.provider, {})[target.bucket, key] = upload
     if homeless:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -47,14 +47,28 @@ class Upload:
     size: int
     claim: str | None = None
     """Id of the claim (`once`) under which the file is written only once; None: it is always written."""
+    traceparent: str | None = None
+    """Metadata of an object on S3: the run that writes it (`runtime.trace`)."""
+
+
+def ignore_metadata(_metadata: Mapping[str, str]) -> None:
+    """For a caller of `Storage.download` that does not need the metadata."""
 
 
 class Storage(Protocol):
     """One kind of storage, connected."""
 
-    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+    def download(
+        self,
+        source: StoredObject,
+        target: Path,
+        *,
+        on_size: Callable[[int], None],
+        on_metadata: Callable[[Mapping[str, str]], None] = ignore_metadata,
+    ) -> int:
         """Write the object into the new file `target`, with constant memory; return its size in bytes.
 
+        `on_metadata` is called first, with the user-defined metadata of an object; files have none.
         `on_size` is called with the object's true size before the first byte is written (after the last one,
         if the server does not report it), and may raise.
         Raises `ExplainedError` (`InputMissing`, `StorageRefused`, `DownloadFailed`).

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from typing import Protocol, TypeVar
 from containers.errors import ErrorKind, ExplainedError
 from containers.http_client import NETWORK_ERRORS
 from runtime.storage.address import encoded_path
-from runtime.storage.contract import StoredObject, Upload, content_type
+from runtime.storage.contract import StoredObject, Upload, content_type, ignore_metadata
 from runtime.storage.http import (
     NO_SPACE,
     NOT_FOUND,
@@ -87,9 +87,17 @@ class FileServerStorage:
         self._protocol = protocol
         self._server = protocol.server
 
-    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+    def download(
+        self,
+        source: StoredObject,
+        target: Path,
+        *,
+        on_size: Callable[[int], None],
+        on_metadata: Callable[[Mapping[str, str]], None] = ignore_metadata,
+    ) -> int:
         """See `Storage.download`."""
         what = f"the input {source}"
+        on_metadata({})
         try:
             path = self._protocol.url_path(encoded_path(source.bucket, source.key))
         except ValueError:

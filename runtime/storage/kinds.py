@@ -13,7 +13,13 @@ from typing import TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
 from runtime.config import StorageConnection
-from runtime.storage.contract import CredentialsRefusedError, Storage, StoredObject, Upload
+from runtime.storage.contract import (
+    CredentialsRefusedError,
+    Storage,
+    StoredObject,
+    Upload,
+    ignore_metadata,
+)
 
 Result = TypeVar("Result")
 
@@ -44,9 +50,18 @@ class _NamedStorage:
     def __init__(self, provider: StorageConnection) -> None:
         self._provider = provider
 
-    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+    def download(
+        self,
+        source: StoredObject,
+        target: Path,
+        *,
+        on_size: Callable[[int], None],
+        on_metadata: Callable[[Mapping[str, str]], None] = ignore_metadata,
+    ) -> int:
         """See `Storage.download`."""
-        return self._with(lambda storage: storage.download(source, target, on_size=on_size))
+        return self._with(
+            lambda storage: storage.download(source, target, on_size=on_size, on_metadata=on_metadata)
+        )
 
     def require_time(self, uploads: Sequence[Upload], until: float) -> None:
         """See `Storage.require_time`."""

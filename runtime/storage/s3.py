@@ -10,14 +10,14 @@ object was overwritten in between, both events then process the newer content.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from containers import aws
 from containers.errors import ErrorKind, ExplainedError
-from runtime.storage.contract import StoredObject, Upload
+from runtime.storage.contract import StoredObject, Upload, ignore_metadata
 from runtime.storage.s3_upload import S3Uploader
 
 MIB = 1024 * 1024
@@ -50,7 +50,14 @@ class S3Storage:
             f"Amazon S3 refused the {what} {subject} ({code})", advice=advice, kind=ErrorKind.STORAGE_REFUSED
         )
 
-    def download(self, source: StoredObject, target: Path, *, on_size: Callable[[int], None]) -> int:
+    def download(
+        self,
+        source: StoredObject,
+        target: Path,
+        *,
+        on_size: Callable[[int], None],
+        on_metadata: Callable[[Mapping[str, str]], None] = ignore_metadata,
+    ) -> int:
         """See `Storage.download`."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
@@ -58,12 +65,13 @@ class S3Storage:
 
         try:
             if source.size is not None and source.size >= PARALLEL_FROM:
-                return self._in_ranges(source, target, on_size)
-            return self._in_one_stream(source, target, on_size)
+                return self._in_ranges(source, target, on_size, on_metadata)
+            return self._in_one_stream(source, target, on_size, on_metadata)
         except ClientError as error:
             if self.is_denied(error_code(error)) and _version(source):
                 # A user's own role may have s3:GetObject without s3:GetObjectVersion.
-                return self.download(replace(source, version_id=None), target, on_size=on_size)
+                current = replace(source, version_id=None)
+                return self.download(current, target, on_size=on_size, on_metadata=on_metadata)
             raise self._failed_download(source, error) from None
         except (BotoCoreError, Boto3Error, HTTPError, ValueError, KeyError) as error:
             # botocore does not convert the last three: the truncated body of an error, a length that is not a
@@ -83,12 +91,19 @@ class S3Storage:
         """See `Storage.upload`."""
         S3Uploader(self._client, self._failed_upload).upload(uploads, until)
 
-    def _in_one_stream(self, source: StoredObject, target: Path, on_size: Callable[[int], None]) -> int:
+    def _in_one_stream(
+        self,
+        source: StoredObject,
+        target: Path,
+        on_size: Callable[[int], None],
+        on_metadata: Callable[[Mapping[str, str]], None],
+    ) -> int:
         from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
         for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
             # The client retries requests, but not a connection that fails within the body.
             answer = self._client.get_object(Bucket=source.bucket, Key=source.key, **_version(source))
+            on_metadata(answer["Metadata"])
             on_size(answer["ContentLength"])
             written = 0
             try:
@@ -102,11 +117,18 @@ class S3Storage:
                 break
         return written
 
-    def _in_ranges(self, source: StoredObject, target: Path, on_size: Callable[[int], None]) -> int:
+    def _in_ranges(
+        self,
+        source: StoredObject,
+        target: Path,
+        on_size: Callable[[int], None],
+        on_metadata: Callable[[Mapping[str, str]], None],
+    ) -> int:
         from boto3.s3.transfer import TransferConfig
 
         facts = self._client.head_object(Bucket=source.bucket, Key=source.key, **_version(source))
         size: int = facts["ContentLength"]
+        on_metadata(facts["Metadata"])
         on_size(size)
         settings = TransferConfig(multipart_chunksize=16 * MIB, max_concurrency=PARALLEL, max_io_queue=16)
         self._client.download_file(

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
+from runtime import trace
 from runtime.storage.contract import Upload, content_type
 from runtime.storage.s3_once import METADATA, Condition, condition_now, write_once
 from runtime.storage.upload_time import UploadPace, cut_short, seconds_left, too_much
@@ -267,9 +268,13 @@ def _wait_for(futures: Sequence[Future[None]], until: float) -> None:
 
 def _target(upload: Upload) -> dict[str, Any]:
     """Place and properties of the object."""
-    claimed = {} if upload.claim is None else {"Metadata": {METADATA: upload.claim}}
-    kind = content_type(upload.key)
-    return {"Bucket": upload.bucket, "Key": upload.key, "ContentType": kind, **claimed}
+    metadata = {METADATA: upload.claim, trace.METADATA: upload.traceparent}
+    return {
+        "Bucket": upload.bucket,
+        "Key": upload.key,
+        "ContentType": content_type(upload.key),
+        "Metadata": {name: value for name, value in metadata.items() if value is not None},
+    }
 
 
 def _requests(upload: Upload) -> int:

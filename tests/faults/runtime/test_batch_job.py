@@ -93,7 +93,7 @@ def test_long_event_that_cannot_be_stored_is_not_submitted(
     config = load_config(os.environ)
     (invocation,) = read_event({"noise": os.urandom(40_000).hex()}, config).invocations
     with pytest.raises(ExplainedError) as caught:
-        submit([invocation], config, os.environ)
+        submit([invocation], config, os.environ, "request-1")
     assert caught.value.kind == "SubmitFailed"
     assert "NoSuchBucket" in str(caught.value)
     assert batch_api.requests == []
