@@ -31,6 +31,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "batch",
         "large-workflows",
         "once",
+        "metrics",
         "launch",
         "stages",
         "roles",

@@ -126,7 +126,12 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
         total_ms = summary.ms_between(started, time.monotonic())
         trace = {} if job.trace is None else job.trace.fields
         told = {"status": status, "cold": setting.cold, **job.found, **more, **trace, "total_ms": total_ms}
-        log.write(level, "summary", {name: value for name, value in told.items() if value is not None})
+        told = {name: value for name, value in told.items() if value is not None}
+        if setting.environ.get(summary.METRICS_VARIABLE) != "false":
+            told["_aws"] = summary.embedded_metrics(
+                {**log.fields, **told}
+            )  # the last one: see docs/metrics.md
+        log.write(level, "summary", told)
 
     try:
         result = job.run()
@@ -300,16 +305,16 @@ class _Job:
                 if source.size is not None:
                     check(source.size)
                 storage = open_storage(source.provider, self.config.storage_providers)
-                stage.bytes = storage.download(
-                    source, target, on_size=check, on_metadata=self._continue_trace
-                )
+
+                def continue_trace(metadata: Mapping[str, str]) -> None:
+                    # Again if the download is repeated.
+                    self.trace = self.trace or Trace.of_object(source, metadata)
+                    # A run that is killed has no summary.
+                    stage.extra |= self.trace.fields
+
+                stage.bytes = storage.download(source, target, on_size=check, on_metadata=continue_trace)
             target.chmod(0o644)
         return target
-
-    def _continue_trace(self, metadata: Mapping[str, str]) -> None:
-        """Called with the metadata of the input, several times if its download is repeated."""
-        if self.trace is None and self.invocation.source is not None:
-            self.trace = Trace.of_object(self.invocation.source, metadata)
 
     def ready_image(self, held: ExitStack) -> ReadyImage:
         """The image to run in: the one that contains this process, or one that is pulled and unpacked."""

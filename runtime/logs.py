@@ -37,7 +37,7 @@ LINE_LIMIT = 64 * 1024
 LONGEST_OWN_LINE = 15 * 1024
 """Maximum bytes of a line of the runner: Batch would split longer ones into unreadable pieces
 (https://docs.docker.com/engine/logging/drivers/awslogs/)."""
-NEVER_CUT = ("request_id", "function", "subject", "message", "status")
+NEVER_CUT = ("request_id", "function", "subject", "message", "status", "outputs", "_aws")
 
 KEPT_LINES = 40
 KEPT_LINE_LENGTH = 500
@@ -49,6 +49,11 @@ class Log:
     def __init__(self, level: str = "INFO", fields: Mapping[str, object] | None = None) -> None:
         self._level = level
         self._fields = dict(fields or {})
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """The fields that are bound to it."""
+        return self._fields
 
     def bind(self, **fields: object) -> Log:
         """A log whose lines also have these fields."""
@@ -195,13 +200,15 @@ def _own_line(fields: dict[str, object]) -> str:
     while True:
         text = json.dumps(fields, ensure_ascii=False, default=str)
         text = _BREAKING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        if len(text.encode()) <= LONGEST_OWN_LINE:
+            return text
         cuttable = {
             name: value if isinstance(value, str) else json.dumps(value, default=str)
             for name, value in fields.items()
             if name not in NEVER_CUT
         }
         longest = max(cuttable, key=lambda name: len(cuttable[name]), default="")
-        if len(text.encode()) <= LONGEST_OWN_LINE or len(cuttable.get(longest, "")) < KEPT_LINE_LENGTH:
+        if len(cuttable.get(longest, "")) < KEPT_LINE_LENGTH:
             return text
         value = cuttable[longest]
         fields = {**fields, longest: f"{value[: len(value) // 4]} […] {value[-len(value) // 4 :]}"}

@@ -15,6 +15,28 @@ OUTPUTS_SHOWN = 20
 OUTPUTS_BYTES = 4000
 """Maximum number and size of the URIs in `outputs`: a line is limited, the number of outputs is not."""
 
+NAMESPACE = "scar-cdk"
+MILLISECONDS, BYTES, COUNT = "Milliseconds", "Bytes", "Count"
+METRICS = {
+    "total_ms": MILLISECONDS,
+    "queued_ms": MILLISECONDS,
+    "init_ms": MILLISECONDS,
+    "stage_in_ms": MILLISECONDS,
+    "image_ms": MILLISECONDS,
+    "run_ms": MILLISECONDS,
+    "stage_out_ms": MILLISECONDS,
+    "cpu_ms": MILLISECONDS,
+    "input_bytes": BYTES,
+    "output_bytes": BYTES,
+    "memory_bytes": BYTES,
+    "attempt": COUNT,
+}
+"""The fields that are metrics, and their units. Each of them costs money for each function, and once more for
+each value of another dimension: therefore only `total_ms`, which also counts the runs, has the dimension
+`status`."""
+METRICS_VARIABLE = "SCAR_METRICS"
+"""Variable of the function and its jobs: `false` leaves out the metrics."""
+
 _MIB = 1 << 20
 
 
@@ -64,3 +86,19 @@ def shown_outputs(uploads: Iterable[tuple[str, Upload]]) -> list[str]:
             break
         shown.append(uri)
     return shown
+
+
+def embedded_metrics(told: Mapping[str, object]) -> dict[str, object]:
+    """The member `_aws` of a summary line with these fields, in CloudWatch's embedded metric format.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    defined = [{"Name": name, "Unit": unit} for name, unit in METRICS.items() if told.get(name) is not None]
+    total = {"Name": "total_ms", "Unit": MILLISECONDS}
+    return {
+        "Timestamp": int(time.time() * 1000),
+        "CloudWatchMetrics": [
+            {"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": defined},
+            {"Namespace": NAMESPACE, "Dimensions": [["function", "status"]], "Metrics": [total]},
+        ],
+    }

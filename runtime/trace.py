@@ -60,8 +60,9 @@ class Trace:
 
     @property
     def fields(self) -> dict[str, object]:
-        """As they appear in the summary line."""
-        return {"trace": self.id, "span": self.span, "parent": self.parent}
+        """As they appear in log lines."""
+        parent = {} if self.parent is None else {"parent": self.parent}
+        return {"trace": self.id, "span": self.span, **parent}
 
 
 def id_of_request(request_id: str) -> str:

@@ -82,6 +82,7 @@ class ContainerFunction(Construct):
     :param allow_loops: whether Lambda lets the function trigger itself through its outputs. Otherwise it
         stops a loop after about 16 invocations
         (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+    :param metrics: publish metrics of its runs in CloudWatch.
     :param bucket_keys: ARNs of KMS keys, by the name of their bucket.
     :param destroy: delete the input and failure queues, with their events, when they leave the stack.
     """
@@ -102,6 +103,7 @@ class ContainerFunction(Construct):
         claims: Claims | None = None,
         registry_mirrors: str | None = None,
         allow_loops: bool = False,
+        metrics: bool = True,
         bucket_keys: Mapping[str, str] = MappingProxyType({}),
         destroy: bool = False,
     ) -> None:
@@ -126,7 +128,10 @@ class ContainerFunction(Construct):
             )
         image_uri = self.assembled.uri if self.assembled is not None else definition.container.image or ""
         self._claims = _needed_claims(definition, claims)
-        variables = _variables(definition, secret, self._claims)
+        variables = {
+            **_variables(definition, secret, self._claims),
+            **({} if metrics else {"SCAR_METRICS": "false"}),
+        }
         self.batch: FunctionJobs | None = None
         if definition.batch is not None:
             self.batch = FunctionJobs(

@@ -20,6 +20,9 @@ from fdl_schemas.stages import stage_problem, staged
 UDOCKER_TOOLS = "udocker_tools"
 """Context key: whether udocker's tools are packaged with the runner (`udocker_tarball`)."""
 
+METRICS = "metrics"
+"""Context key: whether functions have metrics in CloudWatch (`docs/metrics.md`)."""
+
 DISTRIBUTED_LAUNCH = "distributed_launch"
 """Context key: whether launches can run in AWS (`DistributedLaunch`)."""
 
@@ -38,6 +41,7 @@ CONTEXT_KEYS: Mapping[str, str] = {
     "registry_mirrors": "comma-separated REGISTRY=BASE pairs, e.g. docker.io=https://mirror.example.org",
     UDOCKER_TOOLS: "for `runtime: python3.13`: `none` leaves udocker's tools out of the runner, `download` "
     "or `sha256:DIGEST` downloads them; default: they are downloaded for a deployment to AWS",
+    METRICS: "`false` leaves the metrics of runs out of CloudWatch, where they cost money; default: `true`",
     DISTRIBUTED_LAUNCH: "`true` creates, for each function that reads from S3 and is not in `batch` mode, "
     "the state machine that `scar-launch --distributed` starts; default: `false`",
 }
@@ -100,6 +104,7 @@ class Deployment:
     registry_mirrors: str | None = None
     udocker_tools: str | None = None
     distributed_launch: bool = False
+    metrics: bool = True
     vpc: str | None = None
     """`default` or the ID of a VPC; None: a VPC is created if jobs need one."""
 
@@ -151,6 +156,7 @@ class Deployment:
             registry_mirrors=",".join(mirrors) or None,
             udocker_tools=udocker_tools,
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
+            metrics=_yes_or_no(context, METRICS, default=True),
             vpc=None if vpc == "new" else vpc,
         )
 
@@ -304,11 +310,13 @@ def _text(context: Mapping[str, object], key: str) -> str | None:
     return value.strip()
 
 
-def _yes_or_no(context: Mapping[str, object], key: str) -> bool:
+def _yes_or_no(context: Mapping[str, object], key: str, *, default: bool = False) -> bool:
     """`true` or `false`, as a string or (from a cdk.json) as a boolean."""
     value = context.get(key)
-    if value is None or isinstance(value, bool):
-        return bool(value)
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return value
     if value not in ("true", "false"):
         raise DeploymentError(f"-c {key}={value}: expected `true` or `false`")
     return value == "true"

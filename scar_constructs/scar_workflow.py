@@ -51,6 +51,7 @@ class ScarWorkflow(Construct):
     :param registry_mirrors: mirrors to try before the registries: `REGISTRY=BASE,…`, such as
         `docker.io=https://mirror.example.org`.
     :param distributed_launch: create what `scar-launch --distributed` needs.
+    :param metrics: publish metrics of runs in CloudWatch, which cost money.
     :param vpc: VPC of the Batch jobs of functions without `subnets`. Its private subnets are used, if it has
         any. By default one VPC is created for all workflows of the stack.
     :param udocker_tools: for functions with `runtime: python3.13` only: `none`, `download`, or
@@ -74,6 +75,7 @@ class ScarWorkflow(Construct):
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
+        metrics: bool = True,
         udocker_tools: str | None = None,
         vpc: ec2.IVpc | None = None,
     ) -> None:
@@ -103,6 +105,7 @@ class ScarWorkflow(Construct):
                 destroy_buckets=destroy_buckets,
                 registry_mirrors=deployment.registry_mirrors,
                 distributed_launch=distributed_launch,
+                metrics=metrics,
                 udocker_tarball=tools.tarball,
                 vpc=vpc,
             )

@@ -49,6 +49,7 @@ class ResourceOptions(TypedDict, total=False):
     destroy_buckets: bool
     registry_mirrors: str | None
     distributed_launch: bool
+    metrics: bool
     udocker_tarball: Path | None
 
 
@@ -71,6 +72,7 @@ class WorkflowResources:
     :param registry_mirrors: see `ContainerFunction`.
     :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3 and is not in
         `batch` mode.
+    :param metrics: see `ContainerFunction`.
     :param udocker_tarball: see `RunnerAsset`.
     :param vpc: of Batch jobs if the function sets no subnets; None: one is created.
     :raises DeploymentError: a function sets subnets without security groups.
@@ -89,6 +91,7 @@ class WorkflowResources:
         destroy_buckets: bool = False,
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
+        metrics: bool = True,
         udocker_tarball: Path | None = None,
         vpc: ec2.IVpc | None = None,
     ) -> None:
@@ -150,6 +153,7 @@ class WorkflowResources:
                 images=part.images,
                 event_store=event_store,
                 claims=claims,
+                metrics=metrics,
             )
             part.members.append(function)
             self.functions.append(function)

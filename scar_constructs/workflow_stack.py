@@ -54,6 +54,7 @@ def add_stacks(
             destroy_buckets=deployment.destroy_buckets,
             registry_mirrors=deployment.registry_mirrors,
             distributed_launch=deployment.distributed_launch,
+            metrics=deployment.metrics,
             udocker_tarball=tools.tarball,
             vpc=deployment.vpc,
             account=account,

@@ -12,6 +12,7 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region, request_scope
 from ministack.services import cloudwatch_logs as logs
 
+from local_cloud.logs import embedded_metrics
 from local_cloud.patches import Original, replaces
 from local_cloud.state.store import Store
 
@@ -50,6 +51,7 @@ class LogEvents:
         @replaces(logs, "_append_log_events")
         def append_log_events(append: Original, stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
             append(stream, events)
+            embedded_metrics.record(events)
             if events and (names := _names(stream)) is not None:
                 self.save(*names, events)
 
@@ -90,6 +92,7 @@ class LogEvents:
     def show(self, stream: dict[str, Any], events: list[dict[str, Any]]) -> None:
         """Add lines to a stream in memory. Call `save` to keep them in the store."""
         self._append(stream, events)
+        embedded_metrics.record(events)
 
     def save(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
         """Keep lines of a stream in the store."""

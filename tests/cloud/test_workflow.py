@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -122,6 +122,20 @@ class Deployed:
         """The last line of each run."""
         return [line for line in self.logs(group) if line["message"] == "summary"]
 
+    def runs_in_cloudwatch(self, function: str, status: str) -> int:
+        """The number of runs, by the metric of their total time."""
+        now = datetime.now(UTC)
+        answer = self.cloud.client("cloudwatch").get_metric_statistics(
+            Namespace="scar-cdk",
+            MetricName="total_ms",
+            Dimensions=[{"Name": "function", "Value": function}, {"Name": "status", "Value": status}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["SampleCount"],
+        )
+        return int(sum(point["SampleCount"] for point in answer["Datapoints"]))
+
     def failure(self, function: str) -> dict[str, Any]:
         """The message in a function's failure queue, once it is there."""
         url = next(entry["failure_queue_url"] for entry in self.outputs() if entry["name"] == function)
@@ -226,6 +240,11 @@ def test_files_with_odd_names_go_through_two_functions_of_one_bucket(deployed: D
         assert found == bytes(c - 32 if 97 <= c <= 122 else c for c in body)
     assert set(deployed.keys("mid").values()) == {1}
     assert set(deployed.keys("out").values()) == {1}
+    for second in deployed.summaries("/aws/lambda/odd-shout"):
+        (first,) = (
+            one for one in deployed.summaries("/aws/lambda/odd-copy") if second["subject"] in one["outputs"]
+        )
+        assert (second["trace"], second["parent"]) == (first["trace"], first["span"])
 
 
 def test_folder_markers_and_empty_objects_start_nothing(deployed: Deployed) -> None:
@@ -354,6 +373,10 @@ def test_file_that_fails_five_times_is_kept_and_can_be_sent_again_by_sqs(deploye
     deployed.cloud.client("sqs").start_message_move_task(SourceArn=source, DestinationArn=target)
     eventually(lambda: "waiting-out/bad.txt" in deployed.keys("waiting-out"), "the output", 120)
     assert deployed.messages(failures) == 0
+    ends = deployed.summaries("/aws/lambda/odd-waiting")
+    assert max(one["attempt"] for one in ends) == 5
+    counts = Counter(one["status"] for one in ends)
+    assert {status: deployed.runs_in_cloudwatch("odd-waiting", status) for status in counts} == counts
 
 
 def test_files_of_a_queue_become_a_handful_of_array_jobs(deployed: Deployed) -> None:

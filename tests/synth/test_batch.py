@@ -105,8 +105,12 @@ def test_settings_arrive(rich: Synthesized) -> None:
     assert job["Timeout"] == {"AttemptDurationSeconds": 120}
     variables = environment(job)
     assert variables["JOB"] == "1"
-    # Because of `once`; a job needs nothing else of the stack.
-    assert {name for name in variables if name.startswith("SCAR_")} == {"SCAR_CLAIMS_TABLE"}
+    assert variables["SCAR_MEMORY_MIB"] == "3072"
+    # The table because of `once`; a job needs nothing else of the stack.
+    assert {name for name in variables if name.startswith("SCAR_")} == {
+        "SCAR_CLAIMS_TABLE",
+        "SCAR_MEMORY_MIB",
+    }
 
 
 def test_a_disabled_queue_takes_no_jobs(rich: Synthesized) -> None:

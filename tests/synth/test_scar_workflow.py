@@ -18,6 +18,7 @@ from aws_cdk import aws_s3_notifications as s3_notifications
 from aws_cdk import aws_sqs as sqs
 
 from scar_constructs import DeploymentError, FdlError, ScarWorkflow
+from scar_constructs.deployment import Deployment
 from tests.linting import lint
 from tests.synth import everything
 from tests.synth.conftest import SEED
@@ -69,7 +70,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Synthe
     every = everything.write(folder / "fdl", queues=False)  # a stack has at most 500 resources
     with mock.patch.dict("os.environ", everything.ENVIRONMENT):
         ScarWorkflow(first, "Every", fdl=every, distributed_launch=True, udocker_tools="none")
-        ScarWorkflow(first, "Every-2", fdl=every, stage="two", udocker_tools="none")
+        ScarWorkflow(first, "Every-2", fdl=every, stage="two", metrics=False, udocker_tools="none")
     bucket = s3.Bucket(first, "Own")
     bucket.add_object_created_notification(s3_notifications.SqsDestination(sqs.Queue(first, "OwnQueue")))
     ScarWorkflow(second, "Every", fdl=SEED, stage="prod", bucket_suffix="x")
@@ -99,6 +100,25 @@ def test_names_of_both_workflows_are_apart(media: dict[str, Synthesized]) -> Non
     queues = media["Media"].of_type("AWS::Logs::LogGroup").values()
     groups = [group["LogGroupName"] for group in queues if "LogGroupName" in group]
     assert len(groups) == len(set(groups))
+
+
+def test_metrics_can_be_left_out(media: dict[str, Synthesized]) -> None:
+    functions = [
+        one for one in media["Media"].of_type("AWS::Lambda::Function").values() if "FunctionName" in one
+    ]
+    without = {
+        one["FunctionName"]
+        for one in functions
+        if one.get("Environment", {}).get("Variables", {}).get("SCAR_METRICS") == "false"
+    }
+    assert without == {one["FunctionName"] for one in functions if one["FunctionName"].endswith("-two")}
+    jobs = media["Media"].of_type("AWS::Batch::JobDefinition").values()
+    assert str(jobs).count("'Name': 'SCAR_METRICS', 'Value': 'false'") * 2 == len(jobs)
+
+
+@pytest.mark.parametrize(("value", "meant"), [("true", True), ("false", False), (False, False), (None, True)])
+def test_metrics_in_the_context(value: object, meant: bool) -> None:
+    assert Deployment.from_context({"fdl": "a.yaml", "metrics": value}).metrics is meant
 
 
 def test_each_workflow_has_an_output_of_its_own(media: dict[str, Synthesized]) -> None:
