@@ -23,6 +23,7 @@ The same code runs in AWS Lambda, in AWS Batch jobs and on the embedded cloud. I
     logs.py         log lines
     summary.py      fields of the summary line of a run
     trace.py        which run wrote the input of a run
+    otlp.py         exports runs to an OpenTelemetry collector
     errors.py       errors that a person reads
 
 boto3 is imported where it is first used, never at module level: every import makes a cold start slower.

@@ -132,6 +132,8 @@ def run_job(invocation: Invocation, setting: JobSetting) -> JobResult:
                 {**log.fields, **told}
             )  # the last one: see docs/metrics.md
         log.write(level, "summary", told)
+        if any(name in setting.environ for name in summary.EXPORT_VARIABLES):
+            job.export(told, started)
 
     try:
         result = job.run()
@@ -190,12 +192,34 @@ class _Job:
             "init_ms": setting.init_ms if setting.cold else None,
         }
         """Facts for the summary, which is also written if a stage fails. None: unknown."""
+        self.stages: list[Stage] = []
         self.trace: Trace | None = None
         """None: the metadata of the input is not known yet."""
         if invocation.source is None:
             self.trace = Trace.of_request(setting.request_id, setting.environ)
         self.claim: Claim | None = None
         """The claim on the input, with `once`."""
+
+    def export(self, fields: Mapping[str, object], started: float) -> None:
+        """Send the run, which has ended with these fields of the summary, to a collector."""
+        from runtime import otlp
+
+        source, trace = self.invocation.source, self.trace
+        if trace is None and source is not None:  # its input could not be read
+            trace = Trace.of_object(source, {})
+        if trace is None:
+            return
+        run = otlp.RunSpans(
+            trace=trace,
+            function=self.config.name,
+            request_id=self.setting.request_id,
+            subject=self.invocation.subject,
+            has_input=source is not None,
+            fields=fields,
+            started=started,
+            stages=self.stages,
+        )
+        otlp.export(run, self.setting.environ, self.log, self.setting.uploads_until)
 
     def run(self) -> JobResult:
         with ExitStack() as held:
@@ -281,6 +305,7 @@ class _Job:
                 yield stage
         finally:
             if stage is not None:
+                self.stages.append(stage)
                 self.found[f"{name.replace('-', '_')}_ms"] = stage.duration_ms
 
     def _stage_in(self, workspace: Workspace) -> Path | None:

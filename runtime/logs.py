@@ -96,6 +96,7 @@ class Log:
             yield stage
         except Exception as error:
             stage.end()
+            stage.failed = True
             self.write("ERROR", "stage", {"stage": name, **stage.fields(), **reason(error)})
             raise
         stage.end()
@@ -117,6 +118,7 @@ class Stage:
     extra: dict[str, object] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     duration_ms: float = 0.0
+    failed: bool = False
 
     def end(self) -> None:
         """Stop the clock."""

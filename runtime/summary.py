@@ -37,6 +37,9 @@ each value of another dimension: therefore only `total_ms`, which also counts th
 METRICS_VARIABLE = "SCAR_METRICS"
 """Variable of the function and its jobs: `false` leaves out the metrics."""
 
+EXPORT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""With one of them, runs are exported as spans (`runtime.otlp`)."""
+
 _MIB = 1 << 20
 
 
