@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import assembly, batch_launch, command_line, fan_out, image_function, many_functions, runner
+from benchmarks import (
+    assembly,
+    batch_launch,
+    command_line,
+    fan_out,
+    image_function,
+    many_functions,
+    numbers,
+    runner,
+)
 from benchmarks.measure import Comparison
 
 RESULTS = Path(__file__).resolve().parents[1] / "build" / "bench.json"
@@ -22,6 +31,7 @@ PARTS: dict[str, Callable[[], Iterator[Comparison]]] = {
     "fanout": fan_out.compare,
     "batch_launch": batch_launch.compare,
     "many_functions": many_functions.compare,
+    "numbers": numbers.compare,
 }
 
 

@@ -35,7 +35,8 @@ _LONGEST_RUN_S = 15 * 60
 _REPORT = "[report]"
 """Differs from all messages of the runner."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_OWN_FIELDS = ("scar", "time", "level", "message", "request_id", "function")
+_OWN_FIELDS = ("scar", "time", "level", "message", "request_id", "function", "_aws")
+"""Fields that all lines have, and that of the metrics of a line."""
 _ERROR_FIELDS = ("kind", "error", "last_lines")
 """Of the lines `stage` and `summary`; the line `failed` has the same error, and the log the same output."""
 

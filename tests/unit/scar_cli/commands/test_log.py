@@ -106,7 +106,9 @@ OF_A_FAILED_RUN = [
     "Traceback (most recent call last):",
     "ValueError: of my script",
     own("bad", stage="run", kind="ScriptFailed", error=FAILED),
-    own("bad", "summary", status="failed", kind="ScriptFailed", error=FAILED, last_lines="ValueError"),
+    own(
+        "bad", "summary", status="failed", kind="ScriptFailed", error=FAILED, last_lines="ValueError", _aws={}
+    ),
     own("bad", "failed", kind="ScriptFailed", error=FAILED),
     REPORT,
     "last lines of its output:",
