@@ -97,6 +97,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.lambda_functions.events import EventQueue
         from local_cloud.lambda_functions.image_functions import ImageFunctions
         from local_cloud.lambda_functions.zip_workers import prepare_workers
+        from local_cloud.logs import patterns
         from local_cloud.logs.events import LogEvents
         from local_cloud.logs.running import RunningLogs
         from local_cloud.messages import chains, rule_targets, topics
@@ -140,7 +141,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
             *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
-            *(dynamodb_stack, nested_stacks, destinations, lambda_stack),
+            *(dynamodb_stack, nested_stacks, destinations, lambda_stack, patterns),
         ):
             extension.install()
         answers.install(store)
