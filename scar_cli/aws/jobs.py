@@ -55,7 +55,7 @@ def jobs_of(batch: Any, function: DeployedFunction, start_ms: int) -> Jobs:
             jobs.failed.append(job)
         else:
             jobs.add(job["status"], 1, job["createdAt"], recent=recent)
-    for array in _described(batch, arrays):
+    for array in described(batch, arrays):
         recent = array["createdAt"] >= start_ms
         states = array["arrayProperties"].get("statusSummary", {})
         for state, count in states.items():
@@ -71,7 +71,12 @@ def _listed(batch: Any, **request: Any) -> Iterator[dict[str, Any]]:
             yield from page["jobSummaryList"]
 
 
-def _described(batch: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
+def described(batch: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
+    """All that Batch knows of some jobs.
+
+    Raises:
+        UserError: a call to AWS fails.
+    """
     for first in range(0, len(ids), _DESCRIBED_AT_ONCE):
         with explained():
             yield from batch.describe_jobs(jobs=ids[first : first + _DESCRIBED_AT_ONCE])["jobs"]

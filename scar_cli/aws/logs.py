@@ -29,7 +29,7 @@ _OF_LAMBDA = re.compile(
     r"\S+ \S+ Task timed out after |RequestId: \S+ Error: |Runtime\.[A-Za-z]+$"
 )
 """Lines that Lambda itself writes."""
-_KILLED = re.compile(r"(?:\S+ \S+ (?=Task timed out after )|RequestId: \S+ Error: )([^\r\n]+)")
+_KILLED = re.compile(r"(?:\S+ (\S+) (?=Task timed out after )|RequestId: (\S+) Error: )([^\r\n]+)")
 _LONGEST_RUN_S = 15 * 60
 """Of Lambda."""
 _REPORT = "[report]"
@@ -115,6 +115,7 @@ def lines_of_group(
     function: DeployedFunction,
     group: str,
     start_ms: int | None,
+    end_ms: int | None = None,
     *,
     streams: list[str] | None = None,
     pattern: str | None = None,
@@ -123,6 +124,8 @@ def lines_of_group(
     request: dict[str, Any] = {"logGroupName": group}
     if start_ms is not None:
         request["startTime"] = max(0, start_ms)
+    if end_ms is not None:
+        request["endTime"] = max(0, end_ms)
     if streams:
         request["logStreamNames"] = streams
     if pattern:
@@ -220,8 +223,14 @@ def is_of_script(line: Line) -> bool:
 
 def killed(text: str) -> str | None:
     """Why Lambda has ended a run, such as `Task timed out after 3.00 seconds`; None for any other line."""
-    found = _KILLED.match(text)
+    found = killed_request(text)
     return found[1] if found else None
+
+
+def killed_request(text: str) -> tuple[str, str] | None:
+    """The request that Lambda has ended, and why."""
+    found = _KILLED.match(text)
+    return (found[1] or found[2], found[3]) if found else None
 
 
 class FailedRuns:

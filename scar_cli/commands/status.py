@@ -1,17 +1,16 @@
 """`scar status`: queued, running, done and failed runs of each function, and why runs failed.
 
-Runs of Lambda are counted in its logs. AWS Batch counts its own jobs. Events that are given up remain in the
-failure queue until `scar retry` sends them again.
+Runs are counted in the logs. AWS Batch counts the jobs that wait or run. Events that are given up remain in
+the failure queue until `scar retry` sends them again.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -21,19 +20,18 @@ import click
 
 from scar_cli.aws.deployed import DeployedFunction, selected
 from scar_cli.aws.failure_queues import depth, waiting
-from scar_cli.aws.jobs import Jobs, jobs_of
 from scar_cli.aws.kept_queues import KeptQueue, kept_queues
-from scar_cli.aws.logs import killed, last_activity, lines_of_group, moment_ms, parsed
+from scar_cli.aws.logs import last_activity, moment_ms
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
 from scar_cli.examples import with_examples
 from scar_cli.options import Choice, prints_json, selects_functions
-from scar_cli.table import counted, iso_time, local_time, printable, table, takes_colours
+from scar_cli.runs.reading import Clients, FunctionRuns, clients_of
+from scar_cli.runs.reasons import reason_of
+from scar_cli.table import counted, iso_time, local_time, table, takes_colours
 
-_LONGEST_RUN_MS = 15 * 60 * 1000
 _LOOK_EVERY_S = 2.0
 _REASONS_SHOWN = 5
-_REASON_LENGTH = 200
 _HEAD = (
     "FUNCTION",
     "MODE",
@@ -45,8 +43,6 @@ _HEAD = (
     "FAILURE QUEUE",
     "LAST ACTIVITY",
 )
-_KILLED = ("Task timed out", "Runtime exited")
-"""In the lines that Lambda logs if it ends a run."""
 
 
 @dataclass
@@ -103,7 +99,7 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     functions = selected(**choice)
     start = moment_ms(since)
     everything = not any(choice.values())
-    clients = _clients(functions)
+    clients = clients_of(functions)
     while True:
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda function: _status(function, start, clients), functions))
@@ -199,32 +195,20 @@ def _duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def _clients(functions: list[DeployedFunction]) -> Mapping[tuple[str, str], Any]:
-    """Clients by service and region: creating one takes as long as all of its calls for a function."""
-    needed = {(service, function.region) for function in functions for service in ("logs", "sqs")}
-    needed |= {("batch", function.region) for function in functions if function.job_queue is not None}
-    return {(service, region): client(service, region=region) for service, region in sorted(needed)}
-
-
-def _status(function: DeployedFunction, start_ms: int, clients: Mapping[tuple[str, str], Any]) -> Status:
+def _status(function: DeployedFunction, start_ms: int, clients: Clients) -> Status:
     status = Status(function.name, function.mode)
-    logs = clients["logs", function.region]
-    status.last_activity = iso_time(last_activity(logs, function))
-    for line in lines_of_group(logs, function, function.log_group, start_ms, pattern='"summary"'):
-        own = parsed(line.text)
-        if own is not None and own["message"] == "summary":
-            status.done += own.get("status") == "done"
-    reasons = Counter(_reasons_of_lambda(logs, function, start_ms))
-    status.running = _running(logs, function)
-    if function.job_queue is not None:
-        jobs = jobs_of(clients["batch", function.region], function, start_ms)
-        status.queued = jobs.queued
-        if jobs.oldest_queued_ms is not None:
-            status.oldest_queued_s = max(0, int(time.time() - jobs.oldest_queued_ms / 1000))
-        status.running += jobs.running
-        status.done += jobs.done
-        reasons += Counter(_reasons_of_batch(logs, jobs, function, start_ms))
-        status.larger = _larger(logs, function, start_ms)
+    status.last_activity = iso_time(last_activity(clients["logs", function.region], function))
+    found = FunctionRuns(function, start_ms)
+    reasons: Counter[str] = Counter()
+    for run in found.read(clients):
+        status.done += run.status == "done"
+        if run.status == "failed":
+            reasons[reason_of(run)] += 1
+    status.running, status.larger = found.running, found.next_sizes
+    if found.jobs is not None:
+        status.queued = found.jobs.queued
+        if found.jobs.oldest_queued_ms is not None:
+            status.oldest_queued_s = max(0, int(time.time() - found.jobs.oldest_queued_ms / 1000))
     sqs = clients["sqs", function.region]
     status.input_queue = _input_queue(sqs, function)
     if status.input_queue is not None:
@@ -242,65 +226,3 @@ def _input_queue(sqs: Any, function: DeployedFunction) -> int | None:
         with suppress(UserError):
             numbers.append(waiting(sqs, url))
     return sum(numbers) if numbers else None
-
-
-def _reasons_of_lambda(logs: Any, function: DeployedFunction, start_ms: int) -> Iterator[str]:
-    """The reason of each failed run: from the runner, or from Lambda if it killed the run."""
-    for own in _failures(logs, function, function.log_group, start_ms):
-        yield _reason(own)
-    for words in _KILLED:
-        for line in lines_of_group(logs, function, function.log_group, start_ms, pattern=f'"{words}"'):
-            if reason := killed(line.text):
-                yield _shortened(reason)
-
-
-def _larger(logs: Any, function: DeployedFunction, start_ms: int) -> int:
-    """Number of jobs that the runner started with a larger size."""
-    group = str(function.batch_log_group)
-    found = lines_of_group(logs, function, group, start_ms, pattern='"next size"')
-    own = (parsed(line.text) for line in found)
-    jobs = {one.get("request_id") for one in own if one is not None and one["message"] == "next size"}
-    return len(jobs)  # each attempt logs it
-
-
-def _reasons_of_batch(logs: Any, jobs: Jobs, function: DeployedFunction, start_ms: int) -> Iterator[str]:
-    """The reason of each failed attempt that the runner logged, and of each other failed job."""
-    logged = set()
-    if function.batch_log_group is not None:
-        for own in _failures(logs, function, function.batch_log_group, start_ms):
-            logged.add(own.get("request_id"))
-            yield _reason(own)
-    for job in jobs.failed:
-        if job["jobId"] not in logged:
-            container = job.get("container", {}).get("reason", "")
-            yield _shortened(container or job.get("statusReason", "") or "unknown")
-
-
-def _failures(logs: Any, function: DeployedFunction, group: str, start_ms: int) -> Iterator[dict[str, Any]]:
-    for line in lines_of_group(logs, function, group, start_ms, pattern='"failed"'):
-        own = parsed(line.text)
-        if own is not None and own["message"] == "failed":
-            yield own
-
-
-def _reason(own: dict[str, Any]) -> str:
-    """The first sentence of an error, without the object that it is about, which differs from run to run."""
-    error = str(own.get("error", ""))
-    if subject := own.get("subject"):
-        error = error.replace(str(subject), "…")
-    sentence = re.split(r"\.\s|[\r\n]", error, maxsplit=1)[0].rstrip(".")
-    return _shortened(f"{own.get('kind', 'error')}: " + re.sub(r"[a-z0-9]+://\S+", "…", sentence))
-
-
-def _shortened(reason: str) -> str:
-    return printable(reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…")
-
-
-def _running(logs: Any, function: DeployedFunction) -> int:
-    """Runs of Lambda that have started and not ended: each logs both."""
-    running: dict[str, int] = {}
-    recent = int(time.time() * 1000) - _LONGEST_RUN_MS
-    for line in lines_of_group(logs, function, function.log_group, recent, pattern='"RequestId"'):
-        if found := re.match(r"(START|END) RequestId: (\S+)", line.text):
-            running[found[2]] = running.get(found[2], 0) + (1 if found[1] == "START" else -1)
-    return sum(count > 0 for count in running.values())

@@ -15,13 +15,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from fdl_schemas.model import StorageEntry
-from scar_cli.errors import UserError
 from scar_cli.launch.files import (
     InputFile,
     Listing,
@@ -32,6 +30,7 @@ from scar_cli.launch.files import (
     objects,
     sources_of,
 )
+from scar_cli.scratch import explained_disk, temporary_table
 
 _CHANGES = re.compile(r"[\W_]")
 
@@ -57,30 +56,6 @@ def not_done(
         left = [file for file in page if not done.has(file)]
         listing.left_out.done += len(page) - len(left)
         yield left
-
-
-@contextmanager
-def explained_disk() -> Iterator[None]:
-    """Turn errors of SQLite about its temporary file into a UserError."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise UserError(
-            f"A temporary file cannot be written: {error}",
-            "Free some space, or set SQLITE_TMPDIR to a folder with free space",
-            exit_code=1,
-        ) from error
-
-
-def temporary_table(columns: str) -> sqlite3.Connection:
-    """A database with one table, in a temporary file that is deleted when the connection is closed.
-
-    `columns` is the name of the table with its columns, one of them the primary key.
-    """
-    database = sqlite3.connect("")
-    database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back
-    database.execute(f"CREATE TABLE {columns} WITHOUT ROWID")
-    return database
 
 
 class Done:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 
-from scar_cli.launch.done import temporary_table
+from scar_cli.scratch import temporary_table
 from scar_cli.table import printable
 
 FOLDER_VARIABLE = "SCAR_INPUT_FOLDER"

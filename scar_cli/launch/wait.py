@@ -23,11 +23,12 @@ from scar_cli.aws.failure_queues import Fetch, UnreadableMessageError, event_of,
 from scar_cli.aws.logs import lines, parsed
 from scar_cli.aws.session import client, is_passing
 from scar_cli.errors import UserError
-from scar_cli.launch.done import Count, FileStates, explained_disk, subject_of
+from scar_cli.launch.done import Count, FileStates, subject_of
 from scar_cli.launch.journal import Journal, accepted_files
 from scar_cli.launch.pace import Patience
 from scar_cli.launch.plan import Plan, explained_end
 from scar_cli.progress import terminal_line
+from scar_cli.scratch import explained_disk
 from scar_cli.table import counted
 
 _LOOK_EVERY_S = 2.0

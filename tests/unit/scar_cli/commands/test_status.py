@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,12 @@ from click.testing import CliRunner
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.commands import status
 from scar_cli.main import scar
+from scar_cli.runs import reading
 
+REPORT = (
+    "REPORT RequestId: {}\tDuration: 9.5 ms\tBilled Duration: 10 ms\tMemory Size: 512 MB\t"
+    "Max Memory Used: 99 MB"
+)
 ARN = "arn:aws:batch:us-east-1:1:job-definition"
 LAMBDA = DeployedFunction("f", "stack", "us-east-1", "lambda", "/aws/lambda/f", "http://queue")
 BATCH = replace(
@@ -33,6 +39,15 @@ def own(request: str, message: str, **more: object) -> str:
     return json.dumps({"scar": 1, "level": "INFO", "message": message, "request_id": request, **more})
 
 
+def done(request: str, **more: object) -> str:
+    return own(request, "summary", status="done", total_ms=5, **more)
+
+
+def failed(request: str, **more: object) -> list[str]:
+    """The two lines of the runner."""
+    return [own(request, "summary", status="failed", **more), own(request, "failed", **more)]
+
+
 class Aws:
     """CloudWatch Logs, Batch and SQS, with lines of log groups and jobs by state."""
 
@@ -47,7 +62,7 @@ class Aws:
         found = [
             {"timestamp": now, "logStreamName": "s", "message": line}
             for line in self.logs.get(request["logGroupName"], [])
-            if request["filterPattern"].strip('"') in line
+            if any(words in line for words in re.findall(r'\?"([^"]+)"', request["filterPattern"]))
         ]
         return {"events": found}
 
@@ -85,7 +100,7 @@ class Aws:
 
 def shown(monkeypatch: pytest.MonkeyPatch, aws: Aws, function: DeployedFunction, *words: str) -> str:
     monkeypatch.setattr(status, "selected", lambda **_choice: [function])
-    monkeypatch.setattr(status, "client", lambda *_words, **_more: aws)
+    monkeypatch.setattr(reading, "client", lambda *_words, **_more: aws)
     monkeypatch.setattr(status, "_kept", lambda *_words, **_more: [])
     result = CliRunner().invoke(scar, ["status", *words], catch_exceptions=False, standalone_mode=False)
     assert result.return_value == 1, "the failure queue is not empty"
@@ -100,15 +115,14 @@ def counted(monkeypatch: pytest.MonkeyPatch, aws: Aws, function: DeployedFunctio
 def test_runs_of_lambda_are_counted_with_the_reasons_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     """By kind and first sentence, whatever object it was about; and those that Lambda has killed."""
 
-    def missing(key: str) -> str:
+    def missing(key: str) -> list[str]:
         error = f"The input s3://bucket/{key} does not exist. It was deleted"
-        return own("2", "failed", kind="InputMissing", error=error, subject=f"s3://bucket/{key}")
+        return failed("2", kind="InputMissing", error=error, subject=f"s3://bucket/{key}")
 
     lines = [
-        own("1", "summary", status="done"),
-        own("2", "summary", status="failed", kind="InputMissing"),
-        missing("a"),
-        missing("b c"),
+        done("1"),
+        *missing("a"),
+        *missing("b c"),
         own("4", "failed", kind="ScriptFailed", error="The container exited with code 7.\nOutput"),
         "2026-01-01T00:00:00Z 5 Task timed out after 3.00 seconds",
         "RequestId: 6 Error: Runtime exited with error: signal: killed\nRuntime.ExitError",
@@ -142,13 +156,13 @@ def test_files_that_wait_in_input_queues_are_queued(
 
 
 def test_runs_of_lambda_that_have_not_ended_are_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the container writes; a retry has the id of its first attempt."""
+    """Whatever the container writes. A stream has one run after another."""
     lines = [
         "START RequestId: 1-2 Version: $LATEST",
-        "END RequestId: 1-2",
+        REPORT.format("1-2"),
         "START RequestId: 1-2 Version: $LATEST",
+        REPORT.format("1-2"),
         "START RequestId: 3 Version: $LATEST",
-        "END RequestId: 3",
         "START RequestId: ",
         "x START RequestId: 4",
     ]
@@ -165,16 +179,16 @@ def test_jobs_of_batch_are_counted_with_what_waits_longest(monkeypatch: pytest.M
         "RUNNABLE": [job("1", 30), job("2", 3 * 3600 + 60)],
         "STARTING": [job("3")],
         "RUNNING": [job("4")],
-        "SUCCEEDED": [job("5"), job("6"), job("old", 2 * 86_400)],
         "FAILED": [
             job("7"),
             job("8", statusReason="Essential container in task exited", container={"reason": "OutOfMemory"}),
             job("9", statusReason="Host EC2 terminated"),
         ],
     }
+    duplicate = own("10", "summary", status="duplicate")
     # Job 7 has failed in two attempts.
     error = {"kind": "ScriptFailed", "error": "The container exited with code 1. Look"}
-    lines = [own("7", "failed", **error), own("7", "failed", **error)]
+    lines = [*failed("7", **error), *failed("7", **error), done("5"), done("6"), duplicate]
     aws = Aws({"/aws/batch/b": lines}, jobs)
     found = counted(monkeypatch, aws, BATCH)
     assert (found["queued"], found["running"], found["done"], found["failed"]) == (3, 1, 2, 4)
@@ -204,13 +218,12 @@ def test_each_job_of_an_array_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: dict[str, list[dict[str, Any]]] = {
         "PENDING": [array("a", 60, RUNNABLE=7, RUNNING=3, SUCCEEDED=20, FAILED=2)],
         "FAILED": [array("old", 3 * 86_400, SUCCEEDED=1000, FAILED=1)],
-        "SUCCEEDED": [array("b", 90, SUCCEEDED=5)],
         "a": [{"jobId": "a:1", **failed}, {"jobId": "a:2", **failed}, {"jobId": "a:3", "status": "RUNNING"}],
         "old": [{"jobId": "old:1", **failed}],
     }
     lines = [own("a:1", "failed", kind="InputMissing", error="It is gone")]
     found = counted(monkeypatch, Aws({"/aws/batch/b": lines}, jobs), BATCH)
-    assert (found["queued"], found["running"], found["done"], found["failed"]) == (7, 3, 25, 2)
+    assert (found["queued"], found["running"], found["failed"]) == (7, 3, 2)
     assert found["oldest_queued_s"] == pytest.approx(60, abs=5)
     assert found["reasons"] == {"InputMissing: It is gone": 1, "Task failed to start": 1}
 
@@ -223,7 +236,9 @@ def test_jobs_of_a_larger_size_are_counted_once_for_all_attempts(monkeypatch: py
 
 
 def test_the_most_frequent_reasons_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [own("1", "failed", kind=f"Kind{n}", error="x\x1b") for n in range(8) for _ in range(n + 1)]
+    lines = [
+        own(f"{n}-{i}", "failed", kind=f"Kind{n}", error="x\x1b") for n in range(8) for i in range(n + 1)
+    ]
     rows = shown(monkeypatch, Aws({LAMBDA.log_group: lines}), LAMBDA).splitlines()[4:]
     assert rows[0] == "f         8       Kind7: x\\x1b"
     assert rows[-1] == "f         6       (3 other reasons)"

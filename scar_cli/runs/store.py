@@ -1,0 +1,223 @@
+"""All runs in a temporary file, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from scar_cli.runs.model import STAGES, STATUSES, Run
+from scar_cli.scratch import explained_disk, temporary_table
+
+STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
+_FAILED, _DUPLICATE = STATUS_NUMBERS["failed"], STATUS_NUMBERS["duplicate"]
+_HANDED_ON = f"({STATUS_NUMBERS['delegated']}, {STATUS_NUMBERS['submitted']})"
+_AT_ONCE = 5000
+_CACHE_KIB = 64 * 1024
+_PART = 1 << 20
+"""Traces are random: their last 20 bits select a sample of inputs."""
+_NUMBERS = struct.Struct(f"<{len(STAGES)}f4dHBB")
+_TABLE = """
+runs (
+    id INTEGER PRIMARY KEY, function INTEGER, trace INTEGER, span INTEGER, parent INTEGER, file INTEGER,
+    started REAL, ended REAL, status INTEGER, reason INTEGER, folder INTEGER, name TEXT, request TEXT,
+    outputs TEXT, bytes INTEGER, numbers BLOB
+)
+"""
+# SQLite takes the other columns of a group from the row with the maximum. A duplicate does not decide about a
+# file if there are other runs.
+_FILES = f"""
+SELECT function, folder, status, reason, name, sum(status = {_FAILED}) AS failures,
+    sum(status NOT IN {_HANDED_ON} AND status != {_DUPLICATE}) AS attempts, avg(bytes) AS bytes,
+    max(ended + 1e15 * (status != {_DUPLICATE}))
+FROM runs WHERE file IS NOT NULL GROUP BY function, file
+"""  # noqa: S608 (only numbers are inserted)
+_WITH_FAILURES = f"trace IN (SELECT trace FROM runs WHERE status = {_FAILED})"  # noqa: S608
+_INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class StoredRun(NamedTuple):
+    """What charts show of a run."""
+
+    id: int
+    function: int
+    trace: int
+    span: int | None
+    parent: int | None
+    started_ms: float
+    ended_ms: float
+    status: int
+    reason: int
+    folder: int
+    name: str
+    request: str
+    outputs: str
+    """One URI a line."""
+    stages: tuple[float, ...]
+    input_bytes: float
+    output_bytes: float
+    output_files: float
+    memory_bytes: float
+    attempt: int
+    cold: bool
+    in_batch: bool
+
+
+class Sample(NamedTuple):
+    """Selects inputs: a share of all, a share of those with failed runs, and those of some runs."""
+
+    share: float
+    share_of_failed: float
+    runs: tuple[int, ...]
+
+
+class Files(NamedTuple):
+    """Number of files of a function and an input folder with the same result."""
+
+    function: int
+    folder: int
+    status: int
+    """Of the latest run."""
+    files: int
+    recovered: int
+    """Those among them with a failed run before."""
+    bytes: float
+
+
+@dataclass
+class RunStore:
+    """Runs, numbered from 1."""
+
+    count: int = 0
+    _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    _database: sqlite3.Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._database = temporary_table(_TABLE, "")
+        self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+    def add(
+        self, run: Run, function: int, stages: tuple[float, ...], *, reason: int, place: tuple[int, str]
+    ) -> int:
+        """Store a run, with the number of its reason, and with folder and name of its input.
+
+        Returns the number of the run.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        self.count += 1
+        is_uri = "://" in run.subject
+        file: int | None = hash(run.subject) if is_uri else hash((run.request_id, run.trace))
+        if run.status == "node done" or (run.status == "submitted" and not is_uri):
+            file = None  # a job for several files
+        self._rows.append(
+            (
+                self.count,
+                function,
+                _signed(run.trace) if run.trace else hash((function, file)),
+                _signed(run.span),
+                _signed(run.parent),
+                file,
+                run.started_ms,
+                run.ended_ms,
+                STATUS_NUMBERS[run.status],
+                reason,
+                *place,
+                run.request_id,
+                "\n".join(run.outputs),
+                run.input_bytes,
+                _NUMBERS.pack(
+                    *stages,
+                    run.input_bytes or 0,
+                    run.output_bytes or 0,
+                    run.output_files or 0,
+                    run.memory_used_bytes or 0,
+                    min(run.attempt or 0, 0xFFFF),
+                    run.cold is True,
+                    run.mode == "batch",
+                ),
+            )
+        )
+        if len(self._rows) >= _AT_ONCE:
+            self._write()
+        return self.count
+
+    def inputs(self) -> int:
+        """Number of inputs of the workflow: of traces."""
+        return int(self._query("SELECT count(DISTINCT trace) FROM runs").fetchone()[0])
+
+    def files(self) -> Iterator[Files]:
+        """The files of each function by the result of their latest run."""
+        for row in self._query(
+            f"SELECT function, folder, status, count(*), sum(failures > (status = {_FAILED})), total(bytes) "  # noqa: S608
+            f"FROM ({_FILES}) GROUP BY function, folder, status"
+        ):
+            yield Files(*row)
+
+    def attempts(self, most: int) -> Iterator[tuple[int, int, int]]:
+        """Function, number of attempts, and number of files that took them; `most` includes all above it."""
+        found = self._query(
+            f"SELECT function, min(attempts, {most}) AS n, count(*) FROM ({_FILES}) "  # noqa: S608
+            "WHERE attempts > 0 GROUP BY function, n"
+        )
+        yield from found
+
+    def failed_files(self) -> Iterator[tuple[int, int, str]]:
+        """Reason, folder and name of each file whose latest run failed, sorted."""
+        found = self._query(
+            f"SELECT reason, folder, name FROM ({_FILES}) WHERE status = {_FAILED} "  # noqa: S608
+            "ORDER BY reason, folder, name"
+        )
+        yield from found
+
+    def runs_with_failures(self) -> int:
+        """Number of runs of inputs of which a run failed."""
+        return int(self._query(f"SELECT count(*) FROM runs WHERE {_WITH_FAILURES}").fetchone()[0])  # noqa: S608
+
+    def rows(self, sample: Sample | None = None) -> Iterator[StoredRun]:
+        """The runs of all inputs, or of a sample of them. Inputs are sorted by the start of their first run,
+        and the runs of an input by start.
+        """
+        columns = "id, function, trace, span, parent, started, ended, status, reason, folder, name, request"
+        where = ""
+        if sample is not None:
+            chosen = ", ".join(map(str, sample.runs))
+            where = (
+                f"WHERE trace & {_PART - 1} < {int(sample.share * _PART)} "  # noqa: S608
+                f"OR trace IN (SELECT trace FROM runs WHERE id IN ({chosen})) "
+                f"OR (trace & {_PART - 1} < {int(sample.share_of_failed * _PART)} AND {_WITH_FAILURES})"
+            )
+        found = self._query(
+            f"SELECT {columns}, outputs, numbers, min(started) OVER (PARTITION BY trace) AS first FROM runs "  # noqa: S608
+            f"{where} ORDER BY first, trace, started, id"
+        )
+        unpack, width = _NUMBERS.unpack, len(STAGES)
+        for row in found:
+            numbers = unpack(row[13])
+            yield StoredRun._make((*row[:13], numbers[:width], *numbers[width:]))
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._database.close()
+
+    def _query(self, query: str) -> sqlite3.Cursor:
+        with explained_disk():
+            self._write()
+            return self._database.execute(query)
+
+    def _write(self) -> None:
+        if self._rows:
+            with explained_disk():
+                self._database.executemany(_INSERT, self._rows)
+            self._rows.clear()
+
+
+def _signed(digits: str | None) -> int | None:
+    """The first 64 bits of a hexadecimal number, as SQLite stores them."""
+    if not digits:
+        return None
+    number = int(digits[:16], 16)
+    return number - (1 << 64) if number >> 63 else number
