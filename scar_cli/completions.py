@@ -122,6 +122,7 @@ FILES = frozenset(
         "folder",
         "image_file",
         "init_script",
+        "journal",
         "json_data",
         "output",
         "path",

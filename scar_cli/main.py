@@ -48,6 +48,7 @@ _GROUPS = {
         "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
         "status": ("scar_cli.commands.status", "Show the number of runs in each state, and why runs failed."),
         "log": ("scar_cli.commands.log", "Show the logs of functions, from Lambda and Batch."),
+        "report": ("scar_cli.commands.report", "Write an HTML report of runs, failures and costs."),
     },
     "Local": {
         "local": ("scar_cli.commands.local", "Start, stop and inspect the embedded cloud."),

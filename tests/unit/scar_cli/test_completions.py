@@ -43,6 +43,7 @@ FREE_TEXT = {
     "request_id",
     "runtime",
     "since",
+    "until",
     "stream",
     "supervisor_version",
     "values",

@@ -1,0 +1,206 @@
+"""`scar report`: what ran, how long it took, what failed and what it cost, as one HTML file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import click
+
+from scar_cli.aws.deployed import DeployedFunction, selected
+from scar_cli.aws.failure_queues import depth
+from scar_cli.aws.logs import moment_ms
+from scar_cli.errors import UserError
+from scar_cli.examples import with_examples
+from scar_cli.files import require_writable, write_file
+from scar_cli.options import Choice, prints_json, selects_functions
+from scar_cli.progress import activity
+from scar_cli.report.document import Asked, document
+from scar_cli.report.launched import Launched
+from scar_cli.report.rows import write_rows
+from scar_cli.runs.model import Run
+from scar_cli.runs.reading import Clients, FunctionRuns, clients_of
+from scar_cli.runs.summary import Overview
+from scar_cli.table import counted
+
+_DEFAULT = "report.html"
+_SINCE = "24h"
+_SHOWN_EVERY = 5000
+
+
+@with_examples(
+    "report",
+    "scar report -f workflow.yaml --since 2h",
+    "scar report --launch ~/.local/state/scar/launches/thumbnails.jsonl -o thumbnails.html",
+    "scar report -n my-function --csv -o runs.csv",
+)
+@selects_functions
+@click.option(
+    "--since",
+    metavar="TIME",
+    help=f"Report runs of the last 10m, 2h or 1d, or since 2026-01-31T12:00.  [default: {_SINCE}]",
+)
+@click.option("--until", metavar="TIME", help="Report runs that ended before this time.  [default: now]")
+@click.option(
+    "--launch",
+    "journal",
+    metavar="JOURNAL",
+    help="Report the runs of one launch, given by the journal of scar-launch.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help=f"Write to this file.  [default: {_DEFAULT}; standard output with --json or --csv]",
+)
+@prints_json
+@click.option("--csv", "as_csv", is_flag=True, help="Write one row for each run as CSV.")
+def command(
+    *,
+    since: str | None,
+    until: str | None,
+    journal: str | None,
+    output: str | None,
+    as_json: bool,
+    as_csv: bool,
+    **choice: Unpack[Choice],
+) -> int:
+    """Write a report of what ran: one HTML file that needs neither a server nor a network.
+
+    The report shows the workflow with the number of files on each arrow, a timeline of all runs, durations,
+    memory and cost of each function, and failures by reason with the command that sends them again. You can
+    follow each input through the workflow.
+    """
+    if as_json and as_csv:
+        raise UserError("--json cannot be combined with --csv", "Use only one of them")
+    if journal is not None and since is not None:
+        raise UserError("--launch cannot be combined with --since", "A launch has a start of its own")
+    if output is None and not (as_json or as_csv):
+        output = _DEFAULT
+    if output is not None:
+        require_writable(output)
+    launched = Launched.of(Path(journal).absolute()) if journal is not None else None
+    functions = selected(**choice)
+    if not functions:
+        raise UserError("No functions are deployed", "Deploy one: scar init -f FILE")
+    if launched is not None:
+        functions = _with_first(functions, launched)
+    start_ms = launched.since_ms if launched is not None else moment_ms(since or _SINCE)
+    reader = _Reader(functions, start_ms, moment_ms(until) if until is not None else None, launched)
+    if as_csv:
+        if output is None:
+            write_rows(sys.stdout, reader.runs())
+            return 0
+        with Path(output).open("w", encoding="utf-8", newline="") as file:
+            count = write_rows(file, reader.runs())
+    else:
+        overview = reader.overview()
+        asked = Asked(
+            title=_title(functions, choice, launched),
+            command=_command(since, until, journal, choice),
+            since_ms=start_ms,
+            until_ms=reader.end_ms,
+            launch=launched.as_json() if launched is not None else None,
+        )
+        queues = _queues(functions, reader.clients)
+        content = document(overview, asked, queues=queues, is_full=not as_json)
+        count = content["totals"]["runs"]
+        if output is None:
+            click.echo(json.dumps(content))
+            return 0
+        if as_json:
+            text = json.dumps(content) + "\n"
+        else:
+            from scar_cli.report.page import render
+
+            text = render(content)
+        write_file(output, text.encode("utf-8"))
+    click.echo(f"Report of {counted(count, 'run')}: {output}", err=True)
+    return 0
+
+
+@dataclass
+class _Reader:
+    """Reads the runs of all functions, one function after the other."""
+
+    functions: Sequence[DeployedFunction]
+    start_ms: int
+    end_ms: int | None
+    launched: Launched | None
+
+    def __post_init__(self) -> None:
+        self.clients: Clients = clients_of(self.functions)
+
+    def runs(self) -> Iterator[Run]:
+        """The runs of the period, or of the launch."""
+        with activity("Reading logs") as shows:
+            for number, run in enumerate(self._runs(), start=1):
+                if number % _SHOWN_EVERY == 0:
+                    shows(f"Reading logs: {number:,} runs")
+                yield run
+
+    def _runs(self) -> Iterator[Run]:
+        for function in self.functions:
+            runs: Iterable[Run] = FunctionRuns(function, self.start_ms, self.end_ms).read(self.clients)
+            yield from runs if self.launched is None else self.launched.of_launch(runs)
+
+    def overview(self) -> Overview:
+        """The numbers of the runs."""
+        overview = Overview(self.functions)
+        for run in self.runs():
+            overview.add(run)
+        return overview
+
+
+def _with_first(functions: Sequence[DeployedFunction], launched: Launched) -> list[DeployedFunction]:
+    """The functions of the stack of the launched function, which comes first.
+
+    Raises:
+        UserError: it is not selected, or not deployed.
+    """
+    own = [one for one in functions if one.name == launched.function]
+    if not own:
+        raise UserError(
+            f"The launched function {launched.function} is not among the selected functions",
+            "Omit -f, -n, --stack and --stage, or deploy the function again",
+        )
+    return own + [one for one in functions if one.stack == own[0].stack and one.name != launched.function]
+
+
+def _title(functions: Sequence[DeployedFunction], choice: Choice, launched: Launched | None) -> str:
+    if launched is not None:
+        return f"Launch of {launched.function}"
+    if choice["fdl"] is not None:
+        return Path(choice["fdl"]).stem + (f" ({choice['stage']})" if choice["stage"] else "")
+    stacks = sorted({one.stack for one in functions})
+    return functions[0].name if len(functions) == 1 else ", ".join(stacks[:3]) + ("…" if stacks[3:] else "")
+
+
+def _command(since: str | None, until: str | None, journal: str | None, choice: Choice) -> str:
+    given = {
+        "-f": choice["fdl"],
+        "-n": choice["name"],
+        "--stack": choice["stack"],
+        "--stage": choice["stage"],
+        "--since": since,
+        "--until": until,
+        "--launch": journal,
+    }
+    return shlex.join(
+        ["scar", "report", *(word for pair in given.items() if pair[1] for word in pair if word)]
+    )
+
+
+def _queues(functions: Sequence[DeployedFunction], clients: Clients) -> dict[str, Any]:
+    """Number of events in each failure queue, as far as they can be read."""
+    found = {}
+    for function in functions:
+        with suppress(UserError):
+            found[function.name] = depth(clients["sqs", function.region], function.failure_queue_url)
+    return found

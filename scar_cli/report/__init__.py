@@ -1,0 +1,8 @@
+"""The report: one document with the numbers of runs, and the page that shows it.
+
+document.py         the document, see report.schema.json
+chunks.py           individual runs in it, compressed
+workflow.py         the workflow as nodes and arrows with counts
+rows.py             runs as rows of a CSV file
+report.schema.json  JSON schema of the document
+"""
