@@ -13,9 +13,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.session import explained
@@ -41,8 +40,7 @@ _ERROR_FIELDS = ("kind", "error", "last_lines")
 """Of the lines `stage` and `summary`; the line `failed` has the same error, and the log the same output."""
 
 
-@dataclass(frozen=True, order=True)
-class Line:
+class Line(NamedTuple):
     """One line of a log."""
 
     timestamp_ms: int
@@ -154,10 +152,11 @@ def _events(logs: Any, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         events, token = page["events"], page.get("nextToken")
         again = Counter(seen)
         for event in events:
-            key = (event["logStreamName"], event["message"])
-            if again[key] > 0 and event["timestamp"] == request.get("startTime"):
-                again[key] -= 1
-                continue
+            if again and event["timestamp"] == request.get("startTime"):
+                key = (event["logStreamName"], event["message"])
+                if again[key] > 0:
+                    again[key] -= 1
+                    continue
             yield event
         if token:
             request["nextToken"] = token

@@ -8,7 +8,7 @@ the slowest ones, as many as possible of those with a failed run, and some of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from scar_cli.report.packing import packed_json, packed_text
 from scar_cli.runs.folders import Folders
 from scar_cli.runs.model import STAGES
-from scar_cli.runs.store import RunStore, Sample, StoredRun
+from scar_cli.runs.store import TRACE, Columns, Row, RunStore, Sample
 
 STEM = "\x01"
 _ROWS = 4096
@@ -82,95 +82,93 @@ def _chunks(
     found = Chunks(0, store.count, 0 if exact else _DIGITS)
     used = 0
     for rows, firsts in _grouped(store.rows(sample)):
-        chunk = _chunk(rows, firsts, folders, exact=exact)
+        columns = Columns.of(rows)
+        chunk = _chunk(columns, firsts, folders, exact=exact)
         used += len(chunk["numbers"]) + len(chunk["names"])
         if used > budget and found.kept:
             raise _TooLargeError(found.kept)
-        for row, run in enumerate(rows):
-            if run.id in wanted:
-                found.places[run.id] = (len(found.chunks), row)
+        for row in range(len(rows)) if not wanted.isdisjoint(columns.id) else ():
+            if columns.id[row] in wanted:
+                found.places[columns.id[row]] = (len(found.chunks), row)
         found.kept += len(rows)
         found.chunks.append(chunk)
     return found
 
 
-def _grouped(runs: Iterator[StoredRun]) -> Iterator[tuple[list[StoredRun], list[int]]]:
+def _grouped(rows: Iterator[Row]) -> Iterator[tuple[list[Row], list[int]]]:
     """Rows of chunks, and the numbers of the rows with which an input begins."""
-    rows: list[StoredRun] = []
+    chunk: list[Row] = []
     firsts: list[int] = []
     trace: int | None = None
-    for run in runs:
-        if run.trace != trace or not rows or len(rows) >= _MOST_ROWS:
-            if len(rows) >= _ROWS:
-                yield rows, firsts
-                rows, firsts = [], []
-            firsts.append(len(rows))
-            trace = run.trace
-        rows.append(run)
-    if rows:
-        yield rows, firsts
+    for row in rows:
+        if row[TRACE] != trace or not chunk or len(chunk) >= _MOST_ROWS:
+            if len(chunk) >= _ROWS:
+                yield chunk, firsts
+                chunk, firsts = [], []
+            firsts.append(len(chunk))
+            trace = row[TRACE]
+        chunk.append(row)
+    if chunk:
+        yield chunk, firsts
 
 
-def _chunk(rows: list[StoredRun], firsts: list[int], folders: Folders, *, exact: bool) -> dict[str, Any]:
-    start = round(min(run.started_ms for run in rows))
-    starts = [start, *(round(run.started_ms) for run in rows)]
+def _chunk(runs: Columns, firsts: list[int], folders: Folders, *, exact: bool) -> dict[str, Any]:
+    start = round(min(runs.started_ms))
+    starts = [start, *map(round, runs.started_ms)]
     rounded = _exact if exact else _rounded
-    columns: dict[str, list[Any]] = {
-        "function": [run.function for run in rows],
-        "status": [run.status for run in rows],
-        "batch": [int(run.in_batch) for run in rows],
-        "cold": [int(run.cold) for run in rows],
-        "attempt": [run.attempt for run in rows],
+    columns: dict[str, Sequence[Any]] = {
+        "function": runs.function,
+        "status": runs.status,
+        "batch": runs.in_batch,
+        "cold": runs.cold,
+        "attempt": runs.attempt,
         "start": [later - earlier for earlier, later in pairwise(starts)],
-        "input_bytes": [rounded(run.input_bytes) for run in rows],
-        "output_bytes": [rounded(run.output_bytes) for run in rows],
-        "output_files": [rounded(run.output_files) for run in rows],
-        "memory_mib": [rounded(run.memory_bytes / _MIB) for run in rows],
-        "reason": [run.reason for run in rows],
-        "folder": [run.folder for run in rows],
+        "input_bytes": rounded(runs.input_bytes),
+        "output_bytes": rounded(runs.output_bytes),
+        "output_files": rounded(runs.output_files),
+        "memory_mib": rounded([number / _MIB for number in runs.memory_bytes]),
+        "reason": runs.reason,
+        "folder": runs.folder,
+        **{stage: rounded(column) for stage, column in zip(STAGES, runs.stages, strict=True)},
     }
-    for index, stage in enumerate(STAGES):
-        columns[stage] = [rounded(run.stages[index]) for run in rows]
-    columns["parent"], columns["first"], names = _lineage(rows, firsts, folders)
+    columns["parent"], columns["first"], names = _lineage(runs, firsts, folders)
     if exact:
-        columns["request"] = [run.request for run in rows]
+        columns["request"] = runs.request
     return {
         "start_ms": start,
-        "end_ms": round(max(run.ended_ms for run in rows)),
-        "rows": len(rows),
+        "end_ms": round(max(runs.ended_ms)),
+        "rows": len(names),
         "numbers": packed_json({name: column for name, column in columns.items() if any(column)}),
         "names": packed_text("\n".join(names)),
     }
 
 
-def _lineage(
-    rows: list[StoredRun], firsts: list[int], folders: Folders
-) -> tuple[list[int], list[int], list[str]]:
+def _lineage(runs: Columns, firsts: list[int], folders: Folders) -> tuple[list[int], list[int], list[str]]:
     """How many rows above each row is its parent, whether an input begins with it, and its line of names."""
-    parents: list[int] = []
-    begins = [0] * len(rows)
+    count = len(runs.name)
+    parents = [0] * count
+    begins = [0] * count
     names: list[str] = []
-    for first, end in pairwise([*firsts, len(rows)]):
+    for first, end in pairwise([*firsts, count]):
         begins[first] = 1
-        row_of_span: dict[int, int] = {}
+        row_of_span: dict[int | None, int] = {}
         continued = set()
         for number in range(first, end):
-            run = rows[number]
-            parent = row_of_span.get(run.parent) if run.parent is not None else None
-            parents.append(0 if parent is None else number - parent)
-            if parent is not None:
+            if (parent := row_of_span.get(runs.parent[number])) is not None:
+                parents[number] = number - parent
                 continued.add(parent)
-            if run.span is not None:
-                row_of_span[run.span] = number
-        stem = _stem(rows[first].name)
+            if (span := runs.span[number]) is not None:
+                row_of_span[span] = number
+        stem = _stem(runs.name[first])
         for number in range(first, end):
-            run = rows[number]
-            parts = [run.name if number == first else _with_stem(run.name, stem)]
-            if run.outputs and number not in continued:
-                for uri in run.outputs.split("\n", _RESULTS)[:_RESULTS]:
-                    folder, name = folders.split(uri)
-                    parts.append(f"{folder}:{_with_stem(name, stem)}")
-            names.append("\t".join(map(_one_line, parts)))
+            name = runs.name[number]
+            if number != first and stem:
+                name = name.replace(stem, STEM, 1)
+            if runs.outputs[number] and number not in continued:
+                for uri in runs.outputs[number].split("\n", _RESULTS)[:_RESULTS]:
+                    folder, below = folders.split(uri)
+                    name += f"\t{folder}:{below.replace(stem, STEM, 1) if stem else below}"
+            names.append(name)
     return parents, begins, names
 
 
@@ -179,18 +177,8 @@ def _stem(name: str) -> str:
     return last.rpartition(".")[0] or last
 
 
-def _with_stem(name: str, stem: str) -> str:
-    return name.replace(stem, STEM, 1) if stem else name
-
-
-def _one_line(name: str) -> str:
-    """The runner escapes control characters in names; an old one may not."""
-    return name.replace("\n", "\\n").replace("\t", "\\t")
-
-
-def _exact(number: float) -> float:
-    whole = int(number)
-    return whole if whole == number else round(number, 1)
+def _exact(numbers: Iterable[float]) -> list[float]:
+    return [int(number) if number == int(number) else round(number, 1) for number in numbers]
 
 
 def _to_digits(number: int) -> int:
@@ -198,10 +186,10 @@ def _to_digits(number: int) -> int:
     return (number + unit // 2) // unit * unit
 
 
-_ROUNDED = [_to_digits(number) for number in range(10_000)]
+_SMALL = 10_000
+_ROUNDED = [_to_digits(number) for number in range(_SMALL + 1)]
 """Of the most frequent numbers, which saves half of the time."""
 
 
-def _rounded(number: float) -> int:
-    whole = round(number)
-    return _ROUNDED[whole] if whole < len(_ROUNDED) else _to_digits(whole)
+def _rounded(numbers: Iterable[float]) -> list[float]:
+    return [_ROUNDED[round(number)] if number < _SMALL else _to_digits(round(number)) for number in numbers]

@@ -79,6 +79,7 @@ def document(
     from importlib.metadata import version
 
     more = _More(queues or {}, costs or {}, advice or {})
+    overview.settle()
     files = list(overview.store.files())
     attempts = _attempts(overview)
     interesting = _Interesting(overview)

@@ -13,7 +13,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.logs import Line, killed_request, parsed
@@ -48,8 +48,24 @@ _REPORT = re.compile(
     r"Memory Size: (\d+) MB\s+Max Memory Used: (\d+) MB(?:\s+Init Duration: ([\d.]+) ms)?"
 )
 _MIB = 1024**2
-_LARGEST = 1e15
-"""The runner never writes such numbers."""
+_NUMBERS = (
+    "total_ms",
+    "queued_ms",
+    "init_ms",
+    "stage_in_ms",
+    "image_ms",
+    "run_ms",
+    "stage_out_ms",
+    "cpu_ms",
+    "input_bytes",
+    "output_bytes",
+    "output_files",
+    "memory_bytes",
+    "memory_limit_bytes",
+    "exit_code",
+    "attempt",
+)
+_PLAIN = frozenset((int, float, type(None)))
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _MOST_STREAMS = 5000
 """Streams whose latest lines are kept. A stream that has not been written to for long is forgotten."""
@@ -76,11 +92,24 @@ def assembler(function: DeployedFunction, group: str) -> RunAssembler:
     return _OfBatch(function) if group == function.batch_log_group else _OfLambda(function)
 
 
-def run_of_summary(own: dict[str, Any], line: Line, function: DeployedFunction, mode: str) -> Run:
+def run_of_line(
+    own: dict[str, Any], line: Line, function: DeployedFunction, mode: str, report: Report | None = None
+) -> Run:
     """The run that a line `summary`, `failed`, `skipped` or `submitted` of the runner describes."""
     get = own.get
+    numbers = [get(name) for name in _NUMBERS]
+    if not _PLAIN.issuperset(map(type, numbers)):
+        numbers = [_number(number) for number in numbers]
+    total, queued, init, stage_in, image, ran, stage_out, cpu, *counts = numbers
+    size, output_size, output_files, used, given, exit_code, attempt = counts
+    billed = None
+    if report is not None:
+        billed = report.billed_ms
+        given = given or report.given_bytes
+        used = max(used or 0, report.used_bytes)
+        if init is None and get("cold"):
+            init = report.init_ms
     ended = _moment_ms(get("time"), line.timestamp_ms)
-    total = _number(get("total_ms"))
     outputs = get("outputs")
     job = get("job_id")
     message = own["message"]
@@ -94,34 +123,61 @@ def run_of_summary(own: dict[str, Any], line: Line, function: DeployedFunction, 
         str(get("request_id", "")),
         line.stream,
         str(get("subject", "")),
-        get("cold") if isinstance(get("cold"), bool) else None,
-        _attempt(get("attempt")),
+        get("cold"),
+        attempt,
         total,
-        _number(get("queued_ms")),
-        _number(get("init_ms")),
-        _number(get("stage_in_ms")),
-        _number(get("image_ms")),
-        _number(get("run_ms")),
-        _number(get("stage_out_ms")),
-        _number(get("cpu_ms")),
-        None,
-        _count(get("input_bytes")),
-        _count(get("output_bytes")),
-        _count(get("output_files")),
-        _count(get("memory_bytes")),
-        _count(get("memory_limit_bytes")),
-        _count(get("exit_code")),
-        _text(get("signal")),
-        _text(get("kind")),
-        _text(get("error")),
-        _text(get("last_lines")),
-        _text(get("reason")),
+        queued,
+        init,
+        stage_in,
+        image,
+        ran,
+        stage_out,
+        cpu,
+        billed,
+        size,
+        output_size,
+        output_files,
+        used,
+        given,
+        exit_code,
+        get("signal"),
+        get("kind"),
+        get("error"),
+        get("last_lines"),
+        get("reason"),
         None if job is None else str(job),
-        _hexadecimal(get("trace")),
-        _hexadecimal(get("span")),
-        _hexadecimal(get("parent")),
-        tuple(map(str, outputs)) if isinstance(outputs, list) else (),
+        get("trace"),
+        get("span"),
+        get("parent"),
+        tuple(outputs) if type(outputs) is list else (),
     )
+
+
+class Report(NamedTuple):
+    """What Lambda reports of an invocation, or of one of its runs."""
+
+    request_id: str
+    duration_ms: float
+    billed_ms: float
+    given_bytes: int
+    used_bytes: int
+    init_ms: float | None
+
+    @classmethod
+    def of(cls, text: str) -> Report | None:
+        """None: another line."""
+        found = _REPORT.match(text)
+        if found is None:
+            return None
+        request_id, duration, billed, given, used, init = found.groups()
+        return cls(
+            request_id,
+            float(duration),
+            float(billed),
+            int(given) * _MIB,
+            int(used) * _MIB,
+            None if init is None else float(init),
+        )
 
 
 @dataclass(slots=True)
@@ -131,14 +187,13 @@ class _Invocation:
     request_id: str
     latest_ms: int
     started_ms: int | None = None
-    runs: list[Run] = field(default_factory=list)
-    failures: list[tuple[dict[str, Any], Line]] = field(default_factory=list)
-    """Lines `failed`, which most summaries precede."""
+    lines: list[tuple[dict[str, Any], Line]] = field(default_factory=list)
+    """One for each run, and lines `failed`, which repeat the summary of a run or are the only ones of one."""
     staged_in: str = ""
     """The last line `stage` about its input."""
     killed: tuple[str, Line] | None = None
     """Why Lambda has ended it."""
-    report: re.Match[str] | None = None
+    report: Report | None = None
 
 
 class _OfLambda:
@@ -191,20 +246,18 @@ class _OfLambda:
         invocation = self._open[line.stream]
         if own is None:
             invocation.staged_in = line.text
-        elif message == "failed":
-            invocation.failures.append((own, line))
         elif not (message == "summary" and own.get("status") == "skipped"):  # the line `skipped` precedes it
-            invocation.runs.append(run_of_summary(own, line, self._function, "lambda"))
+            invocation.lines.append((own, line))
         return ended
 
     def _take_report(self, line: Line) -> list[Run]:
-        report = _REPORT.match(line.text)
+        report = Report.of(line.text)
         if report is None:
             return []
-        ended = self._of_request(report[1], line)
+        ended = self._of_request(report.request_id, line)
         invocation = self._open[line.stream]
         invocation.report = report
-        if invocation.runs or invocation.failures or invocation.killed:
+        if invocation.lines or invocation.killed:
             return ended + self._end(line.stream)
         return ended  # killed: Lambda logs the reason before or after this line
 
@@ -229,19 +282,23 @@ class _OfLambda:
         invocation = self._open.pop(stream, None)
         if invocation is None:
             return []
-        runs = invocation.runs
-        for own, line in invocation.failures:
-            if not any(_is_of(run, own) for run in runs):
-                runs.append(run_of_summary(own, line, self._function, "lambda"))
+        lines, report = invocation.lines, invocation.report
+        if len(lines) > 1:
+            lines = [one for one in lines if not _is_repeated(one[0], lines)]
+            if report is not None and len(lines) > 1:
+                return [
+                    run_of_line(own, line, self._function, "lambda", part)
+                    for (own, line), part in zip(lines, _shared(report, lines), strict=True)
+                ]
+        runs = [run_of_line(own, line, self._function, "lambda", report) for own, line in lines]
         if invocation.killed is not None:
             runs.append(self._killed(invocation, *invocation.killed))
-        if invocation.report is not None and runs:
-            return _with_report(runs, invocation.report)
         return runs
 
     def _killed(self, invocation: _Invocation, reason: str, line: Line) -> Run:
         own = parsed(invocation.staged_in) or {}
-        duration = float(invocation.report[2]) if invocation.report else 0.0
+        report = invocation.report
+        duration = report.duration_ms if report is not None else 0.0
         started = line.timestamp_ms - duration if invocation.started_ms is None else invocation.started_ms
         return Run(
             self._function.name,
@@ -255,7 +312,12 @@ class _OfLambda:
             str(own.get("subject", "")),
             total_ms=duration or line.timestamp_ms - started,
             stage_in_ms=_number(own.get("duration_ms")),
+            billed_ms=report.billed_ms if report is not None else None,
+            memory_used_bytes=report.used_bytes if report is not None else None,
+            memory_given_bytes=report.given_bytes if report is not None else None,
             error=reason,
+            trace=own.get("trace"),
+            parent=own.get("parent"),
         )
 
 
@@ -288,7 +350,7 @@ class _OfBatch:
         if message == "next size":
             self.next_sizes.add(str(own.get("request_id")))
             return []
-        return self._run(own, run_of_summary(own, line, self._function, "batch"))
+        return self._run(own, run_of_line(own, line, self._function, "batch"))
 
     def _run(self, own: dict[str, Any], run: Run) -> list[Run]:
         """The run, unless it is known."""
@@ -342,29 +404,28 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _is_of(run: Run, own: dict[str, Any]) -> bool:
-    """Whether a line `failed` repeats what the summary of a run says."""
-    if run.status != "failed":
-        return False
+    """Whether a line `failed` repeats the summary of a run."""
     return run.error == own.get("error") or (bool(run.subject) and run.subject == own.get("subject"))
 
 
-def _with_report(runs: list[Run], report: re.Match[str]) -> list[Run]:
-    """The runs of an invocation with what Lambda reports of it: they share the billed time by duration."""
-    billed, given, used = float(report[3]), int(report[4]) * _MIB, int(report[5]) * _MIB
-    init = float(report[6]) if report[6] else None
-    everything = sum(run.total_ms or 0.0 for run in runs)
-    found = []
-    for run in runs:
-        share = (run.total_ms or 0.0) / everything if everything else 1 / len(runs)
-        found.append(
-            run._replace(
-                billed_ms=billed * share,
-                memory_given_bytes=run.memory_given_bytes or given,
-                memory_used_bytes=max(run.memory_used_bytes or 0, used),
-                init_ms=init if run.init_ms is None and run.cold else run.init_ms,
-            )
-        )
-    return found
+def _is_repeated(own: dict[str, Any], lines: list[tuple[dict[str, Any], Line]]) -> bool:
+    """Whether a line `failed` repeats the summary of a run."""
+    if own["message"] != "failed":
+        return False
+    summaries = [one for one, _line in lines if one["message"] == "summary" and one.get("status") == "failed"]
+    return any(
+        own.get(name) is not None and own.get(name) == one.get(name)
+        for one in summaries
+        for name in ("error", "subject")
+    )
+
+
+def _shared(report: Report, lines: list[tuple[dict[str, Any], Line]]) -> list[Report]:
+    """The parts of the runs of an invocation, which share the billed time by duration."""
+    totals = [_number(own.get("total_ms")) or 0.0 for own, _line in lines]
+    everything = sum(totals)
+    shares = [total / everything if everything else 1 / len(lines) for total in totals]
+    return [report._replace(billed_ms=report.billed_ms * share) for share in shares]
 
 
 def _moment_ms(time: object, otherwise: int) -> float:
@@ -374,30 +435,8 @@ def _moment_ms(time: object, otherwise: int) -> float:
         return float(otherwise)
 
 
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and 0 <= value < _LARGEST else None  # type: ignore[operator,return-value]
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int else None
-
-
-def _attempt(value: object) -> int | None:
+def _number(value: object) -> Any:
+    """The number, which older runners write as text; None for any other type."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
-    return _count(value)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _hexadecimal(value: object) -> str | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        int(value, 16)
-    except ValueError:
-        return None
-    return value
+    return value if type(value) in _PLAIN else None

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import struct
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_PER_DOUBLING = 16
-"""Bins for each doubling of the number: percentiles are exact within 2.2 %."""
-_SMALLEST = 1e-3
+_HIGHEST = 3 if sys.byteorder == "little" else 0
+"""Place of the highest 16 bits of a double among its four parts."""
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts numbers in bins of equal ratio. Numbers may be at most 1e15."""
+    """Counts numbers in 16 bins for each doubling, so that percentiles are exact within 3 %.
+
+    The highest 16 bits of a double are its exponent and the first 4 bits of its fraction. They are the number
+    of its bin, which saves a logarithm for each of millions of numbers.
+    """
 
     count: int = 0
     sum: float = 0.0
     minimum: float = math.inf
     maximum: float = 0.0
-    bins: dict[int, int] = field(default_factory=dict)
+    bins: Counter[int] = field(default_factory=Counter)
 
-    def add(self, number: float) -> None:
-        """Count a number that is not negative."""
-        self.count += 1
-        self.sum += number
-        self.minimum = min(self.minimum, number)
-        self.maximum = max(self.maximum, number)
-        # Zero is the first bin; its lower end is as good as 0.
-        place = int(math.log2(number) * _PER_DOUBLING + 1024) if number > _SMALLEST else 0
-        self.bins[place] = self.bins.get(place, 0) + 1
+    def add(self, numbers: Sequence[float]) -> None:
+        """Count numbers, of which none is negative."""
+        if not numbers:
+            return
+        self.count += len(numbers)
+        self.sum += sum(numbers)
+        self.minimum = min(self.minimum, *numbers)
+        self.maximum = max(self.maximum, *numbers)
+        parts = memoryview(array("d", numbers)).cast("B").cast("H")
+        self.bins.update(parts[_HIGHEST::4].tolist())
 
     def percentile(self, percent: float) -> float:
         """The number that `percent` of all numbers do not exceed; 0 without numbers."""
@@ -44,7 +52,9 @@ class Histogram:
 
     def ranges(self, most: int) -> Iterator[tuple[float, float, int]]:
         """Lower end, upper end and count of at most about `most` bins, without empty ones, ascending."""
-        places = sorted(self.bins)
+        places = sorted(place for place in self.bins if place)
+        if zeros := self.bins[0]:
+            yield 0.0, 0.0, zeros
         width = 1
         while places and (places[-1] - places[0]) // width >= most:
             width *= 2
@@ -56,4 +66,6 @@ class Histogram:
 
 
 def _lower(place: int) -> float:
-    return 2 ** ((place - 1024) / _PER_DOUBLING) if place > 0 else 0.0
+    """The smallest number of a bin."""
+    (number,) = struct.unpack(">d", struct.pack(">Q", place << 48))
+    return float(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ _CACHE_KIB = 64 * 1024
 _PART = 1 << 20
 """Traces are random: their last 20 bits select a sample of inputs."""
 _NUMBERS = struct.Struct(f"<{len(STAGES)}f4dHBB")
+_PACKED = 13
+"""Column of the numbers."""
 _TABLE = """
 runs (
     id INTEGER PRIMARY KEY, function INTEGER, trace INTEGER, span INTEGER, parent INTEGER, file INTEGER,
@@ -38,31 +40,43 @@ _WITH_FAILURES = f"trace IN (SELECT trace FROM runs WHERE status = {_FAILED})"  
 _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class StoredRun(NamedTuple):
-    """What charts show of a run."""
+Row = tuple[Any, ...]
+"""A row of the table, as `Columns` reads it."""
+TRACE = 2
 
-    id: int
-    function: int
-    trace: int
-    span: int | None
-    parent: int | None
-    started_ms: float
-    ended_ms: float
-    status: int
-    reason: int
-    folder: int
-    name: str
-    request: str
-    outputs: str
-    """One URI a line."""
-    stages: tuple[float, ...]
-    input_bytes: float
-    output_bytes: float
-    output_files: float
-    memory_bytes: float
-    attempt: int
-    cold: bool
-    in_batch: bool
+
+class Columns(NamedTuple):
+    """What charts show of some runs, column by column."""
+
+    id: Sequence[int]
+    function: Sequence[int]
+    trace: Sequence[int]
+    span: Sequence[int | None]
+    parent: Sequence[int | None]
+    started_ms: Sequence[float]
+    ended_ms: Sequence[float]
+    status: Sequence[int]
+    reason: Sequence[int]
+    folder: Sequence[int]
+    name: Sequence[str]
+    request: Sequence[str]
+    outputs: Sequence[str]
+    """URIs, one a line."""
+    stages: Sequence[Sequence[float]]
+    input_bytes: Sequence[float]
+    output_bytes: Sequence[float]
+    output_files: Sequence[float]
+    memory_bytes: Sequence[float]
+    attempt: Sequence[int]
+    cold: Sequence[int]
+    in_batch: Sequence[int]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Columns:
+        """Of some rows, at least one."""
+        plain = list(zip(*rows, strict=True))
+        numbers = list(zip(*map(_NUMBERS.unpack, plain[_PACKED]), strict=True))
+        return cls._make((*plain[:_PACKED], numbers[: len(STAGES)], *numbers[len(STAGES) :]))
 
 
 class Sample(NamedTuple):
@@ -125,7 +139,8 @@ class RunStore:
                 run.ended_ms,
                 STATUS_NUMBERS[run.status],
                 reason,
-                *place,
+                place[0],
+                _one_line(place[1]),
                 run.request_id,
                 "\n".join(run.outputs),
                 run.input_bytes,
@@ -177,7 +192,7 @@ class RunStore:
         """Number of runs of inputs of which a run failed."""
         return int(self._query(f"SELECT count(*) FROM runs WHERE {_WITH_FAILURES}").fetchone()[0])  # noqa: S608
 
-    def rows(self, sample: Sample | None = None) -> Iterator[StoredRun]:
+    def rows(self, sample: Sample | None = None) -> Iterator[Row]:
         """The runs of all inputs, or of a sample of them. Inputs are sorted by the start of their first run,
         and the runs of an input by start.
         """
@@ -194,10 +209,7 @@ class RunStore:
             f"SELECT {columns}, outputs, numbers, min(started) OVER (PARTITION BY trace) AS first FROM runs "  # noqa: S608
             f"{where} ORDER BY first, trace, started, id"
         )
-        unpack, width = _NUMBERS.unpack, len(STAGES)
-        for row in found:
-            numbers = unpack(row[13])
-            yield StoredRun._make((*row[:13], numbers[:width], *numbers[width:]))
+        yield from found
 
     def close(self) -> None:
         """Delete the temporary file."""
@@ -221,3 +233,8 @@ def _signed(digits: str | None) -> int | None:
         return None
     number = int(digits[:16], 16)
     return number - (1 << 64) if number >> 63 else number
+
+
+def _one_line(name: str) -> str:
+    """The runner escapes control characters in names; an old one may not."""
+    return name if name.isprintable() else name.replace("\n", "\\n").replace("\t", "\\t")

@@ -7,7 +7,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.runs.folders import Folders
@@ -18,12 +17,11 @@ from scar_cli.runs.store import RunStore
 from scar_cli.runs.timeline import Timeline
 
 OTHER_REASONS = "(other reasons)"
+_AT_ONCE = 1000
 _MOST_REASONS = 1000
 _EXAMPLES = 3
 _SLOWEST = 50
 _COSTLIEST = 20
-
-_Kind = TypeVar("_Kind")
 
 NumberedRun = tuple[int, Run]
 """A run with its number in the store."""
@@ -67,37 +65,34 @@ class FunctionNumbers:
         """Number of runs. A function in batch mode that only submits a job does not count."""
         return self.by_status.total() - self.by_status["submitted"]
 
-    def add(self, run: Run, stages: tuple[float, ...]) -> None:
-        """Add a run, with the durations of its stages."""
-        self.by_status[run.status] += 1
-        self.billed_ms += run.billed_ms or 0.0
-        if run.status == "submitted":
-            return
-        self.by_mode[run.mode] += 1
-        if run.cold is not None:
-            if run.cold:
-                self.cold += 1
-            else:
-                self.warm += 1
-        if run.total_ms is not None:
-            self.total.add(run.total_ms)
-            if run.status == "done":
-                _of_mode(self.durations, run.mode, Histogram).add(run.total_ms)
-            for histogram, duration in zip(self.stages, stages, strict=True):
-                if duration:
-                    histogram.add(duration)
-        if run.cpu_ms is not None:
-            self.cpu.add(run.cpu_ms)
-        if run.memory_used_bytes:
-            memory = _of_mode(self.memory, run.mode, Memory)
-            memory.used.add(run.memory_used_bytes)
-            if run.memory_given_bytes:
-                memory.given[run.memory_given_bytes] += 1
-        if run.input_bytes:
-            self.input_bytes += run.input_bytes
-            self.largest_input_bytes = max(self.largest_input_bytes, run.input_bytes)
-        self.output_bytes += run.output_bytes or 0
-        self.output_files += run.output_files or 0
+    def add(self, runs: Sequence[Run], stages: Sequence[tuple[float, ...]]) -> None:
+        """Add runs, with the durations of their stages. Column by column is three times faster."""
+        self.by_status.update([run.status for run in runs])
+        self.billed_ms += sum([run.billed_ms for run in runs if run.billed_ms is not None])
+        pairs = [pair for pair in zip(runs, stages, strict=True) if pair[0].status != "submitted"]
+        runs = [run for run, _stages in pairs]
+        self.by_mode.update([run.mode for run in runs])
+        cold = Counter([run.cold for run in runs])
+        self.cold += cold[True]
+        self.warm += cold[False]
+        self.total.add([run.total_ms for run in runs if run.total_ms is not None])
+        for histogram, column in zip(
+            self.stages, zip(*(own for _run, own in pairs), strict=True), strict=False
+        ):
+            histogram.add([duration for duration in column if duration])
+        self.cpu.add([run.cpu_ms for run in runs if run.cpu_ms is not None])
+        for mode in self.by_mode:
+            own = [run for run in runs if run.mode == mode]
+            memory = self.memory.setdefault(mode, Memory())
+            memory.used.add([run.memory_used_bytes for run in own if run.memory_used_bytes])
+            memory.given.update([run.memory_given_bytes for run in own if run.memory_given_bytes])
+            durations = self.durations.setdefault(mode, Histogram())
+            durations.add([run.total_ms for run in own if run.total_ms is not None and run.status == "done"])
+        sizes = [run.input_bytes for run in runs if run.input_bytes]
+        self.input_bytes += sum(sizes)
+        self.largest_input_bytes = max(self.largest_input_bytes, max(sizes, default=0))
+        self.output_bytes += sum([run.output_bytes for run in runs if run.output_bytes])
+        self.output_files += sum([run.output_files for run in runs if run.output_files])
 
 
 @dataclass
@@ -140,35 +135,63 @@ class Overview:
         self.has_costs = False
         self._price = price
         self._numbers = {one.name: number for number, one in enumerate(functions)}
+        self._waiting: list[list[Run]] = [[] for _ in functions]
         self._slowest: list[tuple[float, int, Run]] = []
+        self._slow_ms = 0.0
         self._costliest: list[tuple[float, int, Run]] = []
 
     def add(self, run: Run) -> None:
-        """Add a run of one of the functions.
+        """Add a run of one of the functions. `settle` must follow before the numbers are read.
 
         Raises:
             UserError: the disk is full.
         """
         function = self._numbers[run.function]
+        waiting = self._waiting[function]
+        waiting.append(run)
+        if len(waiting) >= _AT_ONCE:
+            self._count(function)
+
+    def settle(self) -> None:
+        """Count all runs that were added.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        for function in range(len(self.functions)):
+            self._count(function)
+
+    def _count(self, function: int) -> None:
+        runs = self._waiting[function]
+        if not runs:
+            return
         numbers = self.functions[function]
-        stages = run.stages()
-        numbers.add(run, stages)
-        reason = self._reason(function, run) if run.status == "failed" else None
-        place = self.folders.split(run.subject)
-        number = self.store.add(run, function, stages, reason=reason.number if reason else 0, place=place)
-        if reason is not None:
-            reason.add(number, run)
-        if run.status != "submitted":
-            self.start_ms = min(self.start_ms, run.started_ms - stages[0] - stages[1])
-            self.end_ms = max(self.end_ms, run.ended_ms)
-            self.timeline.add(function, run, stages)
-        self._count_outputs(numbers, run)
-        if run.total_ms is not None:
-            _keep(self._slowest, (run.total_ms, number, run), _SLOWEST)
-        if self._price is not None and (usd := self._price(run)) is not None:
-            self.has_costs = True
-            numbers.cost_usd += usd
-            _keep(self._costliest, (usd, number, run), _COSTLIEST)
+        stages = [run.stages() for run in runs]
+        numbers.add(runs, stages)
+        for run, own_stages in zip(runs, stages, strict=True):
+            reason = self._reason(function, run) if run.status == "failed" else None
+            place = self.folders.split(run.subject)
+            number = self.store.add(
+                run, function, own_stages, reason=reason.number if reason is not None else 0, place=place
+            )
+            if reason is not None:
+                reason.add(number, run)
+            if run.status != "submitted":
+                self.timeline.add(function, run, own_stages)
+            if run.output_files:
+                self._count_outputs(numbers, run, run.output_files)
+            total = run.total_ms
+            if total is not None and (total > self._slow_ms or len(self._slowest) < _SLOWEST):
+                self._slow_ms = _keep(self._slowest, (total, number, run), _SLOWEST)
+            if self._price is not None and (usd := self._price(run)) is not None:
+                self.has_costs = True
+                numbers.cost_usd += usd
+                _keep(self._costliest, (usd, number, run), _COSTLIEST)
+        ran = [pair for pair in zip(runs, stages, strict=True) if pair[0].status != "submitted"]
+        starts = [run.started_ms - own[0] - own[1] for run, own in ran]
+        self.start_ms = min(self.start_ms, min(starts, default=math.inf))
+        self.end_ms = max(self.end_ms, max([run.ended_ms for run, _own in ran], default=0.0))
+        runs.clear()
 
     @property
     def slowest(self) -> list[NumberedRun]:
@@ -193,19 +216,17 @@ class Overview:
                 self.failures[function, reason] = found
         return found
 
-    def _count_outputs(self, numbers: FunctionNumbers, run: Run) -> None:
+    def _count_outputs(self, numbers: FunctionNumbers, run: Run, files: int) -> None:
         """Count output files by folder. Of many files, the log names only some, which stand for all."""
-        if not run.output_files:
-            return
         if not run.outputs:
-            numbers.written[-1] += run.output_files
+            numbers.written[-1] += files
             return
-        share = run.output_files / len(run.outputs)
+        share = files / len(run.outputs)
         if share == 1:
             for uri in run.outputs:
                 numbers.written[self.folders.split(uri)[0]] += 1
             return
-        left = run.output_files
+        left = files
         for folder, count in Counter(self.folders.split(uri)[0] for uri in run.outputs).most_common()[::-1]:
             part = min(left, round(count * share))
             numbers.written[folder] += part
@@ -213,16 +234,10 @@ class Overview:
         numbers.written[folder] += left
 
 
-def _keep(heap: list[tuple[float, int, Run]], entry: tuple[float, int, Run], most: int) -> None:
-    """Keep an entry if it is among the largest."""
+def _keep(heap: list[tuple[float, int, Run]], entry: tuple[float, int, Run], most: int) -> float:
+    """Keep an entry if it is among the largest. Returns the smallest number that is kept."""
     if len(heap) < most:
         heapq.heappush(heap, entry)
     elif entry[0] > heap[0][0]:
         heapq.heapreplace(heap, entry)
-
-
-def _of_mode(by_mode: dict[str, _Kind], mode: str, kind: Callable[[], _Kind]) -> _Kind:
-    found = by_mode.get(mode)
-    if found is None:
-        found = by_mode[mode] = kind()
-    return found
+    return heap[0][0]
