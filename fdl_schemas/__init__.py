@@ -9,6 +9,9 @@ Public API:
     names.py         naming rules: buckets, images, environment variables
     stages.py        names in a stage, such as `thumbnails-dev`
     places.py        where a file mentions a bucket
+    fargate.py       the job sizes that Fargate offers
+    instances.py     EC2 instance types: architecture, GPU, defaults
+    prices/          prices of AWS
     payload.py       which files of `extra_payload` are packaged
     diagnostics/     the problems of a file: where, what was expected, what to do
     diagram/         a workflow as a diagram: DOT and Mermaid
@@ -19,8 +22,6 @@ Internal (an import rule in pyproject.toml enforces this):
     reading/         from text to plain data, checked against the schema
     build.py         from plain data to the model, with all defaults
     rules/           rules that a schema cannot express: names, files, limits of AWS
-    fargate.py       the job sizes that Fargate offers
-    instances.py     EC2 instance types: architecture, GPU, defaults
     components.py    strongly connected components of a graph
     docs/            generates docs/fdl.md and the pages of the documentation site about diagnostics
 

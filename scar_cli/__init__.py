@@ -9,6 +9,7 @@
     files.py        files that the user names
     examples.py     the examples at the end of a command's help
     commands/       one module for each command, and `scar-launch`
+    cost/           what runs cost
     launch/         one event for each existing file, and waiting for the results
     deployment/     the CDK CLI, and what a deployment changes
     drawing/        diagrams as SVG and PNG

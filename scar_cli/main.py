@@ -30,6 +30,7 @@ _GROUPS = {
         "explain": ("scar_cli.commands.explain", "Explain diagnostic codes, with examples."),
         "graph": ("scar_cli.commands.graph", "Draw the workflow of an FDL file."),
         "image": ("scar_cli.commands.image", "Build container images without Docker."),
+        "cost": ("scar_cli.commands.cost", "Estimate what a workflow costs, or show what it has cost."),
         "diff": ("scar_cli.commands.diff", "Show what a deployment would change."),
         "init": ("scar_cli.commands.init", "Deploy a workflow from an FDL file, or a function from flags."),
         "update": ("scar_cli.commands.init", "Deploy a changed workflow (the same as init)."),

@@ -13,18 +13,24 @@ _LONGEST_TEXT = 16_000
 """Responses of functions and servers have any length."""
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table whose columns are as wide as they need; the last one is not padded."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
+    """Lines of a table whose columns are as wide as they need; the last one is not padded.
+
+    `right`: the columns of numbers, which are aligned to the right.
+    """
     lines = [tuple(head), *(tuple(printable(cell) for cell in row) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        padded = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
-        yield "  ".join(padded).rstrip()
+        cells = []
+        for number, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            space = " " * (width - _width(cell))
+            cells.append(space + cell if number in right else cell + space)
+        yield "  ".join(cells).rstrip()
 
 
-def counted(number: int, what: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
+def counted(number: int, what: str, *, comma: bool = False) -> str:
+    """`1 file`, `2 files`; with commas: `10,000 files`."""
+    return f"1 {what}" if number == 1 else f"{number:{',' if comma else ''}} {what}s"
 
 
 def takes_colours(stream: TextIO) -> bool:

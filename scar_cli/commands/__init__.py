@@ -1,6 +1,7 @@
 """The verbs of `scar`, one module each, and `scar-launch` (`launch`).
 
 completion.py  shell completion
+cost.py        what a workflow costs
 diff.py        what a deployment would change
 explain.py     what a diagnostic code means
 get.py         download files

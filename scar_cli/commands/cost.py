@@ -1,0 +1,152 @@
+"""`scar cost`: what a workflow costs, before it is deployed and after it has run.
+
+Before, nothing calls AWS: the FDL file, the number of files and their duration are enough. After, the logs
+say what ran. `--prices` downloads AWS's public price list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Unpack
+
+import click
+
+from scar_cli.aws.deployed import workflow_of
+from scar_cli.cost.known import configured_region, known_prices, prices_of
+from scar_cli.errors import UserError
+from scar_cli.examples import with_examples
+from scar_cli.options import Choice, prints_json, selects_functions
+from scar_cli.table import counted, printable
+
+if TYPE_CHECKING:
+    from fdl_schemas.model import Workflow
+    from scar_cli.cost.estimate import Load
+
+_UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
+
+
+@with_examples(
+    "cost",
+    "scar cost workflow.yaml --files 10000 --seconds 12 --size 5MB",
+    "scar cost --since 1d",
+    "scar cost --prices --region eu-west-1",
+)
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--files", "number", type=click.IntRange(1), default=1000, metavar="N", help="Number of files.")
+@click.option("--seconds", type=click.FloatRange(0.001), metavar="S", help="Duration of one run.")
+@click.option("--size", default="1MB", metavar="SIZE", help="Size of a file: 500KB, 5MB, 1GB.")
+@click.option(
+    "--image-size",
+    default="500MB",
+    metavar="SIZE",
+    help="Compressed size of an image, for its storage in ECR.",
+)
+@click.option(
+    "--region", metavar="REGION", help="Region.  [default: that of the environment, else us-east-1]"
+)
+@click.option("--prices", "refresh", is_flag=True, help="Download the current prices of the region from AWS.")
+@selects_functions
+@prints_json
+def command(
+    *,
+    file: str | None,
+    number: int,
+    seconds: float | None,
+    size: str,
+    image_size: str,
+    region: str | None,
+    refresh: bool,
+    as_json: bool,
+    **choice: Unpack[Choice],
+) -> int:
+    """Estimate what a workflow costs, or show what it has cost.
+
+    With an FDL file and --seconds, the estimate compares where each function could run: Lambda, Fargate,
+    Fargate Spot, EC2 and EC2 Spot. Prices are AWS's list prices, without the free tier, discounts and taxes.
+    """
+    if file is not None and choice["fdl"] is not None:
+        raise click.UsageError("Specify the FDL file once.")
+    fdl = file or choice["fdl"]
+    region = region or configured_region()
+    if refresh:
+        _refresh(region, as_json=as_json)
+        if fdl is None:
+            return 0
+    if fdl is None:
+        raise UserError("No FDL file to estimate", "Specify one: scar cost FILE --files 1000 --seconds 10")
+    if seconds is None:
+        raise UserError(
+            "The duration of a run is unknown", "Specify it: --seconds 10. `scar cost` cannot measure it"
+        )
+    from scar_cli.cost.estimate import Load
+
+    load = Load(number, seconds, bytes_of(size))
+    _estimate(_selected(fdl, choice["name"]), region, load, bytes_of(image_size), as_json=as_json)
+    return 0
+
+
+def bytes_of(text: str) -> int:
+    """A size such as `5MB` (decimal), `5MiB` (binary) or `5000`.
+
+    Raises:
+        UserError: it is not a size.
+    """
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,6})?)\s*([KMG]?I?)B?", text.strip().upper())
+    if match is None or match[2] == "I":
+        raise UserError(f"Invalid size: {text!r}", "Use, for example, 500KB, 5MB or 1GB")
+    return round(float(match[1]) * _UNITS[match[2]])
+
+
+def _refresh(region: str, *, as_json: bool) -> None:
+    from scar_cli.cost.refresh import refresh_prices
+
+    done = refresh_prices(region)
+    click.echo(f"{done.number:,} prices of {region} written to {printable(str(done.table))}.", err=as_json)
+    if done.missing:
+        click.echo(
+            f"AWS's price list of {region} does not contain: {', '.join(done.missing)}. "
+            "Their earlier prices, if any, stay in the table.",
+            err=True,
+        )
+
+
+def _selected(fdl: str, name: str | None) -> Workflow:
+    """The workflow, with this function only."""
+    workflow = workflow_of(fdl)
+    functions = tuple(one for one in workflow.functions if name in (None, one.name))
+    if not functions:
+        known = ", ".join(one.name for one in workflow.functions)
+        raise UserError(f"There is no function {name} in {fdl}", f"Its functions: {known}")
+    return replace(workflow, functions=functions)
+
+
+def _estimate(workflow: Workflow, region: str, load: Load, image_bytes: int, *, as_json: bool) -> None:
+    from scar_cli.cost import shown
+    from scar_cli.cost.estimate import estimates
+    from scar_cli.cost.idle import idle_cost, images_of
+    from scar_cli.cost.items import total
+
+    prices = known_prices()
+    by_region = {one.region: prices_of(one.region or region, prices) for one in workflow.functions}
+    found = estimates(workflow, load, by_region)
+    own = by_region.get(None) or next(iter(by_region.values()))
+    idle = idle_cost(workflow, own, image_bytes=image_bytes)
+    if as_json:
+        answer = {
+            "files": load.files,
+            "seconds": load.seconds,
+            "bytes": load.size,
+            "free_tier": False,
+            "functions": [shown.estimate_as_json(one, load, prices) for one in found],
+            "idle": {"usd_per_month": total(idle), "items": shown.items_as_json(idle, prices, own)},
+        }
+        click.echo(json.dumps(answer))
+        return
+    shown.print_estimate(workflow.source.name, found, load, prices)
+    images = images_of(workflow)[0]
+    with_images = f", with {counted(images, 'image')} in ECR" if images else ""
+    click.echo(f"While nothing runs: {shown.usd(total(idle))} USD a month{with_images}.")
+    for line in shown.missing_in_words([*(item for one in found for item in one.items), *idle], own.region):
+        click.echo(line, err=True)

@@ -1,0 +1,68 @@
+"""What a workflow costs in a month in which nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fdl_schemas.model import Function, Workflow
+from fdl_schemas.prices.table import NoPriceError, RegionPrices
+from scar_cli.cost.compute import HOURS_PER_MONTH, Compute
+from scar_cli.cost.items import Item, added, priced, times
+from scar_cli.cost.requests import GIB
+
+_POLLS: Final = 5 * 3 * 60 * HOURS_PER_MONTH
+"""Lambda polls an empty queue over five connections, for 20 seconds each
+(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html)."""
+
+
+def idle_cost(
+    workflow: Workflow,
+    prices: RegionPrices,
+    *,
+    image_bytes: int | None = None,
+    context: Mapping[str, str] | None = None,
+) -> tuple[Item, ...]:
+    """The items of a month.
+
+    :param image_bytes: compressed size of an image in a registry, which is unknown before it is assembled;
+        None: such images are left out. Image files have their own size.
+    :param context: values of `-c`: `dashboard`.
+    """
+    usages: list[dict[str, float]] = [_of_function(function, prices) for function in workflow.functions]
+    number, known_bytes = images_of(workflow)
+    usages.append({"ecr_gb_month": (known_bytes + number * (image_bytes or 0)) / GIB})
+    if (context or {}).get("dashboard") == "true":
+        usages.append({"dashboard_month": 1.0})
+    return priced(added(*usages), prices)
+
+
+def images_of(workflow: Workflow) -> tuple[int, int]:
+    """How many images of registries are stored in ECR, and the bytes of those that are local files."""
+    files, references = set(), set()
+    for function in workflow.functions:
+        if not function.needs_assembled_image:
+            continue
+        if function.container.image_file is not None:
+            files.add(function.container.image_file)
+        else:
+            references.add((function.container.image, function.architecture))
+    return len(references), sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _of_function(function: Function, prices: RegionPrices) -> dict[str, float]:
+    usage: dict[str, float] = {}
+    queues = sum(entry.queue is not None for entry in function.inputs)
+    if queues:
+        usage["sqs_request"] = float(queues * _POLLS)
+    job = function.batch
+    if job is not None and not job.on_fargate and job.compute_resources.min_v_cpus:
+        compute = Compute.of_batch(function, job)
+        try:
+            key, _share = compute.instance(prices)
+        except NoPriceError as error:
+            return {**usage, error.key: float(HOURS_PER_MONTH)}
+        vcpus = prices.instances[key.partition(":")[2]].vcpus
+        instances = job.compute_resources.min_v_cpus / vcpus
+        usage = added(usage, times(compute.of_instance(key), instances * HOURS_PER_MONTH))
+    return usage
