@@ -47,6 +47,11 @@ _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI":
     "--region", metavar="REGION", help="Region.  [default: that of the environment, else us-east-1]"
 )
 @click.option("--prices", "refresh", is_flag=True, help="Download the current prices of the region from AWS.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Show what runs of the last 10m, 2h or 1d, or since 2026-01-31T12:00, have cost.",
+)
 @selects_functions
 @prints_json
 def command(
@@ -58,6 +63,7 @@ def command(
     image_size: str,
     region: str | None,
     refresh: bool,
+    since: str | None,
     as_json: bool,
     **choice: Unpack[Choice],
 ) -> int:
@@ -72,13 +78,19 @@ def command(
     region = region or configured_region()
     if refresh:
         _refresh(region, as_json=as_json)
-        if fdl is None:
+        if fdl is None and since is None:
             return 0
+    if since is not None:
+        if seconds is not None:
+            raise click.UsageError("--seconds is for an estimate: it cannot be combined with --since.")
+        choice["fdl"] = fdl
+        return _after(since, choice, as_json=as_json)
     if fdl is None:
         raise UserError("No FDL file to estimate", "Specify one: scar cost FILE --files 1000 --seconds 10")
     if seconds is None:
         raise UserError(
-            "The duration of a run is unknown", "Specify it: --seconds 10. `scar cost` cannot measure it"
+            "The duration of a run is unknown",
+            "Specify it: --seconds 10. To see what runs have cost: scar cost --since 1d",
         )
     from scar_cli.cost.estimate import Load
 
@@ -150,3 +162,49 @@ def _estimate(workflow: Workflow, region: str, load: Load, image_bytes: int, *, 
     click.echo(f"While nothing runs: {shown.usd(total(idle))} USD a month{with_images}.")
     for line in shown.missing_in_words([*(item for one in found for item in one.items), *idle], own.region):
         click.echo(line, err=True)
+
+
+def _after(since: str, choice: Choice, *, as_json: bool) -> int:
+    """What the runs of deployed functions have cost."""
+    from scar_cli.aws.deployed import selected
+    from scar_cli.aws.logs import moment_ms
+    from scar_cli.cost import shown
+    from scar_cli.cost.deployed import sizes_of
+    from scar_cli.cost.items import added, priced
+    from scar_cli.cost.runs import RunCosts
+    from scar_cli.progress import activity
+    from scar_cli.runs.reading import FunctionRuns, clients_of
+
+    start_ms, functions, prices = moment_ms(since), selected(**choice), known_prices()
+    if not functions:
+        raise UserError("No functions are deployed", "Deploy one: scar init -f FILE")
+    by_region = {one.region: prices_of(one.region, prices) for one in functions}
+    costs = RunCosts(sizes_of(functions), by_region)
+    clients = clients_of(functions)
+    with activity("Reading logs") as tell:
+        for function in functions:
+            tell(f"Reading the runs of {function.name}")
+            for run in FunctionRuns(function, start_ms).read(clients):
+                costs.add(run)
+    regions = {one.name: one.region for one in functions}
+    if as_json:
+        answer = [
+            {"function": name, "region": regions[name], "runs": cost.runs, "files": cost.files}
+            | shown.bill_as_json(cost, prices, by_region[regions[name]])
+            for name, cost in costs.functions.items()
+        ]
+        click.echo(json.dumps({"since": since, "free_tier": False, "functions": answer}))
+        return 0
+    shown.print_bills([(cost, by_region[regions[name]]) for name, cost in costs.functions.items()])
+    for region, own in by_region.items():
+        usages = [cost.usage for name, cost in costs.functions.items() if regions[name] == region]
+        items = priced(added(*usages), own)
+        click.echo()
+        shown.print_items(f"ALL RUNS ({region})", items)
+        for line in shown.sources_in_words(prices, region, items):
+            click.echo(line)
+        for line in shown.missing_in_words(items, region):
+            click.echo(line, err=True)
+    if unknown := sum(cost.unknown for cost in costs.functions.values()):
+        click.echo(f"{counted(unknown, 'run')} without a price: no price of their instances.", err=True)
+    return 0

@@ -5,9 +5,12 @@
     requests.py  requests to S3, queues, DynamoDB and logs for one file
     estimate.py  what a workflow would cost, and where each function could run
     idle.py      what a workflow costs while nothing runs
+    runs.py      what runs have cost
+    deployed.py  the sizes of deployed functions, as AWS describes them
     shown.py     estimates and bills, for people and for programs
     known.py     the table of prices, packaged or refreshed
     refresh.py   downloads AWS's public price list
 
-The prices are in `fdl_schemas.prices`. Nothing here calls AWS, except that `refresh` downloads public files.
+The prices are in `fdl_schemas.prices`. Only `deployed` calls AWS, and `refresh` downloads
+public files.
 """

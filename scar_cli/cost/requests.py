@@ -26,7 +26,7 @@ COMPRESSED: Final = 0.15
 (https://aws.amazon.com/cloudwatch/pricing/)."""
 BEAT_S: Final = 5.0
 """As in `runtime/once.py`."""
-_WRITES_OF_A_CLAIM: Final = 3
+WRITES_OF_A_CLAIM: Final = 3
 _CLAIM_BYTES: Final = 400
 SUBMISSION_S: Final = 0.2
 """Run time of the Lambda function that submits jobs, for each call of SubmitJob."""
@@ -89,7 +89,7 @@ def of_once(function: Function, seconds: float) -> dict[str, float]:
     if not function.once or not function.inputs:
         return {}
     return {
-        "dynamodb_write": _WRITES_OF_A_CLAIM + seconds // BEAT_S,
+        "dynamodb_write": WRITES_OF_A_CLAIM + seconds // BEAT_S,
         "dynamodb_gb_month": _CLAIM_BYTES / GIB,
     }
 

@@ -11,6 +11,7 @@ import click
 from fdl_schemas.prices.table import Prices, RegionPrices
 from scar_cli.cost.estimate import FunctionEstimate, Load, Option
 from scar_cli.cost.items import Item, total
+from scar_cli.cost.runs import FunctionCost
 from scar_cli.table import counted, printable, table, takes_colours
 
 
@@ -44,6 +45,28 @@ def print_estimate(file: str, found: Sequence[FunctionEstimate], load: Load, pri
         items = [item for one in found if one.prices.region == region for item in one.items]
         for line in sources_in_words(prices, region, items):
             click.echo(line)
+
+
+def print_bills(bills: Sequence[tuple[FunctionCost, RegionPrices]]) -> None:
+    """Print what the runs of each function have cost."""
+    head = ("FUNCTION", "RUNS", "FILES DONE", "USD", "1,000 FILES")
+    rows = []
+    for cost, prices in bills:
+        amount = total(cost.items(prices))
+        each = usd(amount / cost.files * 1000) if cost.files else "-"
+        rows.append((cost.function, f"{cost.runs:,}", f"{cost.files:,}", usd(amount), each))
+    _print_table(head, rows, right=(1, 2, 3, 4))
+
+
+def bill_as_json(cost: FunctionCost, prices: Prices, region: RegionPrices) -> dict[str, Any]:
+    """What the runs of a function have cost, as an object."""
+    items = cost.items(region)
+    return {
+        "usd": total(items),
+        "usd_per_1000_files": total(items) / cost.files * 1000 if cost.files else None,
+        "items": items_as_json(items, prices, region),
+        "runs_without_price": cost.unknown,
+    }
 
 
 def print_items(title: str, items: Sequence[Item]) -> None:
