@@ -33,6 +33,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "once",
         "metrics",
         "launch",
+        "watch",
         "stages",
         "roles",
         "pipelines",

@@ -12,6 +12,7 @@
     cost/           what runs cost
     launch/         one event for each existing file, and waiting for the results
     deployment/     the CDK CLI, and what a deployment changes
+    watch/          a live view of a workflow
     drawing/        diagrams as SVG and PNG
     aws/            boto3 clients, deployed functions, logs, transfers to and from S3
 

@@ -48,6 +48,7 @@ _GROUPS = {
     "Inspect": {
         "ls": ("scar_cli.commands.ls", "List deployed functions, or the files in a bucket."),
         "status": ("scar_cli.commands.status", "Show the number of runs in each state, and why runs failed."),
+        "watch": ("scar_cli.commands.watch", "Show a workflow while it runs: queues, rates, failures, cost."),
         "log": ("scar_cli.commands.log", "Show the logs of functions, from Lambda and Batch."),
         "report": ("scar_cli.commands.report", "Write an HTML report of runs, failures and costs."),
     },

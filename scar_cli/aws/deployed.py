@@ -222,6 +222,21 @@ def known_functions(found: Sequence[DeployedFunction]) -> str:
     return f"Deployed functions: {_names([function.name for function in found])}"
 
 
+def of_launch(functions: Sequence[DeployedFunction], launched: str) -> list[DeployedFunction]:
+    """The functions in the stack of a launched function, which is the first one.
+
+    Raises:
+        UserError: it is not among the functions.
+    """
+    own = [one for one in functions if one.name == launched]
+    if not own:
+        raise UserError(
+            f"The launched function {launched} is not among the selected functions",
+            "Omit -f, -n, --stack and --stage, or deploy the function again",
+        )
+    return own + [one for one in functions if one.stack == own[0].stack and one.name != launched]
+
+
 def one_selected(
     fdl: str | None,
     name: str | None,

@@ -13,7 +13,9 @@ from gzip import GzipFile
 from typing import Any
 from urllib.parse import unquote_plus
 
+from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.session import explain, explained
+from scar_cli.errors import UserError
 from scar_cli.table import printable
 
 AT_ONCE = 10
@@ -50,6 +52,19 @@ def waiting(sqs: Any, url: str) -> int:
     name = "ApproximateNumberOfMessages"
     with explained():
         return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+
+
+def in_input_queues(sqs: Any, function: DeployedFunction) -> int | None:
+    """Files that wait for a function, as far as its queues can be read; None: it has no input queues.
+
+    Raises:
+        UserError: a call to AWS fails.
+    """
+    numbers = [] if function.input_queue_url is None else [waiting(sqs, function.input_queue_url)]
+    for url in function.given_queue_urls:
+        with suppress(UserError):
+            numbers.append(waiting(sqs, url))
+    return sum(numbers) if numbers else None
 
 
 def looked_at(sqs: Any, url: str, number: int) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,9 @@ from scar_cli.aws.session import explained
 
 _WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING")
 _DESCRIBED_AT_ONCE = 100
+_MOST_LISTED = 5000
+"""In each state: five pages."""
+_MOST_ARRAYS = 500
 
 
 @dataclass
@@ -45,7 +48,7 @@ def jobs_of(batch: Any, function: DeployedFunction, start_ms: int) -> Jobs:
         UserError: a call to AWS fails.
     """
     jobs, arrays = Jobs(), []
-    name = str(function.job_definition).rpartition("/")[2].partition(":")[0]
+    name = _definition(str(function.job_definition))
     by_definition = [{"name": "JOB_DEFINITION", "values": [name]}]
     for job in _listed(batch, jobQueue=function.job_queue, filters=by_definition):
         recent = job["createdAt"] >= start_ms
@@ -63,6 +66,47 @@ def jobs_of(batch: Any, function: DeployedFunction, start_ms: int) -> Jobs:
         if states.get("FAILED") and recent:
             jobs.failed += _listed(batch, arrayJobId=array["jobId"], jobStatus="FAILED")
     return jobs
+
+
+def unfinished_jobs(
+    batch: Any, queue: str, functions: Iterable[DeployedFunction]
+) -> tuple[dict[str, Jobs], bool]:
+    """The jobs in a queue that wait or run now, for each function by name, and whether there are more.
+
+    The number of calls is bounded. Those that ended are not listed.
+
+    Raises:
+        UserError: a call to AWS fails.
+    """
+    found = {_definition(str(one.job_definition)): (one.name, Jobs()) for one in functions}
+    arrays: dict[str, Jobs] = {}
+    is_least = False
+    for state in (*_WAITING, "RUNNING"):
+        pages = batch.get_paginator("list_jobs").paginate(
+            jobQueue=queue, jobStatus=state, PaginationConfig={"MaxItems": _MOST_LISTED}
+        )
+        with explained():
+            for page in pages:
+                for job in page["jobSummaryList"]:
+                    _name, jobs = found.get(_definition(job.get("jobDefinition", "")), ("", None))
+                    if jobs is None:
+                        continue
+                    if "size" in job.get("arrayProperties", {}):
+                        arrays[job["jobId"]] = jobs
+                    else:
+                        jobs.add(state, 1, job["createdAt"], recent=False)
+            is_least |= pages.resume_token is not None
+    chosen = list(arrays)[:_MOST_ARRAYS]
+    is_least |= len(chosen) < len(arrays)
+    for array in described(batch, chosen):
+        for state, count in array["arrayProperties"].get("statusSummary", {}).items():
+            arrays[array["jobId"]].add(state, count, array["createdAt"], recent=False)
+    return dict(found.values()), is_least
+
+
+def _definition(arn: str) -> str:
+    """The name of a job definition, without its revision."""
+    return arn.rpartition("/")[2].partition(":")[0]
 
 
 def _listed(batch: Any, **request: Any) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ them needs the permission `tag:GetResources`; without it, none is found.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.session import client, explained
 from scar_cli.errors import UserError
+from scar_cli.table import counted
 
 _TAG = "scar:failures-of"
 """See `scar_constructs.functions.failure_queue`."""
@@ -60,6 +61,32 @@ def kept_queues(
                 with suppress(UserError):
                     found.append(KeptQueue(function, region, url, depth(sqs, url)))
     return sorted((one for one in found if one.failure_queue), key=lambda one: one.function)
+
+
+def kept_queues_of(functions: Sequence[DeployedFunction], *, everything: bool) -> list[KeptQueue]:
+    """The same for deployed functions, in their regions; with `everything`, for all functions ever deployed.
+
+    Raises:
+        UserError: a call to AWS fails.
+    """
+    regions = {function.region for function in functions}
+    if everything:
+        regions.add(client("cloudformation").meta.region_name)
+    names = None if everything else {function.name for function in functions}
+    return [one for region in sorted(regions) for one in kept_queues(region, functions, names)]
+
+
+def described(kept: Iterable[KeptQueue], deployed: Collection[str]) -> Iterator[str]:
+    """Sentences about queues, with the command that sends their events again."""
+    for one in kept:
+        events = counted(one.failure_queue, "event")
+        if one.function in deployed:
+            yield f"{one.function}: {events} of an earlier deployment. To send again: scar retry"
+        else:
+            yield (
+                f"{one.function}, which is not deployed any longer: {events} in {one.failure_queue_url}. "
+                f"To send to another function: scar retry -n FUNCTION --from {one.function}"
+            )
 
 
 def _tagged(tagging: Any, functions: Collection[str] | None) -> Iterable[tuple[str, str]]:

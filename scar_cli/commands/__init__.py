@@ -20,4 +20,5 @@ rm.py          delete stacks
 run.py         run a function
 status.py      what is queued, running, done and failed
 validate.py    check FDL files
+watch.py       a workflow while it runs
 """

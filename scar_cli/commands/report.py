@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, selected
+from scar_cli.aws.deployed import DeployedFunction, of_launch, selected
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.logs import moment_ms
 from scar_cli.errors import UserError
@@ -90,7 +90,7 @@ def command(
     if not functions:
         raise UserError("No functions are deployed", "Deploy one: scar init -f FILE")
     if launched is not None:
-        functions = _with_first(functions, launched)
+        functions = of_launch(functions, launched.function)
     start_ms = launched.since_ms if launched is not None else moment_ms(since or _SINCE)
     reader = _Reader(functions, start_ms, moment_ms(until) if until is not None else None, launched)
     if as_csv:
@@ -156,21 +156,6 @@ class _Reader:
         for run in self.runs():
             overview.add(run)
         return overview
-
-
-def _with_first(functions: Sequence[DeployedFunction], launched: Launched) -> list[DeployedFunction]:
-    """The functions of the stack of the launched function, which comes first.
-
-    Raises:
-        UserError: it is not selected, or not deployed.
-    """
-    own = [one for one in functions if one.name == launched.function]
-    if not own:
-        raise UserError(
-            f"The launched function {launched.function} is not among the selected functions",
-            "Omit -f, -n, --stack and --stage, or deploy the function again",
-        )
-    return own + [one for one in functions if one.stack == own[0].stack and one.name != launched.function]
 
 
 def _title(functions: Sequence[DeployedFunction], choice: Choice, launched: Launched | None) -> str:

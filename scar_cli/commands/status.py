@@ -10,27 +10,23 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Unpack
+from typing import Unpack
 
 import click
 
 from scar_cli.aws.deployed import DeployedFunction, selected
-from scar_cli.aws.failure_queues import depth, waiting
-from scar_cli.aws.kept_queues import KeptQueue, kept_queues
+from scar_cli.aws.failure_queues import depth, in_input_queues
+from scar_cli.aws.kept_queues import described, kept_queues_of
 from scar_cli.aws.logs import last_activity, moment_ms
-from scar_cli.aws.session import client
-from scar_cli.errors import UserError
 from scar_cli.examples import with_examples
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.runs.reading import Clients, FunctionRuns, clients_of
 from scar_cli.runs.reasons import reason_of
 from scar_cli.table import counted, iso_time, local_time, table, takes_colours
 
-_LOOK_EVERY_S = 2.0
 _REASONS_SHOWN = 5
 _HEAD = (
     "FUNCTION",
@@ -71,7 +67,7 @@ class Status:
     last_activity: str | None = None
 
 
-@with_examples("status", "scar status", "scar status -f workflow.yaml --follow", "scar status --since 1h")
+@with_examples("status", "scar status", "scar status -f workflow.yaml", "scar status --since 1h")
 @selects_functions
 @click.option(
     "--since",
@@ -79,9 +75,8 @@ class Status:
     metavar="TIME",
     help="Count runs in the last 10m, 2h or 1d, or since 2026-01-31T12:00.",
 )
-@click.option("--follow", is_flag=True, help="Repeat every few seconds, until Ctrl-C.")
 @prints_json
-def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]) -> int:
+def command(*, since: str, as_json: bool, **choice: Unpack[Choice]) -> int:
     """Show queued, running, done and failed runs of functions, and why runs failed.
 
     The exit code is 1 if a failure queue is not empty. Queues that `cdk destroy` has kept are included.
@@ -100,42 +95,17 @@ def command(*, since: str, follow: bool, as_json: bool, **choice: Unpack[Choice]
     start = moment_ms(since)
     everything = not any(choice.values())
     clients = clients_of(functions)
-    while True:
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda function: _status(function, start, clients), functions))
-        kept = _kept(functions, everything=everything)
-        if as_json:
-            answer = {"functions": [asdict(one) for one in found], "kept_queues": list(map(asdict, kept))}
-            click.echo(json.dumps(answer))
-        else:
-            if follow:
-                click.clear()
-            _print(found)
-            _print_kept(kept, {one.function for one in found})
-        if not follow:
-            return 1 if kept or any(one.failure_queue for one in found) else 0
-        time.sleep(_LOOK_EVERY_S)
-
-
-def _kept(functions: list[DeployedFunction], *, everything: bool) -> list[KeptQueue]:
-    """Queues that no stack contains any longer: of the functions, or of all functions in these regions."""
-    regions = {function.region for function in functions}
-    if everything:
-        regions.add(client("cloudformation").meta.region_name)
-    names = None if everything else {function.name for function in functions}
-    return [one for region in sorted(regions) for one in kept_queues(region, functions, names)]
-
-
-def _print_kept(kept: list[KeptQueue], deployed: Set[str]) -> None:
-    for one in kept:
-        events = counted(one.failure_queue, "event")
-        if one.function in deployed:
-            click.echo(f"{one.function}: {events} of an earlier deployment. To send again: scar retry")
-        else:
-            click.echo(
-                f"{one.function}, which is not deployed any longer: {events} in {one.failure_queue_url}. "
-                f"To send to another function: scar retry -n FUNCTION --from {one.function}"
-            )
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda function: _status(function, start, clients), functions))
+    kept = kept_queues_of(functions, everything=everything)
+    if as_json:
+        answer = {"functions": [asdict(one) for one in found], "kept_queues": list(map(asdict, kept))}
+        click.echo(json.dumps(answer))
+    else:
+        _print(found)
+        for line in described(kept, {one.function for one in found}):
+            click.echo(line)
+    return 1 if kept or any(one.failure_queue for one in found) else 0
 
 
 def _print(found: list[Status]) -> None:
@@ -210,19 +180,10 @@ def _status(function: DeployedFunction, start_ms: int, clients: Clients) -> Stat
         if found.jobs.oldest_queued_ms is not None:
             status.oldest_queued_s = max(0, int(time.time() - found.jobs.oldest_queued_ms / 1000))
     sqs = clients["sqs", function.region]
-    status.input_queue = _input_queue(sqs, function)
+    status.input_queue = in_input_queues(sqs, function)
     if status.input_queue is not None:
         status.queued = (status.queued or 0) + status.input_queue
     status.failed = reasons.total()
     status.reasons = dict(reasons.most_common())
     status.failure_queue = depth(sqs, function.failure_queue_url)
     return status
-
-
-def _input_queue(sqs: Any, function: DeployedFunction) -> int | None:
-    """Files that wait for the function, as far as its queues can be read."""
-    numbers = [] if function.input_queue_url is None else [waiting(sqs, function.input_queue_url)]
-    for url in function.given_queue_urls:
-        with suppress(UserError):
-            numbers.append(waiting(sqs, url))
-    return sum(numbers) if numbers else None

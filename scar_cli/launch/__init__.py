@@ -8,6 +8,7 @@ files.py          the files that are listed and selected
 done.py           files that are done: before a launch (`--skip-done`), and after it (`--wait`)
 same_names.py     files with the same name in different folders
 journal.py        which events were accepted, on disk
+progress.py       how far a launch is, from the journal that it is writing
 fan_out.py        all events but the first, sent by several threads
 arrays.py         all events of a function in `batch` mode, in array jobs
 pace.py           how fast events are sent

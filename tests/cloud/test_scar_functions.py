@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
 import signal
+import struct
+import subprocess
+import termios
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests import examples
-from tests.cloud.embedded import CloudUnderTest, until
+from tests.cloud.embedded import SCAR, CloudUnderTest, until
 from tests.cloud.scar_command import Scar, registry
 
 pytestmark = pytest.mark.cloud
@@ -331,7 +339,7 @@ def test_invoke_opens_endpoints_that_are_locked(scar: Scar, tmp_path: Path, name
     assert not any(key["value"] in str(answer) for key in keys)
 
 
-# --follow
+# --follow and watch
 
 
 def test_a_log_is_followed_while_it_is_written(scar: Scar) -> None:
@@ -346,19 +354,87 @@ def test_a_log_is_followed_while_it_is_written(scar: Scar) -> None:
         assert follower.wait(30) == 130
 
 
-def test_the_status_is_followed_while_it_changes(scar: Scar) -> None:
+def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
     """A run is counted while it is running, and its output is in the log by then."""
-    with scar.following("status", "-n", "verb-http", "--follow", "-j") as follower:
+    with scar.following("watch", "-n", "verb-http", "-j") as follower, in_terminal(scar) as terminal:
         assert follower.stdout is not None
-        statuses = (json.loads(line)["functions"][0] for line in follower.stdout)
-        before = next(statuses)
+        objects = (json.loads(line) for line in follower.stdout)
+        (before,) = next(objects)["functions"]
         assert before["running"] == 0
-        scar("run", "-a", "-n", "verb-http", "sh", "-c", "echo first line of a run; sleep 8")
-        assert any(status["running"] == 1 for status in statuses)
+        terminal.shows(r"verb-http +- +0 ")
+        scar("run", "-a", "-n", "verb-http", "sh", "-c", "echo first line of a run; sleep 8; exit 9")
+        assert any(found["functions"][0]["running"] == 1 for found in objects)
         assert "first line of a run" in scar("log", "-n", "verb-http", "--script", "--tail", "1").stdout
-        assert any(status["done"] > before["done"] and status["running"] == 0 for status in statuses)
-        follower.send_signal(signal.SIGINT)
-        assert follower.wait(30) == 130
+        terminal.shows(r"verb-http +- +1 ")
+        terminal.resize(40, 130)
+        terminal.shows(r"INPUT +BATCH ")
+        (failure,) = next(found["failures"] for found in objects if found["failures"])
+        assert failure["function"] == "verb-http"
+        assert failure["reason"].startswith("ContainerFailed: ")
+        terminal.shows(r"FAILURES \(\d+\).* verb-http .*ContainerFailed: ")
+        expected = scar("status", "-n", "verb-http", code=None).code
+        for process in (follower, terminal.process):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == expected
+        after = terminal.rest()
+        assert after.startswith(LEAVES_THE_SCREEN)
+        assert re.search(r"FUNCTION +QUEUED +RUNNING .*\r\nverb-http +\? +0 ", after)
+
+
+LEAVES_THE_SCREEN = "\x1b[?25h\x1b[?1049l"
+
+
+class Terminal:
+    """A command in a pseudo-terminal of 24 lines and 80 columns."""
+
+    def __init__(self, scar: Scar, *words: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.resize(24, 80)
+        environment = {**scar.environment(), "TERM": "xterm-256color"}
+        self.process = subprocess.Popen(
+            [*SCAR, *words], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        self._written = ""
+
+    def resize(self, lines: int, columns: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def shows(self, pattern: str) -> None:
+        """Wait until the latest content of the screen matches."""
+        for _chunk in iter(self._read, ""):
+            screens = self._written.rsplit("\x1b[H", 2)  # the last one may be incomplete
+            if any(re.search(pattern, screen, re.DOTALL) for screen in screens[-2:]):
+                return
+        pytest.fail(f"{pattern} was never shown:\n{self._written[-8000:]}")
+
+    def rest(self) -> str:
+        """What is written after the last screen, until the command ends."""
+        for _chunk in iter(self._read, ""):
+            pass
+        return self._written[self._written.index(LEAVES_THE_SCREEN) :]
+
+    def _read(self) -> str:
+        try:
+            chunk = os.read(self._ours, 65536).decode(errors="replace")
+        except OSError:  # the command has ended
+            return ""
+        self._written += chunk
+        return chunk
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@contextmanager
+def in_terminal(scar: Scar) -> Iterator[Terminal]:
+    terminal = Terminal(scar, "watch", "-n", "verb-http")
+    try:
+        yield terminal
+    finally:
+        terminal.close()
 
 
 def _up_to(lines: Iterable[str], last: str) -> Iterator[str]:

@@ -101,7 +101,7 @@ class Aws:
 def shown(monkeypatch: pytest.MonkeyPatch, aws: Aws, function: DeployedFunction, *words: str) -> str:
     monkeypatch.setattr(status, "selected", lambda **_choice: [function])
     monkeypatch.setattr(reading, "client", lambda *_words, **_more: aws)
-    monkeypatch.setattr(status, "_kept", lambda *_words, **_more: [])
+    monkeypatch.setattr(status, "kept_queues_of", lambda *_words, **_more: [])
     result = CliRunner().invoke(scar, ["status", *words], catch_exceptions=False, standalone_mode=False)
     assert result.return_value == 1, "the failure queue is not empty"
     return result.stdout
