@@ -37,16 +37,38 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 EXAMPLE = REPOSITORY / "examples" / "single-function"
 COLUMNS = 102
+LINES_OF_WATCH = 22
 TEXTS = 200
 EMPTY = (41, 136)
 _TEXT = "It was a dark and stormy night. "
 _WITH_A_CHECK = """set -eu
 grep -q "[a-z]" "$INPUT_FILE_PATH" || { echo "There are no words in it"; exit 3; }
 """
+_CHAIN = """functions:
+  aws:
+  - lambda:
+      name: split-chapters
+      init_script: split.sh
+      container: {image: "busybox:1.37"}
+      input: [{storage_provider: s3, path: scar-books/texts}]
+      output: [{storage_provider: s3, path: scar-books/parts}]
+  - lambda:
+      name: count-parts
+      init_script: count-words.sh
+      container: {image: "busybox:1.37"}
+      input: [{storage_provider: s3, path: scar-books/parts, queue: {}}]
+      output: [{storage_provider: s3, path: scar-books/counts}]
+"""
+_SPLIT = """set -eu
+grep -q "[a-z]" "$INPUT_FILE_PATH" || { echo "There are no words in it"; exit 3; }
+for part in 1 2 3; do cp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/part-$part-${INPUT_FILE_PATH##*/}"; done
+"""
 _LIMIT = 60_000
 """Bytes of a picture."""
 _PRIVATE = re.compile(r"/(?:root|home|tmp|work|Users)/|\b[\w.+-]+@[\w-]+\.[a-z]|pypi|npmjs")
 _ANSWER = "[y/N]: "
+_CTRL_C = b"\x03"
+_LINES = 40
 _FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _THEME = TerminalTheme(
     (24, 26, 32),
@@ -104,11 +126,7 @@ class Shell:
 
         With `moment`, also returns the content when a line first matches this expression.
         """
-        process, terminal = pty.fork()
-        if process == 0:
-            os.chdir(self.folder)
-            os.execvpe("sh", ["sh", "-c", command], {**self.environment})  # noqa: S606
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+        process, terminal = self._started(command, _LINES)
         screen = Screen(COLUMNS)
         screen.feed(f"\x1b[1;32m$\x1b[0m \x1b[1m{command}\x1b[0m\n")
         before: Text | None = None
@@ -128,6 +146,31 @@ class Shell:
             return screen.text()
         _prompt, *lines = screen.text().split("\n")
         return Text("\n").join([before, Text(), Text("when it is done:", style="dim"), *lines])
+
+    def interrupted(self, command: str, moment: str, *, code: int, lines: int) -> Text:
+        """Run a command until its screen matches an expression, and interrupt it; returns that screen."""
+        process, terminal = self._started(command, lines)
+        screen, written = Screen(COLUMNS), b""
+        found: Text | None = None
+        while chunk := _read(terminal):
+            written += chunk
+            if found is None and (found := self._at(screen, written, moment)) is not None:
+                os.write(terminal, _CTRL_C)
+        os.close(terminal)
+        ended = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        if ended != code or found is None:
+            screen.feed(self._text(written))
+            raise PictureError(f"{command} ended with {ended}, not {code}:\n{screen.text().plain}")
+        return found
+
+    def _started(self, command: str, lines: int) -> tuple[int, int]:
+        """A command in a pseudo-terminal."""
+        process, terminal = pty.fork()
+        if process == 0:
+            os.chdir(self.folder)
+            os.execvpe("sh", ["sh", "-c", command], {**self.environment})  # noqa: S606
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, COLUMNS, 0, 0))
+        return process, terminal
 
     def _at(self, screen: Screen, written: bytes, moment: str) -> Text | None:
         shown = deepcopy(screen)
@@ -196,6 +239,13 @@ def make(shell: Shell) -> None:
     save("launch", "scar-launch", launch)
     save("status", "scar status", shell.shown("scar status", code=1))
     save("ls", "scar ls", shell.shown("scar ls"), shell.shown("scar ls -b scar-words/counts | head -n 4"))
+
+    (shell.folder / "books.yaml").write_text(_CHAIN, encoding="utf-8")
+    (shell.folder / "split.sh").write_text(_SPLIT, encoding="utf-8")
+    shell.quietly("scar", "init", "-f", "books.yaml", "-y")
+    shell.quietly("scar", "put", "-b", "scar-books/texts", "-p", "texts")
+    watch = "scar watch -f books.yaml"
+    save("watch", watch, shell.interrupted(watch, r"count-parts .* [34]\d\d ", code=1, lines=LINES_OF_WATCH))
 
 
 def main() -> int:

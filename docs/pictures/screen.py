@@ -1,7 +1,7 @@
 """The final content of a terminal: text with colours, after programs have moved the cursor.
 
 Supports the control sequences of the pictures' programs: line feeds, carriage returns, colours, cursor
-movements and erasing.
+movements, erasing, and the alternate screen.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _CONTROL = re.compile(
     r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=>78]"
 )
 _RESET = ("", "0")
+_ALTERNATE = "?1049"
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Screen:
     row: int = 0
     column: int = 0
     colours: str = ""
+    _other: list[list[tuple[str, str]]] = field(default_factory=lambda: [[]])
+    """The lines of the alternate screen, or of the main one while the other is shown."""
 
     def feed(self, text: str) -> None:
         """Process the output of a program."""
@@ -65,6 +68,11 @@ class Screen:
             self.colours = "" if numbers in _RESET else f"{self.colours}\x1b[{numbers}m"
         elif letter in "AB":
             self._move_to(self.row + (first or 1) * (1 if letter == "B" else -1), self.column)
+        elif letter == "H":
+            self._move_to((first or 1) - 1, int(numbers.partition(";")[2] or 1) - 1)
+        elif letter in "hl" and numbers == _ALTERNATE:
+            self._other, self.rows = self.rows, [[]] if letter == "h" else self._other
+            self._move_to(0 if letter == "h" else len(self.rows) - 1, 0)
         elif letter == "G":
             self.column = (first or 1) - 1
         elif letter == "K":

@@ -25,6 +25,8 @@ PICTURES = sorted((REPOSITORY / "docs" / "pictures").glob("*.svg"))
         ("\x1b]0;title\x07\x1b[1;31mred\x1b[0m and not", "red and not"),
         ("12345678901", "1234567890\n1"),
         ("abc\x1b[2K\rd", "d"),
+        ("main\n\x1b[?1049h\x1b[Hfirst\nview\x1b[Hsecond\x1b[2;3Hd", "second\nvidw"),
+        ("main\n\x1b[?1049h\x1b[Hview\x1b[?1049lafter", "main\nafter"),
     ],
 )
 def test_a_screen_shows_what_is_left_in_the_end(written: str, shown: str) -> None:
