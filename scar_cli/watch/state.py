@@ -183,9 +183,9 @@ class State:
         functions: Sequence[DeployedFunction],
         since_ms: int,
         launch: LaunchProgress | None = None,
-        cost: Callable[[Run], float | None] = lambda _run: None,
+        cost: Callable[[Run], float | None] | None = None,
     ) -> None:
-        """`cost` gives the price of a run in USD, or None if it is unknown."""
+        """`cost` returns what a run has cost in USD; None: unknown."""
         self._since_ms = since_ms
         self._functions = {one.name: _Function(one) for one in functions}
         self._feeds = _feeds(functions)
@@ -203,9 +203,8 @@ class State:
     def take(self, run: Run) -> None:
         """Count a run that ended."""
         one = self._functions[run.function]
-        price = self._cost(run)
-        if price is not None:
-            one.cost_usd = (one.cost_usd or 0.0) + price
+        if self._cost is not None and (usd := self._cost(run)) is not None:
+            one.cost_usd = (one.cost_usd or 0.0) + usd
         if run.status in (*HANDED_ON, "node done"):
             return  # another run ends with the result
         if run.status == "failed":

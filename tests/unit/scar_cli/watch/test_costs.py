@@ -1,0 +1,56 @@
+"""What the runs have cost, as far as it is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scar_cli.cost.compute import LAMBDA, Compute
+from scar_cli.cost.runs import Sizes
+from scar_cli.errors import UserError
+from scar_cli.report.document import Asked
+from scar_cli.watch import costs as module
+from scar_cli.watch.costs import Costs
+from scar_cli.watch.document import LiveDocument
+from scar_cli.watch.state import State
+from tests.unit.scar_cli.watch.runs_of_a_workflow import DETECT, MERGE, NOW_MS, run
+
+
+@pytest.fixture(autouse=True)
+def sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        module,
+        "sizes_of",
+        lambda functions: {one.name: Sizes(Compute(LAMBDA, 1024, "x86_64")) for one in functions},
+    )
+
+
+def test_the_same_costs_are_in_the_view_and_in_the_page() -> None:
+    costs = Costs.of([DETECT, MERGE])
+    assert costs is not None
+    state = State([DETECT, MERGE], 0, cost=costs.runs.add)
+    live = LiveDocument([DETECT, MERGE], Asked("video", "scar report"), costs)
+    for _number in range(1000):
+        one = run("detect", subject="s3://video/frames/1", billed_ms=60_000.0)
+        state.take(one)
+        live.add(one)
+    found = state.snapshot(NOW_MS)
+    assert found.cost_usd is not None
+    assert 1.0 < found.cost_usd < 1.1, "1,000 minutes of 1 GiB, at 0.0000166667 USD a second"
+    written = live.written(found)
+    assert written is not None
+    assert written["totals"]["cost_usd"] == pytest.approx(found.cost_usd)
+    assert written["prices"]["regions"] == ["us-east-1"]
+
+
+def test_without_prices_or_permissions_nothing_costs_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Costs.of([replace(DETECT, region="mars-north-1")]) is None
+
+    def denied(_functions: object) -> None:
+        raise UserError("GetFunctionConfiguration is not allowed")
+
+    monkeypatch.setattr(module, "sizes_of", denied)
+    assert Costs.of([DETECT]) is None
