@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -20,24 +19,20 @@ from scar_cli.errors import UserError
 from scar_cli.examples import with_examples
 from scar_cli.files import require_writable, write_file
 from scar_cli.options import Choice, prints_json, selects_functions
-from scar_cli.progress import activity
 from scar_cli.report.document import Asked, document
 from scar_cli.report.launched import Launched
 from scar_cli.report.rows import write_rows
-from scar_cli.runs.model import Run
-from scar_cli.runs.reading import Clients, FunctionRuns, clients_of
-from scar_cli.runs.summary import Overview
+from scar_cli.runs.reading import Clients, RunReader
 from scar_cli.table import counted
 
 _DEFAULT = "report.html"
 _SINCE = "24h"
-_SHOWN_EVERY = 5000
 
 
 @with_examples(
     "report",
     "scar report -f workflow.yaml --since 2h",
-    "scar report --launch ~/.local/state/scar/launches/thumbnails.jsonl -o thumbnails.html",
+    "scar report --launch ~/.local/state/scar-cdk/launches/thumbnails.jsonl -o thumbnails.html",
     "scar report -n my-function --csv -o runs.csv",
 )
 @selects_functions
@@ -92,15 +87,12 @@ def command(
     if launched is not None:
         functions = of_launch(functions, launched.function)
     start_ms = launched.since_ms if launched is not None else moment_ms(since or _SINCE)
-    reader = _Reader(functions, start_ms, moment_ms(until) if until is not None else None, launched)
+    reader = RunReader(functions, start_ms, moment_ms(until) if until is not None else None)
+    if launched is not None:
+        reader.select = launched.of_launch
     if as_csv:
-        if output is None:
-            write_rows(sys.stdout, reader.runs())
-            return 0
-        with Path(output).open("w", encoding="utf-8", newline="") as file:
-            count = write_rows(file, reader.runs())
+        count = _write_csv(reader, output)
     else:
-        overview = reader.overview()
         asked = Asked(
             title=_title(functions, choice, launched),
             command=_command(since, until, journal, choice),
@@ -108,54 +100,35 @@ def command(
             until_ms=reader.end_ms,
             launch=launched.as_json() if launched is not None else None,
         )
+        overview = reader.overview()
         queues = _queues(functions, reader.clients)
         content = document(overview, asked, queues=queues, is_full=not as_json)
         count = content["totals"]["runs"]
-        if output is None:
-            click.echo(json.dumps(content))
-            return 0
-        if as_json:
-            text = json.dumps(content) + "\n"
-        else:
-            from scar_cli.report.page import render
-
-            text = render(content)
-        write_file(output, text.encode("utf-8"))
-    click.echo(f"Report of {counted(count, 'run')}: {output}", err=True)
+        _write(content, output, as_json=as_json)
+    if output is not None:
+        click.echo(f"Report of {counted(count, 'run')}: {output}", err=True)
     return 0
 
 
-@dataclass
-class _Reader:
-    """Reads the runs of all functions, one function after the other."""
+def _write_csv(reader: RunReader, output: str | None) -> int:
+    """Write rows as they are read. Returns their number."""
+    if output is None:
+        return write_rows(sys.stdout, reader.runs())
+    with Path(output).open("w", encoding="utf-8", newline="") as file:
+        return write_rows(file, reader.runs())
 
-    functions: Sequence[DeployedFunction]
-    start_ms: int
-    end_ms: int | None
-    launched: Launched | None
 
-    def __post_init__(self) -> None:
-        self.clients: Clients = clients_of(self.functions)
+def _write(content: dict[str, Any], output: str | None, *, as_json: bool) -> None:
+    if as_json:
+        text = json.dumps(content) + "\n"
+    else:
+        from scar_cli.report.page import render
 
-    def runs(self) -> Iterator[Run]:
-        """The runs of the period, or of the launch."""
-        with activity("Reading logs") as shows:
-            for number, run in enumerate(self._runs(), start=1):
-                if number % _SHOWN_EVERY == 0:
-                    shows(f"Reading logs: {number:,} runs")
-                yield run
-
-    def _runs(self) -> Iterator[Run]:
-        for function in self.functions:
-            runs: Iterable[Run] = FunctionRuns(function, self.start_ms, self.end_ms).read(self.clients)
-            yield from runs if self.launched is None else self.launched.of_launch(runs)
-
-    def overview(self) -> Overview:
-        """The numbers of the runs."""
-        overview = Overview(self.functions)
-        for run in self.runs():
-            overview.add(run)
-        return overview
+        text = render(content)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_file(output, text.encode("utf-8"))
 
 
 def _title(functions: Sequence[DeployedFunction], choice: Choice, launched: Launched | None) -> str:

@@ -192,4 +192,7 @@ _ROUNDED = [_to_digits(number) for number in range(_SMALL + 1)]
 
 
 def _rounded(numbers: Iterable[float]) -> list[float]:
-    return [_ROUNDED[round(number)] if number < _SMALL else _to_digits(round(number)) for number in numbers]
+    return [
+        _ROUNDED[int(number + 0.5)] if number < _SMALL else _to_digits(int(number + 0.5))
+        for number in numbers
+    ]

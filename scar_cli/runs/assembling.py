@@ -65,6 +65,7 @@ _NUMBERS = (
     "exit_code",
     "attempt",
 )
+_TEXTS = ("signal", "kind", "error", "last_lines", "reason", "job_id", "trace", "span", "parent")
 _PLAIN = frozenset((int, float, type(None)))
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _MOST_STREAMS = 5000
@@ -97,7 +98,7 @@ def run_of_line(
 ) -> Run:
     """The run that a line `summary`, `failed`, `skipped` or `submitted` of the runner describes."""
     get = own.get
-    numbers = [get(name) for name in _NUMBERS]
+    numbers = list(map(get, _NUMBERS))
     if not _PLAIN.issuperset(map(type, numbers)):
         numbers = [_number(number) for number in numbers]
     total, queued, init, stage_in, image, ran, stage_out, cpu, *counts = numbers
@@ -111,7 +112,6 @@ def run_of_line(
             init = report.init_ms
     ended = _moment_ms(get("time"), line.timestamp_ms)
     outputs = get("outputs")
-    job = get("job_id")
     message = own["message"]
     return Run(
         function.name,
@@ -140,15 +140,7 @@ def run_of_line(
         used,
         given,
         exit_code,
-        get("signal"),
-        get("kind"),
-        get("error"),
-        get("last_lines"),
-        get("reason"),
-        None if job is None else str(job),
-        get("trace"),
-        get("span"),
-        get("parent"),
+        *map(get, _TEXTS),
         tuple(outputs) if type(outputs) is list else (),
     )
 

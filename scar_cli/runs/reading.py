@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,14 +17,17 @@ from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored
 from scar_cli.aws.jobs import Jobs, described, jobs_of
 from scar_cli.aws.logs import groups, lines_of_group
 from scar_cli.aws.session import client
+from scar_cli.progress import activity
 from scar_cli.runs.assembling import LIVE_PATTERN, assembler
 from scar_cli.runs.model import Run
+from scar_cli.runs.summary import Overview
 
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _LATE_MS = 60_000
 """Lambda and the runner write the last lines of a run within this time."""
 _DESCRIBED = 1000
 """Jobs without a log of which the file is looked up."""
+_SHOWN_EVERY = 5000
 
 Clients = Mapping[tuple[str, str], Any]
 """boto3 clients by service and region."""
@@ -107,6 +110,47 @@ class FunctionRuns:
                 queued_ms=max(0, started - job["createdAt"]),
                 error=job.get("container", {}).get("reason") or job.get("statusReason") or "unknown",
             )
+
+
+@dataclass
+class RunReader:
+    """Reads the runs of several functions, one function after the other, and shows how many there are."""
+
+    functions: Sequence[DeployedFunction]
+    start_ms: int
+    end_ms: int | None = None
+    select: Callable[[Iterable[Run]], Iterable[Run]] = iter
+    """Selects some of the runs of a function."""
+
+    def __post_init__(self) -> None:
+        self.clients = clients_of(self.functions)
+
+    def runs(self) -> Iterator[Run]:
+        """
+        Raises:
+            UserError: a call to AWS fails.
+        """
+        with activity("Reading logs") as shows:
+            for number, run in enumerate(self._runs(), start=1):
+                if number % _SHOWN_EVERY == 0:
+                    shows(f"Reading logs: {number:,} runs")
+                yield run
+
+    def overview(self) -> Overview:
+        """The numbers of the runs.
+
+        Raises:
+            UserError: a call to AWS fails, or the disk is full.
+        """
+        overview = Overview(self.functions)
+        for run in self.runs():
+            overview.add(run)
+        overview.settle()
+        return overview
+
+    def _runs(self) -> Iterator[Run]:
+        for function in self.functions:
+            yield from self.select(FunctionRuns(function, self.start_ms, self.end_ms).read(self.clients))
 
 
 def _subject(job: dict[str, Any], s3: Any) -> str:

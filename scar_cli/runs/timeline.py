@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from scar_cli.runs.model import STAGES, Run
 
 _FIRST_BUCKET_MS = 100
-_MOST_CELLS = 60_000
+_MOST_CELLS = 30_000
 """Buckets of all functions together."""
 COUNTS = ("started", "done", "failed", "cold")
+_ENDS = {"done": 1, "failed": 2}
 _WIDTH = len(COUNTS) + 2 * len(STAGES)
 _TIMES = len(COUNTS)
 _CHANGES = _TIMES + len(STAGES)
@@ -36,33 +37,31 @@ class Timeline:
 
     def add(self, function: int, run: Run, stages: tuple[float, ...]) -> None:
         """Add a run, with the durations of its stages."""
-        cells = self._cells.get(function)
-        if cells is None:
-            cells = self._cells[function] = {}
+        cells = self._cells.setdefault(function, {})
         width = self.bucket_ms
-        start, end = run.started_ms, run.ended_ms
-        first = self._cell(cells, int(start // width))
-        first[0] += 1
-        first[3] += run.cold is True
-        if run.status == "done":
-            self._cell(cells, int(end // width))[1] += 1
-        elif run.status == "failed":
-            self._cell(cells, int(end // width))[2] += 1
-        at = start - stages[0] - stages[1]
+        at = run.started_ms - stages[0] - stages[1]
         place = int(at // width)
+        cell = self._cell(cells, place)
         for stage, duration in enumerate(stages):
-            if duration:
-                until = at + duration
-                last = int(until // width)
-                if last == place:
-                    self._cell(cells, place)[_TIMES + stage] += duration
-                else:
-                    self._cell(cells, place)[_TIMES + stage] += (place + 1) * width - at
-                    self._cell(cells, place + 1)[_CHANGES + stage] += 1
-                    ending = self._cell(cells, last)
-                    ending[_CHANGES + stage] -= 1
-                    ending[_TIMES + stage] += until - last * width
-                at, place = until, last
+            if not duration:
+                continue
+            until = at + duration
+            last = int(until // width)
+            if last == place:
+                cell[_TIMES + stage] += duration
+            else:
+                cell[_TIMES + stage] += (place + 1) * width - at
+                self._cell(cells, place + 1)[_CHANGES + stage] += 1
+                cell = self._cell(cells, last)
+                cell[_CHANGES + stage] -= 1
+                cell[_TIMES + stage] += until - last * width
+            at, place = until, last
+        first = self._cell(cells, int(run.started_ms // width))
+        first[0] += 1
+        if run.cold:
+            first[3] += 1
+        if run.status in _ENDS:
+            self._cell(cells, int(run.ended_ms // width))[_ENDS[run.status]] += 1
         while self._count > _MOST_CELLS:
             self._widen()
 

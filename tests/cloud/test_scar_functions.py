@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,6 +231,21 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
     assert "submitted" in of_request
     assert "  not yet" in of_request
 
+    report = scar.json("report", "-f", fdl, "--since", "1h")
+    functions = {one["name"]: one for one in report["functions"]}
+    failures = {functions_of(report)[one["function"]]: one for one in report["failures"]}
+    for name, key, attempts in (("verb-picky", "picky/a b.txt", 3), ("verb-job", "jobs/ü.txt", 1)):
+        assert failures[name]["reason"] == "ScriptFailed: The container exited with code 7"
+        assert failures[name]["names"] == [f"s3://{BUCKET}/{key}"]
+        assert (failures[name]["runs"], failures[name]["files"]) == (
+            attempts,
+            functions[name]["failure_queue"],
+        )
+        assert failures[name]["examples"][0]["last_lines"].endswith("not yet")
+        assert functions[name]["files"]["failed"] == 1
+    rows = scar("report", "-n", "verb-picky", "--csv").stdout.splitlines()
+    assert len(rows) == 1 + 3
+
     dry = {one["function"]: one["events"] for one in scar.json("retry", "--dry-run")["functions"]}
     assert dry["verb-picky"] == [f"{BUCKET}/picky/a b.txt"]
     limited = scar.json("retry", "--dry-run", "--limit", "1")["functions"]
@@ -245,8 +261,14 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
     until(lambda: (scar.keys(BUCKET, "picked"), scar.keys(BUCKET, "job-out")), all, 120)
     assert scar.keys(BUCKET, "picked") == ["picked/a b.txt"]
     assert scar.keys(BUCKET, "job-out") == ["job-out/ü.txt"]
+    recovered = {one["name"]: one["files"] for one in scar.json("report", "-f", fdl)["functions"]}
+    assert all(recovered[name]["recovered"] == 1 for name in urls)
     assert waiting()["verb-picky"] == 1, "what cannot be read stays"
     sqs.purge_queue(QueueUrl=urls["verb-picky"])
+
+
+def functions_of(report: dict[str, Any]) -> list[str]:
+    return [one["name"] for one in report["functions"]]
 
 
 def failure_queue(scar: Scar, function: str) -> str:

@@ -27,6 +27,13 @@ def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_o
     wanted = ["out/a-copy.out", "out/b b-copy.out", "out/c+ü-copy.out"]
     assert made(deployed, "out/") == wanted
     assert deployed.waiting_failures("launch-copy") == 1, "the event stays, for scar retry"
+    report = report_of(deployed, answer["journal"])
+    assert report["asked"]["launch"]["accepted"] == 4
+    (own,) = [one for one in report["functions"] if one["runs"]]
+    assert (own["name"], own["files"]["done"], own["files"]["failed"]) == ("launch-copy", 3, 1)
+    assert [(one["names"], one["files"]) for one in report["failures"]] == [
+        ([f"s3://{BUCKET}/in/bad.txt"], 1)
+    ]
 
     output, _errors = deployed.launch("-n", "launch-copy", "--skip-done", "--dry-run")
     assert output.splitlines() == [f"{BUCKET}/in/bad.txt"]
@@ -40,6 +47,18 @@ def test_waiting_tells_what_is_done_and_what_failed_and_done_files_can_be_left_o
     deployed.cloud.client("s3").delete_object(Bucket=BUCKET, Key="out/bad.json")
 
 
+def report_of(deployed: Deployed, journal: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [*SCAR, "report", "--launch", journal, "--json"],
+        env=deployed.cloud.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
 @pytest.mark.parametrize(
     ("function", "folder"), [("launch-forger", "forge"), ("launch-forging-job", "forge-job")]
 )
@@ -50,6 +69,12 @@ def test_files_that_a_script_says_are_done_have_failed_all_the_same(
     assert (answer["sent"], answer["done"], answer["failed_count"]) == (3, 1, 2)
     assert list(answer["failed"]) == [f"{BUCKET}/{folder}/{n}.txt" for n in (1, 2)]
     assert all(answer["failed"].values())
+    report = report_of(deployed, answer["journal"])
+    (own,) = [one for one in report["functions"] if one["runs"]]
+    assert (own["name"], own["files"]["done"], own["files"]["failed"]) == (function, 1, 2)
+    assert {name for one in report["failures"] for name in one["names"]} == {
+        f"s3://{BUCKET}/{folder}/{n}.txt" for n in (1, 2)
+    }
     done = subprocess.run(
         [*SCAR, "log", "-n", function, "--since", "1h", "-j"],
         env=deployed.cloud.environment(),
