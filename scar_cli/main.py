@@ -50,6 +50,7 @@ _GROUPS = {
         "status": ("scar_cli.commands.status", "Show the number of runs in each state, and why runs failed."),
         "watch": ("scar_cli.commands.watch", "Show a workflow while it runs: queues, rates, failures, cost."),
         "log": ("scar_cli.commands.log", "Show the logs of functions, from Lambda and Batch."),
+        "advise": ("scar_cli.commands.advise", "Propose sizes of functions from their measured runs."),
         "report": ("scar_cli.commands.report", "Write an HTML report of runs, failures and costs."),
     },
     "Local": {

@@ -1,0 +1,6 @@
+"""Proposals for the settings of functions, from measured runs.
+
+measured.py   what the runs of a function tell about its settings
+proposals.py  memory, timeout, place and architecture of one function
+places.py     where a setting is, or belongs, in an FDL file
+"""
