@@ -101,6 +101,14 @@ class Compute:
             return self._fargate_usage(seconds)
         return self._instance_usage(seconds, prices)
 
+    def billed_s(self, seconds: float) -> float:
+        """For how long a run of so many seconds is billed: `usage` is proportional to it."""
+        if self.on_lambda:
+            return math.ceil(round(seconds * 1000, 6)) / 1000
+        if self.kind.startswith("FARGATE"):
+            return max(_LEAST_FARGATE_S, math.ceil(round(seconds, 6)))
+        return seconds
+
     def usd_of(self, seconds: float, prices: RegionPrices) -> float:
         """The price of one run of so many seconds, without the request to Lambda.
 
@@ -123,13 +131,13 @@ class Compute:
         return f"{self.kind}{arm}, {cpus}, {self.memory_mib:,} MB{gpus}{nodes}"
 
     def _lambda_usage(self, seconds: float) -> dict[str, float]:
-        billed_s = math.ceil(round(seconds * 1000, 6)) / 1000
+        billed_s = self.billed_s(seconds)
         key = "lambda_arm_gb_s" if self.architecture == "arm64" else "lambda_x86_gb_s"
         more_mib = max(0, self.storage_mib - _FREE_LAMBDA_STORAGE_MIB)
         return {key: billed_s * self.memory_mib / 1024, "lambda_storage_gb_s": billed_s * more_mib / 1024}
 
     def _fargate_usage(self, seconds: float) -> dict[str, float]:
-        hours = self.nodes * max(_LEAST_FARGATE_S, math.ceil(round(seconds, 6))) / 3600
+        hours = self.nodes * self.billed_s(seconds) / 3600
         arm = "_arm" if self.architecture == "arm64" else ""
         spot = "_spot" if self.kind.endswith("SPOT") else ""
         more_gib = max(0.0, self.storage_mib / 1024 - _FREE_FARGATE_STORAGE_GIB)

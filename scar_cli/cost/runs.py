@@ -15,11 +15,13 @@ from fdl_schemas.fargate import OFFERED
 from fdl_schemas.prices.table import NoPriceError, RegionPrices
 from scar_cli.cost.compute import Compute
 from scar_cli.cost.estimate import JOB_START_S
-from scar_cli.cost.items import NAMES, Item, added, priced, total
+from scar_cli.cost.items import NAMES, Item, added, priced, times, total
 from scar_cli.cost.requests import BEAT_S, GIB, LOG_BYTES, WRITES_OF_A_CLAIM, reads, writes
 from scar_cli.runs.model import Run
 
 _MIB = 1024**2
+_COMPUTE = ("lambda_", "fargate")
+"""Beginning of the keys without which the price of a run is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +61,34 @@ def cost_of_run(run: Run, sizes: Sizes, prices: RegionPrices) -> float | None:
         usage = usage_of_run(run, sizes, prices)
     except NoPriceError:
         return None
-    if any(prices.usd_or_none(key) is None for key in usage if key.startswith(("lambda_", "fargate"))):
+    if any(prices.usd_or_none(key) is None for key in usage if key.startswith(_COMPUTE)):
         return None
     return total(priced(usage, prices))
 
 
 def _compute_usage(run: Run, sizes: Sizes, prices: RegionPrices) -> dict[str, float]:
+    compute = _compute_of(run, sizes)
+    return {} if compute is None else compute.usage(_seconds(run, compute), prices)
+
+
+def _compute_of(run: Run, sizes: Sizes) -> Compute | None:
+    """What a run is billed for; None: a job whose size is unknown."""
     if run.mode == "lambda":
-        compute = sizes.on_lambda
         if run.memory_given_bytes:
-            compute = replace(compute, memory_mib=round(run.memory_given_bytes / _MIB))
-        milliseconds = run.billed_ms if run.billed_ms is not None else run.total_ms
-        return compute.usage((milliseconds or 0.0) / 1000, prices)
+            return replace(sizes.on_lambda, memory_mib=round(run.memory_given_bytes / _MIB))
+        return sizes.on_lambda
     if sizes.on_batch is None:
-        return {}
-    compute = _with_memory(sizes.on_batch, run.memory_given_bytes)
-    start_s = JOB_START_S if compute.kind.startswith("FARGATE") else 0.0
+        return None
     # Each node of a job on several nodes is a run.
-    return replace(compute, nodes=1).usage((run.total_ms or 0.0) / 1000 + start_s, prices)
+    return replace(_with_memory(sizes.on_batch, run.memory_given_bytes), nodes=1)
+
+
+def _seconds(run: Run, compute: Compute) -> float:
+    """For how long compute is used, before rounding."""
+    if compute.on_lambda:
+        return ((run.billed_ms if run.billed_ms is not None else run.total_ms) or 0.0) / 1000
+    start_s = JOB_START_S if compute.kind.startswith("FARGATE") else 0.0
+    return (run.total_ms or 0.0) / 1000 + start_s
 
 
 def _with_memory(compute: Compute, given: int | None) -> Compute:
@@ -122,29 +134,125 @@ class FunctionCost:
         }
 
 
+@dataclass(slots=True)
+class _Rate:
+    """The price of runs in the same place with the same memory, and what they have used."""
+
+    compute: Compute | None
+    per_second: dict[str, float]
+    per_run: dict[str, float]
+    usd_per_second: float
+    usd_per_run: float
+    is_known: bool
+    """Whether the compute has a price."""
+    seconds: float = 0.0
+    """Billed time of all runs."""
+    runs: int = 0
+
+    @classmethod
+    def of(cls, run: Run, sizes: Sizes, prices: RegionPrices) -> _Rate:
+        compute = _compute_of(run, sizes)
+        none = run._replace(input_bytes=None, output_files=None, status="")
+        per_run = usage_of_run(none, replace(sizes, on_batch=None), prices)
+        per_run = {key: per_run.get(key, 0.0) for key in ("logs_gb", "lambda_request", "sqs_request")}
+        try:
+            per_second = {} if compute is None else compute.usage(3600, prices)
+        except NoPriceError:
+            return cls(None, {}, per_run, 0.0, 0.0, is_known=False)
+        per_second = {key: quantity / 3600 for key, quantity in per_second.items()}
+        is_known = all(prices.usd_or_none(key) is not None for key in per_second if key.startswith(_COMPUTE))
+        usd_per_second, usd_per_run = total(priced(per_second, prices)), total(priced(per_run, prices))
+        return cls(compute, per_second, per_run, usd_per_second, usd_per_run, is_known)
+
+    def add(self, run: Run) -> float:
+        """Add a run. Returns the price of its compute, invocation and log in USD."""
+        seconds = self.compute.billed_s(_seconds(run, self.compute)) if self.compute is not None else 0.0
+        self.seconds += seconds
+        self.runs += 1
+        return seconds * self.usd_per_second + self.usd_per_run
+
+    def usage(self) -> dict[str, float]:
+        """Of all runs."""
+        return added(times(self.per_second, self.seconds), times(self.per_run, self.runs))
+
+
+@dataclass(slots=True)
+class _Requests:
+    """Requests of the runs of a function to S3 and to the table of claims."""
+
+    claims: bool
+    usd_read: float
+    usd_write: float
+    usd_claim: float
+    reads: int = 0
+    writes: int = 0
+    claimed: float = 0.0
+
+    def add(self, run: Run) -> float:
+        """Add a run. Returns the price of its requests in USD."""
+        usd = 0.0
+        if run.input_bytes is not None:
+            read = reads(run.input_bytes)
+            self.reads += read
+            usd += read * self.usd_read
+        if run.output_files:
+            written = run.output_files * writes((run.output_bytes or 0) // run.output_files)
+            self.writes += written
+            usd += written * self.usd_write
+        if self.claims and run.status in ("done", "failed"):
+            claimed = WRITES_OF_A_CLAIM + (run.total_ms or 0.0) / 1000 // BEAT_S
+            self.claimed += claimed
+            usd += claimed * self.usd_claim
+        return usd
+
+    def usage(self) -> dict[str, float]:
+        """Of all runs."""
+        return {"s3_get": self.reads, "s3_put": self.writes, "dynamodb_write": self.claimed}
+
+
 class RunCosts:
-    """Adds up what runs have cost, by function."""
+    """Adds up what runs have cost, by function. There may be millions of runs, so prices of the same size are
+    looked up once."""
 
     def __init__(self, sizes: Mapping[str, Sizes], prices: Mapping[str, RegionPrices]) -> None:
         """`sizes` by function, `prices` by region."""
         self._sizes = sizes
         self._prices = prices
-        self.functions = {name: FunctionCost(name) for name in sizes}
+        self._functions = {name: FunctionCost(name) for name in sizes}
+        self._rates: dict[tuple[str, str, str, int | None], _Rate] = {}
+        self._requests: dict[tuple[str, str], _Requests] = {}
 
-    def of(self, run: Run) -> float | None:
-        """What a run has cost in USD; None: unknown."""
-        sizes, prices = self._sizes.get(run.function), self._prices.get(run.region)
-        return None if sizes is None or prices is None else cost_of_run(run, sizes, prices)
+    @property
+    def functions(self) -> dict[str, FunctionCost]:
+        """The costs of each function so far."""
+        found = {name: replace(cost) for name, cost in self._functions.items()}
+        for (name, *_rest), rate in self._rates.items():
+            found[name].usage = added(found[name].usage, rate.usage())
+        for (name, _region), requests in self._requests.items():
+            found[name].usage = added(found[name].usage, requests.usage())
+        return found
 
     def add(self, run: Run) -> float | None:
-        """Add a run; returns what it has cost in USD."""
-        cost = self.functions.setdefault(run.function, FunctionCost(run.function))
+        """Add a run; returns what it has cost in USD, None if a price is unknown."""
+        cost = self._functions.setdefault(run.function, FunctionCost(run.function))
         cost.runs += 1
         cost.files += run.status == "done"
-        usd = self.of(run)
-        if usd is None:
+        rate = self._rates.get((run.function, run.region, run.mode, run.memory_given_bytes))
+        if rate is None:
+            sizes, prices = self._sizes.get(run.function), self._prices.get(run.region)
+            if sizes is None or prices is None:
+                cost.unknown += 1
+                return None
+            rate = _Rate.of(run, sizes, prices)
+            self._rates[run.function, run.region, run.mode, run.memory_given_bytes] = rate
+            self._requests.setdefault(
+                (run.function, run.region),
+                _Requests(
+                    sizes.once,
+                    *(prices.usd_or_none(key) or 0.0 for key in ("s3_get", "s3_put", "dynamodb_write")),
+                ),
+            )
+        if not rate.is_known:
             cost.unknown += 1
-        else:
-            usage = usage_of_run(run, self._sizes[run.function], self._prices[run.region])
-            cost.usage = added(cost.usage, usage)
-        return usd
+            return None
+        return rate.add(run) + self._requests[run.function, run.region].add(run)

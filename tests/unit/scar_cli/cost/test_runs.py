@@ -80,7 +80,7 @@ def test_a_job_on_an_instance_is_billed_for_its_part() -> None:
 def test_costs_are_added_up_by_function() -> None:
     costs = RunCosts({"f": LAMBDA, "g": FARGATE}, {"us-east-1": prices()})
     one = costs.add(DONE)
-    assert one == cost_of_run(DONE, LAMBDA, prices())
+    assert one == pytest.approx(cost_of_run(DONE, LAMBDA, prices()), rel=1e-9)
     costs.add(DONE._replace(status="failed"))
     assert costs.add(JOB._replace(function="g")) is not None
     assert costs.add(DONE._replace(region="eu-north-1")) is None, "no prices of this region"
@@ -92,3 +92,28 @@ def test_costs_are_added_up_by_function() -> None:
     assert told["usd"] == pytest.approx(sum(told["items"].values()))
     assert told["per_file_usd"] == told["usd"]
     assert (told["missing"], told["priced"]) == ([], "2026-10-01")
+
+
+def test_many_runs_cost_what_each_of_them_costs() -> None:
+    """`RunCosts` prices sizes and not runs."""
+    sizes = {"f": replace(LAMBDA, queued=True, once=True), "g": FARGATE, "h": LAMBDA}
+    costs = RunCosts(sizes, {"us-east-1": prices()})
+    runs = [
+        DONE._replace(
+            billed_ms=billed, memory_given_bytes=memory, input_bytes=size, output_files=files, status=status
+        )
+        for billed in (None, 1, 2500.3)
+        for memory in (None, 2**30)
+        for size, files in ((None, None), (10**8, 3), (5, 1))
+        for status in ("done", "failed", "submitted")
+    ]
+    runs += [one._replace(function="g", mode="batch", total_ms=90_000.5) for one in runs]
+    runs += [one._replace(function="h", mode="batch") for one in runs]
+    expected: dict[str, float] = {}
+    for run in runs:
+        alone = cost_of_run(run, sizes[run.function], prices())
+        assert alone is not None
+        assert costs.add(run) == pytest.approx(alone, rel=1e-9)
+        expected[run.function] = expected.get(run.function, 0.0) + alone
+    for name, cost in costs.functions.items():
+        assert total(cost.items(prices())) == pytest.approx(expected[name], rel=1e-9)
