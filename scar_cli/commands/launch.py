@@ -33,6 +33,7 @@ _MOST_FROM_HERE = 256
     epilog=examples(
         "scar-launch -f workflow.yaml --dry-run",
         "scar-launch -f workflow.yaml --match '*.jpg' --wait",
+        "scar-launch -f workflow.yaml --max-cost 20",
         "scar-launch --resume JOURNAL",
     ),
 )
@@ -69,6 +70,12 @@ _MOST_FROM_HERE = 256
     help="Number of events to send at once; with --distributed, the default is 500.",
 )
 @click.option("--rate", metavar="N/s", help="Limit the rate: 50/s, 3000/min, 100000/h.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(0, min_open=True),
+    metavar="USD",
+    help="Stop before the runs, with those on the way, cost more than this.",
+)
 @click.option("--resume", metavar="JOURNAL", help="Resume an interrupted launch.")
 @click.option("--wait", is_flag=True, help="Wait until each file is done or has failed.")
 @click.option(

@@ -12,6 +12,7 @@ progress.py       how far a launch is, from the journal that it is writing
 fan_out.py        all events but the first, sent by several threads
 arrays.py         all events of a function in `batch` mode, in array jobs
 pace.py           how fast events are sent
+budget.py         how many events the limit of the cost allows
 report.py         progress on a terminal, and the result for people and for programs
 distributed.py    launches that run in AWS Step Functions (`--distributed`)
 """

@@ -11,10 +11,11 @@ the launch was killed or the response was lost, Batch is asked for a job of that
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.session import client, error_code, explain, explained, is_passing, is_throttled
@@ -23,6 +24,9 @@ from scar_cli.launch.fan_out import words_of
 from scar_cli.launch.files import InputFile, event_bytes
 from scar_cli.launch.journal import Array, Journal
 from scar_cli.launch.pace import Patience
+
+if TYPE_CHECKING:
+    from scar_cli.launch.budget import Budget
 
 MOST_JOBS = 10_000
 """Maximum size of an array job."""
@@ -42,9 +46,11 @@ class ArrayLaunch:
         *,
         s3: Any,
         rate: float | None = None,
+        budget: Budget | None = None,
         patience: Patience | None = None,
     ) -> None:
         """`rate` is the maximum number of events per second; `s3` is the client of the plan."""
+        self._budget = budget
         self.sent = 0
         self.jobs: list[str] = []
         """Ids of the submitted jobs."""
@@ -74,13 +80,25 @@ class ArrayLaunch:
         if (array := self._journal.record.array) is not None:
             self._submit(array, look, perhaps_submitted=True)
         for source, of_source in groupby(files, key=lambda file: file.source):
-            while some := list(islice(of_source, self._most)):
+            while some := self._some(of_source):
                 started = time.monotonic()
                 look(self)
                 self._submit(self._store(source, some), look)
                 if self._rate is not None:
                     time.sleep(max(0.0, started + len(some) / self._rate - time.monotonic()))
         look(self)
+
+    def _some(self, files: Iterator[InputFile]) -> list[InputFile]:
+        """The files of the next array.
+
+        Raises:
+            UserError: none, because of their cost.
+        """
+        some = list(islice(files, 1))
+        if some and self._budget is not None:
+            room = self._budget.may_send(self._journal.record.accepted, self._most, threading.Event())
+            return [*some, *islice(files, room - 1)]
+        return [*some, *islice(files, self._most - 1)] if some else []
 
     def _store(self, source: int, files: list[InputFile]) -> Array:
         """Write the events to S3, then to the journal."""

@@ -30,7 +30,7 @@ EVENTS_IN_A_BATCH = 25
 """Events that a batch sends at once, see `scar_constructs/launch/states.py`."""
 _LOOK_EVERY_S = (0.2, 5.0)
 """The first interval, and the longest one."""
-_NOT_WITH_IT = ("bucket_path", "match", "newer_than", "skip_done", "limit", "rate", "resume")
+_NOT_WITH_IT = ("bucket_path", "match", "newer_than", "skip_done", "limit", "rate", "max_cost", "resume")
 
 
 @dataclass

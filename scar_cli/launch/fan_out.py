@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from scar_cli.aws.invoking import LambdaAnswer, LambdaConnection, LambdaEndpoint
 from scar_cli.aws.session import explain
@@ -25,6 +25,9 @@ from scar_cli.errors import UserError
 from scar_cli.launch.files import CONFIGURATION_ID, InputFile, event_bytes
 from scar_cli.launch.journal import Journal
 from scar_cli.launch.pace import Pace, Patience
+
+if TYPE_CHECKING:
+    from scar_cli.launch.budget import Budget
 
 _PAGES_AHEAD = 2
 _END_WITHIN_S = 5.0
@@ -70,6 +73,7 @@ class FanOut:
         *,
         concurrency: int,
         rate: float | None = None,
+        budget: Budget | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.sent = 0
@@ -81,6 +85,7 @@ class FanOut:
         self._patience = patience or Patience()
         self._concurrency = concurrency
         self._pace = Pace(concurrency, rate, self._patience)
+        self._budget = budget
         self._stop = threading.Event()
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -149,14 +154,22 @@ class FanOut:
             if not self._ready:
                 self._take_some()
             with self._lock:
-                if not self._ready:
+                if not self._ready or self._stop.is_set():
                     return None
                 event = self._ready.popleft()
                 self._at_work[id(event)] = event
                 return event
 
     def _take_some(self) -> None:
-        batch = list(islice(self._events, self._concurrency))
+        batch = list(islice(self._events, 1))
+        try:
+            if batch and (room := self._may_send()):
+                batch += islice(self._events, room - 1)
+        except UserError:
+            self._stop.set()
+            with self._lock:
+                self._ready.extend(batch)  # not sent
+            raise
         with self._lock:
             if self._stop.is_set():
                 return
@@ -166,6 +179,18 @@ class FanOut:
                 for event, number in zip(new, numbers, strict=True):
                     event.number = number
             self._ready.extend(batch)
+
+    def _may_send(self) -> int:
+        """How many events may be taken now.
+
+        Raises:
+            UserError: none, because of their cost.
+        """
+        if self._budget is None:
+            return self._concurrency
+        with self._lock:
+            sent = self._journal.record.accepted + len(self._ready) + len(self._at_work)
+        return self._budget.may_send(sent, self._concurrency, self._stop)
 
     def _send(self, connection: LambdaConnection, event: Event) -> None:
         """Send one event until it is accepted, or the launch ends."""

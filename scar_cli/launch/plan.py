@@ -57,6 +57,8 @@ class LaunchOptions:
     limit: int | None = None
     concurrency: int = CONCURRENCY
     rate: str | None = None
+    max_cost: float | None = None
+    """USD."""
     resume: str | None = None
 
     def completed(self, head: dict[str, Any]) -> LaunchOptions:
@@ -137,6 +139,8 @@ class Plan:
             words += ["--concurrency", str(self.options.concurrency)]
         if self.options.rate is not None:
             words += ["--rate", self.options.rate]
+        if self.options.max_cost is not None:
+            words += ["--max-cost", f"{self.options.max_cost:g}"]
         return shlex.join(words)
 
     def described(self) -> dict[str, Any]:

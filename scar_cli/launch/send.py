@@ -31,6 +31,7 @@ from scar_cli.aws.logs import parsed, readable
 from scar_cli.aws.session import client
 from scar_cli.errors import UserError
 from scar_cli.launch.arrays import ArrayLaunch
+from scar_cli.launch.budget import Budget, budget_of, require_logs
 from scar_cli.launch.done import not_done
 from scar_cli.launch.fan_out import Ahead, Event, FanOut, Target, refusal, words_of
 from scar_cli.launch.files import CONFIGURATION_ID, InputFile, Listing, NoBucketError, event_bytes
@@ -74,6 +75,8 @@ def send(plan: Plan, *, shown: bool) -> Outcome:
     sent, journal = 0, None
     jobs: tuple[str, ...] = ()
     deployed = _deployed_for_arrays(plan) if plan.in_arrays else None
+    if plan.options.max_cost is not None:
+        require_logs(plan.function)
     with ExitStack() as held:
         if plan.resumes:
             journal = held.enter_context(closing(Journal.resume(plan.journal)))
@@ -161,7 +164,8 @@ def _submit_all(
     """Submit events until all are accepted; returns their number, and the ids of the jobs."""
     with explained_end(partial(_how_to_go_on, plan, journal)):
         try:
-            launch = ArrayLaunch(deployed, journal, s3=plan.s3, rate=plan.rate)
+            budget = _budget(plan, journal)
+            launch = ArrayLaunch(deployed, journal, s3=plan.s3, rate=plan.rate, budget=budget)
             launch.run((event.file for event in events), bar.look)
             journal.finish()
         except BaseException:
@@ -185,13 +189,37 @@ def _send_all(
     target = Target(plan.function.name, plan.region, endpoint, str(journal.record.head["launch"]))
     sent = 0
     with explained_end(partial(_how_to_go_on, plan, journal)):
+        budget = _budget(plan, journal)
         if not journal.record.accepted:
             _send_first(target, journal, next(events), is_new=not plan.resumes)
             sent = 1
-        fan_out = FanOut(target, events, journal, concurrency=plan.options.concurrency, rate=plan.rate)
+        fan_out = FanOut(
+            target,
+            events,
+            journal,
+            concurrency=plan.options.concurrency,
+            rate=plan.rate,
+            budget=budget,
+        )
         fan_out.run(bar.look)
         journal.finish()
     return sent + fan_out.sent
+
+
+def _budget(plan: Plan, journal: Journal) -> Budget | None:
+    """The limit of the cost of a launch, if it has one.
+
+    Raises:
+        UserError: the cost of its runs is unknown. A new journal is removed.
+    """
+    if plan.options.max_cost is None:
+        return None
+    try:
+        return budget_of(plan, int(journal.record.head["since_ms"]))
+    except BaseException:
+        if not journal.record.numbered:
+            journal.remove()
+        raise
 
 
 def _send_first(target: Target, journal: Journal, event: Event, *, is_new: bool) -> None:

@@ -158,6 +158,32 @@ def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(d
     assert f"{BUCKET}/wrong is not in an input of the function ({BUCKET}/in)" in errors
 
 
+def test_a_launch_stops_before_its_limit_and_what_ran_has_a_price(deployed: Deployed) -> None:
+    _output, errors = deployed.launch("-n", "distributed-copy", "--max-cost", "0.00001", code=1)
+    assert "might pass --max-cost 1e-05: runs have cost 0.0" in errors
+    resumed = re.search(r"Accepted so far: 1 event. To resume: scar-launch --resume (\S+) ", errors)
+    assert resumed is not None, errors
+    process = deployed.start("--resume", resumed[1], "--max-cost", "1", "--json")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    answer = json.loads(output)
+    assert (answer["sent"], answer["accepted"]) == (4, 5)
+    done = subprocess.run(
+        [*SCAR, "cost", "--since", "1h", "-n", "launch-job", "-j"],
+        env=deployed.cloud.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    (cost,) = json.loads(done.stdout)["functions"]
+    names = {item["item"]: item["usd"] for item in cost["items"]}
+    assert cost["runs"] == 3
+    # 3 jobs of at most a minute, with 1 vCPU.
+    assert 0 < names["Fargate vCPUs"] <= 3 * 0.04048 / 60 * 1.01
+    assert cost["usd"] == pytest.approx(sum(names.values()))
+
+
 def made(deployed: Deployed, folder: str) -> list[str]:
     return [key for key in keys(deployed.cloud, BUCKET, folder) if not key.endswith("/")]
 
