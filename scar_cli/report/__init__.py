@@ -5,4 +5,6 @@ chunks.py           individual runs in it, compressed
 workflow.py         the workflow as nodes and arrows with counts
 rows.py             runs as rows of a CSV file
 report.schema.json  JSON schema of the document
+page.py             the page: one HTML file with its style, scripts and document
+page/               its parts, as they are
 """
