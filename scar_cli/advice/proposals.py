@@ -82,19 +82,30 @@ def advice_of(
     return Advice(function.name, measured.runs, found, note)
 
 
-def _proposals(function: Function, measured: Measured, prices: RegionPrices | None) -> Iterator[Proposal]:
+def sizes_of(
+    function: Function, numbers: FunctionNumbers, failures: Iterable[Failures], prices: RegionPrices | None
+) -> list[Proposal]:
+    """Only memory and vCPUs, where the function runs first."""
+    mode = "lambda" if function.runs_in_lambda else "batch"
+    return _sizes(function, Measured.of(numbers, failures, mode), prices)
+
+
+def _sizes(function: Function, measured: Measured, prices: RegionPrices | None) -> list[Proposal]:
     if function.runs_in_lambda:
-        size = _memory(function, measured, prices)
-    else:
-        size = _job_size(function, function.batch, measured, prices) if function.batch is not None else []
-    yield from size
+        return _memory(function, measured, prices)
+    return _job_size(function, function.batch, measured, prices) if function.batch is not None else []
+
+
+def _proposals(function: Function, measured: Measured, prices: RegionPrices | None) -> Iterator[Proposal]:
+    sizes = _sizes(function, measured, prices)
+    yield from sizes
     if (mode := _mode(function, measured, prices)) is not None:
         yield mode
         return
     if (timeout := _timeout(function, measured)) is not None:
         yield timeout
     if measured.runs >= FEWEST_RUNS and prices is not None:
-        yield from _place(_with(function, size), measured, prices)
+        yield from _place(_with(function, sizes), measured, prices)
 
 
 def _memory(function: Function, measured: Measured, prices: RegionPrices | None) -> list[Proposal]:

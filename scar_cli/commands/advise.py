@@ -10,7 +10,8 @@ import click
 
 from fdl_schemas.stages import staged
 from scar_cli.advice.places import place_of
-from scar_cli.advice.proposals import Advice, Proposal, advice_of
+from scar_cli.advice.proposals import Advice, Proposal
+from scar_cli.advice.reported import advice_for
 from scar_cli.aws.deployed import selected, workflow_of
 from scar_cli.aws.logs import moment_ms
 from scar_cli.cost.known import known_prices
@@ -47,13 +48,7 @@ def command(*, fdl: str, name: str | None, stage: str | None, since: str, as_jso
     deployed = selected(fdl, name, stage=stage)
     functions = {staged(one.name, stage): one for one in workflow_of(fdl).functions}
     overview = RunReader(deployed, moment_ms(since)).overview()
-    prices = known_prices()
-    found = []
-    for number, numbers in enumerate(overview.functions):
-        failures = [failure for failure in overview.failures.values() if failure.function == number]
-        found.append(
-            advice_of(functions[numbers.function.name], numbers, failures, prices.of(numbers.function.region))
-        )
+    found = advice_for(overview, functions, known_prices())
     if as_json:
         click.echo(json.dumps({"file": fdl, "functions": [_as_json(advice, text) for advice in found]}))
         return 0

@@ -12,15 +12,21 @@ from typing import Any, Unpack
 
 import click
 
-from scar_cli.aws.deployed import DeployedFunction, of_launch, selected
+from fdl_schemas.model import Function
+from fdl_schemas.stages import staged
+from scar_cli.advice.reported import advice_in_report
+from scar_cli.aws.deployed import DeployedFunction, of_launch, selected, workflow_of
 from scar_cli.aws.failure_queues import depth
 from scar_cli.aws.logs import moment_ms
+from scar_cli.cost.known import known_prices
+from scar_cli.cost.spent import Costs
 from scar_cli.errors import UserError
 from scar_cli.examples import with_examples
 from scar_cli.files import require_writable, write_file
 from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.report.document import Asked, document
 from scar_cli.report.launched import Launched
+from scar_cli.report.page import render
 from scar_cli.report.rows import write_rows
 from scar_cli.runs.reading import Clients, RunReader
 from scar_cli.table import counted
@@ -100,9 +106,16 @@ def command(
             until_ms=reader.end_ms,
             launch=launched.as_json() if launched is not None else None,
         )
-        overview = reader.overview()
-        queues = _queues(functions, reader.clients)
-        content = document(overview, asked, queues=queues, is_full=not as_json)
+        costs = Costs.of(functions)
+        overview = reader.overview(None if costs is None else costs.runs.add)
+        content = document(
+            overview,
+            asked,
+            queues=_queues(functions, reader.clients),
+            advice=advice_in_report(overview, _in_fdl(choice), known_prices()),
+            is_full=not as_json,
+            **({} if costs is None else costs.in_report()),
+        )
         count = content["totals"]["runs"]
         _write(content, output, as_json=as_json)
     if output is not None:
@@ -119,16 +132,18 @@ def _write_csv(reader: RunReader, output: str | None) -> int:
 
 
 def _write(content: dict[str, Any], output: str | None, *, as_json: bool) -> None:
-    if as_json:
-        text = json.dumps(content) + "\n"
-    else:
-        from scar_cli.report.page import render
-
-        text = render(content)
+    text = json.dumps(content) + "\n" if as_json else render(content)
     if output is None:
         click.echo(text, nl=False)
     else:
         write_file(output, text.encode("utf-8"))
+
+
+def _in_fdl(choice: Choice) -> dict[str, Function]:
+    """The functions of the given FDL file, by the names of the deployed ones."""
+    if choice["fdl"] is None:
+        return {}
+    return {staged(one.name, choice["stage"]): one for one in workflow_of(choice["fdl"]).functions}
 
 
 def _title(functions: Sequence[DeployedFunction], choice: Choice, launched: Launched | None) -> str:

@@ -16,12 +16,12 @@ import click
 from scar_cli.aws.deployed import DeployedFunction, of_launch, selected
 from scar_cli.aws.kept_queues import KeptQueue, described, kept_queues_of
 from scar_cli.aws.logs import moment_ms
+from scar_cli.cost.spent import Costs
 from scar_cli.errors import UserError
 from scar_cli.examples import with_examples
 from scar_cli.launch.progress import LaunchProgress
 from scar_cli.options import Choice, selects_functions
 from scar_cli.report.document import Asked
-from scar_cli.watch.costs import Costs
 from scar_cli.watch.document import LiveDocument
 from scar_cli.watch.lines import summary_lines
 from scar_cli.watch.looks import Looks, clients

@@ -6,6 +6,7 @@
     estimate.py  what a workflow would cost, and where each function could run
     idle.py      what a workflow costs while nothing runs
     runs.py      what runs have cost
+    spent.py     the same for watching and for reports, as far as prices are known
     deployed.py  the sizes of deployed functions, as AWS describes them
     shown.py     estimates and bills, for people and for programs
     known.py     the table of prices, packaged or refreshed

@@ -20,6 +20,7 @@ from scar_cli.cost.requests import BEAT_S, GIB, LOG_BYTES, WRITES_OF_A_CLAIM, re
 from scar_cli.runs.model import Run
 
 _MIB = 1024**2
+_REQUESTS = ("s3_get", "s3_put", "dynamodb_write")
 _COMPUTE = ("lambda_", "fargate")
 """Beginning of the keys without which the price of a run is unknown."""
 
@@ -207,7 +208,7 @@ class _Requests:
 
     def usage(self) -> dict[str, float]:
         """Of all runs."""
-        return {"s3_get": self.reads, "s3_put": self.writes, "dynamodb_write": self.claimed}
+        return dict(zip(_REQUESTS, (self.reads, self.writes, self.claimed), strict=True))
 
 
 class RunCosts:
@@ -232,6 +233,11 @@ class RunCosts:
             found[name].usage = added(found[name].usage, requests.usage())
         return found
 
+    def of(self, run: Run) -> float | None:
+        """What a run has cost in USD; None: a price is unknown. Does not add it."""
+        sizes, prices = self._sizes.get(run.function), self._prices.get(run.region)
+        return None if sizes is None or prices is None else cost_of_run(run, sizes, prices)
+
     def add(self, run: Run) -> float | None:
         """Add a run; returns what it has cost in USD, None if a price is unknown."""
         cost = self._functions.setdefault(run.function, FunctionCost(run.function))
@@ -245,13 +251,8 @@ class RunCosts:
                 return None
             rate = _Rate.of(run, sizes, prices)
             self._rates[run.function, run.region, run.mode, run.memory_given_bytes] = rate
-            self._requests.setdefault(
-                (run.function, run.region),
-                _Requests(
-                    sizes.once,
-                    *(prices.usd_or_none(key) or 0.0 for key in ("s3_get", "s3_put", "dynamodb_write")),
-                ),
-            )
+            read, write, claim = (prices.usd_or_none(key) or 0.0 for key in _REQUESTS)
+            self._requests.setdefault((run.function, run.region), _Requests(sizes.once, read, write, claim))
         if not rate.is_known:
             cost.unknown += 1
             return None

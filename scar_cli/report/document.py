@@ -65,13 +65,13 @@ def document(
     queues: Mapping[str, int] | None = None,
     costs: Mapping[str, Any] | None = None,
     prices: Mapping[str, Any] | None = None,
-    advice: Mapping[str, Sequence[str]] | None = None,
+    advice: Mapping[str, Mapping[str, Any]] | None = None,
     is_full: bool = True,
 ) -> dict[str, Any]:
     """The document; without the parts `FULL` unless `is_full`.
 
     `queues` has the number of events in the failure queue of each function, `costs` what each function cost,
-    `prices` date and regions of the prices, and `advice` what `scar advise` proposes for each function.
+    `prices` date and regions of the prices, and `advice` sentences and the proposed memory of each function.
 
     Raises:
         UserError: the disk is full.
@@ -134,7 +134,7 @@ class _More:
 
     queues: Mapping[str, int]
     costs: Mapping[str, Any]
-    advice: Mapping[str, Sequence[str]]
+    advice: Mapping[str, Mapping[str, Any]]
 
 
 class _Interesting:
@@ -204,6 +204,7 @@ def _function(
     more: _More,
 ) -> dict[str, Any]:
     name = one.function.name
+    advice = more.advice.get(name, {})
     durations = {"total": one.total, **dict(zip(STAGES, one.stages, strict=True)), "cpu": one.cpu}
     return {
         "name": name,
@@ -220,14 +221,14 @@ def _function(
         "durations": {
             stage: distribution(histogram, "_ms") for stage, histogram in durations.items() if histogram.count
         },
-        "memory": _memory(one.memory.get("lambda")),
-        "memory_batch": _memory(one.memory.get("batch")),
+        "memory": _memory(one.memory.get("lambda"), advice.get("memory")),
+        "memory_batch": _memory(one.memory.get("batch"), advice.get("memory_batch")),
         "input_bytes": one.input_bytes,
         "largest_input_bytes": one.largest_input_bytes,
         "output_bytes": one.output_bytes,
         "output_files": one.output_files,
         "cost": more.costs.get(name),
-        "advice": list(more.advice.get(name, ())),
+        "advice": list(advice.get("sentences", ())),
         "failure_queue": more.queues.get(name),
         "retry": f"scar retry -n {name}",
     }
@@ -286,11 +287,15 @@ def distribution(histogram: Histogram, unit: str) -> dict[str, Any]:
     }
 
 
-def _memory(memory: Memory | None) -> dict[str, Any] | None:
-    if memory is None:
+def _memory(memory: Memory | None, proposed_mib: int | None) -> dict[str, Any] | None:
+    if memory is None or not memory.used.count:
         return None
     given = memory.given.most_common(1)
-    return {**distribution(memory.used, "_bytes"), "given_bytes": given[0][0] if given else None}
+    return {
+        **distribution(memory.used, "_bytes"),
+        "given_bytes": given[0][0] if given else None,
+        "proposed_mib": proposed_mib,
+    }
 
 
 def _failures(overview: Overview, interesting: _Interesting) -> list[dict[str, Any]]:

@@ -110,6 +110,7 @@ def run_of_line(
         used = max(used or 0, report.used_bytes)
         if init is None and get("cold"):
             init = report.init_ms
+    signal, kind, error, last_lines, reason, job_id, trace, span, parent = map(get, _TEXTS)
     ended = _moment_ms(get("time"), line.timestamp_ms)
     outputs = get("outputs")
     message = own["message"]
@@ -140,7 +141,15 @@ def run_of_line(
         used,
         given,
         exit_code,
-        *map(get, _TEXTS),
+        signal,
+        kind,
+        error,
+        last_lines,
+        reason,
+        job_id,
+        trace,
+        span,
+        parent,
         tuple(outputs) if type(outputs) is list else (),
     )
 

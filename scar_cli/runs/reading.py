@@ -65,14 +65,18 @@ class FunctionRuns:
         logged: set[str] = set()
         for group in groups(function):
             for run in self._of_group(clients["logs", function.region], group):
-                if self.start_ms <= run.ended_ms and (self.end_ms is None or run.ended_ms <= self.end_ms):
+                if self._is_wanted(run):
                     if run.status == "failed" and run.mode == "batch":
                         logged.add(run.request_id)
                     yield run
         if function.job_queue is not None:
             jobs = self.jobs = jobs_of(clients["batch", function.region], function, self.start_ms)
             self.running += jobs.running
-            yield from self._unlogged(clients, [one for one in jobs.failed if one["jobId"] not in logged])
+            unlogged = [one for one in jobs.failed if one["jobId"] not in logged]
+            yield from filter(self._is_wanted, self._unlogged(clients, unlogged))
+
+    def _is_wanted(self, run: Run) -> bool:
+        return self.start_ms <= run.ended_ms and (self.end_ms is None or run.ended_ms <= self.end_ms)
 
     def _of_group(self, logs: Any, group: str) -> Iterator[Run]:
         runs = assembler(self.function, group)
@@ -136,13 +140,13 @@ class RunReader:
                     shows(f"Reading logs: {number:,} runs")
                 yield run
 
-    def overview(self) -> Overview:
-        """The numbers of the runs.
+    def overview(self, price: Callable[[Run], float | None] | None = None) -> Overview:
+        """The numbers of the runs; `price` is what a run has cost in USD.
 
         Raises:
             UserError: a call to AWS fails, or the disk is full.
         """
-        overview = Overview(self.functions)
+        overview = Overview(self.functions, price)
         for run in self.runs():
             overview.add(run)
         overview.settle()

@@ -10,7 +10,6 @@ estimate.py  when everything will be done
 outputs.py   where the numbers are shown
 view.py      the view, for any size of the terminal
 chain.py     functions and folders as lines of a tree
-costs.py     what the runs have cost
 document.py  the document of the page
 web.py       an HTTP server for the browser of this user
 lines.py     the numbers as text and JSON, and the summary at the end

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from scar_cli.aws.deployed import DeployedFunction
+from scar_cli.cost.spent import Costs
 from scar_cli.report.document import Asked, document
 from scar_cli.runs.model import Run
 from scar_cli.runs.summary import Overview
-from scar_cli.watch.costs import Costs
 from scar_cli.watch.state import Snapshot
 from scar_cli.watch.web import Document
 

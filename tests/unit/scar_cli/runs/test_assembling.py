@@ -29,8 +29,8 @@ class Own:
     capsys: pytest.CaptureFixture[str]
 
     @classmethod
-    def line(cls, request: str, message: str, level: str = "INFO", **fields: object) -> str:
-        Log(fields={"request_id": request, "function": "f"}).write(level, message, fields)
+    def line(cls, request: str, message: str, **fields: object) -> str:
+        Log(fields={"request_id": request, "function": "f"}).write("INFO", message, fields)
         return cls.capsys.readouterr().out.rstrip("\n")
 
     @classmethod
@@ -47,7 +47,7 @@ class Own:
     def failed(cls, request: str, key: str, error: str) -> list[str]:
         told = {"subject": f"s3://b/in/{key}", "kind": "ScriptFailed", "error": error}
         return [
-            cls.line(request, "summary", "ERROR", status="failed", **told),
+            cls.line(request, "summary", status="failed", **told),
             cls.line(request, "failed", **told),
         ]
 
@@ -197,7 +197,7 @@ def test_runs_of_batch_are_known_at_their_summary(own: type[Own]) -> None:
 
 
 def test_a_job_that_was_terminated_has_the_file_of_its_last_line(own: type[Own]) -> None:
-    terminated = own.line("job", "failed", "ERROR", kind="Terminated", error="SIGTERM")
+    terminated = own.line("job", "failed", kind="Terminated", error="SIGTERM")
     (run,) = runs_of(BATCH, own.staged_in("job", "a.jpg"), terminated)
     assert (run.status, run.kind, run.subject) == ("failed", "Terminated", "s3://b/in/a.jpg")
 

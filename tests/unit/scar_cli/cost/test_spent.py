@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from scar_cli.cost import spent as module
 from scar_cli.cost.compute import LAMBDA, Compute
 from scar_cli.cost.runs import Sizes
+from scar_cli.cost.spent import Costs
 from scar_cli.errors import UserError
 from scar_cli.report.document import Asked
-from scar_cli.watch import costs as module
-from scar_cli.watch.costs import Costs
 from scar_cli.watch.document import LiveDocument
 from scar_cli.watch.state import State
 from tests.unit.scar_cli.watch.runs_of_a_workflow import DETECT, MERGE, NOW_MS, run
