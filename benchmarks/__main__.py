@@ -18,6 +18,7 @@ from benchmarks import (
     image_function,
     many_functions,
     numbers,
+    report,
     runner,
 )
 from benchmarks.measure import Comparison
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[], Iterator[Comparison]]] = {
     "batch_launch": batch_launch.compare,
     "many_functions": many_functions.compare,
     "numbers": numbers.compare,
+    "report": report.compare,
 }
 
 
