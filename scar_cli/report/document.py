@@ -27,7 +27,7 @@ _REASONS = 200
 _NAMES = 1000
 """Names of failed files for one reason."""
 _ALL_NAMES = 20_000
-_BINS = 60
+_BINS = 40
 _ATTEMPTS = 10
 _ERROR_LENGTH = 2000
 _OUTPUT_LENGTH = 4000
@@ -141,7 +141,8 @@ class _Interesting:
     """Runs that are described one by one."""
 
     def __init__(self, overview: Overview) -> None:
-        self.functions = {one.function.name: number for number, one in enumerate(overview.functions)}
+        functions = [numbers.function for numbers in overview.functions]
+        self.functions = {(one.name, one.region): number for number, one in enumerate(functions)}
         self.places: Mapping[int, tuple[int, int]] = {}
         self.numbers = {number for number, _run in overview.slowest}
         self.numbers |= {number for _usd, number, _run in overview.costliest}
@@ -152,7 +153,7 @@ class _Interesting:
         """A run with exact values. `at` is its chunk and row."""
         return {
             **fields_of(run),
-            "function": self.functions[run.function],
+            "function": self.functions[run.function, run.region],
             "stages": {name: round(one, 1) for name, one in zip(STAGES, run.stages(), strict=True) if one},
             "log": f"scar log -n {run.function} -ri {run.request_id}",
             "at": self.places.get(number),

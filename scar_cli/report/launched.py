@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scar_cli.errors import UserError
 from scar_cli.launch.done import subject_of
 from scar_cli.launch.journal import accepted_files, head_of
 from scar_cli.runs.model import Run
@@ -36,14 +37,19 @@ class Launched:
         from fdl_schemas.stages import staged
 
         head: dict[str, Any] = head_of(journal)
-        buckets = [str(bucket) for bucket, _prefix in head["sources"]]
         files = temporary_table("files (subject TEXT PRIMARY KEY)")
-        subjects = ((subject_of(buckets[source], key),) for source, key in accepted_files(journal))
-        with explained_disk():
-            files.executemany("INSERT OR IGNORE INTO files VALUES (?)", subjects)
-            (accepted,) = files.execute("SELECT count(*) FROM files").fetchone()
-        name = staged(str(head["function"]), head["options"]["stage"])
-        return cls(journal, name, int(head["since_ms"]), accepted, files)
+        try:
+            buckets = [str(bucket) for bucket, _prefix in head["sources"]]
+            name, since_ms = staged(str(head["function"]), head["options"]["stage"]), int(head["since_ms"])
+            subjects = ((subject_of(buckets[source], key),) for source, key in accepted_files(journal))
+            with explained_disk():
+                files.executemany("INSERT OR IGNORE INTO files VALUES (?)", subjects)
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            raise UserError(
+                f"The journal {journal} is damaged", "To report the same period without it, use --since"
+            ) from None
+        (accepted,) = files.execute("SELECT count(*) FROM files").fetchone()
+        return cls(journal, name, since_ms, accepted, files)
 
     def of_launch(self, runs: Iterable[Run]) -> Iterator[Run]:
         """The runs among these that belong to the launch."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.aws.logs import Line, killed_request, parsed
-from scar_cli.runs.model import Run
+from scar_cli.runs.model import STATUSES, Run
 
 PATTERN = " ".join(
     f'?"{words}"'
@@ -48,6 +48,7 @@ _REPORT = re.compile(
     r"Memory Size: (\d+) MB\s+Max Memory Used: (\d+) MB(?:\s+Init Duration: ([\d.]+) ms)?"
 )
 _MIB = 1024**2
+_COUNTED = frozenset(STATUSES) - {"skipped"}
 _NUMBERS = (
     "total_ms",
     "queued_ms",
@@ -66,6 +67,7 @@ _NUMBERS = (
     "attempt",
 )
 _TEXTS = ("signal", "kind", "error", "last_lines", "reason", "job_id", "trace", "span", "parent")
+_TEXT = frozenset((str, type(None)))
 _PLAIN = frozenset((int, float, type(None)))
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _MOST_STREAMS = 5000
@@ -110,7 +112,10 @@ def run_of_line(
         used = max(used or 0, report.used_bytes)
         if init is None and get("cold"):
             init = report.init_ms
-    signal, kind, error, last_lines, reason, job_id, trace, span, parent = map(get, _TEXTS)
+    texts = list(map(get, _TEXTS))
+    if not _TEXT.issuperset(map(type, texts)):
+        texts = [None if text is None else str(text) for text in texts]
+    signal, kind, error, last_lines, reason, job_id, trace, span, parent = texts
     ended = _moment_ms(get("time"), line.timestamp_ms)
     outputs = get("outputs")
     message = own["message"]
@@ -150,7 +155,7 @@ def run_of_line(
         trace,
         span,
         parent,
-        tuple(outputs) if type(outputs) is list else (),
+        tuple(map(str, outputs)) if type(outputs) is list else (),
     )
 
 
@@ -247,8 +252,10 @@ class _OfLambda:
         invocation = self._open[line.stream]
         if own is None:
             invocation.staged_in = line.text
-        elif not (message == "summary" and own.get("status") == "skipped"):  # the line `skipped` precedes it
-            invocation.lines.append((own, line))
+        else:
+            invocation.staged_in = ""
+            if _describes_a_run(own):
+                invocation.lines.append((own, line))
         return ended
 
     def _take_report(self, line: Line) -> list[Run]:
@@ -345,8 +352,7 @@ class _OfBatch:
             self._attempt(line.stream).staged_in = line.text
             return []
         own = _parsed(line.text) if message in ("summary", "failed", "skipped", "next size") else None
-        # The line `skipped` precedes the summary of a skipped run.
-        if own is None or (message == "summary" and own.get("status") == "skipped"):
+        if own is None or not _describes_a_run(own):
             return []
         if message == "next size":
             self.next_sizes.add(str(own.get("request_id")))
@@ -402,6 +408,11 @@ def _parsed(text: str) -> dict[str, Any] | None:
             return parsed(text)
         return content if isinstance(content, dict) and "message" in content else None
     return parsed(text)
+
+
+def _describes_a_run(own: dict[str, Any]) -> bool:
+    """Not the summary of a skipped run, which the line `skipped` precedes, or one of a newer runner."""
+    return own["message"] != "summary" or own.get("status") in _COUNTED
 
 
 def _is_of(run: Run, own: dict[str, Any]) -> bool:

@@ -46,7 +46,7 @@ class Histogram:
         for place in sorted(self.bins):
             seen += self.bins[place]
             if seen >= wanted:
-                middle = (_lower(place) + _lower(place + 1)) / 2
+                middle = (_lower(place) + _lower(place + 1)) / 2 if place else 0.0
                 return min(max(middle, self.minimum), self.maximum)
         return self.maximum
 

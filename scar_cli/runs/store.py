@@ -127,11 +127,12 @@ class RunStore:
         file: int | None = hash(run.subject) if is_uri else hash((run.request_id, run.trace))
         if run.status == "node done" or (run.status == "submitted" and not is_uri):
             file = None  # a job for several files
+        trace = _signed(run.trace)
         self._rows.append(
             (
                 self.count,
                 function,
-                _signed(run.trace) if run.trace else hash((function, file)),
+                hash((function, file)) if trace is None else trace,
                 _signed(run.span),
                 _signed(run.parent),
                 file,
@@ -231,7 +232,10 @@ def _signed(digits: str | None) -> int | None:
     """The first 64 bits of a hexadecimal number, as SQLite stores them."""
     if not digits:
         return None
-    number = int(digits[:16], 16)
+    try:
+        number = int(digits[:16], 16)
+    except ValueError:
+        return None
     return number - (1 << 64) if number >> 63 else number
 
 

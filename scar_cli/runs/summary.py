@@ -134,7 +134,7 @@ class Overview:
         self.end_ms = 0.0
         self.has_costs = False
         self._price = price
-        self._numbers = {one.name: number for number, one in enumerate(functions)}
+        self._numbers = {(one.name, one.region): number for number, one in enumerate(functions)}
         self._waiting: list[list[Run]] = [[] for _ in functions]
         self._slowest: list[tuple[float, int, Run]] = []
         self._slow_ms = 0.0
@@ -146,7 +146,7 @@ class Overview:
         Raises:
             UserError: the disk is full.
         """
-        function = self._numbers[run.function]
+        function = self._numbers[run.function, run.region]
         waiting = self._waiting[function]
         waiting.append(run)
         if len(waiting) >= _AT_ONCE:

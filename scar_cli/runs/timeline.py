@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from scar_cli.runs.model import STAGES, Run
 
@@ -72,7 +73,8 @@ class Timeline:
         are left out.
         """
         while True:
-            found = [list(self._filled(function)) for function in range(functions)]
+            # One bucket too many shows that there are too many, of possibly millions.
+            found = [list(islice(self._filled(one), _MOST_CELLS + 1)) for one in range(functions)]
             if sum(map(len, found)) <= _MOST_CELLS:
                 return self.bucket_ms, found
             self._widen()
@@ -85,8 +87,7 @@ class Timeline:
         for place in sorted(cells):
             if any(active):
                 lasting = [0] * _TIMES + [round(one * self.bucket_ms) for one in active]
-                # One bucket more than allowed is enough to see that there are too many.
-                for between in range(previous + 1, min(place, previous + _MOST_CELLS + 2)):
+                for between in range(previous + 1, place):
                     yield between, lasting
             cell = cells[place]
             active = [one + change for one, change in zip(active, cell[_CHANGES:], strict=True)]

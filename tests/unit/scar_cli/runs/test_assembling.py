@@ -164,6 +164,14 @@ def test_a_run_that_lambda_killed_has_the_file_of_its_last_line(
     assert following.subject == "s3://b/in/b"
 
 
+def test_a_killed_run_of_a_batch_of_messages_does_not_have_the_file_of_the_one_before(own: type[Own]) -> None:
+    lines = [start("1"), own.staged_in("1", "a"), own.summary("1", "a"), report("1", 3000)]
+    lines.append("2026-01-01T00:00:00.000Z 1 Task timed out after 3.00 seconds")
+    done, killed = runs_of(LAMBDA, *lines)
+    assert (done.subject, done.status) == ("s3://b/in/a", "done")
+    assert (killed.subject, killed.status) == ("", "failed")
+
+
 def test_invocations_without_a_file_are_no_runs(own: type[Own]) -> None:
     lines = [
         start("1"),
@@ -205,6 +213,10 @@ def test_a_job_that_was_terminated_has_the_file_of_its_last_line(own: type[Own])
 def test_runs_whose_last_lines_are_missing_are_found_at_the_end(own: type[Own]) -> None:
     (run,) = runs_of(LAMBDA, start("1"), own.summary("1", "a", total_ms=5))
     assert (run.status, run.billed_ms) == ("done", None)
+
+
+def test_a_status_of_a_newer_runner_is_left_out(own: type[Own]) -> None:
+    assert runs_of(BATCH, own.summary("1", "a", status="postponed")) == []
 
 
 def test_numbers_of_another_type_are_unknown(own: type[Own]) -> None:
