@@ -29,8 +29,6 @@ _LEAST_MIB, _MOST_MIB = 128, 10_240
 """Of Lambda."""
 _MOST_S = 900
 """Of Lambda."""
-_RUNNER_MIB = 90
-"""Of the runner in a job, which the measured memory of the script does not include."""
 _MUCH_SHORTER = 0.5
 _WORTH, _WORTH_MOVING = 0.05, 0.15
 _ALIKE = 0.02
@@ -165,7 +163,7 @@ def _job_size(
         memory, vcpus = 2 * job.memory_mib, job.vcpus
         peak = f"{measured.out_of_memory:,} jobs ran out of memory."
     elif measured.peak_mib and measured.runs >= FEWEST_RUNS:
-        memory = math.ceil((measured.peak_mib + _RUNNER_MIB) * _MEMORY_MARGIN)
+        memory = math.ceil(measured.peak_mib * _MEMORY_MARGIN)
         used = (
             measured.cpu_s / measured.script_s if measured.cpu_s is not None and measured.script_s else None
         )

@@ -70,6 +70,9 @@ _TEXTS = ("signal", "kind", "error", "last_lines", "reason", "job_id", "trace", 
 _TEXT = frozenset((str, type(None)))
 _PLAIN = frozenset((int, float, type(None)))
 _LONGEST_RUN_MS = 15 * 60 * 1000
+_RUNNER_BYTES = 90 * _MIB
+"""The runner takes up to so much memory. A summary has the peak of the script alone. The memory that Lambda
+reports is that of both, but of all invocations so far; on the embedded cloud, it is that of other processes."""
 _MOST_STREAMS = 5000
 """Streams whose latest lines are kept. A stream that has not been written to for long is forgotten."""
 
@@ -106,10 +109,12 @@ def run_of_line(
     total, queued, init, stage_in, image, ran, stage_out, cpu, *counts = numbers
     size, output_size, output_files, used, given, exit_code, attempt = counts
     billed = None
+    if used is not None:
+        used += _RUNNER_BYTES
     if report is not None:
         billed = report.billed_ms
         given = given or report.given_bytes
-        used = max(used or 0, report.used_bytes)
+        used = report.used_bytes if used is None else used
         if init is None and get("cold"):
             init = report.init_ms
     texts = list(map(get, _TEXTS))

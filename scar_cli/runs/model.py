@@ -56,7 +56,7 @@ class Run(NamedTuple):
     output_bytes: int | None = None
     output_files: int | None = None
     memory_used_bytes: int | None = None
-    """The peak of the container, or of the execution environment of Lambda if that is higher."""
+    """The peak of the script, with the runner."""
     memory_given_bytes: int | None = None
     exit_code: int | None = None
     signal: str | None = None

@@ -136,9 +136,9 @@ def test_a_function_that_lambda_mostly_gives_up_runs_in_batch_only() -> None:
 
 
 def test_a_job_gets_the_smallest_size_of_fargate_with_its_memory_and_cpu() -> None:
-    """Peak of 700 MB and 90 MB of the runner, and a fifth: 948 MB. A tenth of one vCPU is used."""
+    """Peak of 800 MB and a fifth: 960 MB. A tenth of one vCPU is used."""
     found = by_setting(
-        advice(job(vcpus=2, memory_mib=8192), *[run(100, mode="batch", memory_mib=700)] * 30, priced=True)
+        advice(job(vcpus=2, memory_mib=8192), *[run(100, mode="batch", memory_mib=800)] * 30, priced=True)
     )
     assert (found["batch.vcpus"].proposed, found["batch.memory"].proposed) == ("0.25", "1024")
     assert found["batch.vcpus"].usd_then is not None

@@ -102,7 +102,7 @@ def test_a_run_has_the_numbers_of_its_summary_and_of_lambdas_report(own: type[Ow
     assert run.ended_ms - run.started_ms == pytest.approx(100.0)
     assert (run.billed_ms, run.init_ms, run.cold) == (101.0, 300.5, True)
     assert run.memory_given_bytes == 1024 * MIB
-    assert run.memory_used_bytes == 200 * MIB, "the higher of both"
+    assert run.memory_used_bytes == 290 * MIB, "with the runner"
     assert run.outputs == ("s3://b/out/a.png",)
     assert run.stages() == pytest.approx((200.0, 300.5, 20.5, 0.0, 70.0, 5.5, 4.0))
 
