@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runtime import handler, summary
+from runtime.errors import InvocationError
 from runtime.events.invocation import iso_time
 from runtime.storage.contract import Upload
 from tests.unit.runtime.conftest import Function
@@ -118,7 +119,7 @@ def test_line_is_not_longer_than_batch_allows_and_numbers_are_not_cut(
     function.invoke(s3_event(function.bucket.name, function.bucket.put("in/a")))
     long = "\\1" * 499
     function.deploy(f"#!/bin/sh\ni=0; while [ $i -lt 40 ]; do i=$((i+1)); printf '{long}\\n'; done\nexit 1\n")
-    with pytest.raises(handler.InvocationError):
+    with pytest.raises(InvocationError):
         function.invoke(s3_event(function.bucket.name, function.bucket.put("in/a")))
     lines = [line for line in capsys.readouterr().out.splitlines() if '"message": "summary"' in line]
     assert all(line.startswith('{"scar": 1, ') and len(line.encode()) <= 15 * 1024 for line in lines)
