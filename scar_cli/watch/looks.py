@@ -32,6 +32,8 @@ _LATE_MS, _LATE_IN_LONG_LOGS_MS = 60_000, 10_000
 """A line may reach CloudWatch this long after it was written, most after a few seconds. Logs with many lines
 are read again for the shorter time only."""
 _PRUNED_AT = 20_000
+_LONGEST_RUN_MS = 15 * 60 * 1000
+"""Of Lambda."""
 _LONGEST_PAUSE_S = 60.0
 
 Clients = Callable[[str, str], Any]
@@ -135,8 +137,11 @@ class Looks:
         self._get = get
         self._now = now
         self._sleep = sleep
+        self._since_ms = since_ms
+        # A run in progress may have started before that time.
+        first_ms = min(since_ms, int(time.time() * 1000) - _LONGEST_RUN_MS)
         self._watched = deque(
-            _Watched(one, [(Log(one, group, since_ms), assembler(one, group)) for group in groups(one)])
+            _Watched(one, [(Log(one, group, first_ms), assembler(one, group)) for group in groups(one)])
             for one in functions
         )
         self._paced: dict[str, PacedLogs] = {}
@@ -192,8 +197,9 @@ class Looks:
             for line in log.new_lines(self._paced[region]):
                 one.busy_until = self._now() + _BUSY_FOR_S
                 for run in lines_to_runs.take(line):
-                    self._state.take(run)
-                    yield run
+                    if run.ended_ms >= self._since_ms:
+                        self._state.take(run)
+                        yield run
         running = sum(lines_to_runs.running() for _log, lines_to_runs in one.logs)
         self._state.set_running(function.name, running)
         sqs = self._get("sqs", region)

@@ -78,12 +78,11 @@ def test_a_long_log_is_read_completely_and_only_its_last_seconds_again() -> None
 def test_what_must_be_remembered_of_a_long_log_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scar_cli.watch.looks._PRUNED_AT", 100)
     aws = Aws()
-    for number in range(1000):
-        aws.invocation(str(number), NOW_MS - 1_000_000 + number * 1000)
+    for number in range(600):
+        aws.invocation(str(number), SINCE_MS + number * 1000)
     looks, _state = watching(aws, DETECT)
     (log, _assembler), *_others = looks._watched[0].logs
-    log._since_ms = log._newest_ms = 0
-    assert len(seen(looks)) == 1000
+    assert len(seen(looks)) == 600
     assert len(log._seen) <= 3 * 61
     assert seen(looks) == []
 
@@ -151,6 +150,19 @@ def test_runs_that_have_not_ended_are_running() -> None:
     aws.write(now_ms, summary("1"), report("1"))
     assert seen(looks) == ["1"]
     assert numbers(state).functions[0].running == 0
+
+
+def test_a_run_that_started_earlier_is_running_and_counts_when_it_ends() -> None:
+    aws, now_ms = Aws(), int(time.time() * 1000)
+    state = State([DETECT], now_ms - 60_000)
+    looks = Looks([DETECT], now_ms - 60_000, state, aws.get, now=aws.clock, sleep=aws.clock.sleep)
+    aws.invocation("before", now_ms - 90_000)
+    aws.write(now_ms - 80_000, "START RequestId: long Version: 1")
+    assert seen(looks) == []
+    assert numbers(state).functions[0].running == 1
+    aws.write(now_ms, summary("long"), report("long"))
+    assert seen(looks) == ["long"]
+    assert numbers(state).functions[0].done == 1
 
 
 def test_queues_are_read_at_each_look() -> None:
