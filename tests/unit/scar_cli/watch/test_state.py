@@ -123,9 +123,9 @@ def test_a_launch_counts_its_own_files() -> None:
     counted = state(launch=launch())
     for number in range(4):
         counted.take(run("detect", subject=f"s3://video/frames/{number}"))
-    counted.take(failed("detect", "s3://video/frames/4", "e"))
-    counted.take(failed("detect", "s3://video/frames/5", "e"))
-    counted.take(failed("detect", "s3://video/frames/5", "e"))
+    counted.take(failed("detect", "s3://video/frames/4", "e", 9))
+    counted.take(failed("detect", "s3://video/frames/5", "e", 8))
+    counted.take(failed("detect", "s3://video/frames/5", "e", 7))
     counted.take(run("detect", subject="s3://video/frames/4"))
     counted.take(run("detect", subject="s3://video/other/9"))
     counted.take(run("detect", subject="s3://video/frames/9", seconds_ago=200.0))
