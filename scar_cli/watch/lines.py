@@ -24,10 +24,10 @@ def number_text(number: int | None) -> str:
 
 
 def rate_text(per_s: float) -> str:
-    """`5.2/s`, `12/min` or `0`."""
+    """`5.2/s` or `12/min`."""
     if per_s >= 1:
         return f"{per_s:,.1f}/s" if per_s < 10 else f"{per_s:,.0f}/s"  # noqa: PLR2004 (digits)
-    return f"{per_s * _MINUTE_S:.0f}/min" if per_s else "0"
+    return f"{per_s * _MINUTE_S:.0f}/min"
 
 
 def cost_text(usd: float | None) -> str:

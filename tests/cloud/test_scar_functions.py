@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
-import subprocess
-import termios
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +16,7 @@ import pytest
 from tests import examples
 from tests.cloud.embedded import SCAR, CloudUnderTest, until
 from tests.cloud.scar_command import Scar, registry
+from tests.terminal import LEAVES_THE_SCREEN, in_terminal
 
 pytestmark = pytest.mark.cloud
 
@@ -378,7 +372,12 @@ def test_a_log_is_followed_while_it_is_written(scar: Scar) -> None:
 
 def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
     """A run is counted while it is running, and its output is in the log by then."""
-    with scar.following("watch", "-n", "verb-http", "-j") as follower, in_terminal(scar) as terminal:
+    words = ("watch", "-n", "verb-http")
+    environment = {**scar.environment(), "TERM": "xterm-256color"}
+    with (
+        scar.following(*words, "-j") as follower,
+        in_terminal([*SCAR, *words], environment, lines=24, columns=80) as terminal,
+    ):
         assert follower.stdout is not None
         objects = (json.loads(line) for line in follower.stdout)
         (before,) = next(objects)["functions"]
@@ -401,62 +400,6 @@ def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
         after = terminal.rest()
         assert after.startswith(LEAVES_THE_SCREEN)
         assert re.search(r"FUNCTION +QUEUED +RUNNING .*\r\nverb-http +\? +0 ", after)
-
-
-LEAVES_THE_SCREEN = "\x1b[?25h\x1b[?1049l"
-
-
-class Terminal:
-    """A command in a pseudo-terminal of 24 lines and 80 columns."""
-
-    def __init__(self, scar: Scar, *words: str) -> None:
-        self._ours, theirs = pty.openpty()
-        self.resize(24, 80)
-        environment = {**scar.environment(), "TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
-            [*SCAR, *words], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
-        )
-        os.close(theirs)
-        self._written = ""
-
-    def resize(self, lines: int, columns: int) -> None:
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def shows(self, pattern: str) -> None:
-        """Wait until the latest content of the screen matches."""
-        for _chunk in iter(self._read, ""):
-            screens = self._written.rsplit("\x1b[H", 2)  # the last one may be incomplete
-            if any(re.search(pattern, screen, re.DOTALL) for screen in screens[-2:]):
-                return
-        pytest.fail(f"{pattern} was never shown:\n{self._written[-8000:]}")
-
-    def rest(self) -> str:
-        """What is written after the last screen, until the command ends."""
-        for _chunk in iter(self._read, ""):
-            pass
-        return self._written[self._written.index(LEAVES_THE_SCREEN) :]
-
-    def _read(self) -> str:
-        try:
-            chunk = os.read(self._ours, 65536).decode(errors="replace")
-        except OSError:  # the command has ended
-            return ""
-        self._written += chunk
-        return chunk
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-
-@contextmanager
-def in_terminal(scar: Scar) -> Iterator[Terminal]:
-    terminal = Terminal(scar, "watch", "-n", "verb-http")
-    try:
-        yield terminal
-    finally:
-        terminal.close()
 
 
 def _up_to(lines: Iterable[str], last: str) -> Iterator[str]:

@@ -59,7 +59,7 @@ def test_ctrl_c_prints_a_summary(aws: Aws) -> None:
     result = run()
     assert result.return_value == 0
     line, head, detect, merge = result.stdout.splitlines()
-    assert "  0 queued  0 running  1 done  0 failed  0 in failure queues  0  Nothing is waiting" in line
+    assert "  0 queued  0 running  1 done  0 failed  0 in failure queues  0/min  Nothing is waiting" in line
     assert head.split() == ["FUNCTION", "QUEUED", "RUNNING", "DONE", "FAILED", "FAILURE", "QUEUE"]
     assert detect.split() == ["detect", "?", "0", "1", "0", "0"]
     assert merge.split() == ["merge", "0", "0", "0", "0", "0"]

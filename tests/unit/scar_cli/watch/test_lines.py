@@ -49,7 +49,7 @@ def snapshot() -> Snapshot:
         (number_text(0), "0"),
         (number_text(1204), "1,204"),
         (number_text(1_234_567), "1.2M"),
-        (rate_text(0.0), "0"),
+        (rate_text(0.0), "0/min"),
         (rate_text(0.2), "12/min"),
         (rate_text(5.23), "5.2/s"),
         (rate_text(1234.5), "1,234/s"),

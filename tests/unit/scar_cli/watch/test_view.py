@@ -25,14 +25,14 @@ No estimate before runs end.
                                                     FAILURE
 WORKFLOW          QUEUED  RUNNING     DONE  FAILED    QUEUE     RATE
 video/in
-└ split              12+        2        0       0        0        0  ▁▁▁▁▁▁▁▁▁▁
+└ split              12+        2        0       0        0    0/min  ▁▁▁▁▁▁▁▁▁▁
   └ video/frames
     └ detect           -        7      600       1        0    1.0/s  ██████████
       ├ video/objects
       │ └ merge    1,200        0      600       1        1    2.0/s  ██████████
       │   └ video/merged
       └ video/thumbs
-        └ index        -        0        0       0        0        0  ▁▁▁▁▁▁▁▁▁▁
+        └ index        -        0        0       0        0    0/min  ▁▁▁▁▁▁▁▁▁▁
           └ video/index
 
 FAILURES (2)
@@ -51,14 +51,14 @@ No estimate before runs end.
                    INPUT    BATCH                            FAILURE
 WORKFLOW           QUEUE    QUEUE  RUNNING     DONE  FAILED    QUEUE     RATE       COST
 video/in
-└ split                -      12+        2        0       0        0        0          -  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+└ split                -      12+        2        0       0        0    0/min          -  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
   └ video/frames
     └ detect           -        -        7      600       1        0    1.0/s   0.18 USD  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇█▇▇▇▇▇▇▇▇▇▇▇▇
       ├ video/objects
       │ └ merge    1,200        -        0      600       1        1    2.0/s   0.18 USD  ████████████████████████████████████████
       │   └ video/merged
       └ video/thumbs
-        └ index        -        -        0        0       0        0        0          -  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+        └ index        -        -        0        0       0        0    0/min          -  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
           └ video/index
 
 FAILURES (2)
