@@ -94,8 +94,8 @@ def command(
     if progress is not None:
         functions = of_launch(functions, progress.function)
     start_ms = moment_ms(since or _SINCE) if progress is None else progress.since_ms
-    costs = Costs.of(functions)
-    state = State(functions, start_ms, progress, costs.runs.add if costs is not None else None)
+    costs = Costs(functions)
+    state = State(functions, start_ms, progress, costs.add)
     looks = Looks(functions, start_ms, state, clients())
     kept = kept_queues_of(functions, everything=not any(choice.values()))
     title = ", ".join(sorted({one.stack for one in functions}))
@@ -125,7 +125,7 @@ class _Page:
 
 @contextmanager
 def _page(
-    functions: Sequence[DeployedFunction], asked: Asked, costs: Costs | None, state: State, port: int | None
+    functions: Sequence[DeployedFunction], asked: Asked, costs: Costs, state: State, port: int | None
 ) -> Iterator[_Page]:
     """Serve the page, whose address is printed."""
     from scar_cli.report.page import render
@@ -148,6 +148,7 @@ def _follow(
     looks: Looks, state: State, progress: LaunchProgress | None, shown: Output, page: _Page | None
 ) -> NoReturn:
     """Look again and again."""
+    shown.show(state.snapshot(_now_ms()), is_over=False)
     while True:
         shown_at = time.monotonic()
         for run in looks.look():

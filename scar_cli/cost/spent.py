@@ -2,54 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from fdl_schemas.prices.table import RegionPrices
 from scar_cli.aws.deployed import DeployedFunction
+from scar_cli.aws.session import is_passing
 from scar_cli.cost.deployed import sizes_of
 from scar_cli.cost.known import known_prices
-from scar_cli.cost.runs import RunCosts
+from scar_cli.cost.runs import RunCosts, Sizes
 from scar_cli.errors import UserError
+from scar_cli.runs.model import Run
 
 
-@dataclass(frozen=True)
 class Costs:
-    """Adds up what runs have cost."""
+    """Adds up what runs have cost. The size of a function is read when its first run ends."""
 
-    runs: RunCosts
-    regions: Mapping[str, str]
-    """Of the functions, by name."""
-    prices: Mapping[str, RegionPrices]
-    """By region."""
-    date: str
-    """Of the newest price in the table."""
-
-    @classmethod
-    def of(cls, functions: Sequence[DeployedFunction]) -> Costs | None:
-        """None: no prices of their regions are known, or these credentials cannot read the functions' sizes.
-
+    def __init__(self, functions: Sequence[DeployedFunction]) -> None:
+        """
         Raises:
             UserError: a downloaded table of prices is damaged.
         """
         table = known_prices()
-        regions = {one.name: one.region for one in functions}
-        found = {region: table.of(region) for region in set(regions.values())}
-        prices = {region: own for region, own in found.items() if own is not None}
-        if not prices:
-            return None
-        try:
-            sizes = sizes_of([one for one in functions if one.region in prices])
-        except UserError:
-            return None
-        return cls(RunCosts(sizes, prices), regions, prices, max(one.date for one in table.sources.values()))
+        found = {one.region: table.of(one.region) for one in functions}
+        self._prices = {region: prices for region, prices in found.items() if prices is not None}
+        self._unread = {one.name: one for one in functions if one.region in self._prices}
+        self._regions = {name: one.region for name, one in self._unread.items()}
+        self._sizes: dict[str, Sizes] = {}
+        self._runs = RunCosts(self._sizes, self._prices)
+        self._date = max(one.date for one in table.sources.values())
+
+    def add(self, run: Run) -> float | None:
+        """Add a run; returns what it has cost in USD.
+
+        None: there are no prices of its region, or these credentials cannot read the size of the function.
+        """
+        if run.function in self._unread:
+            self._read_size(self._unread[run.function])
+        return self._runs.add(run)
+
+    def of(self, run: Run) -> float | None:
+        """What a run that was added has cost in USD."""
+        return self._runs.of(run)
 
     def in_report(self) -> dict[str, Any]:
         """The arguments `costs` and `prices` of a report's document."""
         costs = {
-            name: cost.as_json(self.prices[self.regions[name]], self.date)
-            for name, cost in self.runs.functions.items()
-            if self.regions[name] in self.prices
+            name: self._runs.functions[name].as_json(self._prices[self._regions[name]], self._date)
+            for name in self._sizes
         }
-        return {"costs": costs, "prices": {"date": self.date, "regions": sorted(self.prices)}}
+        return {"costs": costs, "prices": {"date": self._date, "regions": sorted(self._prices)}}
+
+    def _read_size(self, function: DeployedFunction) -> None:
+        try:
+            self._sizes |= sizes_of([function])
+        except UserError as error:
+            if is_passing(error.__cause__ or error):
+                return
+        del self._unread[function.name]

@@ -29,7 +29,7 @@ class LiveDocument:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`costs` must have the runs already that are added here."""
-        self._overview = Overview(functions, costs.runs.of if costs is not None else None)
+        self._overview = Overview(functions, costs.of if costs is not None else None)
         self._costs = costs
         self._asked = asked
         self._now = now

@@ -29,7 +29,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     monkeypatch.setattr(watch, "selected", lambda **_choice: [DETECT, MERGE])
     monkeypatch.setattr(watch, "clients", lambda: aws.get)
     monkeypatch.setattr(watch, "kept_queues_of", lambda *_words, **_more: [])
-    monkeypatch.setattr(watch.Costs, "of", lambda _functions: None)
+    monkeypatch.setattr(watch.Costs, "add", lambda _costs, _run: None)
     monkeypatch.setattr(watch, "Looks", partial(Looks, now=aws.clock, sleep=aws.clock.sleep))
     ended(monkeypatch, after=1)
     return aws

@@ -15,6 +15,7 @@ from scar_cli.errors import UserError
 from scar_cli.report.document import Asked
 from scar_cli.watch.document import LiveDocument
 from scar_cli.watch.state import State
+from tests.unit.scar_cli.watch.aws_of_a_workflow import refusal
 from tests.unit.scar_cli.watch.runs_of_a_workflow import DETECT, MERGE, NOW_MS, run
 
 
@@ -29,12 +30,11 @@ def sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_same_costs_are_in_the_view_and_in_the_page() -> None:
-    costs = Costs.of([DETECT, MERGE])
-    assert costs is not None
-    state = State([DETECT, MERGE], 0, cost=costs.runs.add)
+    costs = Costs([DETECT, MERGE])
+    state = State([DETECT, MERGE], 0, cost=costs.add)
     live = LiveDocument([DETECT, MERGE], Asked("video", "scar report"), costs)
     for _number in range(1000):
-        one = run("detect", subject="s3://video/frames/1", billed_ms=60_000.0)
+        one = run("detect", subject="s3://video/frames/1", billed_ms=60_000.0, memory_used_bytes=2**20)
         state.take(one)
         live.add(one)
     found = state.snapshot(NOW_MS)
@@ -44,13 +44,25 @@ def test_the_same_costs_are_in_the_view_and_in_the_page() -> None:
     assert written is not None
     assert written["totals"]["cost_usd"] == pytest.approx(found.cost_usd)
     assert written["prices"]["regions"] == ["us-east-1"]
+    assert [one["cost"] is None for one in written["functions"]] == [False, True]
 
 
-def test_without_prices_or_permissions_nothing_costs_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Costs.of([replace(DETECT, region="mars-north-1")]) is None
+def test_a_region_without_prices_has_no_costs() -> None:
+    assert Costs([replace(DETECT, region="mars-north-1")]).add(run("detect")) is None
 
-    def denied(_functions: object) -> None:
-        raise UserError("GetFunctionConfiguration is not allowed")
 
-    monkeypatch.setattr(module, "sizes_of", denied)
-    assert Costs.of([DETECT]) is None
+@pytest.mark.parametrize(("code", "calls"), [("AccessDeniedException", 1), ("ThrottlingException", 3)])
+def test_without_the_size_of_a_function_its_costs_are_unknown(
+    monkeypatch: pytest.MonkeyPatch, code: str, calls: int
+) -> None:
+    asked = []
+
+    def rejected(functions: object) -> None:
+        asked.append(functions)
+        raise UserError("GetFunctionConfiguration failed") from refusal(code)
+
+    monkeypatch.setattr(module, "sizes_of", rejected)
+    costs = Costs([DETECT, MERGE])
+    assert [costs.add(run("detect")) for _number in range(3)] == [None] * 3
+    assert len(asked) == calls
+    assert costs.in_report()["costs"] == {}
