@@ -106,15 +106,15 @@ def command(
             until_ms=reader.end_ms,
             launch=launched.as_json() if launched is not None else None,
         )
-        costs = Costs.of(functions)
-        overview = reader.overview(None if costs is None else costs.runs.add)
+        costs = Costs(functions)
+        overview = reader.overview(costs.add)
         content = document(
             overview,
             asked,
             queues=_queues(functions, reader.clients),
             advice=advice_in_report(overview, _in_fdl(choice), known_prices()),
             is_full=not as_json,
-            **({} if costs is None else costs.in_report()),
+            **costs.in_report(),
         )
         count = content["totals"]["runs"]
         _write(content, output, as_json=as_json)

@@ -30,6 +30,7 @@ class Costs:
         self._sizes: dict[str, Sizes] = {}
         self._runs = RunCosts(self._sizes, self._prices)
         self._date = max(one.date for one in table.sources.values())
+        self._latest: tuple[Run | None, float | None] = (None, None)
 
     def add(self, run: Run) -> float | None:
         """Add a run; returns what it has cost in USD.
@@ -38,16 +39,22 @@ class Costs:
         """
         if run.function in self._unread:
             self._read_size(self._unread[run.function])
-        return self._runs.add(run)
+        usd = self._runs.add(run)
+        self._latest = (run, usd)
+        return usd
 
     def of(self, run: Run) -> float | None:
-        """What a run that was added has cost in USD."""
-        return self._runs.of(run)
+        """What a run has cost in USD, which was added before. It is fast for the latest one."""
+        latest, usd = self._latest
+        return usd if latest is run else self._runs.of(run)
 
     def in_report(self) -> dict[str, Any]:
         """The arguments `costs` and `prices` of a report's document."""
+        if not self._prices:
+            return {}
+        functions = self._runs.functions
         costs = {
-            name: self._runs.functions[name].as_json(self._prices[self._regions[name]], self._date)
+            name: functions[name].as_json(self._prices[self._regions[name]], self._date)
             for name in self._sizes
         }
         return {"costs": costs, "prices": {"date": self._date, "regions": sorted(self._prices)}}

@@ -48,7 +48,9 @@ def test_the_same_costs_are_in_the_view_and_in_the_page() -> None:
 
 
 def test_a_region_without_prices_has_no_costs() -> None:
-    assert Costs([replace(DETECT, region="mars-north-1")]).add(run("detect")) is None
+    costs = Costs([replace(DETECT, region="mars-north-1")])
+    assert costs.add(run("detect")) is None
+    assert costs.in_report() == {}
 
 
 @pytest.mark.parametrize(("code", "calls"), [("AccessDeniedException", 1), ("ThrottlingException", 3)])
