@@ -7,7 +7,11 @@
     table.py        text for a terminal
     progress.py     progress on a terminal
     files.py        files that the user names
+    scratch.py      temporary databases
     examples.py     the examples at the end of a command's help
+    runs/           runs of functions, from their logs
+    report/         the report of runs: document and page
+    advice/         better sizes of functions, from their runs
     commands/       one module for each command, and `scar-launch`
     cost/           what runs cost
     launch/         one event for each existing file, and waiting for the results

@@ -1,5 +1,6 @@
 """The verbs of `scar`, one module each, and `scar-launch` (`launch`).
 
+advise.py      better sizes of functions, from their runs
 completion.py  shell completion
 cost.py        what a workflow costs
 diff.py        what a deployment would change
@@ -15,6 +16,7 @@ log.py         logs of Lambda and Batch
 ls.py          list functions or files
 new.py         create a folder with a workflow
 put.py         upload files
+report.py      what ran, as an HTML file
 retry.py       send the contents of failure queues again
 rm.py          delete stacks
 run.py         run a function
