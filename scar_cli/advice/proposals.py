@@ -18,6 +18,7 @@ from scar_cli.advice.measured import Measured
 from scar_cli.cost.compute import Compute
 from scar_cli.cost.estimate import JOB_START_S, Load, Option, estimate
 from scar_cli.runs.summary import Failures, FunctionNumbers
+from scar_cli.table import counted
 
 FEWEST_RUNS = 20
 _FILES = 1000
@@ -73,7 +74,7 @@ def advice_of(
     if measured.runs < FEWEST_RUNS and not (
         measured.out_of_memory or measured.timed_out or measured.delegated
     ):
-        note = f"Only {measured.runs} successful runs were found. A proposal needs at least {FEWEST_RUNS}."
+        note = f"{counted(measured.runs, 'successful run')}, but a proposal needs at least {FEWEST_RUNS}."
         return Advice(function.name, measured.runs, (), note)
     found = tuple(_proposals(function, measured, prices))
     note = "" if found else "The settings fit the measured runs."
@@ -113,7 +114,7 @@ def _memory(function: Function, measured: Measured, prices: RegionPrices | None)
         needed = min(2 * now, _MOST_MIB)
         if needed == now:
             return []
-        reason = f"{measured.out_of_memory:,} runs ran out of memory."
+        reason = f"{_runs(measured.out_of_memory)} ran out of memory."
         return [Proposal(("lambda", "memory"), str(now), str(needed), reason)]
     if not measured.peak_mib or measured.runs < FEWEST_RUNS:
         return []
@@ -161,7 +162,7 @@ def _job_size(
         return []
     if measured.out_of_memory:
         memory, vcpus = 2 * job.memory_mib, job.vcpus
-        peak = f"{measured.out_of_memory:,} jobs ran out of memory."
+        peak = f"{_runs(measured.out_of_memory)} ran out of memory."
     elif measured.peak_mib and measured.runs >= FEWEST_RUNS:
         memory = math.ceil(measured.peak_mib * _MEMORY_MARGIN)
         used = (
@@ -218,10 +219,10 @@ def _mode(function: Function, measured: Measured, prices: RegionPrices | None) -
         return None
     most_s = _MOST_S - function.container.timeout_threshold_s
     if measured.timed_out and function.timeout_s >= _MOST_S:
-        reason = f"{measured.timed_out:,} runs took longer than Lambda allows. Batch continues such runs."
+        reason = f"{_runs(measured.timed_out)} took longer than Lambda allows. Batch continues such runs."
     elif measured.out_of_memory and function.memory_mib >= _MOST_MIB:
         reason = (
-            f"{measured.out_of_memory:,} runs needed more memory than Lambda has. Batch continues such runs."
+            f"{_runs(measured.out_of_memory)} needed more memory than Lambda has. Batch continues such runs."
         )
     elif measured.longest_s * _TIME_MARGIN > most_s and measured.longest_s > most_s * 0.9:
         reason = f"The longest run took {measured.longest_s:.0f} s, and Lambda allows {most_s:,} s."
@@ -239,7 +240,7 @@ def _timeout(function: Function, measured: Measured) -> Proposal | None:
     reserved = function.container.timeout_threshold_s
     if measured.timed_out:
         needed = 2 * now
-        reason = f"{measured.timed_out:,} runs timed out."
+        reason = f"{_runs(measured.timed_out)} timed out."
     else:
         needed = _rounded_up(measured.longest_s * _TIME_MARGIN + reserved)
         longest = f"The longest run took {measured.longest_s:.1f} s"
@@ -313,6 +314,10 @@ def _with(function: Function, sizes: Iterable[Proposal]) -> Function:
         elif function.batch is not None:
             function = replace(function, batch=replace(function.batch, memory_mib=int(one.proposed)))
     return function
+
+
+def _runs(number: int) -> str:
+    return counted(number, "run", comma=True)
 
 
 def _usd(compute: Compute, seconds: float, prices: RegionPrices | None) -> float | None:

@@ -91,13 +91,13 @@ def test_memory_is_raised_if_it_hardly_suffices_or_did_not() -> None:
     assert close.proposed == "640"
     failed = run(status="failed", kind="OutOfMemory", error="The container ran out of memory")
     found = by_setting(advice(function(memory_mib=512), failed))["lambda.memory"]
-    assert (found.proposed, found.reason) == ("1024", "1 runs ran out of memory.")
+    assert (found.proposed, found.reason) == ("1024", "1 run ran out of memory.")
 
 
 def test_few_runs_are_no_measurement() -> None:
     found = advice(function(memory_mib=1024), *[run()] * 19)
     assert found.proposals == ()
-    assert found.note == "Only 19 successful runs were found. A proposal needs at least 20."
+    assert found.note == "19 successful runs, but a proposal needs at least 20."
 
 
 def test_settings_that_fit_are_left_alone() -> None:
