@@ -38,6 +38,7 @@ PATTERN = " ".join(
 LIVE_PATTERN = f'{PATTERN} ?"START RequestId"'
 """The same, for those who also want to know which runs have started and not ended."""
 
+_SURROGATE = "\\ud"
 _START = '{"scar": 1, '
 _MESSAGE = '"message": "'
 _METRICS = ', "_aws": {'
@@ -72,7 +73,7 @@ _PLAIN = frozenset((int, float, type(None)))
 _LONGEST_RUN_MS = 15 * 60 * 1000
 _RUNNER_BYTES = 90 * _MIB
 """The runner takes up to so much memory. A summary has the peak of the script alone. The memory that Lambda
-reports is that of both, but of all invocations so far; on the embedded cloud, it is that of other processes."""
+reports is that of both, but of all invocations; on the embedded cloud, it is that of other processes."""
 _MOST_STREAMS = 5000
 """Streams whose latest lines are kept. A stream that has not been written to for long is forgotten."""
 
@@ -406,6 +407,15 @@ def _request_of(text: str) -> str:
 
 def _parsed(text: str) -> dict[str, Any] | None:
     """A line of the runner without its metrics, which are as long as all the rest."""
+    content = _without_metrics(text)
+    if content is not None and _SURROGATE in text:
+        # Half of a character, which neither a file nor a database can contain.
+        whole = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+        content = json.loads(whole)
+    return content
+
+
+def _without_metrics(text: str) -> dict[str, Any] | None:
     if (cut := text.rfind(_METRICS)) > 0 and text.endswith("}}"):
         try:
             content = json.loads(text[:cut] + "}")

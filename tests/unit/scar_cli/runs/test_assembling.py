@@ -215,6 +215,11 @@ def test_runs_whose_last_lines_are_missing_are_found_at_the_end(own: type[Own]) 
     assert (run.status, run.billed_ms) == ("done", None)
 
 
+def test_half_of_a_character_is_replaced(own: type[Own]) -> None:
+    (run,) = runs_of(BATCH, own.summary("1", "a\ud800b😀", total_ms=5))
+    assert run.subject == "s3://b/in/a?b😀"
+
+
 def test_a_status_of_a_newer_runner_is_left_out(own: type[Own]) -> None:
     assert runs_of(BATCH, own.summary("1", "a", status="postponed")) == []
 
