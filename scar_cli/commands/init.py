@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,6 +102,8 @@ def command(
         refreshed = list(_refreshed(made)) if refresh_images else []
         if refreshed:
             click.echo("The tags of all images are resolved again", err=as_json)
+        if any(changes):
+            _tell_idle_cost(file, context, made)
         if not yes and (any(changes) or refreshed):
             confirm(f"Deploy {', '.join(one.name for one in made)}?")
         try:
@@ -121,6 +123,23 @@ def command(
         for function in functions:
             click.echo(f"{function.name} is deployed. {_next_step(function)}")
     return 0
+
+
+def _tell_idle_cost(file: str, context: Mapping[str, str], made: list[SynthesizedStack]) -> None:
+    """Print what the workflow costs while nothing runs. A deployment does not fail because of it."""
+    from fdl_schemas.load import check
+    from scar_cli.cost.idle import idle_in_words
+    from scar_cli.cost.known import configured_region
+
+    with suppress(UserError, OSError):
+        workflow = check(file).workflow
+        told = (
+            idle_in_words(workflow, made[0].region or configured_region(), context)
+            if workflow is not None
+            else None
+        )
+        if told is not None:
+            click.echo(click.style(told, dim=True) if takes_colours(sys.stderr) else told, err=True)
 
 
 def _refreshed(made: list[SynthesizedStack]) -> Iterator[str]:

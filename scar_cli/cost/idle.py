@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from fdl_schemas.model import Function, Workflow
 from fdl_schemas.prices.table import NoPriceError, RegionPrices
 from scar_cli.cost.compute import HOURS_PER_MONTH, Compute
-from scar_cli.cost.items import Item, added, priced, times
+from scar_cli.cost.items import Item, added, priced, times, total
+from scar_cli.cost.known import known_prices
 from scar_cli.cost.requests import GIB
 
+_CENT: Final = 0.005
 _POLLS: Final = 5 * 3 * 60 * HOURS_PER_MONTH
 """Lambda polls an empty queue over five connections, for 20 seconds each
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html)."""
@@ -35,6 +38,29 @@ def idle_cost(
     if (context or {}).get("dashboard") == "true":
         usages.append({"dashboard_month": 1.0})
     return priced(added(*usages), prices)
+
+
+def idle_in_words(workflow: Workflow, region: str, context: Mapping[str, str]) -> str | None:
+    """One sentence about a workflow that is about to be deployed; None: there are no prices.
+
+    :param region: of the deployment.
+    """
+    table = known_prices()
+    items: list[Item] = []
+    for place in dict.fromkeys(function.region or region for function in workflow.functions):
+        prices = table.of(place)
+        if prices is None:
+            return None
+        here = tuple(one for one in workflow.functions if (one.region or region) == place)
+        own = {} if items else context  # one dashboard
+        items += idle_cost(replace(workflow, functions=here), prices, context=own)
+    per_gb = (table.of(region) or prices).usd_or_none("ecr_gb_month")
+    costs = [f"{total(items):,.2f} USD a month"] if total(items) >= _CENT else []
+    if images_of(workflow)[0]:
+        price = f": {per_gb:.2f} USD a month for each GB" if per_gb is not None else ""
+        costs.append(f"the storage of its images in ECR{price}")
+    missing = "".join(f"; the price of {item.name} is unknown" for item in items if item.usd is None)
+    return f"While nothing runs, this costs {', and '.join(costs) or 'nothing'}{missing}."
 
 
 def images_of(workflow: Workflow) -> tuple[int, int]:

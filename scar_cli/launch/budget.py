@@ -2,8 +2,8 @@
 
 Runs report in the log what they took, so their cost is known some seconds after their end. That of the files
 whose events were accepted, and which have not been processed, is estimated from it: the mean, and three times
-the standard error of the prediction. A launch sends as many events as the limit allows, waits for results, and stops
-when the next one might pass the limit.
+the standard error of the prediction. A launch sends as many events as the limit allows, waits for results,
+and stops when the next one might pass the limit.
 
 The functions that process the results are counted, too. So are other runs of all these functions since the
 start of the launch: the log does not tell them apart.

@@ -10,7 +10,7 @@ from fdl_schemas.load import load_workflow
 from fdl_schemas.model import Function
 from fdl_schemas.prices.table import RegionPrices, load
 from scar_cli.cost.estimate import FunctionEstimate, Load, Option, estimate
-from scar_cli.cost.idle import idle_cost, images_of
+from scar_cli.cost.idle import idle_cost, idle_in_words, images_of
 from scar_cli.cost.items import total
 
 
@@ -149,3 +149,38 @@ def test_queues_vcpus_and_a_dashboard_cost_while_idle(tmp_path: Path) -> None:
     assert found["ec2:c6i.large"] == pytest.approx(2 * 0.085 * 730)
     assert found["ebs_gb_month"] == pytest.approx(2 * 30 * 0.08)
     assert found["ipv4_hour"] == pytest.approx(2 * 0.005 * 730)
+
+
+@pytest.mark.parametrize(
+    ("body", "context", "told"),
+    [
+        (
+            ONE.format("a", "busybox"),
+            {},
+            "the storage of its images in ECR: 0.10 USD a month for each GB.",
+        ),
+        (
+            ONE.format("a", "busybox")
+            + "      input: [{storage_provider: s3, path: bucket/in, queue: {}}]\n",
+            {"dashboard": "true"},
+            "3.26 USD a month, and the storage of its images in ECR: 0.10 USD a month for each GB.",
+        ),
+        (ONE.format("a", "busybox") + "      runtime: python3.13\n", {}, "nothing."),
+        (
+            ONE.format("a", "busybox")
+            + "      region: sa-east-1\n      input: [{storage_provider: s3, path: bucket/in, queue: {}}]\n",
+            {},
+            "the storage of its images in ECR: 0.10 USD a month for each GB; "
+            "the price of Queue requests is unknown.",
+        ),
+        (ONE.format("a", "busybox") + "      region: eu-north-1\n", {}, None),
+    ],
+)
+def test_a_deployment_tells_what_it_costs_while_idle(
+    body: str, context: dict[str, str], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = tmp_path / "idle.yaml"
+    file.write_text(f"functions:\n  aws:\n{body}")
+    found = idle_in_words(load_workflow(file), "us-east-1", context)
+    assert found == (None if told is None else f"While nothing runs, this costs {told}")
