@@ -62,7 +62,7 @@ class _Launch:
     throttled: int = 0
     jobs: int = 0
     billed_s: float = 0.0
-    """Time in Lambda; only of the simulation."""
+    """Time in Lambda; only of the simulation. `make chaos` prints it."""
 
 
 @dataclass

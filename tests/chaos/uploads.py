@@ -4,6 +4,8 @@ Real: S3, its notifications, SQS, the event source mapping and the handler, on t
 accepts 50 SubmitJob calls a second and answers them itself, so no job runs: what the jobs would process is
 read from the objects that the handler stored. If the machine takes longer than a minute for the uploads, the
 limit is lowered in proportion.
+
+For comparison, the same uploads without a queue are simulated (`benchmarks.batch_launch.one_by_one`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from benchmarks.batch_launch import one_by_one
+from fdl_schemas.prices.table import load
 from local_cloud.cloud import Running
 from tests.chaos.workload import Workload
 from tests.faults.injected.cloud import BEHIND, behind_proxy
@@ -41,6 +45,9 @@ _FDL = f"""functions:
 """
 _NO_PROGRESS_FOR_S = 90.0
 _UPLOADERS = 2
+_SECONDS = 60
+_MEMORY_GB = 0.5
+"""Default of a function."""
 
 
 @dataclass
@@ -102,7 +109,21 @@ def upload_many(folder: Path, files: int, seed: int, slower: float) -> int:
         f"above the limit, {failed} events in the failure queue, {len(wrong)} files not in exactly one job",
         flush=True,
     )
+    print(f"  {without_a_queue(files)}", flush=True)
     return len(wrong) + failed + (len(accepted.jobs) + throttled >= 100)
+
+
+def without_a_queue(files: int) -> str:
+    """What as many uploads in a minute would do without a queue, simulated."""
+    launch = one_by_one(files, files / _SECONDS)
+    prices = load().of("us-east-1")
+    assert prices is not None
+    usd = launch.billed_s * _MEMORY_GB * prices.usd("lambda_x86_gb_s")
+    return (
+        f"without a queue (simulated): {launch.calls:,} calls of SubmitJob, {launch.throttled:,} of these "
+        f"rejected; {launch.jobs:,} files with a job, {files - launch.jobs:,} events in the failure queue; "
+        f"{launch.billed_s:,.0f} billed seconds of Lambda, {usd:.2f} USD with 512 MB"
+    )
 
 
 def _upload(running: Running, names: list[str]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fdl_schemas.instances import vcpus_of_instance
-from fdl_schemas.model import Workflow
+from fdl_schemas.model import BatchJob, Workflow
+from fdl_schemas.prices.table import load
 
 RUNS = 2
 """A cold one and a warm one."""
-_LAMBDA_USD_PER_GB_S = 0.0000166667
-_FARGATE_USD_PER_VCPU_H = 0.04048
-_FARGATE_USD_PER_GB_H = 0.004445
-_EC2_USD_PER_VCPU_H = 0.14
+REGION: Final = "us-east-1"
+_PRICES = load().regions[REGION]
+_GPU_VCPU_H = max(_PRICES[f"ec2:g4dn.{size}"].usd / vcpus for size, vcpus in (("xlarge", 4), ("2xlarge", 8)))
 """Of g4dn, the most expensive of the default instance types."""
 _REQUESTS_USD = 0.01
 _ASSEMBLY_GB_S = 2.0 * 300
@@ -18,10 +20,16 @@ _ASSEMBLY_GB_S = 2.0 * 300
 _JOB_S = 600
 _LONGEST_INVOCATION_S = 60
 
+
+def _usd(key: str) -> float:
+    return _PRICES[key].usd
+
+
 ASSUMPTIONS = (
-    f"List prices of us-east-1 without the free tier: Lambda USD {_LAMBDA_USD_PER_GB_S:.10f} per GB-second, "
-    f"Fargate USD {_FARGATE_USD_PER_VCPU_H} per vCPU-hour and USD {_FARGATE_USD_PER_GB_H} per GB-hour, "
-    f"EC2 USD {_EC2_USD_PER_VCPU_H} per vCPU-hour.",
+    f"List prices of {REGION} without the free tier: "
+    f"Lambda USD {_usd('lambda_x86_gb_s'):.10f} per GB-second, "
+    f"Fargate USD {_usd('fargate_vcpu_hour')} per vCPU-hour and USD {_usd('fargate_gb_hour')} per GB-hour, "
+    f"EC2 USD {_GPU_VCPU_H:.4f} per vCPU-hour.",
     f"Each invocation counts with the timeout of its function, at most {_LONGEST_INVOCATION_S} s, or with "
     "the time that the whole run took, if that is known and shorter.",
     f"Each node of a Batch job counts with {_JOB_S // 60} minutes, each assembly of an image with 5 minutes "
@@ -39,12 +47,15 @@ def at_most(workflow: Workflow, invocations: int, measured_s: float | None = Non
     for function in workflow.functions:
         longest = min(function.timeout_s, _LONGEST_INVOCATION_S, measured_s or _LONGEST_INVOCATION_S)
         gb_s = RUNS * invocations * longest * function.memory_mib / 1024 + _ASSEMBLY_GB_S
-        total += gb_s * _LAMBDA_USD_PER_GB_S
+        total += gb_s * _usd("lambda_x86_gb_s")
         if (job := function.batch) is not None:
-            if job.on_fargate:
-                hourly = job.vcpus * _FARGATE_USD_PER_VCPU_H + job.memory_mib / 1024 * _FARGATE_USD_PER_GB_H
-            else:
-                hourly = vcpus_of_instance(job.vcpus, gpu=job.gpus > 0) * _EC2_USD_PER_VCPU_H
+            hourly = _hourly(job)
             nodes = 1 if job.multi_node is None else job.multi_node.number_nodes
             total += RUNS * nodes * hourly * _JOB_S / 3600
     return total
+
+
+def _hourly(job: BatchJob) -> float:
+    if job.on_fargate:
+        return job.vcpus * _usd("fargate_vcpu_hour") + job.memory_mib / 1024 * _usd("fargate_gb_hour")
+    return vcpus_of_instance(job.vcpus, gpu=job.gpus > 0) * _GPU_VCPU_H
