@@ -137,14 +137,14 @@ def _selected(fdl: str, name: str | None) -> Workflow:
 def _estimate(workflow: Workflow, region: str, load: Load, image_bytes: int, *, as_json: bool) -> None:
     from scar_cli.cost import shown
     from scar_cli.cost.estimate import estimates
-    from scar_cli.cost.idle import idle_cost, images_of
+    from scar_cli.cost.idle import idle_by_region, images_of
     from scar_cli.cost.items import total
 
     prices = known_prices()
     by_region = {one.region: prices_of(one.region or region, prices) for one in workflow.functions}
     found = estimates(workflow, load, by_region)
-    own = by_region.get(None) or next(iter(by_region.values()))
-    idle = idle_cost(workflow, own, image_bytes=image_bytes)
+    idle = idle_by_region(workflow, by_region, image_bytes=image_bytes)
+    per_month = sum(total(items) for _, items in idle)
     if as_json:
         answer = {
             "files": load.files,
@@ -152,16 +152,25 @@ def _estimate(workflow: Workflow, region: str, load: Load, image_bytes: int, *, 
             "bytes": load.size,
             "free_tier": False,
             "functions": [shown.estimate_as_json(one, load, prices) for one in found],
-            "idle": {"usd_per_month": total(idle), "items": shown.items_as_json(idle, prices, own)},
+            "idle": {
+                "usd_per_month": per_month,
+                "items": [
+                    {"region": own.region, **item}
+                    for own, items in idle
+                    for item in shown.items_as_json(items, prices, own)
+                ],
+            },
         }
         click.echo(json.dumps(answer))
         return
     shown.print_estimate(workflow.source.name, found, load, prices)
     images = images_of(workflow)[0]
     with_images = f", with {counted(images, 'image')} in ECR" if images else ""
-    click.echo(f"While nothing runs: {shown.usd(total(idle))} USD a month{with_images}.")
-    for line in shown.missing_in_words([*(item for one in found for item in one.items), *idle], own.region):
-        click.echo(line, err=True)
+    click.echo(f"While nothing runs: {shown.usd(per_month)} USD a month{with_images}.")
+    for own, items in idle:
+        used = [item for one in found if one.prices.region == own.region for item in one.items]
+        for line in shown.missing_in_words([*used, *items], own.region):
+            click.echo(line, err=True)
 
 
 def _after(since: str, choice: Choice, *, as_json: bool) -> int:

@@ -30,14 +30,39 @@ def idle_cost(
 
     :param image_bytes: compressed size of an image in a registry, which is unknown before it is assembled;
         None: such images are left out. Image files have their own size.
-    :param context: values of `-c`: `dashboard`.
+    :param context: values of `-c`: `dashboard`, `alarm_email`, `alarm_topic`.
     """
     usages: list[dict[str, float]] = [_of_function(function, prices) for function in workflow.functions]
     number, known_bytes = images_of(workflow)
     usages.append({"ecr_gb_month": (known_bytes + number * (image_bytes or 0)) / GIB})
-    if (context or {}).get("dashboard") == "true":
+    context = context or {}
+    if context.get("dashboard") == "true":
         usages.append({"dashboard_month": 1.0})
+    if context.get("alarm_email") or context.get("alarm_topic"):
+        usages.append({"alarm_month": float(sum(map(_alarm_metrics, workflow.functions)))})
     return priced(added(*usages), prices)
+
+
+def idle_by_region(
+    workflow: Workflow,
+    prices_of: Mapping[str | None, RegionPrices],
+    *,
+    image_bytes: int | None = None,
+    context: Mapping[str, str] | None = None,
+) -> list[tuple[RegionPrices, tuple[Item, ...]]]:
+    """The items of a month for each region of a workflow.
+
+    :param prices_of: the prices of each function's region; `None` is that of the deployment.
+    """
+    found: list[tuple[RegionPrices, tuple[Item, ...]]] = []
+    regions = {prices.region: prices for prices in prices_of.values()}
+    for prices in regions.values():
+        here = tuple(one for one in workflow.functions if prices_of[one.region].region == prices.region)
+        # The stack has one dashboard.
+        own = {key: value for key, value in (context or {}).items() if not found or key != "dashboard"}
+        part = replace(workflow, functions=here)
+        found.append((prices, idle_cost(part, prices, image_bytes=image_bytes, context=own)))
+    return found
 
 
 def idle_in_words(workflow: Workflow, region: str, context: Mapping[str, str]) -> str | None:
@@ -46,15 +71,12 @@ def idle_in_words(workflow: Workflow, region: str, context: Mapping[str, str]) -
     :param region: of the deployment.
     """
     table = known_prices()
-    items: list[Item] = []
-    for place in dict.fromkeys(function.region or region for function in workflow.functions):
-        prices = table.of(place)
-        if prices is None:
-            return None
-        here = tuple(one for one in workflow.functions if (one.region or region) == place)
-        own = {} if items else context  # one dashboard
-        items += idle_cost(replace(workflow, functions=here), prices, context=own)
-    per_gb = (table.of(region) or prices).usd_or_none("ecr_gb_month")
+    prices_of = {one.region: table.of(one.region or region) for one in workflow.functions}
+    known = {place: prices for place, prices in prices_of.items() if prices is not None}
+    if len(known) < len(prices_of):
+        return None
+    items = [item for _, some in idle_by_region(workflow, known, context=context) for item in some]
+    per_gb = next(iter(known.values())).usd_or_none("ecr_gb_month")
     costs = [f"{total(items):,.2f} USD a month"] if total(items) >= _CENT else []
     if images_of(workflow)[0]:
         price = f": {per_gb:.2f} USD a month for each GB" if per_gb is not None else ""
@@ -64,7 +86,7 @@ def idle_in_words(workflow: Workflow, region: str, context: Mapping[str, str]) -
 
 
 def images_of(workflow: Workflow) -> tuple[int, int]:
-    """How many images of registries are stored in ECR, and the bytes of those that are local files."""
+    """How many images of registries are stored in ECR (in each region), and the bytes of those that are local files."""
     files, references = set(), set()
     for function in workflow.functions:
         if not function.needs_assembled_image:
@@ -72,15 +94,24 @@ def images_of(workflow: Workflow) -> tuple[int, int]:
         if function.container.image_file is not None:
             files.add(function.container.image_file)
         else:
-            references.add((function.container.image, function.architecture))
+            references.add((function.container.image, function.architecture, function.region))
     return len(references), sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _alarm_metrics(function: Function) -> int:
+    """Metrics of the alarms on a function; AWS charges for each of them, even if functions share an alarm.
+
+    Failed events, throttled invocations, the error rate (two), and the age of the oldest event in each queue
+    and in Lambda.
+    """
+    return 4 + len({entry.queue for entry in function.inputs})
 
 
 def _of_function(function: Function, prices: RegionPrices) -> dict[str, float]:
     usage: dict[str, float] = {}
-    queues = sum(entry.queue is not None for entry in function.inputs)
+    queues = {entry.queue for entry in function.inputs if entry.queue is not None}
     if queues:
-        usage["sqs_request"] = float(queues * _POLLS)
+        usage["sqs_request"] = float(len(queues) * _POLLS)
     job = function.batch
     if job is not None and not job.on_fargate and job.compute_resources.min_v_cpus:
         compute = Compute.of_batch(function, job)

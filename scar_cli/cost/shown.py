@@ -36,8 +36,9 @@ def print_estimate(file: str, found: Sequence[FunctionEstimate], load: Load, pri
         rows = [_row(option, option is one.cheapest, load) for option in one.options]
         green = {number for number, option in enumerate(one.options) if option is one.cheapest}
         _print_table(head, rows, right=(1, 2), green=green)
-        click.echo()
-        print_items("AS IT IS", one.items)
+        if one.items:
+            click.echo()
+            print_items("AS IT IS", one.items)
         for note in one.notes:
             click.echo(f"{one.function.name}: {note}.", err=True)
     click.echo()
@@ -124,8 +125,8 @@ def estimate_as_json(one: FunctionEstimate, load: Load, prices: Prices) -> dict[
     return {
         "function": one.function.name,
         "region": one.prices.region,
-        "usd": total(one.items),
-        "usd_per_1000_files": total(one.items) / load.files * 1000,
+        "usd": total(one.items) if one.items else None,
+        "usd_per_1000_files": total(one.items) / load.files * 1000 if one.items else None,
         "items": items_as_json(one.items, prices, one.prices),
         "options": options,
         "notes": list(one.notes),

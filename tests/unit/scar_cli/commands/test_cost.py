@@ -69,6 +69,30 @@ def test_the_region_comes_from_the_option_the_environment_and_the_function(
     assert "thumbs (ap-south-1)" in run("w.yaml", "--seconds", "1").stdout
 
 
+def test_a_place_without_a_price_has_no_items() -> None:
+    fdl = FDL.replace("memory: 512", "execution_mode: batch")
+    fdl += "    batch: {vcpus: 1, memory: 1024, compute_resources: {type: EC2, instance_types: [x1e]}}\n"
+    Path("w.yaml").write_text(fdl)
+    done = run("w.yaml", "--seconds", "1")
+    assert "as it is; no price in the table: EC2 x1e" in done.stdout
+    assert "AS IT IS" not in done.stdout
+    (function,) = json.loads(run("w.yaml", "--seconds", "1", "--json").stdout)["functions"]
+    assert function["usd"] is function["usd_per_1000_files"] is None
+
+
+def test_each_region_of_a_workflow_has_its_own_idle_price() -> None:
+    second = FDL.partition("  aws:\n")[2].replace("thumbs", "more").replace("bucket", "other")
+    Path("w.yaml").write_text(FDL + second.replace("memory: 512", "region: sa-east-1"))
+    done = run("w.yaml", "--seconds", "1")
+    assert "While nothing runs: 0.0466 USD a month, with 2 images in ECR." in done.stdout
+    assert "no price for sa-east-1: Custom metrics, ECR storage." in done.stderr
+    idle = json.loads(run("w.yaml", "--seconds", "1", "--json").stdout)["idle"]
+    assert [(item["region"], item["usd"] is None) for item in idle["items"]] == [
+        ("us-east-1", False),
+        ("sa-east-1", True),
+    ]
+
+
 def test_json_names_the_source_of_each_price() -> None:
     done = run("w.yaml", "--seconds", "12", "--json")
     told = json.loads(done.stdout)

@@ -136,6 +136,20 @@ def test_a_workflow_costs_nothing_while_idle_except_for_its_images(tmp_path: Pat
     assert images_of(load_workflow(tmp_path / "idle.yaml")) == (2, 0)
 
 
+def test_each_metric_of_an_alarm_costs_while_idle(tmp_path: Path) -> None:
+    inputs = (
+        "      input:\n"
+        "        - {storage_provider: s3, path: bucket/one, queue: {}}\n"
+        "        - {storage_provider: s3, path: bucket/two, queue: {}}\n"
+    )
+    direct = "      input: [{storage_provider: s3, path: bucket/three}]\n"
+    body = ONE.format("a", "busybox") + inputs + ONE.format("b", "busybox")
+    body += ONE.format("c", "busybox") + direct
+    found = idle(tmp_path, body, context={"alarm_email": "me@example.org"})
+    # 4 of each function, and the oldest event: of a in its queue for both inputs, of c in Lambda.
+    assert found == {"alarm_month": pytest.approx(1.40), "sqs_request": pytest.approx(0.2628)}
+
+
 def test_queues_vcpus_and_a_dashboard_cost_while_idle(tmp_path: Path) -> None:
     queue = "      input: [{storage_provider: s3, path: bucket/in, queue: {}}]\n"
     found = idle(tmp_path, ONE.format("a", "busybox") + queue, context={"dashboard": "true"})
@@ -170,8 +184,7 @@ def test_queues_vcpus_and_a_dashboard_cost_while_idle(tmp_path: Path) -> None:
             ONE.format("a", "busybox")
             + "      region: sa-east-1\n      input: [{storage_provider: s3, path: bucket/in, queue: {}}]\n",
             {},
-            "the storage of its images in ECR: 0.10 USD a month for each GB; "
-            "the price of Queue requests is unknown.",
+            "the storage of its images in ECR; the price of Queue requests is unknown.",
         ),
         (ONE.format("a", "busybox") + "      region: eu-north-1\n", {}, None),
     ],
