@@ -224,6 +224,7 @@ def make(shell: Shell) -> None:
     )
     save("validate", "scar validate", shell.shown("scar validate mistake.yaml", code=2))
 
+    estimate = shell.shown("scar cost single-function.yaml --files 10000 --seconds 12 --size 5MB")
     texts = shell.folder / "texts"
     texts.mkdir()
     script = shell.folder / "count-words.sh"
@@ -239,6 +240,7 @@ def make(shell: Shell) -> None:
     save("launch", "scar-launch", launch)
     save("status", "scar status", shell.shown("scar status", code=1))
     save("ls", "scar ls", shell.shown("scar ls"), shell.shown("scar ls -b scar-words/counts | head -n 4"))
+    save("cost", "scar cost", estimate, shell.shown("scar cost --since 1d"))
 
     (shell.folder / "books.yaml").write_text(_CHAIN, encoding="utf-8")
     (shell.folder / "split.sh").write_text(_SPLIT, encoding="utf-8")

@@ -1,7 +1,7 @@
 """The table of prices.
 
-A price that no source states is not in the table: `NoPriceError` says so. Prices are never copied from one
-region to another.
+A price that no source states is not in the table: reading it raises `NoPriceError`. Prices are never copied
+from one region to another.
 
 Prices are those of the first paid tier, in USD, without the free tier, taxes and discounts.
 """

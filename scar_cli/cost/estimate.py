@@ -43,7 +43,7 @@ class Load:
     size: int
     """Bytes of an input, and of each output."""
     uploaded: bool = True
-    """Whether inputs come from outside of the workflow."""
+    """Whether inputs come from outside the workflow."""
     metrics: bool = True
     """Whether runs write custom metrics."""
 

@@ -86,7 +86,7 @@ def idle_in_words(workflow: Workflow, region: str, context: Mapping[str, str]) -
 
 
 def images_of(workflow: Workflow) -> tuple[int, int]:
-    """How many images of registries are stored in ECR (in each region), and the bytes of those that are local files."""
+    """How many images of registries are stored in ECR, counted by region, and the bytes of image files."""
     files, references = set(), set()
     for function in workflow.functions:
         if not function.needs_assembled_image:

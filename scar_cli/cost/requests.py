@@ -48,7 +48,7 @@ def reads(size: int) -> int:
 def of_storage(function: Function, size: int, *, uploaded: bool) -> dict[str, float]:
     """Reading the input and writing one output of the same size to each output.
 
-    `uploaded`: the input is written from outside of the workflow, so that the upload and its storage for a
+    `uploaded`: the input is written from outside the workflow, so that the upload and its storage for a
     month are added.
     """
     usage = {"s3_put": 0.0, "s3_get": 0.0, "s3_gb_month": 0.0, "transfer_gb": 0.0}

@@ -29,7 +29,7 @@ from scar_cli.cost.deployed import sizes_of
 from scar_cli.cost.known import prices_of
 from scar_cli.cost.runs import RunCosts
 from scar_cli.errors import UserError
-from scar_cli.launch.plan import Plan
+from scar_cli.launch.plan import Plan, in_digits
 from scar_cli.runs.assembling import PATTERN, RunAssembler, assembler
 from scar_cli.runs.model import HANDED_ON, Run
 from scar_cli.table import counted
@@ -175,8 +175,8 @@ class Budget:
         left = round(self.files_left(sent))
         waiting = f", and {counted(left, 'file')} on the way" if left else ""
         return UserError(
-            f"The launch stopped, because the next file might pass --max-cost {self.limit_usd:g}: "
-            f"runs have cost {self.spent:.4g} USD so far{waiting}",
+            f"The launch stopped, because the next file might pass --max-cost {in_digits(self.limit_usd)}: "
+            f"runs have cost {in_digits(float(f'{self.spent:.4g}'))} USD so far{waiting}",
             "To continue, use a higher limit",
             exit_code=1,
         )

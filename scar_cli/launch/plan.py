@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,11 @@ _HAS_TO_FIT = {
     "inputs": "a function with other inputs",
     "arrays": "a function in another mode",
 }
+
+
+def in_digits(amount: float) -> str:
+    """`0.00001234`, `20`: all digits, without an exponent."""
+    return format(Decimal(repr(amount)).normalize(), "f")
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ class Plan:
         if self.options.rate is not None:
             words += ["--rate", self.options.rate]
         if self.options.max_cost is not None:
-            words += ["--max-cost", f"{self.options.max_cost:g}"]
+            words += ["--max-cost", in_digits(self.options.max_cost)]
         return shlex.join(words)
 
     def described(self) -> dict[str, Any]:

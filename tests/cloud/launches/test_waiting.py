@@ -160,7 +160,7 @@ def test_what_cannot_be_waited_for_or_left_out_is_said_before_anything_is_sent(d
 
 def test_a_launch_stops_before_its_limit_and_what_ran_has_a_price(deployed: Deployed) -> None:
     _output, errors = deployed.launch("-n", "distributed-copy", "--max-cost", "0.00001", code=1)
-    assert "might pass --max-cost 1e-05: runs have cost 0.0" in errors
+    assert "might pass --max-cost 0.00001: runs have cost 0.0" in errors
     resumed = re.search(r"Accepted so far: 1 event. To resume: scar-launch --resume (\S+) ", errors)
     assert resumed is not None, errors
     process = deployed.start("--resume", resumed[1], "--max-cost", "1", "--json")
