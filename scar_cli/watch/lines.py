@@ -68,7 +68,7 @@ def text_lines(found: Snapshot, earlier: Snapshot | None) -> Iterator[str]:
         yield f"... and {missed:,} more failures"
     for one in fresh:
         moment = f"{_moment(one.at_ms)}  failed: {printable(one.function)}"
-        yield f"{moment}  {printable(one.subject)}  {printable(one.reason)}"
+        yield f"{moment}  {printable(one.subject)}  {printable(one.explained)}"
     functions = found.functions
     words = [
         _moment(found.now_ms),
@@ -101,7 +101,13 @@ def json_object(found: Snapshot, earlier: Snapshot | None) -> dict[str, Any]:
         "since": iso_time(found.since_ms),
         "functions": [_function(one) for one in found.functions],
         "failures": [
-            {"time": iso_time(one.at_ms), "function": one.function, "file": one.subject, "reason": one.reason}
+            {
+                "time": iso_time(one.at_ms),
+                "function": one.function,
+                "file": one.subject,
+                "reason": one.reason,
+                "last_line": one.last_line,
+            }
             for one in failures
         ],
         "failures_left_out": missed,

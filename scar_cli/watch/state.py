@@ -21,6 +21,7 @@ _ENOUGH_RUNS = 20
 """Runs in a minute that give a steady rate; of fewer, the last ten minutes are used."""
 _FAILURES_KEPT = 200
 _REASONS_KEPT = 1000
+_LINE_LENGTH = 200
 OTHER_REASONS = "(other reasons)"
 
 
@@ -77,6 +78,13 @@ class Failure:
     function: str
     subject: str
     reason: str
+    last_line: str = ""
+    """Of the output of the script."""
+
+    @property
+    def explained(self) -> str:
+        """The reason with the last line of the output."""
+        return f"{self.reason}: {self.last_line}" if self.last_line else self.reason
 
 
 @dataclass(frozen=True)
@@ -261,7 +269,8 @@ class State:
 
     def _take_failure(self, run: Run) -> None:
         reason = reason_of(run)
-        self._failures.append(Failure(int(run.ended_ms), run.function, run.subject, reason))
+        output = (run.last_lines or "").rstrip().rpartition("\n")[2][:_LINE_LENGTH]
+        self._failures.append(Failure(int(run.ended_ms), run.function, run.subject, reason, output))
         self._all_failures += 1
         key = (run.function, reason)
         if key not in self._reasons and len(self._reasons) >= _REASONS_KEPT:

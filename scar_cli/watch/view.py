@@ -235,7 +235,7 @@ def _failures(found: Snapshot, width: int) -> list[Text]:
 def _failure(one: Failure, width: int) -> list[Text]:
     clock, function, subject = _clock(one.at_ms), printable(one.function), printable(one.subject)
     text = Text(f"{clock} ").append(function, style="bold").append(f" {subject}")
-    reason = Text(printable(one.reason), style="red")
+    reason = Text(printable(one.explained), style="red")
     if width >= _WIDE and text.cell_len + reason.cell_len + 2 <= width:
         return [text.append(_GAP).append_text(reason)]
     return [text, Text(" " * (len(clock) + 1)).append_text(reason)]

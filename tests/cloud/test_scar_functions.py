@@ -391,8 +391,9 @@ def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
         terminal.shows(r"INPUT +BATCH ")
         (failure,) = next(found["failures"] for found in objects if found["failures"])
         assert failure["function"] == "verb-http"
-        assert failure["reason"].startswith("ContainerFailed: ")
-        terminal.shows(r"FAILURES \(\d+\).* verb-http .*ContainerFailed: ")
+        assert "The container exited with code 9" in failure["reason"]
+        assert failure["last_line"] == "first line of a run"
+        terminal.shows(r"FAILURES \(\d+\).* verb-http .*code 9: first line of a run")
         expected = scar("status", "-n", "verb-http", code=None).code
         for process in (follower, terminal.process):
             process.send_signal(signal.SIGINT)

@@ -44,5 +44,6 @@ def run(name: str, status: str = "done", seconds_ago: float = 1.0, subject: str 
     return Run(name, "us-east-1", "lambda", status, ended - 500, ended, "request", "stream", subject, **more)
 
 
-def failed(name: str, subject: str, error: str, seconds_ago: float = 1.0) -> Run:
-    return run(name, "failed", seconds_ago, subject, kind="ContainerFailed", error=error)
+def failed(name: str, subject: str, error: str, seconds_ago: float = 1.0, output: str = "") -> Run:
+    more = {"kind": "ContainerFailed", "error": error, "last_lines": output}
+    return run(name, "failed", seconds_ago, subject, **more)

@@ -31,7 +31,7 @@ def state() -> State:
     found = State(WORKFLOW, NOW_MS - 600_000, cost=lambda _run: 0.01)
     for seconds in range(1, 61):
         found.take(run("merge", seconds_ago=float(seconds)))
-    found.take(failed("detect", "s3://video/frames/\x1b1", "Exit code 3: no picture", 61))
+    found.take(failed("detect", "s3://video/frames/\x1b1", "Exit code 3", 61, "no picture"))
     found.set_queues("merge", Queues(input_queue=1200, failure_queue=1))
     found.set_queues("split", Queues(batch_waiting=4, batch_running=2))
     found.is_complete = True
@@ -135,7 +135,8 @@ def test_json_has_the_numbers_of_each_function_and_new_failures() -> None:
             "time": "2026-02-02T02:38:59Z",
             "function": "detect",
             "file": "s3://video/frames/\x1b1",
-            "reason": "ContainerFailed: Exit code 3: no picture",
+            "reason": "ContainerFailed: Exit code 3",
+            "last_line": "no picture",
         }
     ]
     assert (found["time"], found["since"]) == ("2026-02-02T02:40:00Z", "2026-02-02T02:30:00Z")

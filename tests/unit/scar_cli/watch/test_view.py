@@ -83,7 +83,9 @@ def busy() -> Snapshot:
     for seconds in range(1, 601):
         state.take(run("detect", seconds_ago=float(seconds)))
         state.take(run("merge", seconds_ago=seconds / 2))
-    state.take(failed("detect", "s3://video/frames/frame-0041.png", "Exit code 3: no picture", 61))
+    state.take(
+        failed("detect", "s3://video/frames/frame-0041.png", "Exit code 3", 61, "reading\nno picture\n")
+    )
     state.take(failed("merge", "s3://video/objects/\x1b[2J", "Exit code 4", 31))
     state.set_queues("split", Queues(batch_waiting=12, batch_running=2, batch_is_least=True))
     state.set_queues("merge", Queues(input_queue=1200, failure_queue=1))
