@@ -16,6 +16,7 @@
     s3/                Amazon S3
     cloudformation/    AWS CloudFormation
     logs/              Amazon CloudWatch Logs
+    metrics/           Amazon CloudWatch metrics, alarms and dashboards
     messages/          Amazon SQS, SNS and EventBridge
     dynamodb/          Amazon DynamoDB
     step_functions/    AWS Step Functions

@@ -103,6 +103,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         from local_cloud.messages import chains, rule_targets, topics
         from local_cloud.messages.move_tasks import MoveTasks
         from local_cloud.messages.queues import QueueMessages
+        from local_cloud.metrics import alarms, data_points, published, queries
         from local_cloud.s3 import filters as s3_filters
         from local_cloud.s3 import reads as s3_reads
         from local_cloud.s3 import stack as s3_stack
@@ -142,8 +143,10 @@ def install(  # noqa: PLR0915 (a line for each extension)
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
             *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
             *(dynamodb_stack, nested_stacks, destinations, lambda_stack, patterns),
+            *(data_points, published, queries),
         ):
             extension.install()
+        alarms.install(published.Queues().sample)
         answers.install(store)
         snapshots = Snapshots(store)
         snapshots.install(

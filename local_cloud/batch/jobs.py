@@ -212,7 +212,9 @@ class JobRunner(BackgroundWork):
             needed = self._vcpus_of(scope, job)
             suitable = [environment for environment in environments if needed <= environment.vcpus]
             if not suitable:
-                job["statusReason"] = _STUCK
+                if job.get("statusReason") != _STUCK:
+                    job["statusReason"] = _STUCK
+                    self._emit(scope, job, records.BLOCKED)
                 self._cancel_if_too_late(scope, job)
                 continue
             if len(self._running) >= self._parallel:
@@ -424,12 +426,15 @@ class JobRunner(BackgroundWork):
         level = logging.DEBUG if _is_child(job) else logging.INFO  # an array job can have thousands
         _log.log(level, "job %s (%s): %s", job["jobId"], job["jobName"], state)
         self._keep(scope, job)
-        try:
-            records.emit_state_change(scope, job)
-        except Exception:
-            _log.exception("event of job %s", job["jobId"])
+        self._emit(scope, job, records.STATE_CHANGE)
         if _is_child(job):
             self._count(scope, job, before)
+
+    def _emit(self, scope: Scope, job: Record, kind: str) -> None:
+        try:
+            records.emit(scope, job, kind)
+        except Exception:
+            _log.exception("event of job %s", job["jobId"])
 
     def _count(self, scope: Scope, child: Record, before: str) -> None:
         """Take a child's change of state over into its array job, which ends with the last of them."""

@@ -232,12 +232,15 @@ def time_limit_actions(scope: Scope, queue_arn: str) -> list[Record]:
     return list(queue.get("jobStateTimeLimitActions") or [])
 
 
-def emit_state_change(scope: Scope, job: Record) -> None:
-    """Put `Batch Job State Change` on the account's default event bus."""
+STATE_CHANGE, BLOCKED = "Batch Job State Change", "Batch Job Queue Blocked"
+
+
+def emit(scope: Scope, job: Record, kind: str) -> None:
+    """Put an event about a job on the account's default event bus."""
     entry = {
         "Source": "aws.batch",
-        "DetailType": "Batch Job State Change",
-        "Resources": [job["jobArn"]],
+        "DetailType": kind,
+        "Resources": [job["jobArn"]] if kind == STATE_CHANGE else [job["jobArn"], job["jobQueue"]],
         "Detail": json.dumps(job),
     }
     with request_scope(scope.account, scope.region):

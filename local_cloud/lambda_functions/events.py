@@ -33,6 +33,7 @@ from ministack.services import eventbridge, lambda_svc, sns
 from local_cloud.lambda_functions import event_failures, loops, request_ids
 from local_cloud.lambda_functions.queue_sources import MessageBatch, QueueSources
 from local_cloud.messages import chains
+from local_cloud.metrics.published import record_event_age
 from local_cloud.patches import Original, replaces
 from local_cloud.state.stopping import BackgroundWork
 from local_cloud.state.store import Store
@@ -222,6 +223,7 @@ class EventQueue(BackgroundWork):
                 record, {**config, "FunctionArn": invocation.function_arn}
             )
             settings = event_invoke_config(record, invocation.function_arn)
+            record_event_age(name, time.time() - invocation.queued_at)
             chain = chains.current.set(invocation.chain)
             request_id = request_ids.current.set(invocation.request_id)
             is_loop = loops.is_loop(invocation.chain, function)

@@ -182,6 +182,12 @@ class QueuedMessages:
             hidden = len(self._all) - len(self._ready)
             return len(self._ready), hidden - len(self._delayed), len(self._delayed)
 
+    def oldest_age_s(self) -> float:
+        """The age of the oldest message; 0 without messages."""
+        with self._store.transaction():
+            self._settle()
+            return max(0.0, time.time() - self._by_age[0][0]) if self._by_age else 0.0
+
     def available(self) -> tuple[int, int, float | None, float | None]:
         """The number and size (in an event of Lambda) of visible messages, since when the first of them is
         visible, and when the next one will be, on the monotonic clock."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ministack.services import batch as emulator
-from ministack.services import cloudwatch_logs, efs
+from ministack.services import cloudwatch_logs, efs, eventbridge
 
 from local_cloud import leash
 from local_cloud.batch import volumes
@@ -666,11 +666,17 @@ def test_a_job_that_can_never_run_is_cancelled_when_its_queue_says_so(
     reason = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
     action = {"reason": reason, "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}
     batch.update_job_queue({"jobQueue": "q", "jobStateTimeLimitActions": [action]})
+    sent: list[Job] = []
+    monkeypatch.setattr(eventbridge, "_put_events", lambda request, **_: sent.extend(request["Entries"]))
     batch.runner.resume()
     stuck = submit(batch, "q", vcpus=2)
     scheduled()
     assert job(batch, stuck)["status"] == "RUNNABLE"
     assert job(batch, stuck)["statusReason"].startswith(f"{reason} - ")
+    scheduled()
+    (event,) = (one for one in sent if one["DetailType"] == "Batch Job Queue Blocked")
+    assert json.loads(event["Detail"])["statusReason"].startswith(f"{reason} - ")
+    assert event["Resources"][1].endswith(":job-queue/q")
     monotonic = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 600)
     found = ended(batch, stuck)
