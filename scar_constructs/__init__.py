@@ -27,6 +27,7 @@ else in this package is internal and can change at any time.
     batch/              AWS Batch for a function
     storage/            buckets, folders, notifications, settings of storage providers
     endpoints/          HTTP endpoints
+    monitoring/         the dashboard, and alarms
     launch/             the state machines behind `scar-launch --distributed`
     handlers/           the programs behind custom resources; never imported
 

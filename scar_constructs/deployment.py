@@ -26,6 +26,9 @@ METRICS = "metrics"
 DISTRIBUTED_LAUNCH = "distributed_launch"
 """Context key: whether launches can run in AWS (`DistributedLaunch`)."""
 
+DASHBOARD, ALARM_EMAIL, ALARM_TOPIC = "dashboard", "alarm_email", "alarm_topic"
+"""Context keys: see `scar_constructs.monitoring`."""
+
 CONTEXT_KEYS: Mapping[str, str] = {
     "fdl": "path of the FDL file, e.g. -c fdl=examples/video-process/scar-video-process.yaml",
     "stack": "name of the stack; default: the FDL file's stem",
@@ -44,6 +47,9 @@ CONTEXT_KEYS: Mapping[str, str] = {
     METRICS: "`false` leaves the metrics of runs out of CloudWatch, where they cost money; default: `true`",
     DISTRIBUTED_LAUNCH: "`true` creates, for each function that reads from S3 and is not in `batch` mode, "
     "the state machine that `scar-launch --distributed` starts; default: `false`",
+    DASHBOARD: "`true` creates a CloudWatch dashboard; default: `false`",
+    ALARM_EMAIL: "creates alarms, and a topic that sends their notifications to this e-mail address",
+    ALARM_TOPIC: "creates alarms that notify an existing SNS topic, by its ARN",
 }
 """Every context key that this app reads, with its description."""
 
@@ -76,6 +82,14 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
         re.compile(r"none|download|sha256:[0-9a-f]{64}"),
         "`none`, `download`, or `sha256:` and 64 digits",
     ),
+    ALARM_EMAIL: (
+        re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
+        "one e-mail address, such as team@example.org",
+    ),
+    ALARM_TOPIC: (
+        re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"),
+        "the ARN of a standard topic, `arn:aws:sns:REGION:ACCOUNT:NAME`",
+    ),
 }
 """The pattern for the value of a context key, and its description in messages."""
 
@@ -107,6 +121,10 @@ class Deployment:
     metrics: bool = True
     vpc: str | None = None
     """`default` or the ID of a VPC; None: a VPC is created if jobs need one."""
+    dashboard: bool = False
+    alarm_email: str | None = None
+    alarm_topic: str | None = None
+    """An ARN. At most one of both is set; if neither is, there are no alarms."""
 
     @classmethod
     def from_context(cls, context: Mapping[str, object]) -> Deployment:
@@ -129,6 +147,7 @@ class Deployment:
         vpc = _text(context, "vpc")
         mirrors = _names(context, "registry_mirrors")
         udocker_tools = _text(context, UDOCKER_TOOLS)
+        email, topic = _text(context, ALARM_EMAIL), _text(context, ALARM_TOPIC)
         for key, values in (
             ("stack", (stack_name,)),
             ("bucket_suffix", (suffix,)),
@@ -138,11 +157,18 @@ class Deployment:
             ("vpc", (vpc,)),
             ("registry_mirrors", mirrors),
             (UDOCKER_TOOLS, (udocker_tools,)),
+            (ALARM_EMAIL, (email,)),
+            (ALARM_TOPIC, (topic,)),
         ):
             pattern, expected = _FORMS[key]
             for value in values:
                 if value is not None and not pattern.fullmatch(value):
                     raise DeploymentError(f"-c {key}={value}: expected {expected}")
+        if email is not None and topic is not None:
+            raise DeploymentError(
+                f"-c {ALARM_EMAIL}={email}: {ALARM_TOPIC} is also set; remove one of them, and subscribe the "
+                "address to the topic"
+            )
         return cls(
             fdl=Path(fdl),
             stack_name=_staged(
@@ -158,6 +184,9 @@ class Deployment:
             distributed_launch=_yes_or_no(context, DISTRIBUTED_LAUNCH),
             metrics=_yes_or_no(context, METRICS, default=True),
             vpc=None if vpc == "new" else vpc,
+            dashboard=_yes_or_no(context, DASHBOARD),
+            alarm_email=email,
+            alarm_topic=topic,
         )
 
     def with_names(self, workflow: Workflow) -> Workflow:

@@ -36,7 +36,9 @@ _ABOUT = (
 )
 
 
-def parts_of(workflow: Workflow, *, distributed_launch: bool = False) -> Mapping[str, int]:
+def parts_of(
+    workflow: Workflow, *, distributed_launch: bool = False, alarms: bool = False, dashboard: bool = False
+) -> Mapping[str, int]:
     """The number of the stack of each function, by its final name. Writes the file if it has to change.
 
     Functions that the file contains stay where they are. All others are put into the first stack with room,
@@ -45,6 +47,8 @@ def parts_of(workflow: Workflow, *, distributed_launch: bool = False) -> Mapping
 
     :param workflow: the functions of one region, with their final names.
     :param distributed_launch: see `WorkflowResources`.
+    :param alarms: whether there are alarms.
+    :param dashboard: see `WorkflowResources`.
     :raises DeploymentError: the file is invalid or cannot be written, or the workflow has too many buckets.
     """
     path = workflow.source.with_name(f"{workflow.name}{SUFFIX}")
@@ -52,13 +56,13 @@ def parts_of(workflow: Workflow, *, distributed_launch: bool = False) -> Mapping
     most, exact = (
         {
             function.name: resources_of(
-                function, distributed_launch=distributed_launch, event_bridge=event_bridge
+                function, distributed_launch=distributed_launch, alarms=alarms, event_bridge=event_bridge
             )
             for function in workflow.functions
         }
         for event_bridge in (None, buckets_for_event_bridge(workflow.functions))
     )
-    shared = shared_resources(workflow)
+    shared = shared_resources(workflow, alarms=alarms, dashboard=dashboard)
     if not recorded and shared + sum(most.values()) <= _FULL:
         return dict.fromkeys(most, MAIN)
     if shared > _FULL:
@@ -80,7 +84,7 @@ def parts_of(workflow: Workflow, *, distributed_launch: bool = False) -> Mapping
             number = MAIN
             while used[number] + size > _FULL:
                 number += 1
-                used[number] = used[number] or of_each_part(workflow)
+                used[number] = used[number] or of_each_part(workflow, alarms=alarms, dashboard=dashboard)
             found[name] = number
             used[number] += size
     places = {**recorded, **{unstaged(name, workflow.stage): number for name, number in found.items()}}

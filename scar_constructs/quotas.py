@@ -18,19 +18,29 @@ _ROLES = 1_000
 
 
 def exceeded_quotas(
-    workflow: Workflow, stacks: int, *, distributed_launch: bool
+    workflow: Workflow,
+    stacks: int,
+    *,
+    distributed_launch: bool,
+    alarms: bool = False,
+    dashboard: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """Code and text of a warning for each quota that the workflow alone exceeds.
 
     :param stacks: number of stacks that its functions are in.
     :param distributed_launch: see `WorkflowResources`.
+    :param alarms: whether there are alarms.
+    :param dashboard: see `WorkflowResources`.
     """
     event_bridge = buckets_for_event_bridge(workflow.functions)
     own = sum(
-        resources_of(function, distributed_launch=distributed_launch, event_bridge=event_bridge)
+        resources_of(
+            function, distributed_launch=distributed_launch, alarms=alarms, event_bridge=event_bridge
+        )
         for function in workflow.functions
     )
-    resources = own + shared_resources(workflow) + (stacks - 1) * of_each_part(workflow)
+    resources = own + shared_resources(workflow, alarms=alarms, dashboard=dashboard)
+    resources += (stacks - 1) * of_each_part(workflow, alarms=alarms, dashboard=dashboard)
     if resources > _RESOURCES_AT_ONCE:
         yield (
             "too-many-resources",

@@ -13,16 +13,23 @@ _HANDLER = 3
 _ASSEMBLER = 5
 _NETWORK = 16
 """A VPC with two subnets, their routes, an internet gateway, an endpoint and two security groups."""
+_PARTLY_SHARED = 3
+"""Alarms of a kind that has less functions than it could have: one of each kind."""
 _BUCKET = 4
 """The bucket, its policy, its folders and its notifications."""
 
 
 def resources_of(
-    function: Function, *, distributed_launch: bool, event_bridge: Container[str] | None = None
+    function: Function,
+    *,
+    distributed_launch: bool,
+    alarms: bool = False,
+    event_bridge: Container[str] | None = None,
 ) -> int:
     """Resources of one function, in the stack that contains it.
 
     :param distributed_launch: see `WorkflowResources`.
+    :param alarms: whether there are alarms: one of the function, and some that functions share.
     :param event_bridge: names of the buckets that notify functions through EventBridge; None: all of them,
         which needs the most resources.
     """
@@ -46,16 +53,18 @@ def resources_of(
         count += 9 + (3 if function.api_gateway.auth == "API_KEY" else 0)
     if distributed_launch and launchable(function):
         count += 5
-    return count
+    return count + (2 if alarms else 0)
 
 
-def shared_resources(workflow: Workflow) -> int:
+def shared_resources(workflow: Workflow, *, alarms: bool = False, dashboard: bool = False) -> int:
     """Resources that the functions of a workflow share: those of the main stack."""
     functions = workflow.functions
     jobs = [function.batch for function in functions if function.batch is not None]
     # Layer, repository, and the handlers of folders and notifications.
     count = 2 + 2 * _HANDLER + _BUCKET * len(workflow.buckets)
-    count += of_each_part(workflow)
+    count += of_each_part(workflow, alarms=alarms, dashboard=dashboard)
+    # A topic with its policy and subscription, and a rule about jobs with its role.
+    count += 5 if alarms else 0
     count += 6 if workflow.storage_providers else 0
     count += 2 if any(function.api_gateway is not None for function in functions) else 0
     count += 1 if any(function.once for function in functions) else 0
@@ -65,11 +74,13 @@ def shared_resources(workflow: Workflow) -> int:
     return count
 
 
-def of_each_part(workflow: Workflow) -> int:
+def of_each_part(workflow: Workflow, *, alarms: bool = False, dashboard: bool = False) -> int:
     """Resources that each stack with functions has by itself, at most."""
     functions = workflow.functions
     return (
         1
+        + dashboard
+        + (_PARTLY_SHARED if alarms else 0)
         + _ASSEMBLER * len({function.architecture for function in functions})
         + _HANDLER * any(function.preheat for function in functions)
         + _HANDLER * any(function.deployment_bucket is not None for function in functions)

@@ -13,6 +13,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -52,6 +53,10 @@ class ScarWorkflow(Construct):
         `docker.io=https://mirror.example.org`.
     :param distributed_launch: create what `scar-launch --distributed` needs.
     :param metrics: publish metrics of runs in CloudWatch, which cost money.
+    :param dashboard: create a CloudWatch dashboard.
+    :param alarm_email: create alarms, and a topic that sends their notifications to this e-mail address.
+    :param alarm_topic: create alarms that notify this topic, in the region of the stack; not together with
+        `alarm_email`.
     :param vpc: VPC of the Batch jobs of functions without `subnets`. Its private subnets are used, if it has
         any. By default one VPC is created for all workflows of the stack.
     :param udocker_tools: for functions with `runtime: python3.13` only: `none`, `download`, or
@@ -76,12 +81,17 @@ class ScarWorkflow(Construct):
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
         metrics: bool = True,
+        dashboard: bool = False,
+        alarm_email: str | None = None,
+        alarm_topic: sns.ITopic | None = None,
         udocker_tools: str | None = None,
         vpc: ec2.IVpc | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         workflow = self._checked(fdl)
         region = self._region(workflow)
+        if alarm_email is not None and alarm_topic is not None:
+            raise DeploymentError(f"{self.node.path}: alarm_email and alarm_topic are both set")
         try:
             deployment = Deployment.from_context(
                 {
@@ -92,6 +102,7 @@ class ScarWorkflow(Construct):
                     "bucket_keys": [f"{bucket}={arn}" for bucket, arn in bucket_keys.items()],
                     "registry_mirrors": registry_mirrors,
                     "udocker_tools": udocker_tools,
+                    "alarm_email": alarm_email,
                 }
             )
             final = with_environment_values(deployment.with_names(workflow), os.environ)
@@ -106,6 +117,9 @@ class ScarWorkflow(Construct):
                 registry_mirrors=deployment.registry_mirrors,
                 distributed_launch=distributed_launch,
                 metrics=metrics,
+                dashboard=dashboard,
+                alarm_email=deployment.alarm_email,
+                alarm_topic=None if alarm_topic is None else alarm_topic.topic_arn,
                 udocker_tarball=tools.tarball,
                 vpc=vpc,
             )

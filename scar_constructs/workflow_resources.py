@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypedDict
 
-from aws_cdk import Annotations, CfnOutput, Stack
+from aws_cdk import Annotations, CfnOutput, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
@@ -19,12 +19,15 @@ from scar_constructs.batch.event_store import EventStore
 from scar_constructs.batch.network import JobNetwork
 from scar_constructs.construct_names import id_for
 from scar_constructs.container_function import ContainerFunction
+from scar_constructs.deployment import DeploymentError
 from scar_constructs.functions.claims import Claims
 from scar_constructs.functions.provider_settings import providers_of, stack_values
 from scar_constructs.functions.retention import retention
 from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.images import WorkflowImages
 from scar_constructs.launch.distributed_launch import DistributedLaunch, launchable
+from scar_constructs.monitoring.measured import Measured
+from scar_constructs.monitoring.resources import AlarmTopic, FunctionsMonitoring, StuckJobs
 from scar_constructs.parts import MAIN, parts_of
 from scar_constructs.quotas import exceeded_quotas
 from scar_constructs.regions import folders_of
@@ -38,6 +41,8 @@ from scar_constructs.workflow_part import WorkflowPart
 OUTPUT = "ScarWorkflow"
 """Name of the output with the deployed resources, as JSON, for `scar`. Nested stacks have one, too."""
 
+_REGION_OF_ARN = 3
+
 
 class ResourceOptions(TypedDict, total=False):
     """The options of `WorkflowResources`, which describes them."""
@@ -50,6 +55,9 @@ class ResourceOptions(TypedDict, total=False):
     registry_mirrors: str | None
     distributed_launch: bool
     metrics: bool
+    dashboard: bool
+    alarm_email: str | None
+    alarm_topic: str | None
     udocker_tarball: Path | None
 
 
@@ -73,9 +81,13 @@ class WorkflowResources:
     :param distributed_launch: create a `DistributedLaunch` for each function that reads from S3 and is not in
         `batch` mode.
     :param metrics: see `ContainerFunction`.
+    :param dashboard: create a dashboard for each stack with functions.
+    :param alarm_email: create alarms, and a topic that sends their notifications to this address.
+    :param alarm_topic: create alarms that notify this topic, an ARN; not together with `alarm_email`.
     :param udocker_tarball: see `RunnerAsset`.
     :param vpc: of Batch jobs if the function sets no subnets; None: one is created.
-    :raises DeploymentError: a function sets subnets without security groups.
+    :raises DeploymentError: a function sets subnets without security groups, or the topic is in another
+        region.
     """
 
     def __init__(
@@ -92,10 +104,15 @@ class WorkflowResources:
         registry_mirrors: str | None = None,
         distributed_launch: bool = False,
         metrics: bool = True,
+        dashboard: bool = False,
+        alarm_email: str | None = None,
+        alarm_topic: str | None = None,
         udocker_tarball: Path | None = None,
         vpc: ec2.IVpc | None = None,
     ) -> None:
         self._workflow = workflow
+        _require_region(alarm_topic, region)
+        has_alarms = alarm_email is not None or alarm_topic is not None
         self.buckets = WorkflowBuckets(
             scope,
             "Buckets",
@@ -121,10 +138,13 @@ class WorkflowResources:
         has_jobs = any(definition.batch is not None for definition in workflow.functions)
         event_store = EventStore(scope, "Events", destroy=destroy_buckets) if has_jobs else None
         claims = Claims(scope, "Claims") if any(one.once for one in workflow.functions) else None
-        numbers = parts_of(workflow, distributed_launch=distributed_launch)
-        for code, text in exceeded_quotas(
-            workflow, len({MAIN, *numbers.values()}), distributed_launch=distributed_launch
-        ):
+        optional: _Optional = {
+            "distributed_launch": distributed_launch,
+            "alarms": has_alarms,
+            "dashboard": dashboard,
+        }
+        numbers = parts_of(workflow, **optional)
+        for code, text in exceeded_quotas(workflow, len({MAIN, *numbers.values()}), **optional):
             Annotations.of(scope).add_warning_v2(f"scar:{code}", text)
         parts = {MAIN: _Part(scope, self.buckets.by_name, images)}
         for number in sorted({*numbers.values()} - {MAIN}):
@@ -173,6 +193,9 @@ class WorkflowResources:
                 self._connect(function, part.buckets)
                 if distributed_launch and launchable(function.definition):
                     part.launches[function.definition.name] = _launch(function, part.buckets)
+        if alarm_email is not None:
+            alarm_topic = AlarmTopic(scope, "AlarmTopic", email=alarm_email).arn
+        self._monitor(scope, parts.values(), alarm_topic, dashboard=dashboard)
         self.outputs = [
             CfnOutput(
                 part.scope,
@@ -231,6 +254,25 @@ class WorkflowResources:
                 region=self._known_region,
             )
 
+    def _monitor(
+        self, scope: Construct, parts: Iterable[_Part], alarm_topic: str | None, *, dashboard: bool
+    ) -> None:
+        """Add the dashboards, and alarms that notify a topic."""
+        queues = [one.batch.queue.arn for one in self.functions if one.batch is not None]
+        if alarm_topic is not None and queues:
+            StuckJobs(scope, "StuckJobs", queues=queues, topic_arn=alarm_topic)
+        if alarm_topic is None and not dashboard:
+            return
+        for part in parts:
+            if part.members:
+                FunctionsMonitoring(
+                    part.scope,
+                    "Monitoring",
+                    functions=[(_measured(function), function) for function in part.members],
+                    title=_title(self._workflow) if dashboard else None,
+                    topic_arn=alarm_topic,
+                )
+
     def _summary(self, part: _Part) -> Mapping[str, object]:
         stage = self._workflow.stage
         return {
@@ -241,6 +283,14 @@ class WorkflowResources:
             ],
             "buckets": [] if isinstance(part.scope, WorkflowPart) else list(self.buckets.members),
         }
+
+
+class _Optional(TypedDict):
+    """What a workflow may have."""
+
+    distributed_launch: bool
+    alarms: bool
+    dashboard: bool
 
 
 class _Part:
@@ -290,6 +340,43 @@ def _launch(function: ContainerFunction, buckets: Mapping[str, s3.IBucket]) -> D
         failure_queue=function.failure_queue,
         buckets=buckets,
         retention=retention(function.definition.log_retention_days),
+    )
+
+
+def _require_region(topic_arn: str | None, region: str | None) -> None:
+    """
+    :raises DeploymentError: the topic is in another region.
+    """
+    if topic_arn is None or region is None or Token.is_unresolved(topic_arn):
+        return
+    of_topic = topic_arn.split(":")[_REGION_OF_ARN]
+    if of_topic != region:
+        raise DeploymentError(
+            f"-c alarm_topic={topic_arn}: the topic is in region {of_topic}, and the functions in {region}: "
+            "use a topic in the region of the functions, because alarms cannot notify others"
+        )
+
+
+def _measured(function: ContainerFunction) -> Measured:
+    definition = function.definition
+    job = definition.batch
+    return Measured(
+        name=definition.name,
+        failure_queue=function.failure_queue.queue_name,
+        queues=tuple(queue.queue.queue_name for queue in function.input_queues.values()),
+        has_events=any(entry.queue is None for entry in definition.inputs),
+        memory_mib=definition.memory_mib,
+        architecture=definition.architecture,
+        runs_in_lambda=definition.runs_in_lambda,
+        job=(job.vcpus, job.memory_mib) if job is not None and job.on_fargate else None,
+    )
+
+
+def _title(workflow: Workflow) -> str:
+    stage = "" if workflow.stage is None else f", stage {workflow.stage}"
+    return (
+        f"# {workflow.name}{stage}\nCreated by scar-cdk: a deployment overwrites changes. `scar status` "
+        "shows why runs failed, and `scar report` what happened to each file."
     )
 
 

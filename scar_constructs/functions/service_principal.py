@@ -12,8 +12,10 @@ def service_principal(service: str, *, source_arn: str | None = None) -> iam.Ser
     Only for services that send `aws:SourceAccount` when they assume a role. With any other service, the
     condition is never met. These do: Lambda
     (https://docs.aws.amazon.com/lambda/latest/dg/permissions-managed-policies.html), tasks of ECS
-    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html) and Step Functions
-    (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html).
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html), Step Functions
+    (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html) and EventBridge
+    (https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html).
+    Alarms of CloudWatch send it when they notify a topic.
 
     :param service: such as `lambda.amazonaws.com`.
     :param source_arn: pattern for the ARN of the service's resource.

@@ -8,6 +8,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,40 @@ def scar(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Sca
         pytest.skip("a static busybox is needed (Debian: apt install busybox-static)")
     folder = tmp_path_factory.mktemp("verbs")
     scar = Scar(cloud, registry(folder))
-    done = scar.process("init", "-f", _written(folder), "-c", scar.mirrors, "-y")
+    monitoring = ["-c", "dashboard=true", "-c", f"alarm_topic={alarm_topic(cloud)}"]
+    done = scar.process("init", "-f", _written(folder), "-c", scar.mirrors, *monitoring, "-y")
     assert f"verb-copy is deployed. To run it:  scar put -b {BUCKET}/in -p FILE" in done.stdout
     assert "verb-http is deployed. To call it:  scar invoke -n verb-http\n  URL: http://" in done.stdout
     return scar
+
+
+def alarm_topic(cloud: CloudUnderTest) -> str:
+    """A topic that alarms of the account may notify, and whose messages the queue `verb-alarms` gets."""
+    sns, sqs = cloud.client("sns"), cloud.client("sqs")
+    topic = f"arn:aws:sns:{cloud.running.region}:000000000000:verb-alarms"
+    for_alarms = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudwatch.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic,
+        "Condition": {"StringEquals": {"aws:SourceAccount": "000000000000"}},
+    }
+    for_topic = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": "*",
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policies = [
+        {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]})}
+        for statement in (for_alarms, for_topic)
+    ]
+    sns.create_topic(Name="verb-alarms", Attributes=policies[0])
+    queue = sqs.create_queue(QueueName="verb-alarms", Attributes=policies[1])["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return topic
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +271,17 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
     rows = scar("report", "-n", "verb-picky", "--csv").stdout.splitlines()
     assert len(rows) == 1 + 3
 
+    until(
+        lambda: alarms_received(scar.cloud),
+        lambda found: found == {"scar-failures-verb-picky", "scar-failures-verb-job"},
+    )
+    dashboard = numbers_of_dashboard(scar.cloud)
+    assert dashboard["Events in failure queues"] == {"verb-picky": 1, "verb-job": 1}
+    assert dashboard["Failed invocations of Lambda"]["verb-picky"] == 3
+    assert dashboard["Throttled invocations"]["verb-picky"] == 0
+    age = dashboard["Age of the oldest event, in seconds"]
+    assert 0 < age["verb-picky"] < 120, "a retry is older than the first attempt"
+
     dry = {one["function"]: one["events"] for one in scar.json("retry", "--dry-run")["functions"]}
     assert dry["verb-picky"] == [f"{BUCKET}/picky/a b.txt"]
     limited = scar.json("retry", "--dry-run", "--limit", "1")["functions"]
@@ -263,6 +305,65 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
 
 def functions_of(report: dict[str, Any]) -> list[str]:
     return [one["name"] for one in report["functions"]]
+
+
+_received: set[str] = set()
+
+
+def alarms_received(cloud: CloudUnderTest) -> set[str]:
+    """The names of the alarms of which the topic was notified so far."""
+    sqs = cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName="verb-alarms")["QueueUrl"]
+    for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", ()):
+        notification = json.loads(json.loads(message["Body"])["Message"])
+        assert notification["NewStateValue"] == "ALARM"
+        _received.add(notification["AlarmName"])
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return _received
+
+
+def numbers_of_dashboard(cloud: CloudUnderTest) -> dict[str, dict[str, float]]:
+    """The numbers of each graph by the labels of its lines: sums, and otherwise the highest value."""
+    cloudwatch = cloud.client("cloudwatch")
+    (entry,) = cloudwatch.list_dashboards()["DashboardEntries"]
+    body = cloudwatch.get_dashboard(DashboardName=entry["DashboardName"])["DashboardBody"]
+    now = datetime.now(tz=UTC)
+    graphs: dict[str, dict[str, float]] = {}
+    for widget in json.loads(body)["widgets"]:
+        if widget["type"] != "metric":
+            continue
+        properties = widget["properties"]
+        queries: list[dict[str, Any]] = []
+        for number, (*path, options) in enumerate(properties["metrics"]):
+            query = {"Id": options.get("id", f"q{number}"), "ReturnData": options.get("visible", True)}
+            if "label" in options:
+                query["Label"] = options["label"]
+            if path:
+                namespace, name, *dimensions = path
+                pairs = zip(dimensions[::2], dimensions[1::2], strict=True)
+                query["MetricStat"] = {
+                    "Metric": {
+                        "Namespace": namespace,
+                        "MetricName": name,
+                        "Dimensions": [{"Name": key, "Value": value} for key, value in pairs],
+                    },
+                    "Period": properties["period"],
+                    "Stat": options["stat"],
+                }
+            else:
+                query["Expression"] = options["expression"]
+            queries.append(query)
+        found = cloudwatch.get_metric_data(
+            MetricDataQueries=queries, StartTime=now - timedelta(hours=2), EndTime=now + timedelta(minutes=1)
+        )["MetricDataResults"]
+        assert {result["StatusCode"] for result in found} == {"Complete"}, properties["title"]
+        is_count = "oldest" not in properties["title"] and "queues" not in properties["title"]
+        graphs[properties["title"]] = {
+            result["Label"]: (sum if is_count else max)(result["Values"])
+            for result in found
+            if result["Values"]
+        }
+    return graphs
 
 
 def failure_queue(scar: Scar, function: str) -> str:

@@ -16,6 +16,7 @@ from ast import literal_eval
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,6 +37,7 @@ _TRUST = json.dumps(
     }
 )
 _SECRET = "AWS::SecretsManager::Secret"
+_ALARM = "AWS::CloudWatch::Alarm"
 _BATCH_ROLE = "AWSServiceRoleForBatch"
 _DIGEST = f"sha256:{'0' * 64}"
 
@@ -48,6 +50,7 @@ NOT_IN_MOTO = {
     "AWS::Lambda::EventInvokeConfig",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
 """Types that moto's CloudFormation skips."""
@@ -179,12 +182,12 @@ def _gaps_filled() -> Iterator[None]:
             return generated.lower() if kind == "AWS::ECR::Repository" else generated
 
         replace(parsing, "generate_resource_name", name)
-        # moto's CloudFormation has no secrets.
+        # moto's CloudFormation has no secrets and no alarms.
         class_of = parsing.resource_class_from_type
         replace(
             parsing,
             "resource_class_from_type",
-            lambda kind: CustomModel if kind == _SECRET else class_of(kind),
+            lambda kind: CustomModel if kind in (_SECRET, _ALARM) else class_of(kind),
         )
         # The attribute of AWS ends in `:*`: it names the streams of the group.
         arn_of = LogGroup.get_cfn_attribute
@@ -221,7 +224,7 @@ def _gaps_filled() -> Iterator[None]:
         yield
 
 
-def _custom_resource(_: Any, /, name: str, _content: Any, account: str, region: str, **more: Any) -> Any:
+def _custom_resource(_: Any, /, name: str, content: Any, account: str, region: str, **more: Any) -> Any:
     from moto.cloudformation.custom_model import CustomModel
 
     if more["ResourceType"] == _SECRET:
@@ -229,7 +232,17 @@ def _custom_resource(_: Any, /, name: str, _content: Any, account: str, region: 
     made = CustomModel(region, "request", more["LogicalId"], name)
     image = f"{account}.dkr.ecr.{region}.amazonaws.com/image@{_DIGEST}"
     made.set_data({"ImageUri": image, "SourceDigest": _DIGEST})
+    if more["ResourceType"] == _ALARM:
+        _cloudwatch(region).put_metric_alarm(**{"AlarmName": name} | content["Properties"])
+        made.set_data({"Arn": f"arn:aws:cloudwatch:{region}:{account}:alarm:{name}"})
     return made
+
+
+@cache
+def _cloudwatch(region: str) -> Any:
+    import boto3
+
+    return boto3.client("cloudwatch", region)
 
 
 def _arn(self: Any, attribute: str) -> str:

@@ -65,7 +65,8 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
         analytics_reporting=False,
         builtin_cloud_formation_validation=False,  # cfn-lint checks more
     )
-    add_stacks(app, workflow, Deployment(fdl=fdl, stack_name="workflow"), REGION)
+    deployment = Deployment(fdl=fdl, stack_name="workflow", dashboard=True, alarm_email="team@example.org")
+    add_stacks(app, workflow, deployment, REGION)
     assembly = app.synth()
     yield from _said(folder)
     functions: list[object] = []
@@ -83,8 +84,8 @@ def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[
     if sorted(map(str, functions)) != sorted(function.name for function in workflow.functions):
         yield f"functions of the templates: {functions}"
     counted = sum(
-        shared_resources(part.workflow)
-        + sum(resources_of(one, distributed_launch=False) for one in part.workflow.functions)
+        shared_resources(part.workflow, alarms=True, dashboard=True)
+        + sum(resources_of(one, distributed_launch=False, alarms=True) for one in part.workflow.functions)
         for part in split_by_region(workflow, REGION)
     )
     if resources > counted:

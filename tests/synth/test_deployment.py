@@ -16,6 +16,7 @@ from scar_constructs.deployment import (
     with_real_names,
 )
 
+TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
 
 
@@ -51,6 +52,8 @@ def test_all_keys_are_read() -> None:
             "bucket_keys": f"one={KEY}",
             "removal": "destroy",
             "registry_mirrors": "docker.io=https://mirror.example.org/hub, ghcr.io=file:///images",
+            "dashboard": "true",
+            "alarm_topic": TOPIC,
         }
     )
     assert found.stack_name == "My-Stack-dev"
@@ -59,6 +62,7 @@ def test_all_keys_are_read() -> None:
     assert found.existing_buckets == ("one", "two")
     assert found.bucket_keys == (("one", KEY),)
     assert found.destroy_buckets
+    assert (found.dashboard, found.alarm_email, found.alarm_topic) == (True, None, TOPIC)
     assert found.registry_mirrors == "docker.io=https://mirror.example.org/hub,ghcr.io=file:///images"
 
 
@@ -87,6 +91,15 @@ def test_lists_of_a_cdk_json_are_taken() -> None:
         ({"fdl": "w.yaml", "existing_buckets": 3}, "context existing_buckets: expected text"),
         ({"fdl": "w.yaml", "registry_mirrors": "docker.io"}, "expected REGISTRY=BASE"),
         ({"fdl": "w.yaml", "registry_mirrors": "docker.io=ftp://x"}, "expected REGISTRY=BASE"),
+        ({"fdl": "w.yaml", "dashboard": "yes"}, "-c dashboard=yes: expected `true` or `false`"),
+        ({"fdl": "w.yaml", "alarm_email": "team"}, "-c alarm_email=team: expected one e-mail address"),
+        ({"fdl": "w.yaml", "alarm_email": "a@x.org,b@x.org"}, "expected one e-mail address, such as"),
+        ({"fdl": "w.yaml", "alarm_email": "a b@x.org"}, "expected one e-mail address"),
+        ({"fdl": "w.yaml", "alarm_email": "a@localhost"}, "expected one e-mail address"),
+        ({"fdl": "w.yaml", "alarm_topic": "alarms"}, "-c alarm_topic=alarms: expected the ARN of a standard"),
+        ({"fdl": "w.yaml", "alarm_topic": f"{TOPIC}.fifo"}, "expected the ARN of a standard topic"),
+        ({"fdl": "w.yaml", "alarm_topic": TOPIC, "alarm_email": "a@x.org"}, "alarm_topic is also set"),
+        ({"fdl": "w.yaml", "alarm_mail": "a@x.org"}, "did you mean alarm_email?"),
         ({"fdl": "w.yaml", "bucket_sufix": "x"}, "did you mean bucket_suffix?"),
         ({"fdl": "w.yaml", "existing-buckets": "x"}, "did you mean existing_buckets?"),
     ],

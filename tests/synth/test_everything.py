@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from fdl_schemas.load import check
 from scar_constructs.functions.provider_settings import with_environment_values
+from tests.emulator_programs import result_of
 from tests.linting import lint
 from tests.synth import everything
 from tests.synth.service_trusts import unconditional_trusts
@@ -23,7 +26,7 @@ def every(synthesize: Synthesize, tmp_path_factory: pytest.TempPathFactory) -> S
     checked = check(everything.write(tmp_path_factory.mktemp("everything")))
     assert checked.workflow is not None, [diagnostic.render() for diagnostic in checked.diagnostics]
     workflow = with_environment_values(checked.workflow, everything.ENVIRONMENT)
-    return synthesize(workflow, distributed_launch=True)
+    return synthesize(workflow, distributed_launch=True, dashboard=True, alarm_email="team@example.org")
 
 
 def function(every: Synthesized, name: str) -> dict[str, Any]:
@@ -310,7 +313,8 @@ def test_only_the_shared_bucket_goes_over_event_bridge(every: Synthesized) -> No
 
 def test_a_topic_feeds_a_function(every: Synthesized) -> None:
     found = every.one("AWS::SNS::Subscription", TopicArn="arn:aws:sns:us-east-1:987654321098:new-scenes")
-    assert len(every.of_type("AWS::SNS::Subscription")) == 3
+    subscribed = every.of_type("AWS::SNS::Subscription").values()
+    assert sorted(one["Protocol"] for one in subscribed) == ["email", "lambda", "lambda", "sqs"]
     assert found["Protocol"] == "lambda"
     assert found["Region"] == "us-east-1"
     assert found["FilterPolicyScope"] == "MessageBody"
@@ -574,6 +578,189 @@ def test_what_reads_from_our_buckets_can_be_launched_by_aws(every: Synthesized) 
     others = {"fed-by-topic", "fed-by-their-queue", "with-a-queue-in-batch"}
     without_inputs = {"public", "for-aws-users", "for-key-holders", "called-by-hand", None}
     assert names == functions - others - without_inputs
+
+
+def alarms(every: Synthesized) -> dict[str, dict[str, Any]]:
+    """The alarms by the end of their logical ids, such as `ErrorsAlarm1`, without the hash."""
+    return {
+        name[:-8].removeprefix("Functions").removeprefix("Monitoring"): found
+        for name, found in every.of_type("AWS::CloudWatch::Alarm").items()
+    }
+
+
+def test_each_failure_queue_has_an_alarm_of_its_own(every: Synthesized) -> None:
+    found = alarms(every)
+    own = [alarm for name, alarm in found.items() if name.endswith("FailuresAlarm")]
+    queues = [name for name in every.of_type("AWS::SQS::Queue") if "FailureQueue" in name]
+    watched = [alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0] for alarm in own]
+    assert sorted(watched) == sorted(queues)
+    alarm = found["settingsFailuresAlarm"]
+    assert alarm["AlarmName"] == "scar-failures-settings"
+    assert alarm["AlarmDescription"] == (
+        "Events of function settings have failed. Show the reasons: scar status -n settings. Send the events "
+        "again: scar retry -n settings."
+    )
+    assert {"Key": "team", "Value": "blue"} in alarm["Tags"]
+
+
+def test_functions_share_alarms_of_ten_metrics(every: Synthesized) -> None:
+    found = alarms(every)
+    shared = {name: alarm for name, alarm in found.items() if "Metrics" in alarm}
+    counts = Counter(name.rstrip("123456789") for name in shared)
+    assert counts == {"WaitingAlarm": 2, "ThrottlesAlarm": 2, "ErrorsAlarm": 3}
+    for alarm in shared.values():
+        assert len(alarm["Metrics"]) <= 11, "the expression, and ten metrics"
+    names = {
+        one["FunctionName"]
+        for one in every.of_type("AWS::Lambda::Function").values()
+        if "FunctionName" in one
+    }
+    for kind, most in (("ThrottlesAlarm", names), ("ErrorsAlarm", names)):
+        watched = {
+            dimension["Value"]
+            for name, alarm in shared.items()
+            if name.startswith(kind)
+            for query in alarm["Metrics"]
+            if "MetricStat" in query
+            for dimension in query["MetricStat"]["Metric"]["Dimensions"]
+        }
+        assert watched == most
+    (topic,) = every.of_type("AWS::SNS::Topic")
+    assert all(alarm["AlarmActions"] == [{"Ref": topic}] for alarm in found.values())
+
+
+STATES_OF_ALARMS = """
+import os, json, sys
+os.environ["GATEWAY_PORT"] = "4566"
+from ministack.core.responses import request_scope
+from ministack.services import cloudwatch
+from ministack.services.cloudformation import provisioners
+from local_cloud.metrics import alarms, data_points, queries
+data_points.install()
+queries.install()
+alarms.install(lambda: None)
+NOW = 1_800_000_000
+create = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]["create"]
+with request_scope("000000000000", "us-east-1"):
+    result = []
+    for properties, numbers in json.loads(sys.argv[1]):
+        cloudwatch.reset()
+        for namespace, name, dimensions, minutes_ago, value in numbers:
+            data_points.record(namespace, name, value, "None", dimensions, NOW - 60 * minutes_ago)
+        create("alarm", {**properties, "AlarmName": "alarm", "AlarmActions": []}, "stack")
+        alarms.evaluate(cloudwatch._alarms["alarm"], NOW + 30)
+        result.append(cloudwatch._alarms["alarm"]["StateValue"])
+print(json.dumps(result))
+"""
+
+
+def test_alarms_change_their_state_with_the_numbers(every: Synthesized) -> None:
+    """The alarms of the template, evaluated by the embedded cloud."""
+    found = alarms(every)
+    settings = {"FunctionName": "settings"}
+    failed = {"QueueName": found["settingsFailuresAlarm"]["Dimensions"][0]["Value"]["Fn::GetAtt"][0]}
+    (queue_name,) = (
+        query["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
+        for query in found["WaitingAlarm1"]["Metrics"]
+        if "withaqueueInputQueue" in json.dumps(query)
+    )
+    queue = {"QueueName": queue_name}
+
+    def runs(invocations: int, errors: int, minutes_ago: int = 0) -> list[tuple[Any, ...]]:
+        return [
+            ("AWS/Lambda", name, settings, minutes_ago, value)
+            for name, value in (("Invocations", invocations), ("Errors", errors))
+        ]
+
+    def throttles(*minutes_ago: int) -> list[tuple[Any, ...]]:
+        return [("AWS/Lambda", "Throttles", settings, ago, 1) for ago in minutes_ago]
+
+    visible, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+    cases: list[tuple[str, list[tuple[Any, ...]], str]] = [
+        ("settingsFailuresAlarm", [], "OK"),
+        ("settingsFailuresAlarm", [("AWS/SQS", visible, failed, 0, 1)], "ALARM"),
+        ("settingsFailuresAlarm", [("AWS/SQS", visible, {"QueueName": "another"}, 0, 1)], "OK"),
+        ("WaitingAlarm1", [], "OK"),
+        ("WaitingAlarm1", [("AWS/SQS", age, queue, 0, 3599)], "OK"),
+        ("WaitingAlarm1", [("AWS/SQS", age, queue, 0, 3600)], "ALARM"),
+        ("WaitingAlarm1", [("AWS/Lambda", "AsyncEventAge", settings, 0, 3_599_000)], "OK"),
+        ("WaitingAlarm1", [("AWS/Lambda", "AsyncEventAge", settings, 0, 3_600_000)], "ALARM"),
+        ("ThrottlesAlarm1", throttles(0, 5), "OK"),
+        ("ThrottlesAlarm1", throttles(0, 5, 10), "ALARM"),
+        ("ErrorsAlarm1", runs(9, 9), "OK"),
+        ("ErrorsAlarm1", runs(100, 9), "OK"),
+        ("ErrorsAlarm1", runs(100, 10), "ALARM"),
+        ("ErrorsAlarm1", runs(100, 10, minutes_ago=15), "OK"),
+    ]
+    resolved = [
+        [
+            json.loads(re.sub(r'\{"Fn::GetAtt": \["(\w+)", "\w+"\]\}', r'"\1"', json.dumps(found[name]))),
+            numbers,
+        ]
+        for name, numbers, _ in cases
+    ]
+    assert result_of(STATES_OF_ALARMS, json.dumps(resolved)) == [state for *_, state in cases]
+
+
+def test_only_alarms_of_this_account_notify_the_topic(every: Synthesized) -> None:
+    policy = every.one("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    assert [statement["Effect"] for statement in policy] == ["Deny", "Allow"]
+    assert policy[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert policy[1]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert policy[1]["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    found = every.one("AWS::SNS::Subscription", Protocol="email")
+    assert found["Endpoint"] == "team@example.org"
+
+
+def test_stuck_jobs_notify_the_topic(every: Synthesized) -> None:
+    (rule,) = (
+        found
+        for found in every.of_type("AWS::Events::Rule").values()
+        if found["EventPattern"].get("detail-type") == ["Batch Job Queue Blocked"]
+    )
+    queues = {queue["Fn::GetAtt"][0] for queue in rule["EventPattern"]["detail"]["jobQueue"]}
+    assert queues == set(every.of_type("AWS::Batch::JobQueue"))
+    (target,) = rule["Targets"]
+    (topic,) = every.of_type("AWS::SNS::Topic")
+    assert target["Arn"] == {"Ref": topic}
+    (statement,) = every.statements("StuckJobsRole")
+    assert (statement["Action"], statement["Resource"]) == ("sns:Publish", {"Ref": topic})
+
+
+def test_dashboard_shows_every_function_and_alarm(every: Synthesized) -> None:
+    dashboard = every.one("AWS::CloudWatch::Dashboard")
+    assert dashboard["DashboardName"] == {"Fn::Join": ["", ["workflow-", {"Ref": "AWS::Region"}]]}
+    parts = dashboard["DashboardBody"]["Fn::Join"][1]
+    body = json.loads("".join(part if isinstance(part, str) else _name_in(part) for part in parts))
+    widgets = body["widgets"]
+    assert len({(widget["x"], widget["y"]) for widget in widgets}) == len(widgets)
+    (states,) = (widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
+    assert set(states) == set(every.of_type("AWS::CloudWatch::Alarm"))
+    graphs = {
+        widget["properties"]["title"]: widget["properties"]["metrics"]
+        for widget in widgets
+        if widget["type"] == "metric"
+    }
+    names = {
+        name["FunctionName"]
+        for name in every.of_type("AWS::Lambda::Function").values()
+        if "FunctionName" in name
+    }
+    for title, metrics in graphs.items():
+        ids = [metric[-1]["id"] for metric in metrics if "id" in metric[-1]]
+        assert len(ids) == len(set(ids)), title
+        if title.startswith(("Runs", "Failed", "Events in failure", "Throttled", "Duration", "Cost")):
+            assert {metric[-1]["label"] for metric in metrics if "label" in metric[-1]} == names, title
+    assert ["scar-cdk", "total_ms", "function", "settings", "status", "failed"] in [
+        metric[:-1] for metric in graphs["Failed runs"]
+    ]
+    queue = "FunctionswithaqueueInputQueue"
+    assert any(str(metric[3]).startswith(queue) for metric in graphs["Events in input queues"])
+
+
+def _name_in(reference: dict[str, Any]) -> str:
+    (value,) = reference.values()
+    return str(value[0] if isinstance(value, list) else value)
 
 
 def test_linters_find_nothing(every: Synthesized) -> None:

@@ -33,6 +33,9 @@ from tests.synth import everything
 from tests.synth.synthesized import Synthesize, Synthesized
 
 QUEUE = "AWS::SQS::Queue"
+ALARM, DASHBOARD = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard"
+
+_OPTIONAL: dict[str, Any] = {"distributed_launch": True, "dashboard": True, "alarm_email": "team@example.org"}
 
 _ASSETS = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
 """As the cdk command sets them."""
@@ -142,7 +145,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
 @pytest.fixture(scope="module")
 def whole(every: Workflow, synthesize: Synthesize) -> Synthesized:
     """In one stack."""
-    return synthesize(every, distributed_launch=True, context=_ASSETS)
+    return synthesize(every, context=_ASSETS, **_OPTIONAL)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +155,7 @@ def split(every: Workflow, synthesize: Synthesize) -> Synthesized:
     file = every.source.with_name(f"{every.name}.stacks.json")
     file.write_text(json.dumps({"functions": places}))
     try:
-        return synthesize(every, distributed_launch=True, context=_ASSETS)
+        return synthesize(every, context=_ASSETS, **_OPTIONAL)
     finally:
         file.unlink()
 
@@ -169,9 +172,14 @@ def test_counts_of_resources_are_not_too_low(every: Workflow, whole: Synthesized
         path = str(resource.get("Metadata", {}).get("aws:cdk:path", identity)).split("/")
         own[path[2] if path[1] == "Functions" else ""] += 1
     for function in every.functions:
-        counted = resources_of(function, distributed_launch=True, event_bridge=event_bridge)
-        assert own[function.name] <= counted <= own[function.name] + 2, function.name
-    assert own[""] <= shared_resources(every)
+        counted = resources_of(function, distributed_launch=True, alarms=True, event_bridge=event_bridge)
+        assert own[function.name] <= counted <= own[function.name] + 3, function.name
+    shared_alarms = sum(one["Type"] == ALARM for one in whole.template["Resources"].values()) - len(
+        every.functions
+    )
+    # Each function counts one alarm for what it shares.
+    assert own[""] - shared_alarms <= shared_resources(every, alarms=True, dashboard=True) - 3
+    assert shared_alarms <= len(every.functions) + 3
 
 
 def test_nested_stacks_are_within_limits(every: Workflow, split: Synthesized) -> None:
@@ -181,8 +189,15 @@ def test_nested_stacks_are_within_limits(every: Workflow, split: Synthesized) ->
         template = json.loads(file.read_text())
         assert len(template["Parameters"]) < 20  # none for each function or bucket
         assert len(template["Outputs"]) < 2 * len(every.functions)
-        own = [one for one in template["Resources"] if not one.startswith("Functions")]
+        own = [one for one in template["Resources"] if not one.startswith(("Functions", "Monitoring"))]
         assert len(own) <= of_each_part(every)
+        functions = [
+            one for one in template["Resources"].values() if one.get("Properties", {}).get("FunctionName")
+        ]
+        monitoring = [one for one in template["Resources"] if one.startswith("Monitoring")]
+        extra = of_each_part(every, alarms=True, dashboard=True) - of_each_part(every)
+        assert len(monitoring) <= extra + len(functions)
+        assert [one["Type"] for one in template["Resources"].values()].count(DASHBOARD) == 1
 
 
 def test_linters_accept_nested_stacks(split: Synthesized) -> None:
@@ -200,10 +215,10 @@ def test_a_split_workflow_has_the_resources_and_rights_of_a_whole_one(
     def of_functions(synthesized: Synthesized) -> tuple[Counter[Any], set[str]]:
         names = Names(seen(synthesized).template)
         kinds = Counter(
-            # A permission has the unique name of what it is for.
+            # Functions of a stack share alarms. A permission has the unique name of what it is for.
             (re.sub(r"(?<=workflow)Part\d|\w{8}(?=\.|$)", "", names.of(identity)), resource["Type"])
             for identity, resource in names.resources.items()
-            if not names.is_helper(identity)
+            if not names.is_helper(identity) and "Monitoring" not in identity
         )
         rights = {in_order(right) for right in rights_of(names)}
         return kinds, {right for right in rights if "Assembler" not in right and "Provider" not in right}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Environment, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as s3_notifications
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 
 from scar_constructs import DeploymentError, FdlError, ScarWorkflow
@@ -73,7 +75,15 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Synthe
         ScarWorkflow(first, "Every-2", fdl=every, stage="two", metrics=False, udocker_tools="none")
     bucket = s3.Bucket(first, "Own")
     bucket.add_object_created_notification(s3_notifications.SqsDestination(sqs.Queue(first, "OwnQueue")))
-    ScarWorkflow(second, "Every", fdl=SEED, stage="prod", bucket_suffix="x")
+    ScarWorkflow(
+        second,
+        "Every",
+        fdl=SEED,
+        stage="prod",
+        bucket_suffix="x",
+        dashboard=True,
+        alarm_topic=sns.Topic(second, "Operations"),
+    )
     app.synth()
     out = folder / "cdk.out"
     yield {
@@ -135,6 +145,47 @@ def test_each_workflow_has_an_output_of_its_own(media: dict[str, Synthesized]) -
     (prod,) = told("Second")
     assert (prod["workflow"], prod["stage"]) == (SEED.stem, "prod")
     assert prod["buckets"] == ["scar-video-x-prod"]
+
+
+def test_alarms_notify_a_topic_of_the_app(media: dict[str, Synthesized]) -> None:
+    second = media["Second"]
+    (topic,) = second.of_type("AWS::SNS::Topic")
+    found = second.of_type("AWS::CloudWatch::Alarm").values()
+    assert {json.dumps(alarm["AlarmActions"]) for alarm in found} == {json.dumps([{"Ref": topic}])}
+    names = {alarm["AlarmName"] for alarm in found if "AlarmName" in alarm}
+    assert names == {"scar-failures-scar-batch-ffmpeg-split-prod", "scar-failures-scar-lambda-darknet-prod"}
+    (dashboard,) = second.of_type("AWS::CloudWatch::Dashboard").values()
+    assert dashboard["DashboardName"] == {"Fn::Join": ["", ["Second-Every-", {"Ref": "AWS::Region"}]]}
+    assert not media["Media"].of_type("AWS::CloudWatch::Alarm")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alarm_email": "team"}, "Media/Words: alarm_email=team: expected one e-mail address, such as"),
+        (
+            {"alarm_email": "a@x.org", "own_topic": None},
+            "Media/Words: alarm_email and alarm_topic are both set",
+        ),
+        (
+            {"own_topic": "arn:aws:sns:eu-west-1:123456789012:alarms"},
+            "Media/Words: alarm_topic=arn:aws:sns:eu-west-1:123456789012:alarms: the topic is in region "
+            "eu-west-1, and the functions in us-east-1: use a topic in the region of the functions, because "
+            "alarms cannot notify others",
+        ),
+    ],
+)
+def test_unusable_receivers_of_alarms_are_errors(
+    fdl: Path, arguments: dict[str, str | None], message: str
+) -> None:
+    app = App(analytics_reporting=False, builtin_cloud_formation_validation=False)
+    stack = Stack(app, "Media", env=Environment(region="us-east-1"))
+    topic: sns.ITopic | None = None
+    if "own_topic" in arguments:
+        arn = arguments["own_topic"]
+        topic = sns.Topic(stack, "Own") if arn is None else sns.Topic.from_topic_arn(stack, "Own", arn)
+    with pytest.raises(DeploymentError, match=f"^{re.escape(message)}"):
+        ScarWorkflow(stack, "Words", fdl=fdl, alarm_email=arguments.get("alarm_email"), alarm_topic=topic)
 
 
 def test_each_workflow_has_secrets_of_its_own(media: dict[str, Synthesized]) -> None:

@@ -18,7 +18,21 @@ TOP = Path(__file__).resolve().parents[3]
 PHRASES = Path(__file__).with_name("prose.toml")
 # Where a text continues on another line of Markdown, of a comment or of a Python string.
 CONTINUED = re.compile(r"""["']?\n[ \t]*(?:#|>|//|f?["'])?[ \t]*""")
-READ = (".md", ".py", ".json", ".toml", ".yaml", ".yml", ".sh", ".mjs", ".js", ".html", ".in", "Makefile", ".ci/run")
+READ = (
+    ".md",
+    ".py",
+    ".json",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".sh",
+    ".mjs",
+    ".js",
+    ".html",
+    ".in",
+    "Makefile",
+    ".ci/run",
+)
 PROSE = {token.COMMENT, token.STRING, getattr(token, "FSTRING_MIDDLE", token.STRING)}
 NOT_READ = re.compile(r"^tests/|package-lock\.json$|\.svg$")
 # How the texts of this project must not read, and how they may.
