@@ -7,19 +7,20 @@ takes as little time as possible.
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local_cloud.cloud import Cloud, Running
+from scar_cli.aws.failure_queues import event_of, stored_event, subject_of
 from tests import oci_images
 from tests.cloud.cdk_cli import Cdk
 from tests.cloud.embedded import CloudUnderTest
@@ -119,16 +120,20 @@ class Workload:
             for url in self._failure_queues()
         )
 
-    def given_up(self, pattern: str) -> set[str]:
-        """Names of the files whose events are in a failure queue; the messages are hidden for an hour."""
-        sqs = self.client("sqs")
+    def given_up(self) -> set[str]:
+        """Names of the files whose events are in a failure queue; the messages are hidden for an hour.
+
+        Raises:
+            UnreadableMessageError: a message does not lead to its event, so the event is lost.
+        """
+        sqs, fetch = self.client("sqs"), partial(stored_event, self.client("s3"))
         found: set[str] = set()
         for url in self._failure_queues():
             while messages := sqs.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=3600
             ).get("Messages"):
-                for message in messages:
-                    found.update(re.findall(pattern, message["Body"]))
+                events = [event_of(message["Body"], fetch) for message in messages]
+                found.update(subject_of(event).rpartition("/")[2] for event in events)
         return found
 
     def log_lines(self) -> Counter[tuple[str, str]]:
