@@ -28,6 +28,7 @@ PROGRAMS = (
 )  # fmt: skip
 _NEEDED_PROGRAMS = {"sh", "cat", "ls", "mkdir", "env"}
 _FOUND = re.compile(r"^\s*(?:\S+ => )?(?P<path>/.+) \(0x[0-9a-f]+\)$", re.MULTILINE)
+_PROGRAM = re.compile(r"^(/.+):$", re.MULTILINE)
 _MISSING = re.compile(r"(?P<name>\S+) => not found")
 _ELF = b"\x7fELF"
 _PYTHON = "opt/python"
@@ -123,19 +124,23 @@ def _is_of_python(path: PurePosixPath) -> bool:
 
 
 def _libraries(programs: Iterable[Path], search: Sequence[Path]) -> list[Path]:
-    found: set[Path] = set()
+    loaded = [path for path in dict.fromkeys(path.resolve() for path in programs) if _is_elf(path)]
+    if not loaded:
+        return []
     environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(map(str, search)), "LC_ALL": "C"}
-    for program in dict.fromkeys(path.resolve() for path in programs):
-        with program.open("rb") as file:
-            if file.read(len(_ELF)) != _ELF:
-                continue
-        answer = subprocess.run(
-            ["ldd", str(program)], capture_output=True, text=True, check=False, env=environment
-        ).stdout
-        if missing := _MISSING.search(answer):
-            raise HostFilesError(f"{program} needs {missing['name']}, which is not installed", "Install it")
-        found.update(Path(match["path"]) for match in _FOUND.finditer(answer))
-    return sorted(found)
+    answer = subprocess.run(
+        ["ldd", *map(str, loaded)], capture_output=True, text=True, check=False, env=environment
+    ).stdout
+    if missing := _MISSING.search(answer):
+        named = _PROGRAM.findall(answer, 0, missing.start())  # ldd names a program if there are several
+        program = named[-1] if named else loaded[0]
+        raise HostFilesError(f"{program} needs {missing['name']}, which is not installed", "Install it")
+    return sorted({Path(match["path"]) for match in _FOUND.finditer(answer)})
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_ELF)) == _ELF
 
 
 def _place(library: Path) -> str:

@@ -284,6 +284,9 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
     library.unlink()
     (tmp_path / "image.tar").unlink()
     assert f"{folder}/tool needs libown.so, which is not installed" in refused(tmp_path, folder).cause
+    for other in ("a-program", "z-program"):
+        shutil.copy(compiler, folder / other)
+    assert f"{folder}/tool needs libown.so, which is not installed" in refused(tmp_path, folder).cause
 
 
 @pytest.mark.parametrize("package", ["--index-url=http://127.0.0.1:1", "no-such-package-of-anybody==9"])
