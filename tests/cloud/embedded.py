@@ -79,6 +79,11 @@ class Shell:
         self.state = state
         self.mark = f"SCAR_TEST_MARK={uuid.uuid4().hex}"
 
+    @property
+    def visible_state(self) -> Path:
+        """Path of the state folder for this process."""
+        return self.state
+
     def scar(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         name, _equals, value = self.mark.partition("=")
         environment = {**os.environ, name: value, "SCAR_LOCAL_STATE": str(self.state)}
@@ -98,7 +103,7 @@ class Shell:
 
     def client(self, service: str) -> Any:
         """A boto3 client of the cloud that runs now."""
-        running = Cloud(self.state).running()
+        running = Cloud(self.visible_state).running()
         assert running is not None
         return _client(service, running)
 

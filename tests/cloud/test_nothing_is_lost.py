@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,18 +42,13 @@ def kill(shell: Shell) -> None:
     until(shell.processes, lambda left: left == [])
 
 
-def is_saved(shell: Shell, text: str) -> list[str]:
-    """A program that succeeds if what changes seldom, which is saved a moment later, has this text in it."""
-    program = (
-        "import sqlite3, sys; "
-        "found = 'SELECT 1 FROM item WHERE kind = ? AND instr(value, ?)'; "
-        "sys.exit(not sqlite3.connect(sys.argv[1]).execute(found, ('service', sys.argv[2])).fetchall())"
-    )
-    return [sys.executable, "-c", program, str(shell.state / "state.db"), text]
+SAVED = "SELECT 'saved' FROM item WHERE kind = 'service' AND instr(value, ?)"
+"""Whether a text is in what changes seldom, which is saved a moment later."""
 
 
 def until_saved(shell: Shell, text: str) -> None:
-    until(lambda: subprocess.run(is_saved(shell, text), check=False).returncode == 0)
+    with closing(sqlite3.connect(shell.state / "state.db")) as store:
+        until(lambda: store.execute(SAVED, (text,)).fetchall())
 
 
 def queue_for_failed_jobs(shell: Shell) -> str:
@@ -257,6 +253,10 @@ class SmallDisk(Shell):
         assert self.holder.stdout is not None
         self.ready = self.holder.stdout.readline() == "ready\n"
 
+    @property
+    def visible_state(self) -> Path:
+        return Path(f"/proc/{self.holder.pid}/root{self.state}")
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         into = ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "--"]
         environment = {**os.environ, "SCAR_LOCAL_STATE": str(self.state)}
@@ -286,7 +286,10 @@ def test_what_a_full_disk_cannot_keep_is_refused_and_the_rest_stays(small_disk: 
     small_disk.json("local", "start")
     running = json.loads(small_disk.run("cat", str(small_disk.state / "running.json")).stdout)
     url = small_disk.client("sqs").create_queue(QueueName="messages")["QueueUrl"]
-    until(lambda: small_disk.run(*is_saved(small_disk, "/messages")).returncode == 0)
+    look = "import sqlite3, sys; path, query, text = sys.argv[1:]; "
+    look += "print(sqlite3.connect(path).execute(query, [text]).fetchall())"
+    words = (sys.executable, "-c", look, str(small_disk.state / "state.db"), SAVED, "/messages")
+    until(lambda: "saved" in small_disk.run(*words).stdout)
     filler = small_disk.state.with_name("filler")
     small_disk.run("dd", "if=/dev/zero", f"of={filler}", "bs=1M")
     kept = []
