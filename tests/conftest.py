@@ -8,11 +8,17 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+import botocore.loaders
+import botocore.session
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+# Tests have many sessions of boto3. All but the first take the descriptions of AWS's services from memory.
+botocore.session.create_loader = cache(botocore.loaders.create_loader)
 
 SHARED = ("tests/synth", "tests/contract", "tests/cloud/launches")
 """Folders whose files share something slow to make: loading the CDK, a deployment. One process runs each."""
