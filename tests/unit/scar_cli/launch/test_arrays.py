@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from scar_cli.launch.journal import Journal, accepted_files, read
 from scar_cli.launch.pace import Patience
 from tests.aws_handler import AwsHandler, aws_endpoint
 
-QUICK = Patience(answer_s=5, first_pause_s=0.01, longest_pause_s=0.01, give_up_s=0.3)
+QUICK = Patience(answer_s=5, first_pause_s=0.01, longest_pause_s=0.01, give_up_s=30)
 FUNCTION = DeployedFunction(
     *("f", "stack", "us-east-1", "batch", "/aws/lambda/f", "http://queue"),
     job_queue="queue",
@@ -94,8 +94,10 @@ def files(count: int, source: int = 0) -> list[InputFile]:
     return [InputFile("in", f"{source}/ü{'x' * (n % 7)}-{n}", 1, "e", source) for n in range(count)]
 
 
-def launched(journal: Journal, some: list[InputFile], **options: Any) -> ArrayLaunch:
-    launch = ArrayLaunch(FUNCTION, journal, s3=client("s3"), patience=QUICK, **options)
+def launched(
+    journal: Journal, some: list[InputFile], patience: Patience = QUICK, **options: Any
+) -> ArrayLaunch:
+    launch = ArrayLaunch(FUNCTION, journal, s3=client("s3"), patience=patience, **options)
     launch.run(iter(some), lambda _launch: None)
     return launch
 
@@ -205,4 +207,4 @@ def test_an_error_that_stays_ends_the_launch_and_its_events_are_pending(
 def test_a_batch_that_throttles_for_long_ends_the_launch(cloud: Cloud, journal: Journal) -> None:
     cloud.answers = ["TooManyRequestsException"] * 10_000
     with pytest.raises(UserError, match=r"Batch has not accepted a job for .*TooManyRequestsException"):
-        launched(journal, files(5))
+        launched(journal, files(5), replace(QUICK, give_up_s=0.3))
