@@ -33,7 +33,7 @@ setup: .venv/.ready .venv/.toolchain ## install the dependencies of `scar` and `
 demo: setup ## run the video example on the embedded cloud: one video, 68 images, 68 results (IMAGES=hub: images from Docker Hub)
 	@$(BIN)/python examples/video-process/demo.py --images $(IMAGES)
 
-test: setup .venv/.dev build/aws-lambda-rie/.ready ## run all tests (TEST_ARGS="tests/unit -k name" selects tests)
+test: setup .venv/.dev build/aws-lambda-rie/.ready build/axe-core/.ready ## run all tests (TEST_ARGS="tests/unit -k name" selects tests)
 	@sh tests/tools.sh
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
@@ -130,6 +130,12 @@ build/aws-lambda-rie/.ready: .venv/.made tests/aws-lambda-rie.txt
 	$(BIN)/python -m zipfile -e $(@D)/*.whl $(@D)/wheel; \
 	mv $(@D)/wheel/samcli/local/rapid/aws-lambda-rie-* $(@D)/; chmod 755 $(@D)/aws-lambda-rie-*; \
 	rm -rf $(@D)/wheel $(@D)/*.whl; touch $@
+
+# axe-core, for the tests of the report's page. Without it, its accessibility is not checked.
+build/axe-core/.ready: .venv/.toolchain tests/axe-core/package-lock.json
+	@echo "Fetching axe-core with npm into build/axe-core …"
+	@$(BIN)/python -m tests.axe_core || echo "make: axe-core could not be fetched: the tests that need it will be skipped" >&2
+	@mkdir -p $(@D); touch $@
 
 # The CDK CLI, Graphviz and the runner's libraries, into .venv.
 .venv/.toolchain: .venv/.ready toolchain/package-lock.json toolchain/requirements-runner.txt

@@ -7,6 +7,7 @@ for this: the program is Debian's package `chromium` (see tools.sh).
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -41,12 +42,18 @@ class Page:
         self._session: str | None = None
         self.console: list[str] = []
         """Console messages, warnings of the browser, and uncaught errors."""
-        self.requests: list[str] = []
-        """URLs that were requested, the page's own included; no `data:` or `blob:` URLs."""
+        self._requested: dict[str, str] = {}
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+
+    @property
+    def requests(self) -> list[str]:
+        """URLs that were requested, the page's own included; no `data:` or `blob:` URLs, and none that the browser
+        has refused to request.
+        """
+        return list(self._requested.values())
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol; returns its result."""
@@ -90,12 +97,14 @@ class Page:
         elif method == "Network.requestWillBeSent":
             url = str(told["request"]["url"])
             if not url.startswith(("data:", "blob:")):
-                self.requests.append(url)
+                self._requested[told["requestId"]] = url
+        elif method == "Network.loadingFailed" and "blockedReason" in told:
+            self._requested.pop(told["requestId"], None)
 
     def open(self, url: str) -> None:
         """Load a page, and wait for its `load` event."""
         self.console.clear()
-        self.requests.clear()
+        self._requested.clear()
         self.call("Page.navigate", url=url)
         self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
 
@@ -183,19 +192,25 @@ def opened(profile: Path, *, fonts: Path | None = None) -> Iterator[Page]:
     assert CHROMIUM is not None
     to_browser, writing = os.pipe()
     reading, from_browser = os.pipe()
-    # It reads from descriptor 3 and writes to descriptor 4.
-    script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
     command = [
-        *("sh", "-c", script, "sh", CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
+        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
         *("--disable-dev-shm-usage", "--remote-debugging-pipe", f"--user-data-dir={profile}"),
         *("--no-first-run", "--hide-scrollbars", "--force-color-profile=srgb", "--font-render-hinting=none"),
     ]
     environment = {**os.environ, "TZ": "UTC"}
     if fonts is not None:
         environment["FONTCONFIG_FILE"] = str(fonts)
+
+    def place_pipes() -> None:
+        """Chromium reads from descriptor 3 and writes to descriptor 4."""
+        high = [fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (to_browser, from_browser)]
+        os.dup2(high[0], 3)
+        os.dup2(high[1], 4)
+
     with subprocess.Popen(
         command,
-        pass_fds=(to_browser, from_browser),
+        pass_fds=(3, 4),
+        preexec_fn=place_pipes,  # noqa: PLW1509 - it only calls the kernel
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,

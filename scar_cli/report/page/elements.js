@@ -46,7 +46,7 @@ function legend(keys) {
 
 function table(caption, heads, rows, foot = null) {
   const cell = (tag, kind, value, more = {}) => h(tag, { class: kind || null, ...more }, value);
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
     h("table", {},
       h("caption", { class: "silent" }, caption),
       h("thead", {}, h("tr", {}, heads.map(([label, kind]) => cell("th", kind, label, { scope: "col" })))),

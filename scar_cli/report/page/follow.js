@@ -12,13 +12,13 @@ class Follow {
     root.append(h("div", { class: "card" }, h("div", { class: "find" }, this.input, this.count), this.hits, this.way));
     let waiting;
     this.input.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => this.search(), 150); });
-    this.input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" || event.key === "ArrowDown") {
-        const first = this.hits.querySelector("button");
-        if (!first) return;
-        event.preventDefault();
-        if (event.key === "Enter") first.click(); else first.focus();
-      }
+    this.input.addEventListener("keydown", async (event) => {
+      if (event.key !== "Enter" && event.key !== "ArrowDown") return;
+      event.preventDefault();
+      clearTimeout(waiting);
+      await this.search();
+      const first = this.hits.hidden ? null : this.hits.querySelector("button");
+      if (event.key === "Enter") first?.click(); else first?.focus();
     });
     this.hits.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -49,7 +49,7 @@ function drawWorkflow() {
   const has = report.workflow?.nodes?.length > 0;
   find("workflow").hidden = !has;
   if (!has) return;
-  const picture = h("div", { class: "canvas", tabindex: "0", role: "region", "aria-labelledby": "workflow-title" }, workflowPicture(report, root.clientWidth - 66));
+  const picture = h("div", { class: "canvas", tabindex: "0", role: "group", "aria-labelledby": "workflow-title" }, workflowPicture(report, root.clientWidth - 66));
   root.replaceChildren(h("div", { class: "card" }, picture, folding("workflow", "As a table", workflowTable(report))));
 }
 

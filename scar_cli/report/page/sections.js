@@ -1,6 +1,5 @@
 // The sections that are rendered anew with each document: overview, failures, functions, slowest runs, cost.
 
-const FILES_SHOWN = 1000;
 const OPEN_FUNCTIONS = 8;
 const OPEN_FAILURES = 4;
 
@@ -78,7 +77,7 @@ function failure(group, at, report) {
   const example = (run) => h("div", {},
     h("h4", {}, fileName(run.subject), ` ${clock(run.end_ms)}`, [isKnown(run.exit_code) && `, exit code ${run.exit_code}`, run.signal && `, signal ${run.signal}`, run.attempt > 1 && `, attempt ${run.attempt}`].filter(Boolean).join("")),
     run.error && h("p", { class: "name", style: { "margin-bottom": "8px" } }, visible(run.error)),
-    run.last_lines && h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": `End of the log of ${visible(baseName(run.subject))}` }, visibleLines(run.last_lines)));
+    run.last_lines && h("pre", { class: "log", tabindex: "0", role: "group", "aria-label": `End of the log of ${visible(baseName(run.subject))}` }, visibleLines(run.last_lines)));
   return h("article", { class: "card failure", "aria-label": visible(group.reason) },
     h("header", {},
       h("div", { class: "amount" }, short(group.runs), h("small", {}, group.runs === 1 ? "failed run" : "failed runs")),
@@ -91,7 +90,7 @@ function failure(group, at, report) {
       h("div", { class: "commands" }, group.log && h("div", {}, h("h4", {}, "See the logs"), command(group.log, `log ${group.id}`)),
         group.retry && group.files > 0 && h("div", {}, h("h4", {}, `Send all failed events of ${visible(one?.name)} again`), command(group.retry, `again ${group.id}`))),
       names.length > 0 && folding(`files ${group.id}`, group.files > names.length ? `${number(names.length)} of ${plural(group.files, "file")}` : plural(names.length, "file"),
-        h("ul", { class: "files", tabindex: "0", role: "region", "aria-label": "Files that failed" }, names.slice(0, FILES_SHOWN).map((name) => h("li", {}, fileName(name)))))), at < OPEN_FAILURES));
+        h("div", { class: "files", tabindex: "0", role: "group", "aria-label": `Files that failed: ${visible(group.reason)}` }, h("ul", {}, names.map((name) => h("li", {}, fileName(name))))))), at < OPEN_FAILURES));
 }
 
 // --- functions
@@ -251,8 +250,8 @@ function cost(report, chosen) {
   const date = report.prices?.date;
   content("cost").replaceChildren(
     h("p", { class: "intro" }, `${money(all)} in total${date ? `, with the prices of ${visible(date)}` : ""}: list prices without free tiers, discounts and taxes.`),
-    h("div", { class: "card" }, table("Cost by function", [["Function"], ["", "wide-bar"], ["Cost", n], ["Share", n], ["Per file", n], ["Per 1,000 files", n]], rows)),
-    items.length > 0 && h("div", { class: "card" }, table("Cost by item", [["Item"], ["", "wide-bar"], ["Cost", n], ["Share", n]],
+    h("div", { class: "card" }, table("Cost by function", [["Function"], [h("span", { class: "silent" }, "Compared"), "wide-bar"], ["Cost", n], ["Share", n], ["Per file", n], ["Per 1,000 files", n]], rows)),
+    items.length > 0 && h("div", { class: "card" }, table("Cost by item", [["Item"], [h("span", { class: "silent" }, "Compared"), "wide-bar"], ["Cost", n], ["Share", n]],
       items.map(([name, usd]) => [visible(name), h("span", { class: "money", style: { width: `${(100 * usd) / Math.max(1e-12, items[0][1])}%` } }), money(usd), percent(usd, all)]))),
     (report.costliest ?? []).length > 0 ? h("div", { class: "card" }, folding("costliest", "The costliest runs", runsTable("The costliest runs", report.costliest, report, chosen, "costly"))) : "");
 }

@@ -306,6 +306,7 @@ class Timeline {
       if (packed) this.#lanes(context, width, lane, packed);
       else this.#areas(context, width, lane);
     }
+    this.box.dataset.mode = this.mode;
     this.#read();
     if (this.asTable.open) this.#table();
   }
