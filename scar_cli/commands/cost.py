@@ -21,6 +21,8 @@ from scar_cli.options import Choice, prints_json, selects_functions
 from scar_cli.table import counted, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fdl_schemas.model import Workflow
     from scar_cli.cost.estimate import Load
 
@@ -46,6 +48,14 @@ _UNITS: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI":
 @click.option(
     "--region", metavar="REGION", help="Region.  [default: that of the environment, else us-east-1]"
 )
+@click.option(
+    "-c",
+    "--context",
+    "values",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Context value of the deployment: metrics=false, dashboard=true, alarm_email=ADDRESS.",
+)
 @click.option("--prices", "refresh", is_flag=True, help="Download the current prices of the region from AWS.")
 @click.option(
     "--since",
@@ -62,6 +72,7 @@ def command(
     size: str,
     image_size: str,
     region: str | None,
+    values: tuple[str, ...],
     refresh: bool,
     since: str | None,
     as_json: bool,
@@ -94,8 +105,10 @@ def command(
         )
     from scar_cli.cost.estimate import Load
 
-    load = Load(number, seconds, bytes_of(size))
-    _estimate(_selected(fdl, choice["name"]), region, load, bytes_of(image_size), as_json=as_json)
+    context = _context(values)
+    load = Load(number, seconds, bytes_of(size), metrics=context.get("metrics") != "false")
+    workflow = _selected(fdl, choice["name"])
+    _estimate(workflow, region, load, bytes_of(image_size), context, as_json=as_json)
     return 0
 
 
@@ -134,7 +147,21 @@ def _selected(fdl: str, name: str | None) -> Workflow:
     return replace(workflow, functions=functions)
 
 
-def _estimate(workflow: Workflow, region: str, load: Load, image_bytes: int, *, as_json: bool) -> None:
+def _context(values: tuple[str, ...]) -> dict[str, str]:
+    from scar_cli.commands.init import context_of
+
+    return context_of(None, None, None, values)
+
+
+def _estimate(
+    workflow: Workflow,
+    region: str,
+    load: Load,
+    image_bytes: int,
+    context: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> None:
     from scar_cli.cost import shown
     from scar_cli.cost.estimate import estimates
     from scar_cli.cost.idle import idle_by_region, images_of
@@ -143,7 +170,7 @@ def _estimate(workflow: Workflow, region: str, load: Load, image_bytes: int, *, 
     prices = known_prices()
     by_region = {one.region: prices_of(one.region or region, prices) for one in workflow.functions}
     found = estimates(workflow, load, by_region)
-    idle = idle_by_region(workflow, by_region, image_bytes=image_bytes)
+    idle = idle_by_region(workflow, by_region, image_bytes=image_bytes, context=context)
     per_month = sum(total(items) for _, items in idle)
     if as_json:
         answer = {

@@ -69,6 +69,19 @@ def test_the_region_comes_from_the_option_the_environment_and_the_function(
     assert "thumbs (ap-south-1)" in run("w.yaml", "--seconds", "1").stdout
 
 
+def test_metrics_the_dashboard_and_alarms_depend_on_the_context() -> None:
+    done = run(
+        "w.yaml", "--seconds", "1", "-c", "metrics=false", "-c", "dashboard=true", "-c", "alarm_email=a@b.org"
+    )
+    assert "Custom metrics" not in done.stdout
+    # 0.0466 for the image, 3 for the dashboard, and 5 alarm metrics.
+    assert done.stdout.splitlines()[-1].startswith("While nothing runs: 3.55 USD a month")
+    assert "Custom metrics" in run("w.yaml", "--seconds", "1").stdout
+    assert refused("w.yaml", "--seconds", "1", "-c", "metrics").startswith(
+        "Invalid context value: -c metrics"
+    )
+
+
 def test_a_place_without_a_price_has_no_items() -> None:
     fdl = FDL.replace("memory: 512", "execution_mode: batch")
     fdl += "    batch: {vcpus: 1, memory: 1024, compute_resources: {type: EC2, instance_types: [x1e]}}\n"
