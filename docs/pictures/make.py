@@ -149,7 +149,7 @@ class Shell:
 
     def interrupted(self, command: str, moment: str, *, code: int, lines: int) -> Text:
         """Run a command until its screen matches an expression, and interrupt it; returns that screen."""
-        process, terminal = self._started(command, lines)
+        process, terminal = self._started(f"exec {command}", lines)  # Ctrl-C would end the shell, too
         screen, written = Screen(COLUMNS), b""
         found: Text | None = None
         while chunk := _read(terminal):
@@ -247,7 +247,11 @@ def make(shell: Shell) -> None:
     shell.quietly("scar", "init", "-f", "books.yaml", "-y")
     shell.quietly("scar", "put", "-b", "scar-books/texts", "-p", "texts")
     watch = "scar watch -f books.yaml"
-    save("watch", watch, shell.interrupted(watch, r"count-parts .* [34]\d\d ", code=1, lines=LINES_OF_WATCH))
+    save(
+        "watch",
+        watch,
+        shell.interrupted(watch, r"count-parts +\S+ +\S+ +3\d\d ", code=1, lines=LINES_OF_WATCH),
+    )
 
 
 def main() -> int:
