@@ -147,6 +147,8 @@ def test_refusals_that_pass_do_not_end_a_launch(aws: LoopbackAws, tmp_path: Path
     aws.count = 3
     aws.trouble = lambda call: refusal if call == 2 else None
     assert launch(aws, tmp_path, concurrency=1).sent == 3
+    perhaps_twice = read(tmp_path / "journal").perhaps_twice
+    assert list(perhaps_twice) == ([1] if int(refusal) >= 500 else []), "an error of the server may come late"
 
 
 def test_a_connection_that_was_closed_while_idle_costs_nothing(aws: LoopbackAws, tmp_path: Path) -> None:
