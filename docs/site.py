@@ -37,6 +37,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "report",
         "advise",
         "cost",
+        "monitoring",
         "stages",
         "roles",
         "pipelines",

@@ -15,6 +15,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from fdl_schemas.model import BatchJob, StorageEntry, Workflow
+from fdl_schemas.prices.table import RegionPrices
 from scar_constructs.batch.event_store import EventStore
 from scar_constructs.batch.network import JobNetwork
 from scar_constructs.construct_names import id_for
@@ -26,6 +27,12 @@ from scar_constructs.functions.retention import retention
 from scar_constructs.functions.runner_asset import RunnerAsset
 from scar_constructs.images.images import WorkflowImages
 from scar_constructs.launch.distributed_launch import DistributedLaunch, launchable
+from scar_constructs.monitoring.compute_prices import (
+    prices_for,
+    usd_per_invocation,
+    usd_per_ms,
+    usd_per_ms_of_jobs,
+)
 from scar_constructs.monitoring.measured import Measured
 from scar_constructs.monitoring.resources import AlarmTopic, FunctionsMonitoring, StuckJobs
 from scar_constructs.parts import MAIN, parts_of
@@ -263,13 +270,15 @@ class WorkflowResources:
             StuckJobs(scope, "StuckJobs", queues=queues, topic_arn=alarm_topic)
         if alarm_topic is None and not dashboard:
             return
+        prices = prices_for(self._workflow.functions, self._known_region)
         for part in parts:
             if part.members:
                 FunctionsMonitoring(
                     part.scope,
                     "Monitoring",
-                    functions=[(_measured(function), function) for function in part.members],
+                    functions=[(_measured(function, prices), function) for function in part.members],
                     title=_title(self._workflow) if dashboard else None,
+                    priced_region=prices.region,
                     topic_arn=alarm_topic,
                 )
 
@@ -357,18 +366,17 @@ def _require_region(topic_arn: str | None, region: str | None) -> None:
         )
 
 
-def _measured(function: ContainerFunction) -> Measured:
+def _measured(function: ContainerFunction, prices: RegionPrices) -> Measured:
     definition = function.definition
-    job = definition.batch
     return Measured(
         name=definition.name,
         failure_queue=function.failure_queue.queue_name,
         queues=tuple(queue.queue.queue_name for queue in function.input_queues.values()),
         has_events=any(entry.queue is None for entry in definition.inputs),
-        memory_mib=definition.memory_mib,
-        architecture=definition.architecture,
+        usd_per_invocation=usd_per_invocation(prices),
+        usd_per_ms=usd_per_ms(definition, prices),
+        usd_per_ms_of_jobs=usd_per_ms_of_jobs(definition, prices),
         runs_in_lambda=definition.runs_in_lambda,
-        job=(job.vcpus, job.memory_mib) if job is not None and job.on_fargate else None,
     )
 
 

@@ -3,11 +3,12 @@
 ministack keeps every value that it receives, copies all of them for each snapshot, and looks at all of them
 for each request. A workflow of a million files has 20 million values. Here, a minute of a metric is its
 number of values, their sum, minimum and maximum, and how many there are of each size, for percentiles. Sizes
-are rounded to 1 %.
+are rounded to 1 %. Metrics are not part of snapshots.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -23,6 +24,14 @@ _EVICT_EVERY_S: Final = 600.0
 _RECENT: Final = 5
 """Data points at the end of a metric in which a value may belong: those of the last minutes."""
 _STEP: Final = math.log(1.01)
+_SAVED: Final = (
+    "alarms",
+    "composite_alarms",
+    "composite_triggers",
+    "alarm_history",
+    "dashboards",
+    "resource_tags",
+)
 
 Point = dict[str, Any]
 _lock = threading.Lock()
@@ -32,6 +41,7 @@ def install() -> None:
     """Take the place of ministack's lists of values."""
     cloudwatch.record_metric = record
     cloudwatch._store_datum = _store_datum
+    cloudwatch.get_state = _state_without_metrics
     next_eviction = time.monotonic()
 
     @replaces(cloudwatch, "_percentile_samples")
@@ -48,6 +58,10 @@ def install() -> None:
         next_eviction = time.monotonic() + _EVICT_EVERY_S
         with _lock:
             original()
+
+
+def _state_without_metrics() -> dict[str, Any]:
+    return {name: copy.deepcopy(getattr(cloudwatch, f"_{name}")) for name in _SAVED}
 
 
 def record(  # noqa: PLR0917 (as ministack's services call it)

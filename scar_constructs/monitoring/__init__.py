@@ -2,6 +2,7 @@
 
     measured.py     what is known of a function, and the metrics of AWS and of the runner about it
     alarms.py       which alarms there are, with their thresholds
+    compute_prices.py  what the time of a function costs
     dashboard.py    the body of the dashboard
     resources.py    both as resources of a stack, and the topic that alarms notify
 

@@ -23,15 +23,6 @@ _ALARMS_OF_A_WIDGET = 100
 _PERIOD_S = 300
 _COST_PERIOD_S = 3_600
 
-LAMBDA_USD: Mapping[str, float] = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
-"""Of a GB-second in us-east-1, by architecture (https://aws.amazon.com/lambda/pricing/, November 2026)."""
-LAMBDA_REQUEST_USD = 0.0000002
-FARGATE_USD: Mapping[str, tuple[float, float]] = {
-    "x86_64": (0.04048, 0.004445),
-    "arm64": (0.03238, 0.00356),
-}
-"""Of an hour of a vCPU and of a GB, in us-east-1 (https://aws.amazon.com/fargate/pricing/, November 2026)."""
-
 _STAGES = (("stage_in_ms", "download"), ("run_ms", "script"), ("stage_out_ms", "upload"))
 
 
@@ -56,19 +47,27 @@ class _Line:
     """The metrics in the expression: m0, m1, …"""
 
 
-def body(title: str, functions: Sequence[Measured], *, region: str, alarms: Sequence[str] = ()) -> Json:
+def body(
+    title: str,
+    functions: Sequence[Measured],
+    *,
+    region: str,
+    priced_region: str,
+    alarms: Sequence[str] = (),
+) -> Json:
     """The body of a dashboard.
 
     :param title: in Markdown.
     :param region: may be a token of the CDK.
+    :param priced_region: whose prices `functions` contain.
     :param alarms: ARNs of alarms whose state is shown.
     """
     rows: list[Sequence[_Widget]] = [[_text(title)]]
     if alarms:
         rows.append([_states(alarms[:_ALARMS_OF_A_WIDGET])])
-    graphs = [_graph(title, lines, region=region) for title, lines in _lines(functions).items() if lines]
+    graphs = [_graph(name, lines, region=region) for name, lines in _lines(functions).items() if lines]
     cost = _graph(
-        "Cost of Lambda and Fargate per hour, in USD, estimated with the prices of us-east-1",
+        f"Cost of Lambda and Fargate per hour, in USD, estimated with the prices of {priced_region}",
         [_cost(function) for function in functions],
         region=region,
         period_s=_COST_PERIOD_S,
@@ -115,17 +114,13 @@ def _lines(functions: Sequence[Measured]) -> Mapping[str, Sequence[_Line]]:
 
 def _cost(one: Measured) -> _Line:
     duration, invocations = one.in_lambda("Duration"), one.in_lambda("Invocations")
-    per_ms = one.memory_mib / 1024 / 1000 * LAMBDA_USD[one.architecture]
-    in_lambda = f"FILL(m0, 0) * {per_ms:.4g} + FILL(m1, 0) * {LAMBDA_REQUEST_USD:g}"
-    if one.job is None:
+    in_lambda = f"FILL(m0, 0) * {one.usd_per_ms:.4g} + FILL(m1, 0) * {one.usd_per_invocation:.4g}"
+    if one.usd_per_ms_of_jobs is None:
         return _Line(one.name, expression=in_lambda, of=(duration, invocations))
-    vcpus, memory_mib = one.job
-    per_vcpu, per_gib = FARGATE_USD[one.architecture]
-    per_ms = (vcpus * per_vcpu + memory_mib / 1024 * per_gib) / 3_600_000
     runs = one.in_runner("total_ms", "Sum")
     # If a function also runs in Lambda, the time beyond that of Lambda is that of jobs.
     of_jobs = "IF(FILL(m2, 0) > FILL(m0, 0), m2 - FILL(m0, 0), 0)" if one.runs_in_lambda else "FILL(m2, 0)"
-    expression = f"{in_lambda} + {of_jobs} * {per_ms:.4g}"
+    expression = f"{in_lambda} + {of_jobs} * {one.usd_per_ms_of_jobs:.4g}"
     return _Line(one.name, expression=expression, of=(duration, invocations, runs))
 
 

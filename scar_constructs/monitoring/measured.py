@@ -36,11 +36,12 @@ class Measured:
     """Names of the queues that feed it."""
     has_events: bool = False
     """Whether S3, EventBridge or SNS invoke it without a queue."""
-    memory_mib: int = 512
-    architecture: str = "x86_64"
+    usd_per_invocation: float = 0.0
+    usd_per_ms: float = 0.0
+    """Of its invocations, by their duration."""
+    usd_per_ms_of_jobs: float | None = None
+    """None: it has no jobs on Fargate."""
     runs_in_lambda: bool = True
-    job: tuple[float, int] | None = None
-    """vCPUs and MiB of its jobs on Fargate; None: it has none there."""
 
     def in_lambda(self, name: str, statistic: str = "Sum") -> Metric:
         """A metric that AWS Lambda publishes."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Aws, Names, Stack
+from aws_cdk import Aws, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -115,6 +116,7 @@ class FunctionsMonitoring(Construct):
 
     :param functions: each with its construct, the parent of its own alarm.
     :param title: of the dashboard, in Markdown; None: there is none.
+    :param priced_region: whose prices the functions contain.
     :param topic_arn: is notified of alarms; None: there are none.
     """
 
@@ -125,6 +127,7 @@ class FunctionsMonitoring(Construct):
         *,
         functions: Sequence[tuple[Measured, Construct]],
         title: str | None,
+        priced_region: str,
         topic_arn: str | None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -137,11 +140,15 @@ class FunctionsMonitoring(Construct):
             ]
             made += [_alarm(self, one, topic_arn) for one in alarms.shared(measured)]
         if title is not None:
-            content = body(title, measured, region=Aws.REGION, alarms=[one.attr_arn for one in made])
-            # Names of dashboards are unique in an account, not in a region.
-            name = Names.unique_resource_name(
-                scope, max_length=_LONGEST_NAME, separator="-", allowed_special_characters="-_"
+            content = body(
+                title,
+                measured,
+                region=Aws.REGION,
+                priced_region=priced_region,
+                alarms=[one.attr_arn for one in made],
             )
+            # Names of dashboards are unique in an account, not in a region.
+            name = re.sub("[^A-Za-z0-9_-]+", "-", scope.node.path)[:_LONGEST_NAME]
             cloudwatch.CfnDashboard(
                 self,
                 "Dashboard",

@@ -71,6 +71,15 @@ result = values
     assert found == [8, 19, 1, 6]
 
 
+def test_snapshots_contain_alarms_and_no_metrics() -> None:
+    found = in_emulator("""
+put("Errors", 1)
+cloudwatch.cloudformation_put_dashboard("d", "{}")
+result = {name: len(value._data) for name, value in cloudwatch.get_state().items() if len(value._data)}
+""")
+    assert found == {"dashboards": 1}
+
+
 def test_a_level_is_the_highest_of_its_minute() -> None:
     found = in_emulator("""
 for value in (3, 7, 5):
