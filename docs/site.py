@@ -36,6 +36,7 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "watch",
         "report",
         "advise",
+        "monitoring",
         "cost",
         "monitoring",
         "stages",
