@@ -165,8 +165,8 @@ def test_a_run_that_lambda_killed_has_the_file_of_its_last_line(
 
 
 def test_a_killed_run_of_a_batch_of_messages_does_not_have_the_file_of_the_one_before(own: type[Own]) -> None:
-    lines = [start("1"), own.staged_in("1", "a"), own.summary("1", "a"), report("1", 3000)]
-    lines.append("2026-01-01T00:00:00.000Z 1 Task timed out after 3.00 seconds")
+    timed_out = "2026-01-01T00:00:00.000Z 1 Task timed out after 3.00 seconds"
+    lines = [start("1"), own.staged_in("1", "a"), own.summary("1", "a"), timed_out, report("1", 3000)]
     done, killed = runs_of(LAMBDA, *lines)
     assert (done.subject, done.status) == ("s3://b/in/a", "done")
     assert (killed.subject, killed.status) == ("", "failed")
