@@ -1,4 +1,4 @@
-"""axe-core, which checks the accessibility of a page in a browser: `python -m tests.axe_core` fetches it with npm.
+"""axe-core, which checks the accessibility of a page in a browser: `python -m tests.axe_core` fetches it.
 
 The tests that use it are skipped where it could not be fetched.
 """
@@ -28,7 +28,15 @@ def main() -> int:
     shutil.rmtree(_FOLDER, ignore_errors=True)
     shutil.copytree(_LOCK, _FOLDER)
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    command = [str(node), str(npm), "ci", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    command = [
+        str(node),
+        str(npm),
+        "ci",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+        "--loglevel=error",
+    ]
     try:
         run_download(command, _FOLDER, environment, "axe-core with npm")
     except DownloadError as error:

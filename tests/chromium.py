@@ -1,7 +1,7 @@
 """A headless Chromium that a test controls, over the Chrome DevTools Protocol on two pipes.
 
-A page's console messages, uncaught errors and requests are recorded from its first moment. Nothing is installed
-for this: the program is Debian's package `chromium` (see tools.sh).
+A page's console messages, uncaught errors and requests are recorded from its first moment. The program is
+Debian's package `chromium` (see tools.sh).
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ class Page:
 
     @property
     def requests(self) -> list[str]:
-        """URLs that were requested, the page's own included; no `data:` or `blob:` URLs, and none that the browser
-        has refused to request.
-        """
+        """URLs that were requested, the page's own included; no `data:` or `blob:` URLs, and none that the
+        browser has refused to request."""
         return list(self._requested.values())
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:

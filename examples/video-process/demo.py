@@ -1,6 +1,6 @@
 """`make demo`: run the video workflow of scar-video-process.yaml on this machine.
 
-    images ─► video ─► embedded cloud ─► cdk deploy ─► scar put ─► watch ─► results, table, page
+    images ─► video ─► embedded cloud ─► cdk deploy ─► scar put ─► watch ─► results, scar report
 
 A Batch job splits 1 video into 68 images, and Lambda invocations turn these into 68 results. Anything else is
 a failure, with a reason and exit code 1. All files are below build/: images and wheels are kept for the next
@@ -21,18 +21,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployment import deploy, put
+from deployment import deploy, put, report
 from images.build_images import build_images, ffmpeg_program
 from images.wheels import WheelError
 from make_video import SECONDS, VideoError, make_video, truth
 from processes import ProgramError
 from results.contact_sheet import draw_contact_sheet
 from results.frames import FrameResult, read_results, recalls
-from results.page import Report, write_page
 from rich.console import Console
-from watching.figures import FunctionFigures, read_figures
 from watching.live_view import LiveView
-from watching.times_table import times_table
 from watching.workflow import Progress, VideoWorkflow
 
 from containers.building.errors import BuildError
@@ -51,6 +48,7 @@ _LAST_LINE_WITHIN_S = 20.0
 _WOULD_WIN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
 """Variables that would override the credentials of the embedded cloud."""
 _INTERRUPTED, _TERMINATED = 130, 143
+_REPORT = DEMO / "report.html"
 _TITLE = "1 video, 68 images, 68 results"
 
 
@@ -94,7 +92,7 @@ class Demo:
 
     def run(self) -> int:
         """Run all steps; returns the exit code."""
-        for old in ("results", "store", "contact-sheet.png", "index.html"):
+        for old in ("results", "store", "contact-sheet.png", "report.html", "report.json"):
             _remove(DEMO / old)
         if self.images == "local":
             with self.step("Container images") as note:
@@ -144,13 +142,14 @@ class Demo:
         progress = self.watch(workflow, running.parallel)
         elapsed_s = time.monotonic() - uploaded
         _check(progress, workflow)
-        figures = _figures(workflow)
+        with self.step(f"scar report -f {FDL.relative_to(REPOSITORY)}"):
+            _report()
         frames = self.download(workflow)
         if [frame.second for frame in frames] != list(range(SECONDS)):
             raise DemoError(
                 f"Expected one result for each of {SECONDS} seconds. The results are in {DEMO / 'results'}"
             )
-        self.report(frames, figures, progress, elapsed_s)
+        self.show(frames, progress, elapsed_s)
         return 0
 
     def watch(self, workflow: VideoWorkflow, parallel: int) -> Progress:
@@ -180,23 +179,14 @@ class Demo:
                 client("s3").download_file(path.partition("/")[0], key, str(folder / name))
         return read_results(folder, truth)
 
-    def report(
-        self, frames: list[FrameResult], figures: list[FunctionFigures], progress: Progress, elapsed_s: float
-    ) -> None:
-        """Write the table, the contact sheet and the page."""
-        sheet, page = DEMO / "contact-sheet.png", DEMO / "index.html"
+    def show(self, frames: list[FrameResult], progress: Progress, elapsed_s: float) -> None:
+        """Draw the contact sheet, and print what was found and where everything is."""
+        sheet = DEMO / "contact-sheet.png"
         detector = "OpenCV's Haar cascades" if self.images == "local" else "darknet"
-        subtitle = f"{FDL.name} on the embedded cloud; objects detected by {detector}"
-        draw_contact_sheet(frames, sheet, _TITLE, subtitle)
-        failed = progress.failures
-        write_page(
-            Report(
-                _TITLE, subtitle, progress.images, progress.results, failed, elapsed_s, frames, figures, sheet
-            ),
-            page,
+        draw_contact_sheet(
+            frames, sheet, _TITLE, f"{FDL.name} on the embedded cloud; objects detected by {detector}"
         )
         self.console.print()
-        self.console.print(times_table(figures))
         for recall in recalls(frames):
             more = f", and in {recall.imagined} frames without one" if recall.imagined else ""
             self.console.print(f"  {recall.label}: detected in {recall.seen} of {recall.there} frames{more}")
@@ -206,7 +196,7 @@ class Demo:
             soft_wrap=True,
         )
         self.console.print(
-            f"  results        {DEMO / 'results'}\n  contact sheet  {sheet}\n  page           {page}",
+            f"  results        {DEMO / 'results'}\n  contact sheet  {sheet}\n  report         {_REPORT}",
             soft_wrap=True,
         )
 
@@ -226,16 +216,10 @@ class Demo:
         self.console.print(f"[green]✓[/] {name} [dim]{took:.1f} s[/]{details}", soft_wrap=True)
 
 
-def _figures(workflow: VideoWorkflow) -> list[FunctionFigures]:
-    """Figures from the logs; the line of the last invocation may appear shortly after its result."""
+def _report() -> None:
+    """Write the report. The log line of the last run may appear shortly after its result."""
     deadline = time.monotonic() + _LAST_LINE_WITHIN_S
-    while True:
-        figures = [
-            read_figures(workflow.split.name, "Batch", workflow.log_lines(workflow.split)),
-            read_figures(workflow.detect.name, "Lambda", workflow.log_lines(workflow.detect)),
-        ]
-        if [one.files for one in figures] == [1, SECONDS] or time.monotonic() > deadline:
-            return figures
+    while report(FDL, _REPORT)["totals"]["files"]["done"] != 1 + SECONDS and time.monotonic() < deadline:
         time.sleep(_POLL_EVERY_S)
 
 

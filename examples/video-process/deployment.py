@@ -1,11 +1,13 @@
-"""The commands that a user would run: `cdk deploy` and `scar put`."""
+"""The commands that a user would run: `cdk deploy`, `scar put` and `scar report`."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from processes import run_program
 
@@ -52,3 +54,21 @@ def put(file: Path, path: str, folder: Path) -> None:
         log=folder / "put.log",
         timeout_s=_WITHIN_S,
     )
+
+
+def report(fdl: Path, target: Path) -> dict[str, Any]:
+    """Write the report of all runs to an HTML file, and its numbers to a JSON file beside it; returns these.
+
+    Raises:
+        ProgramError: `scar report` fails.
+    """
+    numbers = target.with_suffix(".json")
+    for more in (["-o", str(target)], ["--json", "-o", str(numbers)]):
+        run_program(
+            [sys.executable, "-m", "scar_cli", "report", "-f", str(fdl), *more],
+            folder=REPOSITORY,
+            log=target.with_name("report.log"),
+            timeout_s=_WITHIN_S,
+        )
+    content: dict[str, Any] = json.loads(numbers.read_text(encoding="utf-8"))
+    return content

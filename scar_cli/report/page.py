@@ -4,9 +4,10 @@
     page/page.css    light, dark and print
     page/*.js        elements from the document, in the order of `_SCRIPTS`
 
-What is in the document (names of files, errors, ends of logs) can be hostile. The page's Content Security Policy
-allows only its own style and script, by their hashes, and no requests; `require-trusted-types-for` makes the browser
-refuse to parse a string as HTML. The document itself is a data block, which is never run, without `<`.
+What is in the document (names of files, errors, ends of logs) can be hostile. The page's Content Security
+Policy allows only its own style and script, by their hashes, and no requests; `require-trusted-types-for`
+makes the browser refuse to parse a string as HTML. The document itself is a data block, which never runs,
+without `<`.
 """
 
 from __future__ import annotations

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from scar_cli.report.page import render
 from scar_cli.runs.model import Run
+from scar_cli.watch.web import EVENTS, serving
 from tests.axe_core import SCRIPT
 from tests.chromium import CHROMIUM, Page, opened
 from tests.report_documents import document_of
@@ -164,7 +163,9 @@ def test_what_comes_from_logs_is_text_whatever_it_contains(page: Page, tmp_path:
     tags = page.run("[...new Set([...document.body.querySelectorAll('*')].map(one => one.localName))]")
     assert not {"img", "iframe", "object", "embed", "form", "base", "link", "style"} & set(tags)
     assert page.run("document.scripts.length") == 1, "the page's own"
-    handlers = "[...document.querySelectorAll('*')].filter(e => [...e.attributes].some(a => /^on/.test(a.name)))"
+    handlers = (
+        "[...document.querySelectorAll('*')].filter(e => [...e.attributes].some(a => /^on/.test(a.name)))"
+    )
     assert page.run(f"{handlers}.length") == 0
     assert page.run("[...document.links].every(one => one.getAttribute('href').startsWith('#'))")
     assert page.run("Boolean(window.isAttacked)") is False
@@ -178,9 +179,9 @@ def test_what_comes_from_logs_is_text_whatever_it_contains(page: Page, tmp_path:
 def test_browser_refuses_scripts_markup_and_requests_in_the_page(page: Page, tmp_path: Path) -> None:
     """The second line of defense, if a script of the page were wrong."""
     url = show(page, tmp_path, document(FEW))
-    assert page.run("(() => { try { document.body.innerHTML = '<p>'; } catch (e) { return e.name; } })()") == (
-        "TypeError"
-    )
+    assert page.run(
+        "(() => { try { document.body.innerHTML = '<p>'; } catch (e) { return e.name; } })()"
+    ) == ("TypeError")
     page.run(
         "(() => { const one = document.createElement('img'); one.src = 'http://127.0.0.1:9/x';"
         " document.body.append(one); })()"
@@ -297,7 +298,8 @@ def test_a_slow_run_leads_to_its_file(page: Page, tmp_path: Path) -> None:
 def test_commands_are_copied(page: Page, tmp_path: Path) -> None:
     show(page, tmp_path, document(FEW))
     page.run(
-        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async t => { window.copied = t; }}})"
+        "Object.defineProperty(navigator, 'clipboard',"
+        " {value: {writeText: async text => { window.copied = text; }}})"
     )
     page.click("#failures .command button")
     page.wait_for("window.copied")
@@ -310,8 +312,9 @@ def test_everything_that_can_be_used_has_a_place_in_the_order_of_the_keyboard(
 ) -> None:
     show(page, tmp_path, document(FEW))
     seen = []
-    focused = """(e => [e.id || e.className.baseVal || e.className || e.localName, e.getAttribute("aria-label")
-      || e.textContent.trim().slice(0, 30), getComputedStyle(e).outlineStyle])(document.activeElement)"""
+    focused = """(e => [e.id || e.className.baseVal || e.className || e.localName,
+      e.getAttribute("aria-label") || e.textContent.trim().slice(0, 30),
+      getComputedStyle(e).outlineStyle])(document.activeElement)"""
     for _ in range(30):
         page.press("Tab")
         seen.append(page.run(focused))
@@ -365,7 +368,9 @@ def test_axe_finds_nothing(page: Page, tmp_path: Path, theme: str, width: int) -
     page.run("document.querySelector('.hits button').click()")
     page.wait_for("document.querySelector('.journey')")
     page.run(SCRIPT.read_text(encoding="utf-8") + "; null")
-    found = page.run("axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]))")
+    found = page.run(
+        "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200))]))"
+    )
     assert found == [], json.dumps(found, indent=1)
 
 
@@ -400,8 +405,9 @@ def test_print_opens_everything_on_white_paper(page: Page, tmp_path: Path) -> No
     page.media(prefers_color_scheme="dark")
     show(page, tmp_path, document(FEW))
     page.run(
-        "addEventListener('beforeprint', () => { window.printed = [document.querySelectorAll('details:not([open])')"
-        ".length, getComputedStyle(document.body).backgroundColor]; })"
+        "addEventListener('beforeprint', () => { window.printed = ["
+        "document.querySelectorAll('details:not([open])').length,"
+        " getComputedStyle(document.body).backgroundColor]; })"
     )
     closed = page.run("document.querySelectorAll('details:not([open])').length")
     assert len(page.call("Page.printToPDF", printBackground=True)["data"]) > 50_000
@@ -426,32 +432,15 @@ def test_workflow_with_a_loop_and_one_without_runs_are_shown(page: Page, tmp_pat
 
 
 def test_live_page_shows_each_document_that_its_server_sends(page: Page) -> None:
-    ended = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            is_page = self.path == "/token/"
-            self.send_header("Content-Type", "text/html" if is_page else "text/event-stream")
-            self.end_headers()
-            if is_page:
-                self.wfile.write(render(document(FEW), live="events").encode())
-                return
-            self.wfile.write(f"data: {content(400)}\n\n".encode())
-            self.wfile.flush()
-            ended.wait(60)
-            self.wfile.write(b"data:\n\n")
-
-        def log_message(self, *_arguments: Any) -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page.open(f"http://127.0.0.1:{server.server_port}/token/")
-        page.wait_for("document.querySelector('#overview dd.value')?.textContent === '400'")
+    """The page of `scar watch --web`."""
+    with serving(0, document(FEW), partial(render, live=EVENTS)) as live:
+        page.open(live.url)
+        page.wait_for(READY)
+        assert texts(page, "#overview dd.value")[0] == "200"
         assert text(page, ".live") == "Live"
-        ended.set()
+        live.publish(document(400))
+        page.wait_for("document.querySelector('#overview dd.value').textContent === '400'")
+        live.end()
         page.wait_for("document.querySelector('.live').textContent === 'Ended'")
         assert page.console == []
-        page.open("about:blank#end")
-        server.shutdown()
+        assert all(url.startswith(live.url) for url in page.requests)

@@ -1,1 +1,1 @@
-"""Results: reading them and comparing them with the expected ones, the contact sheet, the results page."""
+"""Results: reading them and comparing them with the expected ones, and the contact sheet."""

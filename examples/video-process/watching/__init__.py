@@ -1,5 +1,4 @@
 """Watch the running workflow from outside, as anyone with an AWS account can.
 
-workflow.py requests the progress from AWS, live_view.py displays it, and figures.py reads durations from the
-logs.
+workflow.py requests the progress from AWS, and live_view.py displays it.
 """

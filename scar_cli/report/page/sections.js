@@ -1,4 +1,4 @@
-// The sections that are rendered anew with each document: overview, failures, functions, slowest runs, cost.
+// The sections that are rendered again for each document: overview, failures, functions, slowest runs, cost.
 
 const OPEN_FUNCTIONS = 8;
 const OPEN_FAILURES = 4;

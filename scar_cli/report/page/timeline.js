@@ -423,8 +423,14 @@ class Timeline {
     }
     context.fillStyle = this.colours.rule;
     context.fillRect(0, base, width, 1);
+    // The higher, the larger the share of the ended runs that failed; one failure is never too small to see.
+    const done = lane.series.between("done", moments);
     context.fillStyle = this.colours.bad;
-    for (let at = 0; at < count; at += 1) if (failed[at]) context.fillRect(places[at], base - 5, Math.max(2, places[at + 1] - places[at]), 6);
+    for (let at = 0; at < count; at += 1) {
+      if (!failed[at]) continue;
+      const high = 2 + 6 * Math.sqrt(failed[at] / (failed[at] + done[at]));
+      context.fillRect(places[at], base - high, Math.max(2, places[at + 1] - places[at]), high + 1);
+    }
     const waiting = longest >= 0.05 ? ` · up to ${most100(longest)} queued` : "";
     this.#title(context, lane, width, most ? `up to ${most100(most)} at once${waiting}` : "no runs here");
     lane.drawn = { moments, layers, queued, failed, span };

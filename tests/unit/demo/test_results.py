@@ -5,8 +5,6 @@ from pathlib import Path
 from PIL import Image
 from results.contact_sheet import draw_contact_sheet
 from results.frames import Detection, FrameResult, parse_detections, read_results, recalls
-from results.page import Report, render_page
-from watching.figures import FunctionFigures, Invocation
 
 DARKNET = """Loading weights from yolo.weights...Done!
 /tmp/scar/run/ab: cd/out005.jpg: Predicted in 0.081 seconds.
@@ -21,10 +19,6 @@ def frame(
     detections = tuple(Detection(label, percent) for label, percent in seen.items())
     name = f"out{second + 1:03}"
     return FrameResult(name, second, detections, frozenset(expected), folder / f"{name}.png")
-
-
-def report(folder: Path, frames: list[FrameResult], figures: list[FunctionFigures] | None = None) -> Report:
-    return Report("Title", "Subtitle", 68, 68, 0, 12.0, frames, figures or [], folder / "contact-sheet.png")
 
 
 def test_darknets_lines_are_read_and_the_others_are_not() -> None:
@@ -57,31 +51,6 @@ def test_verdicts_and_recalls_tell_missed_from_imagined() -> None:
         ("person", 2, 1, 0),
         ("cat", 1, 1, 1),
     ]
-
-
-def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
-    evil = "<script>alert(1)</script>\"'&"
-    run = Invocation("1", f"s3://bucket/{evil}", "done", cold=True, duration_ms=5, stages_ms={"run": 1})
-    bad = FrameResult(evil, 0, (Detection(evil, 5),), frozenset({evil}), tmp_path / f"{evil}.png")
-    page = render_page(
-        Report(
-            evil, evil, 1, 1, 0, 1.0, [bad], [FunctionFigures(evil, "Lambda", (run,), 0)], tmp_path / evil
-        ),
-        tmp_path,
-    )
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;" in page
-    assert "%3Cscript%3E" in page
-
-
-def test_page_links_pictures_relative_to_itself(tmp_path: Path) -> None:
-    page = render_page(
-        report(tmp_path, [frame(4, {"person": 87}, {"person"}, tmp_path / "results")]), tmp_path
-    )
-    assert 'src="results/out005.png"' in page
-    assert 'href="contact-sheet.png"' in page
-    assert str(tmp_path) not in page
-    assert "person 87%" in page
 
 
 def test_contact_sheet_has_room_for_every_frame(tmp_path: Path) -> None:

@@ -74,4 +74,6 @@ def test_scripts_parse_no_text_as_html_and_load_nothing() -> None:
     addresses = re.compile(r"(?:https?:)?//[a-z0-9-]+\.[a-z]", re.IGNORECASE)
     for file in FOLDER.iterdir():
         found = set(addresses.findall(file.read_text(encoding="utf-8")))
-        assert found <= {"http://www.w"}, f"{file.name}: only the name of SVG's namespace looks like an address"
+        assert found <= {"http://www.w"}, (
+            f"{file.name}: only the name of SVG's namespace looks like an address"
+        )
