@@ -65,7 +65,7 @@ mutants: setup .venv/.dev ## insert small faults into a copy of the code: do the
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
-pictures: setup .venv/.dev ## regenerate the README's terminal pictures from real runs on the embedded cloud
+pictures: setup .venv/.dev ## regenerate the pictures of the README from real runs on the embedded cloud
 	@$(BIN)/python -m docs.pictures.make
 
 docs: .venv/.dev ## build the documentation site into build/site; a warning is an error

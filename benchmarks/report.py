@@ -1,8 +1,10 @@
-"""The report of a million runs: how long `scar report` takes, its memory, and the size of the file.
+"""The report of a million runs: how long `scar report` takes, its memory, the size of the file, and its page.
 
 - `report_seconds_1m`: from the first page of the log to the written file, against the 60 s allowed
 - `report_peak_rss_mb_1m`: memory at the peak, against the 500 MB allowed
 - `report_size_mb_1m`: the file, against the 20 MB allowed
+- `report_opens_seconds_1m`: until Chromium shows the whole page, against the 3 s allowed
+- `report_zooms_seconds_1m`: from the whole timeline to single runs with the wheel, against the 3 s allowed
 
 The log lines come from another process (`synthetic_runs`), page by page, as CloudWatch Logs returns them.
 The requests to CloudWatch are not included.
@@ -18,10 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Comparison
+from tests.chromium import CHROMIUM, opened
 
 _INPUTS = 327_869
 """Of the synthetic workflow, for which it has 1,000,000 runs."""
-_SECONDS, _PEAK_RSS_MB, _SIZE_MB = 60.0, 500.0, 20.0
+_SECONDS, _PEAK_RSS_MB, _SIZE_MB, _PAGE_SECONDS = 60.0, 500.0, 20.0, 3.0
 _HERE = Path(__file__).resolve().parent
 
 
@@ -36,6 +39,36 @@ def compare() -> Iterator[Comparison]:
         if measured["status"]:
             raise RuntimeError("the report could not be written")
         size = output.stat().st_size / 1024**2
+        page = _in_browser(output, Path(name) / "profile") if CHROMIUM is not None else None
     yield Comparison.of("report_seconds_1m", measured["seconds"], _SECONDS, "s")
     yield Comparison.of("report_peak_rss_mb_1m", measured["peak_rss_mb"], _PEAK_RSS_MB, "MB")
     yield Comparison.of("report_size_mb_1m", size, _SIZE_MB, "MB")
+    if page is None:
+        print("report: the page is not measured, because Chromium is missing")
+        return
+    yield Comparison.of("report_opens_seconds_1m", page[0], _PAGE_SECONDS, "s")
+    yield Comparison.of("report_zooms_seconds_1m", page[1], _PAGE_SECONDS, "s")
+
+
+_ZOOM = """(async () => {
+  const box = document.querySelector(".lanes");
+  const {left, width, top} = box.getBoundingClientRect();
+  box.focus();
+  const start = performance.now();
+  while (box.dataset.mode !== "bars") {
+    box.dispatchEvent(new WheelEvent("wheel", {deltaY: -120, clientX: left + width / 2, clientY: top + 9}));
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  }
+  return performance.now() - start;
+})()"""
+
+
+def _in_browser(file: Path, profile: Path) -> tuple[float, float]:
+    """Seconds until the page is shown, and until single runs are; both as the browser measures them."""
+    with opened(profile) as page:
+        page.open("data:text/html,warm")
+        page.size(1400, 900)
+        page.open(file.as_uri())
+        page.wait_for("performance.getEntriesByName('shown').length")
+        shown = page.run("performance.getEntriesByName('shown')[0].startTime")
+        return shown / 1000, page.run(_ZOOM) / 1000

@@ -1,6 +1,7 @@
-"""`make pictures`: the terminal pictures of the README, from real sessions on the embedded cloud.
+"""`make pictures`: the pictures of the README, from real sessions on the embedded cloud.
 
     cloud, bucket with texts ─► commands, each in a pseudo-terminal ─► what it shows ─► docs/pictures/*.svg
+                                scar report ─► its page in Chromium ─► docs/pictures/report.png
 
 The commands run in their own folder, home folder and cloud, so that the pictures show nothing of the machine.
 The text in the pictures is real text: it can be searched, copied and read aloud, in the reader's fonts.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -32,6 +35,8 @@ from rich.text import Text
 from docs.pictures.screen import Screen
 from local_cloud.cloud import Cloud
 from tests import examples, oci_images
+from tests.chromium import CHROMIUM, opened
+from toolchain.node_packages import node_packages
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -63,8 +68,21 @@ _SPLIT = """set -eu
 grep -q "[a-z]" "$INPUT_FILE_PATH" || { echo "There are no words in it"; exit 3; }
 for part in 1 2 3; do cp "$INPUT_FILE_PATH" "$TMP_OUTPUT_DIR/part-$part-${INPUT_FILE_PATH##*/}"; done
 """
+_PARTS = 3
+_ALL_WITHIN_S = 300.0
 _LIMIT = 60_000
 """Bytes of a picture."""
+PAGE_WIDTH, PAGE_HEIGHT = 1400, 1150
+_PAGE_LIMIT = 250_000
+_FONT_CONFIGURATION = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+<dir>{arimo}</dir><dir>/usr/share/fonts</dir><cachedir>{cache}</cachedir>
+<match target="pattern"><test name="family"><string>Arial</string></test>
+<edit name="family" mode="assign" binding="strong"><string>Arimo</string></edit></match>
+</fontconfig>
+"""
+"""The picture has the same letters on all machines, like those of `scar graph` (scar_cli/drawing/png.py)."""
 _PRIVATE = re.compile(r"/(?:root|home|tmp|work|Users)/|\b[\w.+-]+@[\w-]+\.[a-z]|pypi|npmjs")
 _ANSWER = "[y/N]: "
 _CTRL_C = b"\x03"
@@ -252,6 +270,50 @@ def make(shell: Shell) -> None:
         watch,
         shell.interrupted(watch, r"count-parts +\S+ +\S+ +3\d\d ", code=1, lines=LINES_OF_WATCH),
     )
+    report = shell.folder / "report.html"
+    _wait_for_all(shell, report.with_suffix(".json"))
+    shell.quietly("scar", "report", "-f", "books.yaml", "-o", report.name)
+    save_page(report, shell.folder)
+
+
+def _wait_for_all(shell: Shell, numbers: Path) -> None:
+    """Wait until each file of the chain has been processed."""
+    until = time.monotonic() + _ALL_WITHIN_S
+    files = TEXTS - len(EMPTY)
+    while True:
+        shell.quietly("scar", "report", "-f", "books.yaml", "--json", "-o", numbers.name)
+        done = json.loads(numbers.read_text(encoding="utf-8"))["totals"]["files"]["done"]
+        if done == files * (1 + _PARTS):
+            return
+        if time.monotonic() > until:
+            raise PictureError(f"books.yaml has processed {done} files, not {files * (1 + _PARTS)}")
+        time.sleep(1)
+
+
+def save_page(report: Path, folder: Path) -> None:
+    """Write a picture of the beginning of a report.
+
+    Raises:
+        PictureError: Chromium is missing, or the picture is too large or shows something of this machine.
+    """
+    if CHROMIUM is None:
+        raise PictureError("the picture of the report needs Chromium (apt install chromium)")
+    arimo = node_packages() / "@expo-google-fonts" / "arimo"
+    fonts = folder / "fonts.conf"
+    fonts.write_text(_FONT_CONFIGURATION.format(arimo=arimo, cache=folder / "fonts"), encoding="utf-8")
+    with opened(folder / "profile", fonts=fonts) as page:
+        page.media(prefers_color_scheme="light")
+        page.size(PAGE_WIDTH, PAGE_HEIGHT)
+        page.open(report.as_uri())
+        page.wait_for("performance.getEntriesByName('shown').length")
+        page.run("new Promise(done => setTimeout(done, 300))")
+        if found := _PRIVATE.search(page.run("document.body.innerText")):
+            raise PictureError(f"report would show {found[0]!r}")
+        content = page.picture()
+    if len(content) > _PAGE_LIMIT:
+        raise PictureError(f"report has {len(content)} bytes; {_PAGE_LIMIT} are the limit")
+    (HERE / "report.png").write_bytes(content)
+    print(f"docs/pictures/report.png  {len(content) // 1000} kB")
 
 
 def main() -> int:

@@ -152,6 +152,6 @@ function watch(address) {
 
 const first = find("report").textContent;
 find("report").remove();
-const ready = show(JSON.parse(first)).then(() => { openLinked(); markSection(); });
+const ready = show(JSON.parse(first)).then(() => { openLinked(); markSection(); performance.mark("shown"); });
 const live = document.querySelector("meta[name=scar-live]").content;
 if (live) ready.then(() => watch(live));
