@@ -36,7 +36,7 @@ class Follow {
     const { trace } = this;
     if (trace && !(await this.#again(trace))) { this.trace = null; this.way.replaceChildren(); this.chosen(null); }
     if (!this.trace) this.#hint();
-    if (this.input.value) this.search();
+    if (this.input.value && !this.hits.hidden) this.search();
   }
 
   /** After a new document, the same input may be in another chunk. */

@@ -90,9 +90,9 @@ class Chunk {
     for (let row = 0; row < this.rows; row += 1) {
       at += columns.start?.[row] ?? 0;
       this.start[row] = at;
-      const lambda = !this.batch[row];
-      this.begin[row] = at - this.queued[row] - (lambda ? this.init[row] : 0);
-      this.end[row] = at + this.image[row] + this["stage-in"][row] + this.run[row] + this["stage-out"][row] + this.other[row] + (lambda ? 0 : this.init[row]);
+      // A process is initialized before its first run begins.
+      this.begin[row] = at - this.queued[row] - this.init[row];
+      this.end[row] = at + this.image[row] + this["stage-in"][row] + this.run[row] + this["stage-out"][row] + this.other[row];
     }
     this.ready = true;
   }
@@ -158,7 +158,7 @@ class Chunk {
   }
 
   total(row) {
-    return this.end[row] - this.start[row] + (this.batch[row] ? 0 : this.init[row]);
+    return this.end[row] - this.start[row];
   }
 }
 

@@ -248,8 +248,11 @@ function cost(report, chosen) {
     visible(one.name), h("span", { class: "money", style: { width: `${(100 * one.cost.usd) / most}%` } }), money(one.cost.usd), percent(one.cost.usd, all), money(one.cost.per_file_usd), money(1000 * one.cost.per_file_usd)]);
   const items = Object.entries(sumItems(report.functions)).sort((a, b) => b[1] - a[1]);
   const date = report.prices?.date;
+  const missing = [...new Set(report.functions.flatMap((one) => one.cost?.missing ?? []))];
+  const unknown = report.functions.reduce((sum, one) => sum + (one.cost?.runs_without_price ?? 0), 0);
+  const unpriced = [missing.length && `Without a price: ${missing.map(visible).join(", ")}.`, unknown && `${plural(unknown, "run")} could not be priced.`].filter(Boolean).join(" ");
   content("cost").replaceChildren(
-    h("p", { class: "intro" }, `${money(all)} in total${date ? `, with the prices of ${visible(date)}` : ""}: list prices without free tiers, discounts and taxes.`),
+    h("p", { class: "intro" }, `${money(all)} in total${date ? `, with the prices of ${visible(date)}` : ""}: list prices without free tiers, discounts and taxes. ${unpriced}`),
     h("div", { class: "card" }, table("Cost by function", [["Function"], [h("span", { class: "silent" }, "Compared"), "wide-bar"], ["Cost", n], ["Share", n], ["Per file", n], ["Per 1,000 files", n]], rows)),
     items.length > 0 && h("div", { class: "card" }, table("Cost by item", [["Item"], [h("span", { class: "silent" }, "Compared"), "wide-bar"], ["Cost", n], ["Share", n]],
       items.map(([name, usd]) => [visible(name), h("span", { class: "money", style: { width: `${(100 * usd) / Math.max(1e-12, items[0][1])}%` } }), money(usd), percent(usd, all)]))),

@@ -270,7 +270,7 @@ class Timeline {
         if (!bars) continue;
         count += 1;
         if (count > 2 * MOST_BARS) return null;
-        bars.push({ chunk, row, begin: chunk.begin[row], start: chunk.start[row] - (chunk.batch[row] ? 0 : chunk.init[row]), end: chunk.end[row] });
+        bars.push({ chunk, row, begin: chunk.begin[row], start: chunk.start[row] - chunk.init[row], end: chunk.end[row] });
       }
     }
     return found;
