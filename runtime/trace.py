@@ -13,10 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runtime.storage.contract import StoredObject
+from runtime.storage.contract import TRACE_METADATA, StoredObject
 
-METADATA = "traceparent"
-"""Name of the metadata of an object."""
 VARIABLE = "SCAR_EVENT_TRACE"
 """Variable of a Batch job whose event names no object: the id of the trace."""
 
@@ -42,7 +40,7 @@ class Trace:
     @classmethod
     def of_object(cls, source: StoredObject, metadata: Mapping[str, str]) -> Trace:
         """Of a run that reads an object with this metadata, which is untrusted."""
-        found = _HEADER.fullmatch(metadata.get(METADATA, ""))
+        found = _HEADER.fullmatch(metadata.get(TRACE_METADATA, ""))
         if found is not None and found[1].strip("0") and found[2].strip("0"):
             return cls(found[1], found[2])
         return cls(_id_of(source.provider, source.bucket, source.key, source.etag or ""))

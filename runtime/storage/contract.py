@@ -11,6 +11,9 @@ from typing import Protocol
 
 from containers.errors import ErrorKind, ExplainedError
 
+TRACE_METADATA = "traceparent"
+"""Name of the metadata of an object that names the run that wrote it (`runtime/trace.py`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:

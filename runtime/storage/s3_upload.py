@@ -26,8 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from containers.errors import ErrorKind, ExplainedError
-from runtime import trace
-from runtime.storage.contract import Upload, content_type
+from runtime.storage.contract import TRACE_METADATA, Upload, content_type
 from runtime.storage.s3_once import METADATA, Condition, condition_now, write_once
 from runtime.storage.upload_time import UploadPace, cut_short, seconds_left, too_much
 
@@ -268,7 +267,7 @@ def _wait_for(futures: Sequence[Future[None]], until: float) -> None:
 
 def _target(upload: Upload) -> dict[str, Any]:
     """Place and properties of the object."""
-    metadata = {METADATA: upload.claim, trace.METADATA: upload.traceparent}
+    metadata = {METADATA: upload.claim, TRACE_METADATA: upload.traceparent}
     return {
         "Bucket": upload.bucket,
         "Key": upload.key,

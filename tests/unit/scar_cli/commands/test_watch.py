@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from scar_cli.aws.kept_queues import KeptQueue
 from scar_cli.commands import watch
+from scar_cli.cost.spent import Costs
 from scar_cli.launch.journal import Journal
 from scar_cli.main import scar
 from scar_cli.watch import outputs
@@ -29,7 +30,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     monkeypatch.setattr(watch, "selected", lambda **_choice: [DETECT, MERGE])
     monkeypatch.setattr(watch, "clients", lambda: aws.get)
     monkeypatch.setattr(watch, "kept_queues_of", lambda *_words, **_more: [])
-    monkeypatch.setattr(watch.Costs, "add", lambda _costs, _run: None)
+    monkeypatch.setattr(Costs, "add", lambda _costs, _run: None)
     monkeypatch.setattr(watch, "Looks", partial(Looks, now=aws.clock, sleep=aws.clock.sleep))
     ended(monkeypatch, after=1)
     return aws

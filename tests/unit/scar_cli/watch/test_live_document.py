@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scar_cli.report.document import Asked
+from scar_cli.report.document import Asked, document
 from scar_cli.watch import document as module
 from scar_cli.watch.document import LiveDocument
 from scar_cli.watch.state import Queues, State
@@ -43,7 +43,7 @@ def test_the_document_is_written_when_there_is_something_new() -> None:
 
 def test_a_document_that_takes_long_is_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    write = module.document
+    write = document
 
     def slow(*given: Any, **more: Any) -> Any:
         clock.seconds += 10
