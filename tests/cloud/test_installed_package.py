@@ -69,7 +69,7 @@ def take_compiled(packages: Path, name: str) -> None:
     ours = Path(sysconfig.get_path("purelib"))
     for installed in distributions(path=[str(packages)]):
         if any(file.parts[0] == name for file in installed.files or ()):
-            same = next(distributions(name=installed.name, path=[str(ours)]), None)
+            same = next(iter(distributions(name=installed.name, path=[str(ours)])), None)
             if same is None or same.version != installed.version:
                 return
     shutil.rmtree(packages / name)
