@@ -90,8 +90,8 @@ def document(
         interesting.places = runs.places
         if runs.kept < runs.of:
             notes.append(
-                f"The timeline and the search show a sample of the inputs, with {runs.kept:,} of {runs.of:,} "
-                "runs. All numbers are of all runs. `scar report --csv` writes all runs."
+                f"The search and the bars of single runs show a sample of the inputs, with {runs.kept:,} of "
+                f"{runs.of:,} runs. All numbers are of all runs, and `scar report --csv` writes all of them."
             )
     functions = [
         _function(number, one, [file for file in files if file.function == number], attempts, more)
