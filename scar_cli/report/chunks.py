@@ -24,7 +24,7 @@ _MOST_ROWS = 4 * _ROWS
 """Of one chunk. An input with more runs is in several chunks."""
 _ALL_SHOWN = 20_000
 """Up to this number of runs, numbers are exact, and the report has the ids of requests."""
-_BUDGET = 14 * 1024**2
+_BUDGET = 15 * 1024**2
 """Bytes of all chunks."""
 _DIGITS = 2
 _RESULTS = 3
