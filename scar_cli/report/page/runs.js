@@ -46,6 +46,14 @@ class Series {
     return result;
   }
 
+  /** The largest average number of runs in some stages at once. */
+  peak(keys) {
+    const all = keys.map((key) => this.sums[key]).filter(Boolean);
+    let most = 0;
+    for (let at = 0; at < this.buckets.length; at += 1) most = Math.max(most, all.reduce((sum, sums) => sum + sums[at + 1] - sums[at], 0));
+    return most / this.bucketMs;
+  }
+
   total(key, fromMs, toMs) {
     return this.between(key, [fromMs, toMs])[0];
   }

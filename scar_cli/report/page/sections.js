@@ -41,7 +41,7 @@ function overview(report) {
     figure("Inputs", short(totals.inputs ?? 0), `${short(totals.output_files ?? 0)} files written`),
     figure("Runs", short(totals.runs ?? 0), failedRuns ? `${plural(failedRuns, "failed attempt")}` : delegated ? `${number(delegated)} delegated to Batch` : "none failed"),
     figure("Files that failed", short(files.failed ?? 0), `${percent(files.failed ?? 0, files.all ?? 0)} of ${short(files.all ?? 0)}`, files.failed ? "bad" : ""),
-    figure("Time", duration(period ? span : 0), `${digits(busy / span, 3)} runs at once on average`),
+    figure("Time", duration(period ? span : 0), `on average ${digits(busy / span, 3)} at once`),
     figure("Cold starts", percent(cold, totals.runs), `${number(cold)} of ${short(totals.runs ?? 0)} runs`),
     figure("Data", bytes(totals.input_bytes), `read; ${bytes(totals.output_bytes)} written`),
     isKnown(usd) && figure("Cost", money(usd), `${money((1000 * usd) / Math.max(1, totals.inputs ?? 1))} per 1,000 inputs`),

@@ -56,13 +56,14 @@ class Timeline {
     if (!this.view || (all && this.view[0] === all[0] && this.view[1] === all[1])) this.view = this.all && [...this.all];
     const busiest = report.functions.map((one, at) => [one.runs, at]).sort((a, b) => b[0] - a[0]).slice(0, MOST_LANES).map(([, at]) => at);
     this.lanes = report.functions.map((one, at) => ({ name: one.name, at })).filter(({ at }) => busiest.includes(at) && runs.series[at]);
-    const room = Math.max(56, Math.min(240, 620 / Math.max(1, this.lanes.length)));
+    const most = Math.max(56, Math.min(240, 620 / Math.max(1, this.lanes.length)));
     let top = 0;
-    this.hasQueue = this.lanes.some(({ at }) => runs.series[at].sums.queued);
     for (const lane of this.lanes) {
       lane.series = runs.series[lane.at];
       lane.top = top + LANE.title;
-      const deep = room > 90 && lane.series.sums.queued ? Math.round(room * 0.26) : 0;
+      // A few runs at once do not need much height, neither as an area nor as bars.
+      const room = Math.max(56, Math.min(most, 24 * (lane.series.peak(STACK) + 1)));
+      const deep = lane.series.sums.queued ? Math.round(room * 0.26) : 0;
       lane.height = Math.round(room - deep);
       lane.below = deep;
       top = lane.top + lane.height + deep + LANE.gap;
