@@ -41,7 +41,7 @@ function overview(report) {
     figure("Inputs", short(totals.inputs ?? 0), `${short(totals.output_files ?? 0)} files written`),
     figure("Runs", short(totals.runs ?? 0), failedRuns ? `${plural(failedRuns, "failed attempt")}` : delegated ? `${number(delegated)} delegated to Batch` : "none failed"),
     figure("Files that failed", short(files.failed ?? 0), `${percent(files.failed ?? 0, files.all ?? 0)} of ${short(files.all ?? 0)}`, files.failed ? "bad" : ""),
-    figure("Time", duration(period ? span : 0), `on average ${digits(busy / span, 3)} at once`),
+    figure("Time", duration(period ? span : 0), `${digits(busy / span, 3)} runs at a time`),
     figure("Cold starts", percent(cold, totals.runs), `${number(cold)} of ${short(totals.runs ?? 0)} runs`),
     figure("Data", bytes(totals.input_bytes), `read; ${bytes(totals.output_bytes)} written`),
     isKnown(usd) && figure("Cost", money(usd), `${money((1000 * usd) / Math.max(1, totals.inputs ?? 1))} per 1,000 inputs`),
@@ -62,7 +62,7 @@ function failures(report) {
   const earlier = waiting.length > 0 && h("div", { class: "card" }, h("h3", {}, "Events of earlier runs in failure queues"),
     h("div", { class: "commands" }, waiting.map((one) => h("div", {}, h("h4", {}, `${visible(one.name)}: ${plural(one.failure_queue, "event")}`), command(one.retry, `retry ${one.name}`)))));
   root.replaceChildren(
-    h("p", { class: count ? "intro" : "empty" }, count ? `${plural(count, "reason")}, most frequent first. An event can fail several times: each attempt is a run.` : "No run failed in this period."),
+    h("p", { class: count ? "intro" : "empty" }, count ? `${count === 1 ? "1 reason." : `${number(count)} reasons, most frequent first.`} An event can fail several times: each attempt is a run.` : "No run failed in this period."),
     ...report.failures.map((group, at) => failure(group, at, report)), ...(earlier ? [earlier] : []));
   // What matters is at the end of a log.
   for (const log of root.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;
@@ -211,7 +211,7 @@ function memoryPlot(memory) {
 function runsTable(caption, list, report, chosen, key) {
   const n = "number";
   const longest = Math.max(1, ...list.map((run) => run.total_ms ?? 0));
-  const heads = [["File"], ["Function"], ["Status"], ["Stages", "stages"], ["Duration", n], ["Memory", n], ["Cost", n]];
+  const heads = [["File", "name"], ["Function"], ["Status"], ["Stages", "stages"], ["Duration", n], ["Memory", n], ["Cost", n]];
   const priced = list.some((run) => run.cost_usd !== undefined && run.cost_usd !== null);
   const rows = list.map((run, at) => {
     const bar = stageBar(run.stages ?? { run: run.total_ms });

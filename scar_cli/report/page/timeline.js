@@ -580,7 +580,7 @@ class Timeline {
     if (!shown.length) return;
     Promise.all(shown.map(({ chunk }) => chunk.loadNames())).then(() => {
       const stage = (key) => [STAGE_NAMES[key], number_];
-      const heads = [["File"], ["Function"], ["Status"], ["Start"], stage("queued"), stage("init"), stage("stage-in"), stage("run"), stage("stage-out")];
+      const heads = [["File", "name"], ["Function"], ["Status"], ["Start"], stage("queued"), stage("init"), stage("stage-in"), stage("run"), stage("stage-out")];
       const lines = shown.map(({ chunk, row, start }) => {
         const stages = Object.fromEntries(drawnStages(chunk.stages(row)).map(([key, , ms]) => [key, ms]));
         return [fileName(chunk.subject(row)), visible(this.report.functions[chunk.function[row]].name), this.report.statuses[chunk.status[row]], clock(start, 10),
