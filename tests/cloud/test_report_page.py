@@ -287,6 +287,27 @@ def test_an_input_is_followed_to_its_results_with_the_keyboard(page: Page, tmp_p
     assert text(page, ".journey .command code").startswith("scar log -n resize -ri ")
 
 
+def test_of_an_input_with_many_runs_the_wanted_file_is_followed(page: Page, tmp_path: Path) -> None:
+    """All runs of the second function descend from the first input."""
+    first: list[Run] = []
+
+    def fanned_out(run: Run) -> Run:
+        first.append(run)
+        is_second = run.function == "examine"
+        return run._replace(trace=first[0].trace, parent=first[0].span) if is_second else run
+
+    show(page, tmp_path, json.loads(json.dumps(document_of(FEW, changed=fanned_out))))
+    page.press("/")
+    page.type("small/photo-0000005")
+    page.press("Enter")
+    page.wait_for("document.querySelector('.journey')")
+    files = [Path(one).name for one in texts(page, ".journey .what .name")]
+    assert files == ["photo-0000000.jpg", "photo-0000005.jpg"]
+    page.click("[data-key='all runs']")
+    page.wait_for("document.querySelectorAll('.journey > li').length > 2")
+    assert len(texts(page, ".journey > li")) == int(text(page, "#follow .strong + .dim").split()[4])
+
+
 def test_a_slow_run_leads_to_its_file(page: Page, tmp_path: Path) -> None:
     show(page, tmp_path, document(FEW))
     name = text(page, "#slowest button").rpartition("/")[2].partition(".")[0]

@@ -1,6 +1,8 @@
 // One input through the whole workflow to its results: all runs that descend from it.
 
 const HITS = 50;
+const STEPS_SHOWN = 300;
+const FEW_STEPS = 12;
 
 class Follow {
   constructor(root, chosen) {
@@ -43,7 +45,7 @@ class Follow {
   async #again({ subject }) {
     const found = await this.runs.search(subject, 1, () => false);
     if (!found?.found.length) return false;
-    await this.choose(...found.found[0]);
+    await this.choose(...found.found[0], this.trace.wanted);
     return true;
   }
 
@@ -67,34 +69,62 @@ class Follow {
     this.hits.replaceChildren(...answer.found.map(([chunk, row], at) => {
       const last = lastRow(chunk, row);
       const failed = [...Array(last - row).keys()].some((add) => this.report.statuses[chunk.status[row + add]] === "failed");
-      return h("li", {}, h("button", { type: "button", "data-key": `hit ${at}`, onclick: () => { this.choose(chunk, row); this.hits.hidden = true; } },
+      return h("li", {}, h("button", { type: "button", "data-key": `hit ${at}`, onclick: () => { this.choose(chunk, row, wanted); this.hits.hidden = true; } },
         fileName(chunk.subject(row)), failed && badge("failed run", "failed"), h("span", { class: "dim" }, plural(last - row, "run"))));
     }));
   }
 
-  /** Show the input of a run. */
-  async choose(chunk, row) {
+  /** Show the input of a run. Of many runs, only those from which the wanted file, or the given run, descends, or that descend from it. */
+  async choose(chunk, row, wanted = null) {
     await Promise.all([chunk.load(), chunk.loadNames()]);
     const first = chunk.firstRow(row);
     const last = lastRow(chunk, first);
-    this.trace = { subject: chunk.subject(first) };
+    this.trace = { subject: chunk.subject(first), wanted };
     let from = Infinity;
     let to = 0;
     for (let at = first; at < last; at += 1) { from = Math.min(from, chunk.begin[at]); to = Math.max(to, chunk.end[at]); }
     const depth = [];
-    const items = [];
+    const rows = [];
+    const isFailed = (at) => this.report.statuses[chunk.status[at]] === "failed";
     for (let at = first; at < last; at += 1) {
       const parent = chunk.parent[at] ? at - chunk.parent[at] : -1;
       depth[at] = parent >= first ? depth[parent] + 1 : 0;
-      items.push(this.#run(chunk, at, depth[at], from, Math.max(1, to - from)));
+      rows.push(at);
     }
-    const failed = items.filter((one) => one.dataset.status === "failed").length;
+    const failed = rows.filter(isFailed).length;
+    const related = rows.length > FEW_STEPS ? this.#related(chunk, rows, row, wanted) : rows;
+    const listed = related.length ? related : rows;
+    // Of very many runs, the failed ones and the first others.
+    const some = listed.length > STEPS_SHOWN ? [...listed.filter(isFailed), ...listed.filter((at) => !isFailed(at))].slice(0, STEPS_SHOWN).sort((a, b) => a - b) : listed;
+    const items = some.map((at) => this.#run(chunk, at, depth[at], from, Math.max(1, to - from)));
+    const active = document.activeElement;
+    const key = active?.dataset.key;
+    const moves = this.way.contains(active) || this.hits.contains(active);
     this.way.replaceChildren(
-      h("p", { style: { margin: "18px 0 12px" } }, h("span", { class: "strong" }, fileName(this.trace.subject)), h("span", { class: "dim" }, ` ${moment(from)}. ${plural(last - first, "run")} in ${duration(to - from)}${failed ? `, ${number(failed)} failed` : ""}.`)),
+      h("p", { class: "summary", tabindex: "-1" }, h("span", { class: "strong" }, fileName(this.trace.subject)), h("span", { class: "dim" }, ` ${moment(from)}. ${plural(last - first, "run")} in ${duration(to - from)}${failed ? `, ${number(failed)} failed` : ""}.`)),
       h("div", { class: "axis", "aria-hidden": "true" }, h("div"), h("div", {}, h("span", {}, "0"), h("span", {}, duration((to - from) / 2)), h("span", {}, duration(to - from)))),
-      h("ol", { class: "journey" }, items));
+      h("ol", { class: "journey" }, items),
+      listed.length > some.length ? h("p", { class: "dim" }, `${number(some.length)} of ${number(listed.length)} runs are shown: failed ones, and the first others.`) : "",
+      listed.length < rows.length ? h("button", { type: "button", "data-key": "all runs", onclick: () => this.choose(chunk, first) }, `Show all ${number(rows.length)} runs of this input`) : "");
+    // What had the focus is gone, or was drawn again.
+    if (moves) ([...this.way.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key) ?? this.way.firstElementChild).focus({ preventScroll: true });
     this.chosen(chunk, first);
     say(`${visible(baseName(this.trace.subject))}: ${plural(last - first, "run")}`);
+  }
+
+  #related(chunk, rows, row, wanted) {
+    const text = wanted?.toLowerCase();
+    const names = (at) => [chunk.subject(at), ...chunk.results(at)];
+    const parent = (at) => at - chunk.parent[at];
+    const seeds = wanted ? rows.filter((at) => names(at).some((name) => name.toLowerCase().includes(text))) : [row];
+    const kept = new Set();
+    for (let at of seeds) {
+      kept.add(at);
+      while (chunk.parent[at] && parent(at) >= rows[0]) { at = parent(at); kept.add(at); }
+    }
+    const below = new Set(seeds);
+    for (const at of rows) if (chunk.parent[at] && below.has(parent(at))) { below.add(at); kept.add(at); }
+    return rows.filter((at) => kept.has(at));
   }
 
   #run(chunk, row, depth, from, span) {
