@@ -9,47 +9,68 @@ import re
 import struct
 import subprocess
 import termios
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 
 LEAVES_THE_SCREEN = "\x1b[?25h\x1b[?1049l"
 _HOME = "\x1b[H"
+_PATIENCE_S = 120.0
 
 
-@dataclass
 class Terminal:
-    """The terminal of a command."""
+    """The terminal of a command. What it shows is read all the time, so that the command never waits."""
 
-    process: subprocess.Popen[bytes]
-    _ours: int
-    _written: str = ""
+    def __init__(self, process: subprocess.Popen[bytes], ours: int) -> None:
+        self.process = process
+        self.written = ""
+        self._ours = ours
+        self._seen = 0
+        self._has_ended = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def resize(self, lines: int, columns: int) -> None:
         """Change the size, as dragging a window does."""
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def shows(self, pattern: str) -> None:
-        """Wait until the latest content of the screen matches."""
-        for _chunk in iter(self._read, ""):
-            screens = self._written.rsplit(_HOME, 2)  # the last one may be incomplete
-            if any(re.search(pattern, screen, re.DOTALL) for screen in screens[-2:]):
-                return
-        raise AssertionError(f"{pattern} was never shown:\n{self._written[-8000:]}")
+        """Wait until a screen matches: one that was drawn since the last one that was waited for."""
+        with self._changed:
+            while not self._has_shown(pattern):
+                changed = not self._has_ended and self._changed.wait(_PATIENCE_S)
+                assert changed, f"{pattern} was never shown:\n{self.written[-8000:]}"
 
     def rest(self) -> str:
         """What is written from the end of the last screen on, until the command ends."""
-        for _chunk in iter(self._read, ""):
-            pass
-        return self._written[self._written.index(LEAVES_THE_SCREEN) :]
+        self._reader.join(_PATIENCE_S)
+        return self.written[self.written.index(LEAVES_THE_SCREEN) :]
 
-    def _read(self) -> str:
-        try:
-            chunk = os.read(self._ours, 65536).decode(errors="replace")
-        except OSError:  # the command has ended
-            return ""
-        self._written += chunk
-        return chunk
+    def close(self) -> None:
+        """End the command."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(_PATIENCE_S)
+        os.close(self._ours)
+
+    def _has_shown(self, pattern: str) -> bool:
+        for screen in self.written[self._seen :].split(_HOME):
+            if re.search(pattern, screen, re.DOTALL):
+                return True
+            self._seen += len(screen) + len(_HOME)
+        self._seen = max(0, self.written.rfind(_HOME))  # the last one may be incomplete
+        return False
+
+    def _read(self) -> None:
+        with suppress(OSError):  # the command has ended
+            while chunk := os.read(self._ours, 65536):
+                with self._changed:
+                    self.written += chunk.decode(errors="replace")
+                    self._changed.notify_all()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
 
 
 @contextmanager
@@ -58,13 +79,11 @@ def in_terminal(
 ) -> Iterator[Terminal]:
     """Start a command in a terminal of this size."""
     ours, theirs = pty.openpty()
-    size = struct.pack("HHHH", lines, columns, 0, 0)
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, size)
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
+    terminal = Terminal(process, ours)
     try:
-        yield Terminal(process, ours)
+        yield terminal
     finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+        terminal.close()

@@ -52,13 +52,13 @@ def test_the_view_follows_the_size_of_the_terminal_and_leaves_it_as_it_was(
 def test_a_terminal_that_cannot_move_the_cursor_gets_lines() -> None:
     with in_terminal(COMMAND, environment(TERM="dumb"), lines=24, columns=80) as terminal:
         terminal.shows("- queued  0 running  0 done  .*Nothing is waiting or running")
-        assert "\x1b" not in terminal._written
+        assert "\x1b" not in terminal.written
 
 
 def test_colours_can_be_disabled() -> None:
     with in_terminal(COMMAND, environment(TERM="xterm", NO_COLOR="1"), lines=24, columns=80) as terminal:
         terminal.shows("Ctrl-C ends")
-        assert "\x1b[36m" not in terminal._written
+        assert "\x1b[36m" not in terminal.written
     with in_terminal(COMMAND, environment(TERM="xterm"), lines=24, columns=80) as terminal:
         terminal.shows("Ctrl-C ends")
-        assert "\x1b[36m" in terminal._written
+        assert "\x1b[36m" in terminal.written
