@@ -484,24 +484,21 @@ def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
         (before,) = next(objects)["functions"]
         assert before["running"] == 0
         terminal.shows(r"verb-http +- +0 ")
-        scar("run", "-a", "-n", "verb-http", "sh", "-c", "echo first line of a run; sleep 8; exit 9")
+        scar("run", "-a", "-n", "verb-http", "sh", "-c", "echo first line of a run; sleep 8")
         assert any(found["functions"][0]["running"] == 1 for found in objects)
         assert "first line of a run" in scar("log", "-n", "verb-http", "--script", "--tail", "1").stdout
         terminal.shows(r"verb-http +- +1 ")
         terminal.resize(40, 130)
-        terminal.shows(r"INPUT +BATCH ")
-        (failure,) = next(found["failures"] for found in objects if found["failures"])
-        assert failure["function"] == "verb-http"
-        assert "The container exited with code 9" in failure["reason"]
-        assert failure["last_line"] == "first line of a run"
-        terminal.shows(r"FAILURES \(\d+\).* verb-http .*code 9: first line of a run")
+        terminal.shows(r"INPUT +BATCH .* verb-http +- +- +0 ")
+        functions = (found["functions"][0] for found in objects)
+        assert any(one["done"] > before["done"] and one["running"] == 0 for one in functions)
         expected = scar("status", "-n", "verb-http", code=None).code
         for process in (follower, terminal.process):
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == expected
-        after = terminal.rest()
-        assert after.startswith(LEAVES_THE_SCREEN)
-        assert re.search(r"FUNCTION +QUEUED +RUNNING .*\r\nverb-http +\? +0 ", after)
+        summary = terminal.rest()
+        assert summary.startswith(LEAVES_THE_SCREEN)
+        assert re.search(r"FUNCTION +QUEUED +RUNNING .*\r\nverb-http +\? +0 ", summary)
 
 
 def _up_to(lines: Iterable[str], last: str) -> Iterator[str]:
