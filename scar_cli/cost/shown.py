@@ -80,7 +80,8 @@ def sources_in_words(prices: Prices, region: str, items: Iterable[Item]) -> Iter
     """A line about the dates of the prices that were used."""
     sources = prices.sources_of(region, [item.key for item in items])
     if sources:
-        yield f"Prices of {region}: {sources[0].date} to {sources[-1].date}; --json names the sources."
+        dates = dict.fromkeys((sources[0].date, sources[-1].date))
+        yield f"Prices of {region}: {' to '.join(dates)}; --json names the sources."
 
 
 def missing_in_words(items: Iterable[Item], region: str) -> Iterator[str]:
