@@ -373,8 +373,7 @@ def test_theme_follows_the_system_until_the_reader_chooses(page: Page, tmp_path:
     page.run("localStorage.clear()")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 390)])
 def test_axe_finds_nothing(page: Page, tmp_path: Path, theme: str, width: int) -> None:
     if not SCRIPT.exists():
         pytest.skip("axe-core is needed (python -m tests.axe_core)")
