@@ -38,7 +38,6 @@ _CHAPTERS: Final[Mapping[str, tuple[str, ...]]] = {
         "advise",
         "monitoring",
         "cost",
-        "monitoring",
         "stages",
         "roles",
         "pipelines",
