@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.cloud,
     pytest.mark.skipif(CHROMIUM is None, reason="a browser is needed (see tests/tools.sh): chromium"),
 ]
-FEW, MANY = 200, 7000
+FEWER, FEW, MANY = 20, 200, 7000
 READY = "document.querySelector('#follow .empty')"
 HOSTILE = [
     "<img src=x onerror=attacked()>.jpg",
@@ -379,7 +379,7 @@ def test_axe_finds_nothing(page: Page, tmp_path: Path, theme: str, width: int) -
         pytest.skip("axe-core is needed (python -m tests.axe_core)")
     page.size(width, 900, mobile=width < 700)
     page.media(prefers_color_scheme=theme, prefers_reduced_motion="reduce")
-    show(page, tmp_path, document(FEW))
+    show(page, tmp_path, document(FEWER))
     assert page.run("document.documentElement.scrollWidth") <= width, "nothing is wider than the window"
     page.run("for (const one of document.querySelectorAll('details')) one.open = true; null")
     page.run("document.getElementById('find').focus()")

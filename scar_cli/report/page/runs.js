@@ -2,8 +2,16 @@
 
 const COUNTS = ["started", "done", "failed", "cold"];
 
+function bytesOf(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+  const text = atob(base64);
+  const result = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) result[at] = text.charCodeAt(at);
+  return result;
+}
+
 async function inflated(text) {
-  const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const packed = bytesOf(text);
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
@@ -115,8 +123,14 @@ class Chunk {
     await Promise.all([this.load(), this.loadNames()]);
     const parts = [];
     this.offsets = new Uint32Array(this.rows + 1);
+    const named = this.folders.map((folder) => folder.toLowerCase());
+    let stem = "";
     for (let row = 0; row < this.rows; row += 1) {
-      const part = `${this.subject(row).toLowerCase()}\n`;
+      if (this.first[row] || row === 0) stem = this.#stem(row).toLowerCase();
+      const line = this.lines[row].toLowerCase();
+      const tab = line.indexOf("\t");
+      const name = tab < 0 ? line : line.slice(0, tab);
+      const part = `${named[this.folder[row]] ?? ""}${name.includes("\x01") ? name.replaceAll("\x01", stem) : name}\n`;
       parts.push(part);
       this.offsets[row + 1] = this.offsets[row] + part.length;
     }
