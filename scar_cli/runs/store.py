@@ -13,6 +13,7 @@ from scar_cli.scratch import explained_disk, temporary_table
 
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _FAILED, _DUPLICATE = STATUS_NUMBERS["failed"], STATUS_NUMBERS["duplicate"]
+_SUBMITTED = STATUS_NUMBERS["submitted"]
 _HANDED_ON = f"({STATUS_NUMBERS['delegated']}, {STATUS_NUMBERS['submitted']})"
 _AT_ONCE = 5000
 _CACHE_KIB = 64 * 1024
@@ -37,6 +38,15 @@ SELECT function, folder, status, reason, name, sum(status = {_FAILED}) AS failur
 FROM runs WHERE file IS NOT NULL GROUP BY function, file
 """  # noqa: S608 (only numbers are inserted)
 _WITH_FAILURES = f"trace IN (SELECT trace FROM runs WHERE status = {_FAILED})"  # noqa: S608
+# A function in batch mode submits a job without reading the input, so it does not know the trace.
+_JOIN_SUBMITTED = f"""
+UPDATE runs SET trace = job.trace
+FROM (
+    SELECT function, file, min(trace) AS trace FROM runs
+    WHERE status != {_SUBMITTED} AND file IS NOT NULL GROUP BY function, file
+) AS job
+WHERE status = {_SUBMITTED} AND runs.function = job.function AND runs.file = job.file
+"""  # noqa: S608 (only a number is inserted)
 _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -106,6 +116,9 @@ class RunStore:
 
     count: int = 0
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
+    _has_submitted: bool = False
+    _joined: int = 0
+    """Number of runs when those that submitted a job were last joined with it."""
     _database: sqlite3.Connection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +141,7 @@ class RunStore:
         if run.status == "node done" or (run.status == "submitted" and not is_uri):
             file = None  # a job for several files
         trace = _signed(run.trace)
+        self._has_submitted |= run.status == "submitted" and file is not None
         self._rows.append(
             (
                 self.count,
@@ -219,6 +233,9 @@ class RunStore:
     def _query(self, query: str) -> sqlite3.Cursor:
         with explained_disk():
             self._write()
+            if self._has_submitted and self._joined < self.count:
+                self._database.execute(_JOIN_SUBMITTED)
+                self._joined = self.count
             return self._database.execute(query)
 
     def _write(self) -> None:

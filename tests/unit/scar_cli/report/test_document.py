@@ -256,6 +256,13 @@ def test_a_job_that_has_not_ended_is_unfinished() -> None:
     assert (content["totals"]["runs"], content["functions"][1]["files"]["all"]) == (0, 0)
 
 
+def test_a_function_in_batch_mode_and_its_job_have_the_same_input() -> None:
+    job = next(run for run in synthetic() if run.function == "resize" and run.status == "done")
+    submitted = job._replace(status="submitted", trace=None, span=None, ended_ms=job.started_ms - 1)
+    content = made(submitted, job)
+    assert (content["totals"]["inputs"], content["totals"]["runs"]) == (1, 1)
+
+
 def test_outputs_beyond_those_in_the_log_are_counted_by_folder() -> None:
     run = next(run for run in synthetic() if run.function == "resize" and run.status == "done")
     outputs = ("s3://bench/small/a", "s3://bench/small/b", "s3://other/c")
