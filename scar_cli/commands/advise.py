@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from fdl_schemas.stages import staged
-from scar_cli.advice.places import place_of
 from scar_cli.advice.proposals import Advice, Proposal
 from scar_cli.advice.reported import advice_for
 from scar_cli.aws.deployed import selected, workflow_of
@@ -65,6 +64,8 @@ def _runs(advice: Advice) -> str:
 
 
 def _shown(function: str, proposal: Proposal, fdl: str, text: str) -> Iterator[str]:
+    from scar_cli.advice.places import place_of  # loads YAML, which --help does not need
+
     place = place_of(text, function, proposal.path)
     key = proposal.path[-1]
     where = fdl if place is None else f"{fdl}:{place.line}"
@@ -92,6 +93,8 @@ def _usd(usd: float) -> str:
 
 
 def _as_json(advice: Advice, text: str) -> dict[str, Any]:
+    from scar_cli.advice.places import place_of
+
     proposals = []
     for one in advice.proposals:
         place = place_of(text, advice.function, one.path)

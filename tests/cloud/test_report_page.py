@@ -447,7 +447,7 @@ def test_workflow_with_a_loop_and_one_without_runs_are_shown(page: Page, tmp_pat
     empty = document_of(0, title="nothing")
     show(page, tmp_path, json.loads(json.dumps(empty)))
     assert "No run was found" in text(page, "#head .lede")
-    assert text(page, "#timeline-readout") == "No runs in this period."
+    page.wait_for("document.querySelector('#timeline-readout').textContent === 'No runs in this period.'")
     assert page.console == []
 
 

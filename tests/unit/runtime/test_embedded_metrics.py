@@ -54,10 +54,12 @@ def test_metrics_of_each_outcome_are_valid(
     function: Function, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler._here, "cold", True)
-    function.deploy(COPY)
+    function.deploy(f"{COPY}sleep 0.3\n")  # a shorter script may end before its memory is known
     event = s3_event(function.bucket.name, function.bucket.put("in/a"))
     function.invoke(event)
-    function.deploy("#!/bin/sh\nwhile :; do echo xxxxxxxxxxxxxxxxxxxxxxxx; done | head -c 100000; exit 3\n")
+    function.deploy(
+        "#!/bin/sh\nsleep 0.3\nwhile :; do echo xxxxxxxxxxxxxxxxxxxxxxxx; done | head -c 100000; exit 3\n"
+    )
     with pytest.raises(InvocationError):
         function.invoke(event)
     with pytest.raises(InvocationError):
