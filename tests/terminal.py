@@ -10,12 +10,14 @@ import struct
 import subprocess
 import termios
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 LEAVES_THE_SCREEN = "\x1b[?25h\x1b[?1049l"
 _HOME = "\x1b[H"
-_PATIENCE_S = 120.0
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_PATIENCE_S = 60.0
 
 
 class Terminal:
@@ -37,15 +39,17 @@ class Terminal:
 
     def shows(self, pattern: str) -> None:
         """Wait until a screen matches: one that was drawn since the last one that was waited for."""
+        until = time.monotonic() + _PATIENCE_S
         with self._changed:
             while not self._has_shown(pattern):
-                changed = not self._has_ended and self._changed.wait(_PATIENCE_S)
-                assert changed, f"{pattern} was never shown:\n{self.written[-8000:]}"
+                left = until - time.monotonic()
+                assert left > 0 and not self._has_ended, f"{pattern} was never shown:\n{self.written[-8000:]}"
+                self._changed.wait(left)
 
     def rest(self) -> str:
         """What is written from the end of the last screen on, until the command ends."""
         self._reader.join(_PATIENCE_S)
-        return self.written[self.written.index(LEAVES_THE_SCREEN) :]
+        return _STYLE.sub("", self.written[self.written.index(LEAVES_THE_SCREEN) :])
 
     def close(self) -> None:
         """End the command."""
@@ -56,7 +60,7 @@ class Terminal:
 
     def _has_shown(self, pattern: str) -> bool:
         for screen in self.written[self._seen :].split(_HOME):
-            if re.search(pattern, screen, re.DOTALL):
+            if re.search(pattern, _STYLE.sub("", screen), re.DOTALL):
                 return True
             self._seen += len(screen) + len(_HOME)
         self._seen = max(0, self.written.rfind(_HOME))  # the last one may be incomplete

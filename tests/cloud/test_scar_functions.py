@@ -489,7 +489,7 @@ def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
         assert "first line of a run" in scar("log", "-n", "verb-http", "--script", "--tail", "1").stdout
         terminal.shows(r"verb-http +- +1 ")
         terminal.resize(40, 130)
-        terminal.shows(r"INPUT +BATCH .* verb-http +- +- +0 ")
+        terminal.shows(r"INPUT +BATCH .*verb-http +- +- +0 ")
         functions = (found["functions"][0] for found in objects)
         assert any(one["done"] > before["done"] and one["running"] == 0 for one in functions)
         expected = scar("status", "-n", "verb-http", code=None).code
