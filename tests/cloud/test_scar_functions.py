@@ -475,6 +475,8 @@ def test_a_workflow_is_watched_while_it_runs(scar: Scar) -> None:
     """A run is counted while it is running, and its output is in the log by then."""
     words = ("watch", "-n", "verb-http")
     environment = {**scar.environment(), "TERM": "xterm-256color"}
+    for fixed in ("COLUMNS", "LINES"):  # a size that is given does not change
+        environment.pop(fixed, None)
     with (
         scar.following(*words, "-j") as follower,
         in_terminal([*SCAR, *words], environment, lines=24, columns=80) as terminal,

@@ -27,7 +27,7 @@ def test_memory_and_cpu_time_are_those_of_all_processes(runner: Runner) -> None:
     assert small.memory_bytes is not None and large.memory_bytes is not None and both.memory_bytes is not None
     assert 0 < small.memory_bytes < 20e6
     assert 40e6 < large.memory_bytes < both.memory_bytes
-    assert both.memory_bytes > 80e6
+    assert both.memory_bytes > 60e6, "a peak that is shorter than a quarter of a second may be missed"
     assert small.cpu_s is not None and large.cpu_s is not None
     assert 0 < small.cpu_s < large.cpu_s < large.duration_s
 
