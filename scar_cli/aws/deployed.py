@@ -343,3 +343,9 @@ def _known_stacks(everything: list[DeployedStack]) -> str:
 def _names(names: list[str]) -> str:
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether one of two folders is the other, or is in it."""
+    one, other = f"{one}/", f"{other}/"
+    return one.startswith(other) or other.startswith(one)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from scar_cli.aws.deployed import DeployedFunction, stacks
+from scar_cli.aws.deployed import DeployedFunction, overlap, stacks
 from scar_cli.aws.failure_queues import (
     UnreadableMessageError,
     depth,
@@ -60,7 +60,7 @@ class NewFailures:
             while wanted:
                 path = wanted.pop()
                 for one in deployed:
-                    if one not in found and any(_overlap(path, output) for output in one.outputs):
+                    if one not in found and any(overlap(path, output) for output in one.outputs):
                         found.append(one)
                         wanted += one.inputs
         return cls(found)
@@ -95,9 +95,3 @@ def _failure(function: DeployedFunction, body: str) -> NewFailure:
     with suppress(UnreadableMessageError):
         subject = subject_of(event_of(body, partial(stored_event, client("s3", region=function.region))))
     return NewFailure(function.name, subject, reason_of(body) or "its log has the reason")
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether one of two folders is the other, or is in it."""
-    one, other = f"{one}/", f"{other}/"
-    return one.startswith(other) or other.startswith(one)

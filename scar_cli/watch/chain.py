@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scar_cli.watch.state import FunctionNumbers, overlap
+from scar_cli.aws.deployed import overlap
+from scar_cli.watch.state import FunctionNumbers
 
 _DEEPEST = 12
 

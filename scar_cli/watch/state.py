@@ -330,9 +330,3 @@ def _with_those_above(path: str) -> Iterator[str]:
     while path:
         yield path
         path = path.rpartition("/")[0]
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether one of two folders is the other, or is in it."""
-    one, other = f"{one}/", f"{other}/"
-    return one.startswith(other) or other.startswith(one)
