@@ -53,6 +53,18 @@ SPOT: Final = "spot:"
 """Beginning of the keys of EC2 instances, on demand and as Spot: `ec2:m6i.xlarge`, USD an hour."""
 
 
+def lambda_compute(architecture: str) -> str:
+    """The key of a Lambda function's compute on `x86_64` or `arm64`."""
+    return f"lambda_{'arm' if architecture == 'arm64' else 'x86'}_gb_s"
+
+
+def fargate_compute(architecture: str, type_of_resources: str) -> tuple[str, str]:
+    """The keys of the vCPUs and of the memory of a job on `FARGATE` or `FARGATE_SPOT`."""
+    arm = "_arm" if architecture == "arm64" else ""
+    spot = "_spot" if type_of_resources == "FARGATE_SPOT" else ""
+    return f"fargate{arm}{spot}_vcpu_hour", f"fargate{arm}{spot}_gb_hour"
+
+
 class NoPriceError(Exception):
     """No source states the price of `key` in `region`."""
 

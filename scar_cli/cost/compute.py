@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fdl_schemas.model import BatchJob, Function, JobSize
-from fdl_schemas.prices.table import EC2, SPOT, Instance, NoPriceError, RegionPrices
+from fdl_schemas.prices.table import (
+    EC2,
+    SPOT,
+    Instance,
+    NoPriceError,
+    RegionPrices,
+    fargate_compute,
+    lambda_compute,
+)
 from scar_cli.cost.items import priced, times, total
 
 LAMBDA: Final = "lambda"
@@ -132,18 +140,19 @@ class Compute:
 
     def _lambda_usage(self, seconds: float) -> dict[str, float]:
         billed_s = self.billed_s(seconds)
-        key = "lambda_arm_gb_s" if self.architecture == "arm64" else "lambda_x86_gb_s"
         more_mib = max(0, self.storage_mib - _FREE_LAMBDA_STORAGE_MIB)
-        return {key: billed_s * self.memory_mib / 1024, "lambda_storage_gb_s": billed_s * more_mib / 1024}
+        return {
+            lambda_compute(self.architecture): billed_s * self.memory_mib / 1024,
+            "lambda_storage_gb_s": billed_s * more_mib / 1024,
+        }
 
     def _fargate_usage(self, seconds: float) -> dict[str, float]:
         hours = self.nodes * self.billed_s(seconds) / 3600
-        arm = "_arm" if self.architecture == "arm64" else ""
-        spot = "_spot" if self.kind.endswith("SPOT") else ""
+        vcpu_hour, gb_hour = fargate_compute(self.architecture, self.kind)
         more_gib = max(0.0, self.storage_mib / 1024 - _FREE_FARGATE_STORAGE_GIB)
         return {
-            f"fargate{arm}{spot}_vcpu_hour": hours * self.vcpus,
-            f"fargate{arm}{spot}_gb_hour": hours * self.memory_mib / 1024,
+            vcpu_hour: hours * self.vcpus,
+            gb_hour: hours * self.memory_mib / 1024,
             "fargate_storage_gb_hour": hours * more_gib,
             "ipv4_hour": hours if self.public_address else 0.0,
         }

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from fdl_schemas.model import ExecutionMode, Function
+from fdl_schemas.prices.table import lambda_compute
 from scar_cli.cost.compute import Compute
 
 MIB: Final = 1024 * 1024
@@ -24,9 +25,9 @@ _LOG_BYTES_OF_LAMBDA: Final = 512
 COMPRESSED: Final = 0.15
 """Part of the bytes of a log for which CloudWatch charges storage, in AWS's own examples
 (https://aws.amazon.com/cloudwatch/pricing/)."""
-BEAT_S: Final = 5.0
+_BEAT_S: Final = 5.0
 """As in `runtime/once.py`."""
-WRITES_OF_A_CLAIM: Final = 3
+_WRITES_OF_A_CLAIM: Final = 3
 _CLAIM_BYTES: Final = 400
 SUBMISSION_S: Final = 0.2
 """Run time of the Lambda function that submits jobs, for each call of SubmitJob."""
@@ -43,6 +44,11 @@ def writes(size: int) -> int:
 def reads(size: int) -> int:
     """Requests of a download."""
     return 1 if size < PARALLEL_READ_BYTES else 1 + math.ceil(size / _READ_PART_BYTES)
+
+
+def writes_of_claim(seconds: float) -> float:
+    """Writes to the table of claims for a run of so many seconds: the claim, and its signs of life."""
+    return _WRITES_OF_A_CLAIM + seconds // _BEAT_S
 
 
 def of_storage(function: Function, size: int, *, uploaded: bool) -> dict[str, float]:
@@ -79,9 +85,8 @@ def of_invocation(function: Function, compute: Compute) -> dict[str, float]:
     if compute.on_lambda or function.execution_mode is ExecutionMode.LAMBDA_BATCH:
         return {**usage, "lambda_request": 1.0}
     at_once = _events_at_once(function, compute)
-    key = "lambda_arm_gb_s" if function.architecture == "arm64" else "lambda_x86_gb_s"
     gb_s = SUBMISSION_S * function.memory_mib / 1024
-    return {**usage, "lambda_request": 1 / at_once, key: gb_s / at_once}
+    return {**usage, "lambda_request": 1 / at_once, lambda_compute(function.architecture): gb_s / at_once}
 
 
 def of_once(function: Function, seconds: float) -> dict[str, float]:
@@ -89,7 +94,7 @@ def of_once(function: Function, seconds: float) -> dict[str, float]:
     if not function.once or not function.inputs:
         return {}
     return {
-        "dynamodb_write": WRITES_OF_A_CLAIM + seconds // BEAT_S,
+        "dynamodb_write": writes_of_claim(seconds),
         "dynamodb_gb_month": _CLAIM_BYTES / GIB,
     }
 

@@ -16,7 +16,7 @@ from fdl_schemas.prices.table import NoPriceError, RegionPrices
 from scar_cli.cost.compute import Compute
 from scar_cli.cost.estimate import JOB_START_S
 from scar_cli.cost.items import NAMES, Item, added, priced, times, total
-from scar_cli.cost.requests import BEAT_S, GIB, LOG_BYTES, WRITES_OF_A_CLAIM, reads, writes
+from scar_cli.cost.requests import GIB, LOG_BYTES, reads, writes, writes_of_claim
 from scar_cli.runs.model import Run
 
 _MIB = 1024**2
@@ -45,15 +45,19 @@ def usage_of_run(run: Run, sizes: Sizes, prices: RegionPrices) -> dict[str, floa
     usages = [_compute_usage(run, sizes, prices), {"logs_gb": LOG_BYTES / GIB}]
     if run.mode == "lambda":
         usages.append({"lambda_request": 1.0, "sqs_request": 3.0 if sizes.queued else 0.0})
-    if run.input_bytes is not None:
-        usages.append({"s3_get": float(reads(run.input_bytes))})
-    if run.output_files:
-        each = (run.output_bytes or 0) // run.output_files
-        usages.append({"s3_put": float(run.output_files * writes(each))})
-    if sizes.once and run.status in ("done", "failed"):
-        beats = (run.total_ms or 0.0) / 1000 // BEAT_S
-        usages.append({"dynamodb_write": WRITES_OF_A_CLAIM + beats})
+    requests = zip(_REQUESTS, _requests_of(run, claims=sizes.once), strict=True)
+    usages.append({key: number for key, number in requests if number})
     return added(*usages)
+
+
+def _requests_of(run: Run, *, claims: bool) -> tuple[float, float, float]:
+    """Reads and writes of S3, and writes to the table of claims (`_REQUESTS`)."""
+    read = reads(run.input_bytes) if run.input_bytes is not None else 0
+    written = 0
+    if run.output_files:
+        written = run.output_files * writes((run.output_bytes or 0) // run.output_files)
+    has_claim = claims and run.status in ("done", "failed")
+    return read, written, writes_of_claim((run.total_ms or 0.0) / 1000) if has_claim else 0.0
 
 
 def cost_of_run(run: Run, sizes: Sizes, prices: RegionPrices) -> float | None:
@@ -185,26 +189,17 @@ class _Requests:
     usd_read: float
     usd_write: float
     usd_claim: float
-    reads: int = 0
-    writes: int = 0
+    reads: float = 0.0
+    writes: float = 0.0
     claimed: float = 0.0
 
     def add(self, run: Run) -> float:
         """Add a run. Returns the price of its requests in USD."""
-        usd = 0.0
-        if run.input_bytes is not None:
-            read = reads(run.input_bytes)
-            self.reads += read
-            usd += read * self.usd_read
-        if run.output_files:
-            written = run.output_files * writes((run.output_bytes or 0) // run.output_files)
-            self.writes += written
-            usd += written * self.usd_write
-        if self.claims and run.status in ("done", "failed"):
-            claimed = WRITES_OF_A_CLAIM + (run.total_ms or 0.0) / 1000 // BEAT_S
-            self.claimed += claimed
-            usd += claimed * self.usd_claim
-        return usd
+        read, written, claimed = _requests_of(run, claims=self.claims)
+        self.reads += read
+        self.writes += written
+        self.claimed += claimed
+        return read * self.usd_read + written * self.usd_write + claimed * self.usd_claim
 
     def usage(self) -> dict[str, float]:
         """Of all runs."""

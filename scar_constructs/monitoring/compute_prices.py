@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fdl_schemas.model import Function
-from fdl_schemas.prices.table import RegionPrices, load
+from fdl_schemas.prices.table import RegionPrices, fargate_compute, lambda_compute, load
 
 DEFAULT_REGION = "us-east-1"
 _MS_OF_AN_HOUR = 3_600_000
@@ -47,12 +47,10 @@ def usd_per_ms_of_jobs(function: Function, prices: RegionPrices) -> float | None
 
 
 def _of_lambda(function: Function) -> tuple[str, str]:
-    return "lambda_request", f"lambda_{'arm' if function.architecture == 'arm64' else 'x86'}_gb_s"
+    return "lambda_request", lambda_compute(function.architecture)
 
 
 def _of_jobs(function: Function) -> Iterable[str]:
     if function.batch is None or not function.batch.on_fargate:
         return ()
-    arm = "arm_" if function.architecture == "arm64" else ""
-    spot = "spot_" if function.batch.compute_resources.type == "FARGATE_SPOT" else ""
-    return f"fargate_{arm}{spot}vcpu_hour", f"fargate_{arm}{spot}gb_hour"
+    return fargate_compute(function.architecture, function.batch.compute_resources.type)
