@@ -297,8 +297,13 @@ def test_failed_events_are_counted_and_can_be_sent_again(scar: Scar, fdl: str) -
     until(lambda: (scar.keys(BUCKET, "picked"), scar.keys(BUCKET, "job-out")), all, 120)
     assert scar.keys(BUCKET, "picked") == ["picked/a b.txt"]
     assert scar.keys(BUCKET, "job-out") == ["job-out/ü.txt"]
-    recovered = {one["name"]: one["files"] for one in scar.json("report", "-f", fdl)["functions"]}
-    assert all(recovered[name]["recovered"] == 1 for name in urls)
+
+    def recovered() -> dict[str, int]:
+        functions = scar.json("report", "-f", fdl)["functions"]
+        return {one["name"]: one["files"]["recovered"] for one in functions}
+
+    # A run logs its summary after it has uploaded its outputs.
+    until(recovered, lambda found: all(found[name] == 1 for name in urls), 60)
     assert waiting()["verb-picky"] == 1, "what cannot be read stays"
     sqs.purge_queue(QueueUrl=urls["verb-picky"])
 
