@@ -6,8 +6,8 @@
 - `report_opens_seconds_1m`: until Chromium shows the whole page, against the 3 s allowed
 - `report_zooms_seconds_1m`: from the whole timeline to single runs with the wheel, against the 3 s allowed
 
-The log lines come from another process (`synthetic_runs`), page by page, as CloudWatch Logs returns them.
-The requests to CloudWatch are not included.
+The log lines come page by page, as CloudWatch Logs returns them, but from files, which are written before
+(`synthetic_runs`): the requests to CloudWatch are not included.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Comparison
+from benchmarks.synthetic_runs import functions
+from scar_cli.aws.logs import groups
 from tests.chromium import CHROMIUM, opened
 
 _INPUTS = 327_869
@@ -31,9 +33,14 @@ _HERE = Path(__file__).resolve().parent
 def compare() -> Iterator[Comparison]:
     """Write one report."""
     with tempfile.TemporaryDirectory() as name:
+        logs = Path(name) / "logs"
+        logs.mkdir()
         took, output = Path(name) / "took.json", Path(name) / "report.html"
         measure = [sys.executable, "-I", "-S", str(_HERE / "fan_out_process.py"), str(took)]
-        command = [sys.executable, "-m", "benchmarks.report_process", str(_INPUTS), str(output)]
+        write_logs = [sys.executable, "-m", "benchmarks.synthetic_runs", str(logs)]
+        for group in (group for function in functions() for group in groups(function)):
+            subprocess.run([*write_logs, group, str(_INPUTS)], cwd=_HERE.parent, check=True)
+        command = [sys.executable, "-m", "benchmarks.report_process", str(logs), str(output)]
         subprocess.run([*measure, *command], cwd=_HERE.parent, check=True)
         measured = json.loads(took.read_text())
         if measured["status"]:

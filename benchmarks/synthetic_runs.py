@@ -1,24 +1,30 @@
-"""Log lines of many runs of a workflow that never ran: `python -m benchmarks.synthetic_runs GROUP INPUTS`.
+"""Logs of many runs of a workflow that never ran: `python -m benchmarks.synthetic_runs FOLDER GROUP INPUTS`.
 
 The workflow has three functions, the second one in `lambda-batch` mode. Each input is resized, examined and
 indexed. Some runs fail, and succeed or fail again in a second attempt; some are handed to Batch. The lines of
-a group are in the order of the inputs, and the same in each call. Each is printed after its time and its
-stream, separated by tabs.
+a group are in the order of the inputs, and the same in each call. They are written to a file in the folder,
+page by page, as CloudWatch Logs would return them.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import random
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 from scar_cli.aws.deployed import DeployedFunction
 
 _START_MS = 1_790_000_000_000
 _EVERY_MS = 11
 """Time between two inputs: a million runs in an hour."""
+_PAGE = 1000
+"""Lines of a response of CloudWatch, which has at most 1 MB."""
 _MIB = 1024**2
 _METRICS = json.dumps(
     {
@@ -176,12 +182,28 @@ def _run(
         )
 
 
-def main() -> None:
-    """Print the lines of a group."""
-    write = sys.stdout.write
-    for time_ms, stream, text in lines(sys.argv[1], int(sys.argv[2])):
-        write(f"{time_ms}\t{stream}\t{text}\n")
+def write(folder: Path, group: str, inputs: int) -> None:
+    """Write the lines of a group."""
+    found = lines(group, inputs)
+    with _file(folder, group).open("wb") as file:
+        while page := list(islice(found, _PAGE)):
+            events = [
+                {"timestamp": at, "logStreamName": stream, "message": text} for at, stream, text in page
+            ]
+            packed = marshal.dumps(events)
+            file.write(len(packed).to_bytes(8, "big") + packed)
+
+
+def pages(folder: Path, group: str) -> Iterator[list[dict[str, Any]]]:
+    """The events of a group."""
+    with _file(folder, group).open("rb") as file:
+        while size := file.read(8):
+            yield marshal.loads(file.read(int.from_bytes(size, "big")))
+
+
+def _file(folder: Path, group: str) -> Path:
+    return folder / group.strip("/").replace("/", "-")
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

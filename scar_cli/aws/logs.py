@@ -129,17 +129,14 @@ def lines_of_group(
     if pattern:
         request["filterPattern"] = pattern
     with explained("ResourceNotFoundException"):  # the group does not exist before its first line
-        for event in _events(logs, request):
-            yield Line(
-                event["timestamp"],
-                function.name,
-                event["logStreamName"],
-                event["message"].rstrip("\n"),
-                event.get("eventId", ""),
-            )
+        name = function.name
+        for page in _pages(logs, request):
+            for event in page:
+                text = event["message"].rstrip("\n")
+                yield Line(event["timestamp"], name, event["logStreamName"], text, event.get("eventId", ""))
 
 
-def _events(logs: Any, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _pages(logs: Any, request: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
     """All events, page by page.
 
     CloudWatch returns a token for the next page. The embedded cloud does not: after a full page, the next one
@@ -150,14 +147,7 @@ def _events(logs: Any, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     while True:
         page = logs.filter_log_events(**request)
         events, token = page["events"], page.get("nextToken")
-        again = Counter(seen)
-        for event in events:
-            if again and event["timestamp"] == request.get("startTime"):
-                key = (event["logStreamName"], event["message"])
-                if again[key] > 0:
-                    again[key] -= 1
-                    continue
-            yield event
+        yield _unseen(events, request["startTime"], seen) if seen else events
         if token:
             request["nextToken"] = token
             continue
@@ -168,6 +158,21 @@ def _events(logs: Any, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         seen = Counter(
             (event["logStreamName"], event["message"]) for event in events if event["timestamp"] == last
         )
+
+
+def _unseen(
+    events: list[dict[str, Any]], start_ms: int, seen: Counter[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """The events without those at the start that were seen before, each as often as it was seen."""
+    again = Counter(seen)
+    found = []
+    for event in events:
+        key = (event["logStreamName"], event["message"])
+        if event["timestamp"] == start_ms and again[key] > 0:
+            again[key] -= 1
+        else:
+            found.append(event)
+    return found
 
 
 def belongs(line: Line, current: dict[str, str]) -> str:

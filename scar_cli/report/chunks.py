@@ -177,7 +177,7 @@ def _stem(name: str) -> str:
     return last.rpartition(".")[0] or last
 
 
-def _exact(numbers: Iterable[float]) -> list[float]:
+def _exact(numbers: Sequence[float]) -> list[float]:
     return [int(number) if number == int(number) else round(number, 1) for number in numbers]
 
 
@@ -191,8 +191,12 @@ _ROUNDED = [_to_digits(number) for number in range(_SMALL + 1)]
 """Of the most frequent numbers, which saves half of the time."""
 
 
-def _rounded(numbers: Iterable[float]) -> list[float]:
-    return [
-        _ROUNDED[int(number + 0.5)] if number < _SMALL else _to_digits(int(number + 0.5))
-        for number in numbers
-    ]
+def _rounded(numbers: Sequence[float]) -> list[float]:
+    return (
+        [
+            _ROUNDED[int(number + 0.5)] if number < _SMALL else _to_digits(int(number + 0.5))
+            for number in numbers
+        ]
+        if any(numbers)
+        else []
+    )

@@ -84,7 +84,8 @@ class FunctionRuns:
         first = min(self.start_ms, int(time.time() * 1000) - _LONGEST_RUN_MS)
         last = None if self.end_ms is None else self.end_ms + _LATE_MS
         for line in lines_of_group(logs, self.function, group, first, last, pattern=LIVE_PATTERN):
-            yield from runs.take(line)
+            if ended := runs.take(line):
+                yield from ended
         self.running += runs.running()
         self.next_sizes += len(runs.next_sizes)
         yield from runs.flush()

@@ -176,8 +176,6 @@ class Overview:
             )
             if reason is not None:
                 reason.add(number, run)
-            if run.status != "submitted":
-                self.timeline.add(function, run, own_stages)
             if run.output_files:
                 self._count_outputs(numbers, run, run.output_files)
             total = run.total_ms
@@ -188,9 +186,11 @@ class Overview:
                 numbers.cost_usd += usd
                 _keep(self._costliest, (usd, number, run), _COSTLIEST)
         ran = [pair for pair in zip(runs, stages, strict=True) if pair[0].status != "submitted"]
-        starts = [run.started_ms - own[0] - own[1] for run, own in ran]
-        self.start_ms = min(self.start_ms, min(starts, default=math.inf))
-        self.end_ms = max(self.end_ms, max([run.ended_ms for run, _own in ran], default=0.0))
+        if ran:
+            self.timeline.add(function, *zip(*ran, strict=True))
+            starts = [run.started_ms - own[0] - own[1] for run, own in ran]
+            self.start_ms = min([self.start_ms, *starts])
+            self.end_ms = max([self.end_ms, *(run.ended_ms for run, _own in ran)])
         runs.clear()
 
     @property

@@ -11,7 +11,7 @@ of the time. The number of active stages in a bucket is the sum of the changes u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -27,43 +27,51 @@ _TIMES = len(COUNTS)
 _CHANGES = _TIMES + len(STAGES)
 
 
+class _Cells(dict[int, list[float]]):
+    """Cells by bucket, which are made when they are first used."""
+
+    def __missing__(self, place: int) -> list[float]:
+        cell = self[place] = [0.0] * _WIDTH
+        return cell
+
+
 @dataclass
 class Timeline:
     """For each function, by its number: the runs in each bucket."""
 
     bucket_ms: int = _FIRST_BUCKET_MS
-    _cells: dict[int, dict[int, list[float]]] = field(default_factory=dict)
+    _cells: dict[int, _Cells] = field(default_factory=dict)
     """By function and bucket: counts, time by stage, and by stage the change of the number of active ones."""
-    _count: int = 0
 
-    def add(self, function: int, run: Run, stages: tuple[float, ...]) -> None:
-        """Add a run, with the durations of its stages."""
-        cells = self._cells.setdefault(function, {})
+    def add(self, function: int, runs: Sequence[Run], stages: Sequence[tuple[float, ...]]) -> None:
+        """Add runs, with the durations of their stages."""
+        cells = self._cells.setdefault(function, _Cells())
         width = self.bucket_ms
-        at = run.started_ms - stages[0] - stages[1]
-        place = int(at // width)
-        cell = self._cell(cells, place)
-        for stage, duration in enumerate(stages):
-            if not duration:
-                continue
-            until = at + duration
-            last = int(until // width)
-            if last == place:
-                cell[_TIMES + stage] += duration
-            else:
-                cell[_TIMES + stage] += (place + 1) * width - at
-                self._cell(cells, place + 1)[_CHANGES + stage] += 1
-                cell = self._cell(cells, last)
-                cell[_CHANGES + stage] -= 1
-                cell[_TIMES + stage] += until - last * width
-            at, place = until, last
-        first = self._cell(cells, int(run.started_ms // width))
-        first[0] += 1
-        if run.cold:
-            first[3] += 1
-        if run.status in _ENDS:
-            self._cell(cells, int(run.ended_ms // width))[_ENDS[run.status]] += 1
-        while self._count > _MOST_CELLS:
+        for run, durations in zip(runs, stages, strict=True):
+            at = run.started_ms - durations[0] - durations[1]
+            place = int(at // width)
+            cell = cells[place]
+            for stage, duration in enumerate(durations):
+                if not duration:
+                    continue
+                until = at + duration
+                last = int(until // width)
+                if last == place:
+                    cell[_TIMES + stage] += duration
+                else:
+                    cell[_TIMES + stage] += (place + 1) * width - at
+                    cells[place + 1][_CHANGES + stage] += 1
+                    cell = cells[last]
+                    cell[_CHANGES + stage] -= 1
+                    cell[_TIMES + stage] += until - last * width
+                at, place = until, last
+            first = cells[int(run.started_ms // width)]
+            first[0] += 1
+            if run.cold:
+                first[3] += 1
+            if run.status in _ENDS:
+                cells[int(run.ended_ms // width)][_ENDS[run.status]] += 1
+        while sum(map(len, self._cells.values())) > _MOST_CELLS:
             self._widen()
 
     def buckets(self, functions: int) -> tuple[int, list[list[tuple[int, list[int]]]]]:
@@ -81,7 +89,7 @@ class Timeline:
 
     def _filled(self, function: int) -> Iterator[tuple[int, list[int]]]:
         """Buckets with counts and times, including those in which stages only last on."""
-        cells = self._cells.get(function, {})
+        cells = self._cells.get(function, _Cells())
         active = [0.0] * len(STAGES)
         previous = 0
         for place in sorted(cells):
@@ -98,22 +106,14 @@ class Timeline:
             yield place, [round(one) for one in cell[:_TIMES]] + times
             previous = place
 
-    def _cell(self, cells: dict[int, list[float]], place: int) -> list[float]:
-        cell = cells.get(place)
-        if cell is None:
-            cell = cells[place] = [0.0] * _WIDTH
-            self._count += 1
-        return cell
-
     def _widen(self) -> None:
         """Make buckets twice as wide."""
         width = self.bucket_ms
         self.bucket_ms = 2 * width
-        self._count = 0
         for function, cells in self._cells.items():
-            wide: dict[int, list[float]] = {}
+            wide = _Cells()
             for place, cell in cells.items():
-                target = self._cell(wide, place // 2)
+                target = wide[place // 2]
                 for index in range(_CHANGES):
                     target[index] += cell[index]
                 if place % 2 == 0:
@@ -125,6 +125,6 @@ class Timeline:
                 for stage in range(len(STAGES)):
                     if change := cell[_CHANGES + stage]:
                         target[_TIMES + stage] += change * width
-                        following = self._cell(wide, place // 2 + 1) if following is None else following
+                        following = wide[place // 2 + 1] if following is None else following
                         following[_CHANGES + stage] += change
             self._cells[function] = wide

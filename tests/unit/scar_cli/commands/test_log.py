@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from scar_cli.aws.deployed import DeployedFunction
-from scar_cli.aws.logs import Line, RepeatedErrors, _events, belongs, moment_ms, parsed
+from scar_cli.aws.logs import Line, RepeatedErrors, _pages, belongs, moment_ms, parsed
 from scar_cli.commands import log
 from scar_cli.errors import UserError
 from scar_cli.main import scar
@@ -78,7 +78,8 @@ def test_every_line_of_a_long_log_comes_once(count: int, names_pages: bool) -> N
         {"timestamp": number // 7, "logStreamName": "s", "message": f"line {number // 2}"}
         for number in range(count)
     ]
-    found = list(_events(Logs(events, names_pages=names_pages), {"logGroupName": "g"}))
+    pages = _pages(Logs(events, names_pages=names_pages), {"logGroupName": "g"})
+    found = [event for page in pages for event in page]
     assert found == events
 
 

@@ -50,7 +50,7 @@ def test_no_time_is_lost_however_wide_buckets_become(most: int, monkeypatch: pyt
     found, spent = Timeline(), [0.0] * len(STAGES)
     for _ in range(300):
         stages = tuple(chance.choice([0, chance.expovariate(1 / 800)]) for _ in STAGES)
-        found.add(0, run(1e6 + chance.random() * 20_000 + stages[0] + stages[1], stages), stages)
+        found.add(0, [run(1e6 + chance.random() * 20_000 + stages[0] + stages[1], stages)], [stages])
         spent = [one + more for one, more in zip(spent, stages, strict=True)]
     width, (buckets,) = found.buckets(1)
     assert len(buckets) <= most
@@ -67,7 +67,7 @@ def test_a_stage_is_in_the_buckets_in_which_it_lasts() -> None:
     """A job waits for 250 ms from 0, and runs for 100 ms."""
     found = Timeline()
     stages = (250.0, 0, 0, 0, 100.0, 0, 0)
-    found.add(0, run(250, stages, "failed"), stages)
+    found.add(0, [run(250, stages, "failed")], [stages])
     width, (buckets,) = found.buckets(1)
     assert width == 100
     queued, script = 4 + STAGES.index("queued"), 4 + STAGES.index("run")
@@ -88,10 +88,10 @@ def test_a_stage_is_in_the_buckets_in_which_it_lasts() -> None:
 def test_a_job_that_waits_for_weeks_needs_few_buckets() -> None:
     found = Timeline()
     stages = (30 * 86_400_000.0, 0, 0, 0, 1000.0, 0, 0)
-    found.add(0, run(31 * 86_400_000, stages), stages)
+    found.add(0, [run(31 * 86_400_000, stages)], [stages])
     for second in range(1000):
         short = (0.0, 0, 0, 0, 500.0, 0, 0)
-        found.add(0, run(second * 86_400 + 86_400_000, short), short)
+        found.add(0, [run(second * 86_400 + 86_400_000, short)], [short])
     width, (buckets,) = found.buckets(1)
     assert len(buckets) <= 30_000
     waited = sum(numbers[4] for _place, numbers in buckets)
