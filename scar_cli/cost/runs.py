@@ -73,7 +73,12 @@ def cost_of_run(run: Run, sizes: Sizes, prices: RegionPrices) -> float | None:
 
 def _compute_usage(run: Run, sizes: Sizes, prices: RegionPrices) -> dict[str, float]:
     compute = _compute_of(run, sizes)
-    return {} if compute is None else compute.usage(_seconds(run, compute), prices)
+    return {} if compute is None else _of_a_node(compute, _seconds(run, compute), prices)
+
+
+def _of_a_node(compute: Compute, seconds: float, prices: RegionPrices) -> dict[str, float]:
+    """Each node of a job on several nodes is a run, and has an instance of its own."""
+    return times(compute.usage(seconds, prices), 1 / compute.nodes)
 
 
 def _compute_of(run: Run, sizes: Sizes) -> Compute | None:
@@ -84,8 +89,7 @@ def _compute_of(run: Run, sizes: Sizes) -> Compute | None:
         return sizes.on_lambda
     if sizes.on_batch is None:
         return None
-    # Each node of a job on several nodes is a run.
-    return replace(_with_memory(sizes.on_batch, run.memory_given_bytes), nodes=1)
+    return _with_memory(sizes.on_batch, run.memory_given_bytes)
 
 
 def _seconds(run: Run, compute: Compute) -> float:
@@ -161,7 +165,7 @@ class _Rate:
         per_run = usage_of_run(none, replace(sizes, on_batch=None), prices)
         per_run = {key: per_run.get(key, 0.0) for key in ("logs_gb", "lambda_request", "sqs_request")}
         try:
-            per_second = {} if compute is None else compute.usage(3600, prices)
+            per_second = {} if compute is None else _of_a_node(compute, 3600, prices)
         except NoPriceError:
             return cls(None, {}, per_run, 0.0, 0.0, is_known=False)
         per_second = {key: quantity / 3600 for key, quantity in per_second.items()}

@@ -52,6 +52,8 @@ def test_queues_and_claims_count() -> None:
     long = DONE._replace(total_ms=12_000)
     once = cost_of_run(long, replace(LAMBDA, once=True), prices())
     assert once == pytest.approx(plain + 5 * 0.000000625, rel=1e-6)
+    skipped = long._replace(status="skipped")
+    assert cost_of_run(skipped, replace(LAMBDA, once=True), prices()) == pytest.approx(plain, rel=1e-9)
 
 
 def test_a_job_is_billed_for_its_size_and_the_start_of_fargate() -> None:
@@ -75,6 +77,21 @@ def test_a_job_on_an_instance_is_billed_for_its_part() -> None:
     assert cost_of_run(JOB, sizes, prices()) == pytest.approx(expected, rel=1e-6)
     unknown = replace(sizes, on_batch=Compute("EC2", 8192, vcpus=2, instance_types=("x9z",)))
     assert cost_of_run(JOB, unknown, prices()) is None
+    costs = RunCosts({"f": unknown}, {"us-east-1": prices()})
+    assert costs.add(JOB) is None
+    assert costs.functions["f"].unknown == 1
+
+
+def test_each_node_of_a_job_is_billed_for_an_instance_of_its_own() -> None:
+    """Half of the instance would be enough for a job on one node."""
+    half = Compute("EC2", 4096, vcpus=1, instance_types=("m6i.large",))
+    run = JOB._replace(output_files=0, input_bytes=None)
+    alone, node = (
+        cost_of_run(run, replace(LAMBDA, on_batch=replace(half, nodes=nodes)), prices()) for nodes in (1, 4)
+    )
+    hour = 0.096 + 30 * 0.08 / 730
+    assert node == pytest.approx(hour * 600 / 3600 + LOG, rel=1e-6)
+    assert alone == pytest.approx(hour / 2 * 600 / 3600 + LOG, rel=1e-6)
 
 
 def test_costs_are_added_up_by_function() -> None:
