@@ -255,12 +255,11 @@ class _Reader:
             for one in functions
             for group in groups(one)
         ]
-        self._since_ms = since_ms
         self._from_ms = dict.fromkeys(range(len(self._groups)), since_ms)
         self._seen: dict[int, dict[tuple[str, str, str, int], int]] = {}
 
     def read(self) -> Iterator[Run]:
-        """The runs that have ended since the last call, and after the start."""
+        """The runs that have ended since the last call."""
         for number, (function, group, runs, logs) in enumerate(self._groups):
             seen, newest = self._seen.setdefault(number, {}), self._from_ms[number]
             for line in lines_of_group(logs, function, group, self._from_ms[number], pattern=PATTERN):
@@ -268,7 +267,7 @@ class _Reader:
                 newest = max(newest, line.timestamp_ms - _LATE_MS)
                 if key not in seen:
                     seen[key] = line.timestamp_ms
-                    yield from (run for run in runs.take(line) if run.ended_ms >= self._since_ms)
+                    yield from runs.take(line)
             self._from_ms[number] = newest
             self._seen[number] = {key: moment for key, moment in seen.items() if moment >= newest}
 

@@ -708,6 +708,8 @@ def test_only_alarms_of_this_account_notify_the_topic(every: Synthesized) -> Non
     assert policy[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert policy[1]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert policy[1]["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    source = json.dumps(policy[1]["Condition"]["ArnLike"]["aws:SourceArn"])
+    assert [source.count(part) for part in ("AWS::Region", "AWS::AccountId", ":alarm:*")] == [1, 1, 1]
     found = every.one("AWS::SNS::Subscription", Protocol="email")
     assert found["Endpoint"] == "team@example.org"
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,6 +131,21 @@ def test_cost_of_an_hour(
     assert found == {0: pytest.approx(usd, rel=0.001)}
 
 
+def test_lines_of_a_graph_have_metrics_of_their_own() -> None:
+    found = widgets([measured("f", usd_per_ms=1.0), measured("g", usd_per_ms=1.0)])
+    (graph,) = (one["properties"] for one in found if one["properties"].get("title", "").startswith("Cost"))
+    series = {line[-1]["id"]: {0: float("g" in line)} for line in graph["metrics"] if "id" in line[-1]}
+    costs = {
+        line[0]["label"]: Evaluation(series, (0,)).value_of(line[0]["expression"])
+        for line in graph["metrics"]
+        if "expression" in line[0]
+    }
+    assert costs == {"f": {0: 0.0}, "g": {0: 1.0}}
+
+
 def test_prices_are_those_of_the_region_if_all_are_known() -> None:
     assert prices_for([X86], "eu-west-1").region == "eu-west-1"
     assert prices_for([X86], None).region == prices_for([X86], "mars-north-1").region == "us-east-1"
+    # Jobs on arm64 have no price in this region.
+    assert prices_for([X86], "us-east-2").region == "us-east-2"
+    assert prices_for([X86, replace(ON_FARGATE, architecture="arm64")], "us-east-2").region == "us-east-1"

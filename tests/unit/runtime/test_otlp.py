@@ -20,6 +20,8 @@ import pytest
 
 from runtime import otlp
 from runtime.errors import InvocationError
+from runtime.logs import Log
+from runtime.trace import Trace
 from tests.unit.runtime.conftest import Function
 from tests.unit.runtime.event_shapes import s3_event
 
@@ -172,6 +174,18 @@ def test_a_collector_that_hangs_delays_one_run_by_the_timeout(
     assert warning["reason"] == "the collector did not answer in time"
     (summary, *_) = (line for line in lines if line["message"] == "summary")
     assert moment(warning) - moment(summary) < 3
+
+
+def test_nothing_is_sent_when_the_time_of_the_function_is_up(
+    collector: Collector, log_lines: LogLines
+) -> None:
+    run = otlp.RunSpans(Trace("a" * 32), "f", "r", "", False, {}, time.monotonic(), ())
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    otlp.export(run, environ, Log(), until=time.monotonic())
+    assert collector.requests == []
+    otlp.export(run, environ, Log(), until=time.monotonic() + 60)
+    assert len(collector.requests) == 1
+    assert log_lines() == []
 
 
 def moment(line: dict[str, Any]) -> float:

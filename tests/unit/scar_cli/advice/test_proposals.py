@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fdl_schemas.model import BatchJob, ComputeResources, Container, ExecutionMode, Function
 from fdl_schemas.prices.table import RegionPrices, load
 from scar_cli.advice.proposals import Advice, Proposal, advice_of
+from scar_cli.advice.reported import advice_in_report
 from scar_cli.aws.deployed import DeployedFunction
 from scar_cli.runs.model import Run
 from scar_cli.runs.summary import Overview
@@ -98,6 +100,20 @@ def test_few_runs_are_no_measurement() -> None:
     found = advice(function(memory_mib=1024), *[run()] * 19)
     assert found.proposals == ()
     assert found.note == "19 successful runs, but a proposal needs at least 20."
+    slow = run(30, status="failed", kind="TimedOut", error="It took too long")
+    assert set(by_setting(advice(function(memory_mib=1024), *[run()] * 19, slow))) == {"lambda.timeout"}
+
+
+def test_failures_of_other_functions_change_nothing() -> None:
+    overview = Overview([DEPLOYED, replace(DEPLOYED, name="g")])
+    for _ in range(30):
+        overview.add(run(memory_given_bytes=256 * MIB))
+    failed = run(status="failed", kind="OutOfMemory", error="It ran out of memory")
+    overview.add(failed._replace(function="g", memory_given_bytes=512 * MIB))
+    overview.settle()
+    found = advice_in_report(overview, {}, load())
+    assert found["f"] == {"sentences": []}
+    assert found["g"]["memory"] == 1024
 
 
 def test_settings_that_fit_are_left_alone() -> None:
@@ -133,6 +149,8 @@ def test_a_function_that_lambda_mostly_gives_up_runs_in_batch_only() -> None:
     assert "Batch had to continue 30 of 50 runs" in found.reason
     assert found.usd_now is not None
     assert found.usd_now == pytest.approx(1000 * 0.6 * 30 * 0.5 * 0.0000166667)
+    few = advice(one, *[run(20)] * 30, *[run(20, status="delegated", error=None)] * 20)
+    assert "lambda.execution_mode" not in by_setting(few)
 
 
 def test_a_job_gets_the_smallest_size_of_fargate_with_its_memory_and_cpu() -> None:

@@ -99,6 +99,8 @@ def test_each_region_of_a_workflow_has_its_own_idle_price() -> None:
     done = run("w.yaml", "--seconds", "1")
     assert "While nothing runs: 0.0466 USD a month, with 2 images in ECR." in done.stdout
     assert "no price for sa-east-1: Custom metrics, ECR storage." in done.stderr
+    idle = json.loads(run("w.yaml", "--seconds", "1", "-c", "dashboard=true", "--json").stdout)["idle"]
+    assert [item["item"] for item in idle["items"]].count("Dashboard") == 1, "only the stack has one"
     idle = json.loads(run("w.yaml", "--seconds", "1", "--json").stdout)["idle"]
     assert [(item["region"], item["usd"] is None) for item in idle["items"]] == [
         ("us-east-1", False),

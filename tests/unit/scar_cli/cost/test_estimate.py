@@ -9,6 +9,7 @@ import pytest
 from fdl_schemas.load import load_workflow
 from fdl_schemas.model import Function
 from fdl_schemas.prices.table import RegionPrices, load
+from scar_cli.cost.compute import Compute
 from scar_cli.cost.estimate import FunctionEstimate, Load, Option, estimate
 from scar_cli.cost.idle import idle_cost, idle_in_words, images_of
 from scar_cli.cost.items import total
@@ -96,6 +97,12 @@ def test_a_place_that_cannot_serve_has_a_reason(
     assert by_kind(found)[place].problem == problem
     assert found.cheapest is not None
     assert found.cheapest.problem == ""
+
+
+def test_a_job_with_gpus_is_on_an_instance_with_as_many() -> None:
+    """Four of the smallest type cost less than the type with four GPUs, but a job cannot be on several."""
+    job = Compute("EC2", 16_384, vcpus=4, gpus=4, instance_types=("g4dn",))
+    assert job.instance(prices())[0] == "ec2:g4dn.12xlarge"
 
 
 def test_a_large_file_needs_and_pays_for_room(tmp_path: Path) -> None:

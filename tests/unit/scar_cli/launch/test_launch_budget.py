@@ -29,6 +29,8 @@ from scar_cli.launch.files import Listing, Selection, sources_of
 from scar_cli.launch.journal import Journal
 from scar_cli.runs.model import Run
 from tests.loopback_aws import LoopbackAws, running
+from tests.unit.scar_cli.watch.aws_of_a_workflow import Aws
+from tests.unit.scar_cli.watch.runs_of_a_workflow import DETECT, NOW_MS
 
 RUN = Run("fan", "us-east-1", "lambda", "done", 0, 0, "r", "s")
 
@@ -129,6 +131,28 @@ def test_functions_that_process_the_results_are_counted() -> None:
     assert error is not None
     assert cloud.finish() <= 3.0 + 1e-9
     assert sent >= 80
+
+
+def test_a_function_that_has_not_run_yet_is_expected_to_cost_as_much_as_the_first() -> None:
+    first = Measured()
+    first.add(RUN, 0.01)
+    alone, followed = (
+        Budget(1.0, "fan", others, 1, lambda: iter([]), {"fan": first}) for others in ([], ["next"])
+    )
+    assert followed.projected(10) == pytest.approx(alone.projected(10) + first.estimate(10))
+
+
+def test_each_run_since_the_start_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws = Aws()
+    monkeypatch.setattr(module, "client", aws.get)
+    reader = module._Reader([DETECT], NOW_MS)
+    aws.invocation("before", NOW_MS - 1)
+    aws.invocation("1", NOW_MS + 100_000)
+    assert [run.request_id for run in reader.read()] == ["1"]
+    aws.invocation("late", NOW_MS + 70_000, stream="other")
+    aws.invocation("2", NOW_MS + 101_000)
+    assert [run.request_id for run in reader.read()] == ["late", "2"]
+    assert list(reader.read()) == []
 
 
 def test_everything_is_sent_if_it_costs_less() -> None:

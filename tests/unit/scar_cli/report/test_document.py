@@ -152,6 +152,17 @@ def test_each_failed_file_appears_under_its_reason() -> None:
     assert in_rows == {one["id"]: one["runs"] for one in content["failures"]}
 
 
+def test_the_most_frequent_reason_is_first_and_the_end_of_an_output_is_shown() -> None:
+    run = next(run for run in synthetic() if run.status == "failed")
+    output = "".join(f"line {number}\n" for number in range(1000))
+    rare, frequent = (run._replace(error=error, last_lines=output) for error in ("rare", "frequent"))
+    first, second = made(rare, frequent, frequent)["failures"]
+    assert (first["runs"], second["runs"]) == (2, 1)
+    shown = first["examples"][0]["last_lines"]
+    assert output.endswith(shown)
+    assert 1000 < len(shown) < 5000 < len(output)
+
+
 def test_the_timeline_has_all_runs_and_all_of_their_time() -> None:
     content = made()
     columns = json.loads(unpacked(content["timeline"]["data"]))
