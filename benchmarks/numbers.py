@@ -5,7 +5,7 @@ difference, and the median of these is reported, because the runs themselves tak
 
 - `numbers_overhead_ms`: duration of a warm run of `/bin/sh -c :`, against the 1 ms allowed
 - `numbers_overhead_cpu_ms`: the same in CPU time of the runner, which other programs affect less
-- `numbers_sampling_cpu_ms`: CPU time of the runner while ten processes run for a second, against 1 % of it
+- `numbers_sampling_cpu_ms`: CPU time of the runner while ten processes run for a second, against 1% of it
 - `numbers_export_ms`: duration of a run with the export to a collector on loopback, against its timeout
 """
 

@@ -19,9 +19,9 @@ from typing import Literal
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 EPHEMERAL_STORAGE_OF_PULLED_IMAGES_MIB = 10_240
-"""The maximum of Lambda. Few unpacked images fit into the 512 MiB that are free. The rest costs $0.29 for a
-million seconds, 3.5 % of the price of 512 MiB of memory
-(https://aws.amazon.com/lambda/pricing/, us-east-1: $0.0000000309 for a GB-second)."""
+"""The maximum of Lambda. Few unpacked images fit into the 512 MiB that are free. The rest costs 0.29 USD for
+a million seconds, 3.5% of the price of 512 MiB of memory
+(https://aws.amazon.com/lambda/pricing/, us-east-1: 0.0000000309 USD for a GB-second)."""
 
 
 class ExecutionMode(StrEnum):

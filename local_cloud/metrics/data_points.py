@@ -3,7 +3,7 @@
 ministack keeps every value that it receives, copies all of them for each snapshot, and looks at all of them
 for each request. A workflow of a million files has 20 million values. Here, a minute of a metric is its
 number of values, their sum, minimum and maximum, and how many there are of each size, for percentiles. Sizes
-are rounded to 1 %. Metrics are not part of snapshots.
+are rounded to 1%. Metrics are not part of snapshots.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Measured:
     """Mean CPU time of the script; None: unknown."""
     peak_mib: int
     usual_mib: int
-    """Peak of 99 % of the runs."""
+    """Peak of 99% of the runs."""
     input_bytes: int
     """Mean size of an input."""
     out_of_memory: int

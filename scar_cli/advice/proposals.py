@@ -1,8 +1,8 @@
 """Memory, timeout, place and architecture of one function, from its measured runs.
 
 The proposals have margins, because the next input may be larger: a fifth of the highest peak of memory, and
-half of the longest run, besides the time that is reserved for uploads. Another size must save 5 %, another
-place or architecture 15 %, because such a change is more work.
+half of the longest run, besides the time that is reserved for uploads. Another size must save 5%, another
+place or architecture 15%, because such a change is more work.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _memory(function: Function, measured: Measured, prices: RegionPrices | None)
     is_worth_it = cost[best] < now * measured.mean_s * (1 - _WORTH) or then_s < measured.mean_s * (1 - _WORTH)
     if best == now or (is_enough and not is_worth_it):
         return []
-    peak = f"The highest peak was {measured.peak_mib:,} MB, in 99 % of the runs {measured.usual_mib:,} MB"
+    peak = f"The highest peak was {measured.peak_mib:,} MB, in 99% of the runs {measured.usual_mib:,} MB"
     change = f" Runs take about {then_s:.1f} s instead of {measured.mean_s:.1f} s."
     reason = (
         f"{peak}, and {_MEMORY_MARGIN - 1:.0%} is added."

@@ -89,7 +89,7 @@ def _nested(proposal: Proposal) -> str:
 
 
 def _usd(usd: float) -> str:
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
+    return f"{usd:,.2f} USD" if usd >= 1 else f"{usd:.4f} USD"
 
 
 def _as_json(advice: Advice, text: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The alarms of a workflow.
 
-AWS charges $0.10 a month for each metric of each alarm, whether an alarm has one metric or ten
+AWS charges 0.10 USD a month for each metric of each alarm, whether an alarm has one metric or ten
 (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_billing.html). Functions share
 alarms for other reasons: a stack has 500 resources at most, and what slows down one function, such as the
 concurrency limit of the account, slows down others, too, and should be one notification. Failed events are
@@ -93,7 +93,7 @@ def shared(functions: Sequence[Measured]) -> Iterator[Alarm]:
         ]
         yield Alarm(
             identity=f"ErrorsAlarm{number}",
-            description=f"{ERRORS_PERCENT} % of the invocations of a function have failed. {_of(group)} "
+            description=f"{ERRORS_PERCENT}% of the invocations of a function have failed. {_of(group)} "
             "Show the reasons: scar status.",
             metrics=tuple(
                 function.in_lambda(name) for function in group for name in ("Invocations", "Errors")

@@ -29,8 +29,8 @@ class AlarmTopic(Construct):
     """A topic that sends the notifications of the alarms of this account to an e-mail address.
 
     SNS encrypts what it stores with keys of its own. With the key `alias/aws/sns`, CloudWatch could not
-    publish, because the policy of that key cannot be changed; a customer-managed key costs $1 a month, and an
-    e-mail is not encrypted anyway.
+    publish, because the policy of that key cannot be changed; a customer-managed key costs 1 USD a month, and
+    an e-mail is not encrypted anyway.
 
     :param email: SNS sends a request for confirmation to it.
     """

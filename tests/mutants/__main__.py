@@ -148,7 +148,7 @@ def _report(outcomes: dict[Mutant, Outcome], seconds: float) -> None:
         print(f"{subject:12} {verdicts.count('caught'):3} of {len(verdicts):3} caught")
     caught = sum(outcome.verdict == "caught" for outcome in outcomes.values())
     share = 100 * caught / len(outcomes)
-    print(f"{caught} of {len(outcomes)} mutants caught ({share:.0f} %) in {seconds:.0f} s")
+    print(f"{caught} of {len(outcomes)} mutants caught ({share:.0f}%) in {seconds:.0f} s")
 
 
 def _as_json(outcomes: dict[Mutant, Outcome]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ function functions(report) {
       percent(one.cold ?? 0, one.runs), duration(total?.p50_ms), duration(total?.p99_ms), memory ? `${number(memory.max_bytes / 1048576)} / ${mib(memory.given_bytes)}` : "–", money(one.cost?.usd)];
   });
   root.replaceChildren(
-    h("div", { class: "card" }, table("All functions", [["Function"], ["Files", n], ["Runs", n], ["Failed files", n], ["Cold", n], ["Median", n], ["99 %", n], ["Memory: peak / given", n], ["Cost", n]], rows)),
+    h("div", { class: "card" }, table("All functions", [["Function"], ["Files", n], ["Runs", n], ["Failed files", n], ["Cold", n], ["Median", n], ["99%", n], ["Memory: peak / given", n], ["Cost", n]], rows)),
     ...report.functions.map((one, at) => {
       const card = functionCard(one, at);
       return many ? h("details", { class: "plain card", id: `function-${at}`, "data-fold": `function ${at}` }, h("summary", { "data-key": `function ${at}` }, h("h3", {}, visible(one.name))), card) : h("div", { class: "card", id: `function-${at}` }, h("h3", { class: "silent" }, visible(one.name)), card);
@@ -166,7 +166,7 @@ function histogram(times) {
     return s("rect", { class: "run", x: left + 0.5, y: PLOT.base - height, width: Math.max(1, x(to) - left - 1), height, rx: 1 }, s("title", {}, `${duration(from)} to ${duration(to)}: ${plural(count, "run")}`));
   });
   let free = -1;
-  const marks = [["median", times.p50_ms], ["90 %", times.p90_ms], ["99 %", times.p99_ms]].map(([label, ms]) => {
+  const marks = [["median", times.p50_ms], ["90%", times.p90_ms], ["99%", times.p99_ms]].map(([label, ms]) => {
     const at = x(ms);
     const text = `${label} ${duration(ms)}`;
     const wide = text.length * 5.8;
@@ -177,7 +177,7 @@ function histogram(times) {
     return [line, s("text", { class: "label", x: left, y: 10 }, text)];
   });
   const ends = [s("text", { x: 0, y: PLOT.base + 18 }, duration(times.min_ms ?? low)), s("text", { x: PLOT.width, y: PLOT.base + 18, "text-anchor": "end" }, duration(times.max_ms))];
-  const text = `${plural(times.count, "run")}: from ${duration(times.min_ms)} to ${duration(times.max_ms)}, median ${duration(times.p50_ms)}, 90 % up to ${duration(times.p90_ms)}, 99 % up to ${duration(times.p99_ms)}`;
+  const text = `${plural(times.count, "run")}: from ${duration(times.min_ms)} to ${duration(times.max_ms)}, median ${duration(times.p50_ms)}, 90% up to ${duration(times.p90_ms)}, 99% up to ${duration(times.p99_ms)}`;
   return h("div", { class: "plot" }, s("svg", { viewBox: `0 0 ${PLOT.width} ${PLOT.height - 14}`, role: "img", "aria-label": text }, bars, marks, s("line", { class: "axisline", x1: 0, x2: PLOT.width, y1: PLOT.base + 0.5, y2: PLOT.base + 0.5 }), ends));
 }
 
@@ -199,10 +199,10 @@ function memoryPlot(memory) {
   };
   const marks = [s("line", { class: "given", x1: x(given), x2: x(given), y1: 16, y2: PLOT.base }), label(given, `given ${mib(given)}`, "", 10)];
   if (changes) marks.push(s("line", { class: "proposed", x1: x(proposed), x2: x(proposed), y1: 32, y2: PLOT.base }), label(proposed, `proposed ${mib(proposed)}`, "go", 27));
-  const text = `Peak memory of ${plural(memory.count, "run")}: median ${mib(memory.p50_bytes)}, 99 % up to ${mib(memory.p99_bytes)}, largest ${mib(memory.max_bytes)}. Given: ${mib(given)}.${proposed ? ` Proposed: ${mib(proposed)}.` : ""}`;
+  const text = `Peak memory of ${plural(memory.count, "run")}: median ${mib(memory.p50_bytes)}, 99% up to ${mib(memory.p99_bytes)}, largest ${mib(memory.max_bytes)}. Given: ${mib(given)}.${proposed ? ` Proposed: ${mib(proposed)}.` : ""}`;
   return h("div", { class: "plot" }, s("svg", { viewBox: `0 0 ${PLOT.width} ${PLOT.height - 14}`, role: "img", "aria-label": text }, bars,
     s("line", { class: "axisline", x1: 0, x2: PLOT.width, y1: PLOT.base + 0.5, y2: PLOT.base + 0.5 }), marks,
-    s("text", { x: 0, y: PLOT.base + 18 }, `median ${mib(memory.p50_bytes)}, 99 % ${mib(memory.p99_bytes)}, largest ${mib(memory.max_bytes)}`)),
+    s("text", { x: 0, y: PLOT.base + 18 }, `median ${mib(memory.p50_bytes)}, 99% ${mib(memory.p99_bytes)}, largest ${mib(memory.max_bytes)}`)),
   memory.reason && h("p", { class: "advice" }, visible(memory.reason)));
 }
 

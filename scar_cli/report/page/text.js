@@ -17,11 +17,11 @@ function digits(value, significant = 3) {
 }
 
 function percent(part, whole) {
-  if (!whole) return "0 %";
+  if (!whole) return "0%";
   const share = (100 * part) / whole;
-  if (share > 0 && share < 0.01) return "< 0.01 %";
-  if (share < 100 && share > 99.99) return "> 99.99 %";
-  return `${digits(share, share > 99 ? 4 : share < 10 ? 2 : 3)} %`;
+  if (share > 0 && share < 0.01) return "< 0.01%";
+  if (share < 100 && share > 99.99) return "> 99.99%";
+  return `${digits(share, share > 99 ? 4 : share < 10 ? 2 : 3)}%`;
 }
 
 function duration(ms) {
@@ -51,10 +51,10 @@ const mib = (value) => `${number(value / 1048576)} MiB`;
 
 function money(usd) {
   if (usd === null || usd === undefined) return "–";
-  if (usd === 0) return "$0";
-  if (usd >= 1000) return `$${number(usd)}`;
-  if (usd >= 0.995) return `$${usd.toFixed(2)}`;
-  return `$${digits(usd, 2)}`;
+  if (usd === 0) return "0 USD";
+  if (usd >= 1000) return `${number(usd)} USD`;
+  if (usd >= 0.995) return `${usd.toFixed(2)} USD`;
+  return `${digits(usd, 2)} USD`;
 }
 
 const pad = (value, width = 2) => String(value).padStart(width, "0");

@@ -78,7 +78,7 @@ def test_a_survivor_may_be_accepted_for_a_reason(root: Path, capsys: pytest.Capt
     assert run(root, "--only", "bad", good=CAUGHT, bad=accepted) == 0
     said = capsys.readouterr().out
     assert "accepted: nobody doubles" in said
-    assert "0 of 1 mutants caught (0 %)" in said
+    assert "0 of 1 mutants caught (0%)" in said
 
 
 def test_a_test_that_fails_without_the_mutant_has_noticed_nothing(
@@ -89,7 +89,7 @@ def test_a_test_that_fails_without_the_mutant_has_noticed_nothing(
     assert run(root, good=CAUGHT.replace("size <= 4", "size <= 2"), bad=SURVIVES) == 1
     said = capsys.readouterr()
     assert "left out, as it fails without a mutant, too: tests/unit/test_sums.py::test_that_is" in said.err
-    assert "1 of 2 mutants caught (50 %)" in said.out
+    assert "1 of 2 mutants caught (50%)" in said.out
 
 
 @pytest.mark.parametrize(

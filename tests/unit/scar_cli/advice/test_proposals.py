@@ -63,11 +63,11 @@ def by_setting(found: Advice) -> dict[str, Proposal]:
 
 
 def test_memory_is_lowered_to_the_highest_peak_and_a_fifth() -> None:
-    """Of 1,000 files, the compute costs 5 s at 1,024 or 256 MB: $0.0000166667 for a GB-second."""
+    """Of 1,000 files, the compute costs 5 s at 1,024 or 256 MB: 0.0000166667 USD for a GB-second."""
     runs = [run(memory_mib=150)] * 99 + [run(memory_mib=200)]
     found = by_setting(advice(function(memory_mib=1024), *runs))["lambda.memory"]
     assert (found.now, found.proposed) == ("1024", "256")
-    assert "The highest peak was 200 MB, in 99 % of the runs 1" in found.reason
+    assert "The highest peak was 200 MB, in 99% of the runs 1" in found.reason
     assert found.usd_now == pytest.approx(1000 * 5 * 0.0000166667)
     assert found.usd_then == pytest.approx(1000 * 5 * 0.0000166667 / 4)
 

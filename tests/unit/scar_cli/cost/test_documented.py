@@ -56,7 +56,7 @@ def test_the_page_lists_what_is_missing_in_each_region() -> None:
 @pytest.mark.parametrize(
     ("page", "key", "million", "text"),
     [
-        ("queues", "sqs_request", 0.40, "SQS charges $0.40 for a million requests"),
+        ("queues", "sqs_request", 0.40, "SQS charges 0.40 USD for a million requests"),
         ("once", "dynamodb_write", 0.625, "0.625 USD per\nmillion write request units"),
         ("once", "dynamodb_gb_month", 0.25e6, "0.25 USD per GB and month"),
         ("launch", "lambda_request", 0.20, "A million requests to Lambda cost 0.20 USD"),
@@ -70,11 +70,11 @@ def test_prices_of_other_pages(page: str, key: str, million: float, text: str) -
 
 def test_calculations_of_other_pages() -> None:
     prices = us_east_1()
-    # docs/queues.md: "650,000 a month, $0.26"
+    # docs/queues.md: "650,000 a month, 0.26 USD"
     assert 650_000 * prices.usd("sqs_request") == pytest.approx(0.26)
     # docs/once.md: "167 USD in Lambda" for a million runs of 10 seconds with 1 GB
     assert 10e6 * prices.usd("lambda_x86_gb_s") == pytest.approx(167, abs=0.5)
-    # docs/fdl.md: "10240 MiB add $0.29 for a million seconds"
+    # docs/fdl.md: "10240 MiB add 0.29 USD for a million seconds"
     assert 1e6 * (10240 - 512) / 1024 * prices.usd("lambda_storage_gb_s") == pytest.approx(0.29, abs=0.005)
     # docs/reliability.md: "298,606 s: 2.49 USD with 512 MB"
     assert 298_606 * 0.5 * prices.usd("lambda_x86_gb_s") == pytest.approx(2.49, abs=0.005)
