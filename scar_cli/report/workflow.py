@@ -12,7 +12,11 @@ _FAILED = STATUS_NUMBERS["failed"]
 
 
 def workflow_of(overview: Overview, files: Iterable[Files]) -> dict[str, Any]:
-    """Folders, functions and HTTP endpoints, and the arrows between them, as the stacks describe them."""
+    """Folders, functions and HTTP endpoints, and the arrows between them, as the stacks describe them.
+
+    Raises:
+        UserError: the disk is full.
+    """
     nodes: list[dict[str, Any]] = []
     edges: list[dict[str, Any]] = []
     folders: dict[str, int] = {}
@@ -39,6 +43,7 @@ def workflow_of(overview: Overview, files: Iterable[Files]) -> dict[str, Any]:
     def edge(source: int, target: int, **numbers: Any) -> None:
         edges.append({"source": source, "target": target, "label": "", "dashed": False, **numbers})
 
+    written = overview.outputs()
     for number, numbers in enumerate(overview.functions):
         function = numbers.function
         own = node(function.mode, function.name, function=number)
@@ -51,7 +56,7 @@ def workflow_of(overview: Overview, files: Iterable[Files]) -> dict[str, Any]:
             endpoint = node("http", function.api_url, "HTTP endpoint")
             edge(endpoint, own, files=int(count), failed=int(failed), bytes=round(size))
         for path in dict.fromkeys(function.outputs):
-            edge(own, folder(path), files=numbers.written[overview.folders.number(path)])
+            edge(own, folder(path), files=written[number][overview.folders.number(path)])
     for path, number in folders.items():
         for outer, other in folders.items():
             if path.startswith(f"{outer}/"):

@@ -436,7 +436,11 @@ def _is_of(run: Run, own: dict[str, Any]) -> bool:
 
 
 def _is_repeated(own: dict[str, Any], lines: list[tuple[dict[str, Any], Line]]) -> bool:
-    """Whether a line `failed` repeats the summary of a run."""
+    """Whether a line `failed` or `submitted` is about the same run as a summary."""
+    if own["message"] == "submitted":
+        return any(
+            one["message"] == "summary" and one.get("job_id") == own.get("job_id") for one, _line in lines
+        )
     if own["message"] != "failed":
         return False
     summaries = [one for one, _line in lines if one["message"] == "summary" and one.get("status") == "failed"]

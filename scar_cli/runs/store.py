@@ -12,7 +12,7 @@ from scar_cli.runs.model import STAGES, STATUSES, Run
 from scar_cli.scratch import explained_disk, temporary_table
 
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
-_FAILED, _DUPLICATE = STATUS_NUMBERS["failed"], STATUS_NUMBERS["duplicate"]
+_DONE, _FAILED, _DUPLICATE = (STATUS_NUMBERS[status] for status in ("done", "failed", "duplicate"))
 _SUBMITTED = STATUS_NUMBERS["submitted"]
 _HANDED_ON = f"({STATUS_NUMBERS['delegated']}, {STATUS_NUMBERS['submitted']})"
 _AT_ONCE = 5000
@@ -22,6 +22,8 @@ _PART = 1 << 20
 _NUMBERS = struct.Struct(f"<{len(STAGES)}f4dHBB")
 _PACKED = 13
 """Column of the numbers."""
+_OUTPUT_FILES = len(STAGES) + 2
+"""Index among the numbers."""
 _TABLE = """
 runs (
     id INTEGER PRIMARY KEY, function INTEGER, trace INTEGER, span INTEGER, parent INTEGER, file INTEGER,
@@ -32,10 +34,19 @@ runs (
 # SQLite takes the other columns of a group from the row with the maximum. A duplicate does not decide about a
 # file if there are other runs.
 _FILES = f"""
-CREATE TABLE files AS SELECT function, folder, status, reason, name, sum(status = {_FAILED}) AS failures,
+CREATE TABLE files AS SELECT function, file, folder, status, reason, name,
+    sum(status = {_FAILED}) AS failures, sum(status = {_DONE}) AS successes,
     sum(status NOT IN {_HANDED_ON} AND status != {_DUPLICATE}) AS attempts, avg(bytes) AS bytes,
     max(ended + 1e15 * (status != {_DUPLICATE}))
 FROM runs WHERE file IS NOT NULL GROUP BY function, file
+"""  # noqa: S608 (only numbers are inserted)
+_REPLACED = f"""
+SELECT function, outputs, numbers FROM (
+    SELECT function, outputs, numbers,
+        row_number() OVER (PARTITION BY function, file ORDER BY ended DESC, id DESC) AS place
+    FROM runs WHERE status = {_DONE}
+        AND (function, file) IN (SELECT function, file FROM files WHERE successes > 1)
+) WHERE place > 1
 """  # noqa: S608 (only numbers are inserted)
 _WITH_FAILURES = f"trace IN (SELECT trace FROM runs WHERE status = {_FAILED})"  # noqa: S608
 # A function in batch mode submits a job without reading the input, so it does not know the trace.
@@ -209,6 +220,16 @@ class RunStore:
             "ORDER BY reason, folder, name"
         )
         yield from found
+
+    def replaced(self) -> Iterator[tuple[int, Sequence[str], int]]:
+        """Runs that processed a file which a later run of the same function processed again: the function,
+        the known URIs of outputs, and the number of outputs."""
+        for function, outputs, numbers in self._query(_REPLACED):
+            yield (
+                function,
+                outputs.split("\n") if outputs else (),
+                int(_NUMBERS.unpack(numbers)[_OUTPUT_FILES]),
+            )
 
     def runs_with_failures(self) -> int:
         """Number of runs of inputs of which a run failed."""

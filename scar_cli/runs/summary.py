@@ -58,7 +58,7 @@ class FunctionNumbers:
     billed_ms: float = 0.0
     cost_usd: float = 0.0
     written: Counter[int] = field(default_factory=Counter)
-    """Output files by folder; -1: another folder."""
+    """Output files of all runs by folder; -1: another folder."""
 
     @property
     def runs(self) -> int:
@@ -177,7 +177,7 @@ class Overview:
             if reason is not None:
                 reason.add(number, run)
             if run.output_files:
-                self._count_outputs(numbers, run, run.output_files)
+                self._count_outputs(numbers.written, run.outputs, run.output_files, 1)
             total = run.total_ms
             if total is not None and (total > self._slow_ms or len(self._slowest) < _SLOWEST):
                 self._slow_ms = _keep(self._slowest, (total, number, run), _SLOWEST)
@@ -192,6 +192,18 @@ class Overview:
             self.start_ms = min([self.start_ms, *starts])
             self.end_ms = max([self.end_ms, *(run.ended_ms for run, _own in ran)])
         runs.clear()
+
+    def outputs(self) -> list[Counter[int]]:
+        """Output files of each function by folder; -1: another folder. If a file was processed several times,
+        the outputs of the latest run count, because they replaced those of the runs before.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        found = [Counter(numbers.written) for numbers in self.functions]
+        for function, uris, files in self.store.replaced():
+            self._count_outputs(found[function], uris, files, -1)
+        return found
 
     @property
     def slowest(self) -> list[NumberedRun]:
@@ -216,22 +228,23 @@ class Overview:
                 self.failures[function, reason] = found
         return found
 
-    def _count_outputs(self, numbers: FunctionNumbers, run: Run, files: int) -> None:
-        """Count output files by folder. Of many files, the log names only some, which stand for all."""
-        if not run.outputs:
-            numbers.written[-1] += files
+    def _count_outputs(self, counts: Counter[int], outputs: Sequence[str], files: int, by: int) -> None:
+        """Add `by` for each output file of a run, by folder. Of many files, the log names only some, which
+        stand for all."""
+        if not outputs:
+            counts[-1] += by * files
             return
-        share = files / len(run.outputs)
+        share = files / len(outputs)
         if share == 1:
-            for uri in run.outputs:
-                numbers.written[self.folders.split(uri)[0]] += 1
+            for uri in outputs:
+                counts[self.folders.split(uri)[0]] += by
             return
         left = files
-        for folder, count in Counter(self.folders.split(uri)[0] for uri in run.outputs).most_common()[::-1]:
+        for folder, count in Counter(self.folders.split(uri)[0] for uri in outputs).most_common()[::-1]:
             part = min(left, round(count * share))
-            numbers.written[folder] += part
+            counts[folder] += by * part
             left -= part
-        numbers.written[folder] += left
+        counts[folder] += by * left
 
 
 def _keep(heap: list[tuple[float, int, Run]], entry: tuple[float, int, Run], most: int) -> float:

@@ -135,6 +135,16 @@ def test_arrows_have_the_numbers_of_files() -> None:
     }
 
 
+def test_arrows_count_the_outputs_of_a_file_that_was_processed_again_once() -> None:
+    first = next(run for run in synthetic() if run.function == "resize" and run.status == "done")
+    again = first._replace(ended_ms=first.ended_ms + 1, outputs=(*first.outputs, "s3://bench/small/new"))
+    failed = again._replace(
+        ended_ms=again.ended_ms + 1, status="failed", error="No", outputs=(), output_files=0
+    )
+    runs = (again._replace(output_files=2), first, failed)
+    assert [edge["files"] for edge in made(*runs)["workflow"]["edges"][:2]] == [1, 2]
+
+
 def test_each_failed_file_appears_under_its_reason() -> None:
     content = made(queues={"resize": 3})
     assert sum(one["runs"] for one in content["failures"]) == 15

@@ -183,6 +183,24 @@ def test_invocations_without_a_file_are_no_runs(own: type[Own]) -> None:
     assert runs_of(LAMBDA, *lines) == []
 
 
+def test_a_run_that_is_continued_by_batch_is_one_run_although_its_job_is_logged_too(own: type[Own]) -> None:
+    handed_on = [
+        line
+        for key, job in (("a", "job-a"), ("b", "job-b"))
+        for line in (
+            own.line("1", "submitted", subject=f"s3://b/in/{key}", job_id=job),
+            own.summary("1", key, "delegated", job_id=job, reason="TimedOut", total_ms=100),
+        )
+    ]
+    runs = runs_of(LAMBDA, start("1"), *handed_on, report("1", 200))
+    assert [(run.subject, run.status, run.delegated_to, run.billed_ms) for run in runs] == [
+        ("s3://b/in/a", "delegated", "job-a", 100.0),
+        ("s3://b/in/b", "delegated", "job-b", 100.0),
+    ]
+    (run,) = runs_of(LAMBDA, start("1"), handed_on[0], report("1", 200))
+    assert (run.status, run.billed_ms) == ("submitted", 200.0)
+
+
 def test_skipped_files_are_counted_once(own: type[Own]) -> None:
     """The runner writes a line `skipped`, and a summary only if it had started with the file."""
     skipped = [own.line("1", "skipped", subject=f"s3://b/in/{key}", reason="empty") for key in "ab"]
