@@ -54,7 +54,7 @@ fuzz: setup .venv/.dev ## test hostile images, responses, events and files (FUZZ
 bench: setup .venv/.dev ## measure speed as ratios, side by side in one run; write build/bench.json
 	@$(BIN)/python -m benchmarks
 
-chaos: setup .venv/.dev ## inject 1,000 faults into the embedded cloud, double events, and send many files to a queue (2 hours; CHAOS_ARGS="--faults 100")
+chaos: setup .venv/.dev ## inject 1,000 faults into the embedded cloud, double events, send many files to a queue, and check a report (2 hours; CHAOS_ARGS="--faults 100")
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 

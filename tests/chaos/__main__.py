@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.chaos.assemblies import kill_assemblers
 from tests.chaos.chain import Chain
 from tests.chaos.duplicates import double_events
+from tests.chaos.reports import compare_reports
 from tests.chaos.uploads import upload_many
 from tests.faults.injected.clock import Clock
 from tests.faults.injected.cloud import behind_proxy
@@ -22,7 +23,7 @@ _DISK_MB = 3000
 
 
 def main() -> int:
-    """Run all parts; exit code 1 if anything was lost or doubled."""
+    """Run all parts; exit code 1 if anything was lost or doubled, or if the report was wrong."""
     parser = argparse.ArgumentParser(prog="make chaos", description="Inject faults into the embedded cloud.")
     parser.add_argument("--faults", type=int, default=1000, help="kills, cuts, … (default: 1000)")
     parser.add_argument(
@@ -34,6 +35,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--assemblies", type=int, default=10, help="killed assemblies of images (default: 10)"
+    )
+    parser.add_argument(
+        "--reported", type=int, default=300, help="files that the report is checked for (default: 300)"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of all decisions")
     parser.add_argument("--without-once", action="store_true", help="count what is doubled without `once`")
@@ -73,6 +77,8 @@ def _run(folder: Path, disk: Path | None, options: argparse.Namespace) -> int:
         wrong += double_events(folder, options.events, options.seed, once=not options.without_once)
     if options.uploads:
         wrong += upload_many(folder, options.uploads, options.seed, options.slower)
+    if options.reported:
+        wrong += compare_reports(folder, options.reported)
     print("all as promised" if not wrong else f"{wrong} WRONG", flush=True)
     return 1 if wrong else 0
 

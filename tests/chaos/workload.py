@@ -111,13 +111,23 @@ class Workload:
         del found[""]
         return found
 
+    def names(self, folder: str) -> set[str]:
+        """Names of the files that a folder contains now."""
+        pages = (
+            self.client("s3")
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=self.bucket, Prefix=f"{folder}/")
+        )
+        keys = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+        return {key.removeprefix(f"{folder}/") for key in keys} - {""}
+
     def failed(self) -> int:
         """Messages in the failure queues."""
         sqs = self.client("sqs")
         name = "ApproximateNumberOfMessages"
         return sum(
             int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
-            for url in self._failure_queues()
+            for url in self._failure_queues().values()
         )
 
     def given_up(self) -> set[str]:
@@ -126,14 +136,23 @@ class Workload:
         Raises:
             UnreadableMessageError: a message does not lead to its event, so the event is lost.
         """
+        return set().union(*self.given_up_by_function().values())
+
+    def given_up_by_function(self) -> dict[str, Counter[str]]:
+        """How often each file is in the failure queue of each function; as `given_up`.
+
+        Raises:
+            UnreadableMessageError: a message does not lead to its event, so the event is lost.
+        """
         sqs, fetch = self.client("sqs"), partial(stored_event, self.client("s3"))
-        found: set[str] = set()
-        for url in self._failure_queues():
+        found: dict[str, Counter[str]] = {}
+        for function, url in self._failure_queues().items():
+            files = found[function] = Counter()
             while messages := sqs.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=3600
             ).get("Messages"):
                 events = [event_of(message["Body"], fetch) for message in messages]
-                found.update(subject_of(event).rpartition("/")[2] for event in events)
+                files.update(subject_of(event).rpartition("/")[2] for event in events)
         return found
 
     def log_lines(self) -> Counter[tuple[str, str]]:
@@ -169,7 +188,8 @@ class Workload:
             for state in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
         )
 
-    def _failure_queues(self) -> list[str]:
+    def _failure_queues(self) -> dict[str, str]:
+        """URLs, by the names of functions."""
         (stack,) = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         (value,) = [o["OutputValue"] for o in stack["Outputs"] if o["OutputKey"] == "ScarWorkflow"]
-        return [function["failure_queue_url"] for function in json.loads(value)["functions"]]
+        return {one["name"]: one["failure_queue_url"] for one in json.loads(value)["functions"]}
