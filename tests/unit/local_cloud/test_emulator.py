@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -157,3 +159,60 @@ worker.kill()
     assert done.returncode == 0, done.stderr
     expected = [f"first of {event}\nlast of {event}" for event in ("full line", "half line", "death")]
     assert json.loads(done.stdout) == expected
+
+
+def test_workers_share_the_layers_and_the_bytecode_that_python_stores_in_them(tmp_path: Path) -> None:
+    program = """
+import io, json, os, zipfile
+os.environ["GATEWAY_PORT"] = "4566"
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+from local_cloud.lambda_functions.zip_workers import prepare_workers
+prepare_workers()
+
+def zipped(**files):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name, text in files.items():
+            file.writestr(name.replace("__", "/") + ".py", text)
+    return content.getvalue()
+
+layers = {layer: zipped(python__library=f"NAME = '{layer}'") for layer in ("one", "other")}
+lambda_svc._resolve_layer_zip = layers.__getitem__
+code = zipped(index='''
+import os
+was_compiled = os.path.exists(os.environ["_LAMBDA_LAYERS_DIRS"] + "/python/__pycache__")
+import library
+def handler(event, context):
+    return [library.NAME, was_compiled, os.path.realpath(library.__cached__)]
+''')
+
+def answer(name, layer):
+    config = {
+        "FunctionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{name}",
+        "FunctionName": name,
+        "Runtime": "python3.13",
+        "Handler": "index.handler",
+        "Layers": [layer],
+        "Timeout": 60,
+    }
+    worker = lambda_runtime.Worker(name, config, code)
+    result = worker.invoke({}, "id")["result"]
+    worker.kill()
+    return result
+
+print(json.dumps([answer("f", "one"), answer("g", "one"), answer("h", "other")]))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, other = json.loads(done.stdout)
+    assert (first[:2], second[:2], other[:2]) == (["one", False], ["one", True], ["other", False])
+    assert first[2] == second[2] != other[2]
