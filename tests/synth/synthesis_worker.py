@@ -39,13 +39,14 @@ def main() -> None:
         for line in sys.stdin:
             task = json.loads(line)
             try:
-                found = list(_findings(Path(task["fdl"]), task["environment"], Path(folder)))
+                found = list(findings(Path(task["fdl"]), task["environment"], Path(folder)))
             except Exception:
                 found = [traceback.format_exc()]
             print(json.dumps(found), flush=True)
 
 
-def _findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[str]:
+def findings(fdl: Path, environment: dict[str, str], folder: Path) -> Iterator[str]:
+    """What linters and the CDK say of the templates of an FDL file, which are written to `folder`."""
     from aws_cdk import App
 
     from fdl_schemas.load import load_workflow

@@ -6,11 +6,13 @@ without findings, and the CDK has nothing to say.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,19 @@ from hypothesis import HealthCheck, given, settings
 
 from fdl_schemas.load import check
 from tests.synth.generated import VARIABLES, documents, write_files
+from tests.synth.synthesis_worker import findings
 
 EXAMPLES = int(os.environ.get("FDL_EXAMPLES", "3"))
+IN_THIS_PROCESS = 10
+"""So many documents are synthesized in this process, which has loaded the CDK and the linters already."""
 DOCUMENTS_OF_A_WORKER = 400
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(300 + 30 * EXAMPLES)
 
 
 class Synthesizer:
-    """Synthesizes in another process, and in a new one every now and then: the CDK forgets nothing."""
+    """Synthesizes many documents in another process, and in a new one every now and then: the CDK forgets
+    nothing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,6 +43,12 @@ class Synthesizer:
 
     def findings(self, fdl: Path) -> list[str]:
         """What linters and the CDK say of the templates of an FDL file."""
+        if EXAMPLES <= IN_THIS_PROCESS:
+            errors = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+            with redirect_stderr(errors):
+                found = list(findings(fdl, VARIABLES, self._folder))
+            errors.seek(0)
+            return _with_errors(found, errors.read())
         if self._left == 0 or self._worker is None:
             self.stop()
             self._start()
@@ -49,8 +61,7 @@ class Synthesizer:
         self._left -= 1
         said = self._errors.read_bytes()[said_before:].decode(errors="replace")
         assert answer, f"the worker ended: {said}"
-        found: list[str] = json.loads(answer)
-        return found + ([f"on standard error: {said}"] if said else [])
+        return _with_errors(json.loads(answer), said)
 
     def _start(self) -> None:
         with self._errors.open("ab") as errors:
@@ -70,6 +81,10 @@ class Synthesizer:
             self._worker.stdin.close()
             self._worker.wait()
         self._worker = None
+
+
+def _with_errors(found: list[str], said: str) -> list[str]:
+    return found + ([f"on standard error: {said}"] if said else [])
 
 
 @pytest.fixture(scope="module")
