@@ -122,11 +122,13 @@ class Shell:
 
 
 def until(probe: Callable[[], Any], wanted: Callable[[Any], bool] = bool, within_s: float = 30.0) -> Any:
-    """Ask again until the answer is as wanted."""
-    deadline = time.monotonic() + within_s
+    """Ask again until the answer is as wanted: often at first, then less often, as each question takes time
+    that what is waited for needs."""
+    deadline, pause_s = time.monotonic() + within_s, 0.05
     while not wanted(answer := probe()):
         assert time.monotonic() < deadline, f"still {answer!r} after {within_s:g} s"
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.25)
     return answer
 
 

@@ -31,7 +31,7 @@ pytestmark = [
 
 AT_ONCE = 8
 UNCHANGED = 10
-"""So many looks in a row, a twentieth of a second apart, that show the same: nothing is on its way."""
+"""So many looks in a row that show the same: nothing is on its way."""
 SECONDS = 2_000_000 + os.getpid()  # tells our processes from those of other tests
 # Leaves what it can: a file in every place, and a process that does not want to end.
 UNTIDY = f"""#!/bin/sh
