@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local_cloud.cloud import Cloud, Running
 from scar_cli.aws.failure_queues import event_of, stored_event, subject_of
 from tests import oci_images
-from tests.cloud.cdk_cli import Cdk
+from tests.cloud.deployments import deploy
 from tests.cloud.embedded import CloudUnderTest
 from tests.faults.injected.cloud import spared_client
 
@@ -77,7 +77,9 @@ class Workload:
         (self._folder / "copy.sh").write_text(_SCRIPT)
         self.fdl.write_text(fdl)
         output = self._folder / f"{self._stack}.out"
-        Cdk(self.environment(), output)("deploy", self.fdl, existing_buckets=self.bucket)
+        deploy(
+            CloudUnderTest(self.cloud, self.running), output, fdl=str(self.fdl), existing_buckets=self.bucket
+        )
 
     def upload(self, keys: Iterable[str]) -> None:
         """Upload a file for each key, exactly once, even if an answer is lost."""

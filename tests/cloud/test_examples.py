@@ -1,7 +1,7 @@
 """The examples, deployed as they are and run for real, with images of the same names that are made here.
 And the projects that `scar new` writes, which need no registry.
 
-Each is a stack of its own; one deployment creates all of them, since most of its time is that of starting the
+Each is a stack of its own; one deployment creates all of them, since most of its time is that of loading the
 CDK. Every function has the rights of its own role and no more. `tests/proof` has the cases, and
 `make prove-on-aws` runs the same ones on AWS. The template `function` of `scar new` is deployed by its own
 `cdk.json` in test_installed_package.py.
@@ -12,10 +12,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -23,8 +21,8 @@ import pytest
 from local_cloud.cloud import Cloud
 from scar_cli.commands.new import KINDS
 from tests import examples
-from tests.cloud.cdk_cli import Cdk
-from tests.cloud.embedded import SCAR, CloudUnderTest, keys, until
+from tests.cloud.deployments import deploy
+from tests.cloud.embedded import CloudUnderTest, keys, until
 from tests.cloud.scar_command import Scar
 from tests.proof.cases import CASES, Case
 from tests.proof.neighbours import copied, images, neighbours
@@ -57,19 +55,17 @@ def place(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) -> It
             copied(case.example, folder / "fdl", local=True)
         for kind in KINDS:
             if kind != "function":
-                write_new_project(folder / "fdl", kind)
-        Cdk({**cloud.environment(), **beside.variables()}, folder / "cdk.out")(
-            "deploy",
-            folder / "fdl",
-            *("--app", f"{sys.executable} -m tests.cloud.examples_app", "--all", "--concurrency", "4"),
+                with chdir(folder / "fdl"):
+                    Scar(cloud)("new", f"new-{kind}", "-t", kind)
+        deploy(
+            cloud,
+            folder / "cdk.out",
+            app=("-m", "tests.cloud.examples_app"),
+            variables=beside.variables(),
+            fdl=str(folder / "fdl"),
             registry_mirrors=f"docker.io={images(folder)}",
         )
         yield Place(cloud.client, cloud.endpoint, neighbours=beside)
-
-
-def write_new_project(folder: Path, kind: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(examples.REPOSITORY)}
-    subprocess.run([*SCAR, "new", f"new-{kind}", "-t", kind], cwd=folder, env=environment, check=True)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 
 from local_cloud.cloud import Cloud
 from tests import oci_images
-from tests.cloud.cdk_cli import Cdk
+from tests.cloud.deployments import deploy
 from tests.cloud.embedded import CloudUnderTest, finished, job_image, keys, log_of, make_queue, until, zipped
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 
@@ -104,8 +104,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         (folder / "guarded.yaml").write_text(FDL)
         try:
             cloud = CloudUnderTest(embedded, embedded.start(tied=True))
-            deploy = Cdk(cloud.environment(), folder / "cdk.out")
-            deploy("deploy", folder / "guarded.yaml", registry_mirrors=f"docker.io={registry}")
+            deploy(
+                cloud,
+                folder / "cdk.out",
+                fdl=str(folder / "guarded.yaml"),
+                registry_mirrors=f"docker.io={registry}",
+            )
             yield Guarded(cloud, _roles(cloud))
         finally:
             embedded.stop()

@@ -1,4 +1,4 @@
-"""From an FDL file to processed files, the whole way: real cdk, CloudFormation, events, runner, containers.
+"""From an FDL file to processed files: the CDK app, CloudFormation, events, runner, containers.
 
 One stack serves all tests here, since a deployment takes its time: nine functions on one bucket.
 """
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests import oci_images
-from tests.cloud.cdk_cli import Cdk
+from tests.cloud.deployments import deploy
 from tests.cloud.embedded import CloudUnderTest
 from tests.registry_server import REGISTRY_PROGRAM, real_registry
 from tests.unit.runtime.event_shapes import s3_event
@@ -204,8 +204,7 @@ def deployed(
         (folder / name).write_text(text)
     file = folder / "odd.yaml"
     file.write_text(fdl(registry.removeprefix("http://")))
-    deploy = Cdk(cloud.environment(), folder / "cdk.out")
-    deploy("deploy", file, registry_mirrors=f"docker.io={registry}")
+    deploy(cloud, folder / "cdk.out", fdl=str(file), registry_mirrors=f"docker.io={registry}")
     cloud.client("s3").put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     return Deployed(cloud)
 

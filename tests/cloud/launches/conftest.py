@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests import examples, oci_images
+from tests.cloud.deployments import deploy
 from tests.cloud.embedded import SCAR, CloudUnderTest, ended
 
 LAUNCH = [sys.executable, "-c", "from scar_cli.commands.launch import main; main()"]
@@ -193,16 +194,14 @@ def deployed(cloud: CloudUnderTest, tmp_path_factory: pytest.TempPathFactory) ->
         s3.put_object(Bucket=DISTRIBUTED, Key=key, Body=key.encode())
     for key in (*OTHERS, "in/empty.txt"):
         s3.put_object(Bucket=DISTRIBUTED, Key=key, Body=b"" if key.endswith(("/", "empty.txt")) else b"1")
-    mirrors = f"registry_mirrors=docker.io=file://{folder / 'docker.io'}"
-    done = subprocess.run(
-        [*SCAR, "init", "-f", str(fdl), "-c", mirrors, "-c", "distributed_launch=true", "-y"],
-        env=cloud.environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
+    deploy(
+        cloud,
+        folder / "cdk.out",
+        fdl=str(fdl),
+        registry_mirrors=f"docker.io=file://{folder / 'docker.io'}",
+        existing_buckets=f"{BUCKET},{DISTRIBUTED}",
+        distributed_launch="true",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     deployed = Deployed(cloud, fdl)
     with ended(deployed.started):
         yield deployed
