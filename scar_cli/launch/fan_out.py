@@ -236,8 +236,8 @@ class FanOut:
 
     def _note(self, event: Event) -> None:
         assert event.number is not None  # noqa: S101 (it comes from _next)
-        self._journal.accepted(event.number)
-        with self._lock:
+        with self._lock:  # between these two, the budget would count the event twice
+            self._journal.accepted(event.number)
             del self._at_work[id(event)]
             self.sent += 1
             self.trouble = ""

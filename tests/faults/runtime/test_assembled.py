@@ -84,10 +84,13 @@ def summary(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_the_summary_has_the_memory_and_cpu_time_of_the_script(assembled: Function) -> None:
-    grep = "(head -c 150000000 /dev/zero; sleep 0.5) | grep -ac x"
+    fill = "head -c 150000000 /dev/zero; touch {own}; until [ -e {other} ]; do sleep 0.1; done; sleep 1"
+    one, other = (
+        f"({fill.format(own=own, other=other)}) | grep -ac x" for own, other in (("a", "b"), ("b", "a"))
+    )
     alone, both = (
-        summary(run_job(assembled, f"#!/bin/sh\n{script}\ntrue\n", environ=BATCH))
-        for script in ("sleep 0.1", f"({grep}) & {grep}; wait")
+        summary(run_job(assembled, f"#!/bin/sh\ncd $TMP_OUTPUT_DIR\n{script}\ntrue\n", environ=BATCH))
+        for script in ("sleep 0.1", f"({one}) & {other}; wait")
     )
     assert 0 < alone["memory_bytes"] < 20e6, "without the runner, which is larger"
     assert both["memory_bytes"] > 300e6

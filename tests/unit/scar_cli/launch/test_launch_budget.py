@@ -7,6 +7,7 @@ decides, sends and records is the code of a launch, against an endpoint on loopb
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import chain
@@ -220,7 +221,17 @@ def test_a_function_without_a_log_has_no_known_cost() -> None:
         require_logs(Function("f", Container(image="any"), log_level="ERROR"))
 
 
-def test_a_launch_stops_at_its_limit_and_is_resumed_with_a_higher_one(tmp_path: Path) -> None:
+def test_a_launch_stops_at_its_limit_and_is_resumed_with_a_higher_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SILENT_S", 1.0)
+    record = Journal.accepted
+
+    def record_slowly(journal: Journal, number: int) -> None:
+        record(journal, number)
+        time.sleep(0.003)
+
+    monkeypatch.setattr(Journal, "accepted", record_slowly)
     with running(LoopbackAws(count=300)) as aws:
         s3 = boto3.client(
             "s3",
@@ -243,7 +254,8 @@ def test_a_launch_stops_at_its_limit_and_is_resumed_with_a_higher_one(tmp_path: 
             return fan_out
 
         with closing(Journal.create(tmp_path / "journal", {})) as journal:
-            with pytest.raises(UserError, match="the next file might pass --max-cost 1:"):
+            stopped = r"the next file might pass --max-cost 1: runs have cost [\d.]+ USD so far\. "
+            with pytest.raises(UserError, match=stopped):
                 launch(journal, 1.0)
             accepted = journal.record.accepted
         assert 85 <= len(aws.received) == accepted <= 100
