@@ -65,8 +65,8 @@ _WITHOUT_AWS = ("completion", "explain", "graph", "image", "local", "new", "vali
 _EXTRAS = {"boto3": "aws", "botocore": "aws", "rich": "aws", "ministack": "local"}
 """Modules, and the extra of this package that installs each."""
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
-"""For `gc.set_threshold`: objects of a run or an event are in no cycles, and Python's own thresholds make the
-report of a million runs take a quarter longer."""
+"""For `gc.set_threshold`. With Python's own thresholds, the report of a million runs takes a quarter longer,
+although runs are in no cycles."""
 _INTERRUPTED = 130
 _NOT_READ = 141
 """As a shell reports a program that SIGPIPE has ended."""

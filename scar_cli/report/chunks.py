@@ -192,11 +192,10 @@ _ROUNDED = [_to_digits(number) for number in range(_SMALL + 1)]
 
 
 def _rounded(numbers: Sequence[float]) -> list[float]:
-    return (
-        [
-            _ROUNDED[int(number + 0.5)] if number < _SMALL else _to_digits(int(number + 0.5))
-            for number in numbers
-        ]
-        if any(numbers)
-        else []
-    )
+    """Nothing for a column of zeros, which is left out."""
+    if not any(numbers):
+        return []
+    return [
+        _ROUNDED[int(number + 0.5)] if number < _SMALL else _to_digits(int(number + 0.5))
+        for number in numbers
+    ]
