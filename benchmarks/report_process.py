@@ -15,8 +15,7 @@ from benchmarks.synthetic_runs import functions, pages
 from scar_cli.main import GARBAGE_THRESHOLDS
 from scar_cli.report.document import Asked, document
 from scar_cli.report.page import render
-from scar_cli.runs.reading import FunctionRuns
-from scar_cli.runs.summary import Overview
+from scar_cli.runs.reading import RunReader
 
 
 class _Logs:
@@ -39,11 +38,7 @@ def main() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     logs, output = Path(sys.argv[1]), Path(sys.argv[2])
     workflow = functions()
-    overview = Overview(workflow)
-    clients = {("logs", "eu-west-1"): _Logs(logs)}
-    for function in workflow:
-        for run in FunctionRuns(function, 0).read(clients):
-            overview.add(run)
+    overview = RunReader(workflow, {("logs", "eu-west-1"): _Logs(logs)}, 0).overview()
     content = document(overview, Asked("synthetic", "scar report"))
     output.write_text(render(content))
 

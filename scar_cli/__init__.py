@@ -8,6 +8,7 @@
     progress.py     progress on a terminal
     files.py        files that the user names
     scratch.py      temporary databases
+    processes.py    work in other processes
     examples.py     the examples at the end of a command's help
     runs/           runs of functions, from their logs
     report/         the report of runs: document and page

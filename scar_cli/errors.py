@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from scar_cli.table import printable_lines
 
 _LONGEST = 4000
@@ -24,6 +27,9 @@ class UserError(Exception):
         self.cause = cause
         self.advice = advice
         self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(UserError, exit_code=self.exit_code), (self.cause, self.advice)
 
 
 def _shown(text: str) -> str:

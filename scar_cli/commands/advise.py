@@ -17,7 +17,7 @@ from scar_cli.cost.known import known_prices
 from scar_cli.examples import with_examples
 from scar_cli.files import read_file
 from scar_cli.options import of_stage, prints_json
-from scar_cli.runs.reading import RunReader
+from scar_cli.runs.reading import RunReader, clients_of
 from scar_cli.table import counted
 
 _SINCE = "7d"
@@ -46,7 +46,7 @@ def command(*, fdl: str, name: str | None, stage: str | None, since: str, as_jso
     text = read_file(fdl).decode("utf-8", "replace")
     deployed = selected(fdl, name, stage=stage)
     functions = {staged(one.name, stage): one for one in workflow_of(fdl).functions}
-    overview = RunReader(deployed, moment_ms(since)).overview()
+    overview = RunReader(deployed, clients_of(deployed), moment_ms(since)).overview()
     found = advice_for(overview, functions, known_prices())
     if as_json:
         click.echo(json.dumps({"file": fdl, "functions": [_as_json(advice, text) for advice in found]}))

@@ -28,7 +28,7 @@ from scar_cli.report.document import Asked, document
 from scar_cli.report.launched import Launched
 from scar_cli.report.page import render
 from scar_cli.report.rows import write_rows
-from scar_cli.runs.reading import Clients, RunReader
+from scar_cli.runs.reading import Clients, RunReader, clients_of
 from scar_cli.table import counted
 
 _DEFAULT = "report.html"
@@ -93,7 +93,8 @@ def command(
     if launched is not None:
         functions = of_launch(functions, launched.function)
     start_ms = launched.since_ms if launched is not None else moment_ms(since or _SINCE)
-    reader = RunReader(functions, start_ms, moment_ms(until) if until is not None else None)
+    clients = clients_of(functions)
+    reader = RunReader(functions, clients, start_ms, moment_ms(until) if until is not None else None)
     if launched is not None:
         reader.select = launched.of_launch
     if as_csv:
@@ -111,7 +112,7 @@ def command(
         content = document(
             overview,
             asked,
-            queues=_queues(functions, reader.clients),
+            queues=_queues(functions, clients),
             advice=advice_in_report(overview, _in_fdl(choice), known_prices()),
             is_full=not as_json,
             **costs.in_report(),

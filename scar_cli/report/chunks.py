@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from scar_cli.processes import mapped
 from scar_cli.report.packing import packed_json, packed_text
 from scar_cli.runs.folders import Folders
 from scar_cli.runs.model import STAGES
@@ -81,18 +83,29 @@ def _chunks(
     exact = store.count <= _ALL_SHOWN
     found = Chunks(0, store.count, 0 if exact else _DIGITS)
     used = 0
-    for rows, firsts in _grouped(store.rows(sample)):
-        columns = Columns.of(rows)
-        chunk = _chunk(columns, firsts, folders, exact=exact)
+    make = partial(_made, folders, wanted, exact)
+    for chunk, places in (map if exact else mapped)(make, _grouped(store.rows(sample, has_requests=exact))):
         used += len(chunk["numbers"]) + len(chunk["names"])
         if used > budget and found.kept:
             raise _TooLargeError(found.kept)
-        for row in range(len(rows)) if not wanted.isdisjoint(columns.id) else ():
-            if columns.id[row] in wanted:
-                found.places[columns.id[row]] = (len(found.chunks), row)
-        found.kept += len(rows)
+        found.places |= {number: (len(found.chunks), row) for number, row in places}
+        found.kept += chunk["rows"]
         found.chunks.append(chunk)
     return found
+
+
+def _made(
+    folders: Folders, wanted: frozenset[int], exact: bool, grouped: tuple[list[Row], list[int]]
+) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """A chunk, and number and row of the wanted runs in it."""
+    rows, firsts = grouped
+    columns = Columns.of(rows)
+    places = (
+        []
+        if wanted.isdisjoint(columns.id)
+        else [(number, row) for row, number in enumerate(columns.id) if number in wanted]
+    )
+    return _chunk(columns, firsts, folders, exact=exact), places
 
 
 def _grouped(rows: Iterator[Row]) -> Iterator[tuple[list[Row], list[int]]]:
@@ -181,21 +194,22 @@ def _exact(numbers: Sequence[float]) -> list[float]:
     return [int(number) if number == int(number) else round(number, 1) for number in numbers]
 
 
-def _to_digits(number: int) -> int:
-    unit: int = 10 ** max(0, len(str(number)) - _DIGITS)
-    return (number + unit // 2) // unit * unit
-
-
 _SMALL = 10_000
-_ROUNDED = [_to_digits(number) for number in range(_SMALL + 1)]
-"""Of the most frequent numbers, which saves half of the time."""
+_ROUNDED: list[int] = [
+    (number + unit // 2) // unit * unit
+    for number in range(_SMALL)
+    for unit in (10 ** max(0, len(str(number)) - _DIGITS),)
+]
+
+
+def _to_digits(number: float) -> int:
+    """The number, rounded to its first digits, which the table has for all numbers."""
+    left, unit = int(number + 0.5), 1
+    while left >= _SMALL:
+        left, unit = left // 100, unit * 100
+    return _ROUNDED[left] * unit
 
 
 def _rounded(numbers: Sequence[float]) -> list[float]:
     """Nothing for a column of zeros, which is left out."""
-    if not any(numbers):
-        return []
-    return [
-        _ROUNDED[int(number + 0.5)] if number < _SMALL else _to_digits(int(number + 0.5))
-        for number in numbers
-    ]
+    return list(map(_to_digits, numbers)) if any(numbers) else []

@@ -272,7 +272,7 @@ def _attempts(overview: Overview) -> dict[int, list[int]]:
     for function, number, count in overview.store.attempts(_ATTEMPTS):
         counts = found.setdefault(function, [])
         counts.extend([0] * (number - len(counts)))
-        counts[number - 1] = count
+        counts[number - 1] += count
     return found
 
 

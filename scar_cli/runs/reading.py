@@ -17,6 +17,7 @@ from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored
 from scar_cli.aws.jobs import Jobs, described, jobs_of
 from scar_cli.aws.logs import groups, lines_of_group
 from scar_cli.aws.session import client
+from scar_cli.processes import rows_of
 from scar_cli.progress import activity
 from scar_cli.runs.assembling import LIVE_PATTERN, assembler
 from scar_cli.runs.model import Run
@@ -28,6 +29,7 @@ _LATE_MS = 60_000
 _DESCRIBED = 1000
 """Jobs without a log of which the file is looked up."""
 _SHOWN_EVERY = 5000
+_PROCESSES = 2
 
 Clients = Mapping[tuple[str, str], Any]
 """boto3 clients by service and region."""
@@ -119,24 +121,28 @@ class FunctionRuns:
 
 @dataclass
 class RunReader:
-    """Reads the runs of several functions, one function after the other, and shows how many there are."""
+    """Reads the runs of several functions, and shows how many there are.
+
+    Logs are read and parsed in other processes, while this one counts runs.
+    """
 
     functions: Sequence[DeployedFunction]
+    clients: Clients
     start_ms: int
     end_ms: int | None = None
-    select: Callable[[Iterable[Run]], Iterable[Run]] = iter
-    """Selects some of the runs of a function."""
-
-    def __post_init__(self) -> None:
-        self.clients = clients_of(self.functions)
+    select: Callable[[Iterable[Run]], Iterable[Run]] | None = None
+    """Selects some of the runs, which come in the order of the functions."""
 
     def runs(self) -> Iterator[Run]:
         """
         Raises:
             UserError: a call to AWS fails.
         """
+        count = 1 if self.select is not None else min(_PROCESSES, len(self.functions))
+        sources = [partial(self._of, self.functions[first::count]) for first in range(count)]
+        runs: Iterable[Run] = map(Run._make, rows_of(sources))
         with activity("Reading logs") as shows:
-            for number, run in enumerate(self._runs(), start=1):
+            for number, run in enumerate(runs if self.select is None else self.select(runs), start=1):
                 if number % _SHOWN_EVERY == 0:
                     shows(f"Reading logs: {number:,} runs")
                 yield run
@@ -153,9 +159,9 @@ class RunReader:
         overview.settle()
         return overview
 
-    def _runs(self) -> Iterator[Run]:
-        for function in self.functions:
-            yield from self.select(FunctionRuns(function, self.start_ms, self.end_ms).read(self.clients))
+    def _of(self, functions: Sequence[DeployedFunction]) -> Iterator[Run]:
+        for function in functions:
+            yield from FunctionRuns(function, self.start_ms, self.end_ms).read(self.clients)
 
 
 def _subject(job: dict[str, Any], s3: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from scar_cli.scratch import explained_disk, temporary_table
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _DONE, _FAILED, _DUPLICATE = (STATUS_NUMBERS[status] for status in ("done", "failed", "duplicate"))
 _SUBMITTED = STATUS_NUMBERS["submitted"]
-_HANDED_ON = f"({STATUS_NUMBERS['delegated']}, {STATUS_NUMBERS['submitted']})"
+_HANDED_ON = (STATUS_NUMBERS["delegated"], _SUBMITTED)
 _AT_ONCE = 5000
 _CACHE_KIB = 64 * 1024
 _PART = 1 << 20
@@ -31,21 +32,29 @@ runs (
     outputs TEXT, bytes INTEGER, numbers BLOB
 )
 """
+# Most files have one run, which is not copied. Sorting two columns of all runs takes a third of the time of
+# sorting all columns.
+_REPEATED = """
+CREATE TABLE repeated AS
+SELECT id, function, file, folder, status, reason, name, ended, bytes, outputs, numbers FROM runs
+WHERE (function, file) IN (
+    SELECT function, file FROM runs WHERE file IS NOT NULL GROUP BY file, function HAVING count(*) > 1
+)
+"""
 # SQLite takes the other columns of a group from the row with the maximum. A duplicate does not decide about a
 # file if there are other runs.
 _FILES = f"""
 CREATE TABLE files AS SELECT function, file, folder, status, reason, name,
-    sum(status = {_FAILED}) AS failures, sum(status = {_DONE}) AS successes,
+    sum(status = {_FAILED}) AS failures,
     sum(status NOT IN {_HANDED_ON} AND status != {_DUPLICATE}) AS attempts, avg(bytes) AS bytes,
     max(ended + 1e15 * (status != {_DUPLICATE}))
-FROM runs WHERE file IS NOT NULL GROUP BY function, file
+FROM repeated GROUP BY function, file
 """  # noqa: S608 (only numbers are inserted)
 _REPLACED = f"""
 SELECT function, outputs, numbers FROM (
     SELECT function, outputs, numbers,
         row_number() OVER (PARTITION BY function, file ORDER BY ended DESC, id DESC) AS place
-    FROM runs WHERE status = {_DONE}
-        AND (function, file) IN (SELECT function, file FROM files WHERE successes > 1)
+    FROM repeated WHERE status = {_DONE}
 ) WHERE place > 1
 """  # noqa: S608 (only numbers are inserted)
 _WITH_FAILURES = f"trace IN (SELECT trace FROM runs WHERE status = {_FAILED})"  # noqa: S608
@@ -63,6 +72,7 @@ DROP INDEX IF EXISTS by_trace;
 CREATE INDEX by_trace ON runs (trace, started);
 DROP TABLE IF EXISTS inputs;
 CREATE TABLE inputs AS SELECT trace, min(started) AS first FROM runs GROUP BY trace ORDER BY first, trace;
+DROP TABLE IF EXISTS repeated;
 DROP TABLE IF EXISTS files;
 """
 _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -87,7 +97,7 @@ class Columns(NamedTuple):
     reason: Sequence[int]
     folder: Sequence[int]
     name: Sequence[str]
-    request: Sequence[str]
+    request: Sequence[str | None]
     outputs: Sequence[str]
     """URIs, one a line."""
     stages: Sequence[Sequence[float]]
@@ -135,6 +145,10 @@ class RunStore:
     count: int = 0
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
     _has_submitted: bool = False
+    _counted: dict[tuple[int, int, int], list[float]] = field(
+        default_factory=lambda: defaultdict(lambda: [0, 0])
+    )
+    """Number and bytes of the runs that process a file, by function, folder and status."""
     _collected: int = -1
     """Number of runs when inputs and files were last collected."""
     _database: sqlite3.Connection = field(init=False)
@@ -159,6 +173,11 @@ class RunStore:
         if run.status == "node done" or (run.status == "submitted" and not is_uri):
             file = None  # a job for several files
         trace = _signed(run.trace)
+        status = STATUS_NUMBERS[run.status]
+        if file is not None:
+            counted = self._counted[function, place[0], status]
+            counted[0] += 1
+            counted[1] += run.input_bytes or 0
         self._has_submitted |= run.status == "submitted" and file is not None
         self._rows.append(
             (
@@ -170,7 +189,7 @@ class RunStore:
                 file,
                 run.started_ms,
                 run.ended_ms,
-                STATUS_NUMBERS[run.status],
+                status,
                 reason,
                 place[0],
                 _one_line(place[1]),
@@ -199,6 +218,8 @@ class RunStore:
 
     def files(self) -> Iterator[Files]:
         """The files of each function by the result of their latest run."""
+        for (function, folder, status), (runs, size) in self._of_single_runs().items():
+            yield Files(function, folder, status, int(runs), 0, size)
         for row in self._query(
             f"SELECT function, folder, status, count(*), sum(failures > (status = {_FAILED})), total(bytes) "  # noqa: S608
             "FROM files GROUP BY function, folder, status"
@@ -206,7 +227,11 @@ class RunStore:
             yield Files(*row)
 
     def attempts(self, most: int) -> Iterator[tuple[int, int, int]]:
-        """Function, number of attempts, and number of files that took them; `most` includes all above it."""
+        """Function, number of attempts, and number of files that took them, which may come in several parts;
+        `most` includes all above it."""
+        for (function, _folder, status), (runs, _size) in self._of_single_runs().items():
+            if status not in (*_HANDED_ON, _DUPLICATE):
+                yield function, 1, int(runs)
         found = self._query(
             f"SELECT function, min(attempts, {most}) AS n, count(*) FROM files "  # noqa: S608
             "WHERE attempts > 0 GROUP BY function, n"
@@ -217,6 +242,8 @@ class RunStore:
         """Reason, folder and name of each file whose latest run failed, sorted."""
         found = self._query(
             f"SELECT reason, folder, name FROM files WHERE status = {_FAILED} "  # noqa: S608
+            f"UNION ALL SELECT reason, folder, name FROM runs WHERE status = {_FAILED} "
+            "AND file IS NOT NULL AND (function, file) NOT IN (SELECT function, file FROM files) "
             "ORDER BY reason, folder, name"
         )
         yield from found
@@ -235,13 +262,12 @@ class RunStore:
         """Number of runs of inputs of which a run failed."""
         return int(self._query(f"SELECT count(*) FROM runs WHERE {_WITH_FAILURES}").fetchone()[0])  # noqa: S608
 
-    def rows(self, sample: Sample | None = None) -> Iterator[Row]:
+    def rows(self, sample: Sample | None = None, *, has_requests: bool = True) -> Iterator[Row]:
         """The runs of all inputs, or of a sample of them. Inputs are sorted by the start of their first run,
-        and the runs of an input by start.
+        and the runs of an input by start. Without `has_requests`, the ids of requests are null.
         """
-        columns = (
-            "id, function, runs.trace, span, parent, started, ended, status, reason, folder, name, request"
-        )
+        columns = "id, function, runs.trace, span, parent, started, ended, status, reason, folder, name"
+        request = "request" if has_requests else "NULL"
         where = ""
         if sample is not None:
             chosen = ", ".join(map(str, sample.runs))
@@ -252,7 +278,7 @@ class RunStore:
             )
         # Sorting the inputs instead of all runs takes a third of the time.
         found = self._query(
-            f"SELECT {columns}, outputs, numbers "  # noqa: S608
+            f"SELECT {columns}, {request}, outputs, numbers "  # noqa: S608
             f"FROM (SELECT rowid AS place, trace FROM inputs {where}) AS chosen "
             "CROSS JOIN runs ON runs.trace = chosen.trace ORDER BY place, started, id"
         )
@@ -262,6 +288,18 @@ class RunStore:
         """Delete the temporary file."""
         self._database.close()
 
+    def _of_single_runs(self) -> dict[tuple[int, int, int], list[float]]:
+        """Number and bytes of the files with one run, by function, folder and status."""
+        found = {key: list(counted) for key, counted in self._counted.items()}
+        for *key, runs, size in self._query(
+            "SELECT function, folder, status, count(*), total(bytes) FROM repeated "
+            "GROUP BY function, folder, status"
+        ):
+            counted = found[tuple(key)]
+            counted[0] -= runs
+            counted[1] -= size
+        return {key: counted for key, counted in found.items() if counted[0]}
+
     def _query(self, query: str) -> sqlite3.Cursor:
         with explained_disk():
             self._write()
@@ -269,6 +307,7 @@ class RunStore:
                 if self._has_submitted:
                     self._database.execute(_JOIN_SUBMITTED)
                 self._database.executescript(_COLLECTED)
+                self._database.execute(_REPEATED)
                 self._database.execute(_FILES)
                 self._collected = self.count
             return self._database.execute(query)

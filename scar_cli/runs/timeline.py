@@ -51,28 +51,39 @@ class Timeline:
             at = run.started_ms - durations[0] - durations[1]
             place = int(at // width)
             cell = cells[place]
-            for stage, duration in enumerate(durations):
-                if not duration:
-                    continue
-                until = at + duration
-                last = int(until // width)
-                if last == place:
-                    cell[_TIMES + stage] += duration
-                else:
-                    cell[_TIMES + stage] += (place + 1) * width - at
-                    cells[place + 1][_CHANGES + stage] += 1
-                    cell = cells[last]
-                    cell[_CHANGES + stage] -= 1
-                    cell[_TIMES + stage] += until - last * width
-                at, place = until, last
-            first = cells[int(run.started_ms // width)]
+            if int((at + sum(durations)) // width) == place and int(run.ended_ms // width) == place:
+                for stage, duration in enumerate(durations, start=_TIMES):
+                    cell[stage] += duration
+                first = end = cell
+            else:
+                self._add_long(cells, at, durations)
+                first = cells[int(run.started_ms // width)]
+                end = cells[int(run.ended_ms // width)] if run.status in _ENDS else first
             first[0] += 1
             if run.cold:
                 first[3] += 1
             if run.status in _ENDS:
-                cells[int(run.ended_ms // width)][_ENDS[run.status]] += 1
+                end[_ENDS[run.status]] += 1
         while sum(map(len, self._cells.values())) > _MOST_CELLS:
             self._widen()
+
+    def _add_long(self, cells: _Cells, at: float, durations: tuple[float, ...]) -> None:
+        """Add the stages of a run that lasts beyond its first bucket."""
+        width = self.bucket_ms
+        place = int(at // width)
+        for stage, duration in enumerate(durations):
+            if not duration:
+                continue
+            until = at + duration
+            last = int(until // width)
+            if last == place:
+                cells[place][_TIMES + stage] += duration
+            else:
+                cells[place][_TIMES + stage] += (place + 1) * width - at
+                cells[place + 1][_CHANGES + stage] += 1
+                cells[last][_CHANGES + stage] -= 1
+                cells[last][_TIMES + stage] += until - last * width
+            at, place = until, last
 
     def buckets(self, functions: int) -> tuple[int, list[list[tuple[int, list[int]]]]]:
         """The width of a bucket in milliseconds, and the buckets of each of the first `functions` functions.
