@@ -94,6 +94,9 @@ def all_phrases() -> list[Phrase]:
 
 def found_in(text: str) -> list[tuple[int, str, str]]:
     """The line, the phrase and the better form of everything in a text that should read otherwise."""
+    squeezed = re.sub(r"\s+", " ", CONTINUED.sub(" ", text))
+    if not any(phrase.pattern.search(squeezed) for phrase in all_phrases()):
+        return []  # the usual case, which takes half of the time
     on_one_line = CONTINUED.sub(lambda found: " " * len(found[0]), text)
     return [
         (text.count("\n", 0, found.start()) + 1, " ".join(found.group().split()), phrase.instead)
