@@ -85,6 +85,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
             change_sets,
             custom_resources,
             nested_stacks,
+            operations,
             secrets,
             security_group_rules,
         )
@@ -142,7 +143,7 @@ def install(  # noqa: PLR0915 (a line for each extension)
         for extension in (
             *(batch_stack, s3_reads, s3_filters, s3_stack, change_sets, custom_resources, topics),
             *(distributed_maps, secrets, security_group_rules, policies, s3_writes, volumes, rule_targets),
-            *(dynamodb_stack, nested_stacks, destinations, lambda_stack, patterns),
+            *(dynamodb_stack, nested_stacks, operations, destinations, lambda_stack, patterns),
             *(data_points, published, queries),
         ):
             extension.install()

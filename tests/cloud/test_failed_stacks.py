@@ -178,6 +178,22 @@ def test_a_bucket_of_a_deleted_stack_is_gone_after_a_restart_too(shell: Shell) -
     assert "short-lived" not in names(shell)
 
 
+def test_a_short_change_has_ended_when_it_is_answered_and_a_long_one_goes_on(cloud: CloudUnderTest) -> None:
+    """Those who wait for the end look at once, but then not for 5 s (the CDK CLI) or 30 s (boto3)."""
+    source = ANSWERS.replace("    request = ", "    import time; time.sleep(6)\n    request = ")
+    long = Stack(cloud, "long", source)
+    template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    long.cloudformation.create_stack(StackName="short-change", TemplateBody=json.dumps(template))
+    (short,) = long.cloudformation.describe_stacks(StackName="short-change")["Stacks"]
+    assert short["StackStatus"] == "CREATE_COMPLETE"
+    long.cloudformation.delete_stack(StackName="short-change")
+    assert "short-change" not in long.living()
+    long.cloudformation.create_stack(StackName="long", TemplateBody=long.template(fails=False))
+    (started,) = long.cloudformation.describe_stacks(StackName="long")["Stacks"]
+    assert started["StackStatus"] == "CREATE_IN_PROGRESS"
+    assert long.status() == "CREATE_COMPLETE"
+
+
 def names(shell: Shell) -> list[str]:
     return [entry["Name"] for entry in shell.client("s3").list_buckets()["Buckets"]]
 
