@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,9 @@ def test_a_short_change_has_ended_when_it_is_answered_and_a_long_one_goes_on(clo
     source = ANSWERS.replace("    request = ", "    import time; time.sleep(6)\n    request = ")
     long = Stack(cloud, "long", source)
     template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    asked = time.monotonic()
     long.cloudformation.create_stack(StackName="short-change", TemplateBody=json.dumps(template))
+    assert time.monotonic() - asked < 4
     (short,) = long.cloudformation.describe_stacks(StackName="short-change")["Stacks"]
     assert short["StackStatus"] == "CREATE_COMPLETE"
     long.cloudformation.delete_stack(StackName="short-change")

@@ -183,10 +183,14 @@ def test_no_process_remains_after_the_command(script: str, how: signal.Signals) 
 def test_no_process_remains_after_the_rows_that_are_needed() -> None:
     printed = _python(
         """
-        rows = rows_of([endless])
-        next(rows)
-        rows.close()
+        def waiting_for_aws():
+            yield from numbers(0, 1000)
+            time.sleep(600)
         import multiprocessing
+        for source in (endless, waiting_for_aws):
+            rows = rows_of([source])
+            next(rows)
+            rows.close()
         print(multiprocessing.active_children())
         """
     )

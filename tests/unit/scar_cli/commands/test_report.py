@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from scar_cli.commands import report
 from scar_cli.main import scar
 from scar_cli.report import rows
 from scar_cli.runs import reading
+from scar_cli.runs.model import Run
 
 INPUTS = 30
 FUNCTIONS = synthetic_runs.functions()
@@ -151,6 +153,22 @@ def test_what_cannot_be_written_is_an_error_before_anything_is_read(
     result = CliRunner().invoke(scar, ["report", *words], standalone_mode=False)
     assert str(result.exception) == reason
     assert _aws.requests == []
+
+
+def test_runs_of_which_some_are_selected_come_in_the_order_of_the_functions() -> None:
+    """The files of a launch are known when the first function has been read."""
+    functions: list[str] = []
+
+    def select(runs: Iterable[Run]) -> Iterator[Run]:
+        for run in runs:
+            functions.append(run.function)
+            if run.function != "examine":
+                yield run
+
+    reader = reading.RunReader(FUNCTIONS, reading.clients_of(FUNCTIONS), 0, select=select)
+    assert {run.function for run in reader.runs()} == {"resize", "index"}
+    assert list(dict.fromkeys(functions)) == ["resize", "examine", "index"]
+    assert functions == sorted(functions, key=["resize", "examine", "index"].index)
 
 
 def _first_run() -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import jsonschema
@@ -133,6 +135,12 @@ def test_arrows_have_the_numbers_of_files() -> None:
         ("bench /found", "index"): (597, 0),
         ("index", "bench /index"): (597, None),
     }
+    sizes: dict[str, list[int]] = {}
+    for run in synthetic():
+        if run.function == "resize":
+            sizes.setdefault(run.subject, []).append(run.input_bytes or 0)
+    assert any(len(own) > 1 for own in sizes.values())
+    assert workflow["edges"][0]["bytes"] == pytest.approx(sum(mean(own) for own in sizes.values()), abs=1)
 
 
 def test_arrows_count_the_outputs_of_a_file_that_was_processed_again_once() -> None:
@@ -267,6 +275,30 @@ def test_a_duplicate_does_not_decide_about_a_file() -> None:
         files = made(first, duplicate)["functions"][0]["files"]
         assert (files["all"], files[first.status]) == (1, 1)
     assert made(duplicate)["functions"][0]["files"]["done"] == 1
+
+
+def test_attempts_of_a_file_are_the_runs_that_processed_it() -> None:
+    """One file is done, and one is a duplicate afterwards; one fails twice. Others have no attempt yet."""
+    template = next(run for run in synthetic() if run.function == "resize" and run.status == "done")
+
+    def run(name: str, status: str, order: int) -> Run:
+        moment = template.ended_ms + order
+        return template._replace(subject=f"s3://bench/in/{name}", status=status, ended_ms=moment)
+
+    runs = [
+        *(run("a", "done", 0), run("b", "done", 0), run("b", "duplicate", 1), run("c", "delegated", 0)),
+        *(run("d", "duplicate", 0), run("e", "failed", 0), run("e", "failed", 1), run("f", "skipped", 0)),
+    ]
+    assert made(*runs)["functions"][0]["attempts"] == [3, 1]
+
+
+def test_rounded_numbers_have_two_digits() -> None:
+    chance = random.Random(5)
+    numbers = [chance.random() * 10 ** chance.randint(0, 13) for _ in range(2000)]
+    for number, rounded in zip(numbers, chunks._rounded(numbers), strict=True):
+        unit = 10 ** max(0, len(str(int(number + 0.5))) - 2)
+        assert rounded % unit == 0
+        assert abs(rounded - number) <= unit / 2 + 0.5
 
 
 def test_a_job_that_has_not_ended_is_unfinished() -> None:

@@ -247,3 +247,11 @@ def test_numbers_of_another_type_are_unknown(own: type[Own]) -> None:
         BATCH, own.summary("1", "a", total_ms=5, queued_ms={"a": 1}, output_bytes="7", run_ms=True)
     )
     assert (run.total_ms, run.queued_ms, run.output_bytes, run.run_ms) == (5, None, 7, None)
+
+
+def test_a_line_that_is_no_json_is_no_run(own: type[Own]) -> None:
+    summary = own.summary("1", "a", total_ms=5).removesuffix("}")
+    metrics = ', "_aws": {"Timestamp": 1}}'
+    assert len(runs_of(BATCH, summary + metrics)) == 1
+    assert runs_of(BATCH, summary + "} more" + metrics) == []
+    assert runs_of(BATCH, summary[: len(summary) // 2] + metrics) == []

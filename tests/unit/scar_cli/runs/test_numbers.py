@@ -85,6 +85,15 @@ def test_a_stage_is_in_the_buckets_in_which_it_lasts() -> None:
     ]
 
 
+def test_a_run_is_done_in_the_bucket_of_its_end() -> None:
+    """The end of a run that was killed is that of its log, which may be later than its stages."""
+    found, stages = Timeline(), (0.0,) * 5 + (30.0, 0.0)
+    late = run(1000, stages)._replace(ended_ms=1450)
+    found.add(0, [run(1010, stages), late], [stages, stages])
+    _width, (buckets,) = found.buckets(1)
+    assert [(place, numbers[:2]) for place, numbers in buckets] == [(10, [2, 1]), (14, [0, 1])]
+
+
 def test_a_job_that_waits_for_weeks_needs_few_buckets() -> None:
     found = Timeline()
     stages = (30 * 86_400_000.0, 0, 0, 0, 1000.0, 0, 0)
