@@ -61,7 +61,7 @@ chaos: setup .venv/.dev ## inject 1,000 faults into the embedded cloud, double e
 prove-on-aws: setup .venv/.dev ## deploy, run and remove all examples in your AWS account (PROOF_ARGS="--local": on the embedded cloud)
 	@$(BIN)/python -m tests.proof $(PROOF_ARGS)
 
-mutants: setup .venv/.dev ## insert small faults into a copy of the code: do the tests notice? (an hour; MUTANTS_ARGS="--only fdl")
+mutants: setup .venv/.dev ## insert small faults into a copy of the code: do the tests notice? (half an hour; MUTANTS_ARGS="--only fdl")
 	@sh tests/tools.sh
 	@$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
