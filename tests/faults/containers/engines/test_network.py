@@ -156,7 +156,8 @@ def test_nothing_of_a_network_outlives_its_run_and_the_helper_that_waits(namespa
         namespaces("true", host_ports=[])
     _wait_for_spare()
     _wait_for_reapers()
-    assert (descriptors(), threading.active_count()) == before
+    assert descriptors() <= before[0]  # fewer if those of an earlier test have just been closed
+    assert threading.active_count() <= before[1]
     (spare,) = helper_process._spare
     children = {spare.process.pid}
     assert spare.network is not None
