@@ -132,6 +132,14 @@ def until(probe: Callable[[], Any], wanted: Callable[[Any], bool] = bool, within
     return answer
 
 
+def has_ended(process: int) -> bool:
+    """Whether a process is no more than a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 @contextmanager
 def ended(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
     """Kill those that still run at the end of the block: a test that fails leaves none behind."""

@@ -22,6 +22,7 @@ from tests.cloud.embedded import (
     CloudUnderTest,
     Shell,
     any_role,
+    has_ended,
     make_function,
     make_queue,
     until,
@@ -315,7 +316,7 @@ def test_a_function_that_times_out_leaves_nothing_running(cloud: CloudUnderTest,
     answer = cloud.client("lambda").invoke(FunctionName="times-out", Payload=b"{}")
     assert b"timed out" in answer["Payload"].read()
     pids = [int(pid) for pid in record.read_text().split()]
-    until(lambda: [pid for pid in pids if Path(f"/proc/{pid}").exists()], lambda left: left == [])
+    until(lambda: all(map(has_ended, pids)))
 
 
 def test_the_bootstrap_is_as_the_cdk_expects_it(cloud: CloudUnderTest) -> None:

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.cloud.embedded import (
     CloudUnderTest,
     Shell,
     any_role,
+    has_ended,
     make_queue,
     queue_for_rules,
     until,
@@ -302,7 +304,7 @@ def test_what_a_full_disk_cannot_keep_is_refused_and_the_rest_stays(small_disk: 
     last = f"{uuid.uuid4()} there is room again"
     small_disk.client("sqs").send_message(QueueUrl=url, MessageBody=last)
     os.kill(running["emulator_pid"], signal.SIGKILL)
-    until(lambda: Path(f"/proc/{running['pid']}").exists(), lambda alive: not alive)
+    until(partial(has_ended, running["pid"]))
     small_disk.json("local", "start")
     found: set[str] = set()
     while (

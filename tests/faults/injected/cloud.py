@@ -16,6 +16,7 @@ import boto3
 from botocore.config import Config
 
 from local_cloud.cloud import Cloud, Running
+from tests.cloud.embedded import has_ended
 from tests.faults.injected.proxy import SPARED, Proxy
 
 ADDRESS = "SCAR_TEST_ADDRESS"
@@ -97,14 +98,6 @@ def kill_supervisor(cloud: Cloud) -> None:
     os.kill(running.pid, signal.SIGKILL)
     while not has_ended(running.pid):
         time.sleep(0.02)
-
-
-def has_ended(process: int) -> bool:
-    """Whether a process is no more than a zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def _free_port() -> int:

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-from tests.cloud.embedded import until
+from tests.cloud.embedded import has_ended, until
 
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="one processor: nothing is forked")
 _HEAD = """
@@ -176,7 +175,7 @@ def test_no_process_remains_after_the_command(script: str, how: signal.Signals) 
             process.kill()
         process.wait(30)
         for pid in others:
-            until(_has_ended(pid), within_s=10)
+            until(partial(has_ended, pid), within_s=10)
         assert process.stderr.read().count("Traceback") == (how == signal.SIGINT)
 
 
@@ -195,7 +194,3 @@ def test_no_process_remains_after_the_rows_that_are_needed() -> None:
         """
     )
     assert printed.endswith("\n[]\n")
-
-
-def _has_ended(pid: int) -> Callable[[], bool]:
-    return lambda: not Path(f"/proc/{pid}").exists()
