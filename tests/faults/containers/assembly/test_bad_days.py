@@ -39,15 +39,15 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sometimes(trouble: Trouble, method: str, part: str, every: int = 3) -> Decide:
-    """Every third request of the kind. Of questions the first for each path, then every third: so that
-    it does not depend on the order of threads whether one question fails again and again."""
+    """Every third request of the kind. Of questions and ends of uploads the first for each path or blob, then
+    every third: so that it does not depend on the order of threads whether one fails again and again."""
     lock = threading.Lock()
     seen: Counter[str] = Counter()
 
     def decide(_number: int, asked: str, path: str) -> Trouble | None:
         if asked != method or part not in path:
             return None
-        key = path if method in ("GET", "HEAD") else ""
+        key = path if method in ("GET", "HEAD") else path.partition("digest=")[2]
         with lock:
             seen[key] += 1
             return trouble if seen[key] % every == 1 else None
