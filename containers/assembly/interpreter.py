@@ -84,7 +84,7 @@ def find_interpreter() -> Interpreter:
     for name, path in _packages():
         # The assembler's own package has modules for both architectures.
         if read_program(path).machine in ("", machine):
-            files[f"lib/{version}/site-packages/{name}"] = path
+            files[f"lib/{version}/{name}"] = path
     for name, path in _licenses():
         files[f"licenses/{name}"] = path
     modules = [path for path in files.values() if read_program(path).machine == machine]

@@ -106,7 +106,7 @@ class Runner:
     def _pack(self) -> PackedLayer:
         root = PYTHON.removeprefix("/")
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        custom = f"{root}/lib/{version}/site-packages/sitecustomize.py"
+        custom = f"{root}/lib/{version}/sitecustomize.py"
         files: dict[str, Path | None] = {
             f"{root}/{name}": path for name, path in self._interpreter.files.items()
         }

@@ -121,8 +121,27 @@ def test_the_layer_is_small_and_says_nothing_of_this_machine(layer: PackedLayer)
                 assert str(REPOSITORY).encode() not in content.read(), member.name
     folder = f".scar/python/lib/python3.{sys.version_info.minor}"
     assert f"{folder}/encodings/idna.pyc" in members
-    assert f"{folder}/site-packages/botocore/cacert.pem" in members
+    assert f"{folder}/botocore/cacert.pem" in members
     assert not any("/test/" in name or "/idlelib/" in name for name in members)
+
+
+def test_packages_are_found_by_a_python_that_does_not_search_site_packages(
+    layer: PackedLayer, tmp_path: Path
+) -> None:
+    """That of Debian and Ubuntu searches `dist-packages`, and one without its module `site` neither."""
+    subprocess.run(["tar", "-xzf", "-", "-C", str(tmp_path)], input=layer.content, check=True)
+    python = tmp_path / ".scar" / "python"
+    loader = python / "lib" / find_interpreter().loader
+    started = [str(loader), "--library-path", str(python / "lib"), str(python / "bin" / "python3"), "-S"]
+    found = subprocess.run(
+        [*started, "-c", "import botocore, containers, sitecustomize, runtime; print(runtime.__file__)"],
+        cwd=tmp_path,
+        env={"PYTHONHOME": str(python)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    assert Path(found).is_relative_to(python)
 
 
 @pytest.fixture(scope="module")
