@@ -30,10 +30,11 @@ Row = tuple[Any, ...]
 """Numbers, text, None, and tuples of them."""
 _Result = TypeVar("_Result")
 _AT_ONCE = 1000
-_PROCESSES = 2
+PROCESSES = 2
+"""How many others work for a command."""
 _BUFFER_BYTES = 1024**2
 """Of a pipe. With the default of 64 KiB, both ends wait for each other."""
-_AHEAD = 4 * _PROCESSES
+_AHEAD = 4 * PROCESSES
 
 
 def rows_of(sources: Sequence[Callable[[], Iterator[Row]]]) -> Iterator[Row]:
@@ -68,7 +69,7 @@ def mapped(function: Callable[[Any], _Result], items: Iterable[Any]) -> Iterator
         yield from map(function, items)
         return
     ahead: deque[Future[_Result]] = deque()
-    pool = ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("fork"), _end_with_parent)
+    pool = ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("fork"), _end_with_parent)
     try:
         for item in items:
             ahead.append(pool.submit(_called, function, marshal.dumps(item)))
@@ -137,7 +138,7 @@ def _received(connection: Connection) -> list[Row]:
 
 def _killed() -> UserError:
     return UserError(
-        "A process of this command was killed", "Check that enough memory is free, and try again", exit_code=1
+        "A worker process was killed", "Check that enough memory is free, and try again", exit_code=1
     )
 
 

@@ -1,7 +1,7 @@
-"""A change of a stack is answered when it has ended, if that is soon.
+"""A request that changes a stack returns when the change is complete, or after a few seconds.
 
-Most changes take less than a second here. Those who wait for the end look every 5 s (the CDK CLI) or 30 s
-(waiters of boto3), but first at once.
+Most changes take less than a second here. Clients that wait for the end ask immediately, and then only every
+5 s (the CDK CLI) or 30 s (boto3's waiters).
 """
 
 from __future__ import annotations

@@ -100,11 +100,7 @@ def _made(
     """A chunk, and number and row of the wanted runs in it."""
     rows, firsts = grouped
     columns = Columns.of(rows)
-    places = (
-        []
-        if wanted.isdisjoint(columns.id)
-        else [(number, row) for row, number in enumerate(columns.id) if number in wanted]
-    )
+    places = [(number, row) for row, number in enumerate(columns.id) if number in wanted]
     return _chunk(columns, firsts, folders, exact=exact), places
 
 

@@ -1,6 +1,6 @@
 """The runs of deployed functions: from CloudWatch Logs, and of jobs that wrote no log from AWS Batch.
 
-Logs are read page by page, one group after the other, so memory does not grow with the number of runs.
+Logs are read page by page, so memory does not grow with the number of runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scar_cli.aws.failure_queues import UnreadableMessageError, event_of, stored
 from scar_cli.aws.jobs import Jobs, described, jobs_of
 from scar_cli.aws.logs import groups, lines_of_group
 from scar_cli.aws.session import client
-from scar_cli.processes import rows_of
+from scar_cli.processes import PROCESSES, rows_of
 from scar_cli.progress import activity
 from scar_cli.runs.assembling import LIVE_PATTERN, assembler
 from scar_cli.runs.model import Run
@@ -29,7 +29,6 @@ _LATE_MS = 60_000
 _DESCRIBED = 1000
 """Jobs without a log of which the file is looked up."""
 _SHOWN_EVERY = 5000
-_PROCESSES = 2
 
 Clients = Mapping[tuple[str, str], Any]
 """boto3 clients by service and region."""
@@ -138,11 +137,13 @@ class RunReader:
         Raises:
             UserError: a call to AWS fails.
         """
-        count = 1 if self.select is not None else min(_PROCESSES, len(self.functions))
+        count = 1 if self.select is not None else min(PROCESSES, len(self.functions))
         sources = [partial(self._of, self.functions[first::count]) for first in range(count)]
         runs: Iterable[Run] = map(Run._make, rows_of(sources))
+        if self.select is not None:
+            runs = self.select(runs)
         with activity("Reading logs") as shows:
-            for number, run in enumerate(runs if self.select is None else self.select(runs), start=1):
+            for number, run in enumerate(runs, start=1):
                 if number % _SHOWN_EVERY == 0:
                     shows(f"Reading logs: {number:,} runs")
                 yield run

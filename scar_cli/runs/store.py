@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ from scar_cli.scratch import explained_disk, temporary_table
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
 _DONE, _FAILED, _DUPLICATE = (STATUS_NUMBERS[status] for status in ("done", "failed", "duplicate"))
 _SUBMITTED = STATUS_NUMBERS["submitted"]
-_HANDED_ON = (STATUS_NUMBERS["delegated"], _SUBMITTED)
+_NO_ATTEMPTS = (STATUS_NUMBERS["delegated"], _SUBMITTED, _DUPLICATE)
+"""Runs that leave the file to another run."""
 _AT_ONCE = 5000
 _CACHE_KIB = 64 * 1024
 _PART = 1 << 20
@@ -46,7 +47,7 @@ WHERE (function, file) IN (
 _FILES = f"""
 CREATE TABLE files AS SELECT function, file, folder, status, reason, name,
     sum(status = {_FAILED}) AS failures,
-    sum(status NOT IN {_HANDED_ON} AND status != {_DUPLICATE}) AS attempts, avg(bytes) AS bytes,
+    sum(status NOT IN {_NO_ATTEMPTS}) AS attempts, avg(bytes) AS bytes,
     max(ended + 1e15 * (status != {_DUPLICATE}))
 FROM repeated GROUP BY function, file
 """  # noqa: S608 (only numbers are inserted)
@@ -67,14 +68,16 @@ FROM (
 ) AS job
 WHERE status = {_SUBMITTED} AND runs.function = job.function AND runs.file = job.file
 """  # noqa: S608 (only a number is inserted)
-_COLLECTED = """
+_COLLECTED = f"""
 DROP INDEX IF EXISTS by_trace;
 CREATE INDEX by_trace ON runs (trace, started);
 DROP TABLE IF EXISTS inputs;
 CREATE TABLE inputs AS SELECT trace, min(started) AS first FROM runs GROUP BY trace ORDER BY first, trace;
 DROP TABLE IF EXISTS repeated;
+{_REPEATED};
 DROP TABLE IF EXISTS files;
-"""
+{_FILES};
+"""  # noqa: S608 (only numbers are inserted)
 _INSERT = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -145,10 +148,10 @@ class RunStore:
     count: int = 0
     _rows: list[tuple[Any, ...]] = field(default_factory=list)
     _has_submitted: bool = False
-    _counted: dict[tuple[int, int, int], list[float]] = field(
-        default_factory=lambda: defaultdict(lambda: [0, 0])
-    )
-    """Number and bytes of the runs that process a file, by function, folder and status."""
+    _of_files: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    """Number of the runs that process a file, by function, folder and status."""
+    _bytes: Counter[tuple[int, int, int]] = field(default_factory=Counter)
+    """The same for the bytes of their inputs."""
     _collected: int = -1
     """Number of runs when inputs and files were last collected."""
     _database: sqlite3.Connection = field(init=False)
@@ -175,9 +178,8 @@ class RunStore:
         trace = _signed(run.trace)
         status = STATUS_NUMBERS[run.status]
         if file is not None:
-            counted = self._counted[function, place[0], status]
-            counted[0] += 1
-            counted[1] += run.input_bytes or 0
+            self._of_files[function, place[0], status] += 1
+            self._bytes[function, place[0], status] += run.input_bytes or 0
         self._has_submitted |= run.status == "submitted" and file is not None
         self._rows.append(
             (
@@ -218,8 +220,7 @@ class RunStore:
 
     def files(self) -> Iterator[Files]:
         """The files of each function by the result of their latest run."""
-        for (function, folder, status), (runs, size) in self._of_single_runs().items():
-            yield Files(function, folder, status, int(runs), 0, size)
+        yield from self._with_one_run()
         for row in self._query(
             f"SELECT function, folder, status, count(*), sum(failures > (status = {_FAILED})), total(bytes) "  # noqa: S608
             "FROM files GROUP BY function, folder, status"
@@ -229,9 +230,9 @@ class RunStore:
     def attempts(self, most: int) -> Iterator[tuple[int, int, int]]:
         """Function, number of attempts, and number of files that took them, which may come in several parts;
         `most` includes all above it."""
-        for (function, _folder, status), (runs, _size) in self._of_single_runs().items():
-            if status not in (*_HANDED_ON, _DUPLICATE):
-                yield function, 1, int(runs)
+        for one in self._with_one_run():
+            if one.status not in _NO_ATTEMPTS:
+                yield one.function, 1, one.files
         found = self._query(
             f"SELECT function, min(attempts, {most}) AS n, count(*) FROM files "  # noqa: S608
             "WHERE attempts > 0 GROUP BY function, n"
@@ -288,17 +289,18 @@ class RunStore:
         """Delete the temporary file."""
         self._database.close()
 
-    def _of_single_runs(self) -> dict[tuple[int, int, int], list[float]]:
-        """Number and bytes of the files with one run, by function, folder and status."""
-        found = {key: list(counted) for key, counted in self._counted.items()}
-        for *key, runs, size in self._query(
-            "SELECT function, folder, status, count(*), total(bytes) FROM repeated "
+    def _with_one_run(self) -> Iterator[Files]:
+        """The files that one run has processed."""
+        runs, sizes = Counter(self._of_files), Counter(self._bytes)
+        for *key, count, size in self._query(
+            "SELECT function, folder, status, count(*), sum(ifnull(bytes, 0)) FROM repeated "
             "GROUP BY function, folder, status"
         ):
-            counted = found[tuple(key)]
-            counted[0] -= runs
-            counted[1] -= size
-        return {key: counted for key, counted in found.items() if counted[0]}
+            runs[tuple(key)] -= count
+            sizes[tuple(key)] -= size
+        for (function, folder, status), count in runs.items():
+            if count:
+                yield Files(function, folder, status, count, 0, sizes[function, folder, status])
 
     def _query(self, query: str) -> sqlite3.Cursor:
         with explained_disk():
@@ -307,8 +309,6 @@ class RunStore:
                 if self._has_submitted:
                     self._database.execute(_JOIN_SUBMITTED)
                 self._database.executescript(_COLLECTED)
-                self._database.execute(_REPEATED)
-                self._database.execute(_FILES)
                 self._collected = self.count
             return self._database.execute(query)
 

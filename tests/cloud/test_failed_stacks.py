@@ -180,7 +180,7 @@ def test_a_bucket_of_a_deleted_stack_is_gone_after_a_restart_too(shell: Shell) -
 
 
 def test_a_short_change_has_ended_when_it_is_answered_and_a_long_one_goes_on(cloud: CloudUnderTest) -> None:
-    """Those who wait for the end look at once, but then not for 5 s (the CDK CLI) or 30 s (boto3)."""
+    """Clients that wait ask immediately, and then only every 5 s (the CDK CLI) or 30 s (boto3)."""
     source = ANSWERS.replace("    request = ", "    import time; time.sleep(6)\n    request = ")
     long = Stack(cloud, "long", source)
     template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}

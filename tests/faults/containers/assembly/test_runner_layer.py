@@ -128,7 +128,7 @@ def test_the_layer_is_small_and_says_nothing_of_this_machine(layer: PackedLayer)
 def test_packages_are_found_by_a_python_that_does_not_search_site_packages(
     layer: PackedLayer, tmp_path: Path
 ) -> None:
-    """That of Debian and Ubuntu searches `dist-packages`, and one without its module `site` neither."""
+    """Debian and Ubuntu search `dist-packages` instead. Without `site`, Python searches neither."""
     subprocess.run(["tar", "-xzf", "-", "-C", str(tmp_path)], input=layer.content, check=True)
     python = tmp_path / ".scar" / "python"
     loader = python / "lib" / find_interpreter().loader
